@@ -1,0 +1,92 @@
+//! From a channel constant to its number on the wire and back.
+//!
+//! The number is the channel's place in main's contract. A renderer's table has the same numbers and
+//! gaps where it does not know main's channel; a channel that only the renderer knows is not in it.
+
+use crate::contract::{ChannelKey, ChannelKind, Declaration};
+
+pub(crate) struct ChannelTable {
+    by_number: Vec<Option<Declaration>>,
+    /// Open addressing with linear probing, at most half full: hash and number.
+    by_hash: Box<[Option<(u64, u16)>]>,
+}
+
+impl ChannelTable {
+    pub(crate) fn new(by_number: Vec<Option<Declaration>>) -> Self {
+        let places = (by_number.len() * 2).next_power_of_two().max(2);
+        let mut by_hash = vec![None; places].into_boxed_slice();
+        for (number, declaration) in (0..).zip(&by_number) {
+            let Some(declaration) = declaration else { continue };
+            let mut place = declaration.hash as usize & (places - 1);
+            while by_hash[place].is_some() {
+                place = (place + 1) & (places - 1);
+            }
+            by_hash[place] = Some((declaration.hash, number));
+        }
+        Self { by_number, by_hash }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.by_number.len()
+    }
+
+    /// The channel's number; `None` if the two contracts do not share it.
+    #[inline]
+    pub(crate) fn number(&self, key: &ChannelKey) -> Option<u16> {
+        self.number_of_hash(key.hash())
+    }
+
+    #[inline]
+    pub(crate) fn number_of_hash(&self, hash: u64) -> Option<u16> {
+        let mask = self.by_hash.len() - 1;
+        let mut place = hash as usize & mask;
+        // At most half full, so it meets a gap.
+        while let Some((known, number)) = self.by_hash[place] {
+            if known == hash {
+                return Some(number);
+            }
+            place = (place + 1) & mask;
+        }
+        None
+    }
+
+    pub(crate) fn get(&self, number: u16) -> Option<&Declaration> {
+        self.by_number.get(usize::from(number))?.as_ref()
+    }
+
+    /// The kind of a channel by its number; the name for messages is [`get`](Self::get)'s.
+    #[inline]
+    pub(crate) fn kind(&self, number: u16) -> Option<ChannelKind> {
+        self.get(number).map(|declaration| declaration.kind)
+    }
+
+    /// All channels with their numbers.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u16, &Declaration)> {
+        let numbered = (0..).zip(&self.by_number);
+        numbered.filter_map(|(number, declaration)| {
+            declaration.as_ref().map(|declaration| (number, declaration))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contract::{Channel, Event, declarations};
+
+    const FIRST: Event<u32> = Event::new("first");
+    const SECOND: Event<u32> = Event::new("second");
+    const UNKNOWN: Event<u32> = Event::new("unknown");
+
+    #[test]
+    fn a_channel_has_the_number_of_its_place_and_an_unknown_one_has_none() {
+        let declared = declarations(&[&FIRST, &SECOND]).unwrap();
+        let table =
+            ChannelTable::new(vec![None, Some(declared[1].clone()), Some(declared[0].clone())]);
+        assert_eq!(table.number(&FIRST.key()), Some(2));
+        assert_eq!(table.number(&SECOND.key()), Some(1));
+        assert_eq!(table.number(&UNKNOWN.key()), None);
+        assert_eq!(table.get(1).unwrap().name, "second");
+        assert!(table.get(0).is_none() && table.get(9).is_none());
+    }
+}

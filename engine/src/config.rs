@@ -1,0 +1,100 @@
+//! The settings of an endpoint.
+
+use std::time::Duration;
+
+use crate::{error::ContractError, layout::CELL, wait::WaitStrategy};
+
+/// The least and the most that a ring may hold, in bytes.
+const CAPACITY_MIN: usize = 4096;
+const CAPACITY_MAX: usize = 1 << 30;
+const _: () = assert!(CAPACITY_MIN.is_multiple_of(CELL));
+
+/// The settings of an [`IpcMain`](crate::IpcMain) or an [`IpcRenderer`](crate::IpcRenderer).
+///
+/// Capacities are main's to decide, since it makes all memory; a renderer's are not looked at.
+///
+/// ```
+/// use ringbridge::{Config, WaitStrategy};
+/// let config = Config { wait: WaitStrategy::Spin, ..Config::default() };
+/// ```
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// How this process waits for messages.
+    pub wait: WaitStrategy,
+    /// The ring from main to each renderer, in bytes: a power of two. The longest payload is a little
+    /// less than half of it.
+    pub main_capacity: usize,
+    /// The ring from each renderer to main, in bytes: a power of two.
+    pub renderer_capacity: usize,
+    /// The ring of each topic, in bytes: a power of two. The longest payload is a little less than a
+    /// quarter of it.
+    pub topic_capacity: usize,
+    /// How long a `send` waits for room. (In main's loop none does.)
+    pub send_timeout: Duration,
+    /// How long an `invoke` waits for its reply, unless it says otherwise.
+    pub invoke_timeout: Duration,
+    /// How long a renderer waits for main's part of the handshake.
+    pub handshake_timeout: Duration,
+    /// How many windows there may be at once.
+    pub windows_max: usize,
+    /// How many invokes of main may be unanswered in one renderer.
+    pub main_pending_max: u16,
+    /// Keeps other processes of this user out of main's memory (`ptrace`, `/proc/PID/mem`). Off for
+    /// debugging and profiling only.
+    pub protect_memory: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            wait: WaitStrategy::default(),
+            main_capacity: 256 * 1024,
+            renderer_capacity: 256 * 1024,
+            topic_capacity: 64 * 1024,
+            send_timeout: Duration::from_secs(5),
+            invoke_timeout: Duration::from_secs(30),
+            handshake_timeout: Duration::from_secs(10),
+            windows_max: 1024,
+            main_pending_max: 256,
+            protect_memory: true,
+        }
+    }
+}
+
+impl Config {
+    pub(crate) fn check(&self) -> Result<(), ContractError> {
+        let capacities = [
+            ("main_capacity", self.main_capacity),
+            ("renderer_capacity", self.renderer_capacity),
+            ("topic_capacity", self.topic_capacity),
+        ];
+        for (what, value) in capacities {
+            if !value.is_power_of_two() || !(CAPACITY_MIN..=CAPACITY_MAX).contains(&value) {
+                return Err(ContractError::BadCapacity {
+                    what,
+                    value,
+                    min: CAPACITY_MIN,
+                    max: CAPACITY_MAX,
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_capacity_that_no_ring_can_have_is_refused_by_name() {
+        assert_eq!(Config::default().check(), Ok(()));
+        for value in [0, 2048, 4097, 1 << 31] {
+            let config = Config { topic_capacity: value, ..Config::default() };
+            assert!(matches!(
+                config.check(),
+                Err(ContractError::BadCapacity { what: "topic_capacity", .. })
+            ));
+        }
+    }
+}

@@ -1,0 +1,527 @@
+//! The errors that applications see: one small enum for each family of operations, and [`Error`]
+//! above them for `?` in an application's `main`.
+//!
+//! Each text names the channel or the endpoint, the limit where there is one, and what to do.
+
+use std::{fmt, io, path::PathBuf, time::Duration};
+
+use crate::{
+    layout::frame::Violation,
+    payload::{DecodeError, EncodeError, Failure, Payload},
+};
+
+/// Any error of this crate.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The endpoint could not be opened.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The main process could not be reached, or refused.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// A renderer could not be started.
+    #[error(transparent)]
+    Launch(#[from] LaunchError),
+    /// A listener or handler could not be registered.
+    #[error(transparent)]
+    Register(#[from] RegisterError),
+    /// A message could not be sent.
+    #[error(transparent)]
+    Send(#[from] SendError),
+    /// An invoke failed; the handler's own error as text.
+    #[error("{0}")]
+    Invoke(String),
+    /// The loop could not go on.
+    #[error(transparent)]
+    Run(#[from] RunError),
+}
+
+impl<E: fmt::Debug + fmt::Display> From<InvokeError<E>> for Error {
+    fn from(error: InvokeError<E>) -> Self {
+        Self::Invoke(error.to_string())
+    }
+}
+
+/// A [`Contract`](crate::Contract) that cannot be used.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ContractError {
+    /// Two channels of one kind have the same name (or, once in an age, the same hash).
+    #[error(
+        "the contract has the channels '{channel}' and '{twin}', which are the same: rename one"
+    )]
+    Duplicate {
+        /// The later one.
+        channel: String,
+        /// The earlier one.
+        twin: String,
+    },
+    /// A name that is empty or too long.
+    #[error("the channel name '{channel}' is empty or longer than {max} bytes")]
+    BadName {
+        /// The name.
+        channel: String,
+        /// The limit, in bytes.
+        max: usize,
+    },
+    /// More channels than a frame can number.
+    #[error("the contract has {count} channels; at most {max} are possible")]
+    TooManyChannels {
+        /// How many there are.
+        count: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// A size in a [`Config`](crate::Config) that a ring cannot have.
+    #[error("{what} is {value}; it must be a power of two from {min} to {max}")]
+    BadCapacity {
+        /// Which setting.
+        what: &'static str,
+        /// Its value, in bytes.
+        value: usize,
+        /// The least, in bytes.
+        min: usize,
+        /// The most, in bytes.
+        max: usize,
+    },
+}
+
+/// Why `IpcMain::bind` failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BindError {
+    /// Another live process has this endpoint.
+    #[error(
+        "the endpoint '{endpoint}' is in use by another main process: stop it or choose another name"
+    )]
+    NameInUse {
+        /// The endpoint's name.
+        endpoint: String,
+    },
+    /// A name that cannot be a file's name.
+    #[error(
+        "'{endpoint}' is no endpoint name: use 1 to {max} letters, digits, '-', '_' and '.', not starting with '.'"
+    )]
+    BadName {
+        /// The name.
+        endpoint: String,
+        /// The limit, in bytes.
+        max: usize,
+    },
+    /// The folder of the sockets belongs to somebody else or is open to others.
+    #[error("the folder {path} is not this user's alone: {why}")]
+    UnsafeFolder {
+        /// The folder.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The contract or the configuration cannot be used.
+    #[error(transparent)]
+    Contract(#[from] ContractError),
+    /// The operating system refused.
+    #[error("cannot open the endpoint '{endpoint}': {source}")]
+    Io {
+        /// The endpoint's name.
+        endpoint: String,
+        /// What it said.
+        source: io::Error,
+    },
+}
+
+/// Why a renderer could not connect to its main process.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// Nobody has bound this name.
+    #[error("there is no endpoint '{endpoint}': is its main process running, as the same user?")]
+    NoSuchEndpoint {
+        /// The endpoint's name.
+        endpoint: String,
+    },
+    /// The name is left over from a main process that is gone.
+    #[error("the endpoint '{endpoint}' is stale: its main process is gone; start it again")]
+    Stale {
+        /// The endpoint's name.
+        endpoint: String,
+    },
+    /// A name that cannot be an endpoint's.
+    #[error("'{endpoint}' is no endpoint name")]
+    BadName {
+        /// The name.
+        endpoint: String,
+    },
+    /// The process was not launched by a main process.
+    #[error(
+        "this process was not launched by a main process: launch it with IpcMain::launch, or attach to an endpoint by name"
+    )]
+    NotLaunched,
+    /// The process behind the socket belongs to another user.
+    #[error("the endpoint '{endpoint}' belongs to the user {uid}, not to this one: not trusted")]
+    ForeignServer {
+        /// The endpoint's name.
+        endpoint: String,
+        /// Its owner.
+        uid: u32,
+    },
+    /// A channel's type is not the same in the two builds.
+    #[error(
+        "the channel '{channel}' differs between the two builds: here it is {ours}; in main it is {theirs}. Build both from the same contract"
+    )]
+    TypeMismatch {
+        /// The channel.
+        channel: String,
+        /// Its type in this process.
+        ours: String,
+        /// Its type in the main process.
+        theirs: String,
+    },
+    /// The two processes speak different versions of the protocol.
+    #[error(
+        "main speaks protocol version {theirs}, this process {ours}: build both with the same ringbridge"
+    )]
+    VersionMismatch {
+        /// This process's.
+        ours: u32,
+        /// Main's.
+        theirs: u32,
+    },
+    /// Main's admission hook, or a limit of its, said no.
+    #[error("main refused this renderer: {why}")]
+    Refused {
+        /// In main's words.
+        why: String,
+    },
+    /// Main did not answer.
+    #[error("main did not finish the handshake within {0:?}")]
+    TimedOut(Duration),
+    /// Main hung up before the session began.
+    #[error("main hung up during the handshake")]
+    HungUp,
+    /// Main's answer makes no sense.
+    #[error("main's answer makes no sense: {0}")]
+    BadAnswer(String),
+    /// The contract cannot be used.
+    #[error(transparent)]
+    Contract(#[from] ContractError),
+    /// The operating system refused.
+    #[error("cannot connect: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// Why a renderer could not be launched.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LaunchError {
+    /// The program could not be started.
+    #[error("cannot launch the renderer '{program}': {source}")]
+    Spawn {
+        /// The program.
+        program: String,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// Its memory or socket could not be had.
+    #[error(
+        "cannot prepare a renderer's session ({what}): {source}; is a limit of descriptors or memory reached?"
+    )]
+    Resources {
+        /// Which part.
+        what: &'static str,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// The policy names a channel that main's contract does not have.
+    #[error("the policy allows the channel '{channel}', which main's contract does not have")]
+    UnknownChannel {
+        /// The channel.
+        channel: &'static str,
+    },
+    /// There are as many windows as main allows.
+    #[error("there are {max} windows already, the most that this main allows")]
+    TooManyWindows {
+        /// The limit.
+        max: usize,
+    },
+    /// Main has been closed.
+    #[error("this main process has been closed")]
+    Closed,
+}
+
+/// Why a listener or handler could not be registered.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RegisterError {
+    /// Electron's error and text.
+    #[error("Attempted to register a second handler for '{channel}'")]
+    SecondHandler {
+        /// The channel.
+        channel: &'static str,
+    },
+    /// The channel is in no contract that both processes know.
+    #[error(
+        "the channel '{channel}' is not in the contract of both processes: add it to the Contract"
+    )]
+    UnknownChannel {
+        /// The channel.
+        channel: &'static str,
+    },
+    /// The policy does not let this renderer hear the channel.
+    #[error("the policy does not allow this renderer the channel '{channel}'")]
+    Forbidden {
+        /// The channel.
+        channel: &'static str,
+    },
+    /// Main could not be told.
+    #[error(transparent)]
+    Send(#[from] SendError),
+}
+
+/// Why a message was not sent. The message is still the caller's.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SendError {
+    /// The channel is in no contract that both processes know.
+    #[error(
+        "the channel '{channel}' is not in the contract of both processes: add it to the Contract"
+    )]
+    UnknownChannel {
+        /// The channel.
+        channel: &'static str,
+    },
+    /// The policy does not allow it.
+    #[error("the policy of this renderer does not allow the channel '{channel}'")]
+    Forbidden {
+        /// The channel.
+        channel: &'static str,
+    },
+    /// The ring is full and the call does not wait.
+    #[error(
+        "no room for a message on '{channel}': the receiver is behind; wait, or try again later"
+    )]
+    Full {
+        /// The channel.
+        channel: &'static str,
+    },
+    /// The ring stayed full.
+    #[error("no room for a message on '{channel}' within {waited:?}: the receiver is behind")]
+    TimedOut {
+        /// The channel.
+        channel: &'static str,
+        /// How long it waited.
+        waited: Duration,
+    },
+    /// The payload can never fit.
+    #[error(
+        "a message of {len} bytes on '{channel}' is too large: at most {max} fit; raise the capacity in Config or split it"
+    )]
+    TooLarge {
+        /// The channel.
+        channel: &'static str,
+        /// The payload's length, in bytes.
+        len: usize,
+        /// The longest possible, in bytes.
+        max: usize,
+    },
+    /// The value has no bytes.
+    #[error("a message on '{channel}' was not sent: {source}")]
+    Encode {
+        /// The channel.
+        channel: &'static str,
+        /// Why.
+        source: EncodeError,
+    },
+    /// This thread holds a loan of the same outbox: send or drop it first.
+    #[error(
+        "cannot send on '{channel}': this thread holds a loan of the same ring; send or drop it first"
+    )]
+    LoanHeld {
+        /// The channel.
+        channel: &'static str,
+    },
+    /// The other process is gone.
+    #[error("cannot send on '{channel}': the other process is gone ({reason})")]
+    Gone {
+        /// The channel.
+        channel: &'static str,
+        /// How it went.
+        reason: GoneReason,
+    },
+}
+
+/// Why an invoke has no result. `E` is the method's own error type.
+///
+/// The texts are Electron's where Electron has the case.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum InvokeError<E: fmt::Debug + fmt::Display = Failure> {
+    /// The handler returned an error.
+    #[error("Error invoking remote method '{channel}': {error}")]
+    Handler {
+        /// The channel.
+        channel: &'static str,
+        /// What the handler returned.
+        error: E,
+    },
+    /// Nobody handles the method.
+    #[error(
+        "Error invoking remote method '{channel}': Error: No handler registered for '{channel}'"
+    )]
+    NoHandler {
+        /// The channel.
+        channel: &'static str,
+    },
+    /// The handler panicked.
+    #[error("Error invoking remote method '{channel}': Error: the handler panicked")]
+    Panicked {
+        /// The channel.
+        channel: &'static str,
+    },
+    /// The handler dropped its `Responder`.
+    #[error("Error invoking remote method '{channel}': reply was never sent")]
+    ReplyNeverSent {
+        /// The channel.
+        channel: &'static str,
+    },
+    /// The other side could not read the arguments.
+    #[error("Error invoking remote method '{channel}': bad arguments: {why}")]
+    BadArguments {
+        /// The channel.
+        channel: &'static str,
+        /// What was expected and what came.
+        why: String,
+    },
+    /// The reply could not be sent: too large, or not encodable.
+    #[error("Error invoking remote method '{channel}': the reply could not be sent: {why}")]
+    ReplyFailed {
+        /// The channel.
+        channel: &'static str,
+        /// Why.
+        why: String,
+    },
+    /// The other side's quota of pending invokes is used up.
+    #[error(
+        "Error invoking remote method '{channel}': too many invokes are pending in the other process"
+    )]
+    QuotaReached {
+        /// The channel.
+        channel: &'static str,
+    },
+    /// The reply could not be read.
+    #[error("the reply to '{channel}' is no valid value: {source}")]
+    BadReply {
+        /// The channel.
+        channel: &'static str,
+        /// What was expected and what came.
+        source: DecodeError,
+    },
+    /// As many invokes as the table has places are pending in this process.
+    #[error("cannot invoke '{channel}': {max} invokes are pending already")]
+    TooManyPending {
+        /// The channel.
+        channel: &'static str,
+        /// The limit.
+        max: usize,
+    },
+    /// The deadline passed first. The handler has been told to stop.
+    #[error("no reply to '{channel}' within {timeout:?}")]
+    TimedOut {
+        /// The channel.
+        channel: &'static str,
+        /// The time it was given.
+        timeout: Duration,
+    },
+    /// The other process went first.
+    #[error("no reply to '{channel}': the other process is gone ({reason})")]
+    Gone {
+        /// The channel.
+        channel: &'static str,
+        /// How it went.
+        reason: GoneReason,
+    },
+    /// A blocking wait inside a listener or handler would stop the loop that brings the reply.
+    #[error(
+        "cannot wait for '{channel}' inside a listener or handler: use then() or an async handler"
+    )]
+    InsideListener {
+        /// The channel.
+        channel: &'static str,
+    },
+    /// The request could not be sent.
+    #[error(transparent)]
+    Send(#[from] SendError),
+}
+
+/// Why `run` or `poll` ended with an error.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// Called from inside a listener or handler, which the loop itself runs.
+    #[error("run and poll cannot be called inside a listener or handler")]
+    InsideListener,
+    /// Another thread runs the loop at the moment.
+    #[error("another thread is running this loop")]
+    AlreadyRunning,
+    /// The main process is gone.
+    #[error("the main process is gone")]
+    MainGone,
+    /// The operating system refused.
+    #[error("the loop cannot wait: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// How a process went, in Electron's words where Electron has them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum GoneReason {
+    /// It ended with status 0.
+    CleanExit,
+    /// It ended with another status.
+    AbnormalExit,
+    /// It was sent SIGTERM or SIGKILL.
+    Killed,
+    /// It died of a signal of its own making, such as SIGSEGV.
+    Crashed,
+    /// It was never started, or never finished the handshake.
+    LaunchFailed,
+    /// It broke the protocol, and its session was ended.
+    ProtocolViolation(Violation),
+    /// It hung up, and was not launched here, so that its end is not known.
+    Disconnected,
+    /// This process closed the session.
+    Closed,
+    /// The main process is gone (seen from a renderer).
+    MainGone,
+}
+
+impl GoneReason {
+    /// The name as Electron writes it: `clean-exit`, `killed` …
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::CleanExit => "clean-exit",
+            Self::AbnormalExit => "abnormal-exit",
+            Self::Killed => "killed",
+            Self::Crashed => "crashed",
+            Self::LaunchFailed => "launch-failed",
+            Self::ProtocolViolation(_) => "protocol-violation",
+            Self::Disconnected => "disconnected",
+            Self::Closed => "closed",
+            Self::MainGone => "main-gone",
+        }
+    }
+}
+
+impl fmt::Display for GoneReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ProtocolViolation(violation) => write!(f, "{}: {violation}", self.name()),
+            _ => f.write_str(self.name()),
+        }
+    }
+}
+
+/// Where an error has a handler's error inside, it must be printable.
+pub trait HandlerError: Payload<Owned: fmt::Debug + fmt::Display> {}
+
+impl<E: Payload<Owned: fmt::Debug + fmt::Display> + ?Sized> HandlerError for E {}

@@ -1,0 +1,153 @@
+//! Runs the futures of async handlers, on the thread that drives the loop.
+//!
+//! A woken task enters the ready queue and interrupts the loop's sleep; the loop polls what is
+//! ready in each turn. A task lives as long as someone can still wake it: a future that is pending with no
+//! waker anywhere is dropped, and its caller hears that the reply was never sent.
+
+use std::{
+    future::Future,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError, Weak},
+    task::{Context, Wake, Waker},
+};
+
+type BoxedFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Ends the loop's sleep, from any thread.
+pub(crate) type Interrupt = Arc<dyn Fn() + Send + Sync>;
+
+pub(crate) struct Executor {
+    ready: Mutex<Vec<Arc<Task>>>,
+    interrupt: Interrupt,
+}
+
+/// One future.
+pub(crate) struct Task {
+    executor: Weak<Executor>,
+    /// `None`: finished or cancelled.
+    future: Mutex<Option<BoxedFuture>>,
+}
+
+impl Executor {
+    pub(crate) fn new(interrupt: Interrupt) -> Arc<Self> {
+        Arc::new(Self { ready: Mutex::new(Vec::new()), interrupt })
+    }
+
+    /// Queues a future; it is first polled in the loop's next turn.
+    pub(crate) fn spawn(
+        self: &Arc<Self>,
+        future: impl Future<Output = ()> + Send + 'static,
+    ) -> Arc<Task> {
+        let task = Arc::new(Task {
+            executor: Arc::downgrade(self),
+            future: Mutex::new(Some(Box::pin(future))),
+        });
+        self.enqueue(task.clone());
+        task
+    }
+
+    /// Polls every task that was ready when it was called; returns how many.
+    pub(crate) fn run_ready(&self) -> usize {
+        let ready = std::mem::take(&mut *self.lock_ready());
+        let count = ready.len();
+        ready.into_iter().for_each(Task::poll);
+        count
+    }
+
+    fn enqueue(&self, task: Arc<Task>) {
+        self.lock_ready().push(task);
+        (self.interrupt)();
+    }
+
+    fn lock_ready(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Task>>> {
+        self.ready.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Task {
+    /// Drops the future where it stands.
+    pub(crate) fn cancel(&self) {
+        let future = self.lock_future().take();
+        // Its destructors are the application's: a panic there must not end the loop.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(future)));
+    }
+
+    fn poll(self: Arc<Self>) {
+        let Some(mut future) = self.lock_future().take() else { return };
+        let waker = Waker::from(self.clone());
+        let polled = catch_unwind(AssertUnwindSafe(|| {
+            future.as_mut().poll(&mut Context::from_waker(&waker))
+        }));
+        // A panic is reported by the destructors that ran while it unwound; see `Responder`.
+        if polled.is_ok_and(|poll| poll.is_pending()) {
+            *self.lock_future() = Some(future);
+        }
+    }
+
+    fn lock_future(&self) -> std::sync::MutexGuard<'_, Option<BoxedFuture>> {
+        self.future.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Wake for Task {
+    fn wake(self: Arc<Self>) {
+        if let Some(executor) = self.executor.upgrade() {
+            executor.enqueue(self);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    fn executor() -> (Arc<Executor>, Arc<AtomicUsize>) {
+        let interrupts = Arc::new(AtomicUsize::new(0));
+        let count = interrupts.clone();
+        (Executor::new(Arc::new(move || _ = count.fetch_add(1, Ordering::Relaxed))), interrupts)
+    }
+
+    #[test]
+    fn a_task_runs_when_woken_and_interrupts_the_loop() {
+        let (executor, interrupts) = executor();
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let mut polled = false;
+        executor.spawn(std::future::poll_fn(move |context| {
+            if polled {
+                return std::task::Poll::Ready(());
+            }
+            polled = true;
+            sender.send(context.waker().clone()).unwrap();
+            std::task::Poll::Pending
+        }));
+        assert_eq!(executor.run_ready(), 1);
+        assert_eq!(executor.run_ready(), 0);
+        receiver.recv().unwrap().wake();
+        assert_eq!(executor.run_ready(), 1);
+        assert_eq!(interrupts.load(Ordering::Relaxed), 2);
+    }
+
+    #[test]
+    fn a_cancelled_task_is_dropped_where_it_stands() {
+        let (executor, _) = executor();
+        let held = Arc::new(());
+        let inside = held.clone();
+        let task = executor.spawn(async move {
+            let _inside = inside;
+            std::future::pending::<()>().await;
+        });
+        executor.run_ready();
+        task.cancel();
+        assert_eq!(Arc::strong_count(&held), 1);
+    }
+
+    #[test]
+    fn a_panicking_task_does_not_end_the_loop() {
+        let (executor, _) = executor();
+        executor.spawn(async { panic!("in a handler") });
+        assert_eq!(executor.run_ready(), 1);
+    }
+}

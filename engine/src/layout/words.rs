@@ -1,0 +1,298 @@
+//! The atomic words of a control page, as types whose methods are verbs.
+//!
+//! Each word has one writer, the owner of the page, and so none needs a compare-and-swap. All
+//! orderings of control pages are in this file.
+//!
+//! # The lost wake-up, and why it cannot happen
+//!
+//! ```text
+//!   sleeper                              waker
+//!   -------                              -----
+//!   reads the bell
+//!   parked.announce():  parked := odd    hands over work (a frame, or room)
+//!                       fence            fence_before_look()
+//!   looks for work                       looks at parked.asleep()
+//!   sleeps while the bell is as read     bumps the bell, wakes
+//! ```
+//!
+//! The two fences are ordered one way or the other. If the sleeper's comes first the waker sees it
+//! asleep, and bumps the bell; if the waker's comes first the sleeper sees the work and does not
+//! sleep. Without either fence a processor may look before its own store is visible, both miss, and
+//! the work lies there until something else happens. (Tests on real hardware hardly ever catch that;
+//! the loom model in `ring::tests` does at once.)
+
+use std::fmt;
+
+use crate::sync::{
+    AtomicU32, AtomicU64,
+    Ordering::{Acquire, Relaxed, Release, SeqCst},
+    fence,
+};
+
+/// A position in bytes since the beginning, which only moves forward.
+#[derive(Debug, Default)]
+#[repr(transparent)]
+pub(crate) struct Cursor(AtomicU64);
+
+impl Cursor {
+    pub(crate) fn new(position: u64) -> Self {
+        Self(AtomicU64::new(position))
+    }
+
+    /// Hands over everything written (or finished with) before this call. Pairs with `observe`.
+    #[inline]
+    pub(crate) fn publish(&self, position: u64) {
+        self.0.store(position, Release);
+    }
+
+    /// Sees everything handed over up to the returned position. Pairs with `publish`.
+    #[inline]
+    pub(crate) fn observe(&self) -> u64 {
+        self.0.load(Acquire)
+    }
+}
+
+/// Up to where the writer of a topic may be overwriting.
+///
+/// Its readers copy first and look here afterwards: a copy is whole if the writer had not claimed
+/// its place by then.
+#[derive(Debug, Default)]
+#[repr(transparent)]
+pub(crate) struct Claim(AtomicU64);
+
+impl Claim {
+    pub(crate) fn new(position: u64) -> Self {
+        Self(AtomicU64::new(position))
+    }
+
+    /// Claims everything up to `position`, before the first word there changes.
+    #[inline]
+    pub(crate) fn stake(&self, position: u64) {
+        self.0.store(position, Relaxed);
+        // The claim before the words. Pairs with the fence in `staked`: a reader that copied one of
+        // the words written after this sees the claim.
+        fence(Release);
+    }
+
+    /// What was claimed by the time the caller had copied what it copied before this call.
+    #[inline]
+    pub(crate) fn staked(&self) -> u64 {
+        // The words before the claim. Pairs with the fence in `stake`.
+        fence(Acquire);
+        self.0.load(Relaxed)
+    }
+}
+
+/// Whether the owner sleeps, and which time around: odd while it does.
+///
+/// Each sleep has its own number, so that a waker can ring once per sleep and no more.
+#[repr(transparent)]
+pub(crate) struct Epoch(AtomicU32);
+
+impl Epoch {
+    pub(crate) fn new() -> Self {
+        Self::starting_at(0)
+    }
+
+    fn starting_at(epoch: u32) -> Self {
+        Self(AtomicU32::new(epoch))
+    }
+
+    /// Says that the owner is about to sleep, under a new odd number. Owner only.
+    ///
+    /// The caller looks for work once more after this, and sleeps only if there is none.
+    #[inline]
+    pub(crate) fn announce(&self) -> u32 {
+        let epoch = self.0.load(Relaxed).wrapping_add(1) | 1;
+        self.0.store(epoch, Relaxed);
+        // Say "asleep" before looking for work. Pairs with `fence_before_look`.
+        fence(SeqCst);
+        epoch
+    }
+
+    /// Says that the owner is awake. Owner only; harmless if it was.
+    #[inline]
+    pub(crate) fn withdraw(&self) {
+        let epoch = self.0.load(Relaxed);
+        if is_odd(epoch) {
+            self.0.store(epoch.wrapping_add(1), Relaxed);
+        }
+    }
+
+    /// The number of the owner's present sleep. Call after [`fence_before_look`].
+    #[inline]
+    pub(crate) fn asleep(&self) -> Option<u32> {
+        let epoch = self.0.load(Relaxed);
+        is_odd(epoch).then_some(epoch)
+    }
+}
+
+fn is_odd(epoch: u32) -> bool {
+    epoch & 1 == 1
+}
+
+impl fmt::Debug for Epoch {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let epoch = self.0.load(Relaxed);
+        let state = if is_odd(epoch) { "asleep" } else { "awake" };
+        write!(formatter, "Epoch({epoch}, {state})")
+    }
+}
+
+/// Hands over work before looking for a sleeper. Pairs with the fence in [`Epoch::announce`]: either
+/// the sleeper sees the work or the caller sees the sleeper.
+#[inline]
+pub(crate) fn fence_before_look() {
+    fence(SeqCst);
+}
+
+/// The word on which the peer of its owner sleeps. It changes with every ring.
+#[derive(Debug, Default)]
+#[repr(transparent)]
+pub(crate) struct Bell(AtomicU32);
+
+impl Bell {
+    pub(crate) fn new() -> Self {
+        Self(AtomicU32::new(0))
+    }
+
+    /// The value to sleep on, read before announcing. Pairs with `bump`.
+    #[inline]
+    pub(crate) fn read(&self) -> u32 {
+        self.0.load(Acquire)
+    }
+
+    /// Makes the value read by a sleeper stale. Owner only, any of its threads. Pairs with `read`.
+    #[inline]
+    pub(crate) fn bump(&self) {
+        self.0.fetch_add(1, Release);
+    }
+
+    /// The word itself, for the system call that sleeps on it or wakes who does.
+    #[cfg(not(loom))]
+    pub(crate) fn word(&self) -> &AtomicU32 {
+        &self.0
+    }
+}
+
+/// Until when the owner sleeps at the latest, in nanoseconds of the monotonic clock; 0 for "until
+/// rung". A hint, which the waker may read late: it orders nothing.
+#[derive(Debug, Default)]
+#[repr(transparent)]
+pub(crate) struct WakeTime(AtomicU64);
+
+impl WakeTime {
+    pub(crate) fn new() -> Self {
+        Self(AtomicU64::new(0))
+    }
+
+    /// Set before [`Epoch::announce`]. Owner only.
+    #[inline]
+    pub(crate) fn set(&self, wake_at_ns: u64) {
+        self.0.store(wake_at_ns, Relaxed);
+    }
+
+    #[inline]
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// A number for people to read. Nothing is decided by it.
+#[derive(Debug, Default)]
+#[repr(transparent)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(crate) fn new() -> Self {
+        Self(AtomicU64::new(0))
+    }
+
+    /// Owner only, and one thread at a time (whoever holds that end): a load and a store, because
+    /// a locked addition would cost a fifth of a small send.
+    #[inline]
+    pub(crate) fn add(&self, count: u64) {
+        self.0.store(self.0.load(Relaxed).wrapping_add(count), Relaxed);
+    }
+
+    #[inline]
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// A constant of the page, written before anyone else maps it.
+#[derive(Debug, Default)]
+#[repr(transparent)]
+pub(super) struct Constant<A>(A);
+
+impl Constant<AtomicU32> {
+    pub(super) fn new(value: u32) -> Self {
+        Self(AtomicU32::new(value))
+    }
+
+    pub(super) fn set(&self, value: u32) {
+        self.0.store(value, Relaxed);
+    }
+
+    pub(super) fn get(&self) -> u32 {
+        self.0.load(Relaxed)
+    }
+}
+
+impl Constant<AtomicU64> {
+    pub(super) fn new(value: u64) -> Self {
+        Self(AtomicU64::new(value))
+    }
+
+    pub(super) fn set(&self, value: u64) {
+        self.0.store(value, Relaxed);
+    }
+
+    pub(super) fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_sleep_has_its_own_number() {
+        let epoch = Epoch::new();
+        assert_eq!(epoch.asleep(), None);
+        assert_eq!(epoch.announce(), 1);
+        assert_eq!(epoch.asleep(), Some(1));
+        assert_eq!(epoch.announce(), 3);
+        epoch.withdraw();
+        assert_eq!(epoch.asleep(), None);
+        epoch.withdraw();
+        assert_eq!(epoch.announce(), 5);
+    }
+
+    #[test]
+    fn an_epoch_wraps_without_a_false_sleep() {
+        let epoch = Epoch::starting_at(u32::MAX - 1);
+        assert_eq!(epoch.announce(), u32::MAX);
+        epoch.withdraw();
+        assert_eq!(epoch.asleep(), None);
+        assert_eq!(epoch.announce(), 1);
+    }
+
+    #[test]
+    fn an_epoch_says_its_state_by_name() {
+        let epoch = Epoch::new();
+        assert_eq!(format!("{epoch:?}"), "Epoch(0, awake)");
+        epoch.announce();
+        assert_eq!(format!("{epoch:?}"), "Epoch(1, asleep)");
+    }
+
+    #[test]
+    fn a_bumped_bell_is_no_longer_what_a_sleeper_read() {
+        let bell = Bell::new();
+        let read = bell.read();
+        bell.bump();
+        assert_ne!(bell.read(), read);
+    }
+}

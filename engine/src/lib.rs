@@ -1,0 +1,171 @@
+//! Electron's IPC model over shared memory: one privileged **main process**, several untrusted
+//! **renderer processes**, and four ways to talk.
+//!
+//! | Electron | Ringbridge | what it does |
+//! | --- | --- | --- |
+//! | `ipcRenderer.send`, `ipcMain.on` | [`IpcRenderer::send`], [`IpcMain::on`] | renderer to main, one way |
+//! | `ipcRenderer.invoke`, `ipcMain.handle` | [`IpcRenderer::invoke`], [`IpcMain::handle`] | renderer to main and back |
+//! | `webContents.send`, `ipcRenderer.on` | [`WebContents::send`], [`IpcRenderer::on`] | main to one renderer |
+//! | (a loop over windows) | [`IpcMain::publish`], [`IpcRenderer::subscribe`] | main to all, one write |
+//! | `contextBridge` | [`Policy`] | what one renderer may say and hear |
+//!
+//! Every shared page has exactly one writer, and the kernel enforces it: a renderer cannot
+//! write what main reads from itself or from others, and main checks everything that a renderer
+//! writes. A message of up to 48 bytes travels in one cache line, without a system call while its
+//! receiver is awake.
+//!
+//! # A whole program
+//!
+//! Both processes share the contract; here they are one program, which launches itself.
+//!
+//! ```no_run
+//! use std::{env, process::Command};
+//! use ringbridge::{Contract, Event, IpcMain, IpcRenderer, Method, Policy, Push};
+//!
+//! ringbridge::payload! {
+//!     /// What main pushes.
+//!     pub struct Statistics {
+//!         /// Counts the pushes.
+//!         pub sequence: u64,
+//!         /// From 0 to 1.
+//!         pub cpu_usage: f32,
+//!         /// In whole degrees.
+//!         pub celsius: i32,
+//!     }
+//! }
+//!
+//! const LOG_MESSAGE: Event<str> = Event::new("log-message");
+//! const READ_FILE: Method<str, [u8]> = Method::new("read-file");
+//! const STATISTICS: Push<Statistics> = Push::new("statistics");
+//! const CONTRACT: Contract = &[&LOG_MESSAGE, &READ_FILE, &STATISTICS];
+//!
+//! fn main() -> Result<(), ringbridge::Error> {
+//!     if IpcRenderer::was_launched() { renderer() } else { main_process() }
+//! }
+//!
+//! fn main_process() -> Result<(), ringbridge::Error> {
+//!     let ipc = IpcMain::bind("demo", CONTRACT)?;
+//!     ipc.on(LOG_MESSAGE, |event, message| println!("{}: {message}", event.sender()))?;
+//!     ipc.handle(READ_FILE, |_event, path| {
+//!         std::fs::read(path).map_err(ringbridge::Failure::new)
+//!     })?;
+//!
+//!     let program = env::current_exe().expect("this program has a path");
+//!     let policy = Policy::deny_all().allow(LOG_MESSAGE).allow(READ_FILE).allow(STATISTICS);
+//!     let window = ipc.launch(Command::new(program), policy)?;
+//!     window.send(STATISTICS, &Statistics { sequence: 1, cpu_usage: 0.5, celsius: 40 })?;
+//!     ipc.run()?;
+//!     Ok(())
+//! }
+//!
+//! fn renderer() -> Result<(), ringbridge::Error> {
+//!     let ipc = IpcRenderer::connect(CONTRACT)?;
+//!     ipc.on(STATISTICS, |_event, statistics| println!("{}", statistics.cpu_usage))?;
+//!     ipc.send(LOG_MESSAGE, "User clicked a button!")?;
+//!     let host = ipc.invoke(READ_FILE, "/etc/hostname")?.wait()?;
+//!     println!("{} bytes", host.len());
+//!     ipc.run()?;
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # What holds
+//!
+//! - Messages and invokes of one renderer arrive in the order of the calls; pushes to one window
+//!   too. There is no order across windows, nor between a topic and anything else.
+//! - An invoke always settles: by a reply, the handler's error, its deadline, a cancel, or the other
+//!   side's end. What the handler does happens at most once.
+//! - Nothing is dropped without a counter: [`Counters`], [`MainCounters`].
+//! - A listener or handler that panics is caught and counted; for a handler the caller gets an error.
+//!
+//! # What does not
+//!
+//! - An *unsandboxed* process of the same user can get at main around all of this, through `ptrace`
+//!   or `/proc`. Main makes itself non-dumpable, which stops the ordinary ways
+//!   ([`Config::protect_memory`]); renderers that run hostile code belong in a sandbox or another user.
+//! - A session does not survive `fork`: its memory is not mapped in the child.
+
+#![deny(unsafe_code)]
+
+// So that `payload!`'s paths mean the same inside and outside the crate.
+extern crate self as ringbridge;
+
+#[cfg(not(loom))]
+mod channels;
+#[cfg(not(loom))]
+mod config;
+#[cfg(not(loom))]
+mod contract;
+mod counters;
+#[cfg(not(loom))]
+mod error;
+#[cfg(not(loom))]
+mod executor;
+#[cfg(not(loom))]
+mod inside;
+#[cfg(not(loom))]
+mod ipc_main;
+#[cfg(not(loom))]
+mod ipc_renderer;
+mod layout;
+#[cfg(not(loom))]
+mod main_loop;
+mod memory;
+#[cfg(not(loom))]
+mod payload;
+#[cfg(not(loom))]
+mod policy;
+#[cfg(not(loom))]
+mod port;
+#[cfg(not(loom))]
+mod register;
+mod request;
+mod ring;
+#[cfg(not(loom))]
+mod router;
+mod seat;
+#[cfg(not(loom))]
+mod session;
+#[cfg(not(loom))]
+mod signal;
+#[cfg(not(loom))]
+mod snapshot;
+mod sync;
+#[cfg(not(loom))]
+mod sys;
+mod topic;
+#[cfg(not(loom))]
+mod wait;
+#[cfg(not(loom))]
+mod web_contents;
+
+pub use zerocopy;
+
+#[cfg(not(loom))]
+pub use crate::{
+    config::Config,
+    contract::{Channel, ChannelKey, ChannelKind, Contract, Event, Method, Push, Topic},
+    counters::Counters,
+    error::{
+        BindError, ConnectError, ContractError, Error, GoneReason, HandlerError, InvokeError,
+        LaunchError, RegisterError, RunError, SendError,
+    },
+    ipc_main::{
+        Candidate, IpcMain, IpcMainEvent, IpcMainInvokeEvent, LaunchOptions, MainCounters,
+        RenderProcessGone,
+    },
+    ipc_renderer::{IpcRenderer, IpcRendererEvent, IpcRendererInvokeEvent},
+    layout::frame::Violation,
+    payload::{
+        DecodeError, Dynamic, EncodeError, Failure, FixedLayout, PAYLOAD_ALIGN_MAX, Payload,
+    },
+    policy::{OnViolation, Policy},
+    port::{
+        invocation::{Invocation, InvokeResult},
+        loan::Loan,
+        responder::Responder,
+    },
+    router::ListenerId,
+    wait::WaitStrategy,
+    web_contents::WebContents,
+};

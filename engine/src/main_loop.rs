@@ -1,0 +1,782 @@
+//! Main's loop: every renderer's frames, and everything else that happens to a session.
+//!
+//! ```text
+//!   busy windows    looked at in every turn, up to 64 frames each
+//!   quiet windows   armed: their renderer rings its eventfd with the next frame
+//!   epoll           eventfds of armed windows, sockets (hang-ups, handshakes), pidfds, the listener,
+//!                   the interrupt; slept on when all windows are armed and nothing is left to do
+//! ```
+//!
+//! A window is armed once and stays so until it rings. While the loop is awake for others, armed windows
+//! are looked at in memory now and then, which costs no system call.
+//!
+//! Main never waits for a renderer here, and never reads an eventfd, since a renderer shares it. Every
+//! wait for someone (a handshake, a goodbye) has a deadline.
+
+use std::{
+    io,
+    os::fd::OwnedFd,
+    process::Child,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    error::GoneReason,
+    inside::{self, Inside},
+    ipc_main::{Candidate, Inner},
+    memory::{aligned::AlignedBuf, region::Region},
+    policy::{OnViolation, Policy},
+    port::{
+        Port,
+        incoming::{Request, Routes},
+        invocation::{Awaited, DriveEnd},
+    },
+    ring::consumer::Consumer,
+    session::{
+        endpoint::Endpoint,
+        handshake::{Answer, Hello, PACKET_MAX, Ready, Refusal, Welcome, encode},
+        liveness::reason_of,
+    },
+    snapshot::Cached,
+    sync::Ordering,
+    sys::{
+        Epoll, EventFd, Socket,
+        epoll::{Event, Trigger},
+    },
+    wait::{Step, Waiter},
+};
+
+/// Frames taken from one window before the next has its turn.
+const BATCH: usize = 64;
+/// Looks in which a window had nothing, before it is armed while others keep the loop awake.
+const QUIET_LOOKS: u32 = 4096;
+/// Turns between two looks at the armed windows while the loop is awake.
+const ARMED_TURNS: u32 = 64;
+/// Turns between two looks at the clock while there is always something to do.
+const BUSY_TURNS: u32 = 1024;
+/// Time between two looks at sockets, and at the deadlines of requests, while the loop is awake.
+const HOUSEKEEPING_EVERY: Duration = Duration::from_millis(1);
+/// How long a renderer whose session is over may take to end before it is killed.
+const GRACE: Duration = Duration::from_secs(2);
+/// How many connections that nobody admitted yet may be open.
+const CANDIDATES_MAX: usize = 64;
+/// How long a renderer that nobody launched may take to say hello.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
+
+const LISTENER: u64 = u64::MAX;
+const INTERRUPT: u64 = u64::MAX - 1;
+
+/// What an epoll token stands for, beside a place in the table.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Source {
+    Socket = 0,
+    Bell = 1,
+    Process = 2,
+}
+
+fn token(place: usize, source: Source) -> u64 {
+    (place as u64) << 2 | source as u64
+}
+
+/// A session's memory, as it is handed over in the handshake.
+pub(crate) struct Handover {
+    pub(crate) welcome: Welcome,
+    pub(crate) main_region: Region,
+    pub(crate) renderer_region: Region,
+    pub(crate) event: EventFd,
+}
+
+/// A session with its window: everything but its socket.
+pub(crate) struct Session {
+    pub(crate) port: Arc<Port>,
+    pub(crate) policy: Policy,
+    pub(crate) consumer: Consumer,
+    pub(crate) event: EventFd,
+    /// Until it is handed over.
+    pub(crate) handover: Option<Handover>,
+}
+
+/// A renderer that was just launched, on its way into the loop.
+pub(crate) struct Newcomer {
+    pub(crate) session: Session,
+    pub(crate) socket: Socket,
+    pub(crate) child: Child,
+    pub(crate) process: OwnedFd,
+}
+
+/// How far a connection has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Hello,
+    Ready,
+    Live,
+    /// The session is over; the process may not be.
+    Ending,
+}
+
+struct Connection {
+    socket: Socket,
+    stage: Stage,
+    /// `None`: nobody admitted it yet.
+    session: Option<Session>,
+    child: Option<(Child, OwnedFd)>,
+    /// When the present stage must be over.
+    deadline: Option<Instant>,
+    armed: bool,
+    quiet: u32,
+    violations: u32,
+    hung_up: bool,
+}
+
+/// What only main's driver touches.
+pub(crate) struct MainLoop {
+    epoll: Epoll,
+    endpoint: Option<Endpoint>,
+    connections: Vec<Option<Connection>>,
+    /// Places of the windows that are looked at in every turn.
+    busy: Vec<usize>,
+    routes: Cached<Routes>,
+    waiter: Waiter,
+    scratch: AlignedBuf,
+    packet: Vec<u8>,
+    events: Vec<Event>,
+    turns: u32,
+    kept_house: Option<Instant>,
+    candidates: usize,
+}
+
+impl MainLoop {
+    pub(crate) fn new(
+        endpoint: Endpoint,
+        interrupt: &EventFd,
+        routes: Cached<Routes>,
+        waiter: Waiter,
+    ) -> io::Result<Self> {
+        let epoll = Epoll::new()?;
+        epoll.add(&endpoint.listener, LISTENER, Trigger::Level)?;
+        epoll.add(interrupt, INTERRUPT, Trigger::Edge)?;
+        Ok(Self {
+            epoll,
+            endpoint: Some(endpoint),
+            connections: Vec::new(),
+            busy: Vec::new(),
+            routes,
+            waiter,
+            scratch: AlignedBuf::new(),
+            packet: vec![0; PACKET_MAX],
+            events: Vec::new(),
+            turns: 0,
+            kept_house: None,
+            candidates: 0,
+        })
+    }
+
+    /// Drives until the awaited request is settled, the time is over, or the loop is stopped.
+    pub(crate) fn drive(
+        &mut self,
+        main: &Inner,
+        mut awaited: Option<&mut Awaited<'_>>,
+        timeout: Option<Duration>,
+    ) -> io::Result<DriveEnd> {
+        let _inside = inside::mark(Inside::main(main));
+        let waits = awaited.is_some();
+        let mut deadline = None;
+        loop {
+            if let Some(awaited) = &mut awaited {
+                awaited.port.take_stored(awaited);
+                if awaited.settled {
+                    return Ok(DriveEnd::Settled);
+                }
+            }
+            let taken = self.turn(main, &mut awaited);
+            if awaited.as_ref().is_some_and(|awaited| awaited.settled) {
+                return Ok(DriveEnd::Settled);
+            }
+            if !waits && main.stopped.load(Ordering::Relaxed) {
+                return Ok(DriveEnd::Elapsed);
+            }
+            let step = if taken == 0 {
+                self.waiter.step()
+            } else {
+                self.waiter.found();
+                if !self.turns.is_multiple_of(BUSY_TURNS) {
+                    continue;
+                }
+                Step::LookAt(Instant::now())
+            };
+            let now = match step {
+                Step::Look => continue,
+                Step::LookAt(now) | Step::Park(now) => now,
+            };
+            let deadline = *deadline
+                .get_or_insert_with(|| timeout.and_then(|timeout| now.checked_add(timeout)));
+            if deadline.is_some_and(|deadline| deadline <= now) {
+                return Ok(DriveEnd::Elapsed);
+            }
+            if matches!(step, Step::Park(_)) {
+                let next = self.keep_deadlines(main, now);
+                self.park(main, [deadline, next].into_iter().flatten().min())?;
+            } else if self
+                .kept_house
+                .is_none_or(|last| now.duration_since(last) >= HOUSEKEEPING_EVERY)
+            {
+                self.keep_house(main, now)?;
+            }
+        }
+    }
+
+    /// One turn without waiting; returns how much there was.
+    pub(crate) fn poll(&mut self, main: &Inner) -> io::Result<usize> {
+        let _inside = inside::mark(Inside::main(main));
+        self.look_at_armed();
+        let taken = self.turn(main, &mut None);
+        self.keep_house(main, Instant::now())?;
+        Ok(taken)
+    }
+
+    // --- frames ----------------------------------------------------------------------------------
+
+    /// Takes what there is from each busy window, up to a batch. Returns how much.
+    #[inline]
+    fn turn(&mut self, main: &Inner, awaited: &mut Option<&mut Awaited<'_>>) -> usize {
+        self.turns = self.turns.wrapping_add(1);
+        if self.turns.is_multiple_of(ARMED_TURNS) {
+            self.look_at_armed();
+        }
+        let mut taken = 0;
+        let mut index = 0;
+        while let Some(&place) = self.busy.get(index) {
+            let frames = self.take_frames(main, place, awaited);
+            taken += frames;
+            // A window that has ended, or been armed, has left the list.
+            if self.busy.get(index) == Some(&place) {
+                index += 1;
+            }
+        }
+        if main.attention.load(Ordering::Relaxed) {
+            self.attend(main);
+        }
+        taken + main.dispatcher.executor.run_ready()
+    }
+
+    #[inline]
+    fn take_frames(
+        &mut self,
+        main: &Inner,
+        place: usize,
+        awaited: &mut Option<&mut Awaited<'_>>,
+    ) -> usize {
+        let Some(connection) = self.connections[place].as_mut() else { return 0 };
+        let Some(session) = connection.session.as_mut() else { return 0 };
+        let mut taken = 0;
+        let mut broken = None;
+        while taken < BATCH {
+            let frame = match session.consumer.peek() {
+                Ok(Some(frame)) => frame,
+                Ok(None) => break,
+                Err(violation) => {
+                    session.port.counters.violations.add();
+                    broken = Some(violation);
+                    break;
+                }
+            };
+            taken += 1;
+            session.consumer.copy_payload(&frame, &mut self.scratch);
+            let routes = self.routes.refresh(&main.dispatcher.routes);
+            let header = frame.header;
+            let bytes = self.scratch.as_slice();
+            let received = main.dispatcher.receive(
+                &session.port,
+                header,
+                bytes,
+                routes,
+                awaited.as_deref_mut(),
+            );
+            session.consumer.advance(frame);
+            match received {
+                Ok(Request::Nothing) => {}
+                Ok(Request::Subscribe(topic)) => main.subscribe(topic, &session.port),
+                Ok(Request::Unsubscribe(topic)) => main.unsubscribe(topic, &session.port),
+                Err(violation) => {
+                    session.port.counters.violations.add();
+                    connection.violations += 1;
+                    match session.policy.on_violation {
+                        OnViolation::Tolerate(max) if connection.violations <= max => {}
+                        _ => {
+                            broken = Some(violation);
+                            break;
+                        }
+                    }
+                }
+            }
+            if session.consumer.publish_due() {
+                session.publish();
+            }
+        }
+        if taken < BATCH {
+            session.publish();
+            session.port.flush();
+        }
+        if taken > 0 {
+            connection.quiet = 0;
+        } else {
+            connection.quiet += 1;
+        }
+        if let Some(violation) = broken {
+            self.end_session(main, place, GoneReason::ProtocolViolation(violation));
+        } else if self.connections[place]
+            .as_ref()
+            .is_some_and(|connection| connection.quiet > QUIET_LOOKS)
+        {
+            self.arm(place);
+        }
+        taken
+    }
+
+    // --- quiet windows ---------------------------------------------------------------------------
+
+    /// Asks the renderer to ring with its next frame. `false`: it has sent one meanwhile.
+    fn arm(&mut self, place: usize) -> bool {
+        let Some(connection) = self.connections[place].as_mut() else { return true };
+        let Some(session) = connection.session.as_mut() else { return true };
+        if connection.armed {
+            return true;
+        }
+        session.port.own.parked.announce();
+        if session.has_news() {
+            session.port.own.parked.withdraw();
+            connection.quiet = 0;
+            return false;
+        }
+        session.port.counters.parks.add_alone(1);
+        connection.armed = true;
+        self.busy.retain(|&busy| busy != place);
+        true
+    }
+
+    fn disarm(&mut self, place: usize) {
+        let Some(Some(connection)) = self.connections.get_mut(place) else { return };
+        let Some(session) = connection.session.as_mut() else { return };
+        if connection.armed {
+            session.port.own.parked.withdraw();
+            connection.armed = false;
+            connection.quiet = 0;
+            self.busy.push(place);
+        }
+    }
+
+    /// Looks at the armed windows in memory, where a renderer that has just rung shows first.
+    fn look_at_armed(&mut self) {
+        if self.busy.len() == self.connections.len() {
+            return;
+        }
+        for place in 0..self.connections.len() {
+            let rang = |connection: &mut Connection| {
+                connection.armed && connection.session.as_mut().is_some_and(Session::has_news)
+            };
+            if self.connections[place].as_mut().is_some_and(rang) {
+                self.disarm(place);
+            }
+        }
+    }
+
+    /// Arms every window and sleeps, unless one of them has something.
+    fn park(&mut self, main: &Inner, deadline: Option<Instant>) -> io::Result<()> {
+        let mut index = 0;
+        while let Some(&place) = self.busy.get(index) {
+            if !self.arm(place) {
+                return Ok(());
+            }
+            // Arming takes it out of the list; what has no session yet stays.
+            if self.busy.get(index) == Some(&place) {
+                index += 1;
+            }
+        }
+        let timeout = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        self.wait(main, timeout)
+    }
+
+    /// Waits for events, at most for `timeout`, and acts on them.
+    fn wait(&mut self, main: &Inner, timeout: Option<Duration>) -> io::Result<()> {
+        let mut events = std::mem::take(&mut self.events);
+        let waited = self.epoll.wait(&mut events, timeout);
+        for event in &events {
+            match event.token {
+                LISTENER => self.accept(),
+                // Edge-triggered, so it need not be read; `turn` looks at what it was for.
+                INTERRUPT => {}
+                token => self.act_on(main, token, event),
+            }
+        }
+        self.events = events;
+        waited
+    }
+
+    fn act_on(&mut self, main: &Inner, token: u64, event: &Event) {
+        let place = (token >> 2) as usize;
+        // An earlier event of this batch may have ended it.
+        if !self.connections.get(place).is_some_and(Option::is_some) {
+            return;
+        }
+        match token & 3 {
+            source if source == Source::Bell as u64 => self.disarm(place),
+            source if source == Source::Process as u64 => self.reap(main, place),
+            _ => self.hear(main, place, event),
+        }
+    }
+
+    // --- time ------------------------------------------------------------------------------------
+
+    /// What needs doing now and then while the loop is awake.
+    fn keep_house(&mut self, main: &Inner, now: Instant) -> io::Result<()> {
+        self.kept_house = Some(now);
+        self.keep_deadlines(main, now);
+        self.wait(main, Some(Duration::ZERO))
+    }
+
+    /// Ends what is overdue, and says when to look again.
+    fn keep_deadlines(&mut self, main: &Inner, now: Instant) -> Option<Instant> {
+        let mut next: Option<Instant> = None;
+        for place in 0..self.connections.len() {
+            let Some(connection) = &self.connections[place] else { continue };
+            let requests = connection.session.as_ref().and_then(|session| session.port.expire(now));
+            let deadline = connection.deadline;
+            if deadline.is_some_and(|deadline| deadline <= now) {
+                self.overdue(main, place);
+            }
+            let still = self.connections[place].as_ref().and_then(|connection| connection.deadline);
+            next = [next, requests, still].into_iter().flatten().min();
+        }
+        next
+    }
+
+    fn overdue(&mut self, main: &Inner, place: usize) {
+        let Some(connection) = self.connections[place].as_mut() else { return };
+        connection.deadline = None;
+        match connection.stage {
+            Stage::Hello | Stage::Ready => self.end_session(main, place, GoneReason::LaunchFailed),
+            Stage::Live => self.end_session(main, place, GoneReason::Disconnected),
+            Stage::Ending => {
+                if let Some((child, _)) = &mut connection.child {
+                    // Its end is seen by the pidfd. It fails only if it has ended by itself.
+                    let _ = child.kill();
+                }
+            }
+        }
+    }
+
+    // --- requests from other threads -------------------------------------------------------------
+
+    #[cold]
+    fn attend(&mut self, main: &Inner) {
+        main.attention.store(false, Ordering::Relaxed);
+        for newcomer in main.take_newcomers() {
+            let Newcomer { session, socket, child, process } = newcomer;
+            let deadline = Instant::now().checked_add(session.policy.handshake_timeout);
+            let connection =
+                Connection { child: Some((child, process)), deadline, ..Connection::new(socket) };
+            let place = self.insert(connection);
+            if let Err(error) = self.begin_session(place, session) {
+                // Without its events the session cannot live; its renderer sees a hang-up.
+                self.end_session(main, place, GoneReason::LaunchFailed);
+                drop(error);
+            }
+        }
+        for place in 0..self.connections.len() {
+            let session =
+                self.connections[place].as_ref().and_then(|connection| connection.session.as_ref());
+            let Some(port) = session.map(|session| session.port.clone()) else { continue };
+            port.flush();
+            // A port that ended itself was broken off, by another thread that found a violation.
+            let reason = port
+                .gone()
+                .cloned()
+                .or_else(|| port.close_requested().then_some(GoneReason::Closed));
+            if let Some(reason) = reason {
+                self.end_session(main, place, reason);
+            }
+        }
+    }
+
+    // --- sessions --------------------------------------------------------------------------------
+
+    fn insert(&mut self, connection: Connection) -> usize {
+        let place = self.connections.iter().position(Option::is_none).unwrap_or_else(|| {
+            self.connections.push(None);
+            self.connections.len() - 1
+        });
+        self.connections[place] = Some(connection);
+        place
+    }
+
+    /// Listens to a session that has its window now.
+    fn begin_session(&mut self, place: usize, session: Session) -> io::Result<()> {
+        let Some(connection) = self.connections[place].as_mut() else { return Ok(()) };
+        let session = connection.session.insert(session);
+        self.epoll.add(&session.event, token(place, Source::Bell), Trigger::Edge)?;
+        if let Some((_, process)) = &connection.child {
+            self.epoll.add(process, token(place, Source::Process), Trigger::Level)?;
+        }
+        if connection.stage == Stage::Hello {
+            self.epoll.add(&connection.socket, token(place, Source::Socket), Trigger::Level)?;
+        }
+        self.busy.push(place);
+        Ok(())
+    }
+
+    /// Takes the connections that wait, as far as there is room for them.
+    fn accept(&mut self) {
+        let Some(endpoint) = &self.endpoint else { return };
+        // An error is the caller's who went, or a limit's that a later turn may find lifted.
+        let Ok(Some(socket)) = endpoint.listener.accept() else { return };
+        if self.candidates >= CANDIDATES_MAX {
+            return;
+        }
+        let deadline = Instant::now().checked_add(HELLO_TIMEOUT);
+        let place = self.insert(Connection { deadline, ..Connection::new(socket) });
+        let Some(connection) = &self.connections[place] else { return };
+        match self.epoll.add(&connection.socket, token(place, Source::Socket), Trigger::Level) {
+            Ok(()) => self.candidates += 1,
+            Err(_) => self.connections[place] = None,
+        }
+    }
+
+    /// Something came over the socket: a part of the handshake, or the end.
+    fn hear(&mut self, main: &Inner, place: usize, event: &Event) {
+        let Some(connection) = self.connections[place].as_mut() else { return };
+        if connection.stage == Stage::Ending {
+            self.stop_listening(place);
+            return;
+        }
+        if !event.readable {
+            if event.hangup {
+                self.hung_up(main, place);
+            }
+            return;
+        }
+        // No descriptor is expected from a renderer: one that comes is closed, and an error.
+        match connection.socket.try_receive(&mut self.packet, 0) {
+            Ok(received) if received.len == 0 => self.hung_up(main, place),
+            Ok(received) => self.hear_packet(main, place, received.len),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_) => self.end_session(main, place, GoneReason::LaunchFailed),
+        }
+    }
+
+    fn hear_packet(&mut self, main: &Inner, place: usize, len: usize) {
+        let Some(connection) = self.connections[place].as_mut() else { return };
+        let packet = &self.packet[..len];
+        let answered = match connection.stage {
+            Stage::Hello => match Hello::parse(packet) {
+                Ok(Ok(hello)) => self.welcome(main, place, &hello),
+                Ok(Err(refusal)) => Err(Some(refusal)),
+                Err(_) => Err(None),
+            },
+            Stage::Ready if Ready::parse(packet).is_ok() => {
+                connection.stage = Stage::Live;
+                connection.deadline = None;
+                if let Some(session) = &connection.session {
+                    main.emit_connected(&session.port);
+                }
+                Ok(())
+            }
+            // Nothing is expected any more, or something else was.
+            Stage::Ready | Stage::Live | Stage::Ending => Err(None),
+        };
+        let Err(refusal) = answered else { return };
+        main.refused.add();
+        if let Some(refusal) = refusal
+            && let Some(connection) = &self.connections[place]
+        {
+            // Who does not read its refusal misses it.
+            let _ = connection.socket.try_send(&encode(&Answer::Refused(refusal)), &[]);
+        }
+        self.end_session(main, place, GoneReason::LaunchFailed);
+    }
+
+    /// Answers a hello: admits the renderer, compares the contracts, hands over the memory.
+    fn welcome(
+        &mut self,
+        main: &Inner,
+        place: usize,
+        hello: &Hello,
+    ) -> Result<(), Option<Refusal>> {
+        let not_admitted = |why: String| Some(Refusal::NotAdmitted { why });
+        let Some(connection) = self.connections[place].as_mut() else { return Ok(()) };
+        if connection.session.is_none() {
+            let peer = connection.socket.peer_credentials().map_err(|_| None)?;
+            let candidate = Candidate::new(peer.pid, peer.uid, peer.gid);
+            let policy = main.admit(&candidate).map_err(not_admitted)?;
+            let session = main
+                .open_session(policy, peer.pid)
+                .map_err(|error| not_admitted(error.to_string()))?;
+            // The socket is listened to already; from now on it has a window.
+            connection.stage = Stage::Ready;
+            self.candidates -= 1;
+            self.begin_session(place, session).map_err(|error| not_admitted(error.to_string()))?;
+        }
+        let Some(connection) = self.connections[place].as_mut() else { return Ok(()) };
+        let Some(session) = connection.session.as_mut() else { return Ok(()) };
+        let grants = hello.grants(&main.channels, &session.port.allowed).map_err(Some)?;
+        let Some(mut handover) = session.handover.take() else { return Err(None) };
+        handover.welcome.grants = grants;
+        main.send_welcome(&connection.socket, &session.port, handover)
+            .map_err(|error| not_admitted(error.to_string()))?;
+        connection.stage = Stage::Ready;
+        Ok(())
+    }
+
+    /// The renderer hung up: it ended, or it closed its socket. What it committed is still delivered.
+    fn hung_up(&mut self, main: &Inner, place: usize) {
+        let Some(connection) = self.connections[place].as_mut() else { return };
+        if connection.hung_up {
+            return;
+        }
+        connection.hung_up = true;
+        self.stop_listening(place);
+        let Some(connection) = self.connections[place].as_mut() else { return };
+        if connection.child.is_some() {
+            // Its exit status is the better reason; it comes within moments, or it is not ending.
+            connection.deadline = Instant::now().checked_add(GRACE);
+        } else {
+            self.drain(main, place);
+            self.end_session(main, place, GoneReason::Disconnected);
+        }
+    }
+
+    fn stop_listening(&mut self, place: usize) {
+        if let Some(connection) = &self.connections[place] {
+            // It fails only if it was never added.
+            let _ = self.epoll.remove(&connection.socket);
+        }
+    }
+
+    /// The process that main launched has ended.
+    fn reap(&mut self, main: &Inner, place: usize) {
+        let Some(connection) = self.connections[place].as_mut() else { return };
+        let Some((child, _)) = connection.child.as_mut() else { return };
+        let Ok(Some(status)) = child.try_wait() else { return };
+        let (reason, exit_code) = reason_of(status);
+        let never_connected = matches!(connection.stage, Stage::Hello | Stage::Ready);
+        self.drain(main, place);
+        let reason = if never_connected { GoneReason::LaunchFailed } else { reason };
+        self.end_session(main, place, reason);
+        if let Some(Some(connection)) = self.connections.get(place)
+            && let Some((_, process)) = &connection.child
+        {
+            let _ = self.epoll.remove(process);
+        }
+        self.forget(main, place, Some(exit_code));
+    }
+
+    /// Delivers what a renderer committed before it went: at most what its ring can hold.
+    fn drain(&mut self, main: &Inner, place: usize) {
+        let capacity = main.config.renderer_capacity;
+        let frames_max = capacity / crate::layout::CELL;
+        let mut taken = 0;
+        while taken < frames_max {
+            let over = self.connections[place]
+                .as_ref()
+                .is_none_or(|connection| connection.stage == Stage::Ending);
+            if over {
+                return;
+            }
+            if let Some(session) =
+                self.connections[place].as_ref().and_then(|connection| connection.session.as_ref())
+            {
+                // Invokes of the dead are counted, not run.
+                session.port.mark_orphaned();
+            }
+            match self.take_frames(main, place, &mut None) {
+                0 => return,
+                frames => taken += frames,
+            }
+        }
+    }
+
+    /// Ends a session once, and forgets the connection if no process is left to wait for.
+    fn end_session(&mut self, main: &Inner, place: usize, reason: GoneReason) {
+        let Some(connection) = self.connections[place].as_mut() else { return };
+        if connection.stage == Stage::Ending {
+            return;
+        }
+        connection.stage = Stage::Ending;
+        connection.armed = false;
+        self.busy.retain(|&busy| busy != place);
+        self.stop_listening(place);
+        let Some(connection) = self.connections[place].as_mut() else { return };
+        let _ = connection.socket.shutdown();
+        if let Some(session) = &connection.session {
+            let _ = self.epoll.remove(&session.event);
+            session.port.end(reason.clone());
+            main.forget_window(&session.port);
+        }
+        match &mut connection.child {
+            None => self.forget(main, place, None),
+            Some((child, _)) => {
+                if matches!(reason, GoneReason::ProtocolViolation(_) | GoneReason::LaunchFailed) {
+                    let _ = child.kill();
+                }
+                connection.deadline = Instant::now().checked_add(GRACE);
+            }
+        }
+    }
+
+    /// Drops a connection that is over, and tells who listens for it.
+    fn forget(&mut self, main: &Inner, place: usize, exit_code: Option<i32>) {
+        let Some(connection) = self.connections[place].take() else { return };
+        match connection.session {
+            Some(session) => main.emit_gone(&session.port, exit_code),
+            None => self.candidates -= 1,
+        }
+    }
+
+    /// Ends every session, and waits for the processes that main launched: first for their own end,
+    /// then, after the grace, for a killed one's.
+    pub(crate) fn close(&mut self, main: &Inner) {
+        self.endpoint = None;
+        self.attend(main);
+        for place in 0..self.connections.len() {
+            self.end_session(main, place, GoneReason::Closed);
+        }
+        while self.connections.iter().any(Option::is_some) {
+            let now = Instant::now();
+            let next = self.keep_deadlines(main, now);
+            let timeout = next.map_or(GRACE, |next| next.saturating_duration_since(now));
+            if self.wait(main, Some(timeout)).is_err() {
+                return;
+            }
+        }
+    }
+}
+
+impl Connection {
+    fn new(socket: Socket) -> Self {
+        Self {
+            socket,
+            stage: Stage::Hello,
+            session: None,
+            child: None,
+            deadline: None,
+            armed: false,
+            quiet: 0,
+            violations: 0,
+            hung_up: false,
+        }
+    }
+}
+
+impl Session {
+    fn has_news(&mut self) -> bool {
+        !matches!(self.consumer.peek(), Ok(None))
+    }
+
+    /// Tells the renderer how far main has read, if that is news to it.
+    #[inline]
+    fn publish(&mut self) {
+        if self.consumer.publish() {
+            self.port.bell.room_published(&self.port.counters.wakes);
+        }
+    }
+}

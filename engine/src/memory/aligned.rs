@@ -1,0 +1,88 @@
+//! Private bytes, aligned for any payload type.
+//!
+//! A payload from a peer is copied here once and then checked and used here, where nobody else can
+//! change it. The buffer keeps its room, so that a steady stream of messages allocates nothing.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// A byte buffer that starts at a multiple of 16 and never gives memory back.
+///
+/// Bytes that [`set_len`](Self::set_len) adds are unspecified: zeroes, or what an earlier message
+/// left. Their reader is whoever has just filled them.
+#[derive(Debug, Default)]
+pub(crate) struct AlignedBuf {
+    blocks: Vec<Block>,
+    len: usize,
+}
+
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout)]
+#[repr(C, align(16))]
+struct Block([u8; 16]);
+
+impl AlignedBuf {
+    pub(crate) const fn new() -> Self {
+        Self { blocks: Vec::new(), len: 0 }
+    }
+
+    /// Makes the buffer `len` bytes long. Allocates only beyond the longest it ever was.
+    #[inline]
+    pub(crate) fn set_len(&mut self, len: usize) {
+        if len > self.blocks.len() * size_of::<Block>() {
+            self.grow(len);
+        }
+        self.len = len;
+    }
+
+    #[cold]
+    fn grow(&mut self, len: usize) {
+        self.blocks.resize(len.div_ceil(size_of::<Block>()), Block([0; 16]));
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.len = 0;
+    }
+
+    /// Replaces the content.
+    pub(crate) fn fill(&mut self, bytes: &[u8]) {
+        self.set_len(bytes.len());
+        self.as_mut_slice().copy_from_slice(bytes);
+    }
+
+    #[inline]
+    pub(crate) fn as_slice(&self) -> &[u8] {
+        &self.blocks.as_bytes()[..self.len]
+    }
+
+    #[inline]
+    pub(crate) fn as_mut_slice(&mut self) -> &mut [u8] {
+        &mut self.blocks.as_mut_bytes()[..self.len]
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn content_is_aligned_whatever_its_length() {
+        let mut buffer = AlignedBuf::new();
+        assert_eq!(buffer.as_slice(), b"");
+        for len in [1, 15, 16, 17, 4097] {
+            buffer.set_len(len);
+            assert_eq!(buffer.as_slice().len(), len);
+            assert_eq!(buffer.as_slice().as_ptr().addr() % 16, 0);
+        }
+    }
+
+    #[test]
+    fn a_shorter_content_replaces_a_longer_one_without_a_new_allocation() {
+        let mut buffer = AlignedBuf::new();
+        buffer.fill(b"a rather long message, longer than a block");
+        let place = buffer.as_slice().as_ptr();
+        buffer.fill(b"short");
+        assert_eq!(buffer.as_slice(), b"short");
+        assert_eq!(buffer.as_slice().as_ptr(), place);
+        buffer.clear();
+        assert_eq!(buffer.as_slice(), b"");
+    }
+}

@@ -1,0 +1,559 @@
+//! Shared memory: created, sealed, checked, mapped.
+//!
+//! Main creates every region, as a `memfd` of its final size, and seals it before any other process
+//! sees it. The seals are what makes the rest of the engine sound:
+//!
+//! ```text
+//!   who writes it        seals                                  so that
+//!   ------------------   ------------------------------------   -------------------------------------
+//!   main (its creator)   SHRINK  GROW  FUTURE_WRITE  SEAL       nobody else can ever write it, and
+//!   a renderer           SHRINK  GROW                SEAL       nobody can change its size (SIGBUS)
+//! ```
+//!
+//! Invariants: a region's size never changes; a region that is mapped [`Access::Read`] here is never
+//! written through this mapping (a store would end the process, not corrupt the peer); a mapping
+//! lives as long as any [`Shared`] that points into it; a forked child has none of it.
+//!
+//! A renderer may fill, punch or unmap the region that it writes: punched pages read as zeroes. What
+//! its bytes mean, and whether they are true, is not looked at here. Main never trusts the identity
+//! in memory that a renderer writes; it knows the size because it created it.
+
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::ptr::{self, NonNull};
+
+use rustix::fs::{
+    MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, fstat, ftruncate, memfd_create,
+};
+use rustix::io::Errno;
+use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, munmap};
+
+use super::shared::{OutboxMemory, Shared, TopicMemory};
+use crate::layout::CONTROL_LEN;
+use crate::layout::outbox::OutboxControl;
+use crate::layout::topic::TopicControl;
+use crate::sync::{Arc, AtomicU64};
+
+/// The smallest ring that a region can hold.
+const CAPACITY_MIN: usize = 4096;
+
+const _: () = assert!(size_of::<OutboxControl>() <= CONTROL_LEN);
+const _: () = assert!(size_of::<TopicControl>() <= CONTROL_LEN);
+const _: () = assert!(align_of::<OutboxControl>() <= CONTROL_LEN);
+const _: () = assert!(align_of::<TopicControl>() <= CONTROL_LEN);
+const _: () = assert!(CONTROL_LEN == 4096, "a mapping is aligned to no more than a page");
+
+/// Who writes a region, decided once and for all when it is created.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Writer {
+    /// The process that creates it; all others only read.
+    Creator,
+    /// The one process that it is given to; its creator only reads.
+    Peer,
+}
+
+/// How a region is mapped here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    Read,
+    Write,
+}
+
+/// Why memory that another process passed on was not mapped.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RegionError {
+    #[error("the memory has {actual} bytes where {expected} were announced")]
+    Size { expected: usize, actual: u64 },
+    /// The seals that it lacks: its size, or its contents, could change at any time.
+    #[error("the memory is not sealed as it must be: {missing:?} missing")]
+    Unsealed { missing: SealFlags },
+    #[error("the memory could not be looked at or mapped")]
+    System(#[from] io::Error),
+}
+
+/// A region whose size is no control page followed by a power of two of bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a region of {len} bytes cannot hold a ring")]
+pub(crate) struct LayoutError {
+    pub(crate) len: usize,
+}
+
+/// A piece of shared memory, mapped here.
+pub(crate) struct Region {
+    mapping: Arc<Mapping>,
+    access: Access,
+    /// Until it has been passed on. A backend whose regions have names would have none.
+    descriptor: Option<OwnedFd>,
+}
+
+impl Region {
+    /// Creates `len` zero bytes, maps them as `writer` asks, and seals them.
+    ///
+    /// `name` only shows in `/proc`. With `prefault` all its pages exist on return, so that no later
+    /// access takes a fault that has to find memory.
+    pub(crate) fn create(
+        name: &str,
+        len: usize,
+        writer: Writer,
+        prefault: bool,
+    ) -> io::Result<Region> {
+        let descriptor = sealable_memory(name)?;
+        ftruncate(&descriptor, len as u64)?;
+        let access = match writer {
+            Writer::Creator => Access::Write,
+            Writer::Peer => Access::Read,
+        };
+        // FUTURE_WRITE spares the mappings that exist: this one stays the only writable one.
+        let mapping = Mapping::new(descriptor.as_fd(), len, access, prefault)?;
+        fcntl_add_seals(&descriptor, seals_for(writer) | SealFlags::SEAL)?;
+        Ok(Region { mapping: Arc::new(mapping), access, descriptor: Some(descriptor) })
+    }
+
+    /// Maps memory that another process created, once it is known that nobody can change its size
+    /// and, if it is to be read, that nobody but its creator can write it.
+    pub(crate) fn open(
+        descriptor: OwnedFd,
+        len: usize,
+        access: Access,
+    ) -> Result<Region, RegionError> {
+        // In this order: after the size is sealed, what fstat says stays true.
+        let required = seals_for(match access {
+            Access::Read => Writer::Creator,
+            Access::Write => Writer::Peer,
+        });
+        let missing = match fcntl_get_seals(&descriptor) {
+            Ok(present) => required.difference(present),
+            // Not memory that could be sealed.
+            Err(Errno::INVAL) => required,
+            Err(error) => return Err(RegionError::System(error.into())),
+        };
+        if !missing.is_empty() {
+            return Err(RegionError::Unsealed { missing });
+        }
+        let actual = fstat(&descriptor).map_err(io::Error::from)?.st_size.cast_unsigned();
+        if actual != len as u64 {
+            return Err(RegionError::Size { expected: len, actual });
+        }
+        let mapping = Mapping::new(descriptor.as_fd(), len, access, false)?;
+        Ok(Region { mapping: Arc::new(mapping), access, descriptor: Some(descriptor) })
+    }
+
+    /// How long a region must be for a ring of `capacity` bytes.
+    pub(crate) const fn ring_len(capacity: usize) -> usize {
+        CONTROL_LEN + capacity
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.mapping.len
+    }
+
+    /// What the other process needs to map it too.
+    pub(crate) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.descriptor.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Closes the descriptor: the mapping does not need it, and a process has only so many.
+    pub(crate) fn drop_descriptor(&mut self) {
+        self.descriptor = None;
+    }
+
+    /// The region as an outbox. Of one that is mapped [`Access::Read`] nothing may be stored.
+    pub(crate) fn outbox(&self) -> Result<OutboxMemory, LayoutError> {
+        let (control, data) = self.control_and_data()?;
+        Ok(OutboxMemory { control, data })
+    }
+
+    /// The region as a topic. Of one that is mapped [`Access::Read`] nothing may be stored.
+    pub(crate) fn topic(&self) -> Result<TopicMemory, LayoutError> {
+        let (control, data) = self.control_and_data()?;
+        Ok(TopicMemory { control, data })
+    }
+
+    fn control_and_data<C: ControlPage>(
+        &self,
+    ) -> Result<(Shared<C>, Shared<[AtomicU64]>), LayoutError> {
+        let start = self.mapping.start;
+        let capacity = capacity_of(self.mapping.len)?;
+        let control = start.cast::<C>();
+        // SAFETY: `capacity_of` found that the mapping is longer than the control page, so the sum
+        // stays inside it.
+        let data = unsafe { start.add(CONTROL_LEN) }.cast::<AtomicU64>();
+        let data = NonNull::slice_from_raw_parts(data, capacity / size_of::<AtomicU64>());
+        debug_assert!(control.is_aligned() && data.cast::<AtomicU64>().is_aligned());
+        // SAFETY: both lie in the mapping, which the `Arc` keeps, and do not overlap; a mapping is
+        // page-aligned, and the asserts above hold both types to a page. The size cannot change
+        // (SHRINK was sealed or checked), so no page of it can go away. Every bit pattern is a valid
+        // value of either: atomics only (`ControlPage`). Other processes write them at any time,
+        // which atomics are for; through a read-only mapping they are only loaded, and loads of up to
+        // 8 bytes are plain moves.
+        unsafe {
+            Ok((
+                Shared::new(control, self.mapping.clone()),
+                Shared::new(data, self.mapping.clone()),
+            ))
+        }
+    }
+}
+
+impl fmt::Debug for Region {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Region")
+            .field("len", &self.mapping.len)
+            .field("access", &self.access)
+            .field("descriptor", &self.descriptor)
+            .finish()
+    }
+}
+
+/// A control page: atomics and nothing else, so that any bytes are a value of it, and another
+/// process may write it while it is borrowed.
+///
+/// # Safety
+///
+/// Implement it only for `repr(C)` types of which every field is an atomic or made of such.
+unsafe trait ControlPage {}
+
+// SAFETY: every field is an atomic, or a `repr` transparent or C struct of atomics.
+unsafe impl ControlPage for OutboxControl {}
+// SAFETY: as above.
+unsafe impl ControlPage for TopicControl {}
+
+/// A mapping of a whole memory object, shared with whoever else maps it.
+struct Mapping {
+    start: NonNull<u8>,
+    len: usize,
+}
+
+// SAFETY: it is a place in memory and its length, no more. It hands out nothing but what lies
+// there, as `Shared` values, which are `Send` and `Sync` by what they point to.
+unsafe impl Send for Mapping {}
+// SAFETY: as above; nothing in it changes before it is dropped.
+unsafe impl Sync for Mapping {}
+
+impl Mapping {
+    fn new(
+        descriptor: BorrowedFd<'_>,
+        len: usize,
+        access: Access,
+        prefault: bool,
+    ) -> io::Result<Mapping> {
+        let protection = match access {
+            Access::Read => ProtFlags::READ,
+            Access::Write => ProtFlags::READ | ProtFlags::WRITE,
+        };
+        let populate = if prefault { MapFlags::POPULATE } else { MapFlags::empty() };
+        // SAFETY: the address is the kernel's choice, so nothing that is mapped already is replaced.
+        let start = unsafe {
+            mmap(ptr::null_mut(), len, protection, MapFlags::SHARED | populate, descriptor, 0)?
+        };
+        let start = NonNull::new(start.cast::<u8>()).ok_or(Errno::NOMEM)?;
+        let mapping = Mapping { start, len };
+        // A forked child would be a second writer of the same outbox.
+        mapping.advise(Advice::LinuxDontFork)?;
+        // Messages are nobody's business after a crash.
+        mapping.advise(Advice::LinuxDontDump)?;
+        Ok(mapping)
+    }
+
+    fn advise(&self, advice: Advice) -> io::Result<()> {
+        // SAFETY: exactly this mapping, and neither piece of advice changes what it holds.
+        unsafe { madvise(self.start.as_ptr().cast(), self.len, advice)? };
+        Ok(())
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: exactly what `new` mapped; every pointer into it shares in the `Arc` around this
+        // mapping, and the last share is going.
+        let unmapped = unsafe { munmap(self.start.as_ptr().cast(), self.len) };
+        debug_assert_eq!(unmapped, Ok(()));
+    }
+}
+
+fn seals_for(writer: Writer) -> SealFlags {
+    let size = SealFlags::SHRINK | SealFlags::GROW;
+    match writer {
+        Writer::Creator => size | SealFlags::FUTURE_WRITE,
+        Writer::Peer => size,
+    }
+}
+
+fn sealable_memory(name: &str) -> io::Result<OwnedFd> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    match memfd_create(name, flags | MemfdFlags::NOEXEC_SEAL) {
+        // Before Linux 6.3.
+        Err(Errno::INVAL) => Ok(memfd_create(name, flags)?),
+        created => Ok(created?),
+    }
+}
+
+fn capacity_of(len: usize) -> Result<usize, LayoutError> {
+    match len.checked_sub(CONTROL_LEN) {
+        Some(capacity) if capacity >= CAPACITY_MIN && capacity.is_power_of_two() => Ok(capacity),
+        _ => Err(LayoutError { len }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+    use std::time::{Duration, Instant};
+
+    use rustix::fs::{FallocateFlags, fallocate};
+    use rustix::mm::{MprotectFlags, mprotect};
+
+    use super::*;
+    use crate::sync::{AtomicU32, Ordering};
+    use crate::sys::futex::{self, Scope};
+
+    const LEN: usize = CONTROL_LEN + CAPACITY_MIN;
+
+    fn created(writer: Writer) -> Region {
+        Region::create("ringbridge-test", LEN, writer, false).unwrap()
+    }
+
+    /// What another process would hold: a descriptor of its own.
+    fn passed_on(region: &Region) -> OwnedFd {
+        region.descriptor().unwrap().try_clone_to_owned().unwrap()
+    }
+
+    fn opened(region: &Region, access: Access) -> Region {
+        Region::open(passed_on(region), LEN, access).unwrap()
+    }
+
+    fn sealed_with(seals: SealFlags) -> OwnedFd {
+        let descriptor = sealable_memory("ringbridge-test").unwrap();
+        ftruncate(&descriptor, LEN as u64).unwrap();
+        fcntl_add_seals(&descriptor, seals).unwrap();
+        descriptor
+    }
+
+    fn map(descriptor: &OwnedFd, protection: ProtFlags) -> rustix::io::Result<*mut u8> {
+        // SAFETY: a new mapping at an address of the kernel's choice.
+        let start =
+            unsafe { mmap(ptr::null_mut(), LEN, protection, MapFlags::SHARED, descriptor, 0) };
+        start.map(|start| start.cast())
+    }
+
+    /// The lines of `/proc/self/smaps` that describe the mapping at `start`.
+    fn described(start: NonNull<u8>) -> Vec<String> {
+        let head = format!("{:x}-", start.addr());
+        let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
+        let mut lines = maps.lines().skip_while(|line| !line.starts_with(&head));
+        let first = lines.next().expect("the mapping is listed");
+        let rest =
+            lines.take_while(|line| line.split(' ').next().is_some_and(|w| w.ends_with(':')));
+        std::iter::once(first).chain(rest).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn what_the_creator_writes_its_reader_sees() {
+        let ours = created(Writer::Creator);
+        let theirs = opened(&ours, Access::Read);
+        ours.outbox().unwrap().data[511].store(42, Ordering::Release);
+        assert_eq!(theirs.outbox().unwrap().data[511].load(Ordering::Acquire), 42);
+    }
+
+    #[test]
+    fn what_the_peer_writes_the_creator_sees() {
+        let ours = created(Writer::Peer);
+        let theirs = opened(&ours, Access::Write);
+        theirs.outbox().unwrap().data[0].store(42, Ordering::Release);
+        assert_eq!(ours.outbox().unwrap().data[0].load(Ordering::Acquire), 42);
+    }
+
+    #[test]
+    fn each_page_has_one_writer() {
+        for (writer, ours_may, theirs, theirs_may) in [
+            (Writer::Creator, "rw-s", Access::Read, "r--s"),
+            (Writer::Peer, "r--s", Access::Write, "rw-s"),
+        ] {
+            let ours = created(writer);
+            let theirs = opened(&ours, theirs);
+            assert!(described(ours.mapping.start)[0].contains(ours_may));
+            assert!(described(theirs.mapping.start)[0].contains(theirs_may));
+        }
+    }
+
+    #[test]
+    fn the_holder_of_a_descriptor_cannot_map_the_creators_region_writable() {
+        let descriptor = passed_on(&created(Writer::Creator));
+        assert_eq!(map(&descriptor, ProtFlags::READ | ProtFlags::WRITE), Err(Errno::PERM));
+        assert_eq!(map(&descriptor, ProtFlags::WRITE), Err(Errno::PERM));
+        assert!(matches!(
+            Region::open(descriptor, LEN, Access::Write),
+            Err(RegionError::System(_)),
+        ));
+    }
+
+    #[test]
+    fn the_holder_of_a_descriptor_cannot_make_a_read_only_mapping_writable() {
+        let descriptor = passed_on(&created(Writer::Creator));
+        let start = map(&descriptor, ProtFlags::READ).unwrap();
+        // SAFETY: a mapping of this test's own, that nothing else points into.
+        unsafe {
+            let flags = MprotectFlags::READ | MprotectFlags::WRITE;
+            assert_eq!(mprotect(start.cast(), LEN, flags), Err(Errno::ACCESS));
+            munmap(start.cast(), LEN).unwrap();
+        }
+    }
+
+    #[test]
+    fn the_holder_of_a_descriptor_cannot_write_or_punch_the_creators_region() {
+        let region = created(Writer::Creator);
+        region.outbox().unwrap().data[0].store(42, Ordering::Relaxed);
+        let descriptor = passed_on(&region);
+        let punch = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        assert_eq!(fallocate(&descriptor, punch, 0, LEN as u64), Err(Errno::PERM));
+        assert_eq!(rustix::io::pwrite(&descriptor, &[1; 8], 4096), Err(Errno::PERM));
+        assert_eq!(region.outbox().unwrap().data[0].load(Ordering::Relaxed), 42);
+    }
+
+    #[test]
+    fn the_holder_of_a_descriptor_cannot_change_the_size_or_the_seals_of_any_region() {
+        for writer in [Writer::Creator, Writer::Peer] {
+            let descriptor = passed_on(&created(writer));
+            assert_eq!(ftruncate(&descriptor, 0), Err(Errno::PERM));
+            assert_eq!(ftruncate(&descriptor, 2 * LEN as u64), Err(Errno::PERM));
+            assert_eq!(fcntl_add_seals(&descriptor, SealFlags::WRITE), Err(Errno::PERM));
+        }
+    }
+
+    #[test]
+    fn pages_that_the_peer_punches_out_read_as_zeroes() {
+        let ours = created(Writer::Peer);
+        let theirs = opened(&ours, Access::Write);
+        theirs.outbox().unwrap().data[0].store(42, Ordering::Relaxed);
+        let punch = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        fallocate(theirs.descriptor().unwrap(), punch, 0, LEN as u64).unwrap();
+        assert_eq!(ours.outbox().unwrap().data[0].load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn memory_of_another_size_is_refused() {
+        let region = created(Writer::Creator);
+        for announced in [LEN - 1, LEN + 1, 2 * LEN, 0, usize::MAX] {
+            let refused = Region::open(passed_on(&region), announced, Access::Read).unwrap_err();
+            assert!(
+                matches!(refused, RegionError::Size { expected, actual }
+                    if expected == announced && actual == LEN as u64),
+                "{refused}",
+            );
+        }
+    }
+
+    #[test]
+    fn memory_that_lacks_a_seal_is_refused() {
+        let (shrink, grow) = (SealFlags::SHRINK, SealFlags::GROW);
+        for (present, access, lacking) in [
+            (SealFlags::empty(), Access::Write, shrink | grow),
+            (shrink, Access::Write, grow),
+            (grow, Access::Write, shrink),
+            (shrink | grow, Access::Read, SealFlags::FUTURE_WRITE),
+            (SealFlags::FUTURE_WRITE, Access::Read, shrink | grow),
+        ] {
+            let refused = Region::open(sealed_with(present), LEN, access).unwrap_err();
+            assert!(
+                matches!(refused, RegionError::Unsealed { missing } if missing == lacking),
+                "{refused}",
+            );
+        }
+    }
+
+    #[test]
+    fn a_descriptor_that_is_no_sealable_memory_is_refused() {
+        let (reader, _writer) = io::pipe().unwrap();
+        let refused = Region::open(reader.into(), LEN, Access::Read).unwrap_err();
+        assert!(matches!(refused, RegionError::Unsealed { .. }), "{refused}");
+    }
+
+    #[test]
+    fn only_a_control_page_and_a_power_of_two_is_a_ring() {
+        for (len, capacity) in [
+            (CONTROL_LEN + CAPACITY_MIN, Some(CAPACITY_MIN)),
+            (CONTROL_LEN + (1 << 20), Some(1 << 20)),
+            (CONTROL_LEN + CAPACITY_MIN / 2, None),
+            (CONTROL_LEN + 3 * CAPACITY_MIN, None),
+            (CONTROL_LEN, None),
+            (8, None),
+        ] {
+            let region = Region::create("ringbridge-test", len, Writer::Creator, false).unwrap();
+            let words = region.outbox().map(|outbox| outbox.data.len());
+            let expected = capacity.map(|capacity| capacity / 8).ok_or(LayoutError { len });
+            assert_eq!(words, expected);
+            assert_eq!(region.topic().map(|topic| topic.data.len()), expected);
+        }
+    }
+
+    #[test]
+    fn a_region_of_no_bytes_is_an_error() {
+        Region::create("ringbridge-test", 0, Writer::Creator, false).unwrap_err();
+    }
+
+    #[test]
+    fn the_memory_outlives_its_region_while_something_points_into_it() {
+        let mut region = created(Writer::Creator);
+        let outbox = region.outbox().unwrap();
+        region.drop_descriptor();
+        assert!(region.descriptor().is_none());
+        drop(region);
+        outbox.data[0].store(42, Ordering::Relaxed);
+        assert_eq!(outbox.data[0].load(Ordering::Relaxed), 42);
+    }
+
+    #[test]
+    fn a_mapping_is_neither_forked_nor_dumped() {
+        let region = created(Writer::Creator);
+        let described = described(region.mapping.start);
+        let flags = described.iter().find(|line| line.starts_with("VmFlags:")).unwrap();
+        let flags: Vec<_> = flags.split_whitespace().collect();
+        assert!(flags.contains(&"dc"), "not copied by fork: {flags:?}");
+        assert!(flags.contains(&"dd"), "not dumped: {flags:?}");
+    }
+
+    #[test]
+    fn a_prefaulted_region_has_all_its_pages_for_either_writer() {
+        for writer in [Writer::Creator, Writer::Peer] {
+            let region = Region::create("ringbridge-test", LEN, writer, true).unwrap();
+            let resident = format!("{} kB", LEN / 1024);
+            let described = described(region.mapping.start);
+            let rss = described.iter().find(|line| line.starts_with("Rss:")).unwrap();
+            assert!(rss.ends_with(&resident), "{rss}");
+        }
+    }
+
+    #[test]
+    fn a_sleeper_on_a_read_only_mapping_is_woken_from_the_writers_mapping() {
+        let ours = created(Writer::Creator);
+        let theirs = opened(&ours, Access::Read);
+        // The lower half of a word of the data serves as the bell here.
+        let bell = |region: &Region| {
+            let word = region.mapping.start.as_ptr().wrapping_add(CONTROL_LEN).cast::<u32>();
+            // SAFETY: a word of the data, which `region` keeps mapped while the test runs.
+            unsafe { AtomicU32::from_ptr(word) }
+        };
+        let start = Instant::now();
+        let much_later = Duration::from_secs(20);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let (word, interrupt) = (bell(&theirs), AtomicU32::new(0));
+                while word.load(Ordering::Acquire) == 0 {
+                    futex::wait(word, 0, Some(much_later), Scope::Shared).unwrap();
+                }
+                while word.load(Ordering::Acquire) == 1 {
+                    futex::wait_either(word, 1, &interrupt, 0, Some(start + much_later)).unwrap();
+                }
+            });
+            let word = bell(&ours);
+            for value in [1, 2] {
+                thread::sleep(Duration::from_millis(20));
+                word.store(value, Ordering::Release);
+                futex::wake(word, u32::MAX, Scope::Shared).unwrap();
+            }
+        });
+        assert!(start.elapsed() < much_later);
+    }
+}

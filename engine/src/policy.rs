@@ -1,0 +1,123 @@
+//! What one renderer may say and hear: an allow-list, denying by default, and its limits.
+//!
+//! Main enforces it. The renderer is told, so that an honest one gets an error of its own
+//! instead of breaking the rule; what a dishonest one sends anyway is a violation.
+
+use std::time::Duration;
+
+use crate::contract::{Channel, ChannelKey};
+
+/// What main does with a renderer that breaks the protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnViolation {
+    /// End its session: `render-process-gone` with the reason `protocol-violation`.
+    Disconnect,
+    /// Drop the message and count it, up to this many times; then disconnect. A violation of the
+    /// ring itself always disconnects, since nothing behind it can be read.
+    Tolerate(u32),
+}
+
+/// The allow-list and the limits of one renderer.
+///
+/// ```
+/// # use ringbridge::{Event, Method, Policy, Push};
+/// # const LOG_MESSAGE: Event<str> = Event::new("log-message");
+/// # const GET_SYSTEM_INFO: Method<(), u64> = Method::new("get-system-info");
+/// # const STATISTICS: Push<u64> = Push::new("statistics");
+/// let policy = Policy::deny_all()
+///     .allow(LOG_MESSAGE)
+///     .allow(GET_SYSTEM_INFO)
+///     .allow(STATISTICS)
+///     .pending_invokes_max(16);
+/// ```
+#[derive(Clone, Debug)]
+pub struct Policy {
+    pub(crate) allowed: Vec<ChannelKey>,
+    pub(crate) pending_invokes_max: u16,
+    pub(crate) on_violation: OnViolation,
+    pub(crate) handshake_timeout: Duration,
+}
+
+impl Policy {
+    /// Nothing is allowed.
+    pub fn deny_all() -> Self {
+        Self {
+            allowed: Vec::new(),
+            pending_invokes_max: 256,
+            on_violation: OnViolation::Disconnect,
+            handshake_timeout: Duration::from_secs(10),
+        }
+    }
+
+    /// Allows a channel: to `send` on an event, to `invoke` a method, to hear a push or a topic.
+    #[must_use]
+    pub fn allow(mut self, channel: impl Channel) -> Self {
+        self.allowed.push(channel.key());
+        self
+    }
+
+    /// Allows every channel of a list.
+    #[must_use]
+    pub fn allow_all(mut self, channels: &[&dyn Channel]) -> Self {
+        self.allowed.extend(channels.iter().map(|channel| channel.key()));
+        self
+    }
+
+    /// How many of its invokes may be unanswered in main at once. 256 unless set.
+    #[must_use]
+    pub fn pending_invokes_max(mut self, max: u16) -> Self {
+        self.pending_invokes_max = max;
+        self
+    }
+
+    /// What happens when it breaks the protocol. [`OnViolation::Disconnect`] unless set.
+    #[must_use]
+    pub fn on_violation(mut self, action: OnViolation) -> Self {
+        self.on_violation = action;
+        self
+    }
+
+    /// How long it may take from its start to the end of the handshake. 10 s unless set.
+    #[must_use]
+    pub fn handshake_timeout(mut self, timeout: Duration) -> Self {
+        self.handshake_timeout = timeout;
+        self
+    }
+}
+
+/// A set of channel numbers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ChannelSet {
+    words: Vec<u64>,
+}
+
+impl ChannelSet {
+    pub(crate) fn insert(&mut self, channel: u16) {
+        let word = usize::from(channel / 64);
+        if self.words.len() <= word {
+            self.words.resize(word + 1, 0);
+        }
+        self.words[word] |= 1 << (channel % 64);
+    }
+
+    #[inline]
+    pub(crate) fn contains(&self, channel: u16) -> bool {
+        self.words
+            .get(usize::from(channel / 64))
+            .is_some_and(|word| word >> (channel % 64) & 1 == 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_contains_what_was_put_in_and_nothing_else() {
+        let mut set = ChannelSet::default();
+        assert!(!set.contains(0));
+        set.insert(70);
+        assert!(set.contains(70));
+        assert!(!set.contains(6) && !set.contains(71) && !set.contains(u16::MAX));
+    }
+}

@@ -1,0 +1,238 @@
+//! What a frame from the peer means, and whether the peer may say it.
+//!
+//! The frame's header has been checked for what it is ([`WireHeader::check`]); here it is checked for
+//! what *this* peer may do: the channel, its kind and direction, the policy, the quota. In main a failure is a
+//! [`Violation`], since the library on the other side never sends such a frame. Payloads are
+//! validated by the listener's or handler's own decoding, from bytes that nobody else can write;
+//! an invalid one is counted, and for an invoke it is the caller's error.
+//!
+//! [`WireHeader::check`]: crate::layout::frame::WireHeader::check
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, Mutex},
+};
+
+use super::{
+    Port, Side,
+    invocation::{Awaited, Ending, FailCode},
+    lock,
+    responder::Call,
+};
+use crate::{
+    contract::ChannelKind,
+    executor::Executor,
+    layout::{
+        frame::{Header, Kind, TimeoutCode, Violation},
+        id::RequestId,
+    },
+    payload::DecodeError,
+    router::{ListenerId, Router, Times},
+    snapshot::Snapshot,
+};
+
+/// A message on its way to a listener.
+pub(crate) struct Delivery<'a> {
+    pub(crate) port: &'a Arc<Port>,
+    /// How many messages of a topic were lost before this one.
+    pub(crate) lost: u64,
+}
+
+/// A listener with its payload's type erased. `Err`: the bytes are no value of it.
+pub(crate) type Listener =
+    Arc<Mutex<dyn FnMut(&Delivery<'_>, &[u8]) -> Result<(), DecodeError> + Send>>;
+
+/// A handler with its types erased. It sees to the answer itself. `Err`: the bytes are no arguments.
+pub(crate) type Handler =
+    Arc<Mutex<dyn FnMut(Call<'_>, &Arc<Executor>, &[u8]) -> Result<(), DecodeError> + Send>>;
+
+pub(crate) type Routes = Router<Listener, Handler>;
+
+/// What a process does with messages, whichever peer they come from.
+pub(crate) struct Dispatcher {
+    pub(crate) routes: Snapshot<Routes>,
+    pub(crate) executor: Arc<Executor>,
+}
+
+/// What the driver itself has to do for a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Request {
+    Nothing,
+    Subscribe(u16),
+    Unsubscribe(u16),
+}
+
+impl Dispatcher {
+    /// Acts on one frame. `routes` is the driver's copy, refreshed for this frame.
+    #[inline]
+    pub(crate) fn receive(
+        &self,
+        port: &Arc<Port>,
+        header: Header,
+        bytes: &[u8],
+        routes: &Routes,
+        awaited: Option<&mut Awaited<'_>>,
+    ) -> Result<Request, Violation> {
+        port.counters.frames_received.add_alone(1);
+        match header.kind {
+            Kind::Send => {
+                let expected = match port.side {
+                    Side::Main => ChannelKind::Event,
+                    Side::Renderer => ChannelKind::Push,
+                };
+                port.check(header, expected)?;
+                self.emit(&Delivery { port, lost: 0 }, header.channel, bytes, routes);
+            }
+            Kind::Invoke => {
+                port.check(header, ChannelKind::Method)?;
+                self.call(port, header, bytes, routes)?;
+            }
+            Kind::Reply => port.settle(requested(header)?, &Ending::Reply, bytes, awaited),
+            Kind::Reject => port.settle(requested(header)?, &Ending::Reject, bytes, awaited),
+            Kind::Fail => {
+                port.settle(requested(header)?, &Ending::Fail(header.flags), bytes, awaited)
+            }
+            Kind::Cancel => port.cancel_owed(requested(header)?),
+            Kind::Subscribe => {
+                port.check(header, ChannelKind::Topic)?;
+                return Ok(Request::Subscribe(header.channel));
+            }
+            Kind::Unsubscribe => {
+                port.check(header, ChannelKind::Topic)?;
+                return Ok(Request::Unsubscribe(header.channel));
+            }
+            // The consumer follows pads itself.
+            Kind::Pad => return Err(Violation::UnknownKind { kind: header.kind as u8 }),
+        }
+        Ok(Request::Nothing)
+    }
+
+    /// Runs the listeners of a channel, in order.
+    #[inline]
+    pub(crate) fn emit(
+        &self,
+        delivery: &Delivery<'_>,
+        channel: u16,
+        bytes: &[u8],
+        routes: &Routes,
+    ) {
+        let counters = &delivery.port.counters;
+        let Some(route) = routes.route(channel).filter(|route| !route.listeners.is_empty()) else {
+            counters.unheard.add();
+            return;
+        };
+        for listener in &route.listeners {
+            // Taken out before it runs; another thread may have done so first.
+            if listener.times == Times::Once
+                && !self.routes.update(|routes| routes.off(listener.id))
+            {
+                continue;
+            }
+            let run = || (lock(&listener.function))(delivery, bytes);
+            match catch_unwind(AssertUnwindSafe(run)) {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => {
+                    // What is no value for one listener of the channel is none for the next.
+                    counters.bad_payloads.add();
+                    return;
+                }
+                Err(_) => counters.panics.add(),
+            }
+        }
+    }
+
+    #[inline]
+    fn call(
+        &self,
+        port: &Arc<Port>,
+        header: Header,
+        bytes: &[u8],
+        routes: &Routes,
+    ) -> Result<(), Violation> {
+        let id = requested(header)?;
+        port.counters.invokes_received.add_alone(1);
+        let call = Call { port, id, number: header.channel, timeout: TimeoutCode(header.flags) };
+        if port.is_orphaned() {
+            port.counters.orphaned.add();
+            return Ok(());
+        }
+        port.check_owed(id)?;
+        let Some(handler) = routes.route(header.channel).and_then(|route| route.handler.as_ref())
+        else {
+            port.counters.unhandled.add();
+            call.fail(FailCode::NoHandler, "");
+            return Ok(());
+        };
+        if handler.times == Times::Once && !self.take_handler(header.channel, handler.id) {
+            port.counters.unhandled.add();
+            call.fail(FailCode::NoHandler, "");
+            return Ok(());
+        }
+        let run = || (lock(&handler.function))(call, &self.executor, bytes);
+        match catch_unwind(AssertUnwindSafe(run)) {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                port.counters.bad_payloads.add();
+                call.fail(FailCode::BadArguments, &error.to_string());
+            }
+            // A handler that answers later has a responder, and that has told the caller.
+            Err(_) => port.counters.panics.add(),
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn take_handler(&self, channel: u16, id: ListenerId) -> bool {
+        self.routes.update(|routes| routes.take_handler(channel, id))
+    }
+}
+
+/// The request that a frame names; its header was checked to name one.
+#[inline]
+fn requested(header: Header) -> Result<RequestId, Violation> {
+    header.id.ok_or(Violation::BadRequestId { kind: header.kind as u8, id: 0 })
+}
+
+impl Port {
+    /// Whether the peer may use the channel in this way.
+    #[inline]
+    fn check(&self, header: Header, expected: ChannelKind) -> Result<(), Violation> {
+        let channel = header.channel;
+        match self.channels.kind(channel) {
+            Some(kind) if kind == expected => {}
+            Some(_) => return Err(Violation::WrongDirection { kind: header.kind as u8, channel }),
+            None => return Err(Violation::UnknownChannel { channel }),
+        }
+        // The policy binds the renderer; main may invoke whatever the renderer handles.
+        if self.side == Side::Main && !self.allowed.contains(channel) {
+            return Err(Violation::ForbiddenChannel { channel });
+        }
+        Ok(())
+    }
+
+    /// A new request must not have the id of one that is still owed, nor exceed the quota.
+    #[inline]
+    fn check_owed(&self, id: RequestId) -> Result<(), Violation> {
+        let owed = lock(&self.owed);
+        if owed.is_empty() {
+            return Ok(());
+        }
+        if owed.contains_key(&id) {
+            return Err(Violation::DuplicateRequest { id: id.to_wire() });
+        }
+        let max = self.limits.owed_max;
+        if owed.len() >= usize::from(max) {
+            return Err(Violation::TooManyPending { max: u64::from(max) });
+        }
+        Ok(())
+    }
+
+    /// The caller has given up. An id that is not owed was answered meanwhile.
+    fn cancel_owed(&self, id: RequestId) {
+        let owed = lock(&self.owed).remove(&id);
+        if let Some(owed) = owed {
+            self.counters.cancelled.add();
+            owed.cancel();
+        }
+    }
+}

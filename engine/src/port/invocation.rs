@@ -1,0 +1,498 @@
+//! Waiting for a reply: blocking, as a future, or with a callback.
+//!
+//! A blocking wait drives the inbox itself, so that on the fast path a reply goes from the ring
+//! straight into the caller's hands: nothing is stored, and no other thread is woken. If another
+//! thread drives, the reply is stored with its request and the waiting thread is unparked.
+
+use std::{
+    future::Future,
+    marker::PhantomData,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+    thread::Thread,
+    time::{Duration, Instant},
+};
+
+use super::Port;
+use crate::{
+    contract::Method,
+    error::{GoneReason, HandlerError, InvokeError, SendError},
+    inside,
+    layout::{
+        frame::{Kind, Label, TimeoutCode},
+        id::RequestId,
+    },
+    memory::aligned::AlignedBuf,
+    payload::Payload,
+    request::Stale,
+    sync::Ordering,
+};
+
+/// Whom to tell that a request is settled.
+pub(crate) enum Notify {
+    Thread(Thread),
+    Waker(Waker),
+    /// Runs on the driver's thread.
+    Callback(Box<dyn FnOnce() + Send>),
+}
+
+/// How an invoke failed other than by its handler's own error; the flags of a `Fail` frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum FailCode {
+    NoHandler = 1,
+    Panicked = 2,
+    ReplyNeverSent = 3,
+    BadArguments = 4,
+    ReplyFailed = 5,
+    QuotaReached = 6,
+}
+
+impl FailCode {
+    /// `None` for a code of a newer build, which is told as [`FailCode::ReplyFailed`].
+    fn from_wire(code: u8) -> Option<Self> {
+        [
+            Self::NoHandler,
+            Self::Panicked,
+            Self::ReplyNeverSent,
+            Self::BadArguments,
+            Self::ReplyFailed,
+            Self::QuotaReached,
+        ]
+        .into_iter()
+        .find(|known| *known as u8 == code)
+    }
+}
+
+/// How a request ended, without its bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Ending {
+    #[default]
+    Reply,
+    /// The handler's own error.
+    Reject,
+    /// A [`FailCode`]; the bytes are a text.
+    Fail(u8),
+    TimedOut(Duration),
+    Gone(GoneReason),
+}
+
+/// An outcome that waits to be taken. It stays with its slot, so that the buffer is used again.
+#[derive(Default)]
+pub(crate) struct Outcome {
+    ending: Ending,
+    bytes: AlignedBuf,
+}
+
+impl Outcome {
+    pub(crate) fn set_gone(&mut self, reason: GoneReason) {
+        *self = Self { ending: Ending::Gone(reason), bytes: std::mem::take(&mut self.bytes) };
+        self.bytes.clear();
+    }
+}
+
+/// The one request whose reply the driving thread itself waits for.
+pub(crate) struct Awaited<'a> {
+    pub(crate) port: &'a Port,
+    pub(crate) id: RequestId,
+    /// Takes the outcome; called once at the most.
+    pub(crate) take: &'a mut dyn FnMut(&Ending, &[u8]),
+    pub(crate) settled: bool,
+}
+
+impl Awaited<'_> {
+    #[inline]
+    pub(crate) fn is(&self, port: &Port, id: RequestId) -> bool {
+        self.id == id && std::ptr::eq(self.port, port)
+    }
+}
+
+/// Why a drive ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DriveEnd {
+    Settled,
+    Elapsed,
+}
+
+/// What a waiting thread needs of its process's loop.
+pub(crate) trait Drive: Send + Sync {
+    /// Drives until the awaited request is settled or the time-out has passed. `None`: another
+    /// thread drives, and `me` will be unparked when that changes.
+    fn drive_for(
+        &self,
+        awaited: &mut Awaited<'_>,
+        timeout: Option<Duration>,
+        me: Option<&Thread>,
+    ) -> Option<DriveEnd>;
+
+    /// Ends the loop's sleep.
+    fn interrupt(&self);
+}
+
+/// A request that is under way: wait for it, await it, or leave a callback.
+///
+/// Dropping it gives it up, and tells the handler to stop.
+#[must_use = "dropping an invocation cancels it; wait(), .await or then() get the reply"]
+pub struct Invocation<R: Payload + ?Sized, E: Payload + ?Sized> {
+    pending: Option<Pending>,
+    types: PhantomData<fn() -> (R::Owned, E::Owned)>,
+}
+
+/// The part of an invocation that does not depend on its types.
+struct Pending {
+    port: Arc<Port>,
+    channel: &'static str,
+    id: RequestId,
+    timeout: Option<Duration>,
+}
+
+/// What an [`Invocation`] comes to.
+pub type InvokeResult<R, E> = Result<<R as Payload>::Owned, InvokeError<<E as Payload>::Owned>>;
+
+impl Port {
+    /// Sends a request. `timeout` runs from now on, give or take the time that this process spends
+    /// spinning; `None` is no limit.
+    pub(crate) fn invoke<A, R, E>(
+        self: &Arc<Self>,
+        method: Method<A, R, E>,
+        number: u16,
+        arguments: &A,
+        timeout: Option<Duration>,
+    ) -> Result<Invocation<R, E>, InvokeError<E::Owned>>
+    where
+        A: Payload + ?Sized,
+        R: Payload + ?Sized,
+        E: HandlerError + ?Sized,
+    {
+        let channel = method.name();
+        let id = self.requests(|requests| requests.begin(timeout)).map_err(|_| {
+            InvokeError::TooManyPending { channel, max: usize::from(self.limits.pending_max) }
+        })?;
+        let flags = timeout.map_or(TimeoutCode::NONE, TimeoutCode::from_duration).0;
+        let label = Label { kind: Kind::Invoke, flags, channel: number, id: Some(id) };
+        if let Err(error) = self.commit_value(channel, label, arguments, self.patience()) {
+            self.requests(|requests| requests.retract(id));
+            return Err(error.into());
+        }
+        self.counters.invokes_sent.add();
+        let pending = Pending { port: self.clone(), channel, id, timeout };
+        Ok(Invocation { pending: Some(pending), types: PhantomData })
+    }
+
+    /// The driver's part: a reply came. Unknown ids are counted and dropped.
+    pub(crate) fn settle(
+        &self,
+        id: RequestId,
+        ending: &Ending,
+        bytes: &[u8],
+        awaited: Option<&mut Awaited<'_>>,
+    ) {
+        if let Some(awaited) = awaited
+            && !awaited.settled
+            && awaited.is(self, id)
+        {
+            let settled = self.requests(|requests| requests.settle_in_hand(id));
+            match settled {
+                Ok(()) => {
+                    (awaited.take)(ending, bytes);
+                    awaited.settled = true;
+                }
+                Err(Stale(_)) => self.counters.stale_replies.add(),
+            }
+            return;
+        }
+        let settled = self.requests(|requests| {
+            requests.settle(id, |outcome| {
+                outcome.ending.clone_from(ending);
+                outcome.bytes.fill(bytes);
+            })
+        });
+        match settled {
+            Ok(None) => {}
+            Ok(Some(notify)) => self.notify(notify),
+            Err(Stale(_)) => self.counters.stale_replies.add(),
+        }
+    }
+
+    /// The driver's part: ends what is overdue at `now`, and says when to look again.
+    pub(crate) fn expire(&self, now: Instant) -> Option<Instant> {
+        let (overdue, expired, next) = self.requests(|requests| {
+            let before = requests.pending();
+            let overdue = requests.expire(now, |outcome, timeout| {
+                outcome.ending = Ending::TimedOut(timeout);
+                outcome.bytes.clear();
+            });
+            (overdue, before - requests.pending(), requests.next_deadline())
+        });
+        if expired > 0 {
+            self.counters.timed_out.add_alone(expired as u64);
+            self.send_cancels();
+        }
+        for notify in overdue {
+            self.notify(notify);
+        }
+        next
+    }
+
+    pub(crate) fn notify(&self, notify: Notify) {
+        match notify {
+            Notify::Thread(thread) => thread.unpark(),
+            Notify::Waker(waker) => waker.wake(),
+            Notify::Callback(callback) => {
+                if std::panic::catch_unwind(std::panic::AssertUnwindSafe(callback)).is_err() {
+                    self.counters.panics.add();
+                }
+            }
+        }
+    }
+
+    /// Gives a request up, unless its outcome was taken. Its handler is told as soon as there is room.
+    fn abandon(&self, id: RequestId) {
+        let cancels = self.requests(|requests| {
+            requests.abandon(id);
+            requests.has_cancels()
+        });
+        if cancels {
+            self.send_cancels();
+        }
+    }
+
+    /// Sends cancels now if that needs no waiting, else leaves them to the driver.
+    fn send_cancels(&self) {
+        if self.gone().is_some() {
+            return;
+        }
+        self.deferred.store(true, Ordering::Relaxed);
+        let sent = match self.outbox.try_lock() {
+            Ok(mut outbox) => self.send_deferred(&mut outbox).is_ok(),
+            Err(_) => false,
+        };
+        if sent {
+            self.bell.frames_committed(&self.counters.wakes);
+        } else {
+            self.want_room();
+            if let Some(driver) = self.driver.upgrade() {
+                driver.interrupt();
+            }
+        }
+    }
+
+    /// Takes a settled request's outcome. `None`: it is still pending.
+    fn take_outcome<T>(
+        &self,
+        id: RequestId,
+        mut take: impl FnMut(&Ending, &[u8]) -> T,
+    ) -> Option<T> {
+        let taken = self.requests(|requests| {
+            requests.take(id, |outcome| take(&outcome.ending, outcome.bytes.as_slice()))
+        });
+        taken.expect("an invocation's slot is its own until it is taken")
+    }
+
+    /// For a driver: whether the reply that it waits for was stored, by an earlier driver, by the
+    /// passing of its deadline, or by the end of the session.
+    #[inline]
+    pub(crate) fn take_stored(&self, awaited: &mut Awaited<'_>) {
+        if !awaited.settled && self.unread.load(Ordering::Relaxed) != 0 {
+            let taken =
+                self.take_outcome(awaited.id, |ending, bytes| (awaited.take)(ending, bytes));
+            awaited.settled = taken.is_some();
+        }
+    }
+
+    /// Registers whom to tell; tells at once if it is settled already.
+    fn notify_when_settled(&self, id: RequestId, notify: Notify) {
+        let mut notify = Some(notify);
+        let pending = self.requests(|requests| {
+            requests.notify(id, || notify.take().expect("asked for once at the most"))
+        });
+        if pending != Ok(true)
+            && let Some(notify) = notify
+        {
+            self.notify(notify);
+        }
+    }
+}
+
+impl<R: Payload + ?Sized, E: HandlerError + ?Sized> Invocation<R, E> {
+    /// Waits for the reply, driving this process's loop meanwhile: its listeners and handlers run.
+    ///
+    /// # Errors
+    ///
+    /// How the invoke failed; [`InvokeError::InsideListener`] at once, inside a listener or handler.
+    pub fn wait(mut self) -> InvokeResult<R, E> {
+        let pending = self.pending.take().expect("taken only by what consumes the invocation");
+        let timeout = pending.timeout;
+        match pending.wait(timeout, decode::<R, E>) {
+            Ok(Some(result)) => result,
+            Ok(None) => {
+                pending.port.counters.timed_out.add();
+                let timeout = timeout.unwrap_or_default();
+                Err(InvokeError::TimedOut { channel: pending.channel, timeout })
+            }
+            Err(Inside) => Err(InvokeError::InsideListener { channel: pending.channel }),
+        }
+    }
+
+    /// Waits for the reply, but no longer than `timeout`: then the invocation comes back, still
+    /// under way.
+    ///
+    /// # Errors
+    ///
+    /// The invocation itself, if the time-out passed first, or inside a listener or handler.
+    pub fn wait_timeout(mut self, timeout: Duration) -> Result<InvokeResult<R, E>, Self> {
+        let pending = self.pending.take().expect("taken only by what consumes the invocation");
+        match pending.wait(Some(timeout), decode::<R, E>) {
+            Ok(Some(result)) => Ok(result),
+            Ok(None) | Err(Inside) => Err(Self { pending: Some(pending), types: PhantomData }),
+        }
+    }
+
+    /// Leaves a callback that gets the result on the thread that drives the loop.
+    pub fn then(mut self, callback: impl FnOnce(InvokeResult<R, E>) + Send + 'static) {
+        let pending = self.pending.take().expect("taken only by what consumes the invocation");
+        let port = pending.port.clone();
+        let id = pending.id;
+        let call = move || {
+            let result = pending.try_take(decode::<R, E>).expect("called when it is settled");
+            callback(result);
+        };
+        port.notify_when_settled(id, Notify::Callback(Box::new(call)));
+    }
+}
+
+/// A blocking wait inside a listener or handler.
+struct Inside;
+
+impl Pending {
+    /// `Ok(None)`: the time-out passed, and the request is still pending.
+    fn wait<T>(
+        &self,
+        timeout: Option<Duration>,
+        decode: impl Fn(&'static str, &Ending, &[u8]) -> T,
+    ) -> Result<Option<T>, Inside> {
+        if inside::any() {
+            return Err(Inside);
+        }
+        let mut result = None;
+        let mut take =
+            |ending: &Ending, bytes: &[u8]| result = Some(decode(self.channel, ending, bytes));
+        let mut awaited =
+            Awaited { port: &self.port, id: self.id, take: &mut take, settled: false };
+        let Some(driver) = self.port.driver.upgrade() else {
+            // The endpoint was dropped, which settled everything.
+            self.port.take_stored(&mut awaited);
+            return Ok(result);
+        };
+        if driver.drive_for(&mut awaited, timeout, None).is_none() {
+            self.wait_beside_driver(&*driver, &mut awaited, timeout);
+        }
+        if !awaited.settled {
+            return Ok(None);
+        }
+        Ok(result)
+    }
+
+    /// Another thread drives: sleep until it has settled the request, or has left.
+    #[cold]
+    fn wait_beside_driver(
+        &self,
+        driver: &dyn Drive,
+        awaited: &mut Awaited<'_>,
+        timeout: Option<Duration>,
+    ) {
+        let me = std::thread::current();
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let left = |now: Instant| deadline.map(|deadline| deadline.saturating_duration_since(now));
+        loop {
+            let pending = self
+                .port
+                .requests(|requests| requests.notify(self.id, || Notify::Thread(me.clone())));
+            if pending == Ok(false) {
+                self.port.take_stored(awaited);
+                return;
+            }
+            let now = Instant::now();
+            if driver.drive_for(awaited, left(now), Some(&me)).is_some() {
+                return;
+            }
+            match left(now) {
+                Some(Duration::ZERO) => return,
+                Some(left) => std::thread::park_timeout(left),
+                None => std::thread::park(),
+            }
+        }
+    }
+
+    fn try_take<T>(&self, decode: impl Fn(&'static str, &Ending, &[u8]) -> T) -> Option<T> {
+        self.port.take_outcome(self.id, |ending, bytes| decode(self.channel, ending, bytes))
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        self.port.abandon(self.id);
+    }
+}
+
+impl<R: Payload + ?Sized, E: HandlerError + ?Sized> Future for Invocation<R, E> {
+    type Output = InvokeResult<R, E>;
+
+    /// Needs someone to drive the loop: `run`, or `drive_in_background`.
+    ///
+    /// # Panics
+    ///
+    /// If polled again after it was ready.
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let pending = self.pending.as_ref().expect("polled after it was ready");
+        let waker = || Notify::Waker(context.waker().clone());
+        if pending.port.requests(|requests| requests.notify(pending.id, waker)) == Ok(true) {
+            return Poll::Pending;
+        }
+        let result = pending.try_take(decode::<R, E>).expect("it is settled");
+        self.pending = None;
+        Poll::Ready(result)
+    }
+}
+
+/// Turns an outcome into the caller's result.
+fn decode<R: Payload + ?Sized, E: HandlerError + ?Sized>(
+    channel: &'static str,
+    ending: &Ending,
+    bytes: &[u8],
+) -> InvokeResult<R, E> {
+    match ending {
+        Ending::Reply => {
+            R::decode_owned(bytes).map_err(|source| InvokeError::BadReply { channel, source })
+        }
+        Ending::Reject => match E::decode_owned(bytes) {
+            Ok(error) => Err(InvokeError::Handler { channel, error }),
+            Err(source) => Err(InvokeError::BadReply { channel, source }),
+        },
+        Ending::Fail(code) => {
+            let why = || String::from_utf8_lossy(bytes).into_owned();
+            Err(match FailCode::from_wire(*code).unwrap_or(FailCode::ReplyFailed) {
+                FailCode::NoHandler => InvokeError::NoHandler { channel },
+                FailCode::Panicked => InvokeError::Panicked { channel },
+                FailCode::ReplyNeverSent => InvokeError::ReplyNeverSent { channel },
+                FailCode::BadArguments => InvokeError::BadArguments { channel, why: why() },
+                FailCode::ReplyFailed => InvokeError::ReplyFailed { channel, why: why() },
+                FailCode::QuotaReached => InvokeError::QuotaReached { channel },
+            })
+        }
+        Ending::TimedOut(timeout) => Err(InvokeError::TimedOut { channel, timeout: *timeout }),
+        Ending::Gone(reason) => Err(InvokeError::Gone { channel, reason: reason.clone() }),
+    }
+}
+
+impl<E: std::fmt::Debug + std::fmt::Display> InvokeError<E> {
+    /// Whether the request was never sent, so that it is safe to try it again.
+    pub fn was_not_sent(&self) -> bool {
+        matches!(
+            self,
+            Self::TooManyPending { .. }
+                | Self::Send(SendError::Full { .. } | SendError::TimedOut { .. })
+        )
+    }
+}

@@ -1,0 +1,74 @@
+//! Where a position lies: the arithmetic of laps, for rings and topics.
+
+use crate::layout::{CELL, WORDS_PER_CELL, WORDS_PER_HEADER};
+use crate::memory::shared::Shared;
+use crate::sync::AtomicU64;
+
+use super::commit::HeadCell;
+
+/// The data of a ring. A position counts bytes since the beginning and falls on the cell at its
+/// remainder; a whole number of laps fits into 64 bits, so it may wrap.
+#[derive(Clone)]
+pub(crate) struct Cells {
+    cells: Shared<[[AtomicU64; WORDS_PER_CELL]]>,
+}
+
+/// The fewest cells with room for a frame and its guard behind any pad.
+const CELLS_MIN: usize = 4;
+
+/// Lengths on the wire have 32 bits.
+const CELLS_MAX: usize = (1 << 32) / CELL;
+
+impl Cells {
+    /// # Panics
+    ///
+    /// If `data` is not a power of two of cells, four at least and 4 GiB at most: its size is our
+    /// own choice, not the peer's.
+    pub(crate) fn new(data: Shared<[AtomicU64]>) -> Self {
+        let (cells, rest) = data.as_chunks::<WORDS_PER_CELL>();
+        assert!(cells.len().is_power_of_two() && rest.is_empty());
+        assert!((CELLS_MIN..=CELLS_MAX).contains(&cells.len()));
+        Self { cells: data.map(|words| words.as_chunks().0) }
+    }
+
+    #[inline]
+    pub(crate) fn capacity(&self) -> usize {
+        self.cells.len() * CELL
+    }
+
+    #[inline]
+    fn index(&self, position: u64) -> usize {
+        (position / CELL as u64) as usize & (self.cells.len() - 1)
+    }
+
+    /// From here to the end of the lap; a whole capacity at its start.
+    #[inline]
+    pub(crate) fn to_end(&self, position: u64) -> usize {
+        self.capacity() - self.index(position) * CELL
+    }
+
+    /// What must be skipped at `position` so that `len` bytes lie in one piece: the rest of the lap,
+    /// or nothing.
+    #[inline]
+    pub(crate) fn pad_before(&self, position: u64, len: usize) -> usize {
+        let to_end = self.to_end(position);
+        if len > to_end { to_end } else { 0 }
+    }
+
+    #[inline]
+    pub(crate) fn head(&self, position: u64) -> HeadCell<'_> {
+        HeadCell::new(&self.cells[self.index(position)])
+    }
+
+    /// The words of a payload of `len` bytes whose frame starts at `position`.
+    ///
+    /// # Panics
+    ///
+    /// If the frame does not lie in one piece: the caller has checked that.
+    #[inline]
+    pub(crate) fn payload(&self, position: u64, len: usize) -> &[AtomicU64] {
+        let words = len.div_ceil(size_of::<u64>());
+        let from = self.index(position) * WORDS_PER_CELL + WORDS_PER_HEADER;
+        &self.cells.as_flattened()[from..from + words]
+    }
+}

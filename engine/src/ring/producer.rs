@@ -1,0 +1,213 @@
+//! The writing end of a ring.
+
+use crate::layout::frame::{Header, Label, Violation, payload_max};
+use crate::layout::outbox::OutboxControl;
+use crate::layout::{CELL, HEADER_LEN, padded};
+use crate::memory::bytes;
+use crate::memory::shared::Shared;
+use crate::sync::AtomicU64;
+
+use super::cells::Cells;
+
+/// Writes frames into our outbox. One a ring: not `Clone`.
+pub(crate) struct Producer {
+    cells: Cells,
+    /// The control page of whoever reads us: `consumed` is there.
+    peer: Shared<OutboxControl>,
+    /// Where the next frame goes. Private; the peer finds frames by their commit words.
+    position: u64,
+    /// `consumed` when it was last looked at, and found credible.
+    consumed_seen: u64,
+}
+
+/// Room for one frame. It never happened unless it is committed.
+///
+/// It holds no borrow, so it can be kept beside the guard of a lock. It is good until the next
+/// commit, of this reservation or another one from the same producer.
+#[derive(Debug)]
+#[must_use = "a reservation that is not committed never happened"]
+pub(crate) struct Reservation {
+    position: u64,
+    pad: u32,
+    payload_len: u32,
+}
+
+impl Reservation {
+    #[inline]
+    pub(crate) fn payload_len(&self) -> usize {
+        self.payload_len as usize
+    }
+
+    #[inline]
+    fn start(&self) -> u64 {
+        self.position.wrapping_add(u64::from(self.pad))
+    }
+}
+
+/// Why there is no room for a frame. Nothing has happened.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ReserveError {
+    /// Not now: the peer has yet to read.
+    #[error("the outbox is full")]
+    Full,
+    /// Not ever, in this ring.
+    #[error("a payload of {len} bytes does not fit into a frame, which carries up to {max}")]
+    TooLarge { len: usize, max: usize },
+    /// The peer lied about what it has read.
+    #[error(transparent)]
+    Peer(#[from] Violation),
+}
+
+impl Producer {
+    /// `start` is where the consumer of this ring starts too.
+    ///
+    /// # Panics
+    ///
+    /// If the data is no power of two of cells, or `start` no multiple of a cell.
+    pub(crate) fn new(data: Shared<[AtomicU64]>, peer: Shared<OutboxControl>, start: u64) -> Self {
+        assert!(start.is_multiple_of(CELL as u64));
+        Self { cells: Cells::new(data), peer, position: start, consumed_seen: start }
+    }
+
+    /// The longest payload that ever fits.
+    #[inline]
+    pub(crate) fn payload_max(&self) -> usize {
+        payload_max(self.cells.capacity())
+    }
+
+    /// How much the ring holds.
+    #[inline]
+    pub(crate) fn capacity(&self) -> usize {
+        self.cells.capacity()
+    }
+
+    /// Where the next frame (or the pad in front of it) will start.
+    #[inline]
+    pub(crate) fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// What the peer has yet to read, as of our last look at it: an upper bound.
+    #[inline]
+    pub(crate) fn in_flight_bytes(&self) -> usize {
+        self.position.wrapping_sub(self.consumed_seen) as usize
+    }
+
+    /// Finds room for a frame. Looks at the peer's cursor only if the last look does not do.
+    #[inline]
+    pub(crate) fn reserve(&mut self, payload_len: usize) -> Result<Reservation, ReserveError> {
+        if payload_len > self.payload_max() {
+            return Err(ReserveError::TooLarge { len: payload_len, max: self.payload_max() });
+        }
+        let frame = padded(HEADER_LEN + payload_len);
+        let pad = self.cells.pad_before(self.position, frame);
+        let wanted = pad + frame + CELL;
+        if wanted > self.room() {
+            self.refresh()?;
+            if wanted > self.room() {
+                return Err(ReserveError::Full);
+            }
+        }
+        let (pad, payload_len) = (pad as u32, payload_len as u32);
+        Ok(Reservation { position: self.position, pad, payload_len })
+    }
+
+    /// Whether a payload of this length could be reserved now. For who is about to wait for room.
+    pub(crate) fn has_room_for(&mut self, payload_len: usize) -> Result<bool, Violation> {
+        match self.reserve(payload_len) {
+            Ok(_never_happens) => Ok(true),
+            Err(ReserveError::Full | ReserveError::TooLarge { .. }) => Ok(false),
+            Err(ReserveError::Peer(violation)) => Err(violation),
+        }
+    }
+
+    /// Copies the payload in. May be repeated until the commit.
+    ///
+    /// # Panics
+    ///
+    /// If `payload` is not as long as what was reserved, or the reservation is not good any more.
+    #[inline]
+    pub(crate) fn write(&mut self, reservation: &Reservation, payload: &[u8]) {
+        assert!(payload.len() == reservation.payload_len());
+        bytes::copy_in(self.payload_words(reservation), payload);
+    }
+
+    /// The payload in place, to be written without a copy. It holds unspecified bytes at first.
+    ///
+    /// # Panics
+    ///
+    /// If the reservation is not good any more.
+    #[cfg(not(loom))]
+    #[allow(unsafe_code, reason = "only this module knows that these words are the producer's own")]
+    #[inline]
+    pub(crate) fn payload_mut(&mut self, reservation: &Reservation) -> &mut [u8] {
+        let len = reservation.payload_len();
+        // SAFETY: these words lie in free room (found by `reserve`, and still free because nothing
+        // was committed since, which `payload_words` asserts). Their only writer is this producer,
+        // borrowed for as long as the slice lives; a consumer looks no further than the commit
+        // word at `position`, which is none of them, and another process can only read them.
+        unsafe { bytes::bytes_mut(self.payload_words(reservation), len) }
+    }
+
+    /// What was written into the payload so far.
+    ///
+    /// # Panics
+    ///
+    /// If the reservation is not good any more.
+    #[cfg(not(loom))]
+    #[allow(unsafe_code, reason = "only this module knows that these words are the producer's own")]
+    #[inline]
+    pub(crate) fn payload(&self, reservation: &Reservation) -> &[u8] {
+        // SAFETY: as in `payload_mut`; this producer, borrowed meanwhile, is their only writer.
+        unsafe { bytes::bytes(self.payload_words(reservation), reservation.payload_len()) }
+    }
+
+    /// Hands the frame over: now it has happened.
+    ///
+    /// # Panics
+    ///
+    /// If the reservation is not good any more.
+    #[inline]
+    pub(crate) fn commit(&mut self, reservation: Reservation, label: Label) {
+        self.assert_good(&reservation);
+        let header = label.with_payload(reservation.payload_len);
+        let start = reservation.start();
+        let end = start.wrapping_add(header.padded_len() as u64);
+        self.cells.head(end).clear();
+        self.cells.head(start).commit(header);
+        if reservation.pad != 0 {
+            self.cells.head(reservation.position).commit(Header::pad(reservation.pad as usize));
+        }
+        self.position = end;
+    }
+
+    #[inline]
+    fn payload_words(&self, reservation: &Reservation) -> &[AtomicU64] {
+        self.assert_good(reservation);
+        self.cells.payload(reservation.start(), reservation.payload_len())
+    }
+
+    #[inline]
+    fn assert_good(&self, reservation: &Reservation) {
+        let good = reservation.position == self.position;
+        assert!(good, "another frame was committed meanwhile");
+    }
+
+    /// The room that is certain, by our last look at the peer.
+    #[inline]
+    fn room(&self) -> usize {
+        self.capacity() - self.in_flight_bytes()
+    }
+
+    /// Looks at the peer's cursor, and believes it only between what it said last and where we are.
+    #[cold]
+    fn refresh(&mut self) -> Result<(), Violation> {
+        let (position, seen) = (self.position, self.consumed_seen);
+        let consumed = self.peer.consumed.observe();
+        if consumed.wrapping_sub(seen) > position.wrapping_sub(seen) {
+            return Err(Violation::CursorOutOfRange { consumed, seen, position });
+        }
+        self.consumed_seen = consumed;
+        Ok(())
+    }
+}

@@ -1,0 +1,298 @@
+//! One property a test, by example.
+
+use super::{event, ring};
+use crate::layout::frame::{Kind, Label, TimeoutCode, Violation, payload_max};
+use crate::layout::id::RequestId;
+use crate::layout::{CELL, HEADER_LEN};
+use crate::memory::aligned::AlignedBuf;
+use crate::memory::shared::OutboxMemory;
+use crate::ring::consumer::Consumer;
+use crate::ring::producer::{Producer, ReserveError};
+use crate::sync::Ordering::Relaxed;
+
+const CAPACITY: usize = 1024;
+const LAP: u64 = CAPACITY as u64;
+
+/// Exactly fills the given number of cells.
+const fn payload_of_cells(cells: usize) -> usize {
+    cells * CELL - HEADER_LEN
+}
+
+fn send(producer: &mut Producer, channel: u16, payload: &[u8]) -> Result<(), ReserveError> {
+    let reservation = producer.reserve(payload.len())?;
+    producer.write(&reservation, payload);
+    producer.commit(reservation, event(channel));
+    Ok(())
+}
+
+/// Reads past the next frame and says its channel and payload.
+fn receive(consumer: &mut Consumer) -> Option<(u16, Vec<u8>)> {
+    let frame = consumer.peek().unwrap()?;
+    let payload = consumer.payload(&frame).to_vec();
+    let mut copy = AlignedBuf::new();
+    consumer.copy_payload(&frame, &mut copy);
+    assert_eq!(copy.as_slice(), payload);
+    let channel = frame.header.channel;
+    consumer.advance(frame);
+    Some((channel, payload))
+}
+
+#[test]
+fn an_empty_ring_has_nothing_to_read() {
+    let (_, mut consumer, _) = ring(CAPACITY, 0);
+    assert!(consumer.peek().unwrap().is_none());
+}
+
+#[test]
+fn a_frame_comes_out_as_it_went_in() {
+    let (mut producer, mut consumer, _) = ring(CAPACITY, 0);
+    let label = Label {
+        kind: Kind::Invoke,
+        flags: TimeoutCode(77).0,
+        channel: 513,
+        id: Some(RequestId::new(9, 3)),
+    };
+    let reservation = producer.reserve(5).unwrap();
+    producer.payload_mut(&reservation).copy_from_slice(b"hello");
+    producer.commit(reservation, label);
+
+    let frame = consumer.peek().unwrap().unwrap();
+    assert_eq!(frame.header, label.with_payload(5));
+    assert_eq!(consumer.payload(&frame), b"hello");
+}
+
+#[test]
+fn a_reservation_that_is_dropped_never_happened() {
+    let (mut producer, mut consumer, _) = ring(CAPACITY, 0);
+    let dropped = producer.reserve(payload_of_cells(4)).unwrap();
+    producer.payload_mut(&dropped).fill(0xff);
+    drop(dropped);
+    assert!(consumer.peek().unwrap().is_none());
+
+    send(&mut producer, 1, b"short").unwrap();
+    assert_eq!(receive(&mut consumer), Some((1, b"short".to_vec())));
+    assert!(consumer.peek().unwrap().is_none());
+}
+
+#[test]
+#[should_panic(expected = "another frame was committed meanwhile")]
+fn a_reservation_is_not_good_after_another_commit() {
+    let (mut producer, _, _) = ring(CAPACITY, 0);
+    let (first, second) = (producer.reserve(1).unwrap(), producer.reserve(1).unwrap());
+    producer.commit(first, event(1));
+    producer.payload_mut(&second);
+}
+
+#[test]
+fn the_longest_payload_fits_wherever_an_empty_ring_stands() {
+    let longest = vec![7; payload_max(CAPACITY)];
+    for start in (0..LAP).step_by(CELL) {
+        let (mut producer, mut consumer, _) = ring(CAPACITY, start);
+        send(&mut producer, 1, &longest).unwrap();
+        assert_eq!(receive(&mut consumer), Some((1, longest.clone())), "{start}");
+    }
+}
+
+#[test]
+fn what_never_fits_is_another_error_than_what_does_not_fit_now() {
+    let (mut producer, _, _) = ring(CAPACITY, 0);
+    let max = payload_max(CAPACITY);
+    assert_eq!(
+        producer.reserve(max + 1).unwrap_err(),
+        ReserveError::TooLarge { len: max + 1, max }
+    );
+    assert_eq!(
+        producer.reserve(usize::MAX).unwrap_err(),
+        ReserveError::TooLarge { len: usize::MAX, max }
+    );
+    send(&mut producer, 1, &vec![0; max]).unwrap();
+    send(&mut producer, 2, &vec![0; max]).unwrap();
+    send(&mut producer, 3, b"the last cell but the guard's").unwrap();
+    assert_eq!(producer.reserve(0).unwrap_err(), ReserveError::Full);
+    assert_eq!(producer.has_room_for(0), Ok(false));
+}
+
+#[test]
+fn one_cell_always_stays_free_for_the_guard() {
+    let (mut producer, mut consumer, _) = ring(CAPACITY, 0);
+    let cells = CAPACITY / CELL;
+    for channel in 0..cells - 1 {
+        send(&mut producer, channel as u16, b"").unwrap();
+    }
+    assert_eq!(producer.reserve(0).unwrap_err(), ReserveError::Full);
+    assert_eq!(producer.in_flight_bytes(), CAPACITY - CELL);
+    for channel in 0..cells - 1 {
+        assert_eq!(receive(&mut consumer), Some((channel as u16, Vec::new())));
+    }
+    assert!(consumer.peek().unwrap().is_none());
+}
+
+#[test]
+fn room_comes_back_only_when_the_consumer_says_so() {
+    let (mut producer, mut consumer, _) = ring(CAPACITY, 0);
+    while send(&mut producer, 1, b"x").is_ok() {}
+    assert!(!consumer.publish(), "nothing was read");
+
+    receive(&mut consumer).unwrap();
+    assert_eq!(producer.has_room_for(1), Ok(false), "read but not said");
+    assert!(!consumer.publish_due(), "one cell of sixteen");
+    receive(&mut consumer).unwrap();
+    assert!(consumer.publish_due(), "two of sixteen are an eighth");
+
+    assert!(consumer.publish());
+    assert!(!consumer.publish(), "said already");
+    assert_eq!(producer.has_room_for(1), Ok(true));
+}
+
+#[test]
+fn a_frame_that_ends_where_the_ring_ends_has_its_guard_at_the_start() {
+    let (mut producer, mut consumer, _) = ring(CAPACITY, 0);
+    for round in 0..5 {
+        // The cell at the start holds the last lap's header until the guard erases it.
+        for channel in [1, 2, 3, 4] {
+            send(&mut producer, channel, &[round; payload_of_cells(4)]).ok().unwrap();
+            assert_eq!(receive(&mut consumer), Some((channel, vec![round; payload_of_cells(4)])));
+            assert!(consumer.peek().unwrap().is_none());
+            consumer.publish();
+        }
+    }
+}
+
+#[test]
+fn a_frame_that_does_not_fit_into_the_lap_starts_the_next() {
+    for (start, lap) in [(LAP - 64, 0), (0_u64.wrapping_sub(64), 1)] {
+        let (mut producer, mut consumer, _) = ring(CAPACITY, start);
+        send(&mut producer, 1, &[1; payload_of_cells(2)]).unwrap();
+        assert_eq!(
+            producer.position(),
+            start.wrapping_add(64 + 128),
+            "a pad of one cell, two for the frame, lap {lap}"
+        );
+        send(&mut producer, 2, b"behind").unwrap();
+        assert_eq!(receive(&mut consumer), Some((1, vec![1; payload_of_cells(2)])));
+        assert_eq!(receive(&mut consumer), Some((2, b"behind".to_vec())));
+        assert!(consumer.peek().unwrap().is_none());
+    }
+}
+
+#[test]
+fn pad_frame_and_guard_need_room_together() {
+    // The unread frames start at cell 8: the next lap's frame takes cells 0 to 6, its guard cell 7.
+    let (mut producer, mut consumer, _) = ring(CAPACITY, 8 * CELL as u64);
+    send(&mut producer, 1, &[1; payload_of_cells(2)]).unwrap();
+    assert_eq!(producer.has_room_for(payload_of_cells(7)), Ok(true), "6 + 7 + 1 of 14");
+    send(&mut producer, 2, b"one more cell").unwrap();
+    assert_eq!(producer.has_room_for(payload_of_cells(7)), Ok(true), "5 + 7 + 1 of 13");
+    send(&mut producer, 3, &[3; payload_of_cells(7)]).unwrap();
+    assert_eq!(producer.has_room_for(0), Ok(false), "only the guard is left");
+    for channel in [1, 2, 3] {
+        assert_eq!(receive(&mut consumer).unwrap().0, channel);
+    }
+    assert!(consumer.peek().unwrap().is_none());
+
+    // A cell earlier there is room for pad and frame, but none for the guard.
+    let (mut producer, _, _) = ring(CAPACITY, 7 * CELL as u64);
+    send(&mut producer, 1, &[1; payload_of_cells(3)]).unwrap();
+    assert_eq!(producer.has_room_for(payload_of_cells(7)), Ok(false));
+    assert_eq!(producer.has_room_for(payload_of_cells(6)), Ok(true));
+}
+
+#[test]
+fn positions_wrap_past_the_end_of_sixty_four_bits() {
+    let (mut producer, mut consumer, _) = ring(CAPACITY, 0_u64.wrapping_sub(3 * LAP));
+    for number in 0..200_u16 {
+        let payload = vec![number as u8; usize::from(number * 37 % 400)];
+        send(&mut producer, number, &payload).unwrap();
+        assert_eq!(receive(&mut consumer), Some((number, payload)));
+        consumer.publish();
+    }
+    assert!(producer.position() < 200 * LAP);
+}
+
+#[test]
+fn a_forged_commit_word_is_named_not_followed() {
+    let sixteen = 16_u64;
+    let pad = |len: u64| len | 9 << 32;
+    let cases = [
+        (sixteen | 10 << 32, "unknown-kind"),
+        (sixteen, "unknown-kind"),
+        (8 | 1 << 32, "bad-length"),
+        (u64::from(u32::MAX) | 1 << 32, "bad-length"),
+        ((LAP / 2) | (1 << 32), "bad-length"),
+        (sixteen | 2 << 32, "bad-request-id"),
+        (sixteen | 1 << 32 | 1 << 40, "bad-flags"),
+        (17 | 7 << 32, "unexpected-payload"),
+        (pad(64), "bad-pad"),
+        (pad(LAP), "bad-pad"),
+        (pad(0), "bad-pad"),
+    ];
+    for (word, name) in cases {
+        let OutboxMemory { control, data } = OutboxMemory::heap(CAPACITY);
+        let mut consumer = Consumer::new(data.clone(), control, 0);
+        data[0].store(word, Relaxed);
+        assert_eq!(consumer.peek().unwrap_err().name(), name, "{word:#x}");
+        assert!(!consumer.publish(), "nothing was read past");
+    }
+}
+
+#[test]
+fn a_frame_past_the_end_of_the_ring_is_named_not_followed() {
+    let OutboxMemory { control, data } = OutboxMemory::heap(CAPACITY);
+    let mut consumer = Consumer::new(data.clone(), control, LAP - 64);
+    data[(CAPACITY - 64) / 8].store(65 | 1 << 32, Relaxed);
+    assert_eq!(consumer.peek().unwrap_err(), Violation::BadLength { len: 65, readable: 64 });
+}
+
+#[test]
+fn a_second_pad_is_named_not_followed() {
+    let OutboxMemory { control, data } = OutboxMemory::heap(CAPACITY);
+    let mut consumer = Consumer::new(data.clone(), control, LAP - 64);
+    data[(CAPACITY - 64) / 8].store(64 | 9 << 32, Relaxed);
+    data[0].store(LAP | 9 << 32, Relaxed);
+    assert_eq!(consumer.peek().unwrap_err(), Violation::SecondPad);
+    assert!(consumer.peek().is_err(), "it is not followed later either");
+}
+
+#[test]
+fn a_reader_that_runs_backwards_is_named_not_believed() {
+    let (mut producer, mut consumer, control) = ring(CAPACITY, 0);
+    while send(&mut producer, 1, b"x").is_ok() {}
+    while receive(&mut consumer).is_some() {}
+    consumer.publish();
+    while send(&mut producer, 2, b"y").is_ok() {}
+
+    let seen = LAP - 64;
+    control.consumed.publish(seen - 64);
+    assert_eq!(
+        producer.reserve(1).unwrap_err(),
+        ReserveError::Peer(Violation::CursorOutOfRange {
+            consumed: seen - 64,
+            seen,
+            position: 2 * seen
+        })
+    );
+}
+
+#[test]
+fn a_reader_that_runs_ahead_is_named_not_believed() {
+    for lie in [LAP, u64::MAX, 1 << 63] {
+        let (mut producer, _, control) = ring(CAPACITY, 0);
+        while send(&mut producer, 1, b"x").is_ok() {}
+        control.consumed.publish(lie);
+        assert!(matches!(
+            producer.has_room_for(1),
+            Err(Violation::CursorOutOfRange { consumed, .. }) if consumed == lie
+        ));
+    }
+}
+
+#[test]
+#[should_panic(expected = "must be copied")]
+fn a_payload_of_a_renderer_is_not_seen_in_place() {
+    let OutboxMemory { control, data } = OutboxMemory::heap(CAPACITY);
+    let mut producer = Producer::new(data.clone(), control.clone(), 0);
+    let mut consumer = Consumer::new(data, control, 0);
+    send(&mut producer, 1, b"x").unwrap();
+    let frame = consumer.peek().unwrap().unwrap();
+    consumer.payload(&frame);
+}

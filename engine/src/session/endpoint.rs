@@ -1,0 +1,216 @@
+//! Endpoint names: where a main process is found by renderers that it did not launch.
+//!
+//! ```text
+//!   $XDG_RUNTIME_DIR/ringbridge/     or /tmp/ringbridge-UID/; 0700, this user's
+//!       NAME.lock    locked (flock) while its main process lives
+//!       NAME.sock    0600; replaced by whoever has the lock
+//! ```
+//!
+//! The kernel drops the lock when its holder dies, however it dies, so a name is never blocked by a
+//! dead process. Who removes the lock file holds its lock, and who takes a lock checks that the file
+//! is still the one with that name.
+
+use std::{
+    env,
+    fs::{self, DirBuilder, File, OpenOptions, TryLockError},
+    io::{self, ErrorKind},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    error::{BindError, ConnectError},
+    sys::{Listener, Socket, process},
+};
+
+/// How long a name may be, in bytes: a socket's path has room for 107 in all.
+pub(crate) const NAME_MAX: usize = 48;
+
+/// A bound name: its lock and its listening socket. Dropping it removes both files.
+pub(crate) struct Endpoint {
+    pub(crate) listener: Listener,
+    socket_path: PathBuf,
+    lock_path: PathBuf,
+    _lock: File,
+}
+
+impl Endpoint {
+    pub(crate) fn bind(name: &str) -> Result<Self, BindError> {
+        if !is_name(name) {
+            return Err(BindError::BadName { endpoint: name.to_owned(), max: NAME_MAX });
+        }
+        let io = |source| BindError::Io { endpoint: name.to_owned(), source };
+        let folder = folder();
+        make_folder(&folder)?;
+        let lock_path = folder.join(format!("{name}.lock"));
+        let socket_path = folder.join(format!("{name}.sock"));
+        let lock = match take_lock(&lock_path) {
+            Ok(lock) => lock,
+            Err(TryLockError::WouldBlock) => {
+                return Err(BindError::NameInUse { endpoint: name.to_owned() });
+            }
+            Err(TryLockError::Error(error)) => return Err(io(error)),
+        };
+        // With the lock in hand, a socket of that name is left over from the dead.
+        remove_if_there(&socket_path).map_err(io)?;
+        let listener = Listener::bind(&socket_path).map_err(io)?;
+        Ok(Self { listener, socket_path, lock_path, _lock: lock })
+    }
+}
+
+impl Drop for Endpoint {
+    fn drop(&mut self) {
+        // While the lock is held, so nobody else's files are meant. What cannot be removed is
+        // recognised as stale.
+        let _ = remove_if_there(&self.socket_path);
+        let _ = remove_if_there(&self.lock_path);
+    }
+}
+
+/// Connects to the main process behind `name`, if it is this user's.
+pub(crate) fn connect(name: &str) -> Result<Socket, ConnectError> {
+    let endpoint = || name.to_owned();
+    if !is_name(name) {
+        return Err(ConnectError::BadName { endpoint: endpoint() });
+    }
+    let socket = Socket::connect(&folder().join(format!("{name}.sock"))).map_err(|error| {
+        match error.kind() {
+            ErrorKind::NotFound => ConnectError::NoSuchEndpoint { endpoint: endpoint() },
+            ErrorKind::ConnectionRefused => ConnectError::Stale { endpoint: endpoint() },
+            _ => ConnectError::Io(error),
+        }
+    })?;
+    let uid = socket.peer_credentials()?.uid;
+    if uid == process::user_id() {
+        Ok(socket)
+    } else {
+        Err(ConnectError::ForeignServer { endpoint: endpoint(), uid })
+    }
+}
+
+fn is_name(name: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    !name.is_empty()
+        && name.len() <= NAME_MAX
+        && !name.starts_with('.')
+        && name.bytes().all(allowed)
+}
+
+fn folder() -> PathBuf {
+    match env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from) {
+        // A socket's path is short; a longer folder would make every bind fail.
+        Some(runtime) if runtime.is_absolute() && runtime.as_os_str().len() <= 40 => {
+            runtime.join("ringbridge")
+        }
+        _ => PathBuf::from(format!("/tmp/ringbridge-{}", process::user_id())),
+    }
+}
+
+/// Makes the folder, or checks that the one that is there is this user's alone.
+fn make_folder(folder: &Path) -> Result<(), BindError> {
+    let unsafe_folder = |why: String| BindError::UnsafeFolder { path: folder.to_owned(), why };
+    match DirBuilder::new().mode(0o700).create(folder) {
+        Ok(()) => return Ok(()),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(unsafe_folder(error.to_string())),
+    }
+    // Not following a link, which somebody else may have put there.
+    let found = fs::symlink_metadata(folder).map_err(|error| unsafe_folder(error.to_string()))?;
+    if !found.is_dir() {
+        Err(unsafe_folder("it is no folder".to_owned()))
+    } else if found.uid() != process::user_id() {
+        Err(unsafe_folder(format!("it belongs to the user {}", found.uid())))
+    } else if found.mode() & 0o077 != 0 {
+        Err(unsafe_folder(format!("its mode is {:o}; make it 700", found.mode() & 0o777)))
+    } else {
+        Ok(())
+    }
+}
+
+/// How often the lock file may vanish between opening and locking before that is an error.
+const LOCK_TRIES: usize = 16;
+
+fn take_lock(path: &Path) -> Result<File, TryLockError> {
+    for _ in 0..LOCK_TRIES {
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(path)
+            .map_err(TryLockError::Error)?;
+        file.try_lock()?;
+        // Its last holder may have removed it before we had the lock.
+        let ours = file.metadata().map_err(TryLockError::Error)?;
+        match fs::symlink_metadata(path) {
+            Ok(named) if (named.dev(), named.ino()) == (ours.dev(), ours.ino()) => return Ok(file),
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(TryLockError::Error(error)),
+        }
+    }
+    Err(TryLockError::WouldBlock)
+}
+
+fn remove_if_there(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unique(name: &str) -> String {
+        format!("test-{}-{name}", std::process::id())
+    }
+
+    #[test]
+    fn a_name_in_use_is_refused_and_free_again_afterwards() {
+        let name = unique("twice");
+        let first = Endpoint::bind(&name).unwrap();
+        assert!(matches!(Endpoint::bind(&name), Err(BindError::NameInUse { .. })));
+        let paths = [first.socket_path.clone(), first.lock_path.clone()];
+        drop(first);
+        assert!(paths.iter().all(|path| !path.exists()));
+        drop(Endpoint::bind(&name).unwrap());
+    }
+
+    #[test]
+    fn nobody_there_and_nobody_there_any_more_are_told_apart() {
+        let name = unique("stale");
+        assert!(matches!(connect(&name), Err(ConnectError::NoSuchEndpoint { .. })));
+        let endpoint = Endpoint::bind(&name).unwrap();
+        let path = endpoint.socket_path.clone();
+        let kept = path.with_extension("kept");
+        fs::hard_link(&path, &kept).unwrap();
+        drop(endpoint);
+        fs::rename(&kept, &path).unwrap();
+        assert!(matches!(connect(&name), Err(ConnectError::Stale { .. })));
+        let rebound = Endpoint::bind(&name).expect("a stale socket is replaced");
+        assert!(connect(&name).is_ok());
+        drop(rebound);
+    }
+
+    #[test]
+    fn a_name_that_leads_elsewhere_is_refused() {
+        let long = "x".repeat(NAME_MAX + 1);
+        for name in ["", ".", "..", "a/b", "a\0b", "ä", long.as_str()] {
+            assert!(matches!(Endpoint::bind(name), Err(BindError::BadName { .. })), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn a_folder_open_to_others_is_refused() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = env::temp_dir().join(unique("folder"));
+        DirBuilder::new().mode(0o700).create(&folder).unwrap();
+        assert!(make_folder(&folder).is_ok());
+        fs::set_permissions(&folder, PermissionsExt::from_mode(0o755)).unwrap();
+        let refused = make_folder(&folder);
+        fs::remove_dir(&folder).unwrap();
+        assert!(matches!(refused, Err(BindError::UnsafeFolder { .. })));
+    }
+}

@@ -1,0 +1,38 @@
+//! How a process went: from its exit status to Electron's words.
+
+use std::{os::unix::process::ExitStatusExt, process::ExitStatus};
+
+use crate::error::GoneReason;
+
+// Signal numbers, the same on every Linux architecture that Rust supports but MIPS and SPARC.
+const SIGINT: i32 = 2;
+const SIGKILL: i32 = 9;
+const SIGTERM: i32 = 15;
+
+/// The reason, and the exit code or the signal's number.
+pub(crate) fn reason_of(status: ExitStatus) -> (GoneReason, i32) {
+    match (status.code(), status.signal()) {
+        (Some(0), _) => (GoneReason::CleanExit, 0),
+        (Some(code), _) => (GoneReason::AbnormalExit, code),
+        (None, Some(signal @ (SIGINT | SIGKILL | SIGTERM))) => (GoneReason::Killed, signal),
+        (None, Some(signal)) => (GoneReason::Crashed, signal),
+        // Not an end; waiting reports only ends.
+        (None, None) => (GoneReason::AbnormalExit, -1),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_has_electrons_name() {
+        let exited = |code: i32| ExitStatus::from_raw(code << 8);
+        let signalled = ExitStatus::from_raw;
+        assert_eq!(reason_of(exited(0)), (GoneReason::CleanExit, 0));
+        assert_eq!(reason_of(exited(3)), (GoneReason::AbnormalExit, 3));
+        assert_eq!(reason_of(signalled(9)), (GoneReason::Killed, 9));
+        assert_eq!(reason_of(signalled(15)), (GoneReason::Killed, 15));
+        assert_eq!(reason_of(signalled(11)), (GoneReason::Crashed, 11));
+    }
+}

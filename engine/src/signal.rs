@@ -1,0 +1,138 @@
+//! How one process wakes the other: the `Signal` seam, and when it is used.
+//!
+//! Waking costs a system call, so it happens only if the peer says that it sleeps, and once for each
+//! time that it goes to sleep (each has an epoch of its own). What the peer writes into its control
+//! page decides only whether *its* bell is rung, never what happens here.
+//!
+//! | who sleeps | on | rung by |
+//! | --- | --- | --- |
+//! | a renderer | the bell in its window's outbox (futex) | main |
+//! | main's loop | one `epoll` with an eventfd per renderer | the renderer |
+//! | any thread that waits for room in its outbox | the bell in the peer's outbox (futex) | the peer |
+
+use crate::{
+    counters::Counter,
+    layout::{outbox::OutboxControl, words::fence_before_look},
+    memory::shared::Shared,
+    sync::{AtomicU32, Ordering},
+    sys::{EventFd, futex},
+};
+
+/// What the peer's driver sleeps on.
+pub(crate) enum Signal {
+    /// The bell in our outbox.
+    Futex,
+    /// An eventfd in its epoll. Shared with the peer, so never read here.
+    Event(EventFd),
+}
+
+/// Rings for one peer.
+pub(crate) struct PeerBell {
+    signal: Signal,
+    own: Shared<OutboxControl>,
+    peer: Shared<OutboxControl>,
+    /// The last epochs in which the peer was rung. Private; a lost race between two threads rings twice.
+    rung: AtomicU32,
+    room_rung: AtomicU32,
+}
+
+impl PeerBell {
+    pub(crate) fn new(
+        signal: Signal,
+        own: Shared<OutboxControl>,
+        peer: Shared<OutboxControl>,
+    ) -> Self {
+        Self { signal, own, peer, rung: AtomicU32::new(0), room_rung: AtomicU32::new(0) }
+    }
+
+    /// Call after committing frames: wakes the peer if it sleeps.
+    #[inline]
+    pub(crate) fn frames_committed(&self, wakes: &Counter) {
+        // Twin of the fence in `Epoch::announce`: either we see it asleep, or it sees the frame.
+        fence_before_look();
+        self.ring_if_asleep(wakes);
+    }
+
+    /// The second half of [`frames_committed`](Self::frames_committed): the caller has fenced.
+    #[inline]
+    pub(crate) fn ring_if_asleep(&self, wakes: &Counter) {
+        if let Some(epoch) = self.peer.parked.asleep() {
+            self.ring_once(epoch, &self.rung, wakes, Self::ring);
+        }
+    }
+
+    /// Call after publishing `consumed`: wakes whoever waits for room in the peer's outbox.
+    #[inline]
+    pub(crate) fn room_published(&self, wakes: &Counter) {
+        // Twin of the fence in `Epoch::announce`: either we see it waiting, or it sees the room.
+        fence_before_look();
+        if let Some(epoch) = self.peer.space_wanted.asleep() {
+            self.ring_once(epoch, &self.room_rung, wakes, Self::ring_for_room);
+        }
+    }
+
+    #[cold]
+    fn ring_once(&self, epoch: u32, rung: &AtomicU32, wakes: &Counter, ring: fn(&Self)) {
+        // Relaxed: only which epoch was last matters, and each thread fenced before it looked.
+        if rung.swap(epoch, Ordering::Relaxed) != epoch {
+            wakes.add();
+            ring(self);
+        }
+    }
+
+    fn ring(&self) {
+        match &self.signal {
+            Signal::Futex => self.ring_bell(),
+            // It fails only when the peer has broken its own eventfd.
+            Signal::Event(event) => _ = event.ring(),
+        }
+    }
+
+    fn ring_for_room(&self) {
+        self.ring_bell();
+        // Main's loop may be who wants room, for its backlog, and it does not sleep on the bell.
+        if let Signal::Event(event) = &self.signal {
+            let _ = event.ring();
+        }
+    }
+
+    /// All who sleep on it are the peer's threads; each looks for what it waits for.
+    fn ring_bell(&self) {
+        self.own.bell.bump();
+        // It fails only for a bad address, which a mapping of ours is not.
+        let _ = futex::wake(self.own.bell.word(), u32::MAX, futex::Scope::Shared);
+    }
+}
+
+/// A word of this process that ends its sleeps from any thread.
+#[derive(Default)]
+pub(crate) struct Interrupt {
+    word: AtomicU32,
+}
+
+impl Interrupt {
+    /// What to pass to the sleep that this should end.
+    pub(crate) fn read(&self) -> u32 {
+        // Acquire: pairs with the Release in `raise`; what it was raised for is seen.
+        self.word.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn raise(&self) {
+        self.word.fetch_add(1, Ordering::Release);
+        let _ = futex::wake(&self.word, u32::MAX, futex::Scope::Private);
+    }
+
+    /// Sleeps until the peer rings `bell`, or this is raised, or the deadline passes; returns at once
+    /// if either has happened since it was read.
+    pub(crate) fn sleep(
+        &self,
+        bell: &crate::layout::words::Bell,
+        bell_seen: u32,
+        seen: u32,
+        deadline: Option<std::time::Instant>,
+    ) {
+        // Any error but the ordinary ones means a word that is not mapped, which ours are; to spin
+        // then is better than to stop.
+        let _ = futex::wait_either(bell.word(), bell_seen, &self.word, seen, deadline);
+    }
+}

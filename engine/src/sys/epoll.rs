@@ -1,0 +1,172 @@
+//! One sleeper, many descriptors.
+//!
+//! What it hears is only a hint of where to look: an event is a token that was chosen when the
+//! descriptor was added, and two facts about it. A token may outlive what it named (an event that was
+//! already on its way when the descriptor was removed), so it should be one that can go stale.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
+use rustix::io::Errno;
+
+use super::clock;
+
+/// How many events one wait takes; the rest come with the next, in turn.
+const BATCH: usize = 64;
+
+/// How often a descriptor that stays ready is told of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Trigger {
+    /// With every wait.
+    Level,
+    /// Once for each time that it becomes ready again; for an eventfd, once a ring.
+    Edge,
+}
+
+/// Something happened to the descriptor that was added with `token`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Event {
+    pub(crate) token: u64,
+    /// There is something to read, accept or reap.
+    pub(crate) readable: bool,
+    /// The other end is gone. What it said before may still be there to read.
+    pub(crate) hangup: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct Epoll(OwnedFd);
+
+impl Epoll {
+    pub(crate) fn new() -> io::Result<Epoll> {
+        Ok(Epoll(epoll::create(CreateFlags::CLOEXEC)?))
+    }
+
+    /// Listens to `source` from now on. Remove it before it is closed if another process holds it
+    /// too: a close of one of several ends does not.
+    pub(crate) fn add(&self, source: impl AsFd, token: u64, trigger: Trigger) -> io::Result<()> {
+        let trigger = match trigger {
+            Trigger::Level => EventFlags::empty(),
+            Trigger::Edge => EventFlags::ET,
+        };
+        let interest = EventFlags::IN | EventFlags::RDHUP | trigger;
+        Ok(epoll::add(&self.0, source, EventData::new_u64(token), interest)?)
+    }
+
+    pub(crate) fn remove(&self, source: impl AsFd) -> io::Result<()> {
+        Ok(epoll::delete(&self.0, source)?)
+    }
+
+    /// Sleeps until something happens, at most for `timeout`, and puts it into `events` in place of
+    /// what was there. May come back early with nothing, as by a signal: callers loop.
+    pub(crate) fn wait(
+        &self,
+        events: &mut Vec<Event>,
+        timeout: Option<Duration>,
+    ) -> io::Result<()> {
+        events.clear();
+        let timeout = timeout.map(clock::timespec_of);
+        let mut heard = [MaybeUninit::<epoll::Event>::uninit(); BATCH];
+        match epoll::wait(&self.0, &mut heard, timeout.as_ref()) {
+            Ok((heard, _)) => events.extend(heard.iter().map(Event::from_kernel)),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
+    }
+}
+
+impl Event {
+    fn from_kernel(event: &epoll::Event) -> Event {
+        // Copied out: the kernel's struct is packed, so its fields cannot be borrowed.
+        let (flags, data) = (event.flags, event.data);
+        Event {
+            token: data.u64(),
+            readable: flags.contains(EventFlags::IN),
+            hangup: flags.intersects(EventFlags::HUP | EventFlags::RDHUP | EventFlags::ERR),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::{EventFd, Socket};
+
+    const AT_ONCE: Option<Duration> = Some(Duration::ZERO);
+
+    fn tokens(epoll: &Epoll) -> Vec<u64> {
+        let mut events = Vec::new();
+        epoll.wait(&mut events, AT_ONCE).unwrap();
+        events.iter().map(|event| event.token).collect()
+    }
+
+    #[test]
+    fn an_edge_triggered_bell_gives_an_event_per_ring_without_a_read() {
+        let (epoll, bell) = (Epoll::new().unwrap(), EventFd::new().unwrap());
+        epoll.add(&bell, 7, Trigger::Edge).unwrap();
+        assert_eq!(tokens(&epoll), []);
+
+        for _ in 0..3 {
+            bell.ring().unwrap();
+            assert_eq!(tokens(&epoll), [7]);
+            assert_eq!(tokens(&epoll), []);
+        }
+    }
+
+    #[test]
+    fn a_level_triggered_bell_is_heard_until_it_is_drained() {
+        let (epoll, bell) = (Epoll::new().unwrap(), EventFd::new().unwrap());
+        epoll.add(&bell, 7, Trigger::Level).unwrap();
+        bell.ring().unwrap();
+        assert_eq!(tokens(&epoll), [7]);
+        assert_eq!(tokens(&epoll), [7]);
+
+        bell.drain().unwrap();
+        bell.drain().unwrap();
+        assert_eq!(tokens(&epoll), []);
+    }
+
+    #[test]
+    fn a_removed_bell_is_not_heard() {
+        let (epoll, bell) = (Epoll::new().unwrap(), EventFd::new().unwrap());
+        epoll.add(&bell, 7, Trigger::Edge).unwrap();
+        epoll.remove(&bell).unwrap();
+        bell.ring().unwrap();
+        assert_eq!(tokens(&epoll), []);
+    }
+
+    #[test]
+    fn a_full_bell_can_still_be_rung_and_heard() {
+        let (epoll, bell) = (Epoll::new().unwrap(), EventFd::new().unwrap());
+        rustix::io::write(&bell, &(u64::MAX - 1).to_ne_bytes()).unwrap();
+        epoll.add(&bell, 7, Trigger::Edge).unwrap();
+        bell.ring().unwrap();
+        assert_eq!(tokens(&epoll), [7]);
+    }
+
+    #[test]
+    fn the_end_of_a_peer_is_a_hangup_with_its_last_words_still_readable() {
+        let (epoll, (ours, theirs)) = (Epoll::new().unwrap(), Socket::pair().unwrap());
+        epoll.add(&ours, 1, Trigger::Level).unwrap();
+        theirs.send(b"farewell", &[]).unwrap();
+        drop(theirs);
+
+        // A child that another test forks just now holds the other end a moment longer.
+        let mut events = Vec::new();
+        while !events.iter().any(|event: &Event| event.hangup) {
+            epoll.wait(&mut events, None).unwrap();
+        }
+        assert_eq!(events, [Event { token: 1, readable: true, hangup: true }]);
+    }
+
+    #[test]
+    fn a_wait_ends_with_its_timeout() {
+        let epoll = Epoll::new().unwrap();
+        let mut events = vec![Event { token: 1, readable: true, hangup: false }];
+        epoll.wait(&mut events, Some(Duration::from_micros(200))).unwrap();
+        assert!(events.is_empty());
+    }
+}

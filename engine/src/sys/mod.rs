@@ -1,0 +1,25 @@
+//! The operating system: everything that asks Linux for something, and nothing else.
+//!
+//! | module | what it is |
+//! | --- | --- |
+//! | [`futex`] | sleep on a word of memory, wake its sleepers |
+//! | [`eventfd`] | a bell that an epoll can hear |
+//! | [`epoll`] | one sleeper, many descriptors |
+//! | [`socket`] | packets and descriptors between two processes |
+//! | [`process`] | the lives of processes: spawn, die together, watch |
+//! | [`clock`] | the one clock |
+//!
+//! Nothing here knows frames, channels or sessions, and nothing here decides what an error means for
+//! a session: each function is a system call with the surprises taken out, and its documentation says
+//! which surprises. Mapped memory is next door, in [`crate::memory`].
+
+pub(crate) mod clock;
+pub(crate) mod epoll;
+pub(crate) mod eventfd;
+pub(crate) mod futex;
+pub(crate) mod process;
+pub(crate) mod socket;
+
+pub(crate) use epoll::Epoll;
+pub(crate) use eventfd::EventFd;
+pub(crate) use socket::{Listener, Socket};

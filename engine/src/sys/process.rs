@@ -1,0 +1,215 @@
+//! The lives of processes: start one with a socket, die together, watch one end.
+
+#![allow(unsafe_code, reason = "a hook runs in the child between fork and exec")]
+
+use std::io::{self, ErrorKind};
+use std::num::NonZeroU64;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command};
+
+use command_fds::{CommandFdExt, FdMapping};
+use rustix::io::{Errno, fcntl_dupfd_cloexec};
+use rustix::process::{
+    DumpableBehavior, Pid, PidfdFlags, Resource, Rlimit, Signal, getpid, getppid, getrlimit,
+    set_dumpable_behavior, set_parent_process_death_signal, setrlimit,
+};
+use rustix::thread::set_current_timer_slack;
+
+/// Starts `command` with `socket` at the number `child_fd`, and closes our copy of it: the child then
+/// holds the only one, so its end is a hang-up at the other end.
+///
+/// With `die_with_parent` the child is killed when the *thread* that calls this ends, however it
+/// ends: call it from one that lives as long as the process should.
+pub(crate) fn spawn_with_socket(
+    mut command: Command,
+    socket: OwnedFd,
+    child_fd: RawFd,
+    die_with_parent: bool,
+) -> io::Result<Child> {
+    if child_fd <= 2 {
+        return Err(io::Error::new(ErrorKind::InvalidInput, "standard streams are in use"));
+    }
+    // Occupies the number if it is free here, and else takes a higher one. Otherwise the pipe by
+    // which the child says that exec failed could get this number, and be replaced in the child.
+    let parent_fd = fcntl_dupfd_cloexec(&socket, child_fd)?;
+    debug_assert!(parent_fd.as_raw_fd() >= child_fd);
+    drop(socket);
+    command
+        .fd_mappings(vec![FdMapping { parent_fd, child_fd }])
+        .map_err(|collision| io::Error::new(ErrorKind::InvalidInput, collision))?;
+
+    if die_with_parent {
+        let parent = getpid();
+        // SAFETY: between fork and exec only async-signal-safe calls are allowed. The hook makes two
+        // system calls directly (prctl, getppid), takes no lock, and its error is a bare number, so
+        // nothing is allocated.
+        unsafe { command.pre_exec(move || follow_to_death(parent)) };
+    }
+    // The command owns our copy of the socket, so it ends here, with this function.
+    command.spawn()
+}
+
+/// Has this process killed when the thread that is its parent ends. An error if `parent` is not (or
+/// no longer) the parent, because then that signal will never come.
+///
+/// It lasts through `exec`, but not for children of this process, nor through a set-user-ID program.
+pub(crate) fn die_with_parent_of(parent: u32) -> io::Result<()> {
+    follow_to_death(pid_of(parent)?)
+}
+
+/// Asks first and looks then: a parent that dies between the two is seen, in either order of events.
+fn follow_to_death(parent: Pid) -> io::Result<()> {
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    if getppid() == Some(parent) { Ok(()) } else { Err(Errno::SRCH.into()) }
+}
+
+/// A descriptor that becomes readable when the process ends. For a child that has not been reaped,
+/// and for no other: a number may name someone new by now.
+pub(crate) fn pidfd_open(pid: u32) -> io::Result<OwnedFd> {
+    Ok(rustix::process::pidfd_open(pid_of(pid)?, PidfdFlags::empty())?)
+}
+
+/// The user that this process acts as.
+pub(crate) fn user_id() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+/// Keeps processes of the same user out of this one's memory and descriptors (`ptrace`,
+/// `/proc/PID/mem`, `/proc/PID/fd`), and its memory out of core dumps.
+pub(crate) fn make_non_dumpable() -> io::Result<()> {
+    Ok(set_dumpable_behavior(DumpableBehavior::NotDumpable)?)
+}
+
+/// Lets this process, and those it starts, have as many descriptors as it may; says how many.
+pub(crate) fn raise_descriptor_limit() -> io::Result<u64> {
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })?;
+    Ok(limit.maximum.unwrap_or(u64::MAX))
+}
+
+/// Has the kernel end this thread's timed sleeps on time, not up to 50 µs late.
+pub(crate) fn set_timer_slack_1ns() -> io::Result<()> {
+    Ok(set_current_timer_slack(NonZeroU64::new(1))?)
+}
+
+fn pid_of(pid: u32) -> io::Result<Pid> {
+    i32::try_from(pid)
+        .ok()
+        .and_then(Pid::from_raw)
+        .ok_or_else(|| io::Error::new(ErrorKind::InvalidInput, "not a process id"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::sys::Socket;
+    use crate::sys::epoll::{Epoll, Trigger};
+
+    fn shell(script: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        command
+    }
+
+    #[test]
+    fn a_child_finds_its_socket_at_the_number_and_its_end_is_a_hangup() {
+        for number in [3, 9] {
+            let (ours, theirs) = Socket::pair().unwrap();
+            let script = format!("echo hello >&{number}");
+            let mut child =
+                spawn_with_socket(shell(&script), theirs.into(), number, false).unwrap();
+
+            let mut buffer = [0; 64];
+            let received = ours.receive(&mut buffer, 0).unwrap();
+            assert_eq!(&buffer[..received.len], b"hello\n");
+            assert_eq!(ours.receive(&mut buffer, 0).unwrap().len, 0);
+            assert!(child.wait().unwrap().success());
+        }
+    }
+
+    #[test]
+    fn a_program_that_does_not_exist_is_an_error_here_and_a_hangup_there_whatever_the_number() {
+        // One of these numbers is where the pipe that carries the error would have been.
+        for number in 3..64 {
+            let (ours, theirs) = Socket::pair().unwrap();
+            let missing = Command::new("/no/such/program");
+            let spawned = spawn_with_socket(missing, theirs.into(), number, true);
+            assert_eq!(spawned.unwrap_err().kind(), ErrorKind::NotFound, "{number}");
+            assert_eq!(ours.receive(&mut [0; 64], 0).unwrap().len, 0, "{number}");
+        }
+    }
+
+    #[test]
+    fn standard_streams_are_not_replaced() {
+        let (_ours, theirs) = Socket::pair().unwrap();
+        let error = spawn_with_socket(shell("true"), theirs.into(), 1, false).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    }
+
+    #[test]
+    fn a_child_dies_with_the_thread_that_spawned_it() {
+        use std::os::unix::process::ExitStatusExt;
+
+        let (ours, theirs) = Socket::pair().unwrap();
+        let spawner = thread::spawn(move || {
+            let child =
+                spawn_with_socket(shell("echo ready >&3; exec sleep 60"), theirs.into(), 3, true);
+            assert!(ours.receive(&mut [0; 64], 0).unwrap().len > 0);
+            child.unwrap()
+        });
+        let mut child = spawner.join().unwrap();
+        assert_eq!(child.wait().unwrap().signal(), Some(Signal::KILL.as_raw()));
+    }
+
+    #[test]
+    fn nobody_follows_a_process_that_is_not_the_parent() {
+        let error = die_with_parent_of(std::process::id()).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(Errno::SRCH.raw_os_error()));
+        set_parent_process_death_signal(None).unwrap();
+
+        assert_eq!(die_with_parent_of(0).unwrap_err().kind(), ErrorKind::InvalidInput);
+        assert_eq!(die_with_parent_of(u32::MAX).unwrap_err().kind(), ErrorKind::InvalidInput);
+    }
+
+    #[test]
+    fn a_pidfd_is_readable_when_its_process_has_ended() {
+        let (ours, theirs) = Socket::pair().unwrap();
+        let mut child = spawn_with_socket(shell("read go <&3"), theirs.into(), 3, false).unwrap();
+        let pidfd = pidfd_open(child.id()).unwrap();
+        let epoll = Epoll::new().unwrap();
+        epoll.add(&pidfd, 1, Trigger::Level).unwrap();
+
+        let mut events = Vec::new();
+        epoll.wait(&mut events, Some(Duration::ZERO)).unwrap();
+        assert!(events.is_empty());
+
+        drop(ours);
+        while events.is_empty() {
+            epoll.wait(&mut events, None).unwrap();
+        }
+        assert!(events[0].readable);
+        child.wait().unwrap();
+    }
+
+    #[test]
+    fn the_descriptor_limit_is_raised_as_far_as_it_goes() {
+        let raised = raise_descriptor_limit().unwrap();
+        let limit = getrlimit(Resource::Nofile);
+        assert_eq!(limit.current, limit.maximum);
+        assert_eq!(limit.current.unwrap_or(u64::MAX), raised);
+    }
+
+    #[test]
+    fn timer_slack_is_one_nanosecond_after_it_was_asked_for() {
+        thread::spawn(|| {
+            set_timer_slack_1ns().unwrap();
+            assert_eq!(rustix::thread::current_timer_slack().unwrap(), 1);
+        })
+        .join()
+        .unwrap();
+    }
+}

@@ -1,0 +1,150 @@
+//! Main's handle of one renderer: Electron's `webContents`.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use crate::{
+    contract::{Channel, Method, Push},
+    counters::Counters,
+    error::{GoneReason, HandlerError, InvokeError, SendError},
+    payload::{FixedLayout, Payload},
+    port::{Patience, Port, invocation::Invocation, loan::Loan},
+    sync::Ordering,
+};
+
+/// One renderer, as main sees it. Cheap to clone, `Send` and `Sync`; it outlives the renderer, and
+/// then every send fails with [`SendError::Gone`].
+///
+/// Pushes to one window arrive in the order of the calls; there is no order across windows. A
+/// message sent before the renderer has connected waits in its ring.
+#[derive(Clone)]
+pub struct WebContents {
+    port: Arc<Port>,
+}
+
+impl WebContents {
+    pub(crate) fn new(port: Arc<Port>) -> Self {
+        Self { port }
+    }
+
+    /// The window's number: unique within this main process, never used again.
+    pub fn id(&self) -> u32 {
+        self.port.window
+    }
+
+    /// The renderer's process id, from the kernel. 0 if it is in a namespace that this process does
+    /// not see.
+    pub fn os_process_id(&self) -> u32 {
+        self.port.peer_pid.load(Ordering::Relaxed)
+    }
+
+    /// Pushes a message to the renderer. Waits while its ring is full, up to
+    /// [`Config::send_timeout`](crate::Config::send_timeout); inside a listener or handler of main,
+    /// which must not wait for a renderer, fails at once with [`SendError::Full`].
+    ///
+    /// # Errors
+    ///
+    /// Why it was not sent; nothing was.
+    #[inline]
+    pub fn send<T: Payload + ?Sized>(&self, push: Push<T>, message: &T) -> Result<(), SendError> {
+        self.port.send(push.key(), message, self.port.patience())
+    }
+
+    /// Pushes a message, or fails at once with [`SendError::Full`].
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    #[inline]
+    pub fn try_send<T: Payload + ?Sized>(
+        &self,
+        push: Push<T>,
+        message: &T,
+    ) -> Result<(), SendError> {
+        self.port.send(push.key(), message, Patience::None)
+    }
+
+    /// Pushes a message; waits for room no longer than `timeout` (inside main's loop, not at all).
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    pub fn send_timeout<T: Payload + ?Sized>(
+        &self,
+        push: Push<T>,
+        message: &T,
+        timeout: Duration,
+    ) -> Result<(), SendError> {
+        self.port.send(push.key(), message, self.port.patience_of(timeout))
+    }
+
+    /// Lends room in the renderer's ring for one message, to be written in place and then sent.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    pub fn loan<T: FixedLayout>(&self, push: Push<T>) -> Result<Loan<'_, T>, SendError> {
+        self.port.loan(push.key(), self.port.patience())
+    }
+
+    /// Asks the renderer to run a method. The deadline is mandatory: a renderer is not trusted to
+    /// answer.
+    ///
+    /// # Errors
+    ///
+    /// If the request could not be sent.
+    pub fn invoke<A, R, E>(
+        &self,
+        method: Method<A, R, E>,
+        arguments: &A,
+        timeout: Duration,
+    ) -> Result<Invocation<R, E>, InvokeError<E::Owned>>
+    where
+        A: Payload + ?Sized,
+        R: Payload + ?Sized,
+        E: HandlerError + ?Sized,
+    {
+        let number = self.port.known(&method.key())?;
+        self.port.invoke(method, number, arguments, Some(timeout))
+    }
+
+    /// The longest payload that can ever be pushed to this renderer, in bytes.
+    pub fn payload_max(&self) -> usize {
+        self.port.payload_max()
+    }
+
+    /// Ends the session: the renderer sees main go, and `render-process-gone` has the reason `closed`.
+    /// A renderer that main launched is killed if it does not end by itself within a grace of 2 s.
+    pub fn close(&self) {
+        self.port.request_close();
+    }
+
+    /// How the renderer went, or `None` while it is there.
+    pub fn gone(&self) -> Option<GoneReason> {
+        self.port.gone().cloned()
+    }
+
+    /// What happened in this session so far, seen from main.
+    pub fn counters(&self) -> Counters {
+        self.port.counters.read()
+    }
+}
+
+impl fmt::Debug for WebContents {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "WebContents({}, pid {})", self.id(), self.os_process_id())
+    }
+}
+
+impl fmt::Display for WebContents {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "renderer {}", self.id())
+    }
+}
+
+impl PartialEq for WebContents {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.port, &other.port)
+    }
+}
+
+impl Eq for WebContents {}
