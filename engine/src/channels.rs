@@ -59,14 +59,6 @@ impl ChannelTable {
     pub(crate) fn kind(&self, number: u16) -> Option<ChannelKind> {
         self.get(number).map(|declaration| declaration.kind)
     }
-
-    /// All channels with their numbers.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (u16, &Declaration)> {
-        let numbered = (0..).zip(&self.by_number);
-        numbered.filter_map(|(number, declaration)| {
-            declaration.as_ref().map(|declaration| (number, declaration))
-        })
-    }
 }
 
 #[cfg(test)]

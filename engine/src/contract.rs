@@ -21,9 +21,9 @@ use crate::{
 };
 
 /// How many channels a contract may have.
-pub const CHANNELS_MAX: usize = 512;
+pub(crate) const CHANNELS_MAX: usize = 512;
 /// How long a channel's name may be, in bytes.
-pub const CHANNEL_NAME_MAX: usize = 128;
+pub(crate) const CHANNEL_NAME_MAX: usize = 128;
 
 /// The channels that a process knows: a list of constants.
 ///

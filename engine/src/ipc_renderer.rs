@@ -10,69 +10,32 @@
 //! Whoever waits drives: [`IpcRenderer::run`], [`IpcRenderer::poll`] or a waiting
 //! [`Invocation`]. One quiet thread watches the socket for main's end.
 
-use std::{
-    env, fmt,
-    future::Future,
-    io,
-    sync::{Arc, Mutex, PoisonError, Weak},
-    thread::{self, Thread},
-    time::{Duration, Instant},
-};
+use std::{env, fmt, future::Future, io, ops::Deref, sync::Arc, time::Duration};
 
 use crate::{
-    channels::ChannelTable,
     config::Config,
-    contract::{
-        Channel, ChannelKey, Contract, Declaration, Event, Method, Push, Topic, declarations,
-    },
+    contract::{Channel, ChannelKey, Contract, Event, Method, Push, Topic, declarations},
     counters::Counters,
-    error::{
-        ConnectError, GoneReason, HandlerError, InvokeError, RegisterError, RunError, SendError,
-    },
-    executor::Executor,
-    inside::{self, Inside},
+    error::{ConnectError, HandlerError, InvokeError, RegisterError, RunError, SendError},
     layout::frame::{Kind, Label},
-    memory::{
-        aligned::AlignedBuf,
-        region::{Access, Region},
-    },
     payload::{FixedLayout, Payload},
-    policy::ChannelSet,
     port::{
-        Limits, Patience, Port, PortParts, Side,
-        incoming::{Delivery, Dispatcher, Routes},
-        invocation::{Awaited, Drive, DriveEnd, Invocation},
+        Patience,
+        incoming::Delivery,
+        invocation::Invocation,
         loan::Loan,
         responder::{Call, Responder},
     },
     register::{Handled, unknown},
-    ring::{consumer::Consumer, producer::Producer},
-    router::{ListenerId, Router, Times},
-    seat::{Driving, Seat},
-    session::{
-        endpoint,
-        handshake::{
-            Answer, BadPacket, Hello, PACKET_MAX, PROTOCOL_VERSION, Ready, Refusal, TOPICS_MAX,
-            Welcome, encode,
-        },
-    },
-    signal::{PeerBell, Signal},
-    snapshot::{Cached, Snapshot},
-    sync::{AtomicBool, Ordering},
-    sys::{EventFd, Socket},
+    renderer_loop::{Inner, TopicChange},
+    router::{ListenerId, Times},
+    session::{endpoint, joining::join},
+    sys::Socket,
     topic::TopicReader,
-    wait::{Step, Waiter},
 };
 
 /// The environment variable by which a launched renderer learns the number of its socket.
 pub(crate) const SOCKET_VARIABLE: &str = "RINGBRIDGE_SOCKET";
-/// Frames taken in one go before anything else is looked at.
-const BATCH: usize = 64;
-/// Time between two looks at the deadlines of requests while the loop is busy.
-const EXPIRE_EVERY: Duration = Duration::from_millis(1);
-/// Turns of the loop between two looks at the clock while there is always something to do.
-const BUSY_TURNS: u32 = 256;
-
 /// A renderer process's endpoint. Cheap to clone; all clones are the same session.
 ///
 /// ```no_run
@@ -94,7 +57,25 @@ const BUSY_TURNS: u32 = 256;
 /// ```
 #[derive(Clone)]
 pub struct IpcRenderer {
-    inner: Arc<Inner>,
+    inner: Arc<Handle>,
+}
+
+/// What all clones share. The loop's own thread, if there is one, holds the session itself, so that
+/// the last clone's end can end it.
+struct Handle(Arc<Inner>);
+
+impl Deref for Handle {
+    type Target = Arc<Inner>;
+
+    fn deref(&self) -> &Arc<Inner> {
+        &self.0
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.0.close();
+    }
 }
 
 /// What a listener learns beside the message.
@@ -122,45 +103,6 @@ impl IpcRendererInvokeEvent<'_> {
     pub fn timeout(&self) -> Option<Duration> {
         self.call.timeout.duration()
     }
-}
-
-struct Inner {
-    port: Arc<Port>,
-    dispatcher: Dispatcher,
-    seat: Seat<RendererLoop>,
-    socket: Socket,
-    config: Config,
-    /// Main hung up: what it committed before is delivered, then the session ends.
-    hung_up: AtomicBool,
-    stopped: AtomicBool,
-    /// Topic readers on their way into or out of the loop, and whether there are any.
-    topic_changes: Mutex<Vec<TopicChange>>,
-    topics_changed: AtomicBool,
-    /// The memory of the topics that the policy allows, by channel number.
-    topics: Vec<(u16, Region)>,
-}
-
-enum TopicChange {
-    Add { number: u16, reader: TopicReader, conflate: bool },
-    Remove { number: u16 },
-}
-
-/// What only the driver touches.
-struct RendererLoop {
-    consumer: Consumer,
-    topics: Vec<Subscribed>,
-    routes: Cached<Routes>,
-    waiter: Waiter,
-    copy: AlignedBuf,
-    turns: u32,
-    expired_at: Option<Instant>,
-}
-
-struct Subscribed {
-    number: u16,
-    reader: TopicReader,
-    /// Only the newest message is of interest.
-    conflate: bool,
 }
 
 impl IpcRenderer {
@@ -216,102 +158,9 @@ impl IpcRenderer {
 
     fn begin(socket: Socket, contract: Contract, config: Config) -> Result<Self, ConnectError> {
         let declared = declarations(contract)?;
-        let (welcome, mut descriptors) = shake_hands(&socket, &declared, config.handshake_timeout)?;
-        let (table, allowed) = welcome.table(declared).map_err(bad_answer)?;
-
-        let mut next = || descriptors.next().ok_or_else(|| bad_answer("a descriptor is missing"));
-        let mut map = |capacity: u32, access| {
-            Region::open(next()?, Region::ring_len(capacity as usize), access).map_err(bad_answer)
-        };
-        let main_region = map(welcome.main_capacity, Access::Read)?;
-        let own_region = map(welcome.renderer_capacity, Access::Write)?;
-        let event = EventFd::from(next()?);
-        let mut topics = Vec::with_capacity(welcome.topics.len());
-        for &(number, capacity) in &welcome.topics {
-            let descriptor =
-                descriptors.next().ok_or_else(|| bad_answer("a topic's descriptor is missing"))?;
-            let region =
-                Region::open(descriptor, Region::ring_len(capacity as usize), Access::Read);
-            topics.push((number, region.map_err(bad_answer)?));
-        }
-
-        let main = main_region.outbox().map_err(bad_answer)?;
-        let own = own_region.outbox().map_err(bad_answer)?;
-        own.control.initialise(welcome.renderer_capacity as usize);
-        main.control.check_identity(welcome.main_capacity as usize).map_err(bad_answer)?;
-
-        socket.send(&encode(&Ready::new()), &[])?;
-        Ok(Self::start(socket, config, &welcome, table, allowed, main, own, event, topics))
-    }
-
-    #[allow(clippy::too_many_arguments, reason = "the parts of one session, used here only")]
-    fn start(
-        socket: Socket,
-        config: Config,
-        welcome: &Welcome,
-        table: ChannelTable,
-        allowed: ChannelSet,
-        main: crate::memory::shared::OutboxMemory,
-        own: crate::memory::shared::OutboxMemory,
-        event: EventFd,
-        mut topics: Vec<(u16, Region)>,
-    ) -> Self {
-        topics.iter_mut().for_each(|(_, region)| region.drop_descriptor());
-        let channels = table.len();
-        let inner = Arc::new_cyclic(|weak: &Weak<Inner>| {
-            let interrupting = weak.clone();
-            let executor = Executor::new(Arc::new(move || {
-                if let Some(inner) = interrupting.upgrade() {
-                    inner.interrupt();
-                }
-            }));
-            let driver: Weak<dyn Drive> = weak.clone();
-            let port = Port::new(PortParts {
-                side: Side::Renderer,
-                window: welcome.window,
-                peer_pid: socket.peer_credentials().map_or(0, |credentials| credentials.pid),
-                channels: Arc::new(table),
-                allowed,
-                limits: Limits {
-                    owed_max: welcome.main_pending_max,
-                    pending_max: welcome.renderer_pending_max,
-                    send_timeout: config.send_timeout,
-                },
-                bell: PeerBell::new(
-                    Signal::Event(event),
-                    own.control.clone(),
-                    main.control.clone(),
-                ),
-                producer: Producer::new(own.data, main.control.clone(), 0),
-                own: own.control.clone(),
-                peer: main.control,
-                driver,
-            });
-            let routes = Snapshot::new(Router::new(channels));
-            let seat = Seat::new(RendererLoop {
-                consumer: Consumer::trusting(main.data, own.control, 0),
-                topics: Vec::new(),
-                routes: routes.cached(),
-                waiter: Waiter::new(config.wait),
-                copy: AlignedBuf::new(),
-                turns: 0,
-                expired_at: None,
-            });
-            Inner {
-                port,
-                dispatcher: Dispatcher { routes, executor },
-                seat,
-                socket,
-                config,
-                hung_up: AtomicBool::new(false),
-                stopped: AtomicBool::new(false),
-                topic_changes: Mutex::new(Vec::new()),
-                topics_changed: AtomicBool::new(false),
-                topics,
-            }
-        });
-        watch(&inner);
-        Self { inner }
+        let joined = join(&socket, &declared, config.handshake_timeout)?;
+        let (table, allowed) = joined.welcome.table(declared)?;
+        Ok(Self { inner: Arc::new(Handle(Inner::start(socket, config, joined, table, allowed))) })
     }
 
     /// The number of this renderer's window in main.
@@ -497,10 +346,7 @@ impl IpcRenderer {
     ) -> Result<ListenerId, RegisterError> {
         let key = topic.key();
         let number = self.registrable(&key)?;
-        let region = self.inner.topics.iter().find(|(topic, _)| *topic == number);
-        let (_, region) = region.ok_or_else(|| unknown(&key))?;
-        // A region that was mapped with a ring's length has a ring's layout.
-        let memory = region.topic().map_err(|_| unknown(&key))?;
+        let memory = self.inner.topic(number).ok_or_else(|| unknown(&key))?;
         let id = self.listen(key, Times::Always, listener)?;
         self.inner.change_topics(TopicChange::Add {
             number,
@@ -646,10 +492,7 @@ impl IpcRenderer {
     ///
     /// [`RunError::MainGone`] when main went; everything that it sent before has been delivered.
     pub fn run(&self) -> Result<(), RunError> {
-        let mut driver = self.take_seat()?;
-        self.inner.drive(&mut driver, None, None);
-        self.inner.stopped.store(false, Ordering::Relaxed);
-        if self.inner.port.gone().is_some() { Err(RunError::MainGone) } else { Ok(()) }
+        self.inner.run(None)
     }
 
     /// Runs listeners and handlers for so long.
@@ -658,9 +501,7 @@ impl IpcRenderer {
     ///
     /// As [`run`](Self::run).
     pub fn run_for(&self, duration: Duration) -> Result<(), RunError> {
-        let mut driver = self.take_seat()?;
-        self.inner.drive(&mut driver, None, Some(duration));
-        if self.inner.port.gone().is_some() { Err(RunError::MainGone) } else { Ok(()) }
+        self.inner.run(Some(duration))
     }
 
     /// Takes what is there, runs its listeners and handlers, and returns how much it was. Never sleeps.
@@ -669,29 +510,12 @@ impl IpcRenderer {
     ///
     /// As [`run`](Self::run).
     pub fn poll(&self) -> Result<usize, RunError> {
-        let mut driver = self.take_seat()?;
-        let _inside = inside::mark(Inside::renderer(&*self.inner));
-        let taken = self.inner.turn(&mut driver, &mut None);
-        self.inner.end_turn(&mut driver, Instant::now());
-        if taken == 0 && self.inner.port.gone().is_some() {
-            Err(RunError::MainGone)
-        } else {
-            Ok(taken)
-        }
-    }
-
-    fn take_seat(&self) -> Result<Driving<'_, RendererLoop>, RunError> {
-        if inside::any() {
-            return Err(RunError::InsideListener);
-        }
-        // A waiting invocation leaves soon, and whoever runs the loop for good does not.
-        self.inner.seat.try_take().ok_or(RunError::AlreadyRunning)
+        self.inner.poll()
     }
 
     /// Ends a [`run`](Self::run), from any thread or from inside a listener.
     pub fn stop(&self) {
-        self.inner.stopped.store(true, Ordering::Relaxed);
-        self.inner.interrupt();
+        self.inner.stop();
     }
 
     /// Starts a thread that runs the loop, for code that awaits its invocations. It ends with
@@ -701,30 +525,12 @@ impl IpcRenderer {
     ///
     /// If the thread could not be started.
     pub fn drive_in_background(&self) -> io::Result<()> {
-        let inner = Arc::downgrade(&self.inner);
-        thread::Builder::new().name("ringbridge".to_owned()).spawn(move || {
-            // A strong handle only for a slice of time, so that dropping the last one ends it.
-            while let Some(inner) = inner.upgrade() {
-                let Some(mut driver) = inner.seat.take_or_queue(&thread::current()) else {
-                    drop(inner);
-                    thread::park_timeout(BACKGROUND_SLICE);
-                    continue;
-                };
-                inner.drive(&mut driver, None, Some(BACKGROUND_SLICE));
-                let ended =
-                    inner.stopped.swap(false, Ordering::Relaxed) || inner.port.gone().is_some();
-                drop(driver);
-                if ended {
-                    return;
-                }
-            }
-        })?;
-        Ok(())
+        self.inner.drive_in_background()
     }
 
     /// Whether main is there.
     pub fn is_connected(&self) -> bool {
-        self.inner.port.gone().is_none() && !self.inner.hung_up.load(Ordering::Acquire)
+        self.inner.is_connected()
     }
 
     /// What happened so far.
@@ -733,329 +539,8 @@ impl IpcRenderer {
     }
 }
 
-/// How long a background driver holds a handle at a stretch.
-const BACKGROUND_SLICE: Duration = Duration::from_millis(250);
-
 impl fmt::Debug for IpcRenderer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "IpcRenderer(window {})", self.id())
-    }
-}
-
-impl Inner {
-    /// Drives until the awaited request is settled, the time is over, the loop is stopped, or main is gone.
-    fn drive(
-        &self,
-        driver: &mut RendererLoop,
-        mut awaited: Option<&mut Awaited<'_>>,
-        timeout: Option<Duration>,
-    ) -> DriveEnd {
-        let _inside = inside::mark(Inside::renderer(self));
-        let waits = awaited.is_some();
-        let mut deadline = None;
-        loop {
-            if let Some(awaited) = &mut awaited {
-                self.port.take_stored(awaited);
-                if awaited.settled {
-                    return DriveEnd::Settled;
-                }
-            }
-            let taken = self.turn(driver, &mut awaited);
-            if awaited.as_ref().is_some_and(|awaited| awaited.settled) {
-                return DriveEnd::Settled;
-            }
-            if taken > 0 {
-                driver.waiter.found();
-                driver.turns = driver.turns.wrapping_add(1);
-                if !driver.turns.is_multiple_of(BUSY_TURNS) {
-                    continue;
-                }
-            }
-            if self.port.gone().is_some() || (!waits && self.stopped.load(Ordering::Relaxed)) {
-                // What waits was settled by the end of the session: one more look finds it.
-                if let Some(awaited) = &mut awaited {
-                    self.port.take_stored(awaited);
-                }
-                self.publish(driver);
-                return DriveEnd::Elapsed;
-            }
-            let step = if taken > 0 { Step::LookAt(Instant::now()) } else { driver.waiter.step() };
-            let now = match step {
-                Step::Look => continue,
-                Step::LookAt(now) | Step::Park(now) => now,
-            };
-            let deadline = *deadline
-                .get_or_insert_with(|| timeout.and_then(|timeout| now.checked_add(timeout)));
-            if deadline.is_some_and(|deadline| deadline <= now) {
-                self.publish(driver);
-                return DriveEnd::Elapsed;
-            }
-            if matches!(step, Step::Park(_)) {
-                let next = self.port.expire(now);
-                let until = [deadline, next].into_iter().flatten().min();
-                self.park(driver, until);
-            } else if driver.expired_at.is_none_or(|last| now.duration_since(last) >= EXPIRE_EVERY)
-            {
-                self.end_turn(driver, now);
-            }
-        }
-    }
-
-    /// Takes what is there, up to a batch of each. Returns how much.
-    #[inline]
-    fn turn(&self, driver: &mut RendererLoop, awaited: &mut Option<&mut Awaited<'_>>) -> usize {
-        let mut taken = self.take_frames(driver, awaited);
-        if self.topics_changed.load(Ordering::Relaxed) {
-            self.apply_topic_changes(driver);
-        }
-        if !driver.topics.is_empty() {
-            taken += self.take_topics(driver);
-        }
-        if taken == 0 {
-            self.port.flush();
-            taken += self.dispatcher.executor.run_ready();
-            // Found empty: main may have waited for the room.
-            if self.publish(driver) {
-                taken += usize::from(self.has_news(driver));
-            }
-            if self.hung_up.load(Ordering::Acquire) && taken == 0 && !self.has_news(driver) {
-                self.port.end(GoneReason::MainGone);
-            }
-        }
-        taken
-    }
-
-    #[inline]
-    fn take_frames(
-        &self,
-        driver: &mut RendererLoop,
-        awaited: &mut Option<&mut Awaited<'_>>,
-    ) -> usize {
-        for taken in 0..BATCH {
-            let frame = match driver.consumer.peek() {
-                Ok(Some(frame)) => frame,
-                Ok(None) => return taken,
-                Err(violation) => {
-                    // Main is trusted, but a session that cannot be read is over.
-                    self.port.counters.violations.add();
-                    self.port.end(GoneReason::ProtocolViolation(violation));
-                    return taken;
-                }
-            };
-            let routes = driver.routes.refresh(&self.dispatcher.routes);
-            let bytes = driver.consumer.payload(&frame);
-            let received = self.dispatcher.receive(
-                &self.port,
-                frame.header,
-                bytes,
-                routes,
-                awaited.as_deref_mut(),
-            );
-            if received.is_err() {
-                self.port.counters.violations.add();
-            }
-            driver.consumer.advance(frame);
-            if driver.consumer.publish_due() {
-                self.publish(driver);
-            }
-            if awaited.as_ref().is_some_and(|awaited| awaited.settled) {
-                return taken + 1;
-            }
-        }
-        BATCH
-    }
-
-    fn take_topics(&self, driver: &mut RendererLoop) -> usize {
-        let RendererLoop { topics, routes, copy, .. } = driver;
-        let mut taken = 0;
-        for topic in topics {
-            for _ in 0..BATCH {
-                let received = if topic.conflate {
-                    topic.reader.latest(copy)
-                } else {
-                    topic.reader.next(copy)
-                };
-                let Some(received) = received else { break };
-                taken += 1;
-                let counters = &self.port.counters;
-                counters.topic_received.add_alone(1);
-                counters.topic_lost.add_alone(received.lost);
-                let routes = routes.refresh(&self.dispatcher.routes);
-                let delivery = Delivery { port: &self.port, lost: received.lost };
-                self.dispatcher.emit(&delivery, topic.number, copy.as_slice(), routes);
-            }
-        }
-        taken
-    }
-
-    /// Tells main how far we have read, if that is news to it.
-    fn publish(&self, driver: &mut RendererLoop) -> bool {
-        let published = driver.consumer.publish();
-        if published {
-            self.port.bell.room_published(&self.port.counters.wakes);
-        }
-        published
-    }
-
-    fn end_turn(&self, driver: &mut RendererLoop, now: Instant) {
-        driver.expired_at = Some(now);
-        self.port.expire(now);
-        self.publish(driver);
-    }
-
-    /// Sleeps until main rings, someone interrupts, or the deadline passes.
-    fn park(&self, driver: &mut RendererLoop, deadline: Option<Instant>) {
-        let port = &self.port;
-        // Read before the last look, so that whatever comes after it ends the sleep.
-        let (bell, interrupt) = (port.peer.bell.read(), port.interrupt.read());
-        port.own.parked.announce();
-        if !self.has_news(driver) && !self.has_work() {
-            port.counters.parks.add_alone(1);
-            port.interrupt.sleep(&port.peer.bell, bell, interrupt, deadline);
-        }
-        port.own.parked.withdraw();
-    }
-
-    fn has_news(&self, driver: &mut RendererLoop) -> bool {
-        !matches!(driver.consumer.peek(), Ok(None))
-            || driver.topics.iter().any(|topic| topic.reader.has_news())
-    }
-
-    /// What an interrupt may have been for.
-    fn has_work(&self) -> bool {
-        self.stopped.load(Ordering::Relaxed)
-            || self.hung_up.load(Ordering::Acquire)
-            || self.topics_changed.load(Ordering::Relaxed)
-            || self.port.gone().is_some()
-    }
-
-    fn change_topics(&self, change: TopicChange) {
-        self.topic_changes.lock().unwrap_or_else(PoisonError::into_inner).push(change);
-        // Relaxed: the lock hands over the change; a driver that sees the flag late is interrupted.
-        self.topics_changed.store(true, Ordering::Relaxed);
-        self.interrupt();
-    }
-
-    #[cold]
-    fn apply_topic_changes(&self, driver: &mut RendererLoop) {
-        let mut changes = self.topic_changes.lock().unwrap_or_else(PoisonError::into_inner);
-        self.topics_changed.store(false, Ordering::Relaxed);
-        for change in changes.drain(..) {
-            match change {
-                TopicChange::Add { number, reader, conflate } => {
-                    match driver.topics.iter_mut().find(|topic| topic.number == number) {
-                        Some(topic) => topic.conflate = conflate,
-                        None => driver.topics.push(Subscribed { number, reader, conflate }),
-                    }
-                }
-                TopicChange::Remove { number } => {
-                    driver.topics.retain(|topic| topic.number != number)
-                }
-            }
-        }
-    }
-}
-
-impl Drive for Inner {
-    fn drive_for(
-        &self,
-        awaited: &mut Awaited<'_>,
-        timeout: Option<Duration>,
-        me: Option<&Thread>,
-    ) -> Option<DriveEnd> {
-        let mut driver = match me {
-            Some(me) => self.seat.take_or_queue(me),
-            None => self.seat.try_take(),
-        }?;
-        Some(self.drive(&mut driver, Some(awaited), timeout))
-    }
-
-    fn interrupt(&self) {
-        // The driver itself looks at everything before it sleeps.
-        if inside::now() != Inside::renderer(self) {
-            self.port.interrupt.raise();
-        }
-    }
-}
-
-impl Drop for Inner {
-    fn drop(&mut self) {
-        self.port.end(GoneReason::Closed);
-        // Main sees the hang-up, and so does the watcher, which ends.
-        let _ = self.socket.shutdown();
-    }
-}
-
-/// Starts the thread that waits for main to hang up.
-fn watch(inner: &Arc<Inner>) {
-    let weak = Arc::downgrade(inner);
-    let socket = inner.socket.try_clone();
-    let watcher = move || {
-        // Without a descriptor to watch, main's end is noticed by deadlines only; see `Config`.
-        let Ok(socket) = socket else { return };
-        while socket.poll_readable(None).is_ok_and(|found| !found.hangup && !found.readable) {}
-        let Some(inner) = weak.upgrade() else { return };
-        inner.hung_up.store(true, Ordering::Release);
-        inner.port.interrupt.raise();
-        // If nobody drives, what waits would wait on: end the session here.
-        if let Some(mut driver) = inner.seat.try_take() {
-            inner.drive(&mut driver, None, None);
-        }
-    };
-    let _ = thread::Builder::new().name("ringbridge-watch".to_owned()).spawn(watcher);
-}
-
-/// Says hello and reads main's answer.
-fn shake_hands(
-    socket: &Socket,
-    declared: &[Declaration],
-    timeout: Duration,
-) -> Result<(Welcome, std::vec::IntoIter<std::os::fd::OwnedFd>), ConnectError> {
-    socket.send(&encode(&Hello::new(declared)), &[]).map_err(hung_up)?;
-    let deadline = Instant::now() + timeout;
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(ConnectError::TimedOut(timeout));
-        }
-        let found = socket.poll_readable(Some(left))?;
-        if found.readable || found.hangup {
-            break;
-        }
-    }
-    let mut packet = vec![0; PACKET_MAX];
-    let received = socket.try_receive(&mut packet, TOPICS_MAX + 3).map_err(hung_up)?;
-    if received.len == 0 {
-        return Err(ConnectError::HungUp);
-    }
-    match Answer::parse(&packet[..received.len]).map_err(bad_answer)? {
-        Answer::Welcome(welcome) => Ok((welcome, received.descriptors.into_iter())),
-        Answer::Refused(Refusal::Version { main }) => {
-            Err(ConnectError::VersionMismatch { ours: PROTOCOL_VERSION, theirs: main })
-        }
-        Answer::Refused(Refusal::NotAdmitted { why }) => Err(ConnectError::Refused { why }),
-        Answer::Refused(Refusal::TypeMismatch { kind, channel, main }) => {
-            let ours = declared.iter().find(|ours| ours.kind == kind && ours.name == channel);
-            let ours = ours.map_or_else(|| "unknown".to_owned(), |ours| ours.schema.clone());
-            Err(ConnectError::TypeMismatch { channel, ours, theirs: main })
-        }
-    }
-}
-
-/// A broken connection is main's hang-up.
-fn hung_up(error: io::Error) -> ConnectError {
-    match error.kind() {
-        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => ConnectError::HungUp,
-        _ => ConnectError::Io(error),
-    }
-}
-
-fn bad_answer(why: impl fmt::Display) -> ConnectError {
-    ConnectError::BadAnswer(why.to_string())
-}
-
-impl From<BadPacket> for ConnectError {
-    fn from(error: BadPacket) -> Self {
-        bad_answer(error)
     }
 }

@@ -86,6 +86,14 @@
 //! - A session does not survive `fork`: its memory is not mapped in the child.
 
 #![deny(unsafe_code)]
+#![cfg_attr(
+    loom,
+    allow(
+        dead_code,
+        unreachable_pub,
+        reason = "models check the protocols without what uses them"
+    )
+)]
 
 // So that `payload!`'s paths mean the same inside and outside the crate.
 extern crate self as ringbridge;
@@ -119,6 +127,8 @@ mod policy;
 mod port;
 #[cfg(not(loom))]
 mod register;
+#[cfg(not(loom))]
+mod renderer_loop;
 mod request;
 mod ring;
 #[cfg(not(loom))]

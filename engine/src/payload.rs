@@ -371,7 +371,7 @@ macro_rules! payload {
         }
     };
     ($(#[$attribute:meta])* $visibility:vis enum $name:ident: $integer:ident {
-        $($(#[$variant_attribute:meta])* $variant:ident = $value:literal),* $(,)?
+        $($(#[$variant_attribute:meta])* $variant:ident = $value:tt),* $(,)?
     }) => {
         $(#[$attribute])*
         #[derive(

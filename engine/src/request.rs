@@ -71,11 +71,6 @@ impl<N, O: Default> RequestTable<N, O> {
         }
     }
 
-    /// How many requests may be pending at once.
-    pub(crate) fn capacity(&self) -> usize {
-        self.slots.len()
-    }
-
     /// How many are pending: sent and not settled.
     pub(crate) fn pending(&self) -> usize {
         self.pending
@@ -352,5 +347,58 @@ mod tests {
         for id in ids {
             assert_eq!(table.take(id, |outcome| *outcome), Ok(Some(1)));
         }
+    }
+}
+
+#[cfg(all(test, loom))]
+mod loom_tests {
+    use super::*;
+    use crate::sync::{Arc, Mutex, thread};
+
+    /// A caller that asks to be told and sleeps, against a driver that settles: the model deadlocks
+    /// if the caller can sleep beside a settled request.
+    #[test]
+    fn loom_a_caller_never_sleeps_beside_its_reply() {
+        loom::model(|| {
+            let table = Arc::new(Mutex::new(RequestTable::<thread::Thread, u32>::new(1, 1)));
+            let id = table.lock().unwrap().begin(None).unwrap();
+            let driver = thread::spawn({
+                let table = table.clone();
+                move || {
+                    let caller = table.lock().unwrap().settle(id, |outcome| *outcome = 7);
+                    if let Some(caller) = caller.unwrap() {
+                        caller.unpark();
+                    }
+                }
+            });
+            let me = thread::current();
+            while table.lock().unwrap().notify(id, || me.clone()) == Ok(true) {
+                thread::park();
+            }
+            let outcome = table.lock().unwrap().take(id, |outcome| *outcome);
+            assert_eq!(outcome, Ok(Some(7)));
+            driver.join().unwrap();
+        });
+    }
+
+    /// A reply, its repetition and the caller's giving up, in any order: at most one settles the
+    /// request, and none touches the one that uses the slot next.
+    #[test]
+    fn loom_a_request_is_settled_once_and_its_successor_by_neither() {
+        loom::model(|| {
+            let table = Arc::new(Mutex::new(RequestTable::<(), u32>::new(1, 1)));
+            let id = table.lock().unwrap().begin(None).unwrap();
+            let settlers: Vec<_> = (0..2)
+                .map(|_| {
+                    let table = table.clone();
+                    thread::spawn(move || table.lock().unwrap().settle(id, |_| ()).is_ok())
+                })
+                .collect();
+            table.lock().unwrap().abandon(id);
+            let successor = table.lock().unwrap().begin(None).unwrap();
+            let settled = settlers.into_iter().map(|settler| settler.join().unwrap());
+            assert!(settled.filter(|settled| *settled).count() <= 1);
+            assert_eq!(table.lock().unwrap().take(successor, |_| ()), Ok(None));
+        });
     }
 }

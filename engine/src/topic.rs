@@ -85,7 +85,6 @@ impl TopicWriter {
         }
         self.sequence = self.sequence.wrapping_add(1);
         self.append(self.sequence, payload);
-        self.control.records.add(1);
         Ok(self.sequence)
     }
 

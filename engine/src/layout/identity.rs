@@ -29,6 +29,7 @@ pub(super) struct Identity {
 const _: () = assert!(size_of::<Identity>() == 24);
 
 impl Identity {
+    #[cfg(any(test, loom))]
     pub(super) fn new(magic: [u8; 8], capacity: usize) -> Self {
         let identity = Self {
             magic: Constant::<AtomicU64>::new(0),

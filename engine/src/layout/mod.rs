@@ -47,6 +47,7 @@ pub(crate) const fn padded(len: usize) -> usize {
 pub(crate) struct Line<T>(T);
 
 impl<T> Line<T> {
+    #[cfg(any(test, loom))]
     pub(crate) fn new(fields: T) -> Self {
         Self(fields)
     }

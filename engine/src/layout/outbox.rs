@@ -8,22 +8,19 @@
 //!   256  +----------------------------------------------------------------+
 //!        | parked        the owner sleeps for frames (odd)                |
 //!        | space_wanted  the owner sleeps for room in this outbox (odd)   |
-//!        | wake_at_ns    until when at the latest                         |
 //!   384  +----------------------------------------------------------------+
 //!        | bell          the peer sleeps on this word                     |
 //!   512  +----------------------------------------------------------------+
-//!        | frames, bytes, wakes, parks, stalls, rejects      for people   |
-//!   640  +----------------------------------------------------------------+
 //!        | zeroes up to the end of the page                               |
 //! ```
 //!
 //! Lines are 128 bytes apart, so that a peer that watches one is not disturbed by writes to the next.
 //! The peer may be hostile, and so may every value that it wrote here: `consumed` is checked by the
-//! producer; `parked`, `space_wanted` and `wake_at_ns` only decide whether *its* bell is rung.
+//! producer; `parked` and `space_wanted` only decide whether *its* bell is rung.
 
 use super::Line;
 use super::identity::{Identity, IdentityError};
-use super::words::{Bell, Counter, Cursor, Epoch, WakeTime};
+use super::words::{Bell, Cursor, Epoch};
 
 const MAGIC: [u8; 8] = *b"ringbox\0";
 
@@ -38,22 +35,8 @@ pub(crate) struct OutboxControl {
     pub(crate) parked: Epoch,
     /// Whether the owner sleeps for room in this outbox. Written by a thread that waits to send.
     pub(crate) space_wanted: Epoch,
-    /// When the owner will wake by itself. Written by the thread that drives its inbox.
-    pub(crate) wake_at_ns: WakeTime,
     /// On which the peer sleeps. Written by whichever thread of the owner has work for it.
     pub(crate) bell: Line<Bell>,
-    /// Frames that the owner committed.
-    pub(crate) frames: Counter,
-    /// Their payload bytes.
-    pub(crate) bytes: Counter,
-    /// How often the owner rang for the peer.
-    pub(crate) wakes: Counter,
-    /// How often the owner slept.
-    pub(crate) parks: Counter,
-    /// How often the owner found this outbox full.
-    pub(crate) stalls: Counter,
-    /// Frames from the peer that the owner refused.
-    pub(crate) rejects: Counter,
 }
 
 #[cfg(not(loom))]
@@ -63,14 +46,13 @@ const _: () = {
     assert!(offset_of!(OutboxControl, consumed) == 128);
     assert!(offset_of!(OutboxControl, parked) == 256);
     assert!(offset_of!(OutboxControl, space_wanted) == 260);
-    assert!(offset_of!(OutboxControl, wake_at_ns) == 264);
     assert!(offset_of!(OutboxControl, bell) == 384);
-    assert!(offset_of!(OutboxControl, frames) == 512);
-    assert!(size_of::<OutboxControl>() == 640);
+    assert!(size_of::<OutboxControl>() == 512);
     assert!(size_of::<OutboxControl>() <= super::CONTROL_LEN);
 };
 
 impl OutboxControl {
+    #[cfg(any(test, loom))]
     /// A control page for private memory. In a mapping, which begins as zeroes, use
     /// [`initialise`](Self::initialise).
     pub(crate) fn new(capacity: usize) -> Self {
@@ -79,14 +61,7 @@ impl OutboxControl {
             consumed: Line::new(Cursor::new(0)),
             parked: Epoch::new(),
             space_wanted: Epoch::new(),
-            wake_at_ns: WakeTime::new(),
             bell: Line::new(Bell::new()),
-            frames: Counter::new(),
-            bytes: Counter::new(),
-            wakes: Counter::new(),
-            parks: Counter::new(),
-            stalls: Counter::new(),
-            rejects: Counter::new(),
         }
     }
 

@@ -18,7 +18,7 @@
 
 use super::Line;
 use super::identity::{Identity, IdentityError};
-use super::words::{Claim, Counter, Cursor};
+use super::words::{Claim, Cursor};
 use super::{CELL, HEADER_LEN};
 
 const MAGIC: [u8; 8] = *b"ringtop\0";
@@ -32,8 +32,6 @@ pub(crate) struct TopicControl {
     pub(crate) claim: Claim,
     /// The start of the newest whole record.
     pub(crate) newest: Cursor,
-    /// Messages published.
-    pub(crate) records: Line<Counter>,
 }
 
 #[cfg(not(loom))]
@@ -42,12 +40,12 @@ const _: () = {
     assert!(offset_of!(TopicControl, identity) == 0);
     assert!(offset_of!(TopicControl, claim) == 128);
     assert!(offset_of!(TopicControl, newest) == 136);
-    assert!(offset_of!(TopicControl, records) == 256);
-    assert!(size_of::<TopicControl>() == 384);
+    assert!(size_of::<TopicControl>() == 256);
     assert!(size_of::<TopicControl>() <= super::CONTROL_LEN);
 };
 
 impl TopicControl {
+    #[cfg(any(test, loom))]
     /// A control page for private memory. In a mapping, which begins as zeroes, use
     /// [`initialise`](Self::initialise).
     pub(crate) fn new(capacity: usize) -> Self {
@@ -55,7 +53,6 @@ impl TopicControl {
             identity: Line::new(Identity::new(MAGIC, capacity)),
             claim: Claim::new(0),
             newest: Cursor::new(0),
-            records: Line::new(Counter::new()),
         }
     }
 

@@ -35,6 +35,7 @@ use crate::sync::{
 pub(crate) struct Cursor(AtomicU64);
 
 impl Cursor {
+    #[cfg(any(test, loom))]
     pub(crate) fn new(position: u64) -> Self {
         Self(AtomicU64::new(position))
     }
@@ -61,6 +62,7 @@ impl Cursor {
 pub(crate) struct Claim(AtomicU64);
 
 impl Claim {
+    #[cfg(any(test, loom))]
     pub(crate) fn new(position: u64) -> Self {
         Self(AtomicU64::new(position))
     }
@@ -90,10 +92,12 @@ impl Claim {
 pub(crate) struct Epoch(AtomicU32);
 
 impl Epoch {
+    #[cfg(any(test, loom))]
     pub(crate) fn new() -> Self {
         Self::starting_at(0)
     }
 
+    #[cfg(any(test, loom))]
     fn starting_at(epoch: u32) -> Self {
         Self(AtomicU32::new(epoch))
     }
@@ -152,6 +156,7 @@ pub(crate) fn fence_before_look() {
 pub(crate) struct Bell(AtomicU32);
 
 impl Bell {
+    #[cfg(any(test, loom))]
     pub(crate) fn new() -> Self {
         Self(AtomicU32::new(0))
     }
@@ -175,58 +180,13 @@ impl Bell {
     }
 }
 
-/// Until when the owner sleeps at the latest, in nanoseconds of the monotonic clock; 0 for "until
-/// rung". A hint, which the waker may read late: it orders nothing.
-#[derive(Debug, Default)]
-#[repr(transparent)]
-pub(crate) struct WakeTime(AtomicU64);
-
-impl WakeTime {
-    pub(crate) fn new() -> Self {
-        Self(AtomicU64::new(0))
-    }
-
-    /// Set before [`Epoch::announce`]. Owner only.
-    #[inline]
-    pub(crate) fn set(&self, wake_at_ns: u64) {
-        self.0.store(wake_at_ns, Relaxed);
-    }
-
-    #[inline]
-    pub(crate) fn get(&self) -> u64 {
-        self.0.load(Relaxed)
-    }
-}
-
-/// A number for people to read. Nothing is decided by it.
-#[derive(Debug, Default)]
-#[repr(transparent)]
-pub(crate) struct Counter(AtomicU64);
-
-impl Counter {
-    pub(crate) fn new() -> Self {
-        Self(AtomicU64::new(0))
-    }
-
-    /// Owner only, and one thread at a time (whoever holds that end): a load and a store, because
-    /// a locked addition would cost a fifth of a small send.
-    #[inline]
-    pub(crate) fn add(&self, count: u64) {
-        self.0.store(self.0.load(Relaxed).wrapping_add(count), Relaxed);
-    }
-
-    #[inline]
-    pub(crate) fn get(&self) -> u64 {
-        self.0.load(Relaxed)
-    }
-}
-
 /// A constant of the page, written before anyone else maps it.
 #[derive(Debug, Default)]
 #[repr(transparent)]
 pub(super) struct Constant<A>(A);
 
 impl Constant<AtomicU32> {
+    #[cfg(any(test, loom))]
     pub(super) fn new(value: u32) -> Self {
         Self(AtomicU32::new(value))
     }
@@ -241,6 +201,7 @@ impl Constant<AtomicU32> {
 }
 
 impl Constant<AtomicU64> {
+    #[cfg(any(test, loom))]
     pub(super) fn new(value: u64) -> Self {
         Self(AtomicU64::new(value))
     }

@@ -16,6 +16,7 @@
 
 pub(crate) mod aligned;
 pub(crate) mod bytes;
+#[cfg(any(test, loom))]
 pub(crate) mod heap;
 #[cfg(not(loom))]
 pub(crate) mod region;

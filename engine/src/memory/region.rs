@@ -83,7 +83,7 @@ pub(crate) struct LayoutError {
 pub(crate) struct Region {
     mapping: Arc<Mapping>,
     access: Access,
-    /// Until it has been passed on. A backend whose regions have names would have none.
+    /// To pass on. A backend whose regions have names would have none.
     descriptor: Option<OwnedFd>,
 }
 
@@ -144,18 +144,9 @@ impl Region {
         CONTROL_LEN + capacity
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.mapping.len
-    }
-
     /// What the other process needs to map it too.
     pub(crate) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         self.descriptor.as_ref().map(AsFd::as_fd)
-    }
-
-    /// Closes the descriptor: the mapping does not need it, and a process has only so many.
-    pub(crate) fn drop_descriptor(&mut self) {
-        self.descriptor = None;
     }
 
     /// The region as an outbox. Of one that is mapped [`Access::Read`] nothing may be stored.
@@ -495,10 +486,8 @@ mod tests {
 
     #[test]
     fn the_memory_outlives_its_region_while_something_points_into_it() {
-        let mut region = created(Writer::Creator);
+        let region = created(Writer::Creator);
         let outbox = region.outbox().unwrap();
-        region.drop_descriptor();
-        assert!(region.descriptor().is_none());
         drop(region);
         outbox.data[0].store(42, Ordering::Relaxed);
         assert_eq!(outbox.data[0].load(Ordering::Relaxed), 42);

@@ -61,6 +61,7 @@ impl<T: ?Sized> Shared<T> {
 }
 
 impl<T: Send + Sync + 'static> Shared<T> {
+    #[cfg(any(test, loom))]
     /// Shares a value on the heap.
     pub(crate) fn from_arc(value: Arc<T>) -> Self {
         Self { target: NonNull::from(&*value), owner: value }
@@ -68,6 +69,7 @@ impl<T: Send + Sync + 'static> Shared<T> {
 }
 
 impl<T: ?Sized + Send + Sync + 'static> Shared<T> {
+    #[cfg(any(test, loom))]
     /// Shares a value on the heap, a slice for instance.
     pub(crate) fn from_box(value: Box<T>) -> Self {
         let owner = Arc::new(value);

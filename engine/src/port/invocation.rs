@@ -136,7 +136,7 @@ pub(crate) trait Drive: Send + Sync {
 #[must_use = "dropping an invocation cancels it; wait(), .await or then() get the reply"]
 pub struct Invocation<R: Payload + ?Sized, E: Payload + ?Sized> {
     pending: Option<Pending>,
-    types: PhantomData<fn() -> (R::Owned, E::Owned)>,
+    types: PhantomData<(fn(&R), fn(&E))>,
 }
 
 /// The part of an invocation that does not depend on its types.

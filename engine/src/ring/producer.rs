@@ -81,6 +81,7 @@ impl Producer {
         self.cells.capacity()
     }
 
+    #[cfg(any(test, loom))]
     /// Where the next frame (or the pad in front of it) will start.
     #[inline]
     pub(crate) fn position(&self) -> u64 {
@@ -112,6 +113,7 @@ impl Producer {
         Ok(Reservation { position: self.position, pad, payload_len })
     }
 
+    #[cfg(any(test, loom))]
     /// Whether a payload of this length could be reserved now. For who is about to wait for room.
     pub(crate) fn has_room_for(&mut self, payload_len: usize) -> Result<bool, Violation> {
         match self.reserve(payload_len) {

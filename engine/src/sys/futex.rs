@@ -10,7 +10,9 @@
 //! end of time all look the same, `Ok(())`. Callers look at what they wait for, and loop.
 
 use std::io;
-use std::time::{Duration, Instant};
+#[cfg(test)]
+use std::time::Duration;
+use std::time::Instant;
 
 use rustix::io::Errno;
 use rustix::thread::futex::{self, ClockId, Flags, Wait, WaitFlags, WaitPtr, WaitvFlags};
@@ -36,6 +38,7 @@ impl Scope {
     }
 }
 
+#[cfg(test)]
 /// Sleeps while `word` holds `seen`, at most for `timeout`.
 pub(crate) fn wait(
     word: &AtomicU32,

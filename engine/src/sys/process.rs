@@ -3,7 +3,6 @@
 #![allow(unsafe_code, reason = "a hook runs in the child between fork and exec")]
 
 use std::io::{self, ErrorKind};
-use std::num::NonZeroU64;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command};
@@ -14,7 +13,6 @@ use rustix::process::{
     DumpableBehavior, Pid, PidfdFlags, Resource, Rlimit, Signal, getpid, getppid, getrlimit,
     set_dumpable_behavior, set_parent_process_death_signal, setrlimit,
 };
-use rustix::thread::set_current_timer_slack;
 
 /// Starts `command` with `socket` at the number `child_fd`, and closes our copy of it: the child then
 /// holds the only one, so its end is a hang-up at the other end.
@@ -50,14 +48,6 @@ pub(crate) fn spawn_with_socket(
     command.spawn()
 }
 
-/// Has this process killed when the thread that is its parent ends. An error if `parent` is not (or
-/// no longer) the parent, because then that signal will never come.
-///
-/// It lasts through `exec`, but not for children of this process, nor through a set-user-ID program.
-pub(crate) fn die_with_parent_of(parent: u32) -> io::Result<()> {
-    follow_to_death(pid_of(parent)?)
-}
-
 /// Asks first and looks then: a parent that dies between the two is seen, in either order of events.
 fn follow_to_death(parent: Pid) -> io::Result<()> {
     set_parent_process_death_signal(Some(Signal::KILL))?;
@@ -86,11 +76,6 @@ pub(crate) fn raise_descriptor_limit() -> io::Result<u64> {
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })?;
     Ok(limit.maximum.unwrap_or(u64::MAX))
-}
-
-/// Has the kernel end this thread's timed sleeps on time, not up to 50 µs late.
-pub(crate) fn set_timer_slack_1ns() -> io::Result<()> {
-    Ok(set_current_timer_slack(NonZeroU64::new(1))?)
 }
 
 fn pid_of(pid: u32) -> io::Result<Pid> {
@@ -167,12 +152,9 @@ mod tests {
 
     #[test]
     fn nobody_follows_a_process_that_is_not_the_parent() {
-        let error = die_with_parent_of(std::process::id()).unwrap_err();
+        let error = follow_to_death(getpid()).unwrap_err();
         assert_eq!(error.raw_os_error(), Some(Errno::SRCH.raw_os_error()));
         set_parent_process_death_signal(None).unwrap();
-
-        assert_eq!(die_with_parent_of(0).unwrap_err().kind(), ErrorKind::InvalidInput);
-        assert_eq!(die_with_parent_of(u32::MAX).unwrap_err().kind(), ErrorKind::InvalidInput);
     }
 
     #[test]
@@ -201,15 +183,5 @@ mod tests {
         let limit = getrlimit(Resource::Nofile);
         assert_eq!(limit.current, limit.maximum);
         assert_eq!(limit.current.unwrap_or(u64::MAX), raised);
-    }
-
-    #[test]
-    fn timer_slack_is_one_nanosecond_after_it_was_asked_for() {
-        thread::spawn(|| {
-            set_timer_slack_1ns().unwrap();
-            assert_eq!(rustix::thread::current_timer_slack().unwrap(), 1);
-        })
-        .join()
-        .unwrap();
     }
 }

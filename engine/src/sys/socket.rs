@@ -147,6 +147,7 @@ impl Socket {
         Ok(())
     }
 
+    #[cfg(test)]
     /// Receives one packet with at most `descriptors_max` descriptors; waits for it.
     ///
     /// A packet that is longer than `buffer`, or brings more descriptors, is gone: it is an

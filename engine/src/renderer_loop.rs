@@ -1,0 +1,471 @@
+//! A renderer's loop: main's frames, the topics, and the sleep on the window's bell.
+//!
+//! ```text
+//!   turn:   frames ──▶ listeners, handlers, replies
+//!           topics ──▶ subscribers
+//!           nothing? flush what waits for room, run ready futures, publish `consumed`
+//!   then:   spin or park, as `wait` decides
+//! ```
+//!
+//! It sleeps on two words at once: the bell, which main rings, and this process's own interrupt. So
+//! any thread ends the sleep, and no time-outs are needed for that.
+
+use std::{
+    io,
+    sync::{Arc, Mutex, PoisonError, Weak},
+    thread::{self, Thread},
+    time::{Duration, Instant},
+};
+
+use crate::{
+    channels::ChannelTable,
+    config::Config,
+    error::{GoneReason, RunError},
+    executor::Executor,
+    inside::{self, Inside},
+    memory::{aligned::AlignedBuf, shared::TopicMemory},
+    policy::ChannelSet,
+    port::{
+        Limits, Port, PortParts, Side,
+        incoming::{Delivery, Dispatcher, Routes},
+        invocation::{Awaited, Drive, DriveEnd},
+    },
+    ring::{consumer::Consumer, producer::Producer},
+    router::Router,
+    seat::{Driving, Seat},
+    session::joining::Joined,
+    signal::{PeerBell, Signal},
+    snapshot::{Cached, Snapshot},
+    sync::{AtomicBool, Ordering},
+    sys::Socket,
+    topic::TopicReader,
+    wait::{Step, Waiter},
+};
+
+/// Frames taken in one go before anything else is looked at.
+const BATCH: usize = 64;
+/// Time between two looks at the deadlines of requests while the loop is busy.
+const EXPIRE_EVERY: Duration = Duration::from_millis(1);
+/// Turns of the loop between two looks at the clock while there is always something to do.
+const BUSY_TURNS: u32 = 256;
+
+pub(crate) struct Inner {
+    pub(crate) port: Arc<Port>,
+    pub(crate) dispatcher: Dispatcher,
+    seat: Seat<RendererLoop>,
+    socket: Socket,
+    pub(crate) config: Config,
+    /// Main hung up: what it committed before is delivered, then the session ends.
+    hung_up: AtomicBool,
+    stopped: AtomicBool,
+    /// For the loop, and whether there are any.
+    topic_changes: Mutex<Vec<TopicChange>>,
+    topics_changed: AtomicBool,
+    /// The topics that the policy allows, by channel number.
+    topics: Vec<(u16, TopicMemory)>,
+}
+
+/// A topic reader on its way into or out of the loop.
+pub(crate) enum TopicChange {
+    Add { number: u16, reader: TopicReader, conflate: bool },
+    Remove { number: u16 },
+}
+
+/// What only the driver touches.
+pub(crate) struct RendererLoop {
+    consumer: Consumer,
+    topics: Vec<Subscribed>,
+    routes: Cached<Routes>,
+    waiter: Waiter,
+    copy: AlignedBuf,
+    turns: u32,
+    expired_at: Option<Instant>,
+}
+
+struct Subscribed {
+    number: u16,
+    reader: TopicReader,
+    /// Only the newest message is of interest.
+    conflate: bool,
+}
+
+impl Inner {
+    /// Sets a session up, and the thread that watches for its end.
+    pub(crate) fn start(
+        socket: Socket,
+        config: Config,
+        joined: Joined,
+        table: ChannelTable,
+        allowed: ChannelSet,
+    ) -> Arc<Self> {
+        let Joined { welcome, main, own, event, topics } = joined;
+        let channels = table.len();
+        let inner = Arc::new_cyclic(|weak: &Weak<Inner>| {
+            let interrupting = weak.clone();
+            let executor = Executor::new(Arc::new(move || {
+                if let Some(inner) = interrupting.upgrade() {
+                    inner.interrupt();
+                }
+            }));
+            let driver: Weak<dyn Drive> = weak.clone();
+            let port = Port::new(PortParts {
+                side: Side::Renderer,
+                window: welcome.window,
+                peer_pid: socket.peer_credentials().map_or(0, |credentials| credentials.pid),
+                channels: Arc::new(table),
+                allowed,
+                limits: Limits {
+                    owed_max: welcome.main_pending_max,
+                    pending_max: welcome.renderer_pending_max,
+                    send_timeout: config.send_timeout,
+                },
+                bell: PeerBell::new(
+                    Signal::Event(event),
+                    own.control.clone(),
+                    main.control.clone(),
+                ),
+                producer: Producer::new(own.data, main.control.clone(), 0),
+                own: own.control.clone(),
+                peer: main.control,
+                driver,
+            });
+            let routes = Snapshot::new(Router::new(channels));
+            let seat = Seat::new(RendererLoop {
+                consumer: Consumer::trusting(main.data, own.control, 0),
+                topics: Vec::new(),
+                routes: routes.cached(),
+                waiter: Waiter::new(config.wait),
+                copy: AlignedBuf::new(),
+                turns: 0,
+                expired_at: None,
+            });
+            Inner {
+                port,
+                dispatcher: Dispatcher { routes, executor },
+                seat,
+                socket,
+                config,
+                hung_up: AtomicBool::new(false),
+                stopped: AtomicBool::new(false),
+                topic_changes: Mutex::new(Vec::new()),
+                topics_changed: AtomicBool::new(false),
+                topics,
+            }
+        });
+        watch(&inner);
+        inner
+    }
+
+    /// Whether main is there.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.port.gone().is_none() && !self.hung_up.load(Ordering::Acquire)
+    }
+
+    /// A topic's memory, if the policy allows it.
+    pub(crate) fn topic(&self, number: u16) -> Option<TopicMemory> {
+        self.topics.iter().find(|(topic, _)| *topic == number).map(|(_, memory)| memory.clone())
+    }
+
+    /// Drives until the loop is stopped, main is gone, or the time is over.
+    pub(crate) fn run(&self, duration: Option<Duration>) -> Result<(), RunError> {
+        let mut driver = self.take_seat()?;
+        self.drive(&mut driver, None, duration);
+        self.stopped.store(false, Ordering::Relaxed);
+        if self.port.gone().is_some() { Err(RunError::MainGone) } else { Ok(()) }
+    }
+
+    /// One turn without waiting.
+    pub(crate) fn poll(&self) -> Result<usize, RunError> {
+        let mut driver = self.take_seat()?;
+        let _inside = inside::mark(Inside::renderer(self));
+        let taken = self.turn(&mut driver, &mut None);
+        self.end_turn(&mut driver, Instant::now());
+        if taken == 0 && self.port.gone().is_some() { Err(RunError::MainGone) } else { Ok(taken) }
+    }
+
+    fn take_seat(&self) -> Result<Driving<'_, RendererLoop>, RunError> {
+        if inside::any() {
+            return Err(RunError::InsideListener);
+        }
+        self.seat.try_take().ok_or(RunError::AlreadyRunning)
+    }
+
+    pub(crate) fn stop(&self) {
+        self.stopped.store(true, Ordering::Relaxed);
+        self.interrupt();
+    }
+
+    pub(crate) fn drive_in_background(self: &Arc<Self>) -> io::Result<()> {
+        let inner = self.clone();
+        thread::Builder::new().name("ringbridge".to_owned()).spawn(move || {
+            let me = thread::current();
+            while !inner.stopped.swap(false, Ordering::Relaxed) && inner.port.gone().is_none() {
+                match inner.seat.take_or_queue(&me) {
+                    Some(mut driver) => _ = inner.drive(&mut driver, None, None),
+                    // A waiting invocation has the seat, and unparks this thread when it leaves.
+                    None => thread::park(),
+                }
+            }
+        })?;
+        Ok(())
+    }
+
+    /// Ends the session: main sees a hang-up, and so does the watching thread, which ends.
+    pub(crate) fn close(&self) {
+        self.port.end(GoneReason::Closed);
+        let _ = self.socket.shutdown();
+    }
+
+    /// Drives until the awaited request is settled, the time is over, the loop is stopped, or main is gone.
+    fn drive(
+        &self,
+        driver: &mut RendererLoop,
+        mut awaited: Option<&mut Awaited<'_>>,
+        timeout: Option<Duration>,
+    ) -> DriveEnd {
+        let _inside = inside::mark(Inside::renderer(self));
+        let waits = awaited.is_some();
+        let mut deadline = None;
+        loop {
+            if let Some(awaited) = &mut awaited {
+                self.port.take_stored(awaited);
+                if awaited.settled {
+                    return DriveEnd::Settled;
+                }
+            }
+            let taken = self.turn(driver, &mut awaited);
+            if awaited.as_ref().is_some_and(|awaited| awaited.settled) {
+                return DriveEnd::Settled;
+            }
+            if taken > 0 {
+                driver.waiter.found();
+                driver.turns = driver.turns.wrapping_add(1);
+                if !driver.turns.is_multiple_of(BUSY_TURNS) {
+                    continue;
+                }
+            }
+            if self.port.gone().is_some() || (!waits && self.stopped.load(Ordering::Relaxed)) {
+                // What waits was settled by the end of the session: one more look finds it.
+                if let Some(awaited) = &mut awaited {
+                    self.port.take_stored(awaited);
+                }
+                self.publish(driver);
+                return DriveEnd::Elapsed;
+            }
+            let step = if taken > 0 { Step::LookAt(Instant::now()) } else { driver.waiter.step() };
+            let now = match step {
+                Step::Look => continue,
+                Step::LookAt(now) | Step::Park(now) => now,
+            };
+            let deadline = *deadline
+                .get_or_insert_with(|| timeout.and_then(|timeout| now.checked_add(timeout)));
+            if deadline.is_some_and(|deadline| deadline <= now) {
+                self.publish(driver);
+                return DriveEnd::Elapsed;
+            }
+            if matches!(step, Step::Park(_)) {
+                let next = self.port.expire(now);
+                let until = [deadline, next].into_iter().flatten().min();
+                self.park(driver, until);
+            } else if driver.expired_at.is_none_or(|last| now.duration_since(last) >= EXPIRE_EVERY)
+            {
+                self.end_turn(driver, now);
+            }
+        }
+    }
+
+    /// Takes what is there, up to a batch of each. Returns how much.
+    #[inline]
+    fn turn(&self, driver: &mut RendererLoop, awaited: &mut Option<&mut Awaited<'_>>) -> usize {
+        let mut taken = self.take_frames(driver, awaited);
+        if self.topics_changed.load(Ordering::Relaxed) {
+            self.apply_topic_changes(driver);
+        }
+        if !driver.topics.is_empty() {
+            taken += self.take_topics(driver);
+        }
+        if taken == 0 {
+            self.port.flush();
+            taken += self.dispatcher.executor.run_ready();
+            // Found empty: main may have waited for the room.
+            if self.publish(driver) {
+                taken += usize::from(self.has_news(driver));
+            }
+            if self.hung_up.load(Ordering::Acquire) && taken == 0 && !self.has_news(driver) {
+                self.port.end(GoneReason::MainGone);
+            }
+        }
+        taken
+    }
+
+    #[inline]
+    fn take_frames(
+        &self,
+        driver: &mut RendererLoop,
+        awaited: &mut Option<&mut Awaited<'_>>,
+    ) -> usize {
+        for taken in 0..BATCH {
+            let frame = match driver.consumer.peek() {
+                Ok(Some(frame)) => frame,
+                Ok(None) => return taken,
+                Err(violation) => {
+                    // Main is trusted, but a session that cannot be read is over.
+                    self.port.counters.violations.add();
+                    self.port.end(GoneReason::ProtocolViolation(violation));
+                    return taken;
+                }
+            };
+            let routes = driver.routes.refresh(&self.dispatcher.routes);
+            let bytes = driver.consumer.payload(&frame);
+            let received = self.dispatcher.receive(
+                &self.port,
+                frame.header,
+                bytes,
+                routes,
+                awaited.as_deref_mut(),
+            );
+            if received.is_err() {
+                self.port.counters.violations.add();
+            }
+            driver.consumer.advance(frame);
+            if driver.consumer.publish_due() {
+                self.publish(driver);
+            }
+            if awaited.as_ref().is_some_and(|awaited| awaited.settled) {
+                return taken + 1;
+            }
+        }
+        BATCH
+    }
+
+    fn take_topics(&self, driver: &mut RendererLoop) -> usize {
+        let RendererLoop { topics, routes, copy, .. } = driver;
+        let mut taken = 0;
+        for topic in topics {
+            for _ in 0..BATCH {
+                let received = if topic.conflate {
+                    topic.reader.latest(copy)
+                } else {
+                    topic.reader.next(copy)
+                };
+                let Some(received) = received else { break };
+                taken += 1;
+                let counters = &self.port.counters;
+                counters.topic_received.add_alone(1);
+                counters.topic_lost.add_alone(received.lost);
+                let routes = routes.refresh(&self.dispatcher.routes);
+                let delivery = Delivery { port: &self.port, lost: received.lost };
+                self.dispatcher.emit(&delivery, topic.number, copy.as_slice(), routes);
+            }
+        }
+        taken
+    }
+
+    /// Tells main how far we have read, if that is news to it.
+    fn publish(&self, driver: &mut RendererLoop) -> bool {
+        let published = driver.consumer.publish();
+        if published {
+            self.port.bell.room_published(&self.port.counters.wakes);
+        }
+        published
+    }
+
+    fn end_turn(&self, driver: &mut RendererLoop, now: Instant) {
+        driver.expired_at = Some(now);
+        self.port.expire(now);
+        self.publish(driver);
+    }
+
+    /// Sleeps until main rings, someone interrupts, or the deadline passes.
+    fn park(&self, driver: &mut RendererLoop, deadline: Option<Instant>) {
+        let port = &self.port;
+        // Read before the last look, so that whatever comes after it ends the sleep.
+        let (bell, interrupt) = (port.peer.bell.read(), port.interrupt.read());
+        port.own.parked.announce();
+        if !self.has_news(driver) && !self.has_work() {
+            port.counters.parks.add_alone(1);
+            port.interrupt.sleep(&port.peer.bell, bell, interrupt, deadline);
+        }
+        port.own.parked.withdraw();
+    }
+
+    fn has_news(&self, driver: &mut RendererLoop) -> bool {
+        !matches!(driver.consumer.peek(), Ok(None))
+            || driver.topics.iter().any(|topic| topic.reader.has_news())
+    }
+
+    /// What an interrupt may have been for.
+    fn has_work(&self) -> bool {
+        self.stopped.load(Ordering::Relaxed)
+            || self.hung_up.load(Ordering::Acquire)
+            || self.topics_changed.load(Ordering::Relaxed)
+            || self.port.gone().is_some()
+    }
+
+    pub(crate) fn change_topics(&self, change: TopicChange) {
+        self.topic_changes.lock().unwrap_or_else(PoisonError::into_inner).push(change);
+        // Relaxed: the lock hands over the change; a driver that sees the flag late is interrupted.
+        self.topics_changed.store(true, Ordering::Relaxed);
+        self.interrupt();
+    }
+
+    #[cold]
+    fn apply_topic_changes(&self, driver: &mut RendererLoop) {
+        let mut changes = self.topic_changes.lock().unwrap_or_else(PoisonError::into_inner);
+        self.topics_changed.store(false, Ordering::Relaxed);
+        for change in changes.drain(..) {
+            match change {
+                TopicChange::Add { number, reader, conflate } => {
+                    match driver.topics.iter_mut().find(|topic| topic.number == number) {
+                        Some(topic) => topic.conflate = conflate,
+                        None => driver.topics.push(Subscribed { number, reader, conflate }),
+                    }
+                }
+                TopicChange::Remove { number } => {
+                    driver.topics.retain(|topic| topic.number != number)
+                }
+            }
+        }
+    }
+}
+
+impl Drive for Inner {
+    fn drive_for(
+        &self,
+        awaited: &mut Awaited<'_>,
+        timeout: Option<Duration>,
+        me: Option<&Thread>,
+    ) -> Option<DriveEnd> {
+        let mut driver = match me {
+            Some(me) => self.seat.take_or_queue(me),
+            None => self.seat.try_take(),
+        }?;
+        Some(self.drive(&mut driver, Some(awaited), timeout))
+    }
+
+    fn interrupt(&self) {
+        // The driver itself looks at everything before it sleeps.
+        if inside::now() != Inside::renderer(self) {
+            self.port.interrupt.raise();
+        }
+    }
+}
+
+/// Starts the thread that waits for main to hang up.
+fn watch(inner: &Arc<Inner>) {
+    let weak = Arc::downgrade(inner);
+    let socket = inner.socket.try_clone();
+    let watcher = move || {
+        // Without a descriptor to watch, main's end is noticed by deadlines only; see `Config`.
+        let Ok(socket) = socket else { return };
+        while socket.poll_readable(None).is_ok_and(|found| !found.hangup && !found.readable) {}
+        let Some(inner) = weak.upgrade() else { return };
+        inner.hung_up.store(true, Ordering::Release);
+        inner.port.interrupt.raise();
+        // If nobody drives, what waits would wait on: end the session here.
+        if let Some(mut driver) = inner.seat.try_take() {
+            inner.drive(&mut driver, None, None);
+        }
+    };
+    let _ = thread::Builder::new().name("ringbridge-watch".to_owned()).spawn(watcher);
+}

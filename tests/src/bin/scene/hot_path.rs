@@ -1,0 +1,2 @@
+use crate::Scene;
+pub(crate) const SCENES: &[(&str, Scene)] = &[];

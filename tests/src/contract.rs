@@ -1,0 +1,165 @@
+//! The channels of the scenes.
+
+use std::{collections::BTreeMap, fmt};
+
+use ringbridge::{Contract, Dynamic, Event, Failure, Method, Push, Topic};
+
+ringbridge::payload! {
+    /// A fixed layout with more than one field.
+    pub struct Reading {
+        /// In whole degrees.
+        pub celsius: f64,
+        /// Which sensor.
+        pub sensor: u32,
+        /// Where it is.
+        pub place: Place,
+    }
+}
+
+ringbridge::payload! {
+    /// A fixed layout that not every bit pattern is a value of.
+    pub enum Place: u32 {
+        /// In the house.
+        Inside = 0,
+        /// In the garden.
+        Outside = 1,
+    }
+}
+
+ringbridge::payload! {
+    /// A message with its sender, for several senders on one channel.
+    pub struct Numbered {
+        /// Which thread or process sent it.
+        pub sender: u64,
+        /// Counts that sender's messages.
+        pub number: u64,
+    }
+}
+
+ringbridge::payload! {
+    /// An error type of an application's own.
+    pub enum DivideError: u32 {
+        /// There is no such quotient.
+        ByZero = 0,
+        /// There is one, but it cannot be represented.
+        Overflow = 1,
+    }
+}
+
+impl fmt::Display for DivideError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ByZero => "division by zero",
+            Self::Overflow => "overflow",
+        })
+    }
+}
+
+/// A value whose shape is not fixed.
+pub type Settings = Dynamic<BTreeMap<String, Vec<i64>>>;
+
+/// What a renderer has to say to its test.
+pub const REPORT: Event<str> = Event::new("report");
+/// Main's sign to go on.
+pub const CUE: Push<str> = Push::new("cue");
+
+/// Text.
+pub const TEXT: Event<str> = Event::new("text");
+/// A number.
+pub const NUMBER: Event<u64> = Event::new("number");
+/// A number and its sender.
+pub const NUMBERED: Event<Numbered> = Event::new("numbered");
+/// A fixed layout.
+pub const READING: Event<Reading> = Event::new("reading");
+/// A run of fixed layouts.
+pub const READINGS: Event<[Reading]> = Event::new("readings");
+/// Bytes.
+pub const BYTES: Event<[u8]> = Event::new("bytes");
+/// Nothing but the message itself.
+pub const NOTHING: Event<()> = Event::new("nothing");
+/// Any serde type.
+pub const SETTINGS: Event<Settings> = Event::new("settings");
+/// A type with an invalid bit pattern.
+pub const FLAG: Event<bool> = Event::new("flag");
+
+/// Adds.
+pub const ADD: Method<[u64; 2], u64> = Method::new("add");
+/// Returns what it is given.
+pub const ECHO: Method<[u8], [u8]> = Method::new("echo");
+/// Fails with an error of its own type.
+pub const DIVIDE: Method<[i64; 2], i64, DivideError> = Method::new("divide");
+/// Answered in whatever way the test is about.
+pub const ASK: Method<u64, u64> = Method::new("ask");
+/// Answered in whatever way the test is about, with text.
+pub const READ: Method<str, str, Failure> = Method::new("read");
+/// Takes a type with an invalid bit pattern.
+pub const NEGATE: Method<bool, bool> = Method::new("negate");
+/// Any serde type, there and back.
+pub const MERGE: Method<Settings, Settings> = Method::new("merge");
+
+/// A number.
+pub const TICK: Push<u64> = Push::new("tick");
+/// A number and its sender.
+pub const NUMBERED_TICK: Push<Numbered> = Push::new("numbered-tick");
+/// A fixed layout.
+pub const PUSHED_READING: Push<Reading> = Push::new("pushed-reading");
+/// A run of fixed layouts.
+pub const PUSHED_READINGS: Push<[Reading]> = Push::new("pushed-readings");
+/// Bytes.
+pub const BLOB: Push<[u8]> = Push::new("blob");
+/// Any serde type.
+pub const PUSHED_SETTINGS: Push<Settings> = Push::new("pushed-settings");
+
+/// Numbers from 1 on.
+pub const NEWS: Topic<u64> = Topic::new("news");
+/// Longer messages.
+pub const BULLETIN: Topic<[u8]> = Topic::new("bulletin");
+
+/// All of the above.
+pub const CONTRACT: Contract = &[
+    &REPORT,
+    &CUE,
+    &TEXT,
+    &NUMBER,
+    &NUMBERED,
+    &READING,
+    &READINGS,
+    &BYTES,
+    &NOTHING,
+    &SETTINGS,
+    &FLAG,
+    &ADD,
+    &ECHO,
+    &DIVIDE,
+    &ASK,
+    &READ,
+    &NEGATE,
+    &MERGE,
+    &TICK,
+    &NUMBERED_TICK,
+    &PUSHED_READING,
+    &PUSHED_READINGS,
+    &BLOB,
+    &PUSHED_SETTINGS,
+    &NEWS,
+    &BULLETIN,
+];
+
+/// Two readings that both sides of a test know.
+pub fn readings() -> [Reading; 2] {
+    [
+        Reading { celsius: 21.5, sensor: 7, place: Place::Inside },
+        Reading { celsius: -3.25, sensor: u32::MAX, place: Place::Outside },
+    ]
+}
+
+/// Settings that both sides of a test know.
+pub fn settings() -> Settings {
+    let entries = [("none", vec![]), ("some", vec![i64::MIN, 0, i64::MAX])];
+    Dynamic(entries.map(|(name, values)| (name.to_owned(), values)).into())
+}
+
+/// Bytes that both sides of a test know: any shift or repetition of them shows.
+pub fn pattern(len: usize) -> Vec<u8> {
+    (0..len).map(|index| (index ^ (index >> 8)) as u8).collect()
+}

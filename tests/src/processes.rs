@@ -1,0 +1,200 @@
+//! Processes and what they leave: bounded waits, `/proc`, the programs under test.
+
+use std::{
+    env, fs,
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, ChildStdout, Command, ExitStatus, Stdio},
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+/// How long anything may take before a test gives it up. Far more than it needs.
+pub const LIMIT: Duration = Duration::from_secs(20);
+
+/// Waits for a condition that other processes bring about.
+///
+/// # Panics
+///
+/// If it does not hold within [`LIMIT`].
+pub fn eventually(what: &str, condition: impl FnMut() -> bool) {
+    assert!(within(LIMIT, condition), "not within {LIMIT:?}: {what}");
+}
+
+/// Waits for a condition, and says whether it came to hold in time.
+pub fn within(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
+    let deadline = Instant::now() + limit;
+    while !condition() {
+        if Instant::now() >= deadline {
+            return false;
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    true
+}
+
+/// A name for an endpoint that no other test has, in this process or another.
+pub fn unique_name(purpose: &str) -> String {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    format!("{purpose}-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// A program of this workspace, from the folder that this one was built into.
+pub fn program(name: &str) -> PathBuf {
+    let this = env::current_exe().expect("a running program has a path");
+    // Tests are built one folder further down.
+    let found = this.ancestors().skip(1).take(2).map(|folder| folder.join(name));
+    found
+        .into_iter()
+        .find(|path| path.exists())
+        .unwrap_or_else(|| panic!("'{name}' has not been built beside {}", this.display()))
+}
+
+/// The files by which an endpoint is found. None is there once its main process has closed it.
+pub fn endpoint_files(name: &str) -> Vec<PathBuf> {
+    let runtime = env::var_os("XDG_RUNTIME_DIR").map(|folder| Path::new(&folder).join("ringbridge"));
+    let shared = PathBuf::from(format!("/tmp/ringbridge-{}", rustix::process::getuid().as_raw()));
+    let folders = [runtime, Some(shared)].into_iter().flatten();
+    folders
+        .flat_map(|folder| ["sock", "lock"].map(|kind| folder.join(format!("{name}.{kind}"))))
+        .filter(|path| path.exists())
+        .collect()
+}
+
+/// What lies in `/dev/shm` under this project's name.
+pub fn shared_memory_files() -> Vec<PathBuf> {
+    let files = fs::read_dir("/dev/shm").into_iter().flatten().flatten().map(|entry| entry.path());
+    files.filter(|path| path.to_string_lossy().contains("ringbridge")).collect()
+}
+
+/// Whether the process is there, be it as a zombie.
+pub fn exists(process_id: u32) -> bool {
+    Path::new(&format!("/proc/{process_id}")).exists()
+}
+
+/// Whether the process is there and has not ended.
+pub fn is_alive(process_id: u32) -> bool {
+    // The state is the first letter after the name, which is in parentheses and may contain any.
+    let stat = fs::read_to_string(format!("/proc/{process_id}/stat")).unwrap_or_default();
+    stat.rsplit(')').next().is_some_and(|rest| {
+        rest.trim_start().chars().next().is_some_and(|state| !matches!(state, 'Z' | 'X'))
+    })
+}
+
+/// The processor time that a process has used, in user mode and in the kernel.
+pub fn processor_time(process_id: u32) -> Duration {
+    let on_cpu = fs::read_dir(format!("/proc/{process_id}/task")).into_iter().flatten().flatten();
+    // The first field of each thread's schedstat is its time on a processor, in nanoseconds.
+    let nanoseconds = on_cpu.filter_map(|thread| {
+        let text = fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        text.split_whitespace().next()?.parse::<u64>().ok()
+    });
+    Duration::from_nanos(nanoseconds.sum())
+}
+
+/// How often this thread has gone to sleep in the kernel by itself.
+pub fn voluntary_switches() -> u64 {
+    let status = fs::read_to_string("/proc/thread-self/status").expect("proc is mounted");
+    let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+    line.and_then(|count| count.trim().parse().ok()).expect("the kernel counts them")
+}
+
+/// How many descriptors this process has open.
+pub fn open_descriptors() -> usize {
+    fs::read_dir("/proc/self/fd").map_or(0, Iterator::count)
+}
+
+/// Sends a signal to a process that a test knows to be its own.
+pub fn signal(process_id: u32, signal: Signal) {
+    let process_id = Pid::from_raw(process_id as i32).expect("process ids are positive");
+    // It fails only if the process has ended already.
+    let _ = kill_process(process_id, signal);
+}
+
+/// A program whose standard output is lines of JSON. Killed if it is dropped alive.
+pub struct Program {
+    child: Child,
+    lines: mpsc::Receiver<String>,
+}
+
+impl Program {
+    /// Starts it.
+    pub fn start(command: &mut Command) -> Self {
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let output = child.stdout.take().expect("it was asked for");
+        Self { child, lines: read_lines(output) }
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The next line that it prints, read as JSON; `None` at the end of its output.
+    pub fn line(&self) -> Option<Value> {
+        match self.lines.recv_timeout(LIMIT) {
+            Ok(line) => {
+                let value = serde_json::from_str(&line);
+                Some(value.unwrap_or_else(|error| panic!("{line:?} is no JSON: {error}")))
+            }
+            Err(mpsc::RecvTimeoutError::Disconnected) => None,
+            Err(mpsc::RecvTimeoutError::Timeout) => panic!("it printed nothing within {LIMIT:?}"),
+        }
+    }
+
+    /// The next line whose `event` is this one; those before it are passed over.
+    pub fn line_of(&self, event: &str) -> Value {
+        std::iter::from_fn(|| self.line())
+            .find(|line| line["event"] == event)
+            .unwrap_or_else(|| panic!("it ended without a line of '{event}'"))
+    }
+
+    /// All lines up to the end of its output.
+    pub fn remaining_lines(&self) -> Vec<Value> {
+        std::iter::from_fn(|| self.line()).collect()
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, kind: Signal) {
+        signal(self.id(), kind);
+    }
+
+    /// Waits for its end.
+    pub fn end(&mut self) -> ExitStatus {
+        let mut status = None;
+        eventually("the program ends", || {
+            status = self.child.try_wait().expect("it is this process's child");
+            status.is_some()
+        });
+        status.expect("it has ended")
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Reads lines in a thread of their own, so that waiting for one can have a bound.
+fn read_lines(output: ChildStdout) -> mpsc::Receiver<String> {
+    let (sender, lines) = mpsc::channel();
+    thread::spawn(move || {
+        for line in BufReader::new(output).lines().map_while(Result::ok) {
+            if sender.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    lines
+}

@@ -1,0 +1,240 @@
+//! Where a test plays the main process.
+
+use std::{
+    process::Command,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use ringbridge::{
+    Config, Counters, GoneReason, IpcMain, LaunchOptions, Policy, RenderProcessGone, WebContents,
+};
+
+use crate::{
+    contract::{CONTRACT, REPORT},
+    processes::{LIMIT, program, unique_name},
+};
+
+/// How long the loop runs between two looks at what a test waits for.
+const SLICE: Duration = Duration::from_millis(2);
+
+/// A main process with an endpoint of its own, which notes what its renderers report and how they end.
+/// Closed when dropped.
+pub struct Stage {
+    /// The endpoint itself.
+    pub ipc: IpcMain,
+    name: String,
+    reports: Arc<Mutex<Vec<(u32, String)>>>,
+    endings: Arc<Mutex<Vec<Ending>>>,
+    launched: Mutex<Vec<u32>>,
+}
+
+/// How a renderer ended.
+#[derive(Clone, Debug)]
+pub struct Ending {
+    /// The number of its window.
+    pub window: u32,
+    /// What `render-process-gone` said.
+    pub details: RenderProcessGone,
+    /// The window's counters at that moment.
+    pub counters: Counters,
+}
+
+impl Default for Stage {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The settings of a stage, to change some of them.
+pub fn config() -> Config {
+    // The tests of one file are one process, which must be able to look at itself.
+    Config { protect_memory: false, ..Config::default() }
+}
+
+/// A policy that allows every channel of the contract.
+pub fn allow_everything() -> Policy {
+    Policy::deny_all().allow_all(CONTRACT)
+}
+
+impl Stage {
+    /// A stage with ordinary settings.
+    pub fn new() -> Self {
+        Self::with(config())
+    }
+
+    /// A stage with settings of its own.
+    pub fn with(config: Config) -> Self {
+        let name = unique_name("stage");
+        let ipc = IpcMain::bind_with(&name, CONTRACT, config).expect("the name is new");
+        let reports = Arc::new(Mutex::new(Vec::new()));
+        let endings = Arc::new(Mutex::new(Vec::new()));
+        let (reported, ended) = (reports.clone(), endings.clone());
+        ipc.on(REPORT, move |event, text| {
+            reported.lock().unwrap().push((event.sender_id(), text.to_owned()));
+        })
+        .expect("the contract has it");
+        ipc.on_render_process_gone(move |window, details| {
+            ended.lock().unwrap().push(Ending {
+                window: window.id(),
+                details: details.clone(),
+                counters: window.counters(),
+            });
+        });
+        Self { ipc, name, reports, endings, launched: Mutex::new(Vec::new()) }
+    }
+
+    /// The endpoint's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Launches a scene, to which every channel is allowed.
+    pub fn play(&self, scene: &str) -> WebContents {
+        self.launch(scene_command(scene, &[]), allow_everything())
+    }
+
+    /// Launches a scene with arguments.
+    pub fn play_with(&self, scene: &str, arguments: &[&str]) -> WebContents {
+        self.launch(scene_command(scene, arguments), allow_everything())
+    }
+
+    /// Launches any program under any policy.
+    pub fn launch(&self, command: Command, policy: Policy) -> WebContents {
+        self.launch_with(command, policy, LaunchOptions::default())
+    }
+
+    /// Launches any program under any policy, with options.
+    pub fn launch_with(
+        &self,
+        command: Command,
+        policy: Policy,
+        options: LaunchOptions,
+    ) -> WebContents {
+        let window = self.ipc.launch_with(command, policy, options).expect("it can be launched");
+        self.launched.lock().unwrap().push(window.id());
+        window
+    }
+
+    /// Runs the loop until the condition holds.
+    ///
+    /// # Panics
+    ///
+    /// If it does not within [`LIMIT`].
+    pub fn run_until(&self, what: &str, mut condition: impl FnMut() -> bool) {
+        let deadline = Instant::now() + LIMIT;
+        while !condition() {
+            assert!(
+                Instant::now() < deadline,
+                "not within {LIMIT:?}: {what}; reports: {:?}; endings: {:?}",
+                self.reports(),
+                self.endings(),
+            );
+            self.ipc.run_for(SLICE).expect("nobody else runs the loop");
+        }
+    }
+
+    /// Runs the loop until some renderer has reported this.
+    pub fn run_until_reported(&self, text: &str) {
+        self.run_until(text, || self.reports().iter().any(|reported| reported == text));
+    }
+
+    /// Runs the loop until every renderer that was launched has ended by itself and well. Returns
+    /// what they reported.
+    ///
+    /// # Panics
+    ///
+    /// If one of them ended in any other way: a scene that panics has failed.
+    pub fn run_to_the_end(&self) -> Vec<String> {
+        let launched = self.launched.lock().unwrap().len();
+        self.run_until("all renderers have ended", || self.endings().len() >= launched);
+        for Ending { window, details, .. } in self.endings() {
+            let RenderProcessGone { reason, exit_code } = details;
+            assert_eq!((reason, exit_code), (GoneReason::CleanExit, Some(0)), "window {window}");
+        }
+        self.reports()
+    }
+
+    /// Runs the loop until this window's renderer has gone, however it went.
+    pub fn run_until_gone(&self, window: &WebContents) -> Ending {
+        let mut ending = None;
+        self.run_until("the renderer has gone", || {
+            ending = self.endings().into_iter().find(|ending| ending.window == window.id());
+            ending.is_some()
+        });
+        ending.expect("it was found")
+    }
+
+    /// What the renderers have reported, in the order of arrival.
+    pub fn reports(&self) -> Vec<String> {
+        self.reports.lock().unwrap().iter().map(|(_, text)| text.clone()).collect()
+    }
+
+    /// What one renderer has reported.
+    pub fn reports_of(&self, window: &WebContents) -> Vec<String> {
+        let reports = self.reports.lock().unwrap();
+        let theirs = reports.iter().filter(|(sender, _)| *sender == window.id());
+        theirs.map(|(_, text)| text.clone()).collect()
+    }
+
+    /// How renderers have ended, in the order of their ends.
+    pub fn endings(&self) -> Vec<Ending> {
+        self.endings.lock().unwrap().clone()
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        // Listeners may keep the endpoint, so that it would not close by itself.
+        let _ = self.ipc.close();
+    }
+}
+
+/// The command that starts a scene.
+pub fn scene_command(scene: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new(program("scene"));
+    command.arg(scene).args(arguments);
+    command
+}
+
+/// A list that a listener or handler fills and the test reads.
+pub struct Notes<T>(Arc<Mutex<Vec<T>>>);
+
+impl<T> Clone for Notes<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<T> Default for Notes<T> {
+    fn default() -> Self {
+        Self(Arc::default())
+    }
+}
+
+impl<T> Notes<T> {
+    /// An empty list.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds one.
+    pub fn add(&self, note: T) {
+        self.0.lock().unwrap().push(note);
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.lock().unwrap().len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Takes all of them.
+    pub fn take(&self) -> Vec<T> {
+        std::mem::take(&mut self.0.lock().unwrap())
+    }
+}
