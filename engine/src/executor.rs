@@ -12,6 +12,8 @@ use std::{
     task::{Context, Wake, Waker},
 };
 
+use crate::sync::{AtomicBool, Ordering};
+
 type BoxedFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Ends the loop's sleep, from any thread.
@@ -19,6 +21,8 @@ pub(crate) type Interrupt = Arc<dyn Fn() + Send + Sync>;
 
 pub(crate) struct Executor {
     ready: Mutex<Vec<Arc<Task>>>,
+    /// Whether `ready` holds something, for a look that costs a load. Changed under its lock.
+    has_ready: AtomicBool,
     interrupt: Interrupt,
 }
 
@@ -31,7 +35,11 @@ pub(crate) struct Task {
 
 impl Executor {
     pub(crate) fn new(interrupt: Interrupt) -> Arc<Self> {
-        Arc::new(Self { ready: Mutex::new(Vec::new()), interrupt })
+        Arc::new(Self {
+            ready: Mutex::new(Vec::new()),
+            has_ready: AtomicBool::new(false),
+            interrupt,
+        })
     }
 
     /// Queues a future; it is first polled in the loop's next turn.
@@ -48,15 +56,36 @@ impl Executor {
     }
 
     /// Polls every task that was ready when it was called; returns how many.
+    #[inline]
     pub(crate) fn run_ready(&self) -> usize {
-        let ready = std::mem::take(&mut *self.lock_ready());
+        if self.has_ready() { self.run_queued() } else { 0 }
+    }
+
+    /// Whether a task waits to be polled. One that is queued while nobody looks raises the interrupt.
+    #[inline]
+    pub(crate) fn has_ready(&self) -> bool {
+        // Relaxed: the queue's lock hands the task over; a loop that sees this late is interrupted.
+        self.has_ready.load(Ordering::Relaxed)
+    }
+
+    #[cold]
+    fn run_queued(&self) -> usize {
+        let ready = {
+            let mut ready = self.lock_ready();
+            self.has_ready.store(false, Ordering::Relaxed);
+            std::mem::take(&mut *ready)
+        };
         let count = ready.len();
         ready.into_iter().for_each(Task::poll);
         count
     }
 
     fn enqueue(&self, task: Arc<Task>) {
-        self.lock_ready().push(task);
+        {
+            let mut ready = self.lock_ready();
+            ready.push(task);
+            self.has_ready.store(true, Ordering::Relaxed);
+        }
         (self.interrupt)();
     }
 

@@ -5,6 +5,11 @@
 
 use std::cell::Cell;
 
+use crate::{
+    error::RunError,
+    sync::{AtomicBool, Ordering},
+};
+
 /// Which loop's turn is under way.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Inside {
@@ -52,5 +57,33 @@ pub(crate) fn any() -> bool {
 impl Drop for Marked {
     fn drop(&mut self) {
         INSIDE.set(self.before);
+    }
+}
+
+/// Whether someone runs a loop for good. A waiting invocation drives too, but only until it has its
+/// reply, so a run waits for it, and does not wait for another run.
+#[derive(Default)]
+pub(crate) struct Running(AtomicBool);
+
+/// Holding it is the right to run the loop.
+pub(crate) struct RunningGuard<'a>(&'a Running);
+
+impl Running {
+    /// The right to run the loop, from outside of any loop's turn.
+    pub(crate) fn begin(&self) -> Result<RunningGuard<'_>, RunError> {
+        if any() {
+            return Err(RunError::InsideListener);
+        }
+        // Acquire: pairs with the Release in `drop`.
+        if self.0.swap(true, Ordering::Acquire) {
+            return Err(RunError::AlreadyRunning);
+        }
+        Ok(RunningGuard(self))
+    }
+}
+
+impl Drop for RunningGuard<'_> {
+    fn drop(&mut self) {
+        self.0.0.store(false, Ordering::Release);
     }
 }

@@ -6,6 +6,7 @@ use std::{
     future::Future,
     io,
     os::fd::{AsFd, OwnedFd},
+    panic::{AssertUnwindSafe, catch_unwind},
     process::{Child, Command},
     sync::{Arc, Mutex, PoisonError, Weak, mpsc},
     thread::{self, Thread},
@@ -21,7 +22,7 @@ use crate::{
     counters::Counter,
     error::{BindError, GoneReason, HandlerError, LaunchError, RegisterError, RunError, SendError},
     executor::Executor,
-    inside::{self, Inside},
+    inside::{self, Inside, Running},
     ipc_renderer::SOCKET_VARIABLE,
     layout::words::fence_before_look,
     main_loop::{Handover, MainLoop, Newcomer, Session},
@@ -37,7 +38,7 @@ use crate::{
     register::{Handled, unknown},
     ring::{consumer::Consumer, producer::Producer},
     router::{ListenerId, Router, Times},
-    seat::{Driving, Seat},
+    seat::Seat,
     session::{
         endpoint::Endpoint,
         handshake::{Answer, TOPICS_MAX, Welcome, encode},
@@ -207,6 +208,7 @@ pub(crate) struct Inner {
     pub(crate) config: Config,
     pub(crate) channels: Arc<ChannelTable>,
     pub(crate) dispatcher: Dispatcher,
+    running: Running,
     pub(crate) stopped: AtomicBool,
     /// Something outside the rings wants the loop: a newcomer, a close, room for what was deferred.
     pub(crate) attention: AtomicBool,
@@ -292,6 +294,7 @@ impl IpcMain {
                 config,
                 channels,
                 dispatcher: Dispatcher { routes, executor },
+                running: Running::default(),
                 stopped: AtomicBool::new(false),
                 attention: AtomicBool::new(false),
                 refused: Counter::default(),
@@ -567,7 +570,13 @@ impl IpcMain {
             }
         };
         port.peer_pid.store(child.id(), Ordering::Relaxed);
-        lock(&self.inner.newcomers).push(Newcomer { session, socket: ours, child, process });
+        lock(&self.inner.newcomers).push(Newcomer {
+            session,
+            socket: ours,
+            child,
+            process,
+            die_with_main: options.die_with_main,
+        });
         self.inner.interrupt();
         Ok(WebContents::new(port))
     }
@@ -610,10 +619,7 @@ impl IpcMain {
     ///
     /// If called inside a listener, if another thread runs the loop, or if the system refuses.
     pub fn run(&self) -> Result<(), RunError> {
-        let ended = self.take_seat()?.drive(&self.inner, None, None);
-        self.inner.stopped.store(false, Ordering::Relaxed);
-        ended?;
-        Ok(())
+        self.run_loop(None)
     }
 
     /// Runs the loop for so long, or until it is stopped.
@@ -622,7 +628,12 @@ impl IpcMain {
     ///
     /// As [`run`](Self::run).
     pub fn run_for(&self, duration: Duration) -> Result<(), RunError> {
-        let ended = self.take_seat()?.drive(&self.inner, None, Some(duration));
+        self.run_loop(Some(duration))
+    }
+
+    fn run_loop(&self, duration: Option<Duration>) -> Result<(), RunError> {
+        let _running = self.inner.running.begin()?;
+        let ended = self.inner.seat.take().drive(&self.inner, None, duration);
         self.inner.stopped.store(false, Ordering::Relaxed);
         ended?;
         Ok(())
@@ -634,7 +645,8 @@ impl IpcMain {
     ///
     /// As [`run`](Self::run).
     pub fn poll(&self) -> Result<usize, RunError> {
-        Ok(self.take_seat()?.poll(&self.inner)?)
+        let _running = self.inner.running.begin()?;
+        Ok(self.inner.seat.take().poll(&self.inner)?)
     }
 
     /// Ends a [`run`](Self::run), from any thread or from inside a listener.
@@ -650,15 +662,9 @@ impl IpcMain {
     ///
     /// As [`run`](Self::run): it needs the loop, so [`stop`](Self::stop) it first.
     pub fn close(&self) -> Result<(), RunError> {
-        self.take_seat()?.close(&self.inner);
+        let _running = self.inner.running.begin()?;
+        self.inner.seat.take().close(&self.inner);
         Ok(())
-    }
-
-    fn take_seat(&self) -> Result<Driving<'_, MainLoop>, RunError> {
-        if inside::any() {
-            return Err(RunError::InsideListener);
-        }
-        self.inner.seat.try_take().ok_or(RunError::AlreadyRunning)
     }
 
     /// What happened so far to the endpoint as a whole.
@@ -769,9 +775,17 @@ impl Inner {
             return Err(format!("it belongs to the user {}, not to main's", candidate.user_id));
         }
         match &mut *lock(&self.admission) {
-            Some(hook) => hook(candidate),
+            Some(hook) => catch_unwind(AssertUnwindSafe(|| hook(candidate)))
+                .unwrap_or_else(|_| Err("main's admission hook panicked".to_owned())),
             None => Err("this main process admits no renderers that it did not launch".to_owned()),
         }
+    }
+
+    /// What an interrupt may have been for.
+    pub(crate) fn has_work(&self) -> bool {
+        self.attention.load(Ordering::Relaxed)
+            || self.stopped.load(Ordering::Relaxed)
+            || self.dispatcher.executor.has_ready()
     }
 
     pub(crate) fn take_newcomers(&self) -> Vec<Newcomer> {
@@ -859,7 +873,7 @@ fn start_launcher() -> io::Result<mpsc::Sender<LaunchJob>> {
 
 fn run_hook<A>(port: &Port, hook: &Hook<A>, argument: A) {
     let run = || (lock(hook))(argument);
-    if std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).is_err() {
+    if catch_unwind(AssertUnwindSafe(run)).is_err() {
         port.counters.panics.add();
     }
 }

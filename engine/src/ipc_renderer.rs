@@ -260,7 +260,7 @@ impl IpcRenderer {
         E: HandlerError + ?Sized,
     {
         let number = self.inner.port.permitted(&method.key())?;
-        self.inner.port.invoke(method, number, arguments, timeout)
+        Invocation::begin(&self.inner.0, method, number, arguments, timeout)
     }
 
     // --- listening -------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ use crate::{
     error::GoneReason,
     inside::{self, Inside},
     ipc_main::{Candidate, Inner},
+    layout::frame::Violation,
     memory::{aligned::AlignedBuf, region::Region},
     policy::{OnViolation, Policy},
     port::{
@@ -63,6 +64,9 @@ const GRACE: Duration = Duration::from_secs(2);
 const CANDIDATES_MAX: usize = 64;
 /// How long a renderer that nobody launched may take to say hello.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long nobody is let in after a limit was met.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 const LISTENER: u64 = u64::MAX;
 const INTERRUPT: u64 = u64::MAX - 1;
@@ -103,6 +107,7 @@ pub(crate) struct Newcomer {
     pub(crate) socket: Socket,
     pub(crate) child: Child,
     pub(crate) process: OwnedFd,
+    pub(crate) die_with_main: bool,
 }
 
 /// How far a connection has come.
@@ -121,6 +126,8 @@ struct Connection {
     /// `None`: nobody admitted it yet.
     session: Option<Session>,
     child: Option<(Child, OwnedFd)>,
+    /// Whether main kills it if it outlives its session for too long.
+    dies_with_session: bool,
     /// When the present stage must be over.
     deadline: Option<Instant>,
     armed: bool,
@@ -144,6 +151,8 @@ pub(crate) struct MainLoop {
     turns: u32,
     kept_house: Option<Instant>,
     candidates: usize,
+    /// When to listen for connections again; `None` while it does.
+    listen_again: Option<Instant>,
 }
 
 impl MainLoop {
@@ -169,6 +178,7 @@ impl MainLoop {
             turns: 0,
             kept_house: None,
             candidates: 0,
+            listen_again: None,
         })
     }
 
@@ -393,6 +403,10 @@ impl MainLoop {
                 index += 1;
             }
         }
+        // What this thread itself has asked for rang nobody.
+        if main.has_work() {
+            return Ok(());
+        }
         let timeout = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         self.wait(main, timeout)
     }
@@ -437,7 +451,13 @@ impl MainLoop {
 
     /// Ends what is overdue, and says when to look again.
     fn keep_deadlines(&mut self, main: &Inner, now: Instant) -> Option<Instant> {
-        let mut next: Option<Instant> = None;
+        if self.listen_again.is_some_and(|again| again <= now)
+            && let Some(endpoint) = &self.endpoint
+        {
+            let added = self.epoll.add(&endpoint.listener, LISTENER, Trigger::Level);
+            self.listen_again = added.err().and_then(|_| now.checked_add(ACCEPT_PAUSE));
+        }
+        let mut next = self.listen_again;
         for place in 0..self.connections.len() {
             let Some(connection) = &self.connections[place] else { continue };
             let requests = connection.session.as_ref().and_then(|session| session.port.expire(now));
@@ -458,7 +478,9 @@ impl MainLoop {
             Stage::Hello | Stage::Ready => self.end_session(main, place, GoneReason::LaunchFailed),
             Stage::Live => self.end_session(main, place, GoneReason::Disconnected),
             Stage::Ending => {
-                if let Some((child, _)) = &mut connection.child {
+                if connection.dies_with_session
+                    && let Some((child, _)) = &mut connection.child
+                {
                     // Its end is seen by the pidfd. It fails only if it has ended by itself.
                     let _ = child.kill();
                 }
@@ -472,10 +494,14 @@ impl MainLoop {
     fn attend(&mut self, main: &Inner) {
         main.attention.store(false, Ordering::Relaxed);
         for newcomer in main.take_newcomers() {
-            let Newcomer { session, socket, child, process } = newcomer;
+            let Newcomer { session, socket, child, process, die_with_main } = newcomer;
             let deadline = Instant::now().checked_add(session.policy.handshake_timeout);
-            let connection =
-                Connection { child: Some((child, process)), deadline, ..Connection::new(socket) };
+            let connection = Connection {
+                child: Some((child, process)),
+                dies_with_session: die_with_main,
+                deadline,
+                ..Connection::new(socket)
+            };
             let place = self.insert(connection);
             if let Err(error) = self.begin_session(place, session) {
                 // Without its events the session cannot live; its renderer sees a hang-up.
@@ -528,8 +554,16 @@ impl MainLoop {
     /// Takes the connections that wait, as far as there is room for them.
     fn accept(&mut self) {
         let Some(endpoint) = &self.endpoint else { return };
-        // An error is the caller's who went, or a limit's that a later turn may find lifted.
-        let Ok(Some(socket)) = endpoint.listener.accept() else { return };
+        let socket = match endpoint.listener.accept() {
+            Ok(Some(socket)) => socket,
+            Ok(None) => return,
+            Err(_) => {
+                // A limit was met, and who knocked still waits: without a pause the loop would spin.
+                let _ = self.epoll.remove(&endpoint.listener);
+                self.listen_again = Instant::now().checked_add(ACCEPT_PAUSE);
+                return;
+            }
+        };
         if self.candidates >= CANDIDATES_MAX {
             return;
         }
@@ -560,8 +594,24 @@ impl MainLoop {
             Ok(received) if received.len == 0 => self.hung_up(main, place),
             Ok(received) => self.hear_packet(main, place, received.len),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(_) => self.end_session(main, place, GoneReason::LaunchFailed),
+            Err(_) => self.misused(main, place),
         }
+    }
+
+    /// Something came over the socket that no renderer of ours sends.
+    fn misused(&mut self, main: &Inner, place: usize) {
+        let Some(connection) = self.connections[place].as_ref() else { return };
+        let reason = match &connection.session {
+            Some(session) if connection.stage == Stage::Live => {
+                session.port.counters.violations.add();
+                GoneReason::ProtocolViolation(Violation::UnexpectedPacket)
+            }
+            _ => {
+                main.refused.add();
+                GoneReason::LaunchFailed
+            }
+        };
+        self.end_session(main, place, reason);
     }
 
     fn hear_packet(&mut self, main: &Inner, place: usize, len: usize) {
@@ -584,15 +634,18 @@ impl MainLoop {
             // Nothing is expected any more, or something else was.
             Stage::Ready | Stage::Live | Stage::Ending => Err(None),
         };
-        let Err(refusal) = answered else { return };
-        main.refused.add();
-        if let Some(refusal) = refusal
-            && let Some(connection) = &self.connections[place]
-        {
-            // Who does not read its refusal misses it.
-            let _ = connection.socket.try_send(&encode(&Answer::Refused(refusal)), &[]);
+        match answered {
+            Ok(()) => {}
+            Err(None) => self.misused(main, place),
+            Err(Some(refusal)) => {
+                main.refused.add();
+                if let Some(connection) = &self.connections[place] {
+                    // Who does not read its refusal misses it.
+                    let _ = connection.socket.try_send(&encode(&Answer::Refused(refusal)), &[]);
+                }
+                self.end_session(main, place, GoneReason::LaunchFailed);
+            }
         }
-        self.end_session(main, place, GoneReason::LaunchFailed);
     }
 
     /// Answers a hello: admits the renderer, compares the contracts, hands over the memory.
@@ -604,24 +657,39 @@ impl MainLoop {
     ) -> Result<(), Option<Refusal>> {
         let not_admitted = |why: String| Some(Refusal::NotAdmitted { why });
         let Some(connection) = self.connections[place].as_mut() else { return Ok(()) };
-        if connection.session.is_none() {
-            let peer = connection.socket.peer_credentials().map_err(|_| None)?;
-            let candidate = Candidate::new(peer.pid, peer.uid, peer.gid);
-            let policy = main.admit(&candidate).map_err(not_admitted)?;
-            let session = main
-                .open_session(policy, peer.pid)
-                .map_err(|error| not_admitted(error.to_string()))?;
-            // The socket is listened to already; from now on it has a window.
-            connection.stage = Stage::Ready;
+        let newly_admitted = match connection.session {
+            Some(_) => None,
+            None => {
+                let peer = connection.socket.peer_credentials().map_err(|_| None)?;
+                let candidate = Candidate::new(peer.pid, peer.uid, peer.gid);
+                let policy = main.admit(&candidate).map_err(not_admitted)?;
+                let session = main.open_session(policy, peer.pid);
+                Some(session.map_err(|error| not_admitted(error.to_string()))?)
+            }
+        };
+        let session = connection.session.as_ref().or(newly_admitted.as_ref());
+        let Some(port) = session.map(|session| session.port.clone()) else { return Ok(()) };
+        let grants = match hello.grants(&main.channels, &port.allowed) {
+            Ok(grants) => grants,
+            Err(refusal) => {
+                if newly_admitted.is_some() {
+                    // It never was a window that anyone saw.
+                    main.forget_window(&port);
+                }
+                return Err(Some(refusal));
+            }
+        };
+        if let Some(session) = newly_admitted {
             self.candidates -= 1;
+            // Its socket is listened to already: at this stage `begin_session` leaves that out.
+            connection.stage = Stage::Ready;
             self.begin_session(place, session).map_err(|error| not_admitted(error.to_string()))?;
         }
         let Some(connection) = self.connections[place].as_mut() else { return Ok(()) };
         let Some(session) = connection.session.as_mut() else { return Ok(()) };
-        let grants = hello.grants(&main.channels, &session.port.allowed).map_err(Some)?;
         let Some(mut handover) = session.handover.take() else { return Err(None) };
         handover.welcome.grants = grants;
-        main.send_welcome(&connection.socket, &session.port, handover)
+        main.send_welcome(&connection.socket, &port, handover)
             .map_err(|error| not_admitted(error.to_string()))?;
         connection.stage = Stage::Ready;
         Ok(())
@@ -715,7 +783,7 @@ impl MainLoop {
         match &mut connection.child {
             None => self.forget(main, place, None),
             Some((child, _)) => {
-                if matches!(reason, GoneReason::ProtocolViolation(_) | GoneReason::LaunchFailed) {
+                if matches!(reason, GoneReason::ProtocolViolation(_)) {
                     let _ = child.kill();
                 }
                 connection.deadline = Instant::now().checked_add(GRACE);
@@ -740,7 +808,8 @@ impl MainLoop {
         for place in 0..self.connections.len() {
             self.end_session(main, place, GoneReason::Closed);
         }
-        while self.connections.iter().any(Option::is_some) {
+        // What main did not launch to die with it lives on, and is not waited for.
+        while self.connections.iter().flatten().any(|connection| connection.dies_with_session) {
             let now = Instant::now();
             let next = self.keep_deadlines(main, now);
             let timeout = next.map_or(GRACE, |next| next.saturating_duration_since(now));
@@ -758,6 +827,7 @@ impl Connection {
             stage: Stage::Hello,
             session: None,
             child: None,
+            dies_with_session: true,
             deadline: None,
             armed: false,
             quiet: 0,

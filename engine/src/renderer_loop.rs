@@ -22,17 +22,17 @@ use crate::{
     config::Config,
     error::{GoneReason, RunError},
     executor::Executor,
-    inside::{self, Inside},
+    inside::{self, Inside, Running},
     memory::{aligned::AlignedBuf, shared::TopicMemory},
     policy::ChannelSet,
     port::{
         Limits, Port, PortParts, Side,
         incoming::{Delivery, Dispatcher, Routes},
-        invocation::{Awaited, Drive, DriveEnd},
+        invocation::{Awaited, Caller, Drive, DriveEnd},
     },
     ring::{consumer::Consumer, producer::Producer},
     router::Router,
-    seat::{Driving, Seat},
+    seat::Seat,
     session::joining::Joined,
     signal::{PeerBell, Signal},
     snapshot::{Cached, Snapshot},
@@ -57,6 +57,7 @@ pub(crate) struct Inner {
     pub(crate) config: Config,
     /// Main hung up: what it committed before is delivered, then the session ends.
     hung_up: AtomicBool,
+    running: Running,
     stopped: AtomicBool,
     /// For the loop, and whether there are any.
     topic_changes: Mutex<Vec<TopicChange>>,
@@ -146,6 +147,7 @@ impl Inner {
                 socket,
                 config,
                 hung_up: AtomicBool::new(false),
+                running: Running::default(),
                 stopped: AtomicBool::new(false),
                 topic_changes: Mutex::new(Vec::new()),
                 topics_changed: AtomicBool::new(false),
@@ -168,7 +170,8 @@ impl Inner {
 
     /// Drives until the loop is stopped, main is gone, or the time is over.
     pub(crate) fn run(&self, duration: Option<Duration>) -> Result<(), RunError> {
-        let mut driver = self.take_seat()?;
+        let _running = self.running.begin()?;
+        let mut driver = self.seat.take();
         self.drive(&mut driver, None, duration);
         self.stopped.store(false, Ordering::Relaxed);
         if self.port.gone().is_some() { Err(RunError::MainGone) } else { Ok(()) }
@@ -176,18 +179,12 @@ impl Inner {
 
     /// One turn without waiting.
     pub(crate) fn poll(&self) -> Result<usize, RunError> {
-        let mut driver = self.take_seat()?;
+        let _running = self.running.begin()?;
+        let mut driver = self.seat.take();
         let _inside = inside::mark(Inside::renderer(self));
         let taken = self.turn(&mut driver, &mut None);
         self.end_turn(&mut driver, Instant::now());
         if taken == 0 && self.port.gone().is_some() { Err(RunError::MainGone) } else { Ok(taken) }
-    }
-
-    fn take_seat(&self) -> Result<Driving<'_, RendererLoop>, RunError> {
-        if inside::any() {
-            return Err(RunError::InsideListener);
-        }
-        self.seat.try_take().ok_or(RunError::AlreadyRunning)
     }
 
     pub(crate) fn stop(&self) {
@@ -198,14 +195,8 @@ impl Inner {
     pub(crate) fn drive_in_background(self: &Arc<Self>) -> io::Result<()> {
         let inner = self.clone();
         thread::Builder::new().name("ringbridge".to_owned()).spawn(move || {
-            let me = thread::current();
-            while !inner.stopped.swap(false, Ordering::Relaxed) && inner.port.gone().is_none() {
-                match inner.seat.take_or_queue(&me) {
-                    Some(mut driver) => _ = inner.drive(&mut driver, None, None),
-                    // A waiting invocation has the seat, and unparks this thread when it leaves.
-                    None => thread::park(),
-                }
-            }
+            // If someone else runs the loop, it is driven already.
+            let _ = inner.run(None);
         })?;
         Ok(())
     }
@@ -399,6 +390,7 @@ impl Inner {
         self.stopped.load(Ordering::Relaxed)
             || self.hung_up.load(Ordering::Acquire)
             || self.topics_changed.load(Ordering::Relaxed)
+            || self.dispatcher.executor.has_ready()
             || self.port.gone().is_some()
     }
 
@@ -429,7 +421,12 @@ impl Inner {
     }
 }
 
-impl Drive for Inner {
+impl Caller for Inner {
+    #[inline]
+    fn port(&self) -> &Port {
+        &self.port
+    }
+
     fn drive_for(
         &self,
         awaited: &mut Awaited<'_>,
@@ -441,6 +438,17 @@ impl Drive for Inner {
             None => self.seat.try_take(),
         }?;
         Some(self.drive(&mut driver, Some(awaited), timeout))
+    }
+}
+
+impl Drive for Inner {
+    fn drive_for(
+        &self,
+        awaited: &mut Awaited<'_>,
+        timeout: Option<Duration>,
+        me: Option<&Thread>,
+    ) -> Option<DriveEnd> {
+        Caller::drive_for(self, awaited, timeout, me)
     }
 
     fn interrupt(&self) {

@@ -8,7 +8,10 @@
 
 use std::sync::PoisonError;
 
-use crate::sync::{AtomicBool, Mutex, MutexGuard, Ordering, thread::Thread};
+use crate::sync::{
+    AtomicBool, Mutex, MutexGuard, Ordering,
+    thread::{self, Thread},
+};
 
 pub(crate) struct Seat<T> {
     driver: Mutex<T>,
@@ -54,6 +57,20 @@ impl<T> Seat<T> {
         // seen by the try below; if this one did, that one reads `true`.
         self.wanted.swap(true, Ordering::AcqRel);
         self.try_take()
+    }
+
+    /// Takes the seat as soon as it is free.
+    pub(crate) fn take(&self) -> Driving<'_, T> {
+        if let Some(driving) = self.try_take() {
+            return driving;
+        }
+        let me = thread::current();
+        loop {
+            if let Some(driving) = self.take_or_queue(&me) {
+                return driving;
+            }
+            thread::park();
+        }
     }
 
     #[cold]

@@ -104,7 +104,7 @@ impl WebContents {
         E: HandlerError + ?Sized,
     {
         let number = self.port.known(&method.key())?;
-        self.port.invoke(method, number, arguments, Some(timeout))
+        Invocation::begin(&self.port, method, number, arguments, Some(timeout))
     }
 
     /// The longest payload that can ever be pushed to this renderer, in bytes.

@@ -319,9 +319,9 @@ pub enum Violation {
     /// More requests in flight than the quota allows.
     #[error("more than {max} requests are pending")]
     TooManyPending { max: u64 },
-    /// A payload longer than the policy allows on its channel.
-    #[error("a payload of {len} bytes on channel {channel} where {max} are allowed")]
-    TooLarge { channel: u16, len: u64, max: u64 },
+    /// Something over the socket after the handshake, where nothing is ever said.
+    #[error("a packet or a descriptor came over the socket after the handshake")]
+    UnexpectedPacket,
 }
 
 impl Violation {
@@ -342,7 +342,7 @@ impl Violation {
             Self::WrongDirection { .. } => "wrong-direction",
             Self::DuplicateRequest { .. } => "duplicate-request",
             Self::TooManyPending { .. } => "too-many-pending",
-            Self::TooLarge { .. } => "too-large",
+            Self::UnexpectedPacket => "unexpected-packet",
         }
     }
 }

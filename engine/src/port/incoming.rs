@@ -29,6 +29,7 @@ use crate::{
     payload::DecodeError,
     router::{ListenerId, Router, Times},
     snapshot::Snapshot,
+    sync::Ordering,
 };
 
 /// A message on its way to a listener.
@@ -213,23 +214,23 @@ impl Port {
     /// A new request must not have the id of one that is still owed, nor exceed the quota.
     #[inline]
     fn check_owed(&self, id: RequestId) -> Result<(), Violation> {
-        let owed = lock(&self.owed);
-        if owed.is_empty() {
+        if self.owed_count.load(Ordering::Relaxed) == 0 {
             return Ok(());
         }
-        if owed.contains_key(&id) {
-            return Err(Violation::DuplicateRequest { id: id.to_wire() });
-        }
+        let (duplicate, count) = self.owed(|owed| (owed.contains_key(&id), owed.len()));
         let max = self.limits.owed_max;
-        if owed.len() >= usize::from(max) {
-            return Err(Violation::TooManyPending { max: u64::from(max) });
+        if duplicate {
+            Err(Violation::DuplicateRequest { id: id.to_wire() })
+        } else if count >= usize::from(max) {
+            Err(Violation::TooManyPending { max: u64::from(max) })
+        } else {
+            Ok(())
         }
-        Ok(())
     }
 
     /// The caller has given up. An id that is not owed was answered meanwhile.
     fn cancel_owed(&self, id: RequestId) {
-        let owed = lock(&self.owed).remove(&id);
+        let owed = self.owed(|owed| owed.remove(&id));
         if let Some(owed) = owed {
             self.counters.cancelled.add();
             owed.cancel();

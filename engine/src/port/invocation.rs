@@ -5,6 +5,7 @@
 //! thread drives, the reply is stored with its request and the waiting thread is unparked.
 
 use std::{
+    cell::Cell,
     future::Future,
     marker::PhantomData,
     pin::Pin,
@@ -136,50 +137,88 @@ pub(crate) trait Drive: Send + Sync {
 #[must_use = "dropping an invocation cancels it; wait(), .await or then() get the reply"]
 pub struct Invocation<R: Payload + ?Sized, E: Payload + ?Sized> {
     pending: Option<Pending>,
-    types: PhantomData<(fn(&R), fn(&E))>,
+    types: PhantomData<fn(&R, &E)>,
+}
+
+/// Who invokes: a session, and the way to its loop.
+pub(crate) trait Caller: Send + Sync {
+    fn port(&self) -> &Port;
+
+    /// As [`Drive::drive_for`].
+    fn drive_for(
+        &self,
+        awaited: &mut Awaited<'_>,
+        timeout: Option<Duration>,
+        me: Option<&Thread>,
+    ) -> Option<DriveEnd>;
+}
+
+/// Main's sessions reach the loop that they share.
+impl Caller for Port {
+    fn port(&self) -> &Port {
+        self
+    }
+
+    fn drive_for(
+        &self,
+        awaited: &mut Awaited<'_>,
+        timeout: Option<Duration>,
+        me: Option<&Thread>,
+    ) -> Option<DriveEnd> {
+        match self.driver.upgrade() {
+            Some(driver) => driver.drive_for(awaited, timeout, me),
+            None => {
+                // The endpoint was dropped, which settled everything.
+                self.take_stored(awaited);
+                Some(DriveEnd::Elapsed)
+            }
+        }
+    }
 }
 
 /// The part of an invocation that does not depend on its types.
 struct Pending {
-    port: Arc<Port>,
+    caller: Arc<dyn Caller>,
     channel: &'static str,
     id: RequestId,
     timeout: Option<Duration>,
+    /// The outcome is in the caller's hands, and the slot is someone else's.
+    taken: Cell<bool>,
 }
 
 /// What an [`Invocation`] comes to.
 pub type InvokeResult<R, E> = Result<<R as Payload>::Owned, InvokeError<<E as Payload>::Owned>>;
 
-impl Port {
+impl<R: Payload + ?Sized, E: HandlerError + ?Sized> Invocation<R, E> {
     /// Sends a request. `timeout` runs from now on, give or take the time that this process spends
     /// spinning; `None` is no limit.
-    pub(crate) fn invoke<A, R, E>(
-        self: &Arc<Self>,
+    #[inline]
+    pub(crate) fn begin<A: Payload + ?Sized, C: Caller + 'static>(
+        caller: &Arc<C>,
         method: Method<A, R, E>,
         number: u16,
         arguments: &A,
         timeout: Option<Duration>,
-    ) -> Result<Invocation<R, E>, InvokeError<E::Owned>>
-    where
-        A: Payload + ?Sized,
-        R: Payload + ?Sized,
-        E: HandlerError + ?Sized,
-    {
+    ) -> Result<Self, InvokeError<E::Owned>> {
         let channel = method.name();
-        let id = self.requests(|requests| requests.begin(timeout)).map_err(|_| {
-            InvokeError::TooManyPending { channel, max: usize::from(self.limits.pending_max) }
+        let port = caller.port();
+        let id = port.requests(|requests| requests.begin(timeout)).map_err(|_| {
+            InvokeError::TooManyPending { channel, max: usize::from(port.limits.pending_max) }
         })?;
         let flags = timeout.map_or(TimeoutCode::NONE, TimeoutCode::from_duration).0;
         let label = Label { kind: Kind::Invoke, flags, channel: number, id: Some(id) };
-        if let Err(error) = self.commit_value(channel, label, arguments, self.patience()) {
-            self.requests(|requests| requests.retract(id));
+        if let Err(error) = port.commit_value(channel, label, arguments, port.patience()) {
+            port.requests(|requests| requests.retract(id));
             return Err(error.into());
         }
-        self.counters.invokes_sent.add();
-        let pending = Pending { port: self.clone(), channel, id, timeout };
-        Ok(Invocation { pending: Some(pending), types: PhantomData })
+        port.counters.invokes_sent.add();
+        let caller: Arc<dyn Caller> = caller.clone();
+        let pending = Pending { caller, channel, id, timeout, taken: Cell::new(false) };
+        Ok(Self { pending: Some(pending), types: PhantomData })
     }
+}
 
+impl Port {
     /// The driver's part: a reply came. Unknown ids are counted and dropped.
     pub(crate) fn settle(
         &self,
@@ -327,7 +366,7 @@ impl<R: Payload + ?Sized, E: HandlerError + ?Sized> Invocation<R, E> {
         match pending.wait(timeout, decode::<R, E>) {
             Ok(Some(result)) => result,
             Ok(None) => {
-                pending.port.counters.timed_out.add();
+                pending.caller.port().counters.timed_out.add();
                 let timeout = timeout.unwrap_or_default();
                 Err(InvokeError::TimedOut { channel: pending.channel, timeout })
             }
@@ -352,13 +391,13 @@ impl<R: Payload + ?Sized, E: HandlerError + ?Sized> Invocation<R, E> {
     /// Leaves a callback that gets the result on the thread that drives the loop.
     pub fn then(mut self, callback: impl FnOnce(InvokeResult<R, E>) + Send + 'static) {
         let pending = self.pending.take().expect("taken only by what consumes the invocation");
-        let port = pending.port.clone();
+        let caller = pending.caller.clone();
         let id = pending.id;
         let call = move || {
             let result = pending.try_take(decode::<R, E>).expect("called when it is settled");
             callback(result);
         };
-        port.notify_when_settled(id, Notify::Callback(Box::new(call)));
+        caller.port().notify_when_settled(id, Notify::Callback(Box::new(call)));
     }
 }
 
@@ -379,42 +418,30 @@ impl Pending {
         let mut take =
             |ending: &Ending, bytes: &[u8]| result = Some(decode(self.channel, ending, bytes));
         let mut awaited =
-            Awaited { port: &self.port, id: self.id, take: &mut take, settled: false };
-        let Some(driver) = self.port.driver.upgrade() else {
-            // The endpoint was dropped, which settled everything.
-            self.port.take_stored(&mut awaited);
-            return Ok(result);
-        };
-        if driver.drive_for(&mut awaited, timeout, None).is_none() {
-            self.wait_beside_driver(&*driver, &mut awaited, timeout);
+            Awaited { port: self.caller.port(), id: self.id, take: &mut take, settled: false };
+        if self.caller.drive_for(&mut awaited, timeout, None).is_none() {
+            self.wait_beside_driver(&mut awaited, timeout);
         }
-        if !awaited.settled {
-            return Ok(None);
-        }
+        self.taken.set(awaited.settled);
         Ok(result)
     }
 
     /// Another thread drives: sleep until it has settled the request, or has left.
     #[cold]
-    fn wait_beside_driver(
-        &self,
-        driver: &dyn Drive,
-        awaited: &mut Awaited<'_>,
-        timeout: Option<Duration>,
-    ) {
+    fn wait_beside_driver(&self, awaited: &mut Awaited<'_>, timeout: Option<Duration>) {
+        let port = self.caller.port();
         let me = std::thread::current();
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let left = |now: Instant| deadline.map(|deadline| deadline.saturating_duration_since(now));
         loop {
-            let pending = self
-                .port
-                .requests(|requests| requests.notify(self.id, || Notify::Thread(me.clone())));
+            let pending =
+                port.requests(|requests| requests.notify(self.id, || Notify::Thread(me.clone())));
             if pending == Ok(false) {
-                self.port.take_stored(awaited);
+                port.take_stored(awaited);
                 return;
             }
             let now = Instant::now();
-            if driver.drive_for(awaited, left(now), Some(&me)).is_some() {
+            if self.caller.drive_for(awaited, left(now), Some(&me)).is_some() {
                 return;
             }
             match left(now) {
@@ -426,13 +453,17 @@ impl Pending {
     }
 
     fn try_take<T>(&self, decode: impl Fn(&'static str, &Ending, &[u8]) -> T) -> Option<T> {
-        self.port.take_outcome(self.id, |ending, bytes| decode(self.channel, ending, bytes))
+        self.caller
+            .port()
+            .take_outcome(self.id, |ending, bytes| decode(self.channel, ending, bytes))
     }
 }
 
 impl Drop for Pending {
     fn drop(&mut self) {
-        self.port.abandon(self.id);
+        if !self.taken.get() {
+            self.caller.port().abandon(self.id);
+        }
     }
 }
 
@@ -447,7 +478,8 @@ impl<R: Payload + ?Sized, E: HandlerError + ?Sized> Future for Invocation<R, E> 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let pending = self.pending.as_ref().expect("polled after it was ready");
         let waker = || Notify::Waker(context.waker().clone());
-        if pending.port.requests(|requests| requests.notify(pending.id, waker)) == Ok(true) {
+        if pending.caller.port().requests(|requests| requests.notify(pending.id, waker)) == Ok(true)
+        {
             return Poll::Pending;
         }
         let result = pending.try_take(decode::<R, E>).expect("it is settled");

@@ -115,6 +115,8 @@ pub(crate) struct Port {
     /// the one before it stored, because the seat's lock lies between them.
     unread: AtomicU64,
     owed: Mutex<HashMap<RequestId, Arc<Owed>>>,
+    /// How many there are at the most: only the driver adds any, and it reads this without the lock.
+    owed_count: AtomicU64,
     gone: OnceLock<GoneReason>,
     /// The peer is dead, and what it committed is being taken: its invokes are counted, not run.
     orphaned: AtomicBool,
@@ -181,6 +183,7 @@ impl Port {
             )),
             unread: AtomicU64::new(0),
             owed: Mutex::new(HashMap::new()),
+            owed_count: AtomicU64::new(0),
             gone: OnceLock::new(),
             orphaned: AtomicBool::new(false),
             close_requested: AtomicBool::new(false),
@@ -203,7 +206,7 @@ impl Port {
         for notify in waiting {
             self.notify(notify);
         }
-        let owed: Vec<_> = lock(&self.owed).drain().collect();
+        let owed: Vec<_> = self.owed(|owed| owed.drain().collect());
         for (_, owed) in owed {
             owed.cancel();
         }
@@ -392,11 +395,8 @@ impl Port {
                 SendError::TooLarge { channel, len, max }
             }
             ReserveError::Peer(violation) => {
-                // The driver ends the session at its next turn; until then every send fails so.
-                let reason = GoneReason::ProtocolViolation(violation);
-                let _ = self.gone.set(reason.clone());
-                self.counters.violations.add();
-                SendError::Gone { channel, reason }
+                self.break_off(violation.clone());
+                SendError::Gone { channel, reason: GoneReason::ProtocolViolation(violation) }
             }
         }
     }
@@ -422,6 +422,14 @@ impl Port {
         let mut requests = lock(&self.requests);
         let result = work(&mut requests);
         self.unread.store(requests.done() as u64, Ordering::Relaxed);
+        result
+    }
+
+    /// Works on the list of the peer's unanswered requests.
+    fn owed<R>(&self, work: impl FnOnce(&mut HashMap<RequestId, Arc<Owed>>) -> R) -> R {
+        let mut owed = lock(&self.owed);
+        let result = work(&mut owed);
+        self.owed_count.store(owed.len() as u64, Ordering::Relaxed);
         result
     }
 
@@ -503,9 +511,11 @@ impl Port {
         }
         let Ok(mut outbox) = self.lock_outbox("deferred") else { return };
         if self.send_deferred(&mut outbox).is_err() {
-            // Room that came between the failure and this is found by the next turn's flush.
+            // Ask first, then look again: room that came in between has rung nobody.
             self.want_room();
-            let _ = self.send_deferred(&mut outbox);
+            if let Err(ReserveError::Peer(violation)) = self.send_deferred(&mut outbox) {
+                self.break_off(violation);
+            }
         }
         drop(outbox);
         self.bell.frames_committed(&self.counters.wakes);

@@ -108,7 +108,7 @@ impl Call<'_> {
     /// Puts the call on the list of what is owed, for an answer that comes later.
     pub(crate) fn defer<R: Payload + ?Sized, E: Payload + ?Sized>(&self) -> Responder<R, E> {
         let owed = Arc::new(Owed::default());
-        lock(&self.port.owed).insert(self.id, owed.clone());
+        self.port.owed(|list| list.insert(self.id, owed.clone()));
         let timeout = self.timeout.duration();
         Responder {
             port: self.port.clone(),
@@ -210,7 +210,7 @@ impl<R: Payload + ?Sized, E: Payload + ?Sized> Responder<R, E> {
     /// Takes the call off the list; `false` if the caller has gone from it.
     fn settle(&mut self) -> bool {
         self.answered = true;
-        let waited_for = lock(&self.port.owed).remove(&self.id).is_some();
+        let waited_for = self.port.owed(|owed| owed.remove(&self.id)).is_some();
         if !waited_for {
             self.port.counters.late_replies.add();
         }
