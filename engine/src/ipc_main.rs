@@ -209,6 +209,7 @@ pub(crate) struct Inner {
     pub(crate) channels: Arc<ChannelTable>,
     pub(crate) dispatcher: Dispatcher,
     running: Running,
+    closed: AtomicBool,
     pub(crate) stopped: AtomicBool,
     /// Something outside the rings wants the loop: a newcomer, a close, room for what was deferred.
     pub(crate) attention: AtomicBool,
@@ -295,6 +296,7 @@ impl IpcMain {
                 channels,
                 dispatcher: Dispatcher { routes, executor },
                 running: Running::default(),
+                closed: AtomicBool::new(false),
                 stopped: AtomicBool::new(false),
                 attention: AtomicBool::new(false),
                 refused: Counter::default(),
@@ -663,6 +665,8 @@ impl IpcMain {
     /// As [`run`](Self::run): it needs the loop, so [`stop`](Self::stop) it first.
     pub fn close(&self) -> Result<(), RunError> {
         let _running = self.inner.running.begin()?;
+        // Relaxed: who launches at the same time is ended by the loop's close, or refused.
+        self.inner.closed.store(true, Ordering::Relaxed);
         self.inner.seat.take().close(&self.inner);
         Ok(())
     }
@@ -682,6 +686,9 @@ impl fmt::Debug for IpcMain {
 impl Inner {
     /// Makes a session's memory and its window.
     pub(crate) fn open_session(&self, policy: Policy, pid: u32) -> Result<Session, LaunchError> {
+        if self.closed.load(Ordering::Relaxed) {
+            return Err(LaunchError::Closed);
+        }
         let mut allowed = ChannelSet::default();
         for key in &policy.allowed {
             let number = self.channels.number(key);

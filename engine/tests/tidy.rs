@@ -67,7 +67,8 @@ fn unsafe_code_is_where_memory_and_system_calls_are() {
         let permitted = name.starts_with("memory/")
             || name.starts_with("sys/")
             || ["ring/producer.rs", "ring/consumer.rs"].contains(&name.as_str());
-        let unsafe_line = code(&text).find(|line| line.contains("unsafe ") && !line.contains("unsafe_"));
+        let unsafe_line =
+            code(&text).find(|line| line.contains("unsafe ") && !line.contains("unsafe_"));
         assert!(permitted || unsafe_line.is_none(), "{name}: {unsafe_line:?}");
     }
 }
@@ -87,7 +88,9 @@ fn acquire_and_release_are_where_protocols_are() {
     for (path, text) in sources() {
         let name = name(&path);
         let ordered = code(&text).find(|line| {
-            ["Acquire", "Release", "AcqRel", "SeqCst"].iter().any(|ordering| line.contains(ordering))
+            ["Acquire", "Release", "AcqRel", "SeqCst"]
+                .iter()
+                .any(|ordering| line.contains(ordering))
         });
         let permitted = PROTOCOLS.contains(&name.as_str()) || name.contains("tests");
         assert!(permitted || ordered.is_none(), "{name}: {ordered:?}");

@@ -10,5 +10,6 @@
 
 pub mod allocations;
 pub mod contract;
+pub mod demo;
 pub mod processes;
 pub mod stage;

@@ -2,9 +2,9 @@
 
 use std::{
     env, fs,
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Read},
     path::{Path, PathBuf},
-    process::{Child, ChildStdout, Command, ExitStatus, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     sync::mpsc,
     thread,
     time::{Duration, Instant},
@@ -57,13 +57,26 @@ pub fn program(name: &str) -> PathBuf {
 
 /// The files by which an endpoint is found. None is there once its main process has closed it.
 pub fn endpoint_files(name: &str) -> Vec<PathBuf> {
-    let runtime = env::var_os("XDG_RUNTIME_DIR").map(|folder| Path::new(&folder).join("ringbridge"));
+    let runtime =
+        env::var_os("XDG_RUNTIME_DIR").map(|folder| Path::new(&folder).join("ringbridge"));
     let shared = PathBuf::from(format!("/tmp/ringbridge-{}", rustix::process::getuid().as_raw()));
     let folders = [runtime, Some(shared)].into_iter().flatten();
     folders
         .flat_map(|folder| ["sock", "lock"].map(|kind| folder.join(format!("{name}.{kind}"))))
         .filter(|path| path.exists())
         .collect()
+}
+
+/// The name of an endpoint whose main process may be killed. Dropped, it removes what that has left.
+pub struct SweptName(pub String);
+
+impl Drop for SweptName {
+    fn drop(&mut self) {
+        for file in endpoint_files(&self.0) {
+            // Whoever has removed it meanwhile did the same.
+            let _ = fs::remove_file(file);
+        }
+    }
 }
 
 /// What lies in `/dev/shm` under this project's name.
@@ -99,9 +112,18 @@ pub fn processor_time(process_id: u32) -> Duration {
 
 /// How often this thread has gone to sleep in the kernel by itself.
 pub fn voluntary_switches() -> u64 {
+    of_this_thread("voluntary_ctxt_switches:")
+}
+
+/// How often this thread has lost its processor to another.
+pub fn preemptions() -> u64 {
+    of_this_thread("nonvoluntary_ctxt_switches:")
+}
+
+fn of_this_thread(field: &str) -> u64 {
     let status = fs::read_to_string("/proc/thread-self/status").expect("proc is mounted");
-    let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
-    line.and_then(|count| count.trim().parse().ok()).expect("the kernel counts them")
+    let count = status.lines().find_map(|line| line.strip_prefix(field));
+    count.and_then(|count| count.trim().parse().ok()).expect("the kernel counts them")
 }
 
 /// How many descriptors this process has open.
@@ -116,10 +138,53 @@ pub fn signal(process_id: u32, signal: Signal) {
     let _ = kill_process(process_id, signal);
 }
 
-/// A program whose standard output is lines of JSON. Killed if it is dropped alive.
+/// The lines that some process prints, one JSON object each.
+pub struct Lines(mpsc::Receiver<String>);
+
+impl Lines {
+    /// Reads them in a thread of its own, so that waiting for one can have a bound.
+    pub fn of(output: impl Read + Send + 'static) -> Self {
+        let (sender, lines) = mpsc::channel();
+        thread::spawn(move || {
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        Self(lines)
+    }
+
+    /// The next line; `None` at the end of the output.
+    pub fn next(&self) -> Option<Value> {
+        match self.0.recv_timeout(LIMIT) {
+            Ok(line) => {
+                let value = serde_json::from_str(&line);
+                Some(value.unwrap_or_else(|error| panic!("{line:?} is no JSON: {error}")))
+            }
+            Err(mpsc::RecvTimeoutError::Disconnected) => None,
+            Err(mpsc::RecvTimeoutError::Timeout) => panic!("it printed nothing within {LIMIT:?}"),
+        }
+    }
+
+    /// The next line whose `event` is this one; those before it are passed over.
+    pub fn next_of(&self, event: &str) -> Value {
+        std::iter::from_fn(|| self.next())
+            .find(|line| line["event"] == event)
+            .unwrap_or_else(|| panic!("it ended without a line of '{event}'"))
+    }
+
+    /// All lines up to the end of the output.
+    pub fn rest(&self) -> Vec<Value> {
+        std::iter::from_fn(|| self.next()).collect()
+    }
+}
+
+/// A running program that prints lines of JSON. Killed if it is dropped alive.
 pub struct Program {
+    /// What it prints.
+    pub lines: Lines,
     child: Child,
-    lines: mpsc::Receiver<String>,
 }
 
 impl Program {
@@ -131,36 +196,12 @@ impl Program {
             .spawn()
             .unwrap_or_else(|error| panic!("{command:?}: {error}"));
         let output = child.stdout.take().expect("it was asked for");
-        Self { child, lines: read_lines(output) }
+        Self { lines: Lines::of(output), child }
     }
 
     /// Its process id.
     pub fn id(&self) -> u32 {
         self.child.id()
-    }
-
-    /// The next line that it prints, read as JSON; `None` at the end of its output.
-    pub fn line(&self) -> Option<Value> {
-        match self.lines.recv_timeout(LIMIT) {
-            Ok(line) => {
-                let value = serde_json::from_str(&line);
-                Some(value.unwrap_or_else(|error| panic!("{line:?} is no JSON: {error}")))
-            }
-            Err(mpsc::RecvTimeoutError::Disconnected) => None,
-            Err(mpsc::RecvTimeoutError::Timeout) => panic!("it printed nothing within {LIMIT:?}"),
-        }
-    }
-
-    /// The next line whose `event` is this one; those before it are passed over.
-    pub fn line_of(&self, event: &str) -> Value {
-        std::iter::from_fn(|| self.line())
-            .find(|line| line["event"] == event)
-            .unwrap_or_else(|| panic!("it ended without a line of '{event}'"))
-    }
-
-    /// All lines up to the end of its output.
-    pub fn remaining_lines(&self) -> Vec<Value> {
-        std::iter::from_fn(|| self.line()).collect()
     }
 
     /// Sends it a signal.
@@ -184,17 +225,4 @@ impl Drop for Program {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// Reads lines in a thread of their own, so that waiting for one can have a bound.
-fn read_lines(output: ChildStdout) -> mpsc::Receiver<String> {
-    let (sender, lines) = mpsc::channel();
-    thread::spawn(move || {
-        for line in BufReader::new(output).lines().map_while(Result::ok) {
-            if sender.send(line).is_err() {
-                return;
-            }
-        }
-    });
-    lines
 }

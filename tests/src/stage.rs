@@ -1,6 +1,7 @@
 //! Where a test plays the main process.
 
 use std::{
+    io::{self, PipeWriter},
     process::Command,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
@@ -195,6 +196,15 @@ pub fn scene_command(scene: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new(program("scene"));
     command.arg(scene).args(arguments);
     command
+}
+
+/// The command that starts a scene, with a pipe to its standard input: a way to a renderer that does
+/// not run its loop. Each byte is one sign.
+pub fn scene_command_with_input(scene: &str, arguments: &[&str]) -> (Command, PipeWriter) {
+    let (reader, writer) = io::pipe().expect("a pipe can be had");
+    let mut command = scene_command(scene, arguments);
+    command.stdin(reader);
+    (command, writer)
 }
 
 /// A list that a listener or handler fills and the test reads.

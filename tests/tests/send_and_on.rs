@@ -147,7 +147,10 @@ fn a_message_that_nobody_hears_is_dropped_and_counted() {
 fn a_listener_that_panics_is_counted_and_neither_the_next_one_nor_the_next_message_suffers() {
     let stage = Stage::new();
     let heard = Notes::new();
-    stage.ipc.on(NUMBER, |_, number| assert_ne!(*number, 1, "this panic is part of the test")).unwrap();
+    stage
+        .ipc
+        .on(NUMBER, |_, number| assert_ne!(*number, 1, "this panic is part of the test"))
+        .unwrap();
     stage.ipc.on(NUMBER, noting(&heard, "next")).unwrap();
     let window = stage.play_with("sends-numbers", &["3"]);
     stage.run_to_the_end();
@@ -254,7 +257,8 @@ fn main_knows_the_sender_by_its_connection_and_replies_to_no_one_else() {
 }
 
 #[test]
-fn a_loan_arrives_as_it_was_written_one_dropped_never_happened_and_one_held_blocks_only_its_thread() {
+fn a_loan_arrives_as_it_was_written_one_dropped_never_happened_and_one_held_blocks_only_its_thread()
+{
     let stage = Stage::new();
     let numbers = Notes::new();
     let notes = numbers.clone();

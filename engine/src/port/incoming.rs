@@ -228,12 +228,15 @@ impl Port {
         }
     }
 
-    /// The caller has given up. An id that is not owed was answered meanwhile.
+    /// The caller has given up. An id that is not owed was answered meanwhile, perhaps into the backlog,
+    /// where nobody wants it any more.
     fn cancel_owed(&self, id: RequestId) {
         let owed = self.owed(|owed| owed.remove(&id));
         if let Some(owed) = owed {
             self.counters.cancelled.add();
             owed.cancel();
+        } else {
+            self.forget_backlogged(id);
         }
     }
 }

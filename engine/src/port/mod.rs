@@ -481,7 +481,10 @@ impl Port {
         if outbox.backlog.len() >= usize::from(max) {
             return Err(ReplyError::Violation(Violation::TooManyPending { max: u64::from(max) }));
         }
-        if outbox.backlog_bytes + bytes.len() > BACKLOG_CAPACITIES * outbox.producer.capacity() {
+        // News of a failure is short, and there is none to tell of its own failure.
+        let over =
+            outbox.backlog_bytes + bytes.len() > BACKLOG_CAPACITIES * outbox.producer.capacity();
+        if over && label.kind != Kind::Fail {
             return Err(ReplyError::Undeliverable(
                 "the caller takes its replies too slowly".into(),
             ));
@@ -491,6 +494,23 @@ impl Port {
         self.counters.backlogged.add();
         self.defer();
         Ok(())
+    }
+
+    /// Drops the reply to a request that was given up, so that the backlog holds no more of them than
+    /// an honest caller has pending.
+    pub(crate) fn forget_backlogged(&self, id: RequestId) {
+        if !self.has_deferred() {
+            return;
+        }
+        // A loan of this very thread keeps its replies until it is over.
+        let Ok(mut outbox) = self.lock_outbox("cancel") else { return };
+        let Some(place) = outbox.backlog.iter().position(|(label, _)| label.id == Some(id)) else {
+            return;
+        };
+        if let Some((_, bytes)) = outbox.backlog.remove(place) {
+            outbox.backlog_bytes -= bytes.len();
+            self.counters.late_replies.add();
+        }
     }
 
     /// Something waits for room: the driver is to send it.

@@ -57,7 +57,9 @@ impl Cells {
 
     #[inline]
     pub(crate) fn head(&self, position: u64) -> HeadCell<'_> {
-        HeadCell::new(&self.cells[self.index(position)])
+        // The capacity is a power of two, so this bit of a position changes with every lap.
+        let odd_lap = position & self.capacity() as u64 != 0;
+        HeadCell::new(&self.cells[self.index(position)], odd_lap)
     }
 
     /// The words of a payload of `len` bytes whose frame starts at `position`.

@@ -4,7 +4,7 @@
 //!                 consumed                          position (the producer's, private)
 //!                    v                                 v
 //!   |  free . . . .  |  frame   | frame |    frame     | guard | . . . free  | pad |
-//!   0                ^ commit word of each: not zero   ^ commit word: zero      capacity
+//!   0                ^ commit word of each: this lap's ^ no such word           capacity
 //!
 //!   the producer writes the cells; the consumer only reads them, and says in its own control page
 //!   how far it has come
@@ -12,11 +12,12 @@
 //!
 //! # Why a reader can never take stale bytes for a frame
 //!
-//! The reader polls the commit word of the frame that it expects next. It finds zero until that frame
-//! is whole, because of one rule: **before a frame is committed, the commit word behind it (its
-//! guard) is zero.** So the order of every commit is
+//! The reader polls the commit word of the frame that it expects next. It finds none until that frame
+//! is whole, because of one rule: **before a frame is committed, the word behind it (its guard) is
+//! no commit word of the lap that it lies in.** So the order of every commit is
 //!
-//! 1. zero the guard, which may lie at the start of the next lap;
+//! 1. see to the guard, which may lie at the start of the next lap: a word that could be taken for
+//!    a frame there is cleared;
 //! 2. write the payload and the id;
 //! 3. store the commit word, with Release;
 //! 4. if the frame did not fit into the lap and stands at the start of the next, store the commit

@@ -175,7 +175,7 @@ impl Producer {
         let header = label.with_payload(reservation.payload_len);
         let start = reservation.start();
         let end = start.wrapping_add(header.padded_len() as u64);
-        self.cells.head(end).clear();
+        self.cells.head(end).guard();
         self.cells.head(start).commit(header);
         if reservation.pad != 0 {
             self.cells.head(reservation.position).commit(Header::pad(reservation.pad as usize));

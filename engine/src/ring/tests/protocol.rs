@@ -11,6 +11,8 @@ use crate::ring::producer::{Producer, ReserveError};
 use crate::sync::Ordering::Relaxed;
 
 const CAPACITY: usize = 1024;
+/// What commit words of every other lap carry.
+const ODD_LAP: u64 = 1 << 39;
 const LAP: u64 = CAPACITY as u64;
 
 /// Exactly fills the given number of cells.
@@ -244,11 +246,41 @@ fn a_frame_past_the_end_of_the_ring_is_named_not_followed() {
 }
 
 #[test]
+fn a_word_of_the_lap_before_is_no_frame_and_one_of_this_lap_is() {
+    let OutboxMemory { control, data } = OutboxMemory::heap(CAPACITY);
+    let mut consumer = Consumer::new(data.clone(), control, LAP);
+    data[0].store(16 | 1 << 32, Relaxed);
+    assert!(consumer.peek().unwrap().is_none());
+    data[0].store(16 | 1 << 32 | ODD_LAP, Relaxed);
+    assert!(consumer.peek().unwrap().is_some());
+}
+
+#[test]
+fn a_payload_that_looks_like_a_frame_of_the_next_lap_is_cleared_in_time() {
+    // Two cells; the second begins with a word that is a frame wherever an odd lap reads it.
+    let mut forged = [0; 112];
+    forged[48..56].copy_from_slice(&(16_u64 | 1 << 32 | ODD_LAP).to_le_bytes());
+    let (mut producer, mut consumer, _) = ring(CAPACITY, 0);
+    for _ in 0..2 {
+        while send(&mut producer, 1, &forged).is_ok() {}
+        while receive(&mut consumer).is_some() {}
+        consumer.publish();
+    }
+    // Now the frames are one cell longer, so that their guards fall on every kind of cell.
+    for _ in 0..64 {
+        send(&mut producer, 2, b"one cell").unwrap();
+        assert_eq!(receive(&mut consumer).unwrap().1, b"one cell");
+        assert!(consumer.peek().unwrap().is_none());
+        consumer.publish();
+    }
+}
+
+#[test]
 fn a_second_pad_is_named_not_followed() {
     let OutboxMemory { control, data } = OutboxMemory::heap(CAPACITY);
     let mut consumer = Consumer::new(data.clone(), control, LAP - 64);
     data[(CAPACITY - 64) / 8].store(64 | 9 << 32, Relaxed);
-    data[0].store(LAP | 9 << 32, Relaxed);
+    data[0].store(LAP | 9 << 32 | ODD_LAP, Relaxed);
     assert_eq!(consumer.peek().unwrap_err(), Violation::SecondPad);
     assert!(consumer.peek().is_err(), "it is not followed later either");
 }

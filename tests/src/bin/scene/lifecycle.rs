@@ -1,2 +1,188 @@
-use crate::Scene;
-pub(crate) const SCENES: &[(&str, Scene)] = &[];
+//! Renderers that end in every way, and main processes that do.
+
+use std::{
+    fs, process,
+    time::{Duration, Instant},
+};
+
+use ringbridge::{Config, IpcRenderer, LaunchOptions, RunError, WaitStrategy};
+use serde_json::json;
+use tests::{
+    contract::{ASK, CONTRACT, CUE, NUMBER, TICK},
+    processes::{LIMIT, open_descriptors},
+    stage::{Notes, Stage, allow_everything, scene_command},
+};
+
+use crate::{Scene, connect, number, report, wait_for_input};
+
+pub(crate) const SCENES: &[(&str, Scene)] = &[
+    ("exits", exits),
+    ("crashes-after-sending", crashes_after_sending),
+    ("stays", stays),
+    ("never-connects", never_connects),
+    ("does-not-notice-the-end", does_not_notice_the_end),
+    ("disconnects-and-lives-on", disconnects_and_lives_on),
+    ("floods", floods),
+    ("outlives-main", outlives_main),
+    ("stops-itself", stops_itself),
+    ("is-main", is_main),
+    ("is-main-of-renderers-that-come-and-go", is_main_of_renderers_that_come_and_go),
+];
+
+/// `exits STATUS`
+fn exits(arguments: &[String]) {
+    let ipc = connect();
+    report(&ipc, "connected");
+    process::exit(number(arguments, 0) as i32);
+}
+
+/// `crashes-after-sending COUNT`: without any goodbye.
+fn crashes_after_sending(arguments: &[String]) {
+    let ipc = connect();
+    for number in 0..number(arguments, 0) {
+        ipc.send(NUMBER, &number).unwrap();
+    }
+    process::abort();
+}
+
+/// Listens until main goes.
+fn stays(_: &[String]) {
+    let ipc = connect();
+    report(&ipc, "connected");
+    assert!(matches!(ipc.run(), Err(RunError::MainGone)));
+}
+
+fn never_connects(_: &[String]) {
+    wait_for_input();
+}
+
+fn does_not_notice_the_end(_: &[String]) {
+    let ipc = connect();
+    report(&ipc, "connected");
+    wait_for_input();
+}
+
+fn disconnects_and_lives_on(_: &[String]) {
+    let ipc = connect();
+    report(&ipc, "connected");
+    drop(ipc);
+    wait_for_input();
+}
+
+/// Sends without end, and takes nothing that main sends.
+fn floods(_: &[String]) {
+    let ipc = connect();
+    for number in 0.. {
+        ipc.send(NUMBER, &number).unwrap();
+    }
+}
+
+/// `outlives-main [ENDPOINT]`: prints what it sees of main's end.
+fn outlives_main(arguments: &[String]) {
+    let ipc = match arguments.first() {
+        Some(endpoint) => IpcRenderer::attach(endpoint, CONTRACT).unwrap(),
+        None => connect(),
+    };
+    let (ticks, pending) = (Notes::new(), Notes::new());
+    let (notes, results) = (ticks.clone(), pending.clone());
+    ipc.on(TICK, move |_, number| notes.add(*number)).unwrap();
+    ipc.invoke_with(ASK, &1, None).unwrap().then(move |result| results.add(result));
+    let ended = ipc.run();
+    let waited = ipc.invoke(ASK, &2).map(drop);
+    println!(
+        "{}",
+        json!({
+            "event": "main_gone",
+            "connected": ipc.is_connected(),
+            "run": ended.unwrap_err().to_string(),
+            "pending": pending.take().pop().expect("it was settled").unwrap_err().to_string(),
+            "send": ipc.send(NUMBER, &1).unwrap_err().to_string(),
+            "invoke": waited.unwrap_err().to_string(),
+            "ticks": ticks.take(),
+        })
+    );
+}
+
+/// Ends runs of its loop from inside and from another thread.
+fn stops_itself(_: &[String]) {
+    let ipc = connect();
+    let stopping = ipc.clone();
+    ipc.on(CUE, move |_, _| stopping.stop()).unwrap();
+    let long = || {
+        let began = Instant::now();
+        ipc.run_for(LIMIT).unwrap();
+        assert!(began.elapsed() < LIMIT);
+    };
+    report(&ipc, "runs");
+    ipc.run().unwrap();
+    report(&ipc, "runs for a while");
+    long();
+    report(&ipc, "runs again");
+    ipc.run().unwrap();
+    report(&ipc, "runs for a while again");
+    long();
+    // No stop is left over from any of them.
+    let began = Instant::now();
+    ipc.run_for(Duration::from_millis(30)).unwrap();
+    assert!(began.elapsed() >= Duration::from_millis(30));
+    report(&ipc, "done");
+}
+
+/// `is-main die|drain RENDERERS`: launches renderers that outlive it or not, and waits to be killed.
+fn is_main(arguments: &[String]) {
+    let stage = Stage::with(Config { wait: WaitStrategy::Park, ..tests::stage::config() });
+    stage.ipc.on_attach(|_| Ok(allow_everything()));
+    // Whoever asks is never answered.
+    let kept = Notes::new();
+    stage
+        .ipc
+        .handle_deferred(ASK, {
+            let kept = kept.clone();
+            move |event, _, responder| {
+                for number in 0..100 {
+                    event.sender().send(TICK, &number).unwrap();
+                }
+                kept.add(responder);
+            }
+        })
+        .unwrap();
+    let options = LaunchOptions { die_with_main: arguments[0] == "die" };
+    let renderers = number(arguments, 1) as usize;
+    let windows: Vec<_> = (0..renderers)
+        .map(|_| {
+            let command = scene_command("outlives-main", &[]);
+            stage.launch_with(command, allow_everything(), options)
+        })
+        .collect();
+    stage.run_until("all have asked", || kept.len() == renderers);
+    let processes: Vec<_> = windows.iter().map(|window| window.os_process_id()).collect();
+    println!("{}", json!({ "event": "ready", "endpoint": stage.name(), "renderers": processes }));
+    stage.run_until("somebody attaches", || kept.len() > renderers);
+    println!("{}", json!({ "event": "attached" }));
+    stage.ipc.run_for(LIMIT).unwrap();
+}
+
+/// `is-main-of-renderers-that-come-and-go ROUNDS`: prints what it holds after each round.
+fn is_main_of_renderers_that_come_and_go(arguments: &[String]) {
+    let stage = Stage::new();
+    for round in 0..number(arguments, 0) {
+        let windows: Vec<_> = (0..4).map(|_| stage.play("stays")).collect();
+        stage.run_until("all have connected", || {
+            windows.iter().all(|window| !stage.reports_of(window).is_empty())
+        });
+        windows.iter().for_each(|window| window.close());
+        windows.iter().for_each(|window| _ = stage.run_until_gone(window));
+        drop(windows);
+        let maps = fs::read_to_string("/proc/self/maps").unwrap();
+        println!(
+            "{}",
+            json!({
+                "event": "round",
+                "round": round,
+                "windows": stage.ipc.windows().len(),
+                "descriptors": open_descriptors(),
+                "mappings": maps.lines().filter(|line| line.contains("ringbridge")).count(),
+            })
+        );
+    }
+}

@@ -15,6 +15,7 @@ mod topic;
 use std::{
     env,
     fmt::Display,
+    io::Read,
     time::{Duration, Instant},
 };
 
@@ -99,4 +100,9 @@ fn run_until(ipc: &IpcRenderer, what: &str, mut condition: impl FnMut() -> bool)
 /// The argument at this place, as a number.
 fn number(arguments: &[String], place: usize) -> u64 {
     arguments[place].parse().expect("it is a number")
+}
+
+/// Waits for a sign on the standard input, without running the loop.
+fn wait_for_input() {
+    std::io::stdin().read_exact(&mut [0]).expect("the test gives a sign");
 }

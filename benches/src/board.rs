@@ -1,0 +1,258 @@
+//! The benchmarks' own shared memory: the words that the floor bounces, and the word by which the
+//! receiver of a push paces its sender. Both processes write it and trust each other.
+//!
+//! Every wait here has a bound: a partner that is gone is an error, not a hang.
+
+use std::{
+    fs::File,
+    io,
+    os::fd::{AsFd, AsRawFd, OwnedFd},
+    ptr,
+    sync::atomic::{AtomicU32, AtomicU64, Ordering},
+};
+
+use rustix::{
+    fs::{MemfdFlags, ftruncate, memfd_create},
+    io::Errno,
+    mm::{MapFlags, ProtFlags, mmap},
+    thread::futex,
+    time::Timespec,
+};
+
+use crate::{clock::now_ns, pair::Limit};
+
+/// How long a partner may take for one turn, however busy the machine is.
+const TURN_MAX_S: u32 = 10;
+/// Looks between two looks at the clock while spinning.
+const LOOKS_PER_CLOCK: u32 = 1 << 16;
+/// What the leader says when it has had enough.
+const OVER: u64 = u64::MAX;
+const FUTEX_OVER: u32 = u32::MAX;
+
+/// A word with a cache line, and its neighbour which is prefetched with it, for itself.
+#[repr(C, align(128))]
+struct Alone<T>(T);
+
+/// The words that both processes write. All zeroes is a fresh board.
+#[repr(C)]
+pub(crate) struct Board {
+    /// The lines of which one is bounced: the leader makes it odd, the follower even. How far it
+    /// travels depends on where the processor keeps it, which its address decides; messages lie on
+    /// many lines, so each slice of the floor bounces another.
+    lines: [Alone<AtomicU64>; LINES],
+    /// The leader's futex: the turn that it has begun.
+    there: Alone<AtomicU32>,
+    /// The follower's futex: the turn that it has answered.
+    back: Alone<AtomicU32>,
+    /// The stamp of the last push that was taken.
+    taken: Alone<AtomicU64>,
+}
+
+const LINES: usize = 256;
+const BOARD_LEN: usize = size_of::<Board>();
+
+/// The other process did not take its turn.
+#[derive(Debug)]
+pub(crate) struct Stalled;
+
+impl std::fmt::Display for Stalled {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "the other process did not answer within {TURN_MAX_S} s")
+    }
+}
+
+impl std::error::Error for Stalled {}
+
+impl Board {
+    /// Makes a board and maps it. The descriptor is inherited by processes that are started while it
+    /// is open.
+    pub(crate) fn create() -> io::Result<(&'static Self, OwnedFd)> {
+        let memory = memfd_create("ringbridge-bench", MemfdFlags::empty())?;
+        ftruncate(&memory, BOARD_LEN as u64)?;
+        Ok((Self::map(&memory)?, memory))
+    }
+
+    /// Maps the board whose descriptor this process inherited.
+    pub(crate) fn inherited(descriptor: i32) -> io::Result<&'static Self> {
+        let path = format!("/proc/self/fd/{descriptor}");
+        let memory = File::options().read(true).write(true).open(path)?;
+        if memory.metadata()?.len() != BOARD_LEN as u64 {
+            return Err(io::Error::other(format!("descriptor {} is no board", memory.as_raw_fd())));
+        }
+        Self::map(&memory)
+    }
+
+    /// The mapping stays for the rest of the process: there are a handful at the most.
+    fn map(memory: &impl AsFd) -> io::Result<&'static Self> {
+        let access = ProtFlags::READ | ProtFlags::WRITE;
+        // SAFETY: the kernel chooses a free range, so nothing of ours is replaced.
+        let start =
+            unsafe { mmap(ptr::null_mut(), BOARD_LEN, access, MapFlags::SHARED, memory, 0)? };
+        // SAFETY: the mapping is page-aligned, holds `BOARD_LEN` bytes, which both ways here have seen
+        // to be the file's size, and is never unmapped. Any bytes are a valid `Board`, and both
+        // processes change them only through its atomics.
+        Ok(unsafe { &*start.cast::<Self>() })
+    }
+
+    /// Takes the words of the floors back to their beginning. Nobody may be bouncing.
+    pub(crate) fn reset(&self) {
+        self.lines.iter().for_each(|line| line.0.store(0, Ordering::Relaxed));
+        self.there.0.store(0, Ordering::Relaxed);
+        self.back.0.store(0, Ordering::Relaxed);
+    }
+
+    fn line(&self, number: u32) -> &AtomicU64 {
+        &self.lines[number as usize % LINES].0
+    }
+
+    /// Bounces a line until the limit is reached, and times each round trip.
+    pub(crate) fn lead(
+        &self,
+        number: u32,
+        limit: Limit,
+        samples: &mut Vec<u64>,
+    ) -> Result<(), Stalled> {
+        let line = self.line(number);
+        let mut turn = 0;
+        let began = now_ns();
+        let mut ended = began;
+        while limit.allows(samples.len() as u64, ended - began) {
+            let sent = now_ns();
+            // Release and Acquire, here and in `follow`, as any message would need.
+            line.store(turn + 1, Ordering::Release);
+            spin_until(|| line.load(Ordering::Acquire) == turn + 2)?;
+            ended = now_ns();
+            samples.push(ended - sent);
+            turn += 2;
+        }
+        line.store(OVER, Ordering::Release);
+        Ok(())
+    }
+
+    /// Answers the leader until it has had enough.
+    pub(crate) fn follow(&self, number: u32) -> Result<(), Stalled> {
+        let line = self.line(number);
+        let mut turn = 0;
+        loop {
+            spin_until(|| line.load(Ordering::Acquire) != turn)?;
+            if line.load(Ordering::Relaxed) == OVER {
+                return Ok(());
+            }
+            turn += 2;
+            line.store(turn, Ordering::Release);
+        }
+    }
+
+    /// Bounces the futexes until the limit is reached, and times each round trip.
+    pub(crate) fn lead_futex(&self, limit: Limit, samples: &mut Vec<u64>) -> Result<(), Stalled> {
+        let mut turn = 0;
+        let began = now_ns();
+        let mut ended = began;
+        while limit.allows(samples.len() as u64, ended - began) {
+            let sent = now_ns();
+            wake(&self.there.0, turn + 1);
+            sleep_while(&self.back.0, turn)?;
+            ended = now_ns();
+            samples.push(ended - sent);
+            turn += 1;
+        }
+        wake(&self.there.0, FUTEX_OVER);
+        Ok(())
+    }
+
+    /// Answers the leader's futex until it has had enough.
+    pub(crate) fn follow_futex(&self) -> Result<(), Stalled> {
+        let mut turn = 0;
+        loop {
+            sleep_while(&self.there.0, turn)?;
+            if self.there.0.load(Ordering::Relaxed) == FUTEX_OVER {
+                return Ok(());
+            }
+            turn += 1;
+            wake(&self.back.0, turn);
+        }
+    }
+
+    /// The receiver of a push: it was taken.
+    #[inline]
+    pub(crate) fn take(&self, stamp: u64) {
+        self.taken.0.store(stamp, Ordering::Release);
+    }
+
+    /// The sender of a push: waits until it was taken. It spins: this is its own processor.
+    #[inline]
+    pub(crate) fn wait_until_taken(&self, stamp: u64) -> Result<(), Stalled> {
+        spin_until(|| self.taken.0.load(Ordering::Acquire) == stamp)
+    }
+}
+
+/// Looks again and again, without a hint to the processor: nothing is faster.
+#[inline]
+fn spin_until(found: impl Fn() -> bool) -> Result<(), Stalled> {
+    let mut looks: u32 = 0;
+    let mut began = None;
+    while !found() {
+        looks = looks.wrapping_add(1);
+        if looks.is_multiple_of(LOOKS_PER_CLOCK) {
+            let now = now_ns();
+            if now - *began.get_or_insert(now) > u64::from(TURN_MAX_S) * 1_000_000_000 {
+                return Err(Stalled);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn wake(word: &AtomicU32, value: u32) {
+    word.store(value, Ordering::Release);
+    // It fails only for an address that is not mapped or not aligned.
+    let _ = futex::wake(word, futex::Flags::empty(), 1);
+}
+
+/// Sleeps until the word is something else.
+fn sleep_while(word: &AtomicU32, value: u32) -> Result<(), Stalled> {
+    let timeout = Timespec { tv_sec: i64::from(TURN_MAX_S), tv_nsec: 0 };
+    while word.load(Ordering::Acquire) == value {
+        if futex::wait(word, futex::Flags::empty(), value, Some(&timeout)) == Err(Errno::TIMEDOUT) {
+            return Err(Stalled);
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    const TURNS: Limit = Limit { count: 100, time_ns: u64::MAX };
+
+    #[test]
+    fn two_that_bounce_count_every_turn() {
+        let (board, _memory) = Board::create().unwrap();
+        for number in [0, 1, 256] {
+            let mut samples = Vec::new();
+            board.reset();
+            thread::scope(|scope| {
+                let follower = scope.spawn(|| board.follow(number));
+                board.lead(number, TURNS, &mut samples).unwrap();
+                follower.join().unwrap().unwrap();
+            });
+            thread::scope(|scope| {
+                let follower = scope.spawn(|| board.follow_futex());
+                board.lead_futex(TURNS, &mut samples).unwrap();
+                follower.join().unwrap().unwrap();
+            });
+            assert_eq!(samples.len(), 200);
+        }
+    }
+
+    #[test]
+    fn a_board_that_is_mapped_twice_is_one_board() {
+        let (ours, memory) = Board::create().unwrap();
+        let theirs = Board::inherited(memory.as_raw_fd()).unwrap();
+        theirs.take(7);
+        ours.wait_until_taken(7).unwrap();
+    }
+}

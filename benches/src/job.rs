@@ -1,0 +1,83 @@
+//! What a pair of processes is to be, and how the renderer learns it.
+
+use std::{env, process::Command};
+
+use ringbridge::{Config, WaitStrategy};
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, pins::Pins};
+
+/// The shortest payload: it has room for a stamp.
+pub const PAYLOAD_MIN: usize = 8;
+/// The longest payload, in bytes.
+pub const PAYLOAD_MAX: usize = 16 * 1024 * 1024;
+
+/// The environment variable by which the renderer learns its assignment.
+const ASSIGNMENT_VARIABLE: &str = "RINGBRIDGE_BENCH";
+
+/// How both processes wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Wait {
+    /// Never sleep.
+    Spin,
+    /// Spin while that pays.
+    Adaptive,
+    /// Sleep at once.
+    Park,
+}
+
+/// What a pair of processes is to be.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Job {
+    /// The length of each message, in bytes, from [`PAYLOAD_MIN`] to [`PAYLOAD_MAX`].
+    pub payload: usize,
+    /// How both processes wait.
+    pub wait: Wait,
+    /// Where they run, and where in any case the floor is measured.
+    pub pins: Pins,
+    /// Whether the subject keeps to those processors too, or runs where the scheduler puts it.
+    pub pinned: bool,
+}
+
+impl Job {
+    /// The engine's settings for it. A payload must be less than half a ring; room for four of them
+    /// lets a stream flow.
+    pub(crate) fn config(&self) -> Config {
+        let wait = match self.wait {
+            Wait::Spin => WaitStrategy::Spin,
+            Wait::Adaptive => WaitStrategy::Adaptive,
+            Wait::Park => WaitStrategy::Park,
+        };
+        let default = Config::default();
+        let least = (4 * self.payload).next_power_of_two();
+        Config {
+            wait,
+            main_capacity: default.main_capacity.max(least),
+            renderer_capacity: default.renderer_capacity.max(least),
+            ..default
+        }
+    }
+}
+
+/// A job, and the descriptor of the board that goes with it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Assignment {
+    pub(crate) job: Job,
+    pub(crate) board: i32,
+}
+
+impl Assignment {
+    /// Hands it to a process that is about to be launched.
+    pub(crate) fn give_to(&self, command: &mut Command) -> Result<(), Error> {
+        command.env(ASSIGNMENT_VARIABLE, serde_json::to_string(self)?);
+        Ok(())
+    }
+
+    /// The one that this process was launched with.
+    pub(crate) fn of_this_process() -> Result<Self, Error> {
+        let text = env::var(ASSIGNMENT_VARIABLE)
+            .map_err(|_| format!("{ASSIGNMENT_VARIABLE} is not set"))?;
+        Ok(serde_json::from_str(&text)?)
+    }
+}

@@ -1,0 +1,263 @@
+//! The files of one folder, for renderers to read.
+//!
+//! A path comes from a renderer, which is not trusted. The kernel resolves it beneath the folder's own
+//! descriptor (`openat2` with `RESOLVE_BENEATH`), so neither `..` nor a link leads out, whatever
+//! somebody does to the folder meanwhile. What is not a regular file is opened without waiting for a
+//! writer, and not read.
+//!
+//! Reading happens on a thread of its own. The requests that wait for it are bounded; one too many is
+//! refused at once.
+
+use std::{
+    error::Error,
+    fs::File,
+    io::{self, Read},
+    os::fd::OwnedFd,
+    path::{Component, Path},
+    sync::mpsc::{self, Receiver, SyncSender, TrySendError},
+    thread,
+};
+
+use contract::{FILE_LEN_MAX, ReadFileError};
+use ringbridge::Responder;
+use rustix::{
+    fs::{Mode, OFlags, ResolveFlags, openat2},
+    io::Errno,
+};
+
+/// How many requests may wait.
+const WAITING_MAX: usize = 64;
+/// How often a path is resolved anew because something was renamed meanwhile.
+const RESOLVE_ATTEMPTS_MAX: usize = 8;
+
+/// An open folder. It stays the same one, however it is renamed.
+#[derive(Debug)]
+pub(crate) struct Folder {
+    descriptor: OwnedFd,
+}
+
+impl Folder {
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(Self { descriptor: rustix::fs::open(path, flags, Mode::empty())? })
+    }
+
+    /// The contents of the file at `path`.
+    pub(crate) fn read(&self, path: &str) -> Result<Vec<u8>, ReadFileError> {
+        let file = self.open_below(path)?;
+        let metadata = file.metadata().map_err(|_| ReadFileError::Unreadable)?;
+        if !metadata.is_file() {
+            return Err(ReadFileError::NotAFile);
+        }
+        if metadata.len() > FILE_LEN_MAX as u64 {
+            return Err(ReadFileError::TooLarge);
+        }
+        // It may grow meanwhile, and some files (of /proc) do not know their length.
+        let mut bytes = Vec::with_capacity(metadata.len() as usize);
+        file.take(FILE_LEN_MAX as u64 + 1)
+            .read_to_end(&mut bytes)
+            .map_err(|_| ReadFileError::Unreadable)?;
+        if bytes.len() > FILE_LEN_MAX { Err(ReadFileError::TooLarge) } else { Ok(bytes) }
+    }
+
+    fn open_below(&self, path: &str) -> Result<File, ReadFileError> {
+        let path = Path::new(path);
+        let stays = |part| matches!(part, Component::Normal(_) | Component::CurDir);
+        if !path.components().all(stays) {
+            return Err(ReadFileError::Outside);
+        }
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+        for _ in 0..RESOLVE_ATTEMPTS_MAX {
+            match openat2(&self.descriptor, path, flags, Mode::empty(), resolve) {
+                Ok(descriptor) => return Ok(File::from(descriptor)),
+                Err(Errno::AGAIN | Errno::INTR) => {}
+                Err(error) => return Err(why(error)),
+            }
+        }
+        Err(ReadFileError::Unreadable)
+    }
+}
+
+fn why(error: Errno) -> ReadFileError {
+    match error {
+        Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG | Errno::INVAL => ReadFileError::NotFound,
+        Errno::XDEV | Errno::LOOP => ReadFileError::Outside,
+        // A socket, or a device or pipe without its other end.
+        Errno::NXIO | Errno::NODEV => ReadFileError::NotAFile,
+        _ => ReadFileError::Unreadable,
+    }
+}
+
+type Reply = Responder<[u8], ReadFileError>;
+
+/// Reads files for renderers, one after the other. Its thread ends when this is dropped.
+pub(crate) struct Reader {
+    requests: Option<SyncSender<(String, Reply)>>,
+}
+
+impl Reader {
+    /// Starts the thread; without a folder there is none, and every request is refused.
+    pub(crate) fn start(folder: Option<Folder>) -> Result<Self, Box<dyn Error>> {
+        let Some(folder) = folder else { return Ok(Self { requests: None }) };
+        let (requests, received) = mpsc::sync_channel(WAITING_MAX);
+        thread::Builder::new()
+            .name("files".to_owned())
+            .spawn(move || read_all(&folder, &received))?;
+        Ok(Self { requests: Some(requests) })
+    }
+
+    /// Has `path` read and the reply sent. Never waits.
+    pub(crate) fn read(&self, path: &str, reply: Reply) {
+        let Some(requests) = &self.requests else {
+            reply.reject(&ReadFileError::NoFolder);
+            return;
+        };
+        match requests.try_send((path.to_owned(), reply)) {
+            Ok(()) => {}
+            Err(TrySendError::Full((_, reply)) | TrySendError::Disconnected((_, reply))) => {
+                reply.reject(&ReadFileError::Busy);
+            }
+        }
+    }
+}
+
+fn read_all(folder: &Folder, requests: &Receiver<(String, Reply)>) {
+    for (path, reply) in requests {
+        if reply.is_cancelled() {
+            continue;
+        }
+        match folder.read(&path) {
+            Ok(bytes) => reply.reply(&bytes),
+            Err(error) => reply.reject(&error),
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        env, fs,
+        os::unix::{fs::symlink, net::UnixListener},
+        path::PathBuf,
+        process,
+        sync::atomic::{AtomicU32, Ordering},
+    };
+
+    use rustix::fs::{CWD, FileType, mknodat};
+
+    use super::*;
+
+    /// A folder with a secret beside it; removed at the end.
+    struct Scratch(PathBuf);
+
+    impl Scratch {
+        fn new() -> Self {
+            static NEXT: AtomicU32 = AtomicU32::new(0);
+            let number = NEXT.fetch_add(1, Ordering::Relaxed);
+            let path = env::temp_dir().join(format!("ringbridge-files-{}-{number}", process::id()));
+            fs::create_dir_all(path.join("served/below")).unwrap();
+            fs::write(path.join("secret"), "secret").unwrap();
+            fs::write(path.join("served/below/file"), "content").unwrap();
+            Self(path)
+        }
+
+        fn served(&self, name: &str) -> PathBuf {
+            self.0.join("served").join(name)
+        }
+
+        fn folder(&self) -> Folder {
+            Folder::open(&self.served("")).unwrap()
+        }
+
+        fn read(&self, path: &str) -> Result<Vec<u8>, ReadFileError> {
+            self.folder().read(path)
+        }
+    }
+
+    impl Drop for Scratch {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn a_file_below_the_folder_is_read_also_through_a_link_that_stays_below() {
+        let scratch = Scratch::new();
+        symlink("below/file", scratch.served("link")).unwrap();
+        for path in ["below/file", "./below//file", "link"] {
+            assert_eq!(scratch.read(path).as_deref(), Ok(&b"content"[..]), "{path}");
+        }
+    }
+
+    #[test]
+    fn no_path_leads_outside() {
+        let scratch = Scratch::new();
+        let secret = scratch.0.join("secret");
+        symlink(&secret, scratch.served("absolute")).unwrap();
+        symlink("../secret", scratch.served("relative")).unwrap();
+        symlink("..", scratch.served("up")).unwrap();
+        symlink("/proc/self/cwd", scratch.served("magic")).unwrap();
+        let absolute = secret.to_str().unwrap();
+        for path in [
+            absolute,
+            "../secret",
+            "below/../../secret",
+            "absolute",
+            "relative",
+            "up/secret",
+            "magic",
+            "/",
+            "..",
+            "below/..",
+        ] {
+            assert_eq!(scratch.read(path), Err(ReadFileError::Outside), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_folder_that_was_renamed_is_still_the_same() {
+        let scratch = Scratch::new();
+        let folder = scratch.folder();
+        fs::rename(scratch.served(""), scratch.0.join("elsewhere")).unwrap();
+        assert_eq!(folder.read("below/file").as_deref(), Ok(&b"content"[..]));
+        assert_eq!(folder.read("../secret"), Err(ReadFileError::Outside));
+    }
+
+    #[test]
+    fn what_is_not_there_is_not_found() {
+        let scratch = Scratch::new();
+        for path in
+            ["", "nothing", "below/nothing", "below/file/deeper", "nul\0", &"x".repeat(5000)]
+        {
+            assert_eq!(scratch.read(path), Err(ReadFileError::NotFound), "{path:?}");
+        }
+    }
+
+    #[test]
+    fn only_regular_files_are_read_and_a_pipe_is_not_waited_for() {
+        let scratch = Scratch::new();
+        let pipe = scratch.served("pipe");
+        mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        let _listener = UnixListener::bind(scratch.served("socket")).unwrap();
+        for path in ["pipe", "socket", "below", "."] {
+            assert_eq!(scratch.read(path), Err(ReadFileError::NotAFile), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_file_may_have_one_mebibyte_and_not_one_byte_more() {
+        let scratch = Scratch::new();
+        fs::write(scratch.served("most"), vec![7; FILE_LEN_MAX]).unwrap();
+        fs::write(scratch.served("more"), vec![7; FILE_LEN_MAX + 1]).unwrap();
+        assert_eq!(scratch.read("most").map(|bytes| bytes.len()), Ok(FILE_LEN_MAX));
+        assert_eq!(scratch.read("more"), Err(ReadFileError::TooLarge));
+    }
+
+    #[test]
+    fn only_a_folder_can_be_served() {
+        let scratch = Scratch::new();
+        assert!(Folder::open(&scratch.served("below/file")).is_err());
+        assert!(Folder::open(&scratch.served("nothing")).is_err());
+    }
+}

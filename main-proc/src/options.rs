@@ -1,0 +1,121 @@
+//! The main process's command line.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::Parser;
+use renderer_proc::options::{Interval, Wait, duration};
+
+/// How many windows there may be, launched and attached ones together.
+pub(crate) const WINDOWS_MAX: u16 = 1024;
+
+/// What main is told on its command line.
+#[derive(Clone, Debug, Parser)]
+#[command(
+    name = "main-proc",
+    version,
+    about = "The main process of the Ringbridge demo",
+    long_about = "The main process of the Ringbridge demo.\n\n\
+        It launches renderer processes, pushes live statistics of the machine to them through shared \
+        memory, answers their invokes and prints their log messages. Renderers that it did not launch \
+        may attach by the endpoint's name, if they belong to the same user.",
+    after_help = AFTER_HELP
+)]
+pub(crate) struct Options {
+    /// The name under which renderers can attach; one main process at a time has it
+    #[arg(long, value_name = "NAME", default_value = contract::ENDPOINT)]
+    pub(crate) endpoint: String,
+
+    /// How many renderers to launch; 0 serves those that attach
+    #[arg(long, value_name = "N", default_value_t = 1,
+          value_parser = clap::value_parser!(u16).range(0..=i64::from(WINDOWS_MAX)))]
+    pub(crate) renderers: u16,
+
+    /// The renderers' program, launched with --wait and --json as given here [default: main-proc itself]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) renderer: Option<PathBuf>,
+
+    /// How often statistics are pushed to each renderer, such as 1ms; 'off' for never
+    #[arg(long, value_name = "DURATION", default_value = "1ms")]
+    pub(crate) push_interval: Interval,
+
+    /// How often the machine is sampled; 'off' for never. CPU figures change every 200ms at the most
+    #[arg(long, value_name = "DURATION", default_value = "250ms")]
+    pub(crate) sample_interval: Interval,
+
+    /// Lets renderers read the regular files below this folder, up to 1 MiB each
+    #[arg(long, value_name = "DIR")]
+    pub(crate) files: Option<PathBuf>,
+
+    /// Ends after this time, such as 500ms or 1m; until Ctrl-C without it
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub(crate) duration: Option<Duration>,
+
+    /// How main and the renderers that it launches wait for messages
+    #[arg(long, value_enum, value_name = "HOW", default_value_t = Wait::Adaptive)]
+    pub(crate) wait: Wait,
+
+    /// Prints one JSON object a line, each with an "event", the last one a "summary"
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+const AFTER_HELP: &str = "\
+Examples:
+  main-proc                                one renderer, statistics at 1 kHz, until Ctrl-C
+  main-proc --duration 5s --json           the same for five seconds, for programs
+  main-proc --renderers 4 --push-interval 100us
+  main-proc --renderers 0 --files .        serves what attaches: renderer-proc --read-file Cargo.toml
+
+Its renderers share its output. Ctrl-C and --duration end them first: each prints its summary, and
+main's is the last line.
+
+Exit codes:
+  0  ended by Ctrl-C or SIGTERM, or by --duration
+  1  could not do it: the endpoint is in use, a renderer cannot be launched ...; the reason is on stderr
+  2  bad arguments";
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(arguments: &str) -> Result<Options, clap::Error> {
+        Options::try_parse_from(std::iter::once("main-proc").chain(arguments.split_whitespace()))
+    }
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Options::command().debug_assert();
+    }
+
+    #[test]
+    fn without_arguments_one_renderer_hears_from_main_every_millisecond() {
+        let options = parse("").unwrap();
+        assert_eq!(options.endpoint, contract::ENDPOINT);
+        assert_eq!(options.renderers, 1);
+        assert_eq!(options.push_interval, Interval(Some(Duration::from_millis(1))));
+        assert_eq!(options.sample_interval, Interval(Some(Duration::from_millis(250))));
+        assert_eq!((options.duration, options.json), (None, false));
+    }
+
+    #[test]
+    fn every_argument_is_understood() {
+        let options = parse(
+            "--endpoint other --renderers 0 --renderer ./r --push-interval off --sample-interval 1s \
+             --files . --duration 5s --wait park --json",
+        )
+        .unwrap();
+        assert_eq!(options.push_interval, Interval(None));
+        assert_eq!(options.duration, Some(Duration::from_secs(5)));
+        assert_eq!(options.wait, Wait::Park);
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        for bad in ["--renderers -1", "--renderers 9999", "--push-interval 0s", "--wait never", "x"]
+        {
+            assert!(parse(bad).is_err(), "{bad:?}");
+        }
+    }
+}

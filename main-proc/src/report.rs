@@ -1,0 +1,118 @@
+//! The lines that the main process prints, each as JSON and for people.
+
+use std::fmt::{self, Display};
+
+use serde::Serialize;
+
+/// How much of a log message is printed, in bytes. So a line stays shorter than what a pipe takes in
+/// one piece, also when all of it must be escaped.
+const MESSAGE_LEN_MAX: usize = 512;
+
+/// One line.
+#[derive(Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub(crate) enum Line<'a> {
+    /// Renderers can attach now.
+    Listening { role: &'static str, endpoint: &'a str, pid: u32 },
+    /// A renderer has finished the handshake.
+    DidConnect { renderer: u32, pid: u32 },
+    /// A renderer went.
+    RenderProcessGone { renderer: u32, reason: &'a str, exit_code: Option<i32> },
+    /// What a renderer logged.
+    LogMessage { renderer: u32, message: &'a str },
+    /// The last line.
+    Summary {
+        role: &'static str,
+        renderers: u64,
+        pushed: u64,
+        invokes: u64,
+        logs: u64,
+        dropped: u64,
+    },
+}
+
+impl<'a> Line<'a> {
+    /// What a renderer logged, or the beginning of it.
+    pub(crate) fn log_message(renderer: u32, message: &'a str) -> Self {
+        let end = message.floor_char_boundary(MESSAGE_LEN_MAX);
+        Self::LogMessage { renderer, message: &message[..end] }
+    }
+}
+
+impl Display for Line<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Listening { endpoint, pid, .. } => {
+                write!(f, "main: serving '{endpoint}' (process {pid})")
+            }
+            Self::DidConnect { renderer, pid } => {
+                write!(f, "main: renderer {renderer} has connected (process {pid})")
+            }
+            Self::RenderProcessGone { renderer, reason, exit_code } => {
+                write!(f, "main: renderer {renderer} is gone: {reason}")?;
+                match exit_code {
+                    Some(code) => write!(f, " ({code})"),
+                    None => Ok(()),
+                }
+            }
+            Self::LogMessage { renderer, message } => {
+                write!(f, "main: renderer {renderer} says: {}", Harmless(message))
+            }
+            Self::Summary { renderers, pushed, invokes, logs, dropped, .. } => write!(
+                f,
+                "main: ended: {renderers} renderers, {pushed} pushed, {dropped} dropped, \
+                 {invokes} invokes, {logs} log messages"
+            ),
+        }
+    }
+}
+
+/// Text of a renderer, which must not write to the terminal what moves the cursor or passes for
+/// another line.
+struct Harmless<'a>(&'a str);
+
+impl Display for Harmless<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.chars().try_for_each(|character| {
+            if character.is_control() {
+                write!(f, "{}", character.escape_default())
+            } else {
+                write!(f, "{character}")
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_summary_has_the_keys_that_programs_look_for() {
+        let line = Line::Summary {
+            role: "main",
+            renderers: 1,
+            pushed: 2,
+            invokes: 3,
+            logs: 4,
+            dropped: 5,
+        };
+        assert_eq!(
+            serde_json::to_string(&line).unwrap(),
+            r#"{"event":"summary","role":"main","renderers":1,"pushed":2,"invokes":3,"logs":4,"dropped":5}"#
+        );
+    }
+
+    #[test]
+    fn a_log_message_stays_one_line_and_sends_the_terminal_nothing() {
+        let line = Line::log_message(1, "red \u{1b}[31m\nmain: ended").to_string();
+        assert_eq!(line, "main: renderer 1 says: red \\u{1b}[31m\\nmain: ended");
+    }
+
+    #[test]
+    fn a_long_log_message_fits_a_pipe_even_if_every_byte_is_escaped() {
+        let message = "\0".repeat(100_000);
+        let line = serde_json::to_string(&Line::log_message(u32::MAX, &message)).unwrap();
+        assert!(line.len() < 4096, "{}", line.len());
+    }
+}

@@ -1,0 +1,164 @@
+//! The renderer's command line, and the kinds of arguments that main's has too.
+
+use std::{str::FromStr, time::Duration};
+
+use clap::{Parser, ValueEnum};
+use ringbridge::WaitStrategy;
+
+/// What a renderer is told on its command line.
+#[derive(Clone, Debug, Parser)]
+#[command(
+    name = "renderer-proc",
+    version,
+    about = "A renderer process of the Ringbridge demo",
+    long_about = "A renderer process of the Ringbridge demo.\n\n\
+        It attaches to a running main process by name, sends it a log message, asks it what machine \
+        this is, and listens to the machine's statistics. At its end it prints how many of them came, \
+        how many were lost, and how long they and its invokes took.\n\n\
+        Launched by main-proc it uses the connection that it inherits, and --endpoint does not matter.",
+    after_help = AFTER_HELP
+)]
+pub struct Options {
+    /// The name under which the main process can be found
+    #[arg(long, value_name = "NAME", default_value = contract::ENDPOINT)]
+    pub endpoint: String,
+
+    /// How to wait for messages
+    #[arg(long, value_enum, value_name = "HOW", default_value_t = Wait::Adaptive)]
+    pub wait: Wait,
+
+    /// Ends after this time, such as 500ms or 1m; until Ctrl-C or main's end without it
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub duration: Option<Duration>,
+
+    /// Reads a file below the folder that main serves (its --files); may be given several times
+    #[arg(long, value_name = "PATH")]
+    pub read_file: Vec<String>,
+
+    /// Prints one JSON object a line, each with an "event", the last one a "summary"
+    #[arg(long)]
+    pub json: bool,
+}
+
+const AFTER_HELP: &str = "\
+Examples:
+  main-proc --renderers 0 --files .        in one terminal
+  renderer-proc                            in another
+  renderer-proc --read-file Cargo.toml --duration 1s
+  renderer-proc --duration 10s --json | tail -n 1
+
+Exit codes:
+  0  ended by Ctrl-C or SIGTERM, by --duration, or because main is gone
+  1  could not reach the main process, or was refused; the reason is on stderr
+  2  bad arguments";
+
+/// [`WaitStrategy`] by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Wait {
+    /// Never sleep: the lowest latency, a whole core
+    Spin,
+    /// Spin while that pays, sleep otherwise
+    Adaptive,
+    /// Sleep at once: the least CPU time
+    Park,
+}
+
+impl Wait {
+    /// The name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Spin => "spin",
+            Self::Adaptive => "adaptive",
+            Self::Park => "park",
+        }
+    }
+}
+
+impl From<Wait> for WaitStrategy {
+    fn from(wait: Wait) -> Self {
+        match wait {
+            Wait::Spin => Self::Spin,
+            Wait::Adaptive => Self::Adaptive,
+            Wait::Park => Self::Park,
+        }
+    }
+}
+
+/// How often something happens: a time, or `off` for never.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Interval(pub Option<Duration>);
+
+impl FromStr for Interval {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "off" {
+            return Ok(Self(None));
+        }
+        match duration(text) {
+            Ok(interval) if interval < INTERVAL_MIN => {
+                Err(format!("{INTERVAL_MIN:?} is the shortest; 'off' is never"))
+            }
+            Ok(interval) => Ok(Self(Some(interval))),
+            Err(error) => Err(format!("{error}; or 'off'")),
+        }
+    }
+}
+
+/// Shorter than this nothing can be paced by sleeping.
+const INTERVAL_MIN: Duration = Duration::from_micros(1);
+
+/// Reads a time with its unit, such as `250ms`.
+///
+/// # Errors
+///
+/// What is wrong with it, as a sentence.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text)
+        .map_err(|error| format!("{error}; write a number and its unit, such as 250ms"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Options::command().debug_assert();
+    }
+
+    #[test]
+    fn without_arguments_it_attaches_to_the_demo_and_stays() {
+        let options = Options::try_parse_from(["renderer-proc"]).unwrap();
+        assert_eq!(options.endpoint, contract::ENDPOINT);
+        assert_eq!(options.wait, Wait::Adaptive);
+        assert_eq!(options.duration, None);
+        assert!(!options.json);
+    }
+
+    #[test]
+    fn a_time_has_a_unit() {
+        assert_eq!(duration("1500us"), Ok(Duration::from_micros(1500)));
+        for bad in ["", "5", "fast", "-1s", "1 parsec"] {
+            assert!(duration(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn an_interval_is_a_time_or_off_but_never_nothing() {
+        assert_eq!("off".parse(), Ok(Interval(None)));
+        assert_eq!("1ms".parse(), Ok(Interval(Some(Duration::from_millis(1)))));
+        for bad in ["0s", "10ns", "OFF", "1"] {
+            assert!(bad.parse::<Interval>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn every_way_of_waiting_is_called_as_it_is_parsed() {
+        for wait in Wait::value_variants() {
+            assert_eq!(Wait::from_str(wait.name(), false), Ok(*wait));
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! One renderer's session, from its connection to its summary.
+
+use std::{
+    error::Error,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+    vec,
+};
+
+use contract::{CONTRACT, GET_SYSTEM_INFO, LOG_MESSAGE, READ_FILE, STATISTICS, Statistics, now_ns};
+use ringbridge::{Config, ConnectError, InvokeError, IpcRenderer, RunError};
+
+use crate::{
+    console::Console,
+    ending::Ending,
+    measurements::{Latencies, Sequence},
+    options::Options,
+    report::{Ended, Line, StatisticsLine, Summary, SystemInfoLine},
+};
+
+/// Between two lines of statistics, and two log messages, in nanoseconds.
+const REPORT_EVERY_NS: u64 = 1_000_000_000;
+/// Between two measured round trips, in nanoseconds.
+const ROUND_TRIP_EVERY_NS: u64 = 100_000_000;
+/// How long main may take for an answer.
+const INVOKE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Runs a renderer until its time is over, somebody asks it to end, or main is gone. Its summary is the
+/// last thing that it prints.
+///
+/// # Errors
+///
+/// If main cannot be reached or does not want this renderer.
+pub fn run(options: &Options) -> Result<(), Box<dyn Error>> {
+    let ending = Ending::new();
+    ending.listen_to_signals()?;
+    let console = Console::new(options.json, ending.clone());
+    let ipc = match connect(options) {
+        Ok(ipc) => ipc,
+        // Ctrl-C reaches main too, which hangs up.
+        Err(_) if ending.is_requested() => return Ok(()),
+        // The main that launched this process has ended meanwhile, and knows why.
+        Err(ConnectError::HungUp) if IpcRenderer::was_launched() => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
+    let stopped = ipc.clone();
+    ending.on_request(move || stopped.stop());
+
+    let session = Arc::new(Session { ipc, console, state: Mutex::default() });
+    session.begin(options)?;
+    let driven = match options.duration {
+        Some(duration) => session.ipc.run_for(duration),
+        None => session.ipc.run(),
+    };
+    let ended = match driven {
+        Ok(()) if ending.is_requested() => Ended::Asked,
+        Ok(()) => Ended::Duration,
+        Err(RunError::MainGone) => Ended::MainGone,
+        Err(error) => return Err(error.into()),
+    };
+    session.end(ended);
+    Ok(())
+}
+
+fn connect(options: &Options) -> Result<IpcRenderer, ConnectError> {
+    let config =
+        Config { wait: options.wait.into(), invoke_timeout: INVOKE_TIMEOUT, ..Config::default() };
+    if IpcRenderer::was_launched() {
+        IpcRenderer::connect_with(CONTRACT, config)
+    } else {
+        IpcRenderer::attach_with(&options.endpoint, CONTRACT, config)
+    }
+}
+
+struct Session {
+    ipc: IpcRenderer,
+    console: Console,
+    /// Locked for moments only, and never while something is sent: a callback may run at once.
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    sequence: Sequence,
+    push_latency: Latencies,
+    round_trips: Latencies,
+    failed_invokes: u64,
+    round_trip_under_way: bool,
+    /// When the next one is due; set by the first push.
+    report_at_ns: Option<u64>,
+    round_trip_at_ns: u64,
+}
+
+/// What a push is the occasion for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Due {
+    report: bool,
+    round_trip: bool,
+}
+
+impl Session {
+    fn begin(self: &Arc<Self>, options: &Options) -> Result<(), Box<dyn Error>> {
+        self.console.print(&Line::Connected { id: self.ipc.id(), pid: std::process::id() });
+        let session = self.clone();
+        self.ipc.on(STATISTICS, move |_event, statistics| session.take(statistics))?;
+
+        // Main may be gone already; then the loop says so.
+        let _ = self.ipc.send(LOG_MESSAGE, "User clicked a button!");
+        self.ask_for_system_info();
+        self.ask_for_files(options.read_file.clone().into_iter());
+        Ok(())
+    }
+
+    /// A push has come.
+    fn take(self: &Arc<Self>, statistics: &Statistics) {
+        let now_ns = now_ns();
+        let latency_ns = now_ns.saturating_sub(statistics.sent_ns);
+        let due = self.state().record_push(statistics.sequence, latency_ns, now_ns);
+        if due.round_trip {
+            self.measure_round_trip();
+        }
+        if due.report {
+            let line = StatisticsLine::new(self.ipc.id(), statistics, latency_ns);
+            self.console.print(&Line::Statistics(line));
+            // A log message that main has no room for is not worth waiting for.
+            let _ = self.ipc.try_send(LOG_MESSAGE, "User clicked a button!");
+        }
+    }
+
+    fn measure_round_trip(self: &Arc<Self>) {
+        let session = self.clone();
+        let began_ns = now_ns();
+        match self.ipc.invoke(GET_SYSTEM_INFO, &()) {
+            Ok(invocation) => invocation.then(move |result| {
+                session.state().record_round_trip(now_ns().saturating_sub(began_ns), &result);
+            }),
+            Err(error) => self.state().record_round_trip(0, &Err::<(), _>(error)),
+        }
+    }
+
+    fn ask_for_system_info(self: &Arc<Self>) {
+        let session = self.clone();
+        let began_ns = now_ns();
+        let answered = move |result: Result<_, InvokeError>| {
+            session.state().record_round_trip(now_ns().saturating_sub(began_ns), &result);
+            match result {
+                Ok(info) => {
+                    let line = SystemInfoLine::new(session.ipc.id(), &info);
+                    session.console.print(&Line::SystemInfo(line));
+                }
+                Err(error) => session.print_failure(error),
+            }
+        };
+        match self.ipc.invoke(GET_SYSTEM_INFO, &()) {
+            Ok(invocation) => invocation.then(answered),
+            Err(error) => answered(Err(error)),
+        }
+    }
+
+    /// Asks for one file after the other: so neither a quota nor the room for pushes is used up.
+    fn ask_for_files(self: &Arc<Self>, mut paths: vec::IntoIter<String>) {
+        let Some(path) = paths.next() else { return };
+        let session = self.clone();
+        let asked = self.ipc.invoke(READ_FILE, &path);
+        let answered = move |result: Result<Vec<u8>, InvokeError<_>>| {
+            let id = session.ipc.id();
+            match result {
+                Ok(bytes) => {
+                    session.console.print(&Line::File { id, path: &path, len: bytes.len() });
+                }
+                Err(InvokeError::Handler { error, .. }) => {
+                    session.console.print(&Line::file_error(id, &path, error));
+                }
+                Err(error) => session.print_failure(error),
+            }
+            session.ask_for_files(paths);
+        };
+        match asked {
+            Ok(invocation) => invocation.then(answered),
+            Err(error) => answered(Err(error)),
+        }
+    }
+
+    /// That main is gone is said once, at the end.
+    fn print_failure<E: fmt::Debug + fmt::Display>(&self, error: InvokeError<E>) {
+        if !matches!(error, InvokeError::Gone { .. }) {
+            let message = error.to_string();
+            self.console.print(&Line::InvokeError { id: self.ipc.id(), message });
+        }
+    }
+
+    /// Prints the summary and hangs up.
+    fn end(&self, ended: Ended) {
+        // The listener holds the session, which holds the listener.
+        self.ipc.remove_all_listeners();
+        let state = self.state();
+        self.console.print(&Line::Summary(Summary::new(
+            self.ipc.id(),
+            ended,
+            state.sequence,
+            state.failed_invokes,
+            state.push_latency.summary(),
+            state.round_trips.summary(),
+        )));
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn record_push(&mut self, sequence: u64, latency_ns: u64, now_ns: u64) -> Due {
+        self.sequence.record(sequence);
+        self.push_latency.record(latency_ns);
+        let report_at_ns = *self.report_at_ns.get_or_insert(now_ns + REPORT_EVERY_NS);
+        let due = Due {
+            report: now_ns >= report_at_ns,
+            round_trip: now_ns >= self.round_trip_at_ns && !self.round_trip_under_way,
+        };
+        if due.report {
+            self.report_at_ns = Some(now_ns + REPORT_EVERY_NS);
+        }
+        if due.round_trip {
+            self.round_trip_at_ns = now_ns + ROUND_TRIP_EVERY_NS;
+            self.round_trip_under_way = true;
+        }
+        due
+    }
+
+    /// An invoke that ends with the session is no failure.
+    fn record_round_trip<T>(&mut self, took_ns: u64, result: &Result<T, InvokeError>) {
+        self.round_trip_under_way = false;
+        match result {
+            Ok(_) => self.round_trips.record(took_ns),
+            Err(InvokeError::Gone { .. }) => {}
+            Err(_) => self.failed_invokes += 1,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ringbridge::GoneReason;
+
+    use super::*;
+
+    #[test]
+    fn pushes_pace_the_reports_and_the_round_trips() {
+        let mut state = State::default();
+        let mut reports = 0;
+        let mut round_trips = 0;
+        for ms in 1..=3000 {
+            let due = state.record_push(ms, 0, ms * 1_000_000);
+            reports += u32::from(due.report);
+            round_trips += u32::from(due.round_trip);
+            if due.round_trip {
+                state.record_round_trip::<()>(1000, &Ok(()));
+            }
+        }
+        assert_eq!(reports, 2);
+        assert!((29..=30).contains(&round_trips), "{round_trips}");
+    }
+
+    #[test]
+    fn there_is_one_round_trip_at_a_time() {
+        let mut state = State::default();
+        assert!(state.record_push(1, 0, 1_000_000_000).round_trip);
+        assert!(!state.record_push(2, 0, 9_000_000_000).round_trip);
+    }
+
+    #[test]
+    fn an_invoke_that_ends_with_the_session_is_no_failure() {
+        let mut state = State::default();
+        let channel = GET_SYSTEM_INFO.name();
+        let gone = InvokeError::Gone { channel, reason: GoneReason::MainGone };
+        state.record_round_trip::<()>(0, &Err(gone));
+        state.record_round_trip::<()>(0, &Err(InvokeError::NoHandler { channel }));
+        assert_eq!(state.failed_invokes, 1);
+        assert_eq!(state.round_trips.summary().count, 0);
+    }
+}

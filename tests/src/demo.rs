@@ -1,0 +1,109 @@
+//! The demo's two programs, built once and started as users start them.
+
+use std::{
+    env, fs,
+    io::Read,
+    os::unix::process::CommandExt,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::OnceLock,
+};
+
+use crate::processes::{SweptName, eventually, program, unique_name};
+
+/// The folder with the two programs, built like this test.
+fn programs() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let this = env::current_exe().expect("a running program has a path");
+        // target/PROFILE/deps/TEST
+        let folder = this.ancestors().nth(2).expect("tests are built into a folder of folders");
+        let profile = match folder.file_name().and_then(|name| name.to_str()) {
+            Some("debug") | None => "dev",
+            Some(profile) => profile,
+        };
+        let target = folder.parent().expect("a profile's folder is in the target folder");
+        let built = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+            .args(["build", "--quiet", "--package=main-proc", "--package=renderer-proc"])
+            .args(["--profile", profile, "--target-dir"])
+            .arg(target)
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .status()
+            .expect("cargo can be started");
+        assert!(built.success(), "the demo cannot be built");
+        folder.to_owned()
+    })
+}
+
+/// The path of `main-proc` or `renderer-proc`.
+pub fn demo_program(name: &str) -> PathBuf {
+    programs();
+    program(name)
+}
+
+/// The two programs under a name of their own.
+pub struct Demo {
+    name: SweptName,
+}
+
+impl Default for Demo {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Demo {
+    /// A name that nobody else has.
+    pub fn new() -> Self {
+        Self { name: SweptName(unique_name("demo")) }
+    }
+
+    /// The endpoint's name.
+    pub fn endpoint(&self) -> &str {
+        &self.name.0
+    }
+
+    /// The command that starts the main process.
+    pub fn main(&self, arguments: &[&str]) -> Command {
+        self.command("main-proc", arguments)
+    }
+
+    /// The command that starts a renderer which attaches.
+    pub fn renderer(&self, arguments: &[&str]) -> Command {
+        self.command("renderer-proc", arguments)
+    }
+
+    /// With `--json`, and in a process group of its own, as a shell does it.
+    fn command(&self, name: &str, arguments: &[&str]) -> Command {
+        let mut command = Command::new(demo_program(name));
+        command.args(["--endpoint", self.endpoint(), "--json"]).args(arguments).process_group(0);
+        command
+    }
+}
+
+/// Runs a command that ends soon. Returns its exit code and its standard output and error.
+pub fn run(command: &mut Command) -> (Option<i32>, String, String) {
+    let pipe = || Stdio::piped();
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(pipe())
+        .stderr(pipe())
+        .spawn()
+        .expect("it can be started");
+    let mut status = None;
+    eventually("the program ends", || {
+        status = child.try_wait().expect("it is this process's child");
+        status.is_some()
+    });
+    let (mut output, mut errors) = (String::new(), String::new());
+    child.stdout.take().expect("a pipe").read_to_string(&mut output).expect("it is text");
+    child.stderr.take().expect("a pipe").read_to_string(&mut errors).expect("it is text");
+    (status.and_then(|status| status.code()), output, errors)
+}
+
+/// A number from `/proc/meminfo`, in bytes.
+pub fn total_memory() -> u64 {
+    let text = fs::read_to_string("/proc/meminfo").expect("proc is mounted");
+    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:")).expect("it is there");
+    line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
+}

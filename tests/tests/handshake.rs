@@ -1,0 +1,370 @@
+//! Who gets in, who does not, and why; and what main makes of those who speak no word of the protocol.
+
+use std::{
+    io::{IoSlice, Write},
+    os::fd::{AsFd, OwnedFd},
+    path::PathBuf,
+    thread,
+    time::{Duration, Instant},
+};
+
+use ringbridge::{
+    BindError, ConnectError, Contract, Dynamic, Event, GoneReason, IpcMain, IpcRenderer, Method,
+    Policy, Push,
+};
+use rustix::{
+    io::Errno,
+    net::{
+        AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
+        SocketAddrUnix, SocketFlags, SocketType, connect, recv, send, sendmsg, socket_with,
+    },
+    process::Signal,
+};
+use tests::{
+    contract::{ADD, ASK, CONTRACT, NUMBER, Numbered, TEXT},
+    processes::{LIMIT, Program, endpoint_files, unique_name},
+    stage::{Notes, Stage, allow_everything, config, scene_command},
+};
+
+/// Attaches from another thread, while the stage answers.
+fn attach(stage: &Stage, contract: Contract) -> Result<IpcRenderer, ConnectError> {
+    let name = stage.name().to_owned();
+    let attaching = thread::spawn(move || IpcRenderer::attach(&name, contract));
+    stage.run_until("the handshake is over", || attaching.is_finished());
+    attaching.join().unwrap()
+}
+
+/// A stage that admits everyone.
+fn open_stage() -> Stage {
+    let stage = Stage::new();
+    stage.ipc.on_attach(|_| Ok(allow_everything()));
+    stage.ipc.handle(ADD, |_, [left, right]| Ok(left + right)).unwrap();
+    stage.ipc.handle(ASK, |_, number| Ok(*number)).unwrap();
+    stage
+}
+
+/// Launches an honest renderer, and sees it served.
+fn others_are_served(stage: &Stage) {
+    let window = stage.play_with("asks", &["20"]);
+    stage.run_until_gone(&window);
+    assert!(stage.reports_of(&window).into_iter().eq((0..20).map(|number| number.to_string())));
+}
+
+// --- names ---------------------------------------------------------------------------------------
+
+#[test]
+fn a_name_that_nobody_has_bound_is_no_endpoint() {
+    let name = unique_name("nobody");
+    let refused = IpcRenderer::attach(&name, CONTRACT).map(drop);
+    assert!(
+        matches!(&refused, Err(ConnectError::NoSuchEndpoint { endpoint }) if *endpoint == name)
+    );
+    assert!(refused.unwrap_err().to_string().contains(&name));
+}
+
+#[test]
+fn a_name_that_is_no_name_is_refused_on_both_sides() {
+    for name in ["", "..", "a/b", "/tmp/x", "a\0b"] {
+        let bound = IpcMain::bind(name, CONTRACT).map(drop);
+        assert!(matches!(bound, Err(BindError::BadName { .. })), "{name:?}: {bound:?}");
+        let attached = IpcRenderer::attach(name, CONTRACT).map(drop);
+        assert!(matches!(attached, Err(ConnectError::BadName { .. })), "{name:?}: {attached:?}");
+    }
+}
+
+#[test]
+fn a_name_in_use_is_refused_and_stale_when_its_main_is_dead_and_then_free() {
+    let mut main = Program::start(&mut scene_command("binds", &[]));
+    let name = main.lines.next_of("bound")["endpoint"].as_str().unwrap().to_owned();
+    let bind = || IpcMain::bind_with(&name, CONTRACT, config());
+    match bind() {
+        Err(BindError::NameInUse { endpoint }) => assert_eq!(endpoint, name),
+        other => panic!("{other:?}"),
+    }
+    main.signal(Signal::KILL);
+    main.end();
+
+    let attached = IpcRenderer::attach(&name, CONTRACT).map(drop);
+    assert!(matches!(attached, Err(ConnectError::Stale { .. })), "{attached:?}");
+    let successor = bind().expect("the kernel has dropped the dead one's lock");
+    drop(successor);
+    assert!(endpoint_files(&name).is_empty());
+}
+
+#[test]
+fn a_process_that_nobody_launched_is_told_so() {
+    let mut program = Program::start(&mut scene_command("was-launched-by-nobody", &[]));
+    assert!(program.end().success());
+}
+
+// --- builds --------------------------------------------------------------------------------------
+
+#[test]
+fn another_build_is_refused_by_the_channels_name_and_both_its_types() {
+    mod other {
+        ringbridge::payload! {
+            /// The same name, another layout.
+            pub struct Numbered {
+                /// As in the contract.
+                pub sender: u64,
+                /// Narrower.
+                pub number: u32,
+                /// A name of its own.
+                pub reserved: u32,
+            }
+        }
+    }
+    const LAYOUT: Event<other::Numbered> = Event::new("numbered");
+    const ERROR: Method<[i64; 2], i64> = Method::new("divide");
+    const PUSH: Push<[u64]> = Push::new("blob");
+    const SETTINGS: Event<Dynamic<Vec<u8>>> = Event::new("settings");
+    const MAP: &str = "Dynamic<alloc::collections::btree::map::BTreeMap<alloc::string::String, alloc::vec::Vec<i64>>>";
+    const DIVIDE: &str = "([i64; 2]) -> i64 or DivideError: u32 { ByZero = 0, Overflow = 1 }";
+    let layout = "Numbered { sender: u64 @0, number: u32 @8, reserved: u32 @12 } of 16 bytes";
+    let cases: [(Contract, [&str; 3]); 4] = [
+        (
+            &[&TEXT, &LAYOUT],
+            ["numbered", layout, "Numbered { sender: u64 @0, number: u64 @8 } of 16 bytes"],
+        ),
+        (&[&ERROR], ["divide", "([i64; 2]) -> i64 or Failure", DIVIDE]),
+        (&[&PUSH, &NUMBER], ["blob", "[u64]", "[u8]"]),
+        (&[&SETTINGS], ["settings", "Dynamic<alloc::vec::Vec<u8>>", MAP]),
+    ];
+    assert_eq!(size_of::<other::Numbered>(), size_of::<Numbered>(), "the size alone does not tell");
+    let stage = open_stage();
+    for (contract, expected) in cases {
+        let refused = attach(&stage, contract).map(drop).unwrap_err();
+        let text = refused.to_string();
+        let ConnectError::TypeMismatch { channel, ours, theirs } = refused else {
+            panic!("{refused:?}")
+        };
+        assert_eq!([channel.as_str(), &ours, &theirs], expected);
+        assert!(expected.iter().all(|part| text.contains(part)), "{text}");
+    }
+    assert_eq!(stage.ipc.counters().refused, 4);
+    assert!(stage.ipc.windows().is_empty());
+    others_are_served(&stage);
+}
+
+#[test]
+fn another_build_that_main_launched_is_refused_likewise_and_is_a_failed_launch() {
+    let stage = Stage::new();
+    let window = stage.play("is-of-another-build");
+    let ending = stage.run_until_gone(&window);
+    assert_eq!(ending.details.reason, GoneReason::LaunchFailed);
+    assert_eq!(stage.ipc.counters().refused, 1);
+}
+
+#[test]
+fn a_contract_in_another_order_or_with_less_in_it_is_no_other_build() {
+    const SOME: Contract = &[&NUMBER, &ADD, &TEXT];
+    let stage = open_stage();
+    let texts = Notes::new();
+    let notes = texts.clone();
+    stage.ipc.on(TEXT, move |_, text| notes.add(text.to_owned())).unwrap();
+    let ipc = attach(&stage, SOME).unwrap();
+    ipc.send(TEXT, "hello").unwrap();
+    let sum = ipc.invoke(ADD, &[20, 3]).unwrap();
+    let results = Notes::new();
+    let result = results.clone();
+    sum.then(move |sum| result.add(sum.unwrap()));
+    stage.run_until("the reply", || {
+        ipc.poll().unwrap();
+        !results.is_empty()
+    });
+    assert_eq!((results.take(), texts.take()), (vec![23], vec!["hello".to_owned()]));
+}
+
+// --- admission -----------------------------------------------------------------------------------
+
+#[test]
+fn without_an_admission_hook_nobody_may_attach() {
+    let stage = Stage::new();
+    match attach(&stage, CONTRACT).map(drop) {
+        Err(ConnectError::Refused { why }) => assert!(why.contains("admits no renderers"), "{why}"),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(stage.ipc.counters().refused, 1);
+    assert!(stage.endings().is_empty(), "who was never admitted was never a window");
+}
+
+#[test]
+fn the_admission_hook_knows_who_comes_and_says_why_not() {
+    let stage = Stage::new();
+    stage.ipc.on_attach(|candidate| {
+        assert_eq!(candidate.process_id(), std::process::id());
+        Err("not on a Sunday".to_owned())
+    });
+    match attach(&stage, CONTRACT).map(drop) {
+        Err(ConnectError::Refused { why }) => assert_eq!(why, "not on a Sunday"),
+        other => panic!("{other:?}"),
+    }
+    stage.ipc.on_attach(|_| Ok(Policy::deny_all()));
+    assert!(attach(&stage, CONTRACT).is_ok(), "the last hook decides");
+}
+
+#[test]
+fn an_admission_hook_that_panics_admits_nobody_and_main_goes_on() {
+    let stage = Stage::new();
+    stage.ipc.on_attach(|_| panic!("this panic is part of the test"));
+    let refused = attach(&stage, CONTRACT).map(drop);
+    assert!(refused.is_err());
+    stage.ipc.on_attach(|_| Ok(allow_everything()));
+    assert!(attach(&stage, CONTRACT).is_ok());
+}
+
+#[test]
+fn as_many_windows_as_main_allows_and_no_more() {
+    let stage = Stage::with(ringbridge::Config { windows_max: 2, ..config() });
+    stage.ipc.on_attach(|_| Ok(allow_everything()));
+    let _first = attach(&stage, CONTRACT).unwrap();
+    let second = attach(&stage, CONTRACT).unwrap();
+    match attach(&stage, CONTRACT).map(drop) {
+        Err(ConnectError::Refused { why }) => assert!(why.contains("2 windows"), "{why}"),
+        other => panic!("{other:?}"),
+    }
+    drop(second);
+    stage.run_until("its place is free", || stage.ipc.windows().len() == 1);
+    assert!(attach(&stage, CONTRACT).is_ok());
+}
+
+#[test]
+fn a_main_that_does_not_answer_costs_the_renderer_its_time_out() {
+    let stage = open_stage();
+    // Nobody drives the stage meanwhile.
+    let timeout = Duration::from_millis(50);
+    let settings = ringbridge::Config { handshake_timeout: timeout, ..config() };
+    let refused = IpcRenderer::attach_with(stage.name(), CONTRACT, settings).map(drop);
+    assert!(matches!(refused, Err(ConnectError::TimedOut(waited)) if waited == timeout));
+    others_are_served(&stage);
+}
+
+// --- those who do not speak the protocol ---------------------------------------------------------
+
+/// A bare connection to a stage's socket.
+fn raw_connection(stage: &Stage) -> OwnedFd {
+    let path: PathBuf = endpoint_files(stage.name())
+        .into_iter()
+        .find(|path| path.extension().is_some_and(|kind| kind == "sock"))
+        .expect("it is bound");
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).unwrap();
+    connect(&socket, &SocketAddrUnix::new(path).unwrap()).unwrap();
+    socket
+}
+
+/// Whether main has hung up; whatever it said before is of no interest.
+fn is_hung_up(socket: &OwnedFd) -> bool {
+    let mut packet = [0; 64 * 1024];
+    matches!(recv(socket, &mut packet, RecvFlags::DONTWAIT), Ok((0, _)) | Err(Errno::CONNRESET))
+}
+
+fn run_until_hung_up(stage: &Stage, socket: &OwnedFd) {
+    stage.run_until("main hangs up", || is_hung_up(socket));
+}
+
+#[test]
+fn garbage_is_refused() {
+    let stage = open_stage();
+    let mut longest_hello = vec![0x93, 0xce];
+    longest_hello.extend(b"grbr\x01\xdd\xff\xff\xff\xff");
+    let packets: [&[u8]; 5] =
+        [b"GET / HTTP/1.1\r\n\r\n", &[0], &[0xff; 1000], &[0xc1], &longest_hello];
+    for packet in packets {
+        let socket = raw_connection(&stage);
+        send(&socket, packet, SendFlags::NOSIGNAL).unwrap();
+        run_until_hung_up(&stage, &socket);
+    }
+    assert_eq!(stage.ipc.counters().refused, 5);
+    assert!(stage.endings().is_empty());
+    others_are_served(&stage);
+}
+
+#[test]
+fn a_packet_longer_than_any_of_a_handshake_is_refused() {
+    let stage = open_stage();
+    let socket = raw_connection(&stage);
+    send(&socket, &[0x90; 160 * 1024], SendFlags::NOSIGNAL).unwrap();
+    run_until_hung_up(&stage, &socket);
+    others_are_served(&stage);
+}
+
+#[test]
+fn an_empty_packet_is_refused() {
+    let stage = open_stage();
+    let socket = raw_connection(&stage);
+    send(&socket, &[], SendFlags::NOSIGNAL).unwrap();
+    run_until_hung_up(&stage, &socket);
+    others_are_served(&stage);
+}
+
+#[test]
+fn descriptors_that_nobody_asked_for_are_closed_and_who_sends_them_is_refused() {
+    let stage = open_stage();
+    let socket = raw_connection(&stage);
+    // The reading end goes to main. Once that is closed everywhere, writing fails.
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    let descriptors = [reader.as_fd(); 4];
+    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    assert!(ancillary.push(SendAncillaryMessage::ScmRights(&descriptors)));
+    sendmsg(&socket, &[IoSlice::new(b"hello")], &mut ancillary, SendFlags::NOSIGNAL).unwrap();
+    drop(reader);
+    run_until_hung_up(&stage, &socket);
+    assert!(writer.write_all(b"x").is_err(), "main has kept a descriptor");
+    others_are_served(&stage);
+}
+
+#[test]
+fn who_says_nothing_is_given_up_while_others_are_served() {
+    let stage = open_stage();
+    let silent = [raw_connection(&stage), raw_connection(&stage)];
+    others_are_served(&stage);
+    let began = Instant::now();
+    silent.iter().for_each(|socket| run_until_hung_up(&stage, socket));
+    assert!(began.elapsed() < LIMIT);
+    others_are_served(&stage);
+}
+
+#[test]
+fn who_hangs_up_before_a_word_is_forgotten() {
+    let stage = open_stage();
+    for _ in 0..200 {
+        drop(raw_connection(&stage));
+        stage.ipc.poll().unwrap();
+    }
+    others_are_served(&stage);
+    assert!(attach(&stage, CONTRACT).is_ok(), "no place among the candidates is taken for ever");
+}
+
+#[test]
+fn a_crowd_of_silent_ones_does_not_keep_launched_renderers_out() {
+    let stage = open_stage();
+    let crowd: Vec<_> = (0..100)
+        .map(|_| {
+            let socket = raw_connection(&stage);
+            stage.ipc.poll().unwrap();
+            socket
+        })
+        .collect();
+    let turned_away = || crowd.iter().filter(|socket| is_hung_up(socket)).count();
+    stage.run_until("those beyond the limit are turned away", || turned_away() > 0);
+    others_are_served(&stage);
+    // When they have gone, there is room for others again.
+    drop(crowd);
+    stage.ipc.run_for(Duration::from_millis(20)).unwrap();
+    assert!(attach(&stage, CONTRACT).is_ok());
+}
+
+#[test]
+fn the_socket_and_its_folder_are_this_users_alone() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    let stage = Stage::new();
+    for file in endpoint_files(stage.name()) {
+        let folder = file.parent().unwrap().metadata().unwrap();
+        assert_eq!(folder.permissions().mode() & 0o777, 0o700);
+        let file = file.metadata().unwrap();
+        assert_eq!(file.permissions().mode() & 0o777, 0o600);
+        assert_eq!(file.uid(), rustix::process::getuid().as_raw());
+    }
+}

@@ -1,0 +1,103 @@
+//! What a message costs while both sides are awake: no allocation and no system call.
+//!
+//! System calls cannot be counted from inside. What the library would call the system for is counted
+//! instead: waking the peer, going to sleep, and, by the kernel itself, every time that the thread gave
+//! its processor up of its own accord. (`strace -c -f` counts the rest, by hand.)
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use ringbridge::{Config, WaitStrategy, WebContents};
+use tests::{
+    allocations::{self, CountingAllocator},
+    contract::{ADD, CUE, NEWS, NUMBERED, TICK},
+    processes::voluntary_switches,
+    stage::{Notes, Stage, config},
+};
+
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = CountingAllocator;
+
+/// Exchanges before counting begins: buffers grow to their size in the first ones.
+const WARM_UP: u64 = 1000;
+/// Exchanges that are counted.
+const COUNT: u64 = 3000;
+
+/// What main has used up to a call.
+#[derive(Clone, Copy, Debug)]
+struct Used {
+    allocations: u64,
+    switches: u64,
+    wakes: u64,
+}
+
+/// A stage that answers each invoke after a push and a publish, and notes what it has used when the
+/// counting begins and when it ends.
+fn counting_stage(wait: WaitStrategy) -> (Stage, Notes<Used>) {
+    let stage = Stage::with(Config { wait, ..config() });
+    let used = Notes::new();
+    let notes = used.clone();
+    let publishing = stage.ipc.clone();
+    let mut calls = 0;
+    stage
+        .ipc
+        .handle(ADD, move |event, [left, right]| {
+            let sender = event.sender();
+            if calls == WARM_UP || calls == WARM_UP + COUNT - 1 {
+                notes.add(Used {
+                    allocations: allocations::on_this_thread(),
+                    switches: voluntary_switches(),
+                    wakes: sender.counters().wakes,
+                });
+            }
+            calls += 1;
+            sender.send(TICK, left).unwrap();
+            publishing.publish(NEWS, left).unwrap();
+            Ok(left + right)
+        })
+        .unwrap();
+    stage.ipc.on(NUMBERED, |_, _| ()).unwrap();
+    (stage, used)
+}
+
+/// The tests here measure, so they take turns.
+fn my_turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn play(stage: &Stage, scene: &str) -> WebContents {
+    stage.play_with(scene, &[&WARM_UP.to_string(), &COUNT.to_string()])
+}
+
+#[test]
+fn a_message_of_any_kind_allocates_nothing_in_either_process() {
+    let _my_turn = my_turn();
+    let (stage, used) = counting_stage(WaitStrategy::Adaptive);
+    let window = play(&stage, "works-without-allocating");
+    assert_eq!(stage.run_to_the_end(), ["0 allocations"]);
+    let [before, after] = used.take()[..] else { panic!("two notes") };
+    // Looking at the switches reads a file.
+    let begun = allocations::on_this_thread();
+    voluntary_switches();
+    let for_the_look = allocations::on_this_thread() - begun;
+    // And the first note makes room for itself.
+    assert_eq!(after.allocations - before.allocations, for_the_look + 1, "in {COUNT} exchanges");
+    assert_eq!(window.counters().panics, 0);
+}
+
+#[test]
+fn while_both_sides_are_awake_nobody_sleeps_and_nobody_has_to_be_woken() {
+    let _my_turn = my_turn();
+    let (stage, used) = counting_stage(WaitStrategy::Spin);
+    let window = play(&stage, "works-awake");
+    window.send(CUE, "").unwrap();
+    let reports = stage.run_to_the_end();
+    let numbers: Vec<u64> = reports[0].split(' ').filter_map(|word| word.parse().ok()).collect();
+    let [wakes, parks, switches, preemptions] = numbers[..] else { panic!("{reports:?}") };
+    assert_eq!((parks, switches), (0, 0), "{reports:?}");
+    // Main arms the bell of a renderer that is silent for long, which one is that has lost its
+    // processor to others. Apart from that it never has to be rung.
+    assert!(wakes <= preemptions + COUNT / 50, "{reports:?}");
+    let [before, after] = used.take()[..] else { panic!("two notes") };
+    assert_eq!((after.wakes - before.wakes, after.switches - before.switches), (0, 0));
+}

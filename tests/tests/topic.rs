@@ -1,0 +1,109 @@
+//! One write for all renderers: `publish` and `subscribe`, lossy and exact about it.
+
+use std::io::Write;
+
+use ringbridge::{Config, WebContents};
+use tests::{
+    contract::{BULLETIN, CUE, NEWS, pattern},
+    stage::{Stage, allow_everything, config, scene_command_with_input},
+};
+
+/// A stage whose topics hold few messages: a record of one number takes 64 bytes.
+fn stage_with_small_topics() -> Stage {
+    Stage::with(Config { topic_capacity: 4096, ..config() })
+}
+
+/// The two numbers of "so many received, so many lost".
+fn received_and_lost(report: &str) -> (u64, u64) {
+    let numbers: Vec<u64> = report.split(' ').filter_map(|word| word.parse().ok()).collect();
+    (numbers[0], numbers[1])
+}
+
+fn run_until_subscribed(stage: &Stage, windows: &[WebContents]) {
+    stage.run_until("all have subscribed", || {
+        windows.iter().all(|window| stage.reports_of(window).contains(&"subscribed".to_owned()))
+    });
+}
+
+#[test]
+fn every_subscriber_hears_what_is_published_from_then_on_and_none_hears_what_was_before() {
+    let stage = Stage::new();
+    assert_eq!(stage.ipc.publish(NEWS, &1_000_000).unwrap(), 1);
+    let windows: Vec<_> = (0..3).map(|_| stage.play("reads-news")).collect();
+    run_until_subscribed(&stage, &windows);
+    for number in 1..=200 {
+        assert_eq!(stage.ipc.publish(NEWS, &number).unwrap(), 1 + number);
+    }
+    windows.iter().for_each(|window| window.send(CUE, "200").unwrap());
+    stage.run_to_the_end();
+    for window in &windows {
+        assert_eq!(stage.reports_of(window)[1..], ["200 received, 0 lost"]);
+    }
+    assert_eq!(stage.ipc.counters().published, 201);
+}
+
+#[test]
+fn received_and_lost_are_together_what_was_published_for_slow_readers_and_quick_ones() {
+    const COUNT: u64 = 20_000;
+    let stage = stage_with_small_topics();
+    let windows = [stage.play("reads-news-slowly"), stage.play("reads-news")];
+    run_until_subscribed(&stage, &windows);
+    for number in 1..=COUNT {
+        stage.ipc.publish(NEWS, &number).unwrap();
+    }
+    windows.iter().for_each(|window| window.send(CUE, &COUNT.to_string()).unwrap());
+    stage.run_to_the_end();
+    for (window, must_lose) in windows.iter().zip([true, false]) {
+        let (received, lost) = received_and_lost(&stage.reports_of(window)[1]);
+        assert_eq!(received + lost, COUNT);
+        assert!(received > 0 && (lost > 0 || !must_lose), "{received} received, {lost} lost");
+    }
+}
+
+#[test]
+fn a_subscriber_to_the_latest_gets_the_newest_and_is_told_what_it_skipped() {
+    let stage = Stage::new();
+    let (command, mut sign) = scene_command_with_input("reads-the-latest-news", &[]);
+    stage.launch(command, allow_everything());
+    stage.run_until_reported("subscribed");
+    stage.ipc.publish(NEWS, &1).unwrap();
+    stage.run_until_reported("busy with the first");
+    (2..=100).for_each(|number| _ = stage.ipc.publish(NEWS, &number).unwrap());
+    sign.write_all(b".").unwrap();
+    assert_eq!(stage.run_to_the_end()[2..], ["[(0, 1), (98, 100)]"]);
+}
+
+#[test]
+fn longer_messages_arrive_whole() {
+    let stage = Stage::new();
+    let window = stage.play("reads-bulletins");
+    stage.run_until_reported("subscribed");
+    for len in [1000, 15_000] {
+        stage.ipc.publish(BULLETIN, &pattern(len)).unwrap();
+    }
+    window.send(CUE, "").unwrap();
+    assert_eq!(stage.run_to_the_end()[1..], ["[1000, 15000]"]);
+}
+
+#[test]
+fn who_has_unsubscribed_neither_hears_nor_loses_and_begins_anew_when_it_subscribes_again() {
+    let stage = stage_with_small_topics();
+    let window = stage.play("reads-news-for-a-while");
+    stage.run_until_reported("subscribed");
+    stage.ipc.publish(NEWS, &1).unwrap();
+    stage.run_until_reported("unsubscribed");
+    // Several laps.
+    (2..=500).for_each(|number| _ = stage.ipc.publish(NEWS, &number).unwrap());
+    window.send(CUE, "").unwrap();
+    stage.run_until_reported("subscribed again");
+    stage.ipc.publish(NEWS, &501).unwrap();
+    assert_eq!(stage.run_to_the_end()[3..], ["[(0, 1), (0, 501)]"]);
+}
+
+#[test]
+fn publishing_for_nobody_is_no_error() {
+    let stage = stage_with_small_topics();
+    for number in 1..=1000 {
+        assert_eq!(stage.ipc.publish(NEWS, &number).unwrap(), number);
+    }
+}
