@@ -116,7 +116,7 @@ impl Board {
         let mut turn = 0;
         let began = now_ns();
         let mut ended = began;
-        while limit.allows(samples.len() as u64, ended - began) {
+        while limit.allows(turn / 2, ended - began) {
             let sent = now_ns();
             // Release and Acquire, here and in `follow`, as any message would need.
             line.store(turn + 1, Ordering::Release);
@@ -148,7 +148,7 @@ impl Board {
         let mut turn = 0;
         let began = now_ns();
         let mut ended = began;
-        while limit.allows(samples.len() as u64, ended - began) {
+        while limit.allows(u64::from(turn), ended - began) {
             let sent = now_ns();
             wake(&self.there.0, turn + 1);
             sleep_while(&self.back.0, turn)?;

@@ -1,6 +1,7 @@
 //! Renderers come and go, and so does main; every end has a reason, and nothing stays behind.
 
 use std::{
+    io::Write,
     process::Command,
     thread,
     time::{Duration, Instant},
@@ -8,7 +9,7 @@ use std::{
 
 use ringbridge::{
     Config, GoneReason, IpcMain, IpcMainInvokeEvent, LaunchError, RenderProcessGone, Responder,
-    SendError,
+    SendError, WaitStrategy,
 };
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -63,15 +64,31 @@ fn a_renderer_that_a_signal_ends_is_gone_with_the_signals_number() {
 }
 
 #[test]
-fn what_a_renderer_committed_before_it_crashed_is_delivered() {
-    let stage = Stage::new();
-    let numbers = Notes::new();
-    let notes = numbers.clone();
+fn what_a_renderer_sent_before_it_crashed_is_delivered() {
+    // A main that sleeps hears of the messages and of the death in one moment.
+    let stage = Stage::with(Config { wait: WaitStrategy::Park, ..config() });
+    let (numbers, asked) = (Notes::new(), Notes::new());
+    let (notes, calls) = (numbers.clone(), asked.clone());
     stage.ipc.on(NUMBER, move |_, number| notes.add(*number)).unwrap();
-    let window = stage.play_with("crashes-after-sending", &["3000"]);
+    stage
+        .ipc
+        .handle(ASK, move |_, number| {
+            calls.add(());
+            Ok(*number)
+        })
+        .unwrap();
+    let (command, mut sign) = scene_command_with_input("crashes-after-sending", &["3000"]);
+    let window = stage.launch(command, allow_everything());
+    stage.run_until_reported("connected");
+    // Nobody drives main until it is dead.
+    sign.write_all(b".").unwrap();
+    eventually("it crashes", || !is_alive(window.os_process_id()));
+    assert!(numbers.is_empty());
     let ending = stage.run_until_gone(&window);
-    assert_eq!(ending.details.reason, GoneReason::Crashed);
+    assert_eq!(ending.details, gone(GoneReason::Crashed, Signal::ABORT.as_raw()));
     assert!(numbers.take().into_iter().eq(0..3000));
+    // What it asked is run only if that was taken before its death was noticed.
+    assert_eq!(asked.len() as u64 + ending.counters.orphaned, 1);
 }
 
 #[test]

@@ -251,6 +251,7 @@ fn main_launches_as_many_windows_as_it_allows_and_no_more() {
     windows[0].close();
     stage.run_until_gone(&windows[0]);
     stage.play("stays");
+    stage.run_until("the third has connected", || stage.reports().len() == 3);
 }
 
 #[test]

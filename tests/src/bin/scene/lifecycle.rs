@@ -36,12 +36,15 @@ fn exits(arguments: &[String]) {
     process::exit(number(arguments, 0) as i32);
 }
 
-/// `crashes-after-sending COUNT`: without any goodbye.
+/// `crashes-after-sending COUNT`: and after asking something, without any goodbye.
 fn crashes_after_sending(arguments: &[String]) {
     let ipc = connect();
+    report(&ipc, "connected");
+    wait_for_input();
     for number in 0..number(arguments, 0) {
         ipc.send(NUMBER, &number).unwrap();
     }
+    let _never_taken = ipc.invoke(ASK, &1).unwrap();
     process::abort();
 }
 

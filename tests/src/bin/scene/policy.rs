@@ -10,6 +10,7 @@ use crate::{Cues, Scene, connect, number, report, wait_for_input};
 
 pub(crate) const SCENES: &[(&str, Scene)] = &[
     ("tries-what-is-forbidden", tries_what_is_forbidden),
+    ("may-do-nothing", may_do_nothing),
     ("tries-what-main-does-not-know", tries_what_main_does_not_know),
     ("sends-text-or-a-number", sends_text_or_a_number),
     ("asks-more-than-it-may", asks_more_than_it_may),
@@ -36,6 +37,17 @@ fn tries_what_is_forbidden(_: &[String]) {
     ipc.handle(ASK, |_, number| Ok(number + 1)).unwrap();
     report(&ipc, "tried");
     cues.wait();
+}
+
+/// Each kind of channel, under a policy that names none.
+fn may_do_nothing(_: &[String]) {
+    let ipc = connect();
+    for event in [TEXT, REPORT] {
+        assert!(matches!(ipc.send(event, ""), Err(SendError::Forbidden { .. })));
+    }
+    assert!(matches!(ipc.invoke(ADD, &[1, 2]), Err(InvokeError::Send(_))));
+    assert!(matches!(ipc.on(CUE, |_, _| ()), Err(RegisterError::Forbidden { .. })));
+    assert!(matches!(ipc.subscribe(NEWS, |_, _| ()), Err(RegisterError::Forbidden { .. })));
 }
 
 fn tries_what_main_does_not_know(_: &[String]) {

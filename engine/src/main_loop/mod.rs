@@ -13,6 +13,8 @@
 //! Main never waits for a renderer here, and never reads an eventfd, since a renderer shares it. Every
 //! wait for someone (a handshake, a goodbye) has a deadline.
 
+mod sessions;
+
 use std::{
     io,
     os::fd::OwnedFd,
@@ -24,8 +26,7 @@ use std::{
 use crate::{
     error::GoneReason,
     inside::{self, Inside},
-    ipc_main::{Candidate, Inner},
-    layout::frame::Violation,
+    ipc_main::Inner,
     memory::{aligned::AlignedBuf, region::Region},
     policy::{OnViolation, Policy},
     port::{
@@ -36,8 +37,7 @@ use crate::{
     ring::consumer::Consumer,
     session::{
         endpoint::Endpoint,
-        handshake::{Answer, Hello, PACKET_MAX, Ready, Refusal, Welcome, encode},
-        liveness::reason_of,
+        handshake::{PACKET_MAX, Welcome},
     },
     snapshot::Cached,
     sync::Ordering,
@@ -60,13 +60,6 @@ const BUSY_TURNS: u32 = 1024;
 const HOUSEKEEPING_EVERY: Duration = Duration::from_millis(1);
 /// How long a renderer whose session is over may take to end before it is killed.
 const GRACE: Duration = Duration::from_secs(2);
-/// How many connections that nobody admitted yet may be open.
-const CANDIDATES_MAX: usize = 64;
-/// How long a renderer that nobody launched may take to say hello.
-const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How long nobody is let in after a limit was met.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 const LISTENER: u64 = u64::MAX;
 const INTERRUPT: u64 = u64::MAX - 1;
@@ -152,7 +145,7 @@ pub(crate) struct MainLoop {
     kept_house: Option<Instant>,
     candidates: usize,
     /// When to listen for connections again; `None` while it does.
-    listen_again: Option<Instant>,
+    listening_from: Option<Instant>,
 }
 
 impl MainLoop {
@@ -178,7 +171,7 @@ impl MainLoop {
             turns: 0,
             kept_house: None,
             candidates: 0,
-            listen_again: None,
+            listening_from: None,
         })
     }
 
@@ -451,13 +444,8 @@ impl MainLoop {
 
     /// Ends what is overdue, and says when to look again.
     fn keep_deadlines(&mut self, main: &Inner, now: Instant) -> Option<Instant> {
-        if self.listen_again.is_some_and(|again| again <= now)
-            && let Some(endpoint) = &self.endpoint
-        {
-            let added = self.epoll.add(&endpoint.listener, LISTENER, Trigger::Level);
-            self.listen_again = added.err().and_then(|_| now.checked_add(ACCEPT_PAUSE));
-        }
-        let mut next = self.listen_again;
+        self.listen_again(now);
+        let mut next = self.listening_from;
         for place in 0..self.connections.len() {
             let Some(connection) = &self.connections[place] else { continue };
             let requests = connection.session.as_ref().and_then(|session| session.port.expire(now));
@@ -521,300 +509,6 @@ impl MainLoop {
                 .or_else(|| port.close_requested().then_some(GoneReason::Closed));
             if let Some(reason) = reason {
                 self.end_session(main, place, reason);
-            }
-        }
-    }
-
-    // --- sessions --------------------------------------------------------------------------------
-
-    fn insert(&mut self, connection: Connection) -> usize {
-        let place = self.connections.iter().position(Option::is_none).unwrap_or_else(|| {
-            self.connections.push(None);
-            self.connections.len() - 1
-        });
-        self.connections[place] = Some(connection);
-        place
-    }
-
-    /// Listens to a session that has its window now.
-    fn begin_session(&mut self, place: usize, session: Session) -> io::Result<()> {
-        let Some(connection) = self.connections[place].as_mut() else { return Ok(()) };
-        let session = connection.session.insert(session);
-        self.epoll.add(&session.event, token(place, Source::Bell), Trigger::Edge)?;
-        if let Some((_, process)) = &connection.child {
-            self.epoll.add(process, token(place, Source::Process), Trigger::Level)?;
-        }
-        if connection.stage == Stage::Hello {
-            self.epoll.add(&connection.socket, token(place, Source::Socket), Trigger::Level)?;
-        }
-        self.busy.push(place);
-        Ok(())
-    }
-
-    /// Takes the connections that wait, as far as there is room for them.
-    fn accept(&mut self) {
-        let Some(endpoint) = &self.endpoint else { return };
-        let socket = match endpoint.listener.accept() {
-            Ok(Some(socket)) => socket,
-            Ok(None) => return,
-            Err(_) => {
-                // A limit was met, and who knocked still waits: without a pause the loop would spin.
-                let _ = self.epoll.remove(&endpoint.listener);
-                self.listen_again = Instant::now().checked_add(ACCEPT_PAUSE);
-                return;
-            }
-        };
-        if self.candidates >= CANDIDATES_MAX {
-            return;
-        }
-        let deadline = Instant::now().checked_add(HELLO_TIMEOUT);
-        let place = self.insert(Connection { deadline, ..Connection::new(socket) });
-        let Some(connection) = &self.connections[place] else { return };
-        match self.epoll.add(&connection.socket, token(place, Source::Socket), Trigger::Level) {
-            Ok(()) => self.candidates += 1,
-            Err(_) => self.connections[place] = None,
-        }
-    }
-
-    /// Something came over the socket: a part of the handshake, or the end.
-    fn hear(&mut self, main: &Inner, place: usize, event: &Event) {
-        let Some(connection) = self.connections[place].as_mut() else { return };
-        if connection.stage == Stage::Ending {
-            self.stop_listening(place);
-            return;
-        }
-        if !event.readable {
-            if event.hangup {
-                self.hung_up(main, place);
-            }
-            return;
-        }
-        // No descriptor is expected from a renderer: one that comes is closed, and an error.
-        match connection.socket.try_receive(&mut self.packet, 0) {
-            Ok(received) if received.len == 0 => self.hung_up(main, place),
-            Ok(received) => self.hear_packet(main, place, received.len),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(_) => self.misused(main, place),
-        }
-    }
-
-    /// Something came over the socket that no renderer of ours sends.
-    fn misused(&mut self, main: &Inner, place: usize) {
-        let Some(connection) = self.connections[place].as_ref() else { return };
-        let reason = match &connection.session {
-            Some(session) if connection.stage == Stage::Live => {
-                session.port.counters.violations.add();
-                GoneReason::ProtocolViolation(Violation::UnexpectedPacket)
-            }
-            _ => {
-                main.refused.add();
-                GoneReason::LaunchFailed
-            }
-        };
-        self.end_session(main, place, reason);
-    }
-
-    fn hear_packet(&mut self, main: &Inner, place: usize, len: usize) {
-        let Some(connection) = self.connections[place].as_mut() else { return };
-        let packet = &self.packet[..len];
-        let answered = match connection.stage {
-            Stage::Hello => match Hello::parse(packet) {
-                Ok(Ok(hello)) => self.welcome(main, place, &hello),
-                Ok(Err(refusal)) => Err(Some(refusal)),
-                Err(_) => Err(None),
-            },
-            Stage::Ready if Ready::parse(packet).is_ok() => {
-                connection.stage = Stage::Live;
-                connection.deadline = None;
-                if let Some(session) = &connection.session {
-                    main.emit_connected(&session.port);
-                }
-                Ok(())
-            }
-            // Nothing is expected any more, or something else was.
-            Stage::Ready | Stage::Live | Stage::Ending => Err(None),
-        };
-        match answered {
-            Ok(()) => {}
-            Err(None) => self.misused(main, place),
-            Err(Some(refusal)) => {
-                main.refused.add();
-                if let Some(connection) = &self.connections[place] {
-                    // Who does not read its refusal misses it.
-                    let _ = connection.socket.try_send(&encode(&Answer::Refused(refusal)), &[]);
-                }
-                self.end_session(main, place, GoneReason::LaunchFailed);
-            }
-        }
-    }
-
-    /// Answers a hello: admits the renderer, compares the contracts, hands over the memory.
-    fn welcome(
-        &mut self,
-        main: &Inner,
-        place: usize,
-        hello: &Hello,
-    ) -> Result<(), Option<Refusal>> {
-        let not_admitted = |why: String| Some(Refusal::NotAdmitted { why });
-        let Some(connection) = self.connections[place].as_mut() else { return Ok(()) };
-        let newly_admitted = match connection.session {
-            Some(_) => None,
-            None => {
-                let peer = connection.socket.peer_credentials().map_err(|_| None)?;
-                let candidate = Candidate::new(peer.pid, peer.uid, peer.gid);
-                let policy = main.admit(&candidate).map_err(not_admitted)?;
-                let session = main.open_session(policy, peer.pid);
-                Some(session.map_err(|error| not_admitted(error.to_string()))?)
-            }
-        };
-        let session = connection.session.as_ref().or(newly_admitted.as_ref());
-        let Some(port) = session.map(|session| session.port.clone()) else { return Ok(()) };
-        let grants = match hello.grants(&main.channels, &port.allowed) {
-            Ok(grants) => grants,
-            Err(refusal) => {
-                if newly_admitted.is_some() {
-                    // It never was a window that anyone saw.
-                    main.forget_window(&port);
-                }
-                return Err(Some(refusal));
-            }
-        };
-        if let Some(session) = newly_admitted {
-            self.candidates -= 1;
-            // Its socket is listened to already: at this stage `begin_session` leaves that out.
-            connection.stage = Stage::Ready;
-            self.begin_session(place, session).map_err(|error| not_admitted(error.to_string()))?;
-        }
-        let Some(connection) = self.connections[place].as_mut() else { return Ok(()) };
-        let Some(session) = connection.session.as_mut() else { return Ok(()) };
-        let Some(mut handover) = session.handover.take() else { return Err(None) };
-        handover.welcome.grants = grants;
-        main.send_welcome(&connection.socket, &port, handover)
-            .map_err(|error| not_admitted(error.to_string()))?;
-        connection.stage = Stage::Ready;
-        Ok(())
-    }
-
-    /// The renderer hung up: it ended, or it closed its socket. What it committed is still delivered.
-    fn hung_up(&mut self, main: &Inner, place: usize) {
-        let Some(connection) = self.connections[place].as_mut() else { return };
-        if connection.hung_up {
-            return;
-        }
-        connection.hung_up = true;
-        self.stop_listening(place);
-        let Some(connection) = self.connections[place].as_mut() else { return };
-        if connection.child.is_some() {
-            // Its exit status is the better reason; it comes within moments, or it is not ending.
-            connection.deadline = Instant::now().checked_add(GRACE);
-        } else {
-            self.drain(main, place);
-            self.end_session(main, place, GoneReason::Disconnected);
-        }
-    }
-
-    fn stop_listening(&mut self, place: usize) {
-        if let Some(connection) = &self.connections[place] {
-            // It fails only if it was never added.
-            let _ = self.epoll.remove(&connection.socket);
-        }
-    }
-
-    /// The process that main launched has ended.
-    fn reap(&mut self, main: &Inner, place: usize) {
-        let Some(connection) = self.connections[place].as_mut() else { return };
-        let Some((child, _)) = connection.child.as_mut() else { return };
-        let Ok(Some(status)) = child.try_wait() else { return };
-        let (reason, exit_code) = reason_of(status);
-        let never_connected = matches!(connection.stage, Stage::Hello | Stage::Ready);
-        self.drain(main, place);
-        let reason = if never_connected { GoneReason::LaunchFailed } else { reason };
-        self.end_session(main, place, reason);
-        if let Some(Some(connection)) = self.connections.get(place)
-            && let Some((_, process)) = &connection.child
-        {
-            let _ = self.epoll.remove(process);
-        }
-        self.forget(main, place, Some(exit_code));
-    }
-
-    /// Delivers what a renderer committed before it went: at most what its ring can hold.
-    fn drain(&mut self, main: &Inner, place: usize) {
-        let capacity = main.config.renderer_capacity;
-        let frames_max = capacity / crate::layout::CELL;
-        let mut taken = 0;
-        while taken < frames_max {
-            let over = self.connections[place]
-                .as_ref()
-                .is_none_or(|connection| connection.stage == Stage::Ending);
-            if over {
-                return;
-            }
-            if let Some(session) =
-                self.connections[place].as_ref().and_then(|connection| connection.session.as_ref())
-            {
-                // Invokes of the dead are counted, not run.
-                session.port.mark_orphaned();
-            }
-            match self.take_frames(main, place, &mut None) {
-                0 => return,
-                frames => taken += frames,
-            }
-        }
-    }
-
-    /// Ends a session once, and forgets the connection if no process is left to wait for.
-    fn end_session(&mut self, main: &Inner, place: usize, reason: GoneReason) {
-        let Some(connection) = self.connections[place].as_mut() else { return };
-        if connection.stage == Stage::Ending {
-            return;
-        }
-        connection.stage = Stage::Ending;
-        connection.armed = false;
-        self.busy.retain(|&busy| busy != place);
-        self.stop_listening(place);
-        let Some(connection) = self.connections[place].as_mut() else { return };
-        let _ = connection.socket.shutdown();
-        if let Some(session) = &connection.session {
-            let _ = self.epoll.remove(&session.event);
-            session.port.end(reason.clone());
-            main.forget_window(&session.port);
-        }
-        match &mut connection.child {
-            None => self.forget(main, place, None),
-            Some((child, _)) => {
-                if matches!(reason, GoneReason::ProtocolViolation(_)) {
-                    let _ = child.kill();
-                }
-                connection.deadline = Instant::now().checked_add(GRACE);
-            }
-        }
-    }
-
-    /// Drops a connection that is over, and tells who listens for it.
-    fn forget(&mut self, main: &Inner, place: usize, exit_code: Option<i32>) {
-        let Some(connection) = self.connections[place].take() else { return };
-        match connection.session {
-            Some(session) => main.emit_gone(&session.port, exit_code),
-            None => self.candidates -= 1,
-        }
-    }
-
-    /// Ends every session, and waits for the processes that main launched: first for their own end,
-    /// then, after the grace, for a killed one's.
-    pub(crate) fn close(&mut self, main: &Inner) {
-        self.endpoint = None;
-        self.attend(main);
-        for place in 0..self.connections.len() {
-            self.end_session(main, place, GoneReason::Closed);
-        }
-        // What main did not launch to die with it lives on, and is not waited for.
-        while self.connections.iter().flatten().any(|connection| connection.dies_with_session) {
-            let now = Instant::now();
-            let next = self.keep_deadlines(main, now);
-            let timeout = next.map_or(GRACE, |next| next.saturating_duration_since(now));
-            if self.wait(main, Some(timeout)).is_err() {
-                return;
             }
         }
     }

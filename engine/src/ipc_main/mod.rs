@@ -1,0 +1,407 @@
+//! The main process's endpoint: Electron's `ipcMain`, with the windows that belong to it.
+
+mod events;
+mod launcher;
+mod shared;
+mod topics;
+
+use std::{fmt, future::Future, process::Command, sync::Arc, time::Duration};
+
+pub use events::{Candidate, IpcMainEvent, IpcMainInvokeEvent, RenderProcessGone};
+pub(crate) use shared::Inner;
+
+use crate::{
+    config::Config,
+    contract::{Channel, ChannelKey, Contract, Event, Method, Topic},
+    error::{BindError, HandlerError, LaunchError, RegisterError, RunError, SendError},
+    payload::Payload,
+    policy::Policy,
+    port::{
+        incoming::Delivery,
+        responder::{Call, Responder},
+    },
+    register::{Handled, unknown},
+    router::{ListenerId, Times},
+    web_contents::WebContents,
+};
+
+/// The main process's endpoint. Cheap to clone; all clones are the same endpoint.
+///
+/// ```no_run
+/// use std::process::Command;
+/// use ringbridge::{Contract, Event, IpcMain, Method, Policy, Push};
+///
+/// const LOG_MESSAGE: Event<str> = Event::new("log-message");
+/// const ADD: Method<[u32; 2], u64> = Method::new("add");
+/// const STATISTICS: Push<[f32; 4]> = Push::new("statistics");
+/// const CONTRACT: Contract = &[&LOG_MESSAGE, &ADD, &STATISTICS];
+///
+/// # fn main() -> Result<(), ringbridge::Error> {
+/// let ipc = IpcMain::bind("demo", CONTRACT)?;
+/// ipc.on(LOG_MESSAGE, |event, message| println!("{}: {message}", event.sender()))?;
+/// ipc.handle(ADD, |_event, [left, right]| Ok(u64::from(*left) + u64::from(*right)))?;
+/// let policy = Policy::deny_all().allow(LOG_MESSAGE).allow(ADD).allow(STATISTICS);
+/// let window = ipc.launch(Command::new("./renderer"), policy)?;
+/// window.send(STATISTICS, &[0.5, 0.1, 0.9, 0.2])?;
+/// ipc.run()?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// A listener that keeps an `IpcMain` keeps it alive for ever: let it keep a [`WebContents`], or
+/// [`close`](IpcMain::close) the endpoint.
+#[derive(Clone)]
+pub struct IpcMain {
+    inner: Arc<Inner>,
+}
+
+/// How a renderer is launched.
+#[derive(Clone, Copy, Debug)]
+pub struct LaunchOptions {
+    /// Whether the kernel kills the renderer when main dies. On by default; off, it takes what was
+    /// committed and ends by itself.
+    pub die_with_main: bool,
+}
+
+impl Default for LaunchOptions {
+    fn default() -> Self {
+        Self { die_with_main: true }
+    }
+}
+
+/// What happened to the endpoint as a whole. What happened in a session is in
+/// [`WebContents::counters`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MainCounters {
+    /// Connections that were refused: not admitted, another build, or no renderer at all.
+    pub refused: u64,
+    /// Messages published on topics.
+    pub published: u64,
+}
+
+impl IpcMain {
+    /// Opens the endpoint `name` with the default settings.
+    ///
+    /// # Errors
+    ///
+    /// [`BindError::NameInUse`] if another main process has it.
+    pub fn bind(name: &str, contract: Contract) -> Result<Self, BindError> {
+        Self::bind_with(name, contract, Config::default())
+    }
+
+    /// Opens the endpoint `name`.
+    ///
+    /// # Errors
+    ///
+    /// As [`bind`](Self::bind).
+    pub fn bind_with(name: &str, contract: Contract, config: Config) -> Result<Self, BindError> {
+        Ok(Self { inner: Inner::open(name, contract, config)? })
+    }
+
+    // --- listening -------------------------------------------------------------------------------
+
+    /// Calls `listener` for every message on the channel, from whichever renderer. Listeners of one
+    /// channel run in the order of their registration; the same one may be registered twice.
+    ///
+    /// # Errors
+    ///
+    /// If the contract does not have the channel.
+    pub fn on<T: Payload + ?Sized>(
+        &self,
+        event: Event<T>,
+        listener: impl FnMut(&IpcMainEvent<'_>, &T) + Send + 'static,
+    ) -> Result<ListenerId, RegisterError> {
+        self.listen(event, Times::Always, listener)
+    }
+
+    /// Calls `listener` for the next message only. It is removed before it runs.
+    ///
+    /// # Errors
+    ///
+    /// As [`on`](Self::on).
+    pub fn once<T: Payload + ?Sized>(
+        &self,
+        event: Event<T>,
+        listener: impl FnMut(&IpcMainEvent<'_>, &T) + Send + 'static,
+    ) -> Result<ListenerId, RegisterError> {
+        self.listen(event, Times::Once, listener)
+    }
+
+    fn listen<T: Payload + ?Sized>(
+        &self,
+        event: Event<T>,
+        times: Times,
+        mut listener: impl FnMut(&IpcMainEvent<'_>, &T) + Send + 'static,
+    ) -> Result<ListenerId, RegisterError> {
+        let number = self.number(&event.key())?;
+        let listener =
+            move |delivery: &Delivery<'_>, value: &T| listener(&IpcMainEvent { delivery }, value);
+        Ok(self.inner.dispatcher.listen(number, times, listener))
+    }
+
+    /// Removes one listener; `false` if it was not there any more.
+    pub fn off(&self, listener: ListenerId) -> bool {
+        self.inner.dispatcher.routes.update(|routes| routes.off(listener))
+    }
+
+    /// Removes all listeners of one event.
+    pub fn remove_all_listeners_of<T: Payload + ?Sized>(&self, event: Event<T>) {
+        if let Ok(number) = self.number(&event.key()) {
+            self.inner.dispatcher.routes.update(|routes| routes.remove_all_listeners(Some(number)));
+        }
+    }
+
+    /// Removes all listeners of all events. Handlers stay.
+    pub fn remove_all_listeners(&self) {
+        self.inner.dispatcher.routes.update(|routes| routes.remove_all_listeners(None));
+    }
+
+    // --- handling --------------------------------------------------------------------------------
+
+    /// Answers a method's invokes at once, on the loop's thread.
+    ///
+    /// # Errors
+    ///
+    /// [`RegisterError::SecondHandler`] if the method has its handler.
+    pub fn handle<A, R, E>(
+        &self,
+        method: Method<A, R, E>,
+        handler: impl FnMut(&IpcMainInvokeEvent<'_>, &A) -> Handled<R, E> + Send + 'static,
+    ) -> Result<(), RegisterError>
+    where
+        A: Payload + ?Sized,
+        R: Payload + ?Sized,
+        E: HandlerError + ?Sized,
+    {
+        self.handle_times(method, Times::Always, handler)
+    }
+
+    /// Answers the next invoke only. The handler is removed before it runs.
+    ///
+    /// # Errors
+    ///
+    /// As [`handle`](Self::handle).
+    pub fn handle_once<A, R, E>(
+        &self,
+        method: Method<A, R, E>,
+        handler: impl FnMut(&IpcMainInvokeEvent<'_>, &A) -> Handled<R, E> + Send + 'static,
+    ) -> Result<(), RegisterError>
+    where
+        A: Payload + ?Sized,
+        R: Payload + ?Sized,
+        E: HandlerError + ?Sized,
+    {
+        self.handle_times(method, Times::Once, handler)
+    }
+
+    fn handle_times<A, R, E>(
+        &self,
+        method: Method<A, R, E>,
+        times: Times,
+        mut handler: impl FnMut(&IpcMainInvokeEvent<'_>, &A) -> Handled<R, E> + Send + 'static,
+    ) -> Result<(), RegisterError>
+    where
+        A: Payload + ?Sized,
+        R: Payload + ?Sized,
+        E: HandlerError + ?Sized,
+    {
+        let number = self.number(&method.key())?;
+        let handler =
+            move |call: Call<'_>, arguments: &A| handler(&IpcMainInvokeEvent { call }, arguments);
+        self.inner.dispatcher.handle(method, number, times, handler)
+    }
+
+    /// Answers a method's invokes later, or from other threads: the [`Responder`] goes wherever the
+    /// answer is made. Invokes overlap, and replies go in any order.
+    ///
+    /// # Errors
+    ///
+    /// As [`handle`](Self::handle).
+    pub fn handle_deferred<A, R, E>(
+        &self,
+        method: Method<A, R, E>,
+        mut handler: impl FnMut(&IpcMainInvokeEvent<'_>, &A, Responder<R, E>) + Send + 'static,
+    ) -> Result<(), RegisterError>
+    where
+        A: Payload + ?Sized,
+        R: Payload + ?Sized,
+        E: HandlerError + ?Sized,
+    {
+        let number = self.number(&method.key())?;
+        let handler = move |call: Call<'_>, arguments: &A, responder: Responder<R, E>| {
+            handler(&IpcMainInvokeEvent { call }, arguments, responder);
+        };
+        self.inner.dispatcher.handle_deferred(method, number, handler)
+    }
+
+    /// Answers a method's invokes by futures, which the loop runs, many at a time. A future is dropped
+    /// where it stands when its caller cancels, times out or goes.
+    ///
+    /// # Errors
+    ///
+    /// As [`handle`](Self::handle).
+    pub fn handle_async<A, R, E, F>(
+        &self,
+        method: Method<A, R, E>,
+        mut handler: impl FnMut(&IpcMainInvokeEvent<'_>, A::Owned) -> F + Send + 'static,
+    ) -> Result<(), RegisterError>
+    where
+        A: Payload + ?Sized,
+        R: Payload + ?Sized + 'static,
+        E: HandlerError + ?Sized + 'static,
+        F: Future<Output = Handled<R, E>> + Send + 'static,
+    {
+        let number = self.number(&method.key())?;
+        let handler =
+            move |call: Call<'_>, arguments| handler(&IpcMainInvokeEvent { call }, arguments);
+        self.inner.dispatcher.handle_async(method, number, handler)
+    }
+
+    /// Removes a method's handler, if it has one. Calls that are under way still reply.
+    pub fn remove_handler<A, R, E>(&self, method: Method<A, R, E>)
+    where
+        A: Payload + ?Sized,
+        R: Payload + ?Sized,
+        E: Payload + ?Sized,
+    {
+        if let Ok(number) = self.number(&method.key()) {
+            self.inner.dispatcher.routes.update(|routes| routes.remove_handler(number));
+        }
+    }
+
+    fn number(&self, key: &ChannelKey) -> Result<u16, RegisterError> {
+        self.inner.channels.number(key).ok_or_else(|| unknown(key))
+    }
+
+    // --- publishing ------------------------------------------------------------------------------
+
+    /// Publishes a message on a topic: one write, whatever the number of subscribers. Never waits for
+    /// any of them; one that is lapped is told how many it lost.
+    ///
+    /// Returns the message's sequence number in its topic, from 1.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::UnknownChannel`], [`SendError::TooLarge`] or [`SendError::Encode`].
+    pub fn publish<T: Payload + ?Sized>(
+        &self,
+        topic: Topic<T>,
+        message: &T,
+    ) -> Result<u64, SendError> {
+        self.inner.publish(topic, message)
+    }
+
+    // --- windows ---------------------------------------------------------------------------------
+
+    /// Launches a renderer process. It finds its session by
+    /// [`IpcRenderer::connect`](crate::IpcRenderer::connect); what is sent to it before waits in its
+    /// ring. It dies with main.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be started or its memory cannot be had. A program that starts and never connects
+    /// is reported by [`on_render_process_gone`](Self::on_render_process_gone).
+    pub fn launch(&self, command: Command, policy: Policy) -> Result<WebContents, LaunchError> {
+        self.launch_with(command, policy, LaunchOptions::default())
+    }
+
+    /// Launches a renderer process, with options.
+    ///
+    /// # Errors
+    ///
+    /// As [`launch`](Self::launch).
+    pub fn launch_with(
+        &self,
+        command: Command,
+        policy: Policy,
+        options: LaunchOptions,
+    ) -> Result<WebContents, LaunchError> {
+        self.inner.launch(command, policy, options)
+    }
+
+    /// Admits renderers that attach by name: `hook` gives each its policy, or says why not. Without a
+    /// hook nobody is admitted; processes of other users never are.
+    pub fn on_attach(
+        &self,
+        hook: impl FnMut(&Candidate) -> Result<Policy, String> + Send + 'static,
+    ) {
+        self.inner.set_admission(Box::new(hook));
+    }
+
+    /// Calls `listener` when a renderer has finished the handshake.
+    pub fn on_did_connect(&self, mut listener: impl FnMut(&WebContents) + Send + 'static) {
+        let hook = move |window: WebContents| listener(&window);
+        self.inner.add_did_connect(hook);
+    }
+
+    /// Calls `listener` when a renderer went, however it went: Electron's `render-process-gone`.
+    pub fn on_render_process_gone(
+        &self,
+        mut listener: impl FnMut(&WebContents, &RenderProcessGone) + Send + 'static,
+    ) {
+        let hook =
+            move |(window, details): (WebContents, RenderProcessGone)| listener(&window, &details);
+        self.inner.add_process_gone(hook);
+    }
+
+    /// The windows whose session is not over, in the order of their numbers.
+    pub fn windows(&self) -> Vec<WebContents> {
+        self.inner.windows()
+    }
+
+    // --- driving ---------------------------------------------------------------------------------
+
+    /// Runs listeners, handlers and sessions until [`stop`](Self::stop) is called.
+    ///
+    /// # Errors
+    ///
+    /// If called inside a listener, if another thread runs the loop, or if the system refuses.
+    pub fn run(&self) -> Result<(), RunError> {
+        self.inner.run(None)
+    }
+
+    /// Runs the loop for so long, or until it is stopped.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run).
+    pub fn run_for(&self, duration: Duration) -> Result<(), RunError> {
+        self.inner.run(Some(duration))
+    }
+
+    /// Takes what is there, and returns how many frames and tasks it was. Never sleeps.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run).
+    pub fn poll(&self) -> Result<usize, RunError> {
+        self.inner.poll()
+    }
+
+    /// Ends a [`run`](Self::run), from any thread or from inside a listener.
+    pub fn stop(&self) {
+        self.inner.stop();
+    }
+
+    /// Ends every session and gives the name up. Launched renderers see main go; those that are not
+    /// gone after 2 s are killed. Their `render-process-gone` events are delivered before this returns.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run): it needs the loop, so [`stop`](Self::stop) it first.
+    pub fn close(&self) -> Result<(), RunError> {
+        self.inner.close()
+    }
+
+    /// What happened so far to the endpoint as a whole.
+    pub fn counters(&self) -> MainCounters {
+        self.inner.counters()
+    }
+}
+
+impl fmt::Debug for IpcMain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "IpcMain({} windows)", self.inner.windows().len())
+    }
+}

@@ -1,0 +1,463 @@
+//! What all threads of the main process share: the windows, the topics, the hooks, and the seat of
+//! the loop.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    os::fd::AsFd,
+    panic::{AssertUnwindSafe, catch_unwind},
+    process::Command,
+    sync::{Arc, Mutex, PoisonError, Weak},
+    thread::Thread,
+    time::Duration,
+};
+
+use super::{
+    LaunchOptions, MainCounters,
+    events::{Candidate, RenderProcessGone},
+    launcher::{CHILD_SOCKET, Launcher},
+    topics::TopicChannel,
+};
+use crate::{
+    channels::ChannelTable,
+    config::Config,
+    contract::{Channel, ChannelKind, Contract, Topic, declarations},
+    counters::Counter,
+    error::{BindError, GoneReason, LaunchError, RunError, SendError},
+    executor::Executor,
+    inside::{self, Inside, Running},
+    ipc_renderer::SOCKET_VARIABLE,
+    main_loop::{Handover, MainLoop, Newcomer, Session},
+    memory::region::{Region, Writer},
+    payload::Payload,
+    policy::{ChannelSet, Policy},
+    port::{
+        Limits, Port, PortParts, Side,
+        incoming::Dispatcher,
+        invocation::{Awaited, Drive, DriveEnd},
+    },
+    ring::{consumer::Consumer, producer::Producer},
+    router::Router,
+    seat::Seat,
+    session::{
+        endpoint::Endpoint,
+        handshake::{Answer, TOPICS_MAX, Welcome, encode},
+    },
+    signal::{PeerBell, Signal},
+    snapshot::Snapshot,
+    sync::{AtomicBool, AtomicU32, Ordering},
+    sys::{EventFd, Socket, process},
+    wait::Waiter,
+    web_contents::WebContents,
+};
+
+type Hook<A> = Arc<Mutex<dyn FnMut(A) + Send>>;
+type Admission = Box<dyn FnMut(&Candidate) -> Result<Policy, String> + Send>;
+
+pub(crate) struct Inner {
+    pub(crate) config: Config,
+    pub(crate) channels: Arc<ChannelTable>,
+    pub(crate) dispatcher: Dispatcher,
+    running: Running,
+    closed: AtomicBool,
+    pub(crate) stopped: AtomicBool,
+    /// Something outside the rings wants the loop: a newcomer, a close, room for what was deferred.
+    pub(crate) attention: AtomicBool,
+    pub(crate) refused: Counter,
+    published: Counter,
+    weak: Weak<Inner>,
+    seat: Seat<MainLoop>,
+    /// Ends the loop's sleep. Of this process alone.
+    interrupt: Arc<EventFd>,
+    newcomers: Mutex<Vec<Newcomer>>,
+    windows: Mutex<BTreeMap<u32, Arc<Port>>>,
+    next_window: AtomicU32,
+    /// By channel number; `None` where the channel is no topic.
+    topics: Vec<Option<TopicChannel>>,
+    admission: Mutex<Option<Admission>>,
+    did_connect: Mutex<Vec<Hook<WebContents>>>,
+    process_gone: Mutex<Vec<Hook<(WebContents, RenderProcessGone)>>>,
+    launcher: Launcher,
+}
+
+impl Inner {
+    /// Opens the endpoint.
+    pub(super) fn open(
+        name: &str,
+        contract: Contract,
+        config: Config,
+    ) -> Result<Arc<Self>, BindError> {
+        config.check()?;
+        let declared = declarations(contract)?;
+        let io = |source| BindError::Io { endpoint: name.to_owned(), source };
+        let endpoint = Endpoint::bind(name)?;
+        if config.protect_memory {
+            process::make_non_dumpable().map_err(io)?;
+        }
+        // Each window needs a few. What cannot be raised is told by the launch that meets the limit.
+        let _ = process::raise_descriptor_limit();
+
+        let topics = declared
+            .iter()
+            .map(|channel| match channel.kind {
+                ChannelKind::Topic => {
+                    TopicChannel::create(channel.name, config.topic_capacity).map(Some)
+                }
+                _ => Ok(None),
+            })
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(io)?;
+        let channels = Arc::new(ChannelTable::new(declared.into_iter().map(Some).collect()));
+        let interrupt = Arc::new(EventFd::new().map_err(io)?);
+        let routes = Snapshot::new(Router::new(channels.len()));
+        let waiter = Waiter::new(config.wait);
+        let main_loop = MainLoop::new(endpoint, &interrupt, routes.cached(), waiter).map_err(io)?;
+
+        Ok(Arc::new_cyclic(|weak: &Weak<Inner>| {
+            let interrupting = weak.clone();
+            let executor = Executor::new(Arc::new(move || {
+                if let Some(inner) = interrupting.upgrade() {
+                    inner.wake();
+                }
+            }));
+            Inner {
+                config,
+                channels,
+                dispatcher: Dispatcher { routes, executor },
+                running: Running::default(),
+                closed: AtomicBool::new(false),
+                stopped: AtomicBool::new(false),
+                attention: AtomicBool::new(false),
+                refused: Counter::default(),
+                published: Counter::default(),
+                weak: weak.clone(),
+                seat: Seat::new(main_loop),
+                interrupt,
+                newcomers: Mutex::new(Vec::new()),
+                windows: Mutex::new(BTreeMap::new()),
+                next_window: AtomicU32::new(1),
+                topics,
+                admission: Mutex::new(None),
+                did_connect: Mutex::new(Vec::new()),
+                process_gone: Mutex::new(Vec::new()),
+                launcher: Launcher::default(),
+            }
+        }))
+    }
+
+    /// Launches a renderer, whose connection the loop takes over.
+    pub(super) fn launch(
+        &self,
+        mut command: Command,
+        policy: Policy,
+        options: LaunchOptions,
+    ) -> Result<WebContents, LaunchError> {
+        let program = command.get_program().to_string_lossy().into_owned();
+        command.env(SOCKET_VARIABLE, CHILD_SOCKET.to_string());
+        let session = self.open_session(policy, 0)?;
+        let port = session.port.clone();
+        let (ours, theirs) = Socket::pair().map_err(resources("a socket"))?;
+        let launched =
+            self.launcher.spawn(command, theirs.into(), options.die_with_main).and_then(|child| {
+                let process = process::pidfd_open(child.id())?;
+                Ok((child, process))
+            });
+        let (child, process) = match launched {
+            Ok(launched) => launched,
+            Err(source) => {
+                self.forget_window(&port);
+                return Err(LaunchError::Spawn { program, source });
+            }
+        };
+        port.peer_pid.store(child.id(), Ordering::Relaxed);
+        lock(&self.newcomers).push(Newcomer {
+            session,
+            socket: ours,
+            child,
+            process,
+            die_with_main: options.die_with_main,
+        });
+        Drive::interrupt(self);
+        Ok(WebContents::new(port))
+    }
+
+    pub(super) fn set_admission(&self, hook: Admission) {
+        *lock(&self.admission) = Some(hook);
+    }
+
+    pub(super) fn add_did_connect(&self, hook: impl FnMut(WebContents) + Send + 'static) {
+        lock(&self.did_connect).push(Arc::new(Mutex::new(hook)));
+    }
+
+    pub(super) fn add_process_gone(
+        &self,
+        hook: impl FnMut((WebContents, RenderProcessGone)) + Send + 'static,
+    ) {
+        lock(&self.process_gone).push(Arc::new(Mutex::new(hook)));
+    }
+
+    pub(super) fn windows(&self) -> Vec<WebContents> {
+        lock(&self.windows).values().cloned().map(WebContents::new).collect()
+    }
+
+    pub(super) fn counters(&self) -> MainCounters {
+        MainCounters { refused: self.refused.get(), published: self.published.get() }
+    }
+
+    /// Drives until the loop is stopped or the time is over.
+    pub(super) fn run(&self, duration: Option<Duration>) -> Result<(), RunError> {
+        let _running = self.running.begin()?;
+        let ended = self.seat.take().drive(self, None, duration);
+        self.stopped.store(false, Ordering::Relaxed);
+        ended?;
+        Ok(())
+    }
+
+    /// One turn without waiting.
+    pub(super) fn poll(&self) -> Result<usize, RunError> {
+        let _running = self.running.begin()?;
+        Ok(self.seat.take().poll(self)?)
+    }
+
+    pub(super) fn stop(&self) {
+        self.stopped.store(true, Ordering::Relaxed);
+        self.interrupt();
+    }
+
+    pub(super) fn close(&self) -> Result<(), RunError> {
+        let _running = self.running.begin()?;
+        // Relaxed: who launches at the same time is refused, or ended by the loop's close.
+        self.closed.store(true, Ordering::Relaxed);
+        self.seat.take().close(self);
+        Ok(())
+    }
+
+    pub(super) fn publish<T: Payload + ?Sized>(
+        &self,
+        topic: Topic<T>,
+        message: &T,
+    ) -> Result<u64, SendError> {
+        let channel = topic.name();
+        let number = self.channels.number(&topic.key());
+        let topic = number.and_then(|number| self.topic(number));
+        let topic = topic.ok_or(SendError::UnknownChannel { channel })?;
+        let published = message
+            .encode(|bytes| topic.publish(bytes))
+            .map_err(|source| SendError::Encode { channel, source })?;
+        let sequence = published.map_err(|error| SendError::TooLarge {
+            channel,
+            len: error.len,
+            max: error.max,
+        })?;
+        self.published.add();
+        Ok(sequence)
+    }
+
+    /// Makes a session's memory and its window.
+    pub(crate) fn open_session(&self, policy: Policy, pid: u32) -> Result<Session, LaunchError> {
+        if self.closed.load(Ordering::Relaxed) {
+            return Err(LaunchError::Closed);
+        }
+        let mut allowed = ChannelSet::default();
+        for key in &policy.allowed {
+            let number = self.channels.number(key);
+            allowed.insert(number.ok_or(LaunchError::UnknownChannel { channel: key.name() })?);
+        }
+        let max = self.config.windows_max;
+        if lock(&self.windows).len() >= max {
+            return Err(LaunchError::TooManyWindows { max });
+        }
+        let Config { main_capacity, renderer_capacity, .. } = self.config;
+        let region = |name, capacity, writer| {
+            Region::create(name, Region::ring_len(capacity), writer, false)
+                .map_err(resources("memory"))
+        };
+        let main_region = region("ringbridge-main", main_capacity, Writer::Creator)?;
+        let renderer_region = region("ringbridge-renderer", renderer_capacity, Writer::Peer)?;
+        let own = main_region.outbox().expect("made with a ring's length");
+        let peer = renderer_region.outbox().expect("made with a ring's length");
+        own.control.initialise(main_capacity);
+        let event = EventFd::new().map_err(resources("an eventfd"))?;
+
+        let window = self.next_window.fetch_add(1, Ordering::Relaxed);
+        let driver: Weak<dyn Drive> = self.weak.clone();
+        let limits = Limits {
+            owed_max: policy.pending_invokes_max,
+            pending_max: self.config.main_pending_max,
+            send_timeout: self.config.send_timeout,
+        };
+        let consumer = Consumer::new(peer.data, own.control.clone(), 0);
+        let port = Port::new(PortParts {
+            side: Side::Main,
+            window,
+            peer_pid: pid,
+            channels: self.channels.clone(),
+            allowed,
+            limits,
+            bell: PeerBell::new(Signal::Futex, own.control.clone(), peer.control.clone()),
+            producer: Producer::new(own.data, peer.control.clone(), 0),
+            own: own.control,
+            peer: peer.control,
+            driver,
+        });
+        lock(&self.windows).insert(window, port.clone());
+        let welcome = Welcome {
+            window,
+            // At most 2^30, by `Config::check`.
+            main_capacity: main_capacity as u32,
+            renderer_capacity: renderer_capacity as u32,
+            channels: self.channels.len() as u16,
+            grants: Vec::new(),
+            topics: Vec::new(),
+            renderer_pending_max: limits.owed_max,
+            main_pending_max: limits.pending_max,
+        };
+        let theirs = event.try_clone().map_err(resources("an eventfd"))?;
+        let handover = Handover { welcome, main_region, renderer_region, event: theirs };
+        Ok(Session { port, policy, consumer, event, handover: Some(handover) })
+    }
+
+    /// Hands a session's memory over. Our descriptors of it are closed with that.
+    pub(crate) fn send_welcome(
+        &self,
+        socket: &Socket,
+        port: &Port,
+        handover: Handover,
+    ) -> io::Result<()> {
+        let Handover { mut welcome, main_region, renderer_region, event } = handover;
+        let missing = || io::Error::other("memory that was passed on before");
+        let mut descriptors = vec![
+            main_region.descriptor().ok_or_else(missing)?,
+            renderer_region.descriptor().ok_or_else(missing)?,
+            event.as_fd(),
+        ];
+        for (number, topic) in (0..).zip(&self.topics) {
+            let Some(topic) = topic.as_ref().filter(|_| port.allowed.contains(number)) else {
+                continue;
+            };
+            if welcome.topics.len() == TOPICS_MAX {
+                return Err(io::Error::other(format!(
+                    "more than {TOPICS_MAX} topics for one renderer"
+                )));
+            }
+            welcome.topics.push((number, self.config.topic_capacity as u32));
+            descriptors.push(topic.descriptor().ok_or_else(missing)?);
+        }
+        socket.try_send(&encode(&Answer::Welcome(welcome)), &descriptors)
+    }
+
+    pub(crate) fn admit(&self, candidate: &Candidate) -> Result<Policy, String> {
+        if candidate.user_id() != process::user_id() {
+            return Err(format!("it belongs to the user {}, not to main's", candidate.user_id()));
+        }
+        match &mut *lock(&self.admission) {
+            Some(hook) => catch_unwind(AssertUnwindSafe(|| hook(candidate)))
+                .unwrap_or_else(|_| Err("main's admission hook panicked".to_owned())),
+            None => Err("this main process admits no renderers that it did not launch".to_owned()),
+        }
+    }
+
+    /// What an interrupt may have been for.
+    pub(crate) fn has_work(&self) -> bool {
+        self.attention.load(Ordering::Relaxed)
+            || self.stopped.load(Ordering::Relaxed)
+            || self.dispatcher.executor.has_ready()
+    }
+
+    pub(crate) fn take_newcomers(&self) -> Vec<Newcomer> {
+        std::mem::take(&mut *lock(&self.newcomers))
+    }
+
+    pub(crate) fn subscribe(&self, topic: u16, port: &Arc<Port>) {
+        if let Some(topic) = self.topic(topic) {
+            topic.subscribe(port);
+        }
+    }
+
+    pub(crate) fn unsubscribe(&self, topic: u16, port: &Arc<Port>) {
+        if let Some(topic) = self.topic(topic) {
+            topic.unsubscribe(port);
+        }
+    }
+
+    fn topic(&self, number: u16) -> Option<&TopicChannel> {
+        self.topics.get(usize::from(number))?.as_ref()
+    }
+
+    /// The window's session is over.
+    pub(crate) fn forget_window(&self, port: &Arc<Port>) {
+        lock(&self.windows).remove(&port.window);
+        self.topics.iter().flatten().for_each(|topic| topic.unsubscribe(port));
+    }
+
+    pub(crate) fn emit_connected(&self, port: &Arc<Port>) {
+        let hooks = lock(&self.did_connect).clone();
+        for hook in hooks {
+            run_hook(port, &hook, WebContents::new(port.clone()));
+        }
+    }
+
+    pub(crate) fn emit_gone(&self, port: &Arc<Port>, exit_code: Option<i32>) {
+        let reason = port.gone().cloned().unwrap_or(GoneReason::Disconnected);
+        let hooks = lock(&self.process_gone).clone();
+        for hook in hooks {
+            let details = RenderProcessGone { reason: reason.clone(), exit_code };
+            run_hook(port, &hook, (WebContents::new(port.clone()), details));
+        }
+    }
+
+    /// Ends the loop's sleep, unless this is the loop's own thread, which is awake.
+    fn wake(&self) {
+        if inside::now() != Inside::main(self) {
+            // It fails only when its count is at the limit, and then it has rung.
+            let _ = self.interrupt.ring();
+        }
+    }
+}
+
+fn run_hook<A>(port: &Port, hook: &Hook<A>, argument: A) {
+    let run = || (lock(hook))(argument);
+    if catch_unwind(AssertUnwindSafe(run)).is_err() {
+        port.counters.panics.add();
+    }
+}
+
+impl Drive for Inner {
+    fn drive_for(
+        &self,
+        awaited: &mut Awaited<'_>,
+        timeout: Option<Duration>,
+        me: Option<&Thread>,
+    ) -> Option<DriveEnd> {
+        let mut driver = match me {
+            Some(me) => self.seat.take_or_queue(me),
+            None => self.seat.try_take(),
+        }?;
+        // If the system refuses to wait, the deadline has come early.
+        Some(driver.drive(self, Some(awaited), timeout).unwrap_or(DriveEnd::Elapsed))
+    }
+
+    fn interrupt(&self) {
+        // Relaxed: what it was raised for is behind locks; a loop that sees it late is rung.
+        self.attention.store(true, Ordering::Relaxed);
+        self.wake();
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // Nobody drives: whoever does holds the endpoint.
+        if let Some(mut driver) = self.seat.try_take() {
+            driver.close(self);
+        }
+    }
+}
+
+fn resources(what: &'static str) -> impl Fn(io::Error) -> LaunchError {
+    move |source| LaunchError::Resources { what, source }
+}
+
+/// Locks a mutex whose data is consistent at every step, so that a panic elsewhere does not matter.
+fn lock<T: ?Sized>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,338 @@
+//! How sessions begin and end: connections, the handshake, hang-ups, exits.
+//!
+//! ```text
+//!   launched ──┐                                          ┌──▶ gone: reason, exit code
+//!              ├──▶ Hello ──▶ Ready ──▶ Live ──▶ Ending ───┤
+//!   accepted ──┘      └─────────┴── refused, overdue ──▶   └──▶ (never was a window)
+//! ```
+//!
+//! Every stage but `Live` has a deadline. A session ends once, by whatever comes first: a violation,
+//! a close, a hang-up, an exit. A connection whose process main launched stays until that is reaped.
+
+use std::{
+    io,
+    time::{Duration, Instant},
+};
+
+use super::{Connection, GRACE, LISTENER, MainLoop, Session, Source, Stage, token};
+use crate::{
+    error::GoneReason,
+    ipc_main::{Candidate, Inner},
+    layout::{CELL, frame::Violation},
+    session::{
+        handshake::{Answer, Hello, Ready, Refusal, encode},
+        liveness::reason_of,
+    },
+    sys::epoll::{Event, Trigger},
+};
+
+/// How many connections that nobody admitted yet may be open.
+const CANDIDATES_MAX: usize = 64;
+/// How long a renderer that nobody launched may take to say hello.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long nobody is let in after a limit was met.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+impl MainLoop {
+    pub(super) fn insert(&mut self, connection: Connection) -> usize {
+        let place = self.connections.iter().position(Option::is_none).unwrap_or_else(|| {
+            self.connections.push(None);
+            self.connections.len() - 1
+        });
+        self.connections[place] = Some(connection);
+        place
+    }
+
+    /// Listens to a session that has its window now.
+    pub(super) fn begin_session(&mut self, place: usize, session: Session) -> io::Result<()> {
+        let Some(connection) = self.connections[place].as_mut() else { return Ok(()) };
+        let session = connection.session.insert(session);
+        self.epoll.add(&session.event, token(place, Source::Bell), Trigger::Edge)?;
+        if let Some((_, process)) = &connection.child {
+            self.epoll.add(process, token(place, Source::Process), Trigger::Level)?;
+        }
+        if connection.stage == Stage::Hello {
+            self.epoll.add(&connection.socket, token(place, Source::Socket), Trigger::Level)?;
+        }
+        self.busy.push(place);
+        Ok(())
+    }
+
+    /// Takes the connections that wait, as far as there is room for them.
+    pub(super) fn accept(&mut self) {
+        let Some(endpoint) = &self.endpoint else { return };
+        let socket = match endpoint.listener.accept() {
+            Ok(Some(socket)) => socket,
+            Ok(None) => return,
+            Err(_) => {
+                // A limit was met, and who knocked still waits: without a pause the loop would spin.
+                let _ = self.epoll.remove(&endpoint.listener);
+                self.listening_from = Instant::now().checked_add(ACCEPT_PAUSE);
+                return;
+            }
+        };
+        if self.candidates >= CANDIDATES_MAX {
+            return;
+        }
+        let deadline = Instant::now().checked_add(HELLO_TIMEOUT);
+        let place = self.insert(Connection { deadline, ..Connection::new(socket) });
+        let Some(connection) = &self.connections[place] else { return };
+        match self.epoll.add(&connection.socket, token(place, Source::Socket), Trigger::Level) {
+            Ok(()) => self.candidates += 1,
+            Err(_) => self.connections[place] = None,
+        }
+    }
+
+    /// Lets connections in again, once the pause after a limit is over.
+    pub(super) fn listen_again(&mut self, now: Instant) {
+        if self.listening_from.is_some_and(|from| from <= now)
+            && let Some(endpoint) = &self.endpoint
+        {
+            let added = self.epoll.add(&endpoint.listener, LISTENER, Trigger::Level);
+            self.listening_from = added.err().and_then(|_| now.checked_add(ACCEPT_PAUSE));
+        }
+    }
+
+    /// Something came over the socket: a part of the handshake, or the end.
+    pub(super) fn hear(&mut self, main: &Inner, place: usize, event: &Event) {
+        let Some(connection) = self.connections[place].as_mut() else { return };
+        if connection.stage == Stage::Ending {
+            self.stop_listening(place);
+            return;
+        }
+        if !event.readable {
+            if event.hangup {
+                self.hung_up(main, place);
+            }
+            return;
+        }
+        // No descriptor is expected from a renderer: one that comes is closed, and an error.
+        match connection.socket.try_receive(&mut self.packet, 0) {
+            Ok(received) if received.len == 0 => self.hung_up(main, place),
+            Ok(received) => self.hear_packet(main, place, received.len),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_) => self.misused(main, place),
+        }
+    }
+
+    /// Something came over the socket that no renderer of ours sends.
+    pub(super) fn misused(&mut self, main: &Inner, place: usize) {
+        let Some(connection) = self.connections[place].as_ref() else { return };
+        let reason = match &connection.session {
+            Some(session) if connection.stage == Stage::Live => {
+                session.port.counters.violations.add();
+                GoneReason::ProtocolViolation(Violation::UnexpectedPacket)
+            }
+            _ => {
+                main.refused.add();
+                GoneReason::LaunchFailed
+            }
+        };
+        self.end_session(main, place, reason);
+    }
+
+    pub(super) fn hear_packet(&mut self, main: &Inner, place: usize, len: usize) {
+        let Some(connection) = self.connections[place].as_mut() else { return };
+        let packet = &self.packet[..len];
+        let answered = match connection.stage {
+            Stage::Hello => match Hello::parse(packet) {
+                Ok(Ok(hello)) => self.welcome(main, place, &hello),
+                Ok(Err(refusal)) => Err(Some(refusal)),
+                Err(_) => Err(None),
+            },
+            Stage::Ready if Ready::parse(packet).is_ok() => {
+                connection.stage = Stage::Live;
+                connection.deadline = None;
+                if let Some(session) = &connection.session {
+                    main.emit_connected(&session.port);
+                }
+                Ok(())
+            }
+            // Nothing is expected any more, or something else was.
+            Stage::Ready | Stage::Live | Stage::Ending => Err(None),
+        };
+        match answered {
+            Ok(()) => {}
+            Err(None) => self.misused(main, place),
+            Err(Some(refusal)) => {
+                main.refused.add();
+                if let Some(connection) = &self.connections[place] {
+                    // Who does not read its refusal misses it.
+                    let _ = connection.socket.try_send(&encode(&Answer::Refused(refusal)), &[]);
+                }
+                self.end_session(main, place, GoneReason::LaunchFailed);
+            }
+        }
+    }
+
+    /// Answers a hello: admits the renderer, compares the contracts, hands over the memory.
+    pub(super) fn welcome(
+        &mut self,
+        main: &Inner,
+        place: usize,
+        hello: &Hello,
+    ) -> Result<(), Option<Refusal>> {
+        let not_admitted = |why: String| Some(Refusal::NotAdmitted { why });
+        let Some(connection) = self.connections[place].as_mut() else { return Ok(()) };
+        let newly_admitted = match connection.session {
+            Some(_) => None,
+            None => {
+                let peer = connection.socket.peer_credentials().map_err(|_| None)?;
+                let candidate = Candidate::new(peer.pid, peer.uid, peer.gid);
+                let policy = main.admit(&candidate).map_err(not_admitted)?;
+                let session = main.open_session(policy, peer.pid);
+                Some(session.map_err(|error| not_admitted(error.to_string()))?)
+            }
+        };
+        let session = connection.session.as_ref().or(newly_admitted.as_ref());
+        let Some(port) = session.map(|session| session.port.clone()) else { return Ok(()) };
+        let grants = match hello.grants(&main.channels, &port.allowed) {
+            Ok(grants) => grants,
+            Err(refusal) => {
+                if newly_admitted.is_some() {
+                    // It never was a window that anyone saw.
+                    main.forget_window(&port);
+                }
+                return Err(Some(refusal));
+            }
+        };
+        if let Some(session) = newly_admitted {
+            self.candidates -= 1;
+            // Its socket is listened to already: at this stage `begin_session` leaves that out.
+            connection.stage = Stage::Ready;
+            self.begin_session(place, session).map_err(|error| not_admitted(error.to_string()))?;
+        }
+        let Some(connection) = self.connections[place].as_mut() else { return Ok(()) };
+        let Some(session) = connection.session.as_mut() else { return Ok(()) };
+        let Some(mut handover) = session.handover.take() else { return Err(None) };
+        handover.welcome.grants = grants;
+        main.send_welcome(&connection.socket, &port, handover)
+            .map_err(|error| not_admitted(error.to_string()))?;
+        connection.stage = Stage::Ready;
+        Ok(())
+    }
+
+    /// The renderer hung up: it ended, or it closed its socket. What it committed is still delivered.
+    pub(super) fn hung_up(&mut self, main: &Inner, place: usize) {
+        let Some(connection) = self.connections[place].as_mut() else { return };
+        if connection.hung_up {
+            return;
+        }
+        connection.hung_up = true;
+        self.stop_listening(place);
+        let Some(connection) = self.connections[place].as_mut() else { return };
+        if connection.child.is_some() {
+            // Its exit status is the better reason; it comes within moments, or it is not ending.
+            connection.deadline = Instant::now().checked_add(GRACE);
+        } else {
+            self.drain(main, place);
+            self.end_session(main, place, GoneReason::Disconnected);
+        }
+    }
+
+    pub(super) fn stop_listening(&mut self, place: usize) {
+        if let Some(connection) = &self.connections[place] {
+            // It fails only if it was never added.
+            let _ = self.epoll.remove(&connection.socket);
+        }
+    }
+
+    /// The process that main launched has ended.
+    pub(super) fn reap(&mut self, main: &Inner, place: usize) {
+        let Some(connection) = self.connections[place].as_mut() else { return };
+        let Some((child, _)) = connection.child.as_mut() else { return };
+        let Ok(Some(status)) = child.try_wait() else { return };
+        let (reason, exit_code) = reason_of(status);
+        let never_connected = matches!(connection.stage, Stage::Hello | Stage::Ready);
+        self.drain(main, place);
+        let reason = if never_connected { GoneReason::LaunchFailed } else { reason };
+        self.end_session(main, place, reason);
+        if let Some(Some(connection)) = self.connections.get(place)
+            && let Some((_, process)) = &connection.child
+        {
+            let _ = self.epoll.remove(process);
+        }
+        self.forget(main, place, Some(exit_code));
+    }
+
+    /// Delivers what a renderer committed before it went: at most what its ring can hold.
+    pub(super) fn drain(&mut self, main: &Inner, place: usize) {
+        let capacity = main.config.renderer_capacity;
+        let frames_max = capacity / CELL;
+        let mut taken = 0;
+        while taken < frames_max {
+            let over = self.connections[place]
+                .as_ref()
+                .is_none_or(|connection| connection.stage == Stage::Ending);
+            if over {
+                return;
+            }
+            if let Some(session) =
+                self.connections[place].as_ref().and_then(|connection| connection.session.as_ref())
+            {
+                // Invokes of the dead are counted, not run.
+                session.port.mark_orphaned();
+            }
+            match self.take_frames(main, place, &mut None) {
+                0 => return,
+                frames => taken += frames,
+            }
+        }
+    }
+
+    /// Ends a session once, and forgets the connection if no process is left to wait for.
+    pub(super) fn end_session(&mut self, main: &Inner, place: usize, reason: GoneReason) {
+        let Some(connection) = self.connections[place].as_mut() else { return };
+        if connection.stage == Stage::Ending {
+            return;
+        }
+        connection.stage = Stage::Ending;
+        connection.armed = false;
+        self.busy.retain(|&busy| busy != place);
+        self.stop_listening(place);
+        let Some(connection) = self.connections[place].as_mut() else { return };
+        let _ = connection.socket.shutdown();
+        if let Some(session) = &connection.session {
+            let _ = self.epoll.remove(&session.event);
+            session.port.end(reason.clone());
+            main.forget_window(&session.port);
+        }
+        match &mut connection.child {
+            None => self.forget(main, place, None),
+            Some((child, _)) => {
+                if matches!(reason, GoneReason::ProtocolViolation(_)) {
+                    let _ = child.kill();
+                }
+                connection.deadline = Instant::now().checked_add(GRACE);
+            }
+        }
+    }
+
+    /// Drops a connection that is over, and tells who listens for it.
+    pub(super) fn forget(&mut self, main: &Inner, place: usize, exit_code: Option<i32>) {
+        let Some(connection) = self.connections[place].take() else { return };
+        match connection.session {
+            Some(session) => main.emit_gone(&session.port, exit_code),
+            None => self.candidates -= 1,
+        }
+    }
+
+    /// Ends every session, and waits for the processes that main launched: first for their own end,
+    /// then, after the grace, for a killed one's.
+    pub(crate) fn close(&mut self, main: &Inner) {
+        self.endpoint = None;
+        self.attend(main);
+        for place in 0..self.connections.len() {
+            self.end_session(main, place, GoneReason::Closed);
+        }
+        // What main did not launch to die with it lives on, and is not waited for.
+        while self.connections.iter().flatten().any(|connection| connection.dies_with_session) {
+            let now = Instant::now();
+            let next = self.keep_deadlines(main, now);
+            let timeout = next.map_or(GRACE, |next| next.saturating_duration_since(now));
+            if self.wait(main, Some(timeout)).is_err() {
+                return;
+            }
+        }
+    }
+}
