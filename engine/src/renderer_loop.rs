@@ -225,11 +225,13 @@ impl Inner {
                 }
             }
             let taken = self.turn(driver, &mut awaited);
+            if taken > 0 {
+                driver.waiter.found();
+            }
             if awaited.as_ref().is_some_and(|awaited| awaited.settled) {
                 return DriveEnd::Settled;
             }
             if taken > 0 {
-                driver.waiter.found();
                 driver.turns = driver.turns.wrapping_add(1);
                 if !driver.turns.is_multiple_of(BUSY_TURNS) {
                     continue;

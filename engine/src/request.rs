@@ -113,17 +113,6 @@ impl<N, O: Default> RequestTable<N, O> {
         Ok(notify)
     }
 
-    /// Settles a pending request whose outcome its caller has in hand: the slot is free at once.
-    pub(crate) fn settle_in_hand(&mut self, id: RequestId) -> Result<(), Stale> {
-        let slot = self.slot(id)?;
-        if !matches!(slot.state, State::Pending { .. }) {
-            return Err(Stale(id));
-        }
-        self.pending -= 1;
-        self.release(id);
-        Ok(())
-    }
-
     /// Registers whom to notify, in place of who was registered before. `false`: it is settled already,
     /// and `who` was not asked.
     pub(crate) fn notify(&mut self, id: RequestId, who: impl FnOnce() -> N) -> Result<bool, Stale> {
@@ -170,12 +159,17 @@ impl<N, O: Default> RequestTable<N, O> {
         self.release(id);
     }
 
-    /// Takes back a request that was never sent: there is nothing to cancel.
+    /// Frees the slot of a request that nobody has to hear of any more: it was never sent, or its
+    /// outcome is in its caller's hands. Nothing is to be cancelled.
     pub(crate) fn retract(&mut self, id: RequestId) {
-        // It is settled only if the peer went meanwhile; then its outcome is of no interest.
-        if self.settle_in_hand(id).is_err() {
-            self.abandon(id);
+        let Ok(slot) = self.slot(id) else { return };
+        match slot.state {
+            State::Free { .. } => return,
+            State::Pending { .. } => self.pending -= 1,
+            // The session ended, or the deadline passed, just before.
+            State::Done => self.done -= 1,
         }
+        self.release(id);
     }
 
     /// Settles what is overdue at `now` with `fill`, and sets the deadlines of what began since the
@@ -295,7 +289,9 @@ mod tests {
         let id = table.begin(None).unwrap();
         assert_eq!(table.settle(id, |_| ()), Ok(None));
         assert_eq!(table.settle(id, |_| ()), Err(Stale(id)));
-        assert_eq!(table.settle_in_hand(id), Err(Stale(id)));
+        table.retract(id);
+        assert_eq!(table.settle(id, |_| ()), Err(Stale(id)));
+        assert_eq!((table.pending(), table.done()), (0, 0));
     }
 
     #[test]

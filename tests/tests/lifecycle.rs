@@ -8,8 +8,8 @@ use std::{
 };
 
 use ringbridge::{
-    Config, GoneReason, IpcMain, IpcMainInvokeEvent, LaunchError, RenderProcessGone, Responder,
-    SendError, WaitStrategy,
+    Config, GoneReason, IpcMain, IpcMainInvokeEvent, LaunchError, LaunchOptions, RenderProcessGone,
+    Responder, SendError, WaitStrategy,
 };
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -301,6 +301,20 @@ fn closing_main_ends_every_renderer_and_kills_the_one_that_does_not_notice() {
 }
 
 #[test]
+fn closing_main_neither_kills_nor_awaits_a_renderer_that_may_outlive_it() {
+    let stage = Stage::new();
+    let (command, mut sign) = scene_command_with_input("does-not-notice-the-end", &[]);
+    let options = LaunchOptions { die_with_main: false };
+    let window = stage.launch_with(command, allow_everything(), options);
+    stage.run_until_reported("connected");
+    stage.ipc.close().unwrap();
+    assert_eq!(window.gone(), Some(GoneReason::Closed));
+    assert!(is_alive(window.os_process_id()));
+    sign.write_all(b".").unwrap();
+    eventually("it ends by itself", || !is_alive(window.os_process_id()));
+}
+
+#[test]
 fn an_endpoint_leaves_no_file_and_gives_its_name_free() {
     let stage = Stage::new();
     let name = stage.name().to_owned();
@@ -373,6 +387,14 @@ fn start_main(fate_of_renderers: &str, renderers: u32) -> (Program, SweptName, V
     (main, endpoint, ids)
 }
 
+/// Whether all of them end. Who does not is killed: it has no parent that would do it.
+fn all_end_promptly(renderers: &[u32]) -> bool {
+    let ended = within(PROMPTLY, || !renderers.iter().any(|id| is_alive(*id)));
+    let left = renderers.iter().filter(|id| is_alive(**id));
+    left.for_each(|id| signal(*id, Signal::KILL));
+    ended
+}
+
 /// What a renderer should have seen of main's death.
 fn main_gone() -> Value {
     json!({
@@ -387,12 +409,12 @@ fn main_gone() -> Value {
 }
 
 #[test]
-fn renderers_die_with_a_main_that_is_killed() {
+fn renderers_die_with_a_main_that_is_killed_even_if_they_are_stuck() {
     let (mut main, _endpoint, renderers) = start_main("die", 3);
     assert!(renderers.iter().all(|id| is_alive(*id)));
     main.signal(Signal::KILL);
     main.end();
-    assert!(within(PROMPTLY, || !renderers.iter().any(|id| is_alive(*id))));
+    assert!(all_end_promptly(&renderers));
 }
 
 #[test]
@@ -400,7 +422,7 @@ fn renderers_that_may_outlive_main_take_what_was_committed_and_see_it_go_promptl
     let (mut main, _endpoint, renderers) = start_main("drain", 2);
     main.signal(Signal::KILL);
     main.end();
-    assert!(within(PROMPTLY, || !renderers.iter().any(|id| is_alive(*id))));
+    assert!(all_end_promptly(&renderers));
     // They print to the same pipe.
     assert_eq!(main.lines.rest(), [main_gone(), main_gone()]);
 }

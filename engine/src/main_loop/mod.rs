@@ -193,6 +193,9 @@ impl MainLoop {
                 }
             }
             let taken = self.turn(main, &mut awaited);
+            if taken > 0 {
+                self.waiter.found();
+            }
             if awaited.as_ref().is_some_and(|awaited| awaited.settled) {
                 return Ok(DriveEnd::Settled);
             }
@@ -202,7 +205,6 @@ impl MainLoop {
             let step = if taken == 0 {
                 self.waiter.step()
             } else {
-                self.waiter.found();
                 if !self.turns.is_multiple_of(BUSY_TURNS) {
                     continue;
                 }

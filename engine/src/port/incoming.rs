@@ -43,7 +43,8 @@ pub(crate) struct Delivery<'a> {
 pub(crate) type Listener =
     Arc<Mutex<dyn FnMut(&Delivery<'_>, &[u8]) -> Result<(), DecodeError> + Send>>;
 
-/// A handler with its types erased. It sees to the answer itself. `Err`: the bytes are no arguments.
+/// A handler with its types erased. It sees to the answer itself, also if it panics. `Err`: the bytes are
+/// no arguments.
 pub(crate) type Handler =
     Arc<Mutex<dyn FnMut(Call<'_>, &Arc<Executor>, &[u8]) -> Result<(), DecodeError> + Send>>;
 

@@ -206,8 +206,11 @@ impl<R: Payload + ?Sized, E: HandlerError + ?Sized> Invocation<R, E> {
             InvokeError::TooManyPending { channel, max: usize::from(port.limits.pending_max) }
         })?;
         let flags = timeout.map_or(TimeoutCode::NONE, TimeoutCode::from_duration).0;
+        // Who waits no longer for the reply need not wait longer for room.
+        let room_timeout = port.limits.send_timeout.min(timeout.unwrap_or(Duration::MAX));
+        let patience = port.patience_of(room_timeout);
         let label = Label { kind: Kind::Invoke, flags, channel: number, id: Some(id) };
-        if let Err(error) = port.commit_value(channel, label, arguments, port.patience()) {
+        if let Err(error) = port.commit_value(channel, label, arguments, patience) {
             port.requests(|requests| requests.retract(id));
             return Err(error.into());
         }
@@ -231,14 +234,9 @@ impl Port {
             && !awaited.settled
             && awaited.is(self, id)
         {
-            let settled = self.requests(|requests| requests.settle_in_hand(id));
-            match settled {
-                Ok(()) => {
-                    (awaited.take)(ending, bytes);
-                    awaited.settled = true;
-                }
-                Err(Stale(_)) => self.counters.stale_replies.add(),
-            }
+            (awaited.take)(ending, bytes);
+            awaited.settled = true;
+            self.settled_in_hand(id);
             return;
         }
         let settled = self.requests(|requests| {

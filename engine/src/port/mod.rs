@@ -114,6 +114,9 @@ pub(crate) struct Port {
     /// How many settled requests nobody has taken: a hint, read without the lock. A driver sees what
     /// the one before it stored, because the seat's lock lies between them.
     unread: AtomicU64,
+    /// A request whose reply went straight into its caller's hands, or 0. Its slot is freed by whoever
+    /// next works on the table. Set by the driver alone, and only when it is 0.
+    in_hand: AtomicU64,
     owed: Mutex<HashMap<RequestId, Arc<Owed>>>,
     /// How many there are at the most: only the driver adds any, and it reads this without the lock.
     owed_count: AtomicU64,
@@ -182,6 +185,7 @@ impl Port {
                 RequestId::FIRST_GENERATION,
             )),
             unread: AtomicU64::new(0),
+            in_hand: AtomicU64::new(0),
             owed: Mutex::new(HashMap::new()),
             owed_count: AtomicU64::new(0),
             gone: OnceLock::new(),
@@ -420,9 +424,25 @@ impl Port {
     #[inline]
     fn requests<R>(&self, work: impl FnOnce(&mut RequestTable<Notify, Outcome>) -> R) -> R {
         let mut requests = lock(&self.requests);
+        // Relaxed: the id is all there is to it. Only one at a time takes it out, under the lock.
+        if let Some(id) = RequestId::from_wire(self.in_hand.load(Ordering::Relaxed)) {
+            requests.retract(id);
+            self.in_hand.store(0, Ordering::Relaxed);
+        }
         let result = work(&mut requests);
         self.unread.store(requests.done() as u64, Ordering::Relaxed);
         result
+    }
+
+    /// The driver's part: a request's reply is in its caller's hands. The table need not be locked for
+    /// that now: its next user will see to it.
+    #[inline]
+    fn settled_in_hand(&self, id: RequestId) {
+        if self.in_hand.load(Ordering::Relaxed) == 0 {
+            self.in_hand.store(id.to_wire(), Ordering::Relaxed);
+        } else {
+            self.requests(|requests| requests.retract(id));
+        }
     }
 
     /// Works on the list of the peer's unanswered requests.

@@ -1,7 +1,7 @@
 //! Renderers that end in every way, and main processes that do.
 
 use std::{
-    fs, process,
+    fs, process, thread,
     time::{Duration, Instant},
 };
 
@@ -24,6 +24,7 @@ pub(crate) const SCENES: &[(&str, Scene)] = &[
     ("disconnects-and-lives-on", disconnects_and_lives_on),
     ("floods", floods),
     ("outlives-main", outlives_main),
+    ("is-stuck", is_stuck),
     ("stops-itself", stops_itself),
     ("is-main", is_main),
     ("is-main-of-renderers-that-come-and-go", is_main_of_renderers_that_come_and_go),
@@ -106,6 +107,15 @@ fn outlives_main(arguments: &[String]) {
     );
 }
 
+/// Asks something, and notices nothing any more: only the kernel can end it.
+fn is_stuck(_: &[String]) {
+    let ipc = connect();
+    let _asked = ipc.invoke(ASK, &1).unwrap();
+    loop {
+        thread::park();
+    }
+}
+
 /// Ends runs of its loop from inside and from another thread.
 fn stops_itself(_: &[String]) {
     let ipc = connect();
@@ -131,7 +141,8 @@ fn stops_itself(_: &[String]) {
     report(&ipc, "done");
 }
 
-/// `is-main die|drain RENDERERS`: launches renderers that outlive it or not, and waits to be killed.
+/// `is-main die|drain RENDERERS`: launches renderers that die with it or may outlive it, and waits to be
+/// killed.
 fn is_main(arguments: &[String]) {
     let stage = Stage::with(Config { wait: WaitStrategy::Park, ..tests::stage::config() });
     stage.ipc.on_attach(|_| Ok(allow_everything()));
@@ -149,12 +160,13 @@ fn is_main(arguments: &[String]) {
             }
         })
         .unwrap();
-    let options = LaunchOptions { die_with_main: arguments[0] == "die" };
+    let die_with_main = arguments[0] == "die";
+    let scene = if die_with_main { "is-stuck" } else { "outlives-main" };
     let renderers = number(arguments, 1) as usize;
     let windows: Vec<_> = (0..renderers)
         .map(|_| {
-            let command = scene_command("outlives-main", &[]);
-            stage.launch_with(command, allow_everything(), options)
+            let options = LaunchOptions { die_with_main };
+            stage.launch_with(scene_command(scene, &[]), allow_everything(), options)
         })
         .collect();
     stage.run_until("all have asked", || kept.len() == renderers);

@@ -11,6 +11,7 @@ mod policy;
 mod push;
 mod send_and_on;
 mod topic;
+mod wake;
 
 use std::{
     env,
@@ -43,6 +44,7 @@ const FILES: &[&[(&str, Scene)]] = &[
     push::SCENES,
     send_and_on::SCENES,
     topic::SCENES,
+    wake::SCENES,
 ];
 
 fn main() {
