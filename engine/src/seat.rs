@@ -1,69 +1,91 @@
 //! The driver's seat: of all threads that wait for messages, one at a time drives the inbox, the
 //! others sleep until what they wait for has come or the seat is free.
 //!
-//! Whoever finds the seat taken says so, enters the queue, and *then* tries once more; whoever
-//! leaves frees the seat and *then* asks whether anyone said so. Both are read-modify-writes of one
-//! flag, so one of them comes first: if the leaver's does, the other sees the seat free; if
-//! the other's does, the leaver sees the flag and wakes the queue. So nobody sleeps beside a free seat.
+//! ```text
+//!            try_take                    take_or_queue
+//!   Free ───────────────▶ Taken ───────────────────────▶ Wanted
+//!     ▲                     │                               │
+//!     └──── drop ───────────┴──── drop, wakes the queue ────┘
+//! ```
+//!
+//! Whoever finds the seat taken enters the queue and *then* says that it is wanted, which
+//! fails if the seat has become free; whoever leaves frees it and sees in the same step whether it was
+//! wanted. So nobody sleeps beside a free seat. It is a lock of its own because a mutex would not
+//! say that, and one step is what an invoke can afford: its reply is in hand when the seat is left.
 
-use std::sync::PoisonError;
+#![allow(unsafe_code, reason = "the seat is a lock, and guards what its driver may touch")]
+
+use std::{cell::UnsafeCell, sync::PoisonError};
 
 use crate::sync::{
-    AtomicBool, Mutex, MutexGuard, Ordering,
+    AtomicU32, Mutex,
+    Ordering::{AcqRel, Acquire, Relaxed, Release},
     thread::{self, Thread},
 };
 
+const FREE: u32 = 0;
+const TAKEN: u32 = 1;
+/// Taken, and someone in the queue sleeps.
+const WANTED: u32 = 2;
+
 pub(crate) struct Seat<T> {
-    driver: Mutex<T>,
-    wanted: AtomicBool,
+    state: AtomicU32,
+    driver: UnsafeCell<T>,
     queue: Mutex<Vec<Thread>>,
 }
+
+// SAFETY: the driver's part is reached only through a `Driving`, of which there is one at a time; so
+// sharing the seat moves `T` from thread to thread and never shares it.
+unsafe impl<T: Send> Sync for Seat<T> {}
 
 /// Holding it is driving. Dropping it wakes who waits for the seat.
 pub(crate) struct Driving<'a, T> {
     seat: &'a Seat<T>,
-    driver: Option<MutexGuard<'a, T>>,
 }
 
 impl<T> Seat<T> {
     pub(crate) fn new(driver: T) -> Self {
         Self {
-            driver: Mutex::new(driver),
-            wanted: AtomicBool::new(false),
+            state: AtomicU32::new(FREE),
+            driver: UnsafeCell::new(driver),
             queue: Mutex::new(Vec::new()),
         }
     }
 
     /// Takes the seat if it is free.
+    #[inline]
     pub(crate) fn try_take(&self) -> Option<Driving<'_, T>> {
-        let driver = match self.driver.try_lock() {
-            Ok(driver) => driver,
-            // A driver that panicked (a bug of ours: listeners are caught) left no half-read frame.
-            Err(std::sync::TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(std::sync::TryLockError::WouldBlock) => return None,
-        };
-        Some(Driving { seat: self, driver: Some(driver) })
+        // Acquire: pairs with the Release in `drop`, and so sees what the last driver did.
+        self.state.compare_exchange(FREE, TAKEN, Acquire, Relaxed).ok()?;
+        Some(Driving { seat: self })
     }
 
     /// Takes the seat, or enters `me` in the queue of those who are unparked when it becomes free.
     pub(crate) fn take_or_queue(&self, me: &Thread) -> Option<Driving<'_, T>> {
+        if let Some(driving) = self.try_take() {
+            return Some(driving);
+        }
         {
             let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
             if !queue.iter().any(|waiting| waiting.id() == me.id()) {
                 queue.push(me.clone());
             }
         }
-        // AcqRel: pairs with the swap in `drop`. If that one came first, its release of the seat is
-        // seen by the try below; if this one did, that one reads `true`.
-        self.wanted.swap(true, Ordering::AcqRel);
-        self.try_take()
+        loop {
+            // Release: pairs with the Acquire in `drop`; who sees the seat wanted finds the queue filled.
+            match self.state.compare_exchange(TAKEN, WANTED, Release, Relaxed) {
+                Ok(_) | Err(WANTED) => return None,
+                Err(_) => {
+                    if let Some(driving) = self.try_take() {
+                        return Some(driving);
+                    }
+                }
+            }
+        }
     }
 
     /// Takes the seat as soon as it is free.
     pub(crate) fn take(&self) -> Driving<'_, T> {
-        if let Some(driving) = self.try_take() {
-            return driving;
-        }
         let me = thread::current();
         loop {
             if let Some(driving) = self.take_or_queue(&me) {
@@ -84,22 +106,27 @@ impl<T> Seat<T> {
 impl<T> std::ops::Deref for Driving<'_, T> {
     type Target = T;
 
+    #[inline]
     fn deref(&self) -> &T {
-        self.driver.as_ref().expect("held until dropped")
+        // SAFETY: there is one `Driving` at a time, by the state's exchange, and it is borrowed.
+        unsafe { &*self.seat.driver.get() }
     }
 }
 
 impl<T> std::ops::DerefMut for Driving<'_, T> {
+    #[inline]
     fn deref_mut(&mut self) -> &mut T {
-        self.driver.as_mut().expect("held until dropped")
+        // SAFETY: there is one `Driving` at a time, by the state's exchange, and it is borrowed
+        // for writing.
+        unsafe { &mut *self.seat.driver.get() }
     }
 }
 
 impl<T> Drop for Driving<'_, T> {
+    #[inline]
     fn drop(&mut self) {
-        self.driver = None;
-        // AcqRel: pairs with the swap in `take_or_queue`.
-        if self.seat.wanted.swap(false, Ordering::AcqRel) {
+        // Release: pairs with `try_take`. Acquire: pairs with `take_or_queue`.
+        if self.seat.state.swap(FREE, AcqRel) == WANTED {
             self.seat.wake_queue();
         }
     }

@@ -62,35 +62,28 @@ pub(crate) enum Step {
 /// What one thread of waiting has learned, and the wait that is under way.
 pub(crate) struct Waiter {
     strategy: WaitStrategy,
-    /// The usual length of a wait, as a moving average.
-    expected: Duration,
+    /// The usual length of a wait in nanoseconds, as a moving average.
+    expected: u64,
     looks: u32,
     /// When this wait began; unknown until the clock is first read.
     began: Option<Instant>,
     /// For how long it spun before it parked, if it has.
     spun: Option<Duration>,
-    budget: Duration,
 }
 
 impl Waiter {
     pub(crate) fn new(strategy: WaitStrategy) -> Self {
-        let mut waiter = Self {
-            strategy,
-            expected: Duration::ZERO,
-            looks: 0,
-            began: None,
-            spun: None,
-            budget: Duration::ZERO,
-        };
-        waiter.budget = waiter.next_budget();
-        waiter
+        Self { strategy, expected: 0, looks: 0, began: None, spun: None }
     }
 
     /// Something came: the wait is over, and the next one begins.
     #[inline]
     pub(crate) fn found(&mut self) {
-        if self.looks != 0 {
-            self.end_wait();
+        self.looks = 0;
+        match self.began.take() {
+            // It ended before the clock was first read: as short as none.
+            None => self.expected -= self.expected / 8,
+            Some(began) => self.learn(began.elapsed()),
         }
     }
 
@@ -114,7 +107,7 @@ impl Waiter {
         let waited = now.duration_since(began);
         let park = match self.strategy {
             WaitStrategy::Spin => false,
-            WaitStrategy::Adaptive => self.spun.is_some() || waited >= self.budget,
+            WaitStrategy::Adaptive => self.spun.is_some() || waited >= self.budget(),
             WaitStrategy::Park => true,
         };
         if park {
@@ -125,24 +118,20 @@ impl Waiter {
         }
     }
 
-    fn end_wait(&mut self) {
-        self.looks = 0;
-        if self.strategy != WaitStrategy::Adaptive {
-            return;
-        }
-        // A wait that ended before the clock was first read was as short as none.
-        let waited = self.began.take().map_or(Duration::ZERO, |began| began.elapsed());
+    #[cold]
+    fn learn(&mut self, waited: Duration) {
         let sample = match self.spun.take() {
             None => waited,
             Some(spun) if spun >= CEILING => waited.max(2 * CEILING),
             Some(spun) => waited.saturating_sub(WAKE_UP).max(spun),
         };
-        self.expected = (self.expected * 7 + sample.min(SAMPLE_MAX)) / 8;
-        self.budget = self.next_budget();
+        let sample = sample.min(SAMPLE_MAX).as_nanos() as u64;
+        self.expected = (self.expected * 7 + sample) / 8;
     }
 
-    fn next_budget(&self) -> Duration {
-        if self.expected < CEILING { CEILING } else { MOMENT }
+    /// For how long the present wait may spin.
+    fn budget(&self) -> Duration {
+        if self.expected < CEILING.as_nanos() as u64 { CEILING } else { MOMENT }
     }
 }
 
@@ -176,29 +165,33 @@ mod tests {
         for _ in 0..64 {
             wait(&mut waiter, Duration::from_micros(1000));
         }
-        assert_eq!(waiter.budget, MOMENT);
+        assert_eq!(waiter.budget(), MOMENT);
         for _ in 0..64 {
             waiter.step();
             waiter.found();
         }
-        assert_eq!(waiter.budget, CEILING);
+        assert_eq!(waiter.budget(), CEILING);
     }
 
     #[test]
     fn a_wait_that_was_mostly_its_own_wake_up_lets_the_next_one_spin() {
         let mut waiter = Waiter::new(WaitStrategy::Adaptive);
-        (waiter.expected, waiter.budget) = (SAMPLE_MAX, MOMENT);
+        waiter.expected = SAMPLE_MAX.as_nanos() as u64;
         let spins_again = (0..64).any(|_| {
             wait(&mut waiter, Duration::from_micros(70));
-            waiter.budget == CEILING
+            waiter.budget() == CEILING
         });
-        assert!(spins_again, "expected {:?}", waiter.expected);
+        assert!(spins_again, "expected {} ns", waiter.expected);
     }
 
     #[test]
     fn a_spin_for_nothing_counts_twice() {
         let mut waiter = Waiter::new(WaitStrategy::Adaptive);
         wait(&mut waiter, CEILING + Duration::from_micros(10));
-        assert!(waiter.expected >= 2 * CEILING / 8, "expected {:?}", waiter.expected);
+        assert!(
+            waiter.expected >= 2 * CEILING.as_nanos() as u64 / 8,
+            "expected {}",
+            waiter.expected
+        );
     }
 }

@@ -258,12 +258,16 @@ impl TimeoutCode {
     const LONGEST: Self = Self(u8::MAX);
 
     /// The shortest code that is no shorter than `duration`, or the longest one there is.
+    #[inline]
     pub(crate) fn from_duration(duration: Duration) -> Self {
-        let micros = duration.as_nanos().div_ceil(1000).max(8);
+        // In 64 bits: half a million years of microseconds, and no division of 128.
+        let whole = duration.as_secs().saturating_mul(1_000_000);
+        let part = u64::from(duration.subsec_nanos().div_ceil(1000));
+        let micros = whole.saturating_add(part).max(8);
         let exponent = micros.ilog2() - 3;
         // Rounding up may carry into the next power of two: 16 eighths are 8 of the next.
         let eighths = micros.div_ceil(1 << exponent);
-        let code = 1 + u128::from(exponent) * 8 + (eighths - 8);
+        let code = 1 + u64::from(exponent) * 8 + (eighths - 8);
         u8::try_from(code).map_or(Self::LONGEST, Self)
     }
 

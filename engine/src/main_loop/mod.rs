@@ -52,6 +52,9 @@ use crate::{
 const BATCH: usize = 64;
 /// Looks in which a window had nothing, before it is armed while others keep the loop awake.
 const QUIET_LOOKS: u32 = 4096;
+/// So few windows are looked at for as long as the loop is awake, however quiet they are: a look costs
+/// less than the ring that arming asks for.
+const BUSY_KEPT: usize = 4;
 /// Turns between two looks at the armed windows while the loop is awake.
 const ARMED_TURNS: u32 = 64;
 /// Turns between two looks at the clock while there is always something to do.
@@ -333,6 +336,7 @@ impl MainLoop {
         } else if self.connections[place]
             .as_ref()
             .is_some_and(|connection| connection.quiet > QUIET_LOOKS)
+            && self.busy.len() > BUSY_KEPT
         {
             self.arm(place);
         }
