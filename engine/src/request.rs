@@ -49,6 +49,8 @@ pub(crate) struct RequestTable<N, O> {
     slots: Box<[Slot<N, O>]>,
     free: Option<u16>,
     pending: usize,
+    /// How many of the pending ones have a time-out.
+    timed: usize,
     done: usize,
     /// Ids whose handlers are to be told to stop. Bounded by the slots: see [`Self::has_cancels`].
     cancels: VecDeque<RequestId>,
@@ -66,6 +68,7 @@ impl<N, O: Default> RequestTable<N, O> {
             slots: (0..slots).map(slot).collect(),
             free: (slots > 0).then_some(0),
             pending: 0,
+            timed: 0,
             done: 0,
             cancels: VecDeque::with_capacity(usize::from(slots)),
         }
@@ -91,7 +94,19 @@ impl<N, O: Default> RequestTable<N, O> {
         }
         slot.state = State::Pending { notify: None, timeout, deadline: None };
         self.pending += 1;
+        self.timed += usize::from(timeout.is_some());
         Ok(RequestId::new(slot.generation, index))
+    }
+
+    /// Gives a request that began without one its time-out. One that was settled meanwhile is left
+    /// alone.
+    pub(crate) fn set_timeout(&mut self, id: RequestId, new: Option<Duration>) {
+        let Ok(slot) = self.slot(id) else { return };
+        if let State::Pending { timeout, .. } = &mut slot.state {
+            debug_assert!(timeout.is_none(), "a time-out is set once");
+            *timeout = new;
+            self.timed += usize::from(new.is_some());
+        }
     }
 
     /// Settles a pending request: `fill` writes the outcome. Returns whom to notify, if anyone has
@@ -102,13 +117,13 @@ impl<N, O: Default> RequestTable<N, O> {
         fill: impl FnOnce(&mut O),
     ) -> Result<Option<N>, Stale> {
         let slot = self.slot(id)?;
-        let State::Pending { notify, .. } = &mut slot.state else {
+        let State::Pending { notify, timeout, .. } = &mut slot.state else {
             return Err(Stale(id));
         };
-        let notify = notify.take();
+        let (notify, timed) = (notify.take(), timeout.is_some());
         fill(&mut slot.outcome);
         slot.state = State::Done;
-        self.pending -= 1;
+        self.no_longer_pending(timed);
         self.done += 1;
         Ok(notify)
     }
@@ -150,8 +165,8 @@ impl<N, O: Default> RequestTable<N, O> {
         let Ok(slot) = self.slot(id) else { return };
         match slot.state {
             State::Free { .. } => return,
-            State::Pending { .. } => {
-                self.pending -= 1;
+            State::Pending { timeout, .. } => {
+                self.no_longer_pending(timeout.is_some());
                 self.cancels.push_back(id);
             }
             State::Done => self.done -= 1,
@@ -165,7 +180,7 @@ impl<N, O: Default> RequestTable<N, O> {
         let Ok(slot) = self.slot(id) else { return };
         match slot.state {
             State::Free { .. } => return,
-            State::Pending { .. } => self.pending -= 1,
+            State::Pending { timeout, .. } => self.no_longer_pending(timeout.is_some()),
             // The session ended, or the deadline passed, just before.
             State::Done => self.done -= 1,
         }
@@ -180,6 +195,9 @@ impl<N, O: Default> RequestTable<N, O> {
         mut fill: impl FnMut(&mut O, Duration),
     ) -> Vec<N> {
         let mut overdue = Vec::new();
+        if self.timed == 0 {
+            return overdue;
+        }
         for (index, slot) in (0..).zip(self.slots.iter_mut()) {
             let State::Pending { notify, timeout: Some(timeout), deadline } = &mut slot.state
             else {
@@ -197,6 +215,7 @@ impl<N, O: Default> RequestTable<N, O> {
             fill(&mut slot.outcome, *timeout);
             slot.state = State::Done;
             self.pending -= 1;
+            self.timed -= 1;
             self.done += 1;
             self.cancels.push_back(RequestId::new(slot.generation, index));
         }
@@ -205,6 +224,9 @@ impl<N, O: Default> RequestTable<N, O> {
 
     /// The earliest deadline, as far as [`expire`](Self::expire) has set them.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        if self.timed == 0 {
+            return None;
+        }
         let deadline = |slot: &Slot<N, O>| match slot.state {
             State::Pending { deadline, .. } => deadline,
             _ => None,
@@ -224,6 +246,7 @@ impl<N, O: Default> RequestTable<N, O> {
         }
         self.done += self.pending;
         self.pending = 0;
+        self.timed = 0;
         self.cancels.clear();
         waiting
     }
@@ -242,6 +265,11 @@ impl<N, O: Default> RequestTable<N, O> {
     /// The id from [`next_cancel`](Self::next_cancel) is on its way.
     pub(crate) fn cancel_sent(&mut self) {
         self.cancels.pop_front();
+    }
+
+    fn no_longer_pending(&mut self, timed: bool) {
+        self.pending -= 1;
+        self.timed -= usize::from(timed);
     }
 
     fn slot(&mut self, id: RequestId) -> Result<&mut Slot<N, O>, Stale> {
@@ -322,6 +350,21 @@ mod tests {
         table.cancel_sent();
         assert!(!table.has_cancels());
         assert_eq!(table.pending(), 0);
+    }
+
+    #[test]
+    fn a_time_out_may_come_after_the_beginning_and_not_after_the_end() {
+        let mut table = Table::new(2, 1);
+        let now = Instant::now();
+        let (late, settled) = (table.begin(None).unwrap(), table.begin(None).unwrap());
+        table.settle(settled, |_| ()).unwrap();
+        table.set_timeout(late, Some(TIMEOUT));
+        table.set_timeout(settled, Some(TIMEOUT));
+        table.expire(now, |_, _| ());
+        assert_eq!(table.next_deadline(), Some(now + TIMEOUT));
+        table.expire(now + TIMEOUT, |outcome, _| *outcome = 7);
+        assert_eq!(table.take(late, |outcome| *outcome), Ok(Some(7)));
+        assert_eq!(table.next_deadline(), None);
     }
 
     #[test]

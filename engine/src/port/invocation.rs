@@ -26,7 +26,7 @@ use crate::{
     },
     memory::aligned::AlignedBuf,
     payload::Payload,
-    request::Stale,
+    request::{Stale, TooManyPending},
     sync::Ordering,
 };
 
@@ -202,19 +202,18 @@ impl<R: Payload + ?Sized, E: HandlerError + ?Sized> Invocation<R, E> {
     ) -> Result<Self, InvokeError<E::Owned>> {
         let channel = method.name();
         let port = caller.port();
-        let id = port.requests(|requests| requests.begin(timeout)).map_err(|_| {
-            InvokeError::TooManyPending { channel, max: usize::from(port.limits.pending_max) }
-        })?;
         let flags = timeout.map_or(TimeoutCode::NONE, TimeoutCode::from_duration).0;
         // Who waits no longer for the reply need not wait longer for room.
         let room_timeout = port.limits.send_timeout.min(timeout.unwrap_or(Duration::MAX));
         let patience = port.patience_of(room_timeout);
-        let label = Label { kind: Kind::Invoke, flags, channel: number, id: Some(id) };
-        if let Err(error) = port.commit_value(channel, label, arguments, patience) {
-            port.requests(|requests| requests.retract(id));
-            return Err(error.into());
-        }
-        port.counters.invokes_sent.add();
+        let label = Label { kind: Kind::Invoke, flags, channel: number, id: None };
+        let id = arguments
+            .encode(|bytes| port.commit_request(channel, label, bytes, timeout, patience))
+            .map_err(|source| SendError::Encode { channel, source })??
+            .map_err(|TooManyPending| {
+                let max = usize::from(port.limits.pending_max);
+                InvokeError::TooManyPending { channel, max }
+            })?;
         let caller: Arc<dyn Caller> = caller.clone();
         let pending = Pending { caller, channel, id, timeout, taken: Cell::new(false) };
         Ok(Self { pending: Some(pending), types: PhantomData })

@@ -43,7 +43,7 @@ use crate::{
     memory::shared::Shared,
     payload::Payload,
     policy::ChannelSet,
-    request::RequestTable,
+    request::{RequestTable, TooManyPending},
     ring::producer::{Producer, ReserveError},
     signal::{Interrupt, PeerBell},
     sync::{AtomicBool, AtomicU32, AtomicU64, Ordering},
@@ -131,6 +131,9 @@ struct Outbox {
     producer: Producer,
     backlog: VecDeque<(Label, Box<[u8]>)>,
     backlog_bytes: usize,
+    /// The id of the next request: begun while the last one was on its way, so that this one need not
+    /// wait for the table.
+    spare: Option<RequestId>,
 }
 
 /// What a port is made of.
@@ -176,7 +179,12 @@ impl Port {
             bell,
             interrupt: Interrupt::default(),
             driver,
-            outbox: Mutex::new(Outbox { producer, backlog: VecDeque::new(), backlog_bytes: 0 }),
+            outbox: Mutex::new(Outbox {
+                producer,
+                backlog: VecDeque::new(),
+                backlog_bytes: 0,
+                spare: None,
+            }),
             loaned_to: AtomicU64::new(0),
             room_waiters: Mutex::new(0),
             deferred: AtomicBool::new(false),
@@ -340,6 +348,59 @@ impl Port {
     ) -> Result<(), SendError> {
         self.counters.stalls.add();
         self.wait_for_room(channel, patience, || self.try_commit(channel, label, bytes))
+    }
+
+    /// Begins a request and commits its frame. `label` is without the id.
+    #[inline]
+    pub(crate) fn commit_request(
+        &self,
+        channel: &'static str,
+        label: Label,
+        bytes: &[u8],
+        timeout: Option<Duration>,
+        patience: Patience,
+    ) -> Result<Result<RequestId, TooManyPending>, SendError> {
+        match self.try_commit_request(channel, label, bytes, timeout) {
+            Err(SendError::Full { .. }) => {
+                self.counters.stalls.add();
+                self.wait_for_room(channel, patience, || {
+                    self.try_commit_request(channel, label, bytes, timeout)
+                })
+            }
+            result => result,
+        }
+    }
+
+    #[inline]
+    fn try_commit_request(
+        &self,
+        channel: &'static str,
+        label: Label,
+        bytes: &[u8],
+        timeout: Option<Duration>,
+    ) -> Result<Result<RequestId, TooManyPending>, SendError> {
+        let mut outbox = self.lock_outbox(channel)?;
+        if let Some(reason) = self.gone.get() {
+            return Err(SendError::Gone { channel, reason: reason.clone() });
+        }
+        self.send_deferred(&mut outbox).map_err(|error| self.send_error(channel, error))?;
+        let begun =
+            outbox.spare.take().map_or_else(|| self.requests(|requests| requests.begin(None)), Ok);
+        let Ok(id) = begun else { return Ok(Err(TooManyPending)) };
+        if let Err(error) = put(&mut outbox.producer, Label { id: Some(id), ..label }, bytes) {
+            outbox.spare = Some(id);
+            return Err(self.send_error(channel, error));
+        }
+        // From here on the frame travels, and nobody waits for what is done here.
+        outbox.spare = self.requests(|requests| {
+            requests.set_timeout(id, timeout);
+            requests.begin(None).ok()
+        });
+        self.counters.frames_sent.add_alone(1);
+        self.counters.invokes_sent.add_alone(1);
+        drop(outbox);
+        self.bell.frames_committed(&self.counters.wakes);
+        Ok(Ok(id))
     }
 
     /// Repeats `attempt` until it does not fail for want of room, or the patience ends.
