@@ -31,6 +31,8 @@ pub(crate) struct Task {
     executor: Weak<Executor>,
     /// `None`: finished or cancelled.
     future: Mutex<Option<BoxedFuture>>,
+    /// Set before the future is taken out for good; a poll that is under way looks at it afterwards.
+    cancelled: AtomicBool,
 }
 
 impl Executor {
@@ -50,6 +52,7 @@ impl Executor {
         let task = Arc::new(Task {
             executor: Arc::downgrade(self),
             future: Mutex::new(Some(Box::pin(future))),
+            cancelled: AtomicBool::new(false),
         });
         self.enqueue(task.clone());
         task
@@ -97,6 +100,8 @@ impl Executor {
 impl Task {
     /// Drops the future where it stands.
     pub(crate) fn cancel(&self) {
+        // Release: pairs with the Acquire in `poll`, if that holds the future at the moment.
+        self.cancelled.store(true, Ordering::Release);
         let future = self.lock_future().take();
         // Its destructors are the application's: a panic there must not end the loop.
         let _ = catch_unwind(AssertUnwindSafe(|| drop(future)));
@@ -111,6 +116,9 @@ impl Task {
         // A panic is reported by the destructors that ran while it unwound; see `Responder`.
         if polled.is_ok_and(|poll| poll.is_pending()) {
             *self.lock_future() = Some(future);
+            if self.cancelled.load(Ordering::Acquire) {
+                self.cancel();
+            }
         }
     }
 

@@ -179,3 +179,8 @@ pub use crate::{
     wait::WaitStrategy,
     web_contents::WebContents,
 };
+
+/// The README's program compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

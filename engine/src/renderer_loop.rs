@@ -238,7 +238,11 @@ impl Inner {
                 }
             }
             if self.port.gone().is_some() || (!waits && self.stopped.load(Ordering::Relaxed)) {
-                // What waits was settled by the end of the session: one more look finds it.
+                // What waits was settled by the end of the session, which may have just begun on
+                // another thread: one more look finds it.
+                if let Some(reason) = self.port.gone() {
+                    self.port.end(reason.clone());
+                }
                 if let Some(awaited) = &mut awaited {
                     self.port.take_stored(awaited);
                 }
@@ -258,8 +262,10 @@ impl Inner {
             }
             if matches!(step, Step::Park(_)) {
                 let next = self.port.expire(now);
+                // Its cancels may have found the outbox taken.
+                self.port.flush();
                 let until = [deadline, next].into_iter().flatten().min();
-                self.park(driver, until);
+                self.park(driver, until, waits);
             } else if driver.expired_at.is_none_or(|last| now.duration_since(last) >= EXPIRE_EVERY)
             {
                 self.end_turn(driver, now);
@@ -277,9 +283,10 @@ impl Inner {
         if !driver.topics.is_empty() {
             taken += self.take_topics(driver);
         }
+        // Every time: a steady stream of messages must not hold up what waits for room or is ready.
+        self.port.flush();
+        taken += self.dispatcher.executor.run_ready();
         if taken == 0 {
-            self.port.flush();
-            taken += self.dispatcher.executor.run_ready();
             // Found empty: main may have waited for the room.
             if self.publish(driver) {
                 taken += usize::from(self.has_news(driver));
@@ -370,12 +377,12 @@ impl Inner {
     }
 
     /// Sleeps until main rings, someone interrupts, or the deadline passes.
-    fn park(&self, driver: &mut RendererLoop, deadline: Option<Instant>) {
+    fn park(&self, driver: &mut RendererLoop, deadline: Option<Instant>, waits: bool) {
         let port = &self.port;
         // Read before the last look, so that whatever comes after it ends the sleep.
         let (bell, interrupt) = (port.peer.bell.read(), port.interrupt.read());
         port.own.parked.announce();
-        if !self.has_news(driver) && !self.has_work() {
+        if !self.has_news(driver) && !self.has_work(waits) {
             port.counters.parks.add_alone(1);
             port.interrupt.sleep(&port.peer.bell, bell, interrupt, deadline);
         }
@@ -387,9 +394,9 @@ impl Inner {
             || driver.topics.iter().any(|topic| topic.reader.has_news())
     }
 
-    /// What an interrupt may have been for.
-    fn has_work(&self) -> bool {
-        self.stopped.load(Ordering::Relaxed)
+    /// What an interrupt may have been for. A request to stop is not for who waits for a reply.
+    fn has_work(&self, waits: bool) -> bool {
+        (!waits && self.stopped.load(Ordering::Relaxed))
             || self.hung_up.load(Ordering::Acquire)
             || self.topics_changed.load(Ordering::Relaxed)
             || self.dispatcher.executor.has_ready()
@@ -472,10 +479,9 @@ fn watch(inner: &Arc<Inner>) {
         let Some(inner) = weak.upgrade() else { return };
         inner.hung_up.store(true, Ordering::Release);
         inner.port.interrupt.raise();
-        // If nobody drives, what waits would wait on: end the session here.
-        if let Some(mut driver) = inner.seat.try_take() {
-            inner.drive(&mut driver, None, None);
-        }
+        // Whoever drives now sees that and ends the session. If nobody does, it ends here.
+        let mut driver = inner.seat.take();
+        inner.drive(&mut driver, None, None);
     };
     let _ = thread::Builder::new().name("ringbridge-watch".to_owned()).spawn(watcher);
 }

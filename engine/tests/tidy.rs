@@ -83,6 +83,8 @@ fn acquire_and_release_are_where_protocols_are() {
         "snapshot.rs",
         "inside.rs",
         "port/responder.rs",
+        "executor.rs",
+        "ipc_main/shared.rs",
         "renderer_loop.rs",
     ];
     for (path, text) in sources() {

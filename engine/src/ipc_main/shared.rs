@@ -154,14 +154,22 @@ impl Inner {
     ) -> Result<WebContents, LaunchError> {
         let program = command.get_program().to_string_lossy().into_owned();
         command.env(SOCKET_VARIABLE, CHILD_SOCKET.to_string());
+        let (ours, theirs) = Socket::pair().map_err(resources("a socket"))?;
         let session = self.open_session(policy, 0)?;
         let port = session.port.clone();
-        let (ours, theirs) = Socket::pair().map_err(resources("a socket"))?;
-        let launched =
-            self.launcher.spawn(command, theirs.into(), options.die_with_main).and_then(|child| {
-                let process = process::pidfd_open(child.id())?;
-                Ok((child, process))
-            });
+        let launched = self.launcher.spawn(command, theirs.into(), options.die_with_main).and_then(
+            |mut child| {
+                match process::pidfd_open(child.id()) {
+                    Ok(process) => Ok((child, process)),
+                    Err(error) => {
+                        // Nothing would tell of its end. It fails only if it has ended.
+                        let _ = child.kill();
+                        let _ = child.wait();
+                        Err(error)
+                    }
+                }
+            },
+        );
         let (child, process) = match launched {
             Ok(launched) => launched,
             Err(source) => {
@@ -278,6 +286,7 @@ impl Inner {
         let peer = renderer_region.outbox().expect("made with a ring's length");
         own.control.initialise(main_capacity);
         let event = EventFd::new().map_err(resources("an eventfd"))?;
+        let theirs = event.try_clone().map_err(resources("an eventfd"))?;
 
         let window = self.next_window.fetch_add(1, Ordering::Relaxed);
         let driver: Weak<dyn Drive> = self.weak.clone();
@@ -312,7 +321,6 @@ impl Inner {
             renderer_pending_max: limits.owed_max,
             main_pending_max: limits.pending_max,
         };
-        let theirs = event.try_clone().map_err(resources("an eventfd"))?;
         let handover = Handover { welcome, main_region, renderer_region, event: theirs };
         Ok(Session { port, policy, consumer, event, handover: Some(handover) })
     }
@@ -357,10 +365,16 @@ impl Inner {
         }
     }
 
-    /// What an interrupt may have been for.
-    pub(crate) fn has_work(&self) -> bool {
+    /// The loop is about to look at what wants it.
+    pub(crate) fn attended(&self) {
+        // Acquire: pairs with the Release in `interrupt`; what it was raised for is seen.
+        self.attention.swap(false, Ordering::AcqRel);
+    }
+
+    /// What an interrupt may have been for. A request to stop is not for who waits for a reply.
+    pub(crate) fn has_work(&self, waits: bool) -> bool {
         self.attention.load(Ordering::Relaxed)
-            || self.stopped.load(Ordering::Relaxed)
+            || (!waits && self.stopped.load(Ordering::Relaxed))
             || self.dispatcher.executor.has_ready()
     }
 
@@ -438,8 +452,8 @@ impl Drive for Inner {
     }
 
     fn interrupt(&self) {
-        // Relaxed: what it was raised for is behind locks; a loop that sees it late is rung.
-        self.attention.store(true, Ordering::Relaxed);
+        // Release: pairs with the Acquire in `attended`. A swap, so that neither overwrites the other.
+        self.attention.swap(true, Ordering::AcqRel);
         self.wake();
     }
 }

@@ -57,8 +57,8 @@ const QUIET_LOOKS: u32 = 4096;
 const BUSY_KEPT: usize = 4;
 /// Turns between two looks at the armed windows while the loop is awake.
 const ARMED_TURNS: u32 = 64;
-/// Turns between two looks at the clock while there is always something to do.
-const BUSY_TURNS: u32 = 1024;
+/// Frames between two looks at the clock while there is always something to do.
+const BUSY_FRAMES: usize = 2048;
 /// Time between two looks at sockets, and at the deadlines of requests, while the loop is awake.
 const HOUSEKEEPING_EVERY: Duration = Duration::from_millis(1);
 /// How long a renderer whose session is over may take to end before it is killed.
@@ -145,6 +145,7 @@ pub(crate) struct MainLoop {
     packet: Vec<u8>,
     events: Vec<Event>,
     turns: u32,
+    busy_frames: usize,
     kept_house: Option<Instant>,
     candidates: usize,
     /// When to listen for connections again; `None` while it does.
@@ -172,6 +173,7 @@ impl MainLoop {
             packet: vec![0; PACKET_MAX],
             events: Vec::new(),
             turns: 0,
+            busy_frames: 0,
             kept_house: None,
             candidates: 0,
             listening_from: None,
@@ -208,9 +210,11 @@ impl MainLoop {
             let step = if taken == 0 {
                 self.waiter.step()
             } else {
-                if !self.turns.is_multiple_of(BUSY_TURNS) {
+                self.busy_frames += taken;
+                if self.busy_frames < BUSY_FRAMES {
                     continue;
                 }
+                self.busy_frames = 0;
                 Step::LookAt(Instant::now())
             };
             let now = match step {
@@ -224,7 +228,7 @@ impl MainLoop {
             }
             if matches!(step, Step::Park(_)) {
                 let next = self.keep_deadlines(main, now);
-                self.park(main, [deadline, next].into_iter().flatten().min())?;
+                self.park(main, [deadline, next].into_iter().flatten().min(), waits)?;
             } else if self
                 .kept_house
                 .is_none_or(|last| now.duration_since(last) >= HOUSEKEEPING_EVERY)
@@ -308,7 +312,7 @@ impl MainLoop {
                 Ok(Request::Unsubscribe(topic)) => main.unsubscribe(topic, &session.port),
                 Err(violation) => {
                     session.port.counters.violations.add();
-                    connection.violations += 1;
+                    connection.violations = connection.violations.saturating_add(1);
                     match session.policy.on_violation {
                         OnViolation::Tolerate(max) if connection.violations <= max => {}
                         _ => {
@@ -329,7 +333,7 @@ impl MainLoop {
         if taken > 0 {
             connection.quiet = 0;
         } else {
-            connection.quiet += 1;
+            connection.quiet = connection.quiet.saturating_add(1);
         }
         if let Some(violation) = broken {
             self.end_session(main, place, GoneReason::ProtocolViolation(violation));
@@ -391,7 +395,7 @@ impl MainLoop {
     }
 
     /// Arms every window and sleeps, unless one of them has something.
-    fn park(&mut self, main: &Inner, deadline: Option<Instant>) -> io::Result<()> {
+    fn park(&mut self, main: &Inner, deadline: Option<Instant>, waits: bool) -> io::Result<()> {
         let mut index = 0;
         while let Some(&place) = self.busy.get(index) {
             if !self.arm(place) {
@@ -403,7 +407,7 @@ impl MainLoop {
             }
         }
         // What this thread itself has asked for rang nobody.
-        if main.has_work() {
+        if main.has_work(waits) {
             return Ok(());
         }
         let timeout = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
@@ -486,7 +490,7 @@ impl MainLoop {
 
     #[cold]
     fn attend(&mut self, main: &Inner) {
-        main.attention.store(false, Ordering::Relaxed);
+        main.attended();
         for newcomer in main.take_newcomers() {
             let Newcomer { session, socket, child, process, die_with_main } = newcomer;
             let deadline = Instant::now().checked_add(session.policy.handshake_timeout);
@@ -497,10 +501,10 @@ impl MainLoop {
                 ..Connection::new(socket)
             };
             let place = self.insert(connection);
-            if let Err(error) = self.begin_session(place, session) {
-                // Without its events the session cannot live; its renderer sees a hang-up.
+            if self.begin_session(place, session).is_err() {
+                // Without its events the session cannot live, nor its process's end be seen.
                 self.end_session(main, place, GoneReason::LaunchFailed);
-                drop(error);
+                self.abandon(main, place);
             }
         }
         for place in 0..self.connections.len() {

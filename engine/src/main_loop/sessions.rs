@@ -17,6 +17,7 @@ use std::{
 use super::{Connection, GRACE, LISTENER, MainLoop, Session, Source, Stage, token};
 use crate::{
     error::GoneReason,
+    inside::{self, Inside},
     ipc_main::{Candidate, Inner},
     layout::{CELL, frame::Violation},
     session::{
@@ -241,8 +242,15 @@ impl MainLoop {
     pub(super) fn reap(&mut self, main: &Inner, place: usize) {
         let Some(connection) = self.connections[place].as_mut() else { return };
         let Some((child, _)) = connection.child.as_mut() else { return };
-        let Ok(Some(status)) = child.try_wait() else { return };
-        let (reason, exit_code) = reason_of(status);
+        let (reason, exit_code) = match child.try_wait() {
+            Ok(Some(status)) => {
+                let (reason, code) = reason_of(status);
+                (reason, Some(code))
+            }
+            Ok(None) => return,
+            // Someone else has reaped it, or the process ignores SIGCHLD: it is gone all the same.
+            Err(_) => (GoneReason::AbnormalExit, None),
+        };
         let never_connected = matches!(connection.stage, Stage::Hello | Stage::Ready);
         self.drain(main, place);
         let reason = if never_connected { GoneReason::LaunchFailed } else { reason };
@@ -252,7 +260,19 @@ impl MainLoop {
         {
             let _ = self.epoll.remove(process);
         }
-        self.forget(main, place, Some(exit_code));
+        self.forget(main, place, exit_code);
+    }
+
+    /// Kills a process whose end nothing will tell of, and forgets it.
+    pub(super) fn abandon(&mut self, main: &Inner, place: usize) {
+        if let Some(Some(connection)) = self.connections.get_mut(place)
+            && let Some((mut child, _)) = connection.child.take()
+        {
+            // It fails only if it has ended; a killed process does not keep its reaper waiting.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        self.forget(main, place, None);
     }
 
     /// Delivers what a renderer committed before it went: at most what its ring can hold.
@@ -320,6 +340,7 @@ impl MainLoop {
     /// Ends every session, and waits for the processes that main launched: first for their own end,
     /// then, after the grace, for a killed one's.
     pub(crate) fn close(&mut self, main: &Inner) {
+        let _inside = inside::mark(Inside::main(main));
         self.endpoint = None;
         self.attend(main);
         for place in 0..self.connections.len() {

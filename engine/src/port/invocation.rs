@@ -184,6 +184,8 @@ struct Pending {
     timeout: Option<Duration>,
     /// The outcome is in the caller's hands, and the slot is someone else's.
     taken: Cell<bool>,
+    /// It has been polled as a future.
+    polled: Cell<bool>,
 }
 
 /// What an [`Invocation`] comes to.
@@ -215,7 +217,14 @@ impl<R: Payload + ?Sized, E: HandlerError + ?Sized> Invocation<R, E> {
                 InvokeError::TooManyPending { channel, max }
             })?;
         let caller: Arc<dyn Caller> = caller.clone();
-        let pending = Pending { caller, channel, id, timeout, taken: Cell::new(false) };
+        let pending = Pending {
+            caller,
+            channel,
+            id,
+            timeout,
+            taken: Cell::new(false),
+            polled: Cell::new(false),
+        };
         Ok(Self { pending: Some(pending), types: PhantomData })
     }
 }
@@ -304,9 +313,7 @@ impl Port {
             Ok(mut outbox) => self.send_deferred(&mut outbox).is_ok(),
             Err(_) => false,
         };
-        if sent {
-            self.bell.frames_committed(&self.counters.wakes);
-        } else {
+        if !sent {
             self.want_room();
             if let Some(driver) = self.driver.upgrade() {
                 driver.interrupt();
@@ -343,10 +350,17 @@ impl Port {
         let pending = self.requests(|requests| {
             requests.notify(id, || notify.take().expect("asked for once at the most"))
         });
-        if pending != Ok(true)
-            && let Some(notify) = notify
-        {
-            self.notify(notify);
+        match notify {
+            Some(notify) if pending != Ok(true) => self.notify(notify),
+            _ => self.have_deadline_kept(),
+        }
+    }
+
+    /// Nobody waits for the request by himself, so its deadline is the loop's to keep, and that may be
+    /// asleep with none.
+    fn have_deadline_kept(&self) {
+        if let Some(driver) = self.driver.upgrade() {
+            driver.interrupt();
         }
     }
 }
@@ -475,8 +489,11 @@ impl<R: Payload + ?Sized, E: HandlerError + ?Sized> Future for Invocation<R, E> 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let pending = self.pending.as_ref().expect("polled after it was ready");
         let waker = || Notify::Waker(context.waker().clone());
-        if pending.caller.port().requests(|requests| requests.notify(pending.id, waker)) == Ok(true)
-        {
+        let port = pending.caller.port();
+        if port.requests(|requests| requests.notify(pending.id, waker)) == Ok(true) {
+            if !pending.polled.replace(true) {
+                port.have_deadline_kept();
+            }
             return Poll::Pending;
         }
         let result = pending.try_take(decode::<R, E>).expect("it is settled");

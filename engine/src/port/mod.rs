@@ -383,24 +383,38 @@ impl Port {
         if let Some(reason) = self.gone.get() {
             return Err(SendError::Gone { channel, reason: reason.clone() });
         }
-        self.send_deferred(&mut outbox).map_err(|error| self.send_error(channel, error))?;
-        let begun =
-            outbox.spare.take().map_or_else(|| self.requests(|requests| requests.begin(None)), Ok);
-        let Ok(id) = begun else { return Ok(Err(TooManyPending)) };
-        if let Err(error) = put(&mut outbox.producer, Label { id: Some(id), ..label }, bytes) {
+        let Some(id) = outbox.spare.take().or_else(|| self.begin_request()) else {
+            // None begins after the end: see there.
+            return match self.gone.get() {
+                Some(reason) => Err(SendError::Gone { channel, reason: reason.clone() }),
+                None => Ok(Err(TooManyPending)),
+            };
+        };
+        // After the id was taken: if its slot was a cancelled request's, the cancel goes first.
+        let label = Label { id: Some(id), ..label };
+        let sent =
+            self.send_deferred(&mut outbox).and_then(|()| put(&mut outbox.producer, label, bytes));
+        if let Err(error) = sent {
             outbox.spare = Some(id);
             return Err(self.send_error(channel, error));
         }
         // From here on the frame travels, and nobody waits for what is done here.
-        outbox.spare = self.requests(|requests| {
-            requests.set_timeout(id, timeout);
-            requests.begin(None).ok()
-        });
+        self.requests(|requests| requests.set_timeout(id, timeout));
+        outbox.spare = self.begin_request();
         self.counters.frames_sent.add_alone(1);
         self.counters.invokes_sent.add_alone(1);
         drop(outbox);
         self.bell.frames_committed(&self.counters.wakes);
         Ok(Ok(id))
+    }
+
+    /// `None`: every slot is in use, or the session is over. The end is looked at under the table's lock:
+    /// what begins before it is settled by it.
+    fn begin_request(&self) -> Option<RequestId> {
+        self.requests(|requests| match self.gone.get() {
+            Some(_) => None,
+            None => requests.begin(None).ok(),
+        })
     }
 
     /// Repeats `attempt` until it does not fail for want of room, or the patience ends.
@@ -491,6 +505,11 @@ impl Port {
             self.in_hand.store(0, Ordering::Relaxed);
         }
         let result = work(&mut requests);
+        if requests.has_cancels() {
+            // Under the lock: who is given the slot of a cancelled request sees this, and sends the
+            // cancel first.
+            self.deferred.store(true, Ordering::Relaxed);
+        }
         self.unread.store(requests.done() as u64, Ordering::Relaxed);
         result
     }
@@ -574,7 +593,11 @@ impl Port {
         outbox.backlog.push_back((label, bytes.into()));
         self.counters.backlogged.add();
         self.defer();
-        Ok(())
+        // Asked first, now looked again: room that came in between has rung nobody.
+        match self.send_deferred(outbox) {
+            Err(ReserveError::Peer(violation)) => Err(ReplyError::Violation(violation)),
+            _ => Ok(()),
+        }
     }
 
     /// Drops the reply to a request that was given up, so that the backlog holds no more of them than
@@ -618,8 +641,6 @@ impl Port {
                 self.break_off(violation);
             }
         }
-        drop(outbox);
-        self.bell.frames_committed(&self.counters.wakes);
     }
 
     /// Sends waiting cancels and replies first, so that replies stay in order and neither list grows.
@@ -630,6 +651,16 @@ impl Port {
 
     #[cold]
     fn send_deferred_now(&self, outbox: &mut Outbox) -> Result<(), ReserveError> {
+        let before = self.counters.frames_sent.get();
+        let result = self.commit_deferred(outbox);
+        if self.counters.frames_sent.get() != before {
+            // Here, because the caller may find no room for its own frame, and then rings nobody.
+            self.bell.frames_committed(&self.counters.wakes);
+        }
+        result
+    }
+
+    fn commit_deferred(&self, outbox: &mut Outbox) -> Result<(), ReserveError> {
         while let Some((label, bytes)) = outbox.backlog.front() {
             put(&mut outbox.producer, *label, bytes)?;
             self.counters.frames_sent.add_alone(1);
@@ -638,11 +669,8 @@ impl Port {
         }
         let mut requests = lock(&self.requests);
         while let Some(id) = requests.next_cancel() {
-            put(
-                &mut outbox.producer,
-                Label { kind: Kind::Cancel, flags: 0, channel: 0, id: Some(id) },
-                &[],
-            )?;
+            let cancel = Label { kind: Kind::Cancel, flags: 0, channel: 0, id: Some(id) };
+            put(&mut outbox.producer, cancel, &[])?;
             self.counters.frames_sent.add_alone(1);
             requests.cancel_sent();
         }

@@ -22,6 +22,9 @@ use crate::{
     sync::{AtomicBool, Ordering},
 };
 
+/// The longest text of a failure, in bytes.
+const FAILURE_TEXT_MAX: usize = 1024;
+
 /// A request of the peer that is not answered yet.
 #[derive(Default)]
 pub(crate) struct Owed {
@@ -43,7 +46,9 @@ impl Owed {
     pub(crate) fn cancel(&self) {
         // Release: pairs with the Acquire in `is_cancelled`.
         self.cancelled.store(true, Ordering::Release);
-        match std::mem::take(&mut *lock(&self.on_cancel)) {
+        // Taken out first: the application's code runs without the lock.
+        let what = std::mem::take(&mut *lock(&self.on_cancel));
+        match what {
             OnCancel::Nothing => {}
             OnCancel::Call(callback) => {
                 // The application's code: its panic must not end the loop.
@@ -64,6 +69,10 @@ impl Owed {
     /// Drops the future of an async handler when the caller gives up.
     pub(crate) fn drop_on_cancel(&self, task: &Arc<Task>) {
         *lock(&self.on_cancel) = OnCancel::Drop(Arc::downgrade(task));
+        // It may have been cancelled just before: then nobody else will look.
+        if self.is_cancelled() {
+            self.cancel();
+        }
     }
 }
 
@@ -98,6 +107,8 @@ impl Call<'_> {
     }
 
     pub(crate) fn fail(&self, code: FailCode, why: &str) {
+        // Some of it may quote what the caller sent.
+        let why = &why[..why.floor_char_boundary(FAILURE_TEXT_MAX)];
         match self.port.reply(self.label(Kind::Fail, code as u8), why.as_bytes()) {
             Err(ReplyError::Violation(violation)) => self.port.break_off(violation),
             // Even the news of a failure does not fit: the caller's deadline remains.
@@ -173,7 +184,9 @@ impl<R: Payload + ?Sized, E: Payload + ?Sized> Responder<R, E> {
     /// Calls `callback` when the caller cancels, times out or goes; at once if it has. It runs on the
     /// thread that drives the loop. A second callback takes the place of the first.
     pub fn on_cancel(&self, callback: impl FnOnce() + Send + 'static) {
-        *lock(&self.owed.on_cancel) = OnCancel::Call(Box::new(callback));
+        let replaced =
+            std::mem::replace(&mut *lock(&self.owed.on_cancel), OnCancel::Call(Box::new(callback)));
+        drop(replaced);
         // It may have been cancelled just before: then nobody else will look.
         if self.owed.is_cancelled() {
             self.owed.cancel();
@@ -210,7 +223,11 @@ impl<R: Payload + ?Sized, E: Payload + ?Sized> Responder<R, E> {
     /// Takes the call off the list; `false` if the caller has gone from it.
     fn settle(&mut self) -> bool {
         self.answered = true;
-        let waited_for = self.port.owed(|owed| owed.remove(&self.id)).is_some();
+        let waited_for = self.port.owed(|owed| {
+            // By identity: a hostile caller may use an id again once it has cancelled it.
+            let ours = owed.get(&self.id).is_some_and(|entry| Arc::ptr_eq(entry, &self.owed));
+            ours && owed.remove(&self.id).is_some()
+        });
         if !waited_for {
             self.port.counters.late_replies.add();
         }
