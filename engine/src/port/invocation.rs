@@ -308,7 +308,6 @@ impl Port {
         if self.gone().is_some() {
             return;
         }
-        self.deferred.store(true, Ordering::Relaxed);
         let sent = match self.outbox.try_lock() {
             Ok(mut outbox) => self.send_deferred(&mut outbox).is_ok(),
             Err(_) => false,

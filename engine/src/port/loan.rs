@@ -43,13 +43,7 @@ impl Port {
     ) -> Result<Loan<'_, T>, SendError> {
         let channel = key.name();
         let label = Label { kind: Kind::Send, flags: 0, channel: self.permitted(&key)?, id: None };
-        match self.try_loan(channel, label) {
-            Err(SendError::Full { .. }) => {
-                self.counters.stalls.add();
-                self.wait_for_room(channel, patience, || self.try_loan(channel, label))
-            }
-            result => result,
-        }
+        self.with_room(channel, patience, || self.try_loan(channel, label))
     }
 
     fn try_loan<T: FixedLayout>(

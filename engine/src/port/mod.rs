@@ -312,10 +312,7 @@ impl Port {
         bytes: &[u8],
         patience: Patience,
     ) -> Result<(), SendError> {
-        match self.try_commit(channel, label, bytes) {
-            Err(SendError::Full { .. }) => self.commit_when_room(channel, label, bytes, patience),
-            result => result,
-        }
+        self.with_room(channel, patience, || self.try_commit(channel, label, bytes))
     }
 
     #[inline]
@@ -338,18 +335,6 @@ impl Port {
         Ok(())
     }
 
-    #[cold]
-    fn commit_when_room(
-        &self,
-        channel: &'static str,
-        label: Label,
-        bytes: &[u8],
-        patience: Patience,
-    ) -> Result<(), SendError> {
-        self.counters.stalls.add();
-        self.wait_for_room(channel, patience, || self.try_commit(channel, label, bytes))
-    }
-
     /// Begins a request and commits its frame. `label` is without the id.
     #[inline]
     pub(crate) fn commit_request(
@@ -360,15 +345,9 @@ impl Port {
         timeout: Option<Duration>,
         patience: Patience,
     ) -> Result<Result<RequestId, TooManyPending>, SendError> {
-        match self.try_commit_request(channel, label, bytes, timeout) {
-            Err(SendError::Full { .. }) => {
-                self.counters.stalls.add();
-                self.wait_for_room(channel, patience, || {
-                    self.try_commit_request(channel, label, bytes, timeout)
-                })
-            }
-            result => result,
-        }
+        self.with_room(channel, patience, || {
+            self.try_commit_request(channel, label, bytes, timeout)
+        })
     }
 
     #[inline]
@@ -383,7 +362,9 @@ impl Port {
         if let Some(reason) = self.gone.get() {
             return Err(SendError::Gone { channel, reason: reason.clone() });
         }
-        let Some(id) = outbox.spare.take().or_else(|| self.begin_request()) else {
+        let Some(id) =
+            outbox.spare.take().or_else(|| self.requests(|requests| self.begin_in(requests)))
+        else {
             // None begins after the end: see there.
             return match self.gone.get() {
                 Some(reason) => Err(SendError::Gone { channel, reason: reason.clone() }),
@@ -399,8 +380,10 @@ impl Port {
             return Err(self.send_error(channel, error));
         }
         // From here on the frame travels, and nobody waits for what is done here.
-        self.requests(|requests| requests.set_timeout(id, timeout));
-        outbox.spare = self.begin_request();
+        outbox.spare = self.requests(|requests| {
+            requests.set_timeout(id, timeout);
+            self.begin_in(requests)
+        });
         self.counters.frames_sent.add_alone(1);
         self.counters.invokes_sent.add_alone(1);
         drop(outbox);
@@ -410,20 +393,36 @@ impl Port {
 
     /// `None`: every slot is in use, or the session is over. The end is looked at under the table's lock:
     /// what begins before it is settled by it.
-    fn begin_request(&self) -> Option<RequestId> {
-        self.requests(|requests| match self.gone.get() {
+    fn begin_in(&self, requests: &mut RequestTable<Notify, Outcome>) -> Option<RequestId> {
+        match self.gone.get() {
             Some(_) => None,
             None => requests.begin(None).ok(),
-        })
+        }
     }
 
-    /// Repeats `attempt` until it does not fail for want of room, or the patience ends.
-    pub(crate) fn wait_for_room<R>(
+    /// Makes an attempt, and if it fails for want of room repeats it until there is some, or the
+    /// patience ends.
+    #[inline]
+    fn with_room<R>(
         &self,
         channel: &'static str,
         patience: Patience,
         mut attempt: impl FnMut() -> Result<R, SendError>,
     ) -> Result<R, SendError> {
+        match attempt() {
+            Err(SendError::Full { .. }) => self.wait_for_room(channel, patience, attempt),
+            result => result,
+        }
+    }
+
+    #[cold]
+    fn wait_for_room<R>(
+        &self,
+        channel: &'static str,
+        patience: Patience,
+        mut attempt: impl FnMut() -> Result<R, SendError>,
+    ) -> Result<R, SendError> {
+        self.counters.stalls.add();
         let Patience::For(timeout) = patience else {
             self.counters.full.add();
             return Err(SendError::Full { channel });
