@@ -11,7 +11,7 @@ use std::{
 
 use zerocopy::FromZeros;
 
-use super::{Outbox, Patience, Port, thread_number};
+use super::{Outbox, Patience, Port, Refusal, thread_number};
 use crate::{
     contract::ChannelKey,
     error::SendError,
@@ -43,21 +43,21 @@ impl Port {
     ) -> Result<Loan<'_, T>, SendError> {
         let channel = key.name();
         let label = Label { kind: Kind::Send, flags: 0, channel: self.permitted(&key)?, id: None };
-        self.with_room(channel, patience, || self.try_loan(channel, label))
+        let lent = match self.try_loan(label) {
+            Err(refusal) => self.retry(refusal, patience, || self.try_loan(label)),
+            lent => lent,
+        };
+        lent.map_err(|refusal| self.explain(refusal, channel, size_of::<T>(), patience))
     }
 
-    fn try_loan<T: FixedLayout>(
-        &self,
-        channel: &'static str,
-        label: Label,
-    ) -> Result<Loan<'_, T>, SendError> {
-        let mut outbox = self.lock_outbox(channel)?;
-        if let Some(reason) = self.gone() {
-            return Err(SendError::Gone { channel, reason: reason.clone() });
+    fn try_loan<T: FixedLayout>(&self, label: Label) -> Result<Loan<'_, T>, Refusal> {
+        let mut outbox = self.lock_outbox()?;
+        if self.gone().is_some() {
+            return Err(Refusal::Gone);
         }
-        let reserved =
-            self.send_deferred(&mut outbox).and_then(|()| outbox.producer.reserve(size_of::<T>()));
-        let reservation = reserved.map_err(|error| self.send_error(channel, error))?;
+        self.send_deferred(&mut outbox)?;
+        let reserved = outbox.producer.reserve(size_of::<T>());
+        let reservation = reserved.map_err(|error| self.refusal(error))?;
         outbox.producer.payload_mut(&reservation).zero();
         // Relaxed: read by this thread only; others wait for the lock.
         self.loaned_to.store(thread_number(), Ordering::Relaxed);

@@ -304,7 +304,7 @@ impl Port {
     }
 
     /// Commits one frame and wakes the peer if it sleeps.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn commit(
         &self,
         channel: &'static str,
@@ -312,23 +312,33 @@ impl Port {
         bytes: &[u8],
         patience: Patience,
     ) -> Result<(), SendError> {
-        self.with_room(channel, patience, || self.try_commit(channel, label, bytes))
+        match self.try_commit(label, bytes) {
+            Ok(()) => Ok(()),
+            Err(refusal) => self.commit_after(refusal, channel, label, bytes, patience),
+        }
     }
 
-    #[inline]
-    fn try_commit(
+    #[cold]
+    fn commit_after(
         &self,
+        refusal: Refusal,
         channel: &'static str,
         label: Label,
         bytes: &[u8],
+        patience: Patience,
     ) -> Result<(), SendError> {
-        let mut outbox = self.lock_outbox(channel)?;
-        if let Some(reason) = self.gone.get() {
-            return Err(SendError::Gone { channel, reason: reason.clone() });
+        self.retry(refusal, patience, || self.try_commit(label, bytes))
+            .map_err(|refusal| self.explain(refusal, channel, bytes.len(), patience))
+    }
+
+    #[inline]
+    fn try_commit(&self, label: Label, bytes: &[u8]) -> Result<(), Refusal> {
+        let mut outbox = self.lock_outbox()?;
+        if self.gone.get().is_some() {
+            return Err(Refusal::Gone);
         }
-        self.send_deferred(&mut outbox)
-            .and_then(|()| put(&mut outbox.producer, label, bytes))
-            .map_err(|error| self.send_error(channel, error))?;
+        self.send_deferred(&mut outbox)?;
+        self.put(&mut outbox.producer, label, bytes)?;
         self.counters.frames_sent.add_alone(1);
         drop(outbox);
         self.bell.frames_committed(&self.counters.wakes);
@@ -336,7 +346,7 @@ impl Port {
     }
 
     /// Begins a request and commits its frame. `label` is without the id.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn commit_request(
         &self,
         channel: &'static str,
@@ -345,39 +355,56 @@ impl Port {
         timeout: Option<Duration>,
         patience: Patience,
     ) -> Result<Result<RequestId, TooManyPending>, SendError> {
-        self.with_room(channel, patience, || {
-            self.try_commit_request(channel, label, bytes, timeout)
-        })
+        match self.try_commit_request(label, bytes, timeout) {
+            Ok(id) => Ok(Ok(id)),
+            Err(refusal) => {
+                self.commit_request_after(refusal, channel, label, bytes, timeout, patience)
+            }
+        }
+    }
+
+    #[cold]
+    fn commit_request_after(
+        &self,
+        refusal: Refusal,
+        channel: &'static str,
+        label: Label,
+        bytes: &[u8],
+        timeout: Option<Duration>,
+        patience: Patience,
+    ) -> Result<Result<RequestId, TooManyPending>, SendError> {
+        match self.retry(refusal, patience, || self.try_commit_request(label, bytes, timeout)) {
+            Ok(id) => Ok(Ok(id)),
+            Err(Refusal::TooManyPending) => Ok(Err(TooManyPending)),
+            Err(refusal) => Err(self.explain(refusal, channel, bytes.len(), patience)),
+        }
     }
 
     #[inline]
     fn try_commit_request(
         &self,
-        channel: &'static str,
         label: Label,
         bytes: &[u8],
         timeout: Option<Duration>,
-    ) -> Result<Result<RequestId, TooManyPending>, SendError> {
-        let mut outbox = self.lock_outbox(channel)?;
-        if let Some(reason) = self.gone.get() {
-            return Err(SendError::Gone { channel, reason: reason.clone() });
+    ) -> Result<RequestId, Refusal> {
+        let mut outbox = self.lock_outbox()?;
+        if self.gone.get().is_some() {
+            return Err(Refusal::Gone);
         }
         let Some(id) =
             outbox.spare.take().or_else(|| self.requests(|requests| self.begin_in(requests)))
         else {
             // None begins after the end: see there.
-            return match self.gone.get() {
-                Some(reason) => Err(SendError::Gone { channel, reason: reason.clone() }),
-                None => Ok(Err(TooManyPending)),
-            };
+            return Err(self.gone.get().map_or(Refusal::TooManyPending, |_| Refusal::Gone));
         };
         // After the id was taken: if its slot was a cancelled request's, the cancel goes first.
         let label = Label { id: Some(id), ..label };
-        let sent =
-            self.send_deferred(&mut outbox).and_then(|()| put(&mut outbox.producer, label, bytes));
-        if let Err(error) = sent {
+        let sent = self
+            .send_deferred(&mut outbox)
+            .and_then(|()| self.put(&mut outbox.producer, label, bytes));
+        if let Err(refusal) = sent {
             outbox.spare = Some(id);
-            return Err(self.send_error(channel, error));
+            return Err(refusal);
         }
         // From here on the frame travels, and nobody waits for what is done here.
         outbox.spare = self.requests(|requests| {
@@ -388,7 +415,7 @@ impl Port {
         self.counters.invokes_sent.add_alone(1);
         drop(outbox);
         self.bell.frames_committed(&self.counters.wakes);
-        Ok(Ok(id))
+        Ok(id)
     }
 
     /// `None`: every slot is in use, or the session is over. The end is looked at under the table's lock:
@@ -400,37 +427,26 @@ impl Port {
         }
     }
 
-    /// Makes an attempt, and if it fails for want of room repeats it until there is some, or the
-    /// patience ends.
-    #[inline]
-    fn with_room<R>(
-        &self,
-        channel: &'static str,
-        patience: Patience,
-        mut attempt: impl FnMut() -> Result<R, SendError>,
-    ) -> Result<R, SendError> {
-        match attempt() {
-            Err(SendError::Full { .. }) => self.wait_for_room(channel, patience, attempt),
-            result => result,
-        }
-    }
-
+    /// If there was no room, repeats the attempt until there is some, or the patience ends.
     #[cold]
-    fn wait_for_room<R>(
+    fn retry<R>(
         &self,
-        channel: &'static str,
+        refusal: Refusal,
         patience: Patience,
-        mut attempt: impl FnMut() -> Result<R, SendError>,
-    ) -> Result<R, SendError> {
+        mut attempt: impl FnMut() -> Result<R, Refusal>,
+    ) -> Result<R, Refusal> {
+        if refusal != Refusal::Full {
+            return Err(refusal);
+        }
         self.counters.stalls.add();
         let Patience::For(timeout) = patience else {
             self.counters.full.add();
-            return Err(SendError::Full { channel });
+            return Err(Refusal::Full);
         };
         for _ in 0..LOOKS_FOR_ROOM {
             crate::sync::spin_loop();
             match attempt() {
-                Err(SendError::Full { .. }) => {}
+                Err(Refusal::Full) => {}
                 result => return result,
             }
         }
@@ -441,12 +457,12 @@ impl Port {
             let (bell, interrupt) = (self.peer.bell.read(), self.interrupt.read());
             self.want_room();
             match attempt() {
-                Err(SendError::Full { .. }) => {}
+                Err(Refusal::Full) => {}
                 result => break result,
             }
             if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
                 self.counters.full.add();
-                break Err(SendError::TimedOut { channel, waited: timeout });
+                break Err(Refusal::Full);
             }
             self.interrupt.sleep(&self.peer.bell, bell, interrupt, deadline);
         };
@@ -465,22 +481,34 @@ impl Port {
         self.own.space_wanted.announce();
     }
 
-    fn send_error(&self, channel: &'static str, error: ReserveError) -> SendError {
-        match error {
-            ReserveError::Full => SendError::Full { channel },
-            ReserveError::TooLarge { len, max } => {
+    /// The error that an application sees, for a message of `len` bytes.
+    #[cold]
+    fn explain(
+        &self,
+        refusal: Refusal,
+        channel: &'static str,
+        len: usize,
+        patience: Patience,
+    ) -> SendError {
+        match (refusal, patience) {
+            (Refusal::Full, Patience::None) => SendError::Full { channel },
+            (Refusal::Full, Patience::For(waited)) => SendError::TimedOut { channel, waited },
+            (Refusal::TooLarge { max }, _) => {
                 self.counters.too_large.add();
                 SendError::TooLarge { channel, len, max }
             }
-            ReserveError::Peer(violation) => {
-                self.break_off(violation.clone());
-                SendError::Gone { channel, reason: GoneReason::ProtocolViolation(violation) }
+            (Refusal::LoanHeld, _) => SendError::LoanHeld { channel },
+            (Refusal::Gone | Refusal::TooManyPending, _) => {
+                // A request that cannot begin has an error of its own.
+                let reason = self.gone.get().cloned().unwrap_or(GoneReason::Closed);
+                SendError::Gone { channel, reason }
             }
         }
     }
 
     /// Locks the outbox, unless this very thread holds it for a loan.
-    fn lock_outbox(&self, channel: &'static str) -> Result<MutexGuard<'_, Outbox>, SendError> {
+    #[inline]
+    fn lock_outbox(&self) -> Result<MutexGuard<'_, Outbox>, Refusal> {
         match self.outbox.try_lock() {
             Ok(outbox) => Ok(outbox),
             Err(TryLockError::Poisoned(poisoned)) => Ok(poisoned.into_inner()),
@@ -488,7 +516,7 @@ impl Port {
             Err(TryLockError::WouldBlock)
                 if self.loaned_to.load(Ordering::Relaxed) == thread_number() =>
             {
-                Err(SendError::LoanHeld { channel })
+                Err(Refusal::LoanHeld)
             }
             Err(TryLockError::WouldBlock) => Ok(lock(&self.outbox)),
         }
@@ -536,46 +564,34 @@ impl Port {
 
     /// Sends a reply, or keeps it until there is room. Never waits.
     pub(crate) fn reply(&self, label: Label, bytes: &[u8]) -> Result<(), ReplyError> {
-        let mut outbox = match self.lock_outbox("reply") {
-            Ok(outbox) => outbox,
-            // In a loan's own thread: cannot be had without waiting for ourselves.
-            Err(_) => {
-                return Err(ReplyError::Undeliverable(
-                    "this thread holds a loan of the ring".into(),
-                ));
-            }
-        };
-        if self.gone.get().is_some() {
-            return Ok(());
+        match self.try_commit(label, bytes) {
+            Ok(()) => Ok(()),
+            Err(refusal) => self.reply_after(refusal, label, bytes),
         }
-        let sent =
-            self.send_deferred(&mut outbox).and_then(|()| put(&mut outbox.producer, label, bytes));
-        match sent {
-            Ok(()) => {
-                self.counters.frames_sent.add_alone(1);
-                drop(outbox);
-                self.bell.frames_committed(&self.counters.wakes);
-                Ok(())
-            }
-            Err(ReserveError::Full) => self.keep_reply(&mut outbox, label, bytes),
-            Err(ReserveError::TooLarge { len, max }) => {
+    }
+
+    #[cold]
+    fn reply_after(&self, refusal: Refusal, label: Label, bytes: &[u8]) -> Result<(), ReplyError> {
+        match refusal {
+            Refusal::Full => self.keep_reply(label, bytes),
+            Refusal::TooLarge { max } => {
                 self.counters.too_large.add();
-                Err(ReplyError::Undeliverable(format!(
-                    "{len} bytes are too many: at most {max} fit"
-                )))
+                let len = bytes.len();
+                let why = format!("{len} bytes are too many: at most {max} fit");
+                Err(ReplyError::Undeliverable(why))
             }
-            Err(ReserveError::Peer(violation)) => Err(ReplyError::Violation(violation)),
+            // In a loan's own thread: cannot be had without waiting for ourselves.
+            Refusal::LoanHeld => {
+                Err(ReplyError::Undeliverable("this thread holds a loan of the ring".into()))
+            }
+            // Nobody waits for it any more.
+            Refusal::Gone | Refusal::TooManyPending => Ok(()),
         }
     }
 
     /// An honest peer has no more requests pending than its quota, so neither does the backlog.
-    #[cold]
-    fn keep_reply(
-        &self,
-        outbox: &mut Outbox,
-        label: Label,
-        bytes: &[u8],
-    ) -> Result<(), ReplyError> {
+    fn keep_reply(&self, label: Label, bytes: &[u8]) -> Result<(), ReplyError> {
+        let mut outbox = lock(&self.outbox);
         let max = self.limits.owed_max;
         if outbox.backlog.len() >= usize::from(max) {
             return Err(ReplyError::Violation(Violation::TooManyPending { max: u64::from(max) }));
@@ -593,10 +609,8 @@ impl Port {
         self.counters.backlogged.add();
         self.defer();
         // Asked first, now looked again: room that came in between has rung nobody.
-        match self.send_deferred(outbox) {
-            Err(ReserveError::Peer(violation)) => Err(ReplyError::Violation(violation)),
-            _ => Ok(()),
-        }
+        let _still_full = self.send_deferred(&mut outbox);
+        Ok(())
     }
 
     /// Drops the reply to a request that was given up, so that the backlog holds no more of them than
@@ -606,7 +620,7 @@ impl Port {
             return;
         }
         // A loan of this very thread keeps its replies until it is over.
-        let Ok(mut outbox) = self.lock_outbox("cancel") else { return };
+        let Ok(mut outbox) = self.lock_outbox() else { return };
         let Some(place) = outbox.backlog.iter().position(|(label, _)| label.id == Some(id)) else {
             return;
         };
@@ -632,24 +646,22 @@ impl Port {
         if !self.has_deferred() {
             return;
         }
-        let Ok(mut outbox) = self.lock_outbox("deferred") else { return };
+        let Ok(mut outbox) = self.lock_outbox() else { return };
         if self.send_deferred(&mut outbox).is_err() {
             // Ask first, then look again: room that came in between has rung nobody.
             self.want_room();
-            if let Err(ReserveError::Peer(violation)) = self.send_deferred(&mut outbox) {
-                self.break_off(violation);
-            }
+            let _still_full = self.send_deferred(&mut outbox);
         }
     }
 
     /// Sends waiting cancels and replies first, so that replies stay in order and neither list grows.
     #[inline]
-    fn send_deferred(&self, outbox: &mut Outbox) -> Result<(), ReserveError> {
+    fn send_deferred(&self, outbox: &mut Outbox) -> Result<(), Refusal> {
         if self.has_deferred() { self.send_deferred_now(outbox) } else { Ok(()) }
     }
 
     #[cold]
-    fn send_deferred_now(&self, outbox: &mut Outbox) -> Result<(), ReserveError> {
+    fn send_deferred_now(&self, outbox: &mut Outbox) -> Result<(), Refusal> {
         let before = self.counters.frames_sent.get();
         let result = self.commit_deferred(outbox);
         if self.counters.frames_sent.get() != before {
@@ -659,9 +671,9 @@ impl Port {
         result
     }
 
-    fn commit_deferred(&self, outbox: &mut Outbox) -> Result<(), ReserveError> {
+    fn commit_deferred(&self, outbox: &mut Outbox) -> Result<(), Refusal> {
         while let Some((label, bytes)) = outbox.backlog.front() {
-            put(&mut outbox.producer, *label, bytes)?;
+            self.put(&mut outbox.producer, *label, bytes)?;
             self.counters.frames_sent.add_alone(1);
             outbox.backlog_bytes -= bytes.len();
             outbox.backlog.pop_front();
@@ -669,7 +681,7 @@ impl Port {
         let mut requests = lock(&self.requests);
         while let Some(id) = requests.next_cancel() {
             let cancel = Label { kind: Kind::Cancel, flags: 0, channel: 0, id: Some(id) };
-            put(&mut outbox.producer, cancel, &[])?;
+            self.put(&mut outbox.producer, cancel, &[])?;
             self.counters.frames_sent.add_alone(1);
             requests.cancel_sent();
         }
@@ -682,19 +694,50 @@ impl Port {
         Ok(())
     }
 
+    /// Copies one frame into the ring and commits it.
+    #[inline]
+    fn put(&self, producer: &mut Producer, label: Label, bytes: &[u8]) -> Result<(), Refusal> {
+        let reservation = producer.reserve(bytes.len()).map_err(|error| self.refusal(error))?;
+        producer.write(&reservation, bytes);
+        producer.commit(reservation, label);
+        Ok(())
+    }
+
+    #[cold]
+    fn refusal(&self, error: ReserveError) -> Refusal {
+        match error {
+            ReserveError::Full => Refusal::Full,
+            ReserveError::TooLarge { max, .. } => Refusal::TooLarge { max },
+            ReserveError::Peer(violation) => {
+                self.break_off(violation);
+                Refusal::Gone
+            }
+        }
+    }
+
     /// A payload must not be longer than this, in bytes.
     pub(crate) fn payload_max(&self) -> usize {
         lock(&self.outbox).producer.payload_max()
     }
 }
 
-/// Copies one frame into the ring and commits it.
-#[inline]
-fn put(producer: &mut Producer, label: Label, bytes: &[u8]) -> Result<(), ReserveError> {
-    let reservation = producer.reserve(bytes.len())?;
-    producer.write(&reservation, bytes);
-    producer.commit(reservation, label);
-    Ok(())
+/// Why a frame was not committed. Nothing has happened.
+///
+/// It is small on purpose: it comes back in registers. An error with names and reasons in it comes back
+/// through memory, and copying that would wait until the frame's line has been handed to its reader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Refusal {
+    /// No room now.
+    Full,
+    /// No room ever, for more than so many bytes.
+    TooLarge {
+        max: usize,
+    },
+    /// This thread holds a loan of the outbox.
+    LoanHeld,
+    /// The session is over.
+    Gone,
+    TooManyPending,
 }
 
 /// Why a reply will never be sent.
