@@ -181,7 +181,7 @@ impl IpcRenderer {
     #[inline]
     pub fn send<T: Payload + ?Sized>(&self, event: Event<T>, message: &T) -> Result<(), SendError> {
         let port = &self.inner.port;
-        port.send(event.key(), message, port.patience())
+        port.send(event.key(), message, Patience::Usual)
     }
 
     /// Sends a message to main, or fails at once with [`SendError::Full`].
@@ -219,7 +219,7 @@ impl IpcRenderer {
     /// As [`send`](Self::send).
     pub fn loan<T: FixedLayout>(&self, event: Event<T>) -> Result<Loan<'_, T>, SendError> {
         let port = &self.inner.port;
-        port.loan(event.key(), port.patience())
+        port.loan(event.key(), Patience::Usual)
     }
 
     /// Asks main to run a method, with the default deadline of
@@ -374,7 +374,7 @@ impl IpcRenderer {
     fn tell_main(&self, key: ChannelKey, number: u16, kind: Kind) -> Result<(), SendError> {
         let port = &self.inner.port;
         let label = Label { kind, flags: 0, channel: number, id: None };
-        port.commit(key.name(), label, &[], port.patience())
+        port.commit(key.name(), label, &[], Patience::Usual)
     }
 
     fn listen<T: Payload + ?Sized>(

@@ -46,7 +46,7 @@ impl WebContents {
     /// Why it was not sent; nothing was.
     #[inline]
     pub fn send<T: Payload + ?Sized>(&self, push: Push<T>, message: &T) -> Result<(), SendError> {
-        self.port.send(push.key(), message, self.port.patience())
+        self.port.send(push.key(), message, Patience::Usual)
     }
 
     /// Pushes a message, or fails at once with [`SendError::Full`].
@@ -74,7 +74,7 @@ impl WebContents {
         message: &T,
         timeout: Duration,
     ) -> Result<(), SendError> {
-        self.port.send(push.key(), message, self.port.patience_of(timeout))
+        self.port.send(push.key(), message, Patience::For(timeout))
     }
 
     /// Lends room in the renderer's ring for one message, to be written in place and then sent.
@@ -83,7 +83,7 @@ impl WebContents {
     ///
     /// As [`send`](Self::send).
     pub fn loan<T: FixedLayout>(&self, push: Push<T>) -> Result<Loan<'_, T>, SendError> {
-        self.port.loan(push.key(), self.port.patience())
+        self.port.loan(push.key(), Patience::Usual)
     }
 
     /// Asks the renderer to run a method. The deadline is mandatory: a renderer is not trusted to

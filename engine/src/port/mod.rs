@@ -69,6 +69,8 @@ pub(crate) enum Side {
 pub(crate) enum Patience {
     /// Fails at once.
     None,
+    /// Waits as long as plain sends do.
+    Usual,
     /// Waits for so long at the most.
     For(Duration),
 }
@@ -250,12 +252,22 @@ impl Port {
     /// The channel's number, if the policy lets this session use it.
     #[inline]
     pub(crate) fn permitted(&self, key: &ChannelKey) -> Result<u16, SendError> {
-        let number = self.known(key)?;
-        if self.allowed.contains(number) {
-            Ok(number)
-        } else {
-            self.counters.forbidden.add();
-            Err(SendError::Forbidden { channel: key.name() })
+        self.allowed_number(key).ok_or_else(|| self.not_allowed(key))
+    }
+
+    #[inline]
+    fn allowed_number(&self, key: &ChannelKey) -> Option<u16> {
+        self.channels.number(key).filter(|number| self.allowed.contains(*number))
+    }
+
+    #[cold]
+    fn not_allowed(&self, key: &ChannelKey) -> SendError {
+        match self.known(key) {
+            Ok(_) => {
+                self.counters.forbidden.add();
+                SendError::Forbidden { channel: key.name() }
+            }
+            Err(unknown) => unknown,
         }
     }
 
@@ -268,14 +280,15 @@ impl Port {
         })
     }
 
-    /// How long a plain `send` waits for room: main's loop never does.
-    pub(crate) fn patience(&self) -> Patience {
-        self.patience_of(self.limits.send_timeout)
-    }
-
-    pub(crate) fn patience_of(&self, timeout: Duration) -> Patience {
+    /// For how long to wait for room; `None` in main's loop, which never does.
+    fn room_timeout(&self, patience: Patience) -> Option<Duration> {
         let in_main_loop = self.side == Side::Main && matches!(inside::now(), Inside::Main(_));
-        if in_main_loop { Patience::None } else { Patience::For(timeout) }
+        match patience {
+            _ if in_main_loop => None,
+            Patience::None => None,
+            Patience::Usual => Some(self.limits.send_timeout),
+            Patience::For(timeout) => Some(timeout),
+        }
     }
 
     /// Sends one message.
@@ -286,20 +299,27 @@ impl Port {
         value: &T,
         patience: Patience,
     ) -> Result<(), SendError> {
-        let label = Label { kind: Kind::Send, flags: 0, channel: self.permitted(&key)?, id: None };
-        self.commit_value(key.name(), label, value, patience)
+        let Some(channel) = self.allowed_number(&key) else { return Err(self.not_allowed(&key)) };
+        let label = Label { kind: Kind::Send, flags: 0, channel, id: None };
+        match value.encode(|bytes| self.try_commit(label, bytes)) {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(refusal)) => self.send_after(refusal, &key, label, value, patience),
+            Err(source) => Err(SendError::Encode { channel: key.name(), source }),
+        }
     }
 
-    #[inline]
-    pub(crate) fn commit_value<T: Payload + ?Sized>(
+    #[cold]
+    fn send_after<T: Payload + ?Sized>(
         &self,
-        channel: &'static str,
+        refusal: Refusal,
+        key: &ChannelKey,
         label: Label,
         value: &T,
         patience: Patience,
     ) -> Result<(), SendError> {
+        let channel = key.name();
         value
-            .encode(|bytes| self.commit(channel, label, bytes, patience))
+            .encode(|bytes| self.commit_after(refusal, channel, label, bytes, patience))
             .map_err(|source| SendError::Encode { channel, source })?
     }
 
@@ -439,7 +459,7 @@ impl Port {
             return Err(refusal);
         }
         self.counters.stalls.add();
-        let Patience::For(timeout) = patience else {
+        let Some(timeout) = self.room_timeout(patience) else {
             self.counters.full.add();
             return Err(Refusal::Full);
         };
@@ -490,15 +510,17 @@ impl Port {
         len: usize,
         patience: Patience,
     ) -> SendError {
-        match (refusal, patience) {
-            (Refusal::Full, Patience::None) => SendError::Full { channel },
-            (Refusal::Full, Patience::For(waited)) => SendError::TimedOut { channel, waited },
-            (Refusal::TooLarge { max }, _) => {
+        match refusal {
+            Refusal::Full => match self.room_timeout(patience) {
+                None => SendError::Full { channel },
+                Some(waited) => SendError::TimedOut { channel, waited },
+            },
+            Refusal::TooLarge { max } => {
                 self.counters.too_large.add();
                 SendError::TooLarge { channel, len, max }
             }
-            (Refusal::LoanHeld, _) => SendError::LoanHeld { channel },
-            (Refusal::Gone | Refusal::TooManyPending, _) => {
+            Refusal::LoanHeld => SendError::LoanHeld { channel },
+            Refusal::Gone | Refusal::TooManyPending => {
                 // A request that cannot begin has an error of its own.
                 let reason = self.gone.get().cloned().unwrap_or(GoneReason::Closed);
                 SendError::Gone { channel, reason }
