@@ -115,6 +115,7 @@ mod inside;
 mod ipc_main;
 #[cfg(not(loom))]
 mod ipc_renderer;
+mod keyed;
 mod layout;
 #[cfg(not(loom))]
 mod main_loop;

@@ -23,6 +23,7 @@ use crate::{
     error::{GoneReason, RunError},
     executor::Executor,
     inside::{self, Inside, Running},
+    keyed::Key,
     memory::{aligned::AlignedBuf, shared::TopicMemory},
     policy::ChannelSet,
     port::{
@@ -77,6 +78,8 @@ pub(crate) struct RendererLoop {
     consumer: Consumer,
     topics: Vec<Subscribed>,
     routes: Cached<Routes>,
+    /// To what the application has registered.
+    key: Key,
     waiter: Waiter,
     copy: AlignedBuf,
     turns: u32,
@@ -131,10 +134,13 @@ impl Inner {
                 driver,
             });
             let routes = Snapshot::new(Router::new(channels));
+            let key = Key::new();
+            let key_name = key.name();
             let seat = Seat::new(RendererLoop {
                 consumer: Consumer::trusting(main.data, own.control, 0),
                 topics: Vec::new(),
                 routes: routes.cached(),
+                key,
                 waiter: Waiter::new(config.wait),
                 copy: AlignedBuf::new(),
                 turns: 0,
@@ -142,7 +148,7 @@ impl Inner {
             });
             Inner {
                 port,
-                dispatcher: Dispatcher { routes, executor },
+                dispatcher: Dispatcher { routes, executor, key: key_name },
                 seat,
                 socket,
                 config,
@@ -322,6 +328,7 @@ impl Inner {
                 frame.header,
                 bytes,
                 routes,
+                &mut driver.key,
                 awaited.as_deref_mut(),
             );
             if received.is_err() {
@@ -339,7 +346,7 @@ impl Inner {
     }
 
     fn take_topics(&self, driver: &mut RendererLoop) -> usize {
-        let RendererLoop { topics, routes, copy, .. } = driver;
+        let RendererLoop { topics, routes, key, copy, .. } = driver;
         let mut taken = 0;
         for topic in topics {
             for _ in 0..BATCH {
@@ -355,7 +362,7 @@ impl Inner {
                 counters.topic_lost.add_alone(received.lost);
                 let routes = routes.refresh(&self.dispatcher.routes);
                 let delivery = Delivery { port: &self.port, lost: received.lost };
-                self.dispatcher.emit(&delivery, topic.number, copy.as_slice(), routes);
+                self.dispatcher.emit(&delivery, topic.number, copy.as_slice(), routes, key);
             }
         }
         taken

@@ -10,18 +10,18 @@
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Mutex},
+    sync::Arc,
 };
 
 use super::{
     Port, Side,
     invocation::{Awaited, Ending, FailCode},
-    lock,
     responder::Call,
 };
 use crate::{
     contract::ChannelKind,
     executor::Executor,
+    keyed::{Key, KeyName, Keyed},
     layout::{
         frame::{Header, Kind, TimeoutCode, Violation},
         id::RequestId,
@@ -41,12 +41,12 @@ pub(crate) struct Delivery<'a> {
 
 /// A listener with its payload's type erased. `Err`: the bytes are no value of it.
 pub(crate) type Listener =
-    Arc<Mutex<dyn FnMut(&Delivery<'_>, &[u8]) -> Result<(), DecodeError> + Send>>;
+    Arc<Keyed<dyn FnMut(&Delivery<'_>, &[u8]) -> Result<(), DecodeError> + Send>>;
 
 /// A handler with its types erased. It sees to the answer itself, also if it panics. `Err`: the bytes are
 /// no arguments.
 pub(crate) type Handler =
-    Arc<Mutex<dyn FnMut(Call<'_>, &Arc<Executor>, &[u8]) -> Result<(), DecodeError> + Send>>;
+    Arc<Keyed<dyn FnMut(Call<'_>, &Arc<Executor>, &[u8]) -> Result<(), DecodeError> + Send>>;
 
 pub(crate) type Routes = Router<Listener, Handler>;
 
@@ -54,6 +54,8 @@ pub(crate) type Routes = Router<Listener, Handler>;
 pub(crate) struct Dispatcher {
     pub(crate) routes: Snapshot<Routes>,
     pub(crate) executor: Arc<Executor>,
+    /// The key of the loop that calls the listeners and handlers.
+    pub(crate) key: KeyName,
 }
 
 /// What the driver itself has to do for a frame.
@@ -73,6 +75,7 @@ impl Dispatcher {
         header: Header,
         bytes: &[u8],
         routes: &Routes,
+        key: &mut Key,
         awaited: Option<&mut Awaited<'_>>,
     ) -> Result<Request, Violation> {
         port.counters.frames_received.add_alone(1);
@@ -83,11 +86,11 @@ impl Dispatcher {
                     Side::Renderer => ChannelKind::Push,
                 };
                 port.check(header, expected)?;
-                self.emit(&Delivery { port, lost: 0 }, header.channel, bytes, routes);
+                self.emit(&Delivery { port, lost: 0 }, header.channel, bytes, routes, key);
             }
             Kind::Invoke => {
                 port.check(header, ChannelKind::Method)?;
-                self.call(port, header, bytes, routes)?;
+                self.call(port, header, bytes, routes, key)?;
             }
             Kind::Reply => port.settle(requested(header)?, &Ending::Reply, bytes, awaited),
             Kind::Reject => port.settle(requested(header)?, &Ending::Reject, bytes, awaited),
@@ -117,6 +120,7 @@ impl Dispatcher {
         channel: u16,
         bytes: &[u8],
         routes: &Routes,
+        key: &mut Key,
     ) {
         let counters = &delivery.port.counters;
         let Some(route) = routes.route(channel).filter(|route| !route.listeners.is_empty()) else {
@@ -130,7 +134,7 @@ impl Dispatcher {
             {
                 continue;
             }
-            let run = || (lock(&listener.function))(delivery, bytes);
+            let run = || (listener.function.open(key))(delivery, bytes);
             match catch_unwind(AssertUnwindSafe(run)) {
                 Ok(Ok(())) => {}
                 Ok(Err(_)) => {
@@ -150,6 +154,7 @@ impl Dispatcher {
         header: Header,
         bytes: &[u8],
         routes: &Routes,
+        key: &mut Key,
     ) -> Result<(), Violation> {
         let id = requested(header)?;
         port.counters.invokes_received.add_alone(1);
@@ -170,7 +175,7 @@ impl Dispatcher {
             call.fail(FailCode::NoHandler, "");
             return Ok(());
         }
-        let run = || (lock(&handler.function))(call, &self.executor, bytes);
+        let run = || (handler.function.open(key))(call, &self.executor, bytes);
         match catch_unwind(AssertUnwindSafe(run)) {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
