@@ -159,7 +159,7 @@ pub use crate::{
     counters::Counters,
     error::{
         BindError, ConnectError, ContractError, Error, GoneReason, HandlerError, InvokeError,
-        LaunchError, RegisterError, RunError, SendError,
+        LaunchError, RegisterError, RunError, SendAllError, SendError,
     },
     ipc_main::{
         Candidate, IpcMain, IpcMainEvent, IpcMainInvokeEvent, LaunchOptions, MainCounters,

@@ -1,11 +1,11 @@
 //! Main's handle of one renderer: Electron's `webContents`.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{borrow::Borrow, fmt, sync::Arc, time::Duration};
 
 use crate::{
     contract::{Channel, Method, Push},
     counters::Counters,
-    error::{GoneReason, HandlerError, InvokeError, SendError},
+    error::{GoneReason, HandlerError, InvokeError, SendAllError, SendError},
     payload::{FixedLayout, Payload},
     port::{Patience, Port, invocation::Invocation, loan::Loan},
     sync::Ordering,
@@ -47,6 +47,31 @@ impl WebContents {
     #[inline]
     pub fn send<T: Payload + ?Sized>(&self, push: Push<T>, message: &T) -> Result<(), SendError> {
         self.port.send(push.key(), message, Patience::Usual)
+    }
+
+    /// Pushes many messages, in order, as [`send`](Self::send) would one after the other, but
+    /// at less cost for each: the peer is looked after once for many, and small messages flow at the
+    /// speed of the memory between the two processors.
+    ///
+    /// Messages of other threads may come between.
+    ///
+    /// ```no_run
+    /// # use ringbridge::{Push, WebContents};
+    /// # const TICK: Push<u64> = Push::new("tick");
+    /// # fn f(window: &WebContents) -> Result<(), ringbridge::SendAllError> {
+    /// window.send_all(TICK, &[1, 2, 3])
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Why one of them was not sent, and how many were.
+    pub fn send_all<T: Payload + ?Sized>(
+        &self,
+        push: Push<T>,
+        messages: &[impl Borrow<T>],
+    ) -> Result<(), SendAllError> {
+        self.port.send_all(push.key(), messages, Patience::Usual)
     }
 
     /// Pushes a message, or fails at once with [`SendError::Full`].

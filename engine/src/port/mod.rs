@@ -11,12 +11,14 @@
 //!
 //! - [`Port`]: sending, and everything that both directions share.
 //! - [`incoming`]: what a frame from the peer means, and whether it may say it.
+//! - [`batch`]: sending many messages at once.
 //! - [`invocation`]: waiting for a reply. [`responder`]: giving one. [`loan`]: writing in place.
 //!
 //! Locks, in the order in which they may be nested: outbox, then requests, then owed. No thread
 //! holds one while it waits for the peer, and none is held while application code runs, except the
 //! outbox during a [`loan`].
 
+mod batch;
 pub(crate) mod incoming;
 pub(crate) mod invocation;
 pub(crate) mod loan;
@@ -544,6 +546,13 @@ impl Port {
         }
     }
 
+    /// Says that this thread holds the outbox and runs an application's code meanwhile.
+    fn lend_to_this_thread(&self) -> Lent<'_> {
+        // Relaxed: read by this thread only; others wait for the lock.
+        self.loaned_to.store(thread_number(), Ordering::Relaxed);
+        Lent(self)
+    }
+
     /// Works on the request table.
     #[inline]
     fn requests<R>(&self, work: impl FnOnce(&mut RequestTable<Notify, Outcome>) -> R) -> R {
@@ -740,6 +749,16 @@ impl Port {
     /// A payload must not be longer than this, in bytes.
     pub(crate) fn payload_max(&self) -> usize {
         lock(&self.outbox).producer.payload_max()
+    }
+}
+
+/// A thread that asks for the outbox meanwhile, and is the one that holds it, gets an error and no
+/// deadlock. Drop it before the outbox's guard.
+struct Lent<'a>(&'a Port);
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        self.0.loaned_to.store(0, Ordering::Relaxed);
     }
 }
 
