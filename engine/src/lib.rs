@@ -98,6 +98,7 @@
 // So that `payload!`'s paths mean the same inside and outside the crate.
 extern crate self as ringbridge;
 
+mod biased;
 #[cfg(not(loom))]
 mod channels;
 #[cfg(not(loom))]
@@ -109,12 +110,14 @@ mod counters;
 mod error;
 #[cfg(not(loom))]
 mod executor;
+mod fences;
 #[cfg(not(loom))]
 mod inside;
 #[cfg(not(loom))]
 mod ipc_main;
 #[cfg(not(loom))]
 mod ipc_renderer;
+#[cfg(not(loom))]
 mod keyed;
 mod layout;
 #[cfg(not(loom))]
