@@ -6,19 +6,18 @@
 use std::{
     marker::PhantomData,
     ops::{Deref, DerefMut},
-    sync::MutexGuard,
 };
 
 use zerocopy::FromZeros;
 
-use super::{Outbox, Patience, Port, Refusal, thread_number};
+use super::{Outbox, Patience, Port, Refusal};
 use crate::{
+    biased::Guard,
     contract::ChannelKey,
     error::SendError,
     layout::frame::{Kind, Label},
     payload::FixedLayout,
     ring::producer::Reservation,
-    sync::Ordering,
 };
 
 /// A message of type `T` under construction in the ring itself. It starts as zeroes.
@@ -27,8 +26,7 @@ use crate::{
 #[must_use = "a loan that is not sent never happened"]
 pub struct Loan<'a, T: FixedLayout> {
     port: &'a Port,
-    // Declared before the guard is released by hand in `send`; dropped with the loan otherwise.
-    outbox: Option<MutexGuard<'a, Outbox>>,
+    outbox: Option<Guard<'a, Outbox>>,
     reservation: Option<Reservation>,
     label: Label,
     payload: PhantomData<T>,
@@ -59,8 +57,6 @@ impl Port {
         let reserved = outbox.producer.reserve(size_of::<T>());
         let reservation = reserved.map_err(|error| self.refusal(error))?;
         outbox.producer.payload_mut(&reservation).zero();
-        // Relaxed: read by this thread only; others wait for the lock.
-        self.loaned_to.store(thread_number(), Ordering::Relaxed);
         Ok(Loan {
             port: self,
             outbox: Some(outbox),
@@ -81,7 +77,6 @@ impl<T: FixedLayout> Loan<'_, T> {
         };
         outbox.producer.commit(reservation, self.label);
         self.port.counters.frames_sent.add_alone(1);
-        self.port.loaned_to.store(0, Ordering::Relaxed);
         drop(outbox);
         self.port.bell.frames_committed(&self.port.counters.wakes);
     }
@@ -105,13 +100,5 @@ impl<T: FixedLayout> DerefMut for Loan<'_, T> {
         };
         T::try_mut_from_bytes(outbox.producer.payload_mut(reservation))
             .expect("zeroes, or written as a T")
-    }
-}
-
-impl<T: FixedLayout> Drop for Loan<'_, T> {
-    fn drop(&mut self) {
-        if self.outbox.is_some() {
-            self.port.loaned_to.store(0, Ordering::Relaxed);
-        }
     }
 }
