@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ringbridge::{BindError, Config, InvokeError, IpcMain, LaunchError, SendError};
+use ringbridge::{BindError, Config, InvokeError, IpcMain, LaunchError, SendAllError, SendError};
 use tests::{
     contract::{
         ADD, ASK, BLOB, BULLETIN, BYTES, CONTRACT, CUE, ECHO, NUMBER, NUMBERED, TICK, pattern,
@@ -97,6 +97,32 @@ fn inside_mains_loop_a_full_ring_fails_at_once_whatever_the_call() {
     sign.write_all(b".").unwrap();
     stage.run_until("room for the cue", || deaf.try_send(CUE, "").is_ok());
     stage.run_to_the_end();
+}
+
+#[test]
+fn a_batch_for_which_there_is_not_room_enough_says_how_many_went_through() {
+    let stage = Stage::with(small_rings());
+    let (command, mut sign) = scene_command_with_input("listens-late", &[]);
+    let deaf = stage.launch(command, allow_everything());
+    stage.run_until_reported("connected");
+    let errors = Notes::new();
+    let (notes, window) = (errors.clone(), deaf.clone());
+    // Inside main's loop, where nobody waits.
+    stage
+        .ipc
+        .on(NUMBER, move |_, _| {
+            let numbers: Vec<u64> = (0..100_000).collect();
+            notes.add(window.send_all(TICK, &numbers).unwrap_err());
+        })
+        .unwrap();
+    stage.play_with("sends-numbers", &["1"]);
+    stage.run_until("the error", || errors.len() == 1);
+    let SendAllError { sent, source } = errors.take().remove(0);
+    assert_eq!(source, SendError::Full { channel: "tick" });
+    sign.write_all(b".").unwrap();
+    stage.run_until("room for the cue", || deaf.try_send(CUE, "").is_ok());
+    let reports = stage.run_to_the_end();
+    assert!(reports.contains(&format!("{sent} ticks")), "{sent} sent, {reports:?}");
 }
 
 #[test]

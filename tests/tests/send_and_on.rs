@@ -34,6 +34,20 @@ fn listeners_run_in_the_order_of_their_registration_and_one_registered_twice_run
 }
 
 #[test]
+fn messages_sent_all_at_once_arrive_in_order_though_they_are_more_than_fit_into_the_ring() {
+    const COUNT: u64 = 50_000;
+    let stage = Stage::new();
+    let (numbers, texts) = (Notes::new(), Notes::new());
+    let (noted, said) = (numbers.clone(), texts.clone());
+    stage.ipc.on(NUMBER, move |_, number| noted.add(*number)).unwrap();
+    stage.ipc.on(TEXT, move |_, text| said.add(text.to_owned())).unwrap();
+    stage.play_with("sends-numbers-all-at-once", &[&COUNT.to_string()]);
+    stage.run_to_the_end();
+    assert!(numbers.take().into_iter().eq(0..COUNT));
+    assert_eq!(texts.take(), ["and", "texts"]);
+}
+
+#[test]
 fn a_once_listener_hears_one_message() {
     let stage = Stage::new();
     let heard = Notes::new();

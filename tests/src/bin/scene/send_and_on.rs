@@ -2,7 +2,7 @@
 
 use std::{process, thread};
 
-use ringbridge::{Dynamic, SendError};
+use ringbridge::{Dynamic, SendAllError, SendError};
 use tests::contract::{
     ADD, BYTES, NOTHING, NUMBER, NUMBERED, Numbered, READING, READINGS, SETTINGS, TEXT, TICK,
     pattern, readings, settings,
@@ -13,6 +13,7 @@ use crate::{Cues, Scene, connect, number, report, run_until};
 pub(crate) const SCENES: &[(&str, Scene)] = &[
     ("sends-numbers", sends_numbers),
     ("sends-numbers-on-cue", sends_numbers_on_cue),
+    ("sends-numbers-all-at-once", sends_numbers_all_at_once),
     ("sends-every-kind-of-payload", sends_every_kind_of_payload),
     ("mixes-sends-and-invokes", mixes_sends_and_invokes),
     ("sends-from-several-threads", sends_from_several_threads),
@@ -37,6 +38,15 @@ fn sends_numbers_on_cue(arguments: &[String]) {
         ipc.send(NUMBER, &number).unwrap();
         report(&ipc, number);
     }
+}
+
+/// `sends-numbers-all-at-once COUNT`: 0, 1, 2 and so on, in one call.
+fn sends_numbers_all_at_once(arguments: &[String]) {
+    let ipc = connect();
+    let numbers: Vec<u64> = (0..number(arguments, 0)).collect();
+    ipc.send_all(NUMBER, &numbers).unwrap();
+    ipc.send_all::<u64>(NUMBER, &[] as &[u64]).unwrap();
+    ipc.send_all(TEXT, &["and", "texts"]).unwrap();
 }
 
 fn sends_every_kind_of_payload(_: &[String]) {
@@ -127,6 +137,9 @@ fn lends_itself_room(_: &[String]) {
     let refused = ipc.send(NUMBERED, &Numbered { sender: 1, number: 0 });
     assert_eq!(refused, Err(SendError::LoanHeld { channel: "numbered" }));
     assert!(matches!(ipc.loan(NUMBERED).map(drop), Err(SendError::LoanHeld { .. })));
+    let refused = ipc.send_all(NUMBERED, &[Numbered { sender: 1, number: 0 }]);
+    let source = SendError::LoanHeld { channel: "numbered" };
+    assert_eq!(refused, Err(SendAllError { sent: 0, source }));
     assert!(ipc.invoke(ADD, &[1, 2]).is_err());
     held.sender = 1;
     held.number = 3;
