@@ -99,6 +99,8 @@
 extern crate self as ringbridge;
 
 #[cfg(not(loom))]
+mod attachment;
+#[cfg(not(loom))]
 mod channels;
 #[cfg(not(loom))]
 mod config;

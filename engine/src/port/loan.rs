@@ -2,6 +2,9 @@
 //!
 //! A loan holds the outbox: other threads' sends to the same peer wait for it, and this thread's
 //! fail with [`SendError::LoanHeld`]. Fill it and send it, as one would with a lock held.
+//!
+//! What is too long for a frame is written into its attachment, and what the loan has reserved in the
+//! ring is the frame that names it.
 
 use std::{
     marker::PhantomData,
@@ -11,17 +14,27 @@ use std::{
 
 use zerocopy::FromZeros;
 
-use super::{Outbox, Patience, Port, thread_number};
+use super::{
+    Outbox, Patience, Port,
+    attached::{Limit, no_memory},
+    thread_number,
+};
 use crate::{
+    attachment::{Attachments, Outgoing, borrower::Grant, pool::Buffer},
     contract::ChannelKey,
     error::SendError,
-    layout::frame::{Kind, Label},
+    layout::{
+        attached::Attached,
+        frame::{Kind, Label},
+    },
+    memory::attachment::Writable,
     payload::FixedLayout,
     ring::producer::Reservation,
     sync::Ordering,
 };
 
-/// A message of type `T` under construction in the ring itself. It starts as zeroes.
+/// A message of type `T` under construction in the ring itself, or in its attachment. It starts as
+/// zeroes.
 ///
 /// Dropped unsent, it never happened.
 #[must_use = "a loan that is not sent never happened"]
@@ -31,7 +44,17 @@ pub struct Loan<'a, T: FixedLayout> {
     outbox: Option<MutexGuard<'a, Outbox>>,
     reservation: Option<Reservation>,
     label: Label,
+    place: Place,
     payload: PhantomData<T>,
+}
+
+/// Where the payload is. The options are taken out by what ends the loan.
+enum Place {
+    Ring,
+    /// In a buffer of main's, which the renderer has been given.
+    Pooled(Option<Buffer>),
+    /// In memory that main has lent, to be unmapped before it is sealed.
+    Lent(Option<(Writable, Grant)>),
 }
 
 impl Port {
@@ -43,20 +66,23 @@ impl Port {
     ) -> Result<Loan<'_, T>, SendError> {
         let channel = key.name();
         let label = Label { kind: Kind::Send, flags: 0, channel: self.permitted(&key)?, id: None };
-        self.with_room(channel, patience, || self.try_loan(channel, label))
+        if size_of::<T>() > self.in_band_max {
+            return self.loan_attached(channel, label, patience);
+        }
+        self.with_room(channel, patience, || self.try_loan(channel, label, size_of::<T>()))
     }
 
     fn try_loan<T: FixedLayout>(
         &self,
         channel: &'static str,
         label: Label,
+        len: usize,
     ) -> Result<Loan<'_, T>, SendError> {
         let mut outbox = self.lock_outbox(channel)?;
         if let Some(reason) = self.gone() {
             return Err(SendError::Gone { channel, reason: reason.clone() });
         }
-        let reserved =
-            self.send_deferred(&mut outbox).and_then(|()| outbox.producer.reserve(size_of::<T>()));
+        let reserved = self.send_deferred(&mut outbox).and_then(|()| outbox.producer.reserve(len));
         let reservation = reserved.map_err(|error| self.send_error(channel, error))?;
         outbox.producer.payload_mut(&reservation).zero();
         // Relaxed: read by this thread only; others wait for the lock.
@@ -66,8 +92,109 @@ impl Port {
             outbox: Some(outbox),
             reservation: Some(reservation),
             label,
+            place: Place::Ring,
             payload: PhantomData,
         })
+    }
+
+    // --- in an attachment ----------------------------------------------------------------------------
+
+    #[cold]
+    fn loan_attached<T: FixedLayout>(
+        &self,
+        channel: &'static str,
+        label: Label,
+        patience: Patience,
+    ) -> Result<Loan<'_, T>, SendError> {
+        let limit = Limit::of(patience);
+        self.try_loan_attached(channel, label, limit).map_err(|error| limit.told(error))
+    }
+
+    fn try_loan_attached<T: FixedLayout>(
+        &self,
+        channel: &'static str,
+        label: Label,
+        limit: Limit,
+    ) -> Result<Loan<'_, T>, SendError> {
+        let mut place = self.blank_place(channel, size_of::<T>(), limit)?;
+        let lent = self.with_room(channel, limit.left(), || {
+            let loan = self.try_loan(channel, label, Attached::LEN)?;
+            // Now, because `send` cannot fail.
+            if let (Attachments::Main(main), Place::Pooled(Some(buffer))) =
+                (&self.attachments, &mut place)
+                && !main.announce(buffer)
+            {
+                return Err(SendError::Full { channel });
+            }
+            Ok(loan)
+        });
+        match lent {
+            Ok(mut loan) => {
+                loan.place = place;
+                Ok(loan)
+            }
+            Err(error) => {
+                self.discard_place(&mut place);
+                Err(error)
+            }
+        }
+    }
+
+    /// Zeroes in an attachment.
+    fn blank_place(
+        &self,
+        channel: &'static str,
+        len: usize,
+        limit: Limit,
+    ) -> Result<Place, SendError> {
+        self.check_length(channel, len)?;
+        match &self.attachments {
+            Attachments::Main(main) => {
+                let blank = || main.blank(len, self.consumed(), &self.counters);
+                Ok(Place::Pooled(Some(self.fill_with(channel, len, limit, blank)?)))
+            }
+            Attachments::Renderer(borrower) => {
+                let grant = self.borrow(borrower, channel, len, limit)?;
+                match grant.blank.map(len) {
+                    Ok(mapped) => Ok(Place::Lent(Some((mapped, grant)))),
+                    Err(error) => {
+                        self.give_back(borrower, grant.id, grant.blank.size());
+                        Err(no_memory(channel, len, &error))
+                    }
+                }
+            }
+        }
+    }
+
+    /// The message will not be sent.
+    fn discard_place(&self, place: &mut Place) {
+        match (place, &self.attachments) {
+            (Place::Pooled(buffer), _) => {
+                if let Some(buffer) = buffer.take() {
+                    self.discard(Outgoing::Pooled(buffer));
+                }
+            }
+            (Place::Lent(lent), Attachments::Renderer(borrower)) => {
+                if let Some((_, grant)) = lent.take() {
+                    self.give_back(borrower, grant.id, grant.blank.size());
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// What the frame of a loan is to name. `None`: the system refused to seal it.
+    fn loaned_attachment(&self, place: &mut Place) -> Option<Outgoing> {
+        match (place, &self.attachments) {
+            (Place::Pooled(buffer), _) => buffer.take().map(Outgoing::Pooled),
+            (Place::Lent(lent), Attachments::Renderer(borrower)) => {
+                let (mapped, grant) = lent.take()?;
+                drop(mapped);
+                let sealed = self.seal(borrower, grant, Ok(()), "loan", 0);
+                sealed.ok().map(Outgoing::Lent)
+            }
+            _ => None,
+        }
     }
 }
 
@@ -79,11 +206,34 @@ impl<T: FixedLayout> Loan<'_, T> {
         else {
             unreachable!("only send takes them, and it consumes the loan")
         };
-        outbox.producer.commit(reservation, self.label);
-        self.port.counters.frames_sent.add_alone(1);
-        self.port.loaned_to.store(0, Ordering::Relaxed);
+        let port = self.port;
+        let sent = match &mut self.place {
+            Place::Ring => {
+                outbox.producer.commit(reservation, self.label);
+                true
+            }
+            place => match port.loaned_attachment(place) {
+                Some(outgoing) => {
+                    let producer = &mut outbox.producer;
+                    port.name_attachment(
+                        producer,
+                        reservation,
+                        self.label,
+                        outgoing,
+                        size_of::<T>(),
+                    );
+                    true
+                }
+                None => {
+                    port.counters.attachments_lost.add();
+                    false
+                }
+            },
+        };
+        port.counters.frames_sent.add_alone(u64::from(sent));
+        port.loaned_to.store(0, Ordering::Relaxed);
         drop(outbox);
-        self.port.bell.frames_committed(&self.port.counters.wakes);
+        port.bell.frames_committed(&port.counters.wakes);
     }
 }
 
@@ -91,20 +241,27 @@ impl<T: FixedLayout> Deref for Loan<'_, T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        let (Some(outbox), Some(reservation)) = (&self.outbox, &self.reservation) else {
-            unreachable!("only send takes them, and it consumes the loan")
+        let bytes = match (&self.place, &self.outbox, &self.reservation) {
+            (Place::Ring, Some(outbox), Some(reservation)) => outbox.producer.payload(reservation),
+            (Place::Pooled(Some(buffer)), ..) => &buffer.memory[..size_of::<T>()],
+            (Place::Lent(Some((mapped, _))), ..) => &mapped[..size_of::<T>()],
+            _ => unreachable!("only send takes them, and it consumes the loan"),
         };
-        T::try_ref_from_bytes(outbox.producer.payload(reservation)).expect("written as a T")
+        T::try_ref_from_bytes(bytes).expect("written as a T")
     }
 }
 
 impl<T: FixedLayout> DerefMut for Loan<'_, T> {
     fn deref_mut(&mut self) -> &mut T {
-        let (Some(outbox), Some(reservation)) = (&mut self.outbox, &self.reservation) else {
-            unreachable!("only send takes them, and it consumes the loan")
+        let bytes = match (&mut self.place, &mut self.outbox, &self.reservation) {
+            (Place::Ring, Some(outbox), Some(reservation)) => {
+                outbox.producer.payload_mut(reservation)
+            }
+            (Place::Pooled(Some(buffer)), ..) => &mut buffer.memory[..size_of::<T>()],
+            (Place::Lent(Some((mapped, _))), ..) => &mut mapped[..size_of::<T>()],
+            _ => unreachable!("only send takes them, and it consumes the loan"),
         };
-        T::try_mut_from_bytes(outbox.producer.payload_mut(reservation))
-            .expect("zeroes, or written as a T")
+        T::try_mut_from_bytes(bytes).expect("zeroes, or written as a T")
     }
 }
 
@@ -113,5 +270,8 @@ impl<T: FixedLayout> Drop for Loan<'_, T> {
         if self.outbox.is_some() {
             self.port.loaned_to.store(0, Ordering::Relaxed);
         }
+        // The lock first: giving an attachment back sends a frame.
+        self.outbox = None;
+        self.port.discard_place(&mut self.place);
     }
 }

@@ -12,11 +12,13 @@
 //! - [`Port`]: sending, and everything that both directions share.
 //! - [`incoming`]: what a frame from the peer means, and whether it may say it.
 //! - [`invocation`]: waiting for a reply. [`responder`]: giving one. [`loan`]: writing in place.
+//! - [`attached`]: what is too long for a frame.
 //!
 //! Locks, in the order in which they may be nested: outbox, then requests, then owed. No thread
 //! holds one while it waits for the peer, and none is held while application code runs, except the
 //! outbox during a [`loan`].
 
+pub(crate) mod attached;
 pub(crate) mod incoming;
 pub(crate) mod invocation;
 pub(crate) mod loan;
@@ -30,6 +32,7 @@ use std::{
 };
 
 use crate::{
+    attachment::{Attachments, Outgoing},
     channels::ChannelTable,
     contract::ChannelKey,
     counters::SessionCounters,
@@ -54,6 +57,8 @@ use responder::Owed;
 
 /// Replies that wait for room take at most this many times the outbox's capacity.
 const BACKLOG_CAPACITIES: usize = 4;
+/// Why a reply that found no room is not kept either.
+const TOO_SLOWLY: &str = "the caller takes its replies too slowly";
 /// Looks for room before a waiting send goes to sleep.
 const LOOKS_FOR_ROOM: u32 = 2_000;
 
@@ -101,6 +106,10 @@ pub(crate) struct Port {
     /// Ends the sleeps of this process's threads on the peer's bell.
     pub(crate) interrupt: Interrupt,
     pub(crate) driver: Weak<dyn Drive>,
+    pub(crate) attachments: Attachments,
+    /// The longest payload of a frame, and of a message: what is longer than the first is attached.
+    in_band_max: usize,
+    message_max: usize,
 
     outbox: Mutex<Outbox>,
     /// The thread that holds the outbox for a loan, or 0.
@@ -129,11 +138,41 @@ pub(crate) struct Port {
 /// What writes into our outbox, one thread at a time.
 struct Outbox {
     producer: Producer,
-    backlog: VecDeque<(Label, Box<[u8]>)>,
+    backlog: VecDeque<(Label, Kept)>,
     backlog_bytes: usize,
     /// The id of the next request: begun while the last one was on its way, so that this one need not
     /// wait for the table.
     spare: Option<RequestId>,
+}
+
+/// The payload of a reply that waits for room.
+enum Kept {
+    Bytes(Box<[u8]>),
+    /// In its memory already.
+    Attached {
+        outgoing: Option<Outgoing>,
+        len: usize,
+    },
+}
+
+impl Kept {
+    /// What it takes of the backlog's bytes; an attachment is counted elsewhere.
+    fn len(&self) -> usize {
+        match self {
+            Self::Bytes(bytes) => bytes.len(),
+            Self::Attached { .. } => 0,
+        }
+    }
+}
+
+/// The payload of a frame that is about to be sent.
+enum Body<'a> {
+    Bytes(&'a [u8]),
+    /// Taken out once a frame has named it.
+    Attached {
+        outgoing: &'a mut Option<Outgoing>,
+        len: usize,
+    },
 }
 
 /// What a port is made of.
@@ -149,6 +188,9 @@ pub(crate) struct PortParts {
     pub(crate) producer: Producer,
     pub(crate) peer_pid: u32,
     pub(crate) driver: Weak<dyn Drive>,
+    pub(crate) attachments: Attachments,
+    /// The longest payload that may be attached, in bytes.
+    pub(crate) attached_max: u64,
 }
 
 impl Port {
@@ -165,7 +207,10 @@ impl Port {
             producer,
             peer_pid,
             driver,
+            attachments,
+            attached_max,
         } = parts;
+        let in_band_max = producer.payload_max();
         Arc::new(Self {
             side,
             window,
@@ -179,6 +224,9 @@ impl Port {
             bell,
             interrupt: Interrupt::default(),
             driver,
+            attachments,
+            in_band_max,
+            message_max: in_band_max.max(usize::try_from(attached_max).unwrap_or(usize::MAX)),
             outbox: Mutex::new(Outbox {
                 producer,
                 backlog: VecDeque::new(),
@@ -222,6 +270,7 @@ impl Port {
         for (_, owed) in owed {
             owed.cancel();
         }
+        self.end_attachments();
         self.interrupt.raise();
     }
 
@@ -312,7 +361,12 @@ impl Port {
         bytes: &[u8],
         patience: Patience,
     ) -> Result<(), SendError> {
-        self.with_room(channel, patience, || self.try_commit(channel, label, bytes))
+        if bytes.len() > self.in_band_max {
+            return self.commit_attached(channel, label, bytes, patience);
+        }
+        self.with_room(channel, patience, || {
+            self.try_commit(channel, label, &mut Body::Bytes(bytes))
+        })
     }
 
     #[inline]
@@ -320,14 +374,14 @@ impl Port {
         &self,
         channel: &'static str,
         label: Label,
-        bytes: &[u8],
+        body: &mut Body<'_>,
     ) -> Result<(), SendError> {
         let mut outbox = self.lock_outbox(channel)?;
         if let Some(reason) = self.gone.get() {
             return Err(SendError::Gone { channel, reason: reason.clone() });
         }
         self.send_deferred(&mut outbox)
-            .and_then(|()| put(&mut outbox.producer, label, bytes))
+            .and_then(|()| self.put(&mut outbox.producer, label, body))
             .map_err(|error| self.send_error(channel, error))?;
         self.counters.frames_sent.add_alone(1);
         drop(outbox);
@@ -345,8 +399,11 @@ impl Port {
         timeout: Option<Duration>,
         patience: Patience,
     ) -> Result<Result<RequestId, TooManyPending>, SendError> {
+        if bytes.len() > self.in_band_max {
+            return self.commit_request_attached(channel, label, bytes, timeout, patience);
+        }
         self.with_room(channel, patience, || {
-            self.try_commit_request(channel, label, bytes, timeout)
+            self.try_commit_request(channel, label, &mut Body::Bytes(bytes), timeout)
         })
     }
 
@@ -355,7 +412,7 @@ impl Port {
         &self,
         channel: &'static str,
         label: Label,
-        bytes: &[u8],
+        body: &mut Body<'_>,
         timeout: Option<Duration>,
     ) -> Result<Result<RequestId, TooManyPending>, SendError> {
         let mut outbox = self.lock_outbox(channel)?;
@@ -373,8 +430,9 @@ impl Port {
         };
         // After the id was taken: if its slot was a cancelled request's, the cancel goes first.
         let label = Label { id: Some(id), ..label };
-        let sent =
-            self.send_deferred(&mut outbox).and_then(|()| put(&mut outbox.producer, label, bytes));
+        let sent = self
+            .send_deferred(&mut outbox)
+            .and_then(|()| self.put(&mut outbox.producer, label, body));
         if let Err(error) = sent {
             outbox.spare = Some(id);
             return Err(self.send_error(channel, error));
@@ -536,6 +594,14 @@ impl Port {
 
     /// Sends a reply, or keeps it until there is room. Never waits.
     pub(crate) fn reply(&self, label: Label, bytes: &[u8]) -> Result<(), ReplyError> {
+        if bytes.len() > self.in_band_max {
+            return self.reply_attached(label, bytes);
+        }
+        self.reply_with(label, Body::Bytes(bytes))
+    }
+
+    #[inline]
+    fn reply_with(&self, label: Label, mut body: Body<'_>) -> Result<(), ReplyError> {
         let mut outbox = match self.lock_outbox("reply") {
             Ok(outbox) => outbox,
             // In a loan's own thread: cannot be had without waiting for ourselves.
@@ -548,8 +614,9 @@ impl Port {
         if self.gone.get().is_some() {
             return Ok(());
         }
-        let sent =
-            self.send_deferred(&mut outbox).and_then(|()| put(&mut outbox.producer, label, bytes));
+        let sent = self
+            .send_deferred(&mut outbox)
+            .and_then(|()| self.put(&mut outbox.producer, label, &mut body));
         match sent {
             Ok(()) => {
                 self.counters.frames_sent.add_alone(1);
@@ -557,7 +624,7 @@ impl Port {
                 self.bell.frames_committed(&self.counters.wakes);
                 Ok(())
             }
-            Err(ReserveError::Full) => self.keep_reply(&mut outbox, label, bytes),
+            Err(ReserveError::Full) => self.keep_reply(&mut outbox, label, body),
             Err(ReserveError::TooLarge { len, max }) => {
                 self.counters.too_large.add();
                 Err(ReplyError::Undeliverable(format!(
@@ -574,22 +641,27 @@ impl Port {
         &self,
         outbox: &mut Outbox,
         label: Label,
-        bytes: &[u8],
+        body: Body<'_>,
     ) -> Result<(), ReplyError> {
         let max = self.limits.owed_max;
         if outbox.backlog.len() >= usize::from(max) {
             return Err(ReplyError::Violation(Violation::TooManyPending { max: u64::from(max) }));
         }
         // News of a failure is short, and there is none to tell of its own failure.
-        let over =
-            outbox.backlog_bytes + bytes.len() > BACKLOG_CAPACITIES * outbox.producer.capacity();
+        let len = match &body {
+            Body::Bytes(bytes) => bytes.len(),
+            Body::Attached { .. } => 0,
+        };
+        let over = outbox.backlog_bytes + len > BACKLOG_CAPACITIES * outbox.producer.capacity();
         if over && label.kind != Kind::Fail {
-            return Err(ReplyError::Undeliverable(
-                "the caller takes its replies too slowly".into(),
-            ));
+            return Err(ReplyError::Undeliverable(TOO_SLOWLY.into()));
         }
-        outbox.backlog_bytes += bytes.len();
-        outbox.backlog.push_back((label, bytes.into()));
+        outbox.backlog_bytes += len;
+        let kept = match body {
+            Body::Bytes(bytes) => Kept::Bytes(bytes.into()),
+            Body::Attached { outgoing, len } => Kept::Attached { outgoing: outgoing.take(), len },
+        };
+        outbox.backlog.push_back((label, kept));
         self.counters.backlogged.add();
         self.defer();
         // Asked first, now looked again: room that came in between has rung nobody.
@@ -610,9 +682,13 @@ impl Port {
         let Some(place) = outbox.backlog.iter().position(|(label, _)| label.id == Some(id)) else {
             return;
         };
-        if let Some((_, bytes)) = outbox.backlog.remove(place) {
-            outbox.backlog_bytes -= bytes.len();
+        if let Some((_, kept)) = outbox.backlog.remove(place) {
+            outbox.backlog_bytes -= kept.len();
             self.counters.late_replies.add();
+            drop(outbox);
+            if let Kept::Attached { outgoing: Some(outgoing), .. } = kept {
+                self.discard(outgoing);
+            }
         }
     }
 
@@ -660,10 +736,15 @@ impl Port {
     }
 
     fn commit_deferred(&self, outbox: &mut Outbox) -> Result<(), ReserveError> {
-        while let Some((label, bytes)) = outbox.backlog.front() {
-            put(&mut outbox.producer, *label, bytes)?;
+        while let Some((label, kept)) = outbox.backlog.front_mut() {
+            let len = kept.len();
+            let mut body = match kept {
+                Kept::Bytes(bytes) => Body::Bytes(bytes),
+                Kept::Attached { outgoing, len } => Body::Attached { outgoing, len: *len },
+            };
+            self.put(&mut outbox.producer, *label, &mut body)?;
             self.counters.frames_sent.add_alone(1);
-            outbox.backlog_bytes -= bytes.len();
+            outbox.backlog_bytes -= len;
             outbox.backlog.pop_front();
         }
         let mut requests = lock(&self.requests);
@@ -684,7 +765,21 @@ impl Port {
 
     /// A payload must not be longer than this, in bytes.
     pub(crate) fn payload_max(&self) -> usize {
-        lock(&self.outbox).producer.payload_max()
+        self.message_max
+    }
+
+    /// Writes one frame and commits it.
+    #[inline(always)]
+    fn put(
+        &self,
+        producer: &mut Producer,
+        label: Label,
+        body: &mut Body<'_>,
+    ) -> Result<(), ReserveError> {
+        match body {
+            Body::Bytes(bytes) => put(producer, label, bytes),
+            Body::Attached { outgoing, len } => self.put_attached(producer, label, outgoing, *len),
+        }
     }
 }
 
