@@ -188,12 +188,13 @@ fn a_quarter_of_a_gibibyte_goes_both_ways() {
     let _alone = alone();
     const LEN: usize = 256 * MIB;
     let (stage, order) = noting_stage(config(), LEN);
-    stage.play_with("sends-large", &[&LEN.to_string(), "2"]);
+    // One of each: without optimisation each takes seconds to validate.
+    stage.play_with("sends-large", &[&LEN.to_string(), "1"]);
     stage.run_to_the_end();
-    assert_eq!(order.take(), in_order(2));
+    assert_eq!(order.take(), in_order(1));
 
-    let window = stage.play_with("hears-large", &[&LEN.to_string(), "2"]);
-    push_large(&stage, &window, LEN, 0..2);
+    let window = stage.play_with("hears-large", &[&LEN.to_string(), "1"]);
+    push_large(&stage, &window, LEN, 0..1);
     stage.run_until_reported("heard");
     // It is beyond what is kept for reuse.
     stage.run_until("it is let go", || attachments_of_this_process() == (0, 0));
@@ -408,7 +409,7 @@ fn a_renderer_that_is_killed_in_the_middle_leaves_nothing() {
         stage.ipc.on(BYTES, move |_, bytes| notes.add(bytes.len())).unwrap();
         let before = open_descriptors();
         let sender = stage.play_with("sends-large", &[&LEN.to_string(), "100000"]);
-        let (command, _input) =
+        let (command, input) =
             scene_command_with_input("hears-large-late", &[&LEN.to_string(), "1000"]);
         let deaf = stage.launch(command, allow_everything());
         stage.run_until_reported("connected");
@@ -425,6 +426,7 @@ fn a_renderer_that_is_killed_in_the_middle_leaves_nothing() {
         let gone = deaf.send(BLOB, &large(LEN, 0)).unwrap_err();
         assert!(matches!(gone, SendError::Gone { .. }));
         assert!(is_clean());
+        drop(input);
         assert_eq!(open_descriptors(), before);
     }
 }
@@ -729,6 +731,7 @@ fn a_lie_that_is_tolerated_is_counted_and_the_session_goes_on() {
     stage.run_until("the truth", || order.len() == 1);
     let window = stage.ipc.windows().remove(0);
     assert_eq!((window.counters().violations, window.gone()), (1, None));
+    drop(memory);
     // Holes are zeroes, and main reads them as such.
     let memory = liar.borrow(&stage, MIB);
     seal(&memory);
@@ -739,7 +742,7 @@ fn a_lie_that_is_tolerated_is_counted_and_the_session_goes_on() {
     liar.attached(channel_number("bytes"), 2, MIB as u64);
     stage.run_until("zeroes", || zeroes.len() == 1);
     assert_eq!(zeroes.take(), [true]);
-    drop(liar);
+    drop((liar, memory));
     stage.run_until("it is gone", || !stage.endings().is_empty());
     assert!(is_clean());
 }

@@ -113,6 +113,10 @@ impl MainLoop {
             Ok(received) if received.len == 0 => self.hung_up(main, place),
             Ok(received) => self.hear_packet(main, place, received.len),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            // It ended without reading all that main had sent.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {
+                self.hung_up(main, place);
+            }
             Err(_) => self.misused(main, place),
         }
     }

@@ -231,14 +231,11 @@ fn tries_large(arguments: &[String]) {
     let ipc = connect();
     let payload = large(number(arguments, 0) as usize, 0);
     let began = Instant::now();
-    let mut failed = 0;
     while let Err(error) = ipc.try_send(BYTES, &payload) {
         assert_eq!(error, SendError::Full { channel: "bytes" });
         assert!(began.elapsed() < LIMIT);
-        failed += 1;
         thread::yield_now();
     }
-    assert!(failed > 0, "nobody waits for main here");
 }
 
 /// `is-refused-for-what-main-keeps LEN`: replies that main's application has not taken yet.
