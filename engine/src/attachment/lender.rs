@@ -66,7 +66,6 @@ impl Lender {
     /// Lends memory of this size: its id, and the descriptor to pass on. `Ok(Err)`: not now.
     ///
     /// The renderer knows the limits, so one that asks for more than there can ever be breaks a rule.
-    #[expect(clippy::type_complexity, reason = "the shape of three answers")]
     pub(crate) fn lend(&mut self, size: u64) -> Result<Result<(u64, OwnedFd), NotLent>, Violation> {
         let max = self.limits.lent_message_max().next_multiple_of(PAGE as u64);
         if size == 0 || size > max || !size.is_multiple_of(PAGE as u64) {

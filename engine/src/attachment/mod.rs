@@ -71,7 +71,7 @@ impl AttachmentLimits {
 
 /// One end of a session's attachments.
 pub(crate) enum Attachments {
-    Main(MainSide),
+    Main(Box<MainSide>),
     Renderer(Arc<Borrower>),
 }
 

@@ -321,7 +321,11 @@ impl Inner {
             own: own.control,
             peer: peer.control,
             driver,
-            attachments: Attachments::Main(MainSide::new(socket.clone(), attached, kept_max)),
+            attachments: Attachments::Main(Box::new(MainSide::new(
+                socket.clone(),
+                attached,
+                kept_max,
+            ))),
             attached_max: attached.message_max,
         });
         lock(&self.windows).insert(window, port.clone());
