@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use ringbridge::{Contract, Dynamic, Event, Failure, Method, Push, Topic};
+use ringbridge::{Contract, Dynamic, Event, Failure, Method, Push, Topic, zerocopy::IntoBytes};
 
 ringbridge::payload! {
     /// A fixed layout with more than one field.
@@ -80,6 +80,8 @@ pub const READINGS: Event<[Reading]> = Event::new("readings");
 pub const BYTES: Event<[u8]> = Event::new("bytes");
 /// Nothing but the message itself.
 pub const NOTHING: Event<()> = Event::new("nothing");
+/// A run of the widest numbers: without optimisation long ones are validated sooner than bytes.
+pub const WIDE: Event<[u128]> = Event::new("wide");
 /// A fixed layout that is longer than a ring carries.
 pub const PICTURE: Event<Picture> = Event::new("picture");
 /// Any serde type.
@@ -112,6 +114,8 @@ pub const PUSHED_READING: Push<Reading> = Push::new("pushed-reading");
 pub const PUSHED_READINGS: Push<[Reading]> = Push::new("pushed-readings");
 /// Bytes.
 pub const BLOB: Push<[u8]> = Push::new("blob");
+/// A run of the widest numbers.
+pub const PUSHED_WIDE: Push<[u128]> = Push::new("pushed-wide");
 /// A fixed layout that is longer than a ring carries.
 pub const PUSHED_PICTURE: Push<Picture> = Push::new("pushed-picture");
 /// Any serde type.
@@ -150,7 +154,9 @@ pub const CONTRACT: Contract = &[
     &PUSHED_SETTINGS,
     &NEWS,
     &BULLETIN,
+    &WIDE,
     &PICTURE,
+    &PUSHED_WIDE,
     &PUSHED_PICTURE,
 ];
 
@@ -178,12 +184,24 @@ const CHUNK: usize = 64 * 1024;
 /// Bytes that both sides of a test know, quickly made and checked however many they are: each chunk has
 /// its number and the seed in it.
 pub fn large(len: usize, seed: u64) -> Vec<u8> {
-    let mut bytes = pattern(CHUNK).repeat(len.div_ceil(CHUNK));
-    bytes.truncate(len);
+    let mut bytes = vec![0; len];
+    fill_large(&mut bytes, seed);
+    bytes
+}
+
+/// The bytes of [`large`] as numbers.
+pub fn large_wide(len: usize, seed: u64) -> Vec<u128> {
+    let mut numbers = vec![0; len / size_of::<u128>()];
+    fill_large(numbers.as_mut_bytes(), seed);
+    numbers
+}
+
+fn fill_large(bytes: &mut [u8], seed: u64) {
+    let pattern = pattern(CHUNK);
     for (number, chunk) in (0_u64..).zip(bytes.chunks_mut(CHUNK)) {
+        chunk.copy_from_slice(&pattern[..chunk.len()]);
         stamp(chunk, number, seed);
     }
-    bytes
 }
 
 /// Whether these are the bytes of [`large`].

@@ -162,6 +162,10 @@ impl Borrower {
         if came {
             self.came.notify_all();
         }
+        if state.ended {
+            // So that the watching thread hears of it, if it was not the one that has found it out.
+            let _ = self.socket.shutdown();
+        }
         state.ended
     }
 
@@ -376,5 +380,171 @@ impl State {
 fn remove_one(sizes: &mut Vec<usize>, size: usize) {
     if let Some(place) = sizes.iter().position(|other| *other == size) {
         sizes.swap_remove(place);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        attachment::{MainSide, Outgoing},
+        counters::SessionCounters,
+        session::handshake::encode,
+    };
+
+    const SIZE: usize = 32 * PAGE;
+    const LIMITS: AttachmentLimits =
+        AttachmentLimits { message_max: 1 << 30, lent_bytes_max: 2 * SIZE as u64, lent_max: 2 };
+
+    /// Both ends of one session, and what main counts.
+    fn session() -> (MainSide, Borrower, SessionCounters) {
+        let (ours, theirs) = Socket::pair().unwrap();
+        let main = MainSide::new(Arc::new(ours), LIMITS, 1 << 20);
+        let borrower = Borrower::new(Arc::new(theirs), LIMITS, Vec::new());
+        (main, borrower, SessionCounters::default())
+    }
+
+    /// Goes through the steps as a sender does, with main at hand. `None`: main has to read first.
+    fn borrow(session: &(MainSide, Borrower, SessionCounters), consumed: u64) -> Option<Grant> {
+        let (main, borrower, counters) = session;
+        let wanting = borrower.want(SIZE);
+        loop {
+            match wanting.step(consumed) {
+                Step::Take(grant) => return Some(grant),
+                Step::Ask => main.lend(wanting.size() as u64, counters).unwrap(),
+                Step::GiveBack(id) => main.take_back(id).unwrap(),
+                Step::Wait => assert!(!wanting.wait(Some(Instant::now() + LOOK_FOR * 1000))),
+                Step::Full => return None,
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    fn fill(grant: Grant, byte: u8) -> Filled {
+        grant.blank.fill(&[byte; SIZE]).unwrap();
+        grant.blank.seal().unwrap();
+        Filled { id: grant.id, size: SIZE }
+    }
+
+    #[test]
+    fn a_renderer_fills_what_main_lends_and_main_reads_it() {
+        let session = session();
+        let filled = fill(borrow(&session, 0).unwrap(), 7);
+        let incoming = session.0.open(filled.id, SIZE as u64).unwrap();
+        assert_eq!(*incoming, [7; SIZE]);
+    }
+
+    #[test]
+    fn a_renderer_waits_for_its_quota_and_has_it_again_when_main_has_read() {
+        let session = session();
+        for until in [100, 200] {
+            let filled = fill(borrow(&session, 0).unwrap(), 7);
+            session.1.sent(&filled, until);
+        }
+        assert!(borrow(&session, 99).is_none());
+        drop(session.0.open(1, 1).unwrap());
+        assert!(borrow(&session, 100).is_some());
+        assert_eq!(session.2.attachments_refused.get(), 0, "main need not refuse it");
+    }
+
+    #[test]
+    fn what_was_asked_for_and_not_waited_for_serves_the_next_and_makes_way_for_another_size() {
+        let session = session();
+        let (main, borrower, counters) = &session;
+        assert!(matches!(borrower.want(SIZE).step(0), Step::Ask));
+        assert!(matches!(borrower.want(SIZE).step(0), Step::Wait), "it is asked for already");
+        main.lend(SIZE as u64, counters).unwrap();
+        assert!(borrow(&session, 0).is_some());
+        assert_eq!(counters.attachment_buffers.get(), 1);
+        // The first is still in use, another lies idle: it makes way for one of another size.
+        let wanting = borrower.want(SIZE);
+        assert!(matches!(wanting.step(0), Step::Ask));
+        main.lend(SIZE as u64, counters).unwrap();
+        drop(wanting);
+        let smaller = borrower.want(PAGE);
+        assert!(matches!(smaller.step(0), Step::GiveBack(2)));
+        main.take_back(2).unwrap();
+        assert!(matches!(smaller.step(0), Step::Ask));
+    }
+
+    #[test]
+    fn a_refusal_reaches_who_waits_and_nobody_else() {
+        let session = session();
+        let (main, borrower, counters) = &session;
+        // Main holds what the renderer believes to be read.
+        for until in [1, 2] {
+            let filled = fill(borrow(&session, 0).unwrap(), 7);
+            borrower.sent(&filled, until);
+        }
+        let held = [1, 2].map(|id| main.open(id, 1).unwrap());
+        let wanting = borrower.want(SIZE);
+        assert!(matches!(wanting.step(2), Step::Ask));
+        main.lend(SIZE as u64, counters).unwrap();
+        let quota = NotLent::Quota { bytes: LIMITS.lent_bytes_max, count: 2 };
+        assert!(matches!(wanting.step(2), Step::Refused(why) if why == quota));
+        assert!(matches!(wanting.step(2), Step::Ask), "another try is another request");
+        main.lend(SIZE as u64, counters).unwrap();
+        drop(wanting);
+        borrower.take_what_came(&mut borrower.lock());
+        drop(held);
+        assert!(borrow(&session, 2).is_some(), "a refusal that came too late is forgotten");
+    }
+
+    #[test]
+    fn mains_buffers_are_mapped_when_a_frame_names_them_until_they_are_forgotten() {
+        let (main, borrower, counters) = session();
+        let mut buffer = main.fill(&[7; SIZE], 0, &counters).unwrap();
+        let id = buffer.id;
+        assert!(matches!(borrower.open(id, 1), Err(OpenError::Violation(_))), "not sent yet");
+        assert!(main.announce(&mut buffer));
+        assert!(!main.sent(buffer, 64));
+        assert_eq!(*borrower.open(id, SIZE as u64).unwrap(), [7; SIZE]);
+        assert!(borrower.open(id, 1 << 20).is_err(), "longer than it is");
+        // Read: it is used again, for the same mapping.
+        let buffer = main.fill(&[8; SIZE], 64, &counters).unwrap();
+        assert_eq!((buffer.id, counters.attachment_buffers.get()), (id, 1));
+        main.sent(buffer, 128);
+        assert_eq!(*borrower.open(id, SIZE as u64).unwrap(), [8; SIZE]);
+        // Two larger ones fill the pool, which forgets it.
+        for until in [192, 256] {
+            let mut larger = main.fill(&[9; 512 * 1024], 128, &counters).unwrap();
+            assert!(main.announce(&mut larger));
+            main.sent(larger, until);
+        }
+        main.tidy(|| 256);
+        assert!(borrower.open(id + 1, 1).is_ok());
+        borrower.take_what_came(&mut borrower.lock());
+        assert!(borrower.open(id, 1).is_err());
+    }
+
+    #[test]
+    fn what_is_no_parcel_ends_it_and_whoever_waits_hears_of_it() {
+        let (ours, theirs) = Socket::pair().unwrap();
+        let borrower = Borrower::new(Arc::new(theirs), LIMITS, Vec::new());
+        let wanting = borrower.want(SIZE);
+        assert!(matches!(wanting.step(0), Step::Ask));
+        // Lent, and no memory comes with it.
+        let parcel = Answer::Parcel(Parcel::Lent { id: 1, size: SIZE as u64 });
+        ours.send(&encode(&parcel), &[]).unwrap();
+        assert!(!wanting.wait(None));
+        assert!(matches!(wanting.step(0), Step::Ended));
+        assert!(ours.poll_readable(None).unwrap().hangup);
+        borrower.watch();
+    }
+
+    #[test]
+    fn nothing_is_left_after_the_end() {
+        let session = session();
+        let (main, borrower, counters) = &session;
+        let filled = main.fill(&[7; SIZE], 0, counters).unwrap();
+        let outgoing = Outgoing::Pooled(filled);
+        let _lent = borrow(&session, 0).unwrap();
+        main.end();
+        borrower.end();
+        assert!(matches!(main.open(1, 1), Err(OpenError::Violation(_))));
+        assert!(matches!(borrower.want(SIZE).step(0), Step::Ended));
+        let Outgoing::Pooled(buffer) = outgoing else { unreachable!("made above") };
+        main.discard(buffer);
+        assert!(main.lend(SIZE as u64, counters).is_ok(), "it is told, and not sent");
     }
 }

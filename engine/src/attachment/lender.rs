@@ -114,13 +114,16 @@ impl Lender {
 }
 
 impl Lent {
-    /// Maps it, if it is sealed. `len` was found to be no more than its size.
+    /// Maps it, if it is filled and sealed. `len` was found to be no more than its size.
     pub(crate) fn open(self, id: u64, len: usize) -> Result<Sealed, OpenError> {
         let Self { blank, charge } = self;
         match blank.into_readable(len) {
             Ok(readable) => Ok(Sealed { readable, _charge: charge }),
             Err(RegionError::Unsealed { .. }) => {
                 Err(OpenError::Violation(Violation::UnsealedAttachment { id }))
+            }
+            Err(RegionError::Hollow { .. }) => {
+                Err(OpenError::Violation(Violation::HollowAttachment { id }))
             }
             Err(error) => Err(OpenError::System(error.to_string())),
         }
@@ -174,7 +177,8 @@ mod tests {
     fn what_was_filled_and_sealed_is_read_once() {
         let mut lender = Lender::new(LIMITS);
         let (id, theirs) = lent(&mut lender, SIZE);
-        theirs.fill(b"content").unwrap();
+        let content = [b"content", &[0; SIZE as usize - 7][..]].concat();
+        theirs.fill(&content).unwrap();
         theirs.seal().unwrap();
         assert_eq!(**open(&mut lender, id, 7).as_ref().unwrap(), *b"content");
         assert_eq!(open(&mut lender, id, 7).map(drop), Err(Violation::UnknownAttachment { id }));
@@ -182,13 +186,17 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_sealed_is_not_read_and_what_is_too_long_neither() {
+    fn what_is_not_sealed_or_too_long_or_full_of_holes_is_not_read() {
         let mut lender = Lender::new(LIMITS);
         let (id, theirs) = lent(&mut lender, SIZE);
         let too_long = Violation::AttachmentLength { id, len: SIZE + 1, size: SIZE };
         assert_eq!(open(&mut lender, id, SIZE + 1).map(drop), Err(too_long));
         theirs.fill(b"content").unwrap();
         assert_eq!(open(&mut lender, id, 7).map(drop), Err(Violation::UnsealedAttachment { id }));
+        let (id, theirs) = lent(&mut lender, SIZE);
+        theirs.fill(b"content").unwrap();
+        theirs.seal().unwrap();
+        assert_eq!(open(&mut lender, id, 7).map(drop), Err(Violation::HollowAttachment { id }));
     }
 
     #[test]
@@ -200,6 +208,7 @@ mod tests {
         let over = Err(NotLent::Quota { bytes: SIZE + PAGE as u64, count: 2 });
         assert_eq!(quota(&mut lender, PAGE as u64), over, "two attachments");
         lender.take_back(second).unwrap();
+        theirs.fill(&[1; SIZE as usize]).unwrap();
         theirs.seal().unwrap();
         let reading = open(&mut lender, first, 1).unwrap();
         let over = Err(NotLent::Quota { bytes: SIZE, count: 1 });

@@ -352,6 +352,9 @@ pub enum Violation {
     /// An attachment that its sender could still change.
     #[error("attachment {id} is not sealed")]
     UnsealedAttachment { id: u64 },
+    /// An attachment of which not every page was written.
+    #[error("attachment {id} has holes")]
+    HollowAttachment { id: u64 },
     /// A payload longer than the attachment that it is said to be in.
     #[error("attachment {id} has {size} bytes and not {len}")]
     AttachmentLength { id: u64, len: u64, size: u64 },
@@ -387,6 +390,7 @@ impl Violation {
             Self::BadAttachment { .. } => "bad-attachment",
             Self::UnknownAttachment { .. } => "unknown-attachment",
             Self::UnsealedAttachment { .. } => "unsealed-attachment",
+            Self::HollowAttachment { .. } => "hollow-attachment",
             Self::AttachmentLength { .. } => "attachment-length",
             Self::AttachmentTooLarge { .. } => "attachment-too-large",
             Self::UnreadAttachments { .. } => "unread-attachments",

@@ -26,8 +26,8 @@ use std::{
 };
 
 use rustix::{
-    fs::{SealFlags, fcntl_add_seals, ftruncate},
-    io::{Errno, retry_on_intr},
+    fs::{SealFlags, fcntl_add_seals, fstat, ftruncate},
+    io::retry_on_intr,
     mm::Advice,
 };
 
@@ -38,6 +38,9 @@ const SIZE_SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW);
 const FILLED_SEALS: SealFlags = SIZE_SEALS.union(SealFlags::WRITE).union(SealFlags::SEAL);
 /// What main has sealed before a renderer sees it.
 const MAINS_SEALS: SealFlags = SIZE_SEALS.union(SealFlags::FUTURE_WRITE).union(SealFlags::SEAL);
+
+/// The unit of `st_blocks`.
+const BLOCK: u64 = 512;
 
 /// The unit in which memory is had.
 pub(crate) const PAGE: usize = 4096;
@@ -91,10 +94,17 @@ impl Blank {
         Ok(fcntl_add_seals(&self.descriptor, SealFlags::WRITE | SealFlags::SEAL)?)
     }
 
-    /// The first `len` bytes, if whoever filled it has sealed it. `self` is main's own descriptor of
-    /// it, so that the size is known and only the seal is in question.
+    /// The first `len` bytes, if whoever filled it has written every page and sealed it. `self` is
+    /// main's own descriptor of it, so that the size is known.
     pub(crate) fn into_readable(self, len: usize) -> Result<Readable, RegionError> {
         check_sealed(&self.descriptor, self.size, FILLED_SEALS)?;
+        // After the seals, which let nobody make a hole any more. To fill them would be main's work,
+        // and main's memory.
+        let blocks = fstat(&self.descriptor).map_err(io::Error::from)?.st_blocks.cast_unsigned();
+        let actual = blocks.saturating_mul(BLOCK);
+        if actual < self.size as u64 {
+            return Err(RegionError::Hollow { expected: self.size, actual });
+        }
         let mapping = Mapping::new(self.descriptor(), self.size, Access::Read, false)?;
         populate(&mapping, len, Advice::LinuxPopulateRead)?;
         Ok(Readable { mapping, len })
@@ -183,10 +193,6 @@ fn populate(mapping: &Mapping, len: usize, advice: Advice) -> io::Result<()> {
     loop {
         match mapping.advise_part(len, advice) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            // A kernel that does not know it takes the faults later.
-            Err(error) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => {
-                return Ok(());
-            }
             result => return result,
         }
     }
@@ -208,6 +214,7 @@ fn write_to_start(descriptor: &OwnedFd, payload: &[u8]) -> io::Result<()> {
 mod tests {
     use rustix::{
         fs::{FallocateFlags, fallocate},
+        io::Errno,
         mm::{MapFlags, ProtFlags, mmap},
     };
 
@@ -251,6 +258,22 @@ mod tests {
         assert_eq!(theirs.seal().unwrap_err().kind(), io::ErrorKind::ResourceBusy);
         let refused = ours.into_readable(SIZE).unwrap_err();
         assert!(matches!(refused, RegionError::Unsealed { .. }), "{refused}");
+    }
+
+    #[test]
+    fn what_has_holes_is_not_read() {
+        for written in [0..0, 0..3 * PAGE, PAGE..SIZE] {
+            let (ours, theirs) = lent();
+            rustix::io::pwrite(&theirs.descriptor, &vec![1; written.len()], written.start as u64)
+                .unwrap();
+            theirs.seal().unwrap();
+            let refused = ours.into_readable(PAGE).unwrap_err();
+            assert!(
+                matches!(refused, RegionError::Hollow { expected: SIZE, actual }
+                    if actual == written.len() as u64),
+                "{refused}"
+            );
+        }
     }
 
     #[test]

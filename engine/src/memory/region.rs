@@ -68,6 +68,9 @@ pub(crate) enum RegionError {
     /// The seals that it lacks: its size, or its contents, could change at any time.
     #[error("the memory is not sealed as it must be: {missing:?} missing")]
     Unsealed { missing: SealFlags },
+    /// Pages that were never written: whoever reads them would have to make them.
+    #[error("the memory has holes: {actual} bytes are there of {expected}")]
+    Hollow { expected: usize, actual: u64 },
     #[error("the memory could not be looked at or mapped")]
     System(#[from] io::Error),
 }

@@ -600,7 +600,12 @@ impl<E: std::fmt::Debug + std::fmt::Display> InvokeError<E> {
         matches!(
             self,
             Self::TooManyPending { .. }
-                | Self::Send(SendError::Full { .. } | SendError::TimedOut { .. })
+                | Self::Send(
+                    SendError::Full { .. }
+                        | SendError::TimedOut { .. }
+                        | SendError::AttachmentQuota { .. }
+                        | SendError::NoMemory { .. }
+                )
         )
     }
 }

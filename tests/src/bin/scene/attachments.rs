@@ -5,10 +5,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ringbridge::{InvokeError, SendError};
+use ringbridge::{InvokeError, SendError, zerocopy::IntoBytes};
 use tests::{
     contract::{
-        BLOB, BYTES, ECHO, NUMBER, PICTURE, PUSHED_PICTURE, TICK, is_large, large, seed_of,
+        BLOB, BYTES, ECHO, NUMBER, PICTURE, PUSHED_PICTURE, PUSHED_WIDE, TICK, WIDE, is_large,
+        large, large_wide, seed_of,
     },
     processes::{LIMIT, attachments_of_this_process},
     stage::Notes,
@@ -18,6 +19,9 @@ use crate::{Cues, Scene, connect, number, report, run_until, wait_for_input};
 
 pub(crate) const SCENES: &[(&str, Scene)] = &[
     ("sends-large", sends_large),
+    ("sends-wide", sends_wide),
+    ("hears-wide", hears_wide),
+    ("sends-large-until-main-ends", sends_large_until_main_ends),
     ("sends-large-from-threads", sends_large_from_threads),
     ("hears-large", hears_large),
     ("hears-large-late", hears_large_late),
@@ -43,6 +47,36 @@ fn sends_large(arguments: &[String]) {
     let counters = ipc.counters();
     assert_eq!(counters.attachments_sent, times);
     // What was sent is main's affair alone.
+    assert_eq!(attachments_of_this_process(), (0, 0));
+}
+
+/// `sends-wide LEN`
+fn sends_wide(arguments: &[String]) {
+    let ipc = connect();
+    ipc.send(WIDE, &large_wide(number(arguments, 0) as usize, 1)).unwrap();
+    assert_eq!(attachments_of_this_process(), (0, 0));
+}
+
+/// `hears-wide LEN`
+fn hears_wide(arguments: &[String]) {
+    let ipc = connect();
+    let cues = Cues::listen(&ipc);
+    let (heard, len) = (Notes::new(), number(arguments, 0) as usize);
+    let notes = heard.clone();
+    ipc.on(PUSHED_WIDE, move |_, wide| notes.add(is_large(wide.as_bytes(), len, 1))).unwrap();
+    run_until(&ipc, "it", || !heard.is_empty());
+    assert_eq!(heard.take(), [true]);
+    report(&ipc, "heard");
+    cues.wait();
+    assert_eq!(attachments_of_this_process(), (0, 0), "main has let it go, and so has this");
+}
+
+/// `sends-large-until-main-ends LEN`
+fn sends_large_until_main_ends(arguments: &[String]) {
+    let ipc = connect();
+    let payload = large(number(arguments, 0) as usize, 0);
+    let error = (0..).find_map(|_: u64| ipc.send(BYTES, &payload).err());
+    assert!(matches!(error, Some(SendError::Gone { .. })), "{error:?}");
     assert_eq!(attachments_of_this_process(), (0, 0));
 }
 
@@ -124,12 +158,13 @@ fn hears_large_of_threads(arguments: &[String]) {
     }
 }
 
-/// `invokes-large LEN`: the arguments and the reply, waited for, by a future, and beside a driver.
+/// `invokes-large LEN`: the arguments and the reply; waited for, stored, and beside a driver.
 fn invokes_large(arguments: &[String]) {
     let ipc = connect();
     let len = number(arguments, 0) as usize;
     let reply = ipc.invoke(ECHO, &large(len, 1)).unwrap().wait().unwrap();
     assert!(is_large(&reply, len, 1));
+    let len = len / 8;
     // Two at once: the first reply that comes is stored until its turn.
     let [first, second] = [2, 3].map(|seed| ipc.invoke(ECHO, &large(len, seed)).unwrap());
     assert!(is_large(&second.wait().unwrap(), len, 3));
