@@ -379,6 +379,16 @@ pub enum SendError {
     },
 }
 
+/// Why [`send_all`](crate::IpcRenderer::send_all) did not send all.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+#[error("{sent} messages were sent, but not the next one: {source}")]
+pub struct SendAllError {
+    /// How many were sent: the first ones, in order.
+    pub sent: usize,
+    /// Why the next one was not.
+    pub source: SendError,
+}
+
 /// Why an invoke has no result. `E` is the method's own error type.
 ///
 /// The texts are Electron's where Electron has the case.

@@ -10,13 +10,15 @@
 //! Whoever waits drives: [`IpcRenderer::run`], [`IpcRenderer::poll`] or a waiting
 //! [`Invocation`]. One quiet thread watches the socket for main's end.
 
-use std::{env, fmt, future::Future, io, ops::Deref, sync::Arc, time::Duration};
+use std::{borrow::Borrow, env, fmt, future::Future, io, ops::Deref, sync::Arc, time::Duration};
 
 use crate::{
     config::Config,
     contract::{Channel, ChannelKey, Contract, Event, Method, Push, Topic, declarations},
     counters::Counters,
-    error::{ConnectError, HandlerError, InvokeError, RegisterError, RunError, SendError},
+    error::{
+        ConnectError, HandlerError, InvokeError, RegisterError, RunError, SendAllError, SendError,
+    },
     layout::frame::{Kind, Label},
     payload::{FixedLayout, Payload},
     port::{
@@ -186,7 +188,32 @@ impl IpcRenderer {
     #[inline]
     pub fn send<T: Payload + ?Sized>(&self, event: Event<T>, message: &T) -> Result<(), SendError> {
         let port = &self.inner.port;
-        port.send(event.key(), message, port.patience())
+        port.send(event.key(), message, Patience::Usual)
+    }
+
+    /// Sends many messages, in order, as [`send`](Self::send) would one after the other, but
+    /// at less cost for each: the peer is looked after once for many, and small messages flow at the
+    /// speed of the memory between the two processors.
+    ///
+    /// Messages of other threads may come between.
+    ///
+    /// ```no_run
+    /// # use ringbridge::{Event, IpcRenderer};
+    /// # const SAMPLE: Event<u64> = Event::new("sample");
+    /// # fn f(ipc: &IpcRenderer) -> Result<(), ringbridge::SendAllError> {
+    /// ipc.send_all(SAMPLE, &[1, 2, 3])
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Why one of them was not sent, and how many were.
+    pub fn send_all<T: Payload + ?Sized>(
+        &self,
+        event: Event<T>,
+        messages: &[impl Borrow<T>],
+    ) -> Result<(), SendAllError> {
+        self.inner.port.send_all(event.key(), messages, Patience::Usual)
     }
 
     /// Sends a message to main, or fails at once with [`SendError::Full`]. A message longer than the ring
@@ -226,7 +253,7 @@ impl IpcRenderer {
     /// As [`send`](Self::send).
     pub fn loan<T: FixedLayout>(&self, event: Event<T>) -> Result<Loan<'_, T>, SendError> {
         let port = &self.inner.port;
-        port.loan(event.key(), port.patience())
+        port.loan(event.key(), Patience::Usual)
     }
 
     /// Asks main to run a method, with the default deadline of
@@ -381,7 +408,7 @@ impl IpcRenderer {
     fn tell_main(&self, key: ChannelKey, number: u16, kind: Kind) -> Result<(), SendError> {
         let port = &self.inner.port;
         let label = Label { kind, flags: 0, channel: number, id: None };
-        port.commit(key.name(), label, &[], port.patience())
+        port.commit(key.name(), label, &[], Patience::Usual)
     }
 
     fn listen<T: Payload + ?Sized>(

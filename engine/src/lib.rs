@@ -100,6 +100,7 @@ extern crate self as ringbridge;
 
 #[cfg(not(loom))]
 mod attachment;
+mod biased;
 #[cfg(not(loom))]
 mod channels;
 #[cfg(not(loom))]
@@ -111,12 +112,15 @@ mod counters;
 mod error;
 #[cfg(not(loom))]
 mod executor;
+mod fences;
 #[cfg(not(loom))]
 mod inside;
 #[cfg(not(loom))]
 mod ipc_main;
 #[cfg(not(loom))]
 mod ipc_renderer;
+#[cfg(not(loom))]
+mod keyed;
 mod layout;
 #[cfg(not(loom))]
 mod main_loop;
@@ -160,7 +164,7 @@ pub use crate::{
     counters::Counters,
     error::{
         BindError, ConnectError, ContractError, Error, GoneReason, HandlerError, InvokeError,
-        LaunchError, RegisterError, RunError, SendError,
+        LaunchError, RegisterError, RunError, SendAllError, SendError,
     },
     ipc_main::{
         Candidate, IpcMain, IpcMainEvent, IpcMainInvokeEvent, LaunchOptions, MainCounters,

@@ -7,13 +7,14 @@ use std::{
     borrow::Borrow,
     future::Future,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
-    sync::{Arc, Mutex},
+    sync::Arc,
 };
 
 use crate::{
     contract::{ChannelKey, Method},
     error::{HandlerError, RegisterError},
     executor::Executor,
+    keyed::Keyed,
     payload::Payload,
     port::{
         incoming::{Delivery, Dispatcher},
@@ -36,7 +37,8 @@ impl Dispatcher {
         let erased = move |delivery: &Delivery<'_>, bytes: &[u8]| {
             T::decode(bytes, |value| listener(delivery, value))
         };
-        self.routes.update(|routes| routes.on(number, times, Arc::new(Mutex::new(erased))))
+        self.routes
+            .update(|routes| routes.on(number, times, Arc::new(Keyed::new(self.key, erased))))
     }
 
     pub(crate) fn handle<A, R, E>(
@@ -123,7 +125,7 @@ impl Dispatcher {
         + 'static,
     ) -> Result<(), RegisterError> {
         self.routes
-            .update(|routes| routes.handle(number, times, Arc::new(Mutex::new(erased))))
+            .update(|routes| routes.handle(number, times, Arc::new(Keyed::new(self.key, erased))))
             .map_err(|_| RegisterError::SecondHandler { channel: method.name() })
     }
 }

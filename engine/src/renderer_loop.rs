@@ -24,6 +24,7 @@ use crate::{
     error::{GoneReason, RunError},
     executor::Executor,
     inside::{self, Inside, Running},
+    keyed::Key,
     memory::{aligned::AlignedBuf, shared::TopicMemory},
     policy::ChannelSet,
     port::{
@@ -78,6 +79,8 @@ pub(crate) struct RendererLoop {
     consumer: Consumer,
     topics: Vec<Subscribed>,
     routes: Cached<Routes>,
+    /// To what the application has registered.
+    key: Key,
     waiter: Waiter,
     copy: AlignedBuf,
     turns: u32,
@@ -141,10 +144,13 @@ impl Inner {
                 attached_max: limits.lent_message_max(),
             });
             let routes = Snapshot::new(Router::new(channels));
+            let key = Key::new();
+            let key_name = key.name();
             let seat = Seat::new(RendererLoop {
                 consumer: Consumer::trusting(main.data, own.control, 0),
                 topics: Vec::new(),
                 routes: routes.cached(),
+                key,
                 waiter: Waiter::new(config.wait),
                 copy: AlignedBuf::new(),
                 turns: 0,
@@ -152,7 +158,7 @@ impl Inner {
             });
             Inner {
                 port,
-                dispatcher: Dispatcher { routes, executor },
+                dispatcher: Dispatcher { routes, executor, key: key_name },
                 seat,
                 socket,
                 config,
@@ -332,6 +338,7 @@ impl Inner {
                 frame.header,
                 bytes,
                 routes,
+                &mut driver.key,
                 awaited.as_deref_mut(),
             );
             if received.is_err() {
@@ -349,7 +356,7 @@ impl Inner {
     }
 
     fn take_topics(&self, driver: &mut RendererLoop) -> usize {
-        let RendererLoop { topics, routes, copy, .. } = driver;
+        let RendererLoop { topics, routes, key, copy, .. } = driver;
         let mut taken = 0;
         for topic in topics {
             for _ in 0..BATCH {
@@ -365,7 +372,7 @@ impl Inner {
                 counters.topic_lost.add_alone(received.lost);
                 let routes = routes.refresh(&self.dispatcher.routes);
                 let delivery = Delivery { port: &self.port, lost: received.lost };
-                self.dispatcher.emit(&delivery, topic.number, copy.as_slice(), routes);
+                self.dispatcher.emit(&delivery, topic.number, copy.as_slice(), routes, key);
             }
         }
         taken

@@ -1,11 +1,11 @@
 //! Main's handle of one renderer: Electron's `webContents`.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{borrow::Borrow, fmt, sync::Arc, time::Duration};
 
 use crate::{
     contract::{Channel, Method, Push},
     counters::Counters,
-    error::{GoneReason, HandlerError, InvokeError, SendError},
+    error::{GoneReason, HandlerError, InvokeError, SendAllError, SendError},
     payload::{FixedLayout, Payload},
     port::{Patience, Port, invocation::Invocation, loan::Loan},
     sync::Ordering,
@@ -50,7 +50,32 @@ impl WebContents {
     /// Why it was not sent; nothing was.
     #[inline]
     pub fn send<T: Payload + ?Sized>(&self, push: Push<T>, message: &T) -> Result<(), SendError> {
-        self.port.send(push.key(), message, self.port.patience())
+        self.port.send(push.key(), message, Patience::Usual)
+    }
+
+    /// Pushes many messages, in order, as [`send`](Self::send) would one after the other, but
+    /// at less cost for each: the peer is looked after once for many, and small messages flow at the
+    /// speed of the memory between the two processors.
+    ///
+    /// Messages of other threads may come between.
+    ///
+    /// ```no_run
+    /// # use ringbridge::{Push, WebContents};
+    /// # const TICK: Push<u64> = Push::new("tick");
+    /// # fn f(window: &WebContents) -> Result<(), ringbridge::SendAllError> {
+    /// window.send_all(TICK, &[1, 2, 3])
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Why one of them was not sent, and how many were.
+    pub fn send_all<T: Payload + ?Sized>(
+        &self,
+        push: Push<T>,
+        messages: &[impl Borrow<T>],
+    ) -> Result<(), SendAllError> {
+        self.port.send_all(push.key(), messages, Patience::Usual)
     }
 
     /// Pushes a message, or fails at once with [`SendError::Full`].
@@ -78,7 +103,7 @@ impl WebContents {
         message: &T,
         timeout: Duration,
     ) -> Result<(), SendError> {
-        self.port.send(push.key(), message, self.port.patience_of(timeout))
+        self.port.send(push.key(), message, Patience::For(timeout))
     }
 
     /// Lends room in the renderer's ring for one message, to be written in place and then sent. One that
@@ -88,7 +113,7 @@ impl WebContents {
     ///
     /// As [`send`](Self::send).
     pub fn loan<T: FixedLayout>(&self, push: Push<T>) -> Result<Loan<'_, T>, SendError> {
-        self.port.loan(push.key(), self.port.patience())
+        self.port.loan(push.key(), Patience::Usual)
     }
 
     /// Asks the renderer to run a method. The deadline is mandatory: a renderer is not trusted to

@@ -6,7 +6,7 @@ use crate::{
     contract::{Channel, Push},
     error::{GoneReason, SendError},
     payload::Payload,
-    port::{incoming::Delivery, responder::Call},
+    port::{Patience, incoming::Delivery, responder::Call},
     web_contents::WebContents,
 };
 
@@ -34,7 +34,7 @@ impl IpcMainEvent<'_> {
     /// As [`WebContents::send`] inside the loop: never waits.
     pub fn reply<T: Payload + ?Sized>(&self, push: Push<T>, message: &T) -> Result<(), SendError> {
         let port = self.delivery.port;
-        port.send(push.key(), message, port.patience())
+        port.send(push.key(), message, Patience::Usual)
     }
 }
 

@@ -28,6 +28,7 @@ use crate::{
     executor::Executor,
     inside::{self, Inside, Running},
     ipc_renderer::SOCKET_VARIABLE,
+    keyed::Key,
     main_loop::{Handover, MainLoop, Newcomer, Session},
     memory::region::{Region, Writer},
     payload::Payload,
@@ -111,8 +112,10 @@ impl Inner {
         let channels = Arc::new(ChannelTable::new(declared.into_iter().map(Some).collect()));
         let interrupt = Arc::new(EventFd::new().map_err(io)?);
         let routes = Snapshot::new(Router::new(channels.len()));
-        let waiter = Waiter::new(config.wait);
-        let main_loop = MainLoop::new(endpoint, &interrupt, routes.cached(), waiter).map_err(io)?;
+        let (key, waiter) = (Key::new(), Waiter::new(config.wait));
+        let key_name = key.name();
+        let main_loop =
+            MainLoop::new(endpoint, &interrupt, routes.cached(), key, waiter).map_err(io)?;
 
         Ok(Arc::new_cyclic(|weak: &Weak<Inner>| {
             let interrupting = weak.clone();
@@ -124,7 +127,7 @@ impl Inner {
             Inner {
                 config,
                 channels,
-                dispatcher: Dispatcher { routes, executor },
+                dispatcher: Dispatcher { routes, executor, key: key_name },
                 running: Running::default(),
                 closed: AtomicBool::new(false),
                 stopped: AtomicBool::new(false),

@@ -27,6 +27,7 @@ use crate::{
     error::GoneReason,
     inside::{self, Inside},
     ipc_main::Inner,
+    keyed::Key,
     memory::{aligned::AlignedBuf, region::Region},
     policy::{OnViolation, Policy},
     port::{
@@ -140,6 +141,8 @@ pub(crate) struct MainLoop {
     /// Places of the windows that are looked at in every turn.
     busy: Vec<usize>,
     routes: Cached<Routes>,
+    /// To what the application has registered.
+    key: Key,
     waiter: Waiter,
     scratch: AlignedBuf,
     packet: Vec<u8>,
@@ -157,6 +160,7 @@ impl MainLoop {
         endpoint: Endpoint,
         interrupt: &EventFd,
         routes: Cached<Routes>,
+        key: Key,
         waiter: Waiter,
     ) -> io::Result<Self> {
         let epoll = Epoll::new()?;
@@ -168,6 +172,7 @@ impl MainLoop {
             connections: Vec::new(),
             busy: Vec::new(),
             routes,
+            key,
             waiter,
             scratch: AlignedBuf::new(),
             packet: vec![0; PACKET_MAX],
@@ -303,6 +308,7 @@ impl MainLoop {
                 header,
                 bytes,
                 routes,
+                &mut self.key,
                 awaited.as_deref_mut(),
             );
             session.consumer.advance(frame);

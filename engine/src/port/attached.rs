@@ -17,7 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Body, Patience, Port, ReplyError, TOO_SLOWLY};
+use super::{Body, Patience, Port, Refusal, ReplyError, TOO_SLOWLY};
 use crate::{
     attachment::{
         Attachments, FillError, Incoming, MainSide, OpenError, Outgoing,
@@ -31,40 +31,40 @@ use crate::{
         id::RequestId,
     },
     request::TooManyPending,
-    ring::producer::{Producer, Reservation, ReserveError},
+    ring::producer::{Producer, Reservation},
     session::parcel::NotLent,
 };
 
 /// Until when a call may wait, in all its steps together.
 #[derive(Clone, Copy)]
 pub(super) struct Limit {
-    patience: Patience,
+    /// `None`: it does not wait.
+    timeout: Option<Duration>,
     deadline: Option<Instant>,
 }
 
 impl Limit {
-    pub(super) fn of(patience: Patience) -> Self {
-        let deadline = match patience {
-            Patience::None => None,
-            Patience::For(timeout) => Instant::now().checked_add(timeout),
-        };
-        Self { patience, deadline }
+    pub(super) fn of(port: &Port, patience: Patience) -> Self {
+        let timeout = port.room_timeout(patience);
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        Self { timeout, deadline }
     }
 
     /// What is left of it.
-    pub(super) fn left(&self) -> Patience {
-        match (self.patience, self.deadline) {
-            (Patience::For(_), Some(deadline)) => {
+    fn left(&self) -> Patience {
+        match (self.timeout, self.deadline) {
+            (None, _) => Patience::None,
+            (Some(_), Some(deadline)) => {
                 Patience::For(deadline.saturating_duration_since(Instant::now()))
             }
-            (patience, _) => patience,
+            (Some(timeout), None) => Patience::For(timeout),
         }
     }
 
     /// An error that says how long the whole call has waited.
     pub(super) fn told(&self, error: SendError) -> SendError {
-        match (error, self.patience) {
-            (SendError::TimedOut { channel, .. }, Patience::For(waited)) => {
+        match (error, self.timeout) {
+            (SendError::TimedOut { channel, .. }, Some(waited)) => {
                 SendError::TimedOut { channel, waited }
             }
             (error, _) => error,
@@ -83,10 +83,9 @@ impl Port {
         payload: &[u8],
         patience: Patience,
     ) -> Result<(), SendError> {
-        self.with_attachment(channel, payload, patience, |left, outgoing| {
-            self.with_room(channel, left, || {
-                let mut body = Body::Attached { outgoing, len: payload.len() };
-                self.try_commit(channel, label, &mut body)
+        self.with_attachment(channel, payload, patience, |limit, outgoing| {
+            self.patiently(channel, payload.len(), limit, || {
+                self.try_commit_attached(label, outgoing, payload.len()).map(Ok)
             })
         })
     }
@@ -100,12 +99,43 @@ impl Port {
         timeout: Option<Duration>,
         patience: Patience,
     ) -> Result<Result<RequestId, TooManyPending>, SendError> {
-        self.with_attachment(channel, payload, patience, |left, outgoing| {
-            self.with_room(channel, left, || {
-                let mut body = Body::Attached { outgoing, len: payload.len() };
-                self.try_commit_request(channel, label, &mut body, timeout)
+        let len = payload.len();
+        self.with_attachment(channel, payload, patience, |limit, outgoing| {
+            self.patiently(channel, len, limit, || {
+                let begun = self.try_commit_request_with(label, timeout, |producer, label| {
+                    self.put_attached(producer, label, outgoing, len)
+                });
+                match begun {
+                    Ok(id) => Ok(Ok(Ok(id))),
+                    Err(Refusal::TooManyPending) => Ok(Ok(Err(TooManyPending))),
+                    Err(refusal) => Err(refusal),
+                }
             })
         })
+    }
+
+    fn try_commit_attached(
+        &self,
+        label: Label,
+        outgoing: &mut Option<Outgoing>,
+        len: usize,
+    ) -> Result<(), Refusal> {
+        self.try_commit_with(|producer| self.put_attached(producer, label, outgoing, len))
+    }
+
+    /// Repeats an attempt until there is room, or the limit is over. `Ok(Err)` is the end of it too.
+    pub(super) fn patiently<R>(
+        &self,
+        channel: &'static str,
+        len: usize,
+        limit: Limit,
+        mut attempt: impl FnMut() -> Result<Result<R, SendError>, Refusal>,
+    ) -> Result<R, SendError> {
+        let left = limit.left();
+        match attempt().or_else(|refusal| self.retry(refusal, left, attempt)) {
+            Ok(result) => result,
+            Err(refusal) => Err(limit.told(self.explain(refusal, channel, len, left))),
+        }
     }
 
     /// Puts the payload into an attachment and has it sent; if it was not, the attachment is free again.
@@ -114,23 +144,26 @@ impl Port {
         channel: &'static str,
         payload: &[u8],
         patience: Patience,
-        send: impl FnOnce(Patience, &mut Option<Outgoing>) -> Result<R, SendError>,
+        send: impl FnOnce(Limit, &mut Option<Outgoing>) -> Result<R, SendError>,
     ) -> Result<R, SendError> {
-        let limit = Limit::of(patience);
-        let mut outgoing =
-            Some(self.fill(channel, payload, limit).map_err(|error| limit.told(error))?);
-        let sent = send(limit.left(), &mut outgoing);
+        let limit = Limit::of(self, patience);
+        let mut outgoing = Some(self.fill(channel, payload, limit)?);
+        let sent = send(limit, &mut outgoing);
         if let Some(outgoing) = outgoing {
             self.discard(outgoing);
         }
-        sent.map_err(|error| limit.told(error))
+        sent
     }
 
     /// Sends a reply, or keeps it until there is room. In a renderer this waits for main's memory.
     #[cold]
     pub(super) fn reply_attached(&self, label: Label, payload: &[u8]) -> Result<(), ReplyError> {
-        let (patience, len) = (self.patience_of_reply(), payload.len());
-        let filled = self.fill("reply", payload, Limit::of(patience));
+        // Main never waits to reply.
+        let patience = match self.attachments {
+            Attachments::Main(_) => Patience::None,
+            Attachments::Renderer(_) => Patience::Usual,
+        };
+        let filled = self.fill("reply", payload, Limit::of(self, patience));
         let mut outgoing = Some(filled.map_err(|error| {
             ReplyError::Undeliverable(match error {
                 SendError::TooLarge { len, max, .. } => {
@@ -140,19 +173,18 @@ impl Port {
                 error => error.to_string(),
             })
         })?);
-        let sent = self.reply_with(label, Body::Attached { outgoing: &mut outgoing, len });
+        let len = payload.len();
+        let sent = match self.try_commit_attached(label, &mut outgoing, len) {
+            Ok(()) => Ok(()),
+            Err(refusal) => {
+                let body = Body::Attached { outgoing: &mut outgoing, len };
+                self.reply_after(refusal, label, body)
+            }
+        };
         if let Some(outgoing) = outgoing {
             self.discard(outgoing);
         }
         sent
-    }
-
-    /// Main never waits to reply.
-    fn patience_of_reply(&self) -> Patience {
-        match self.attachments {
-            Attachments::Main(_) => Patience::None,
-            Attachments::Renderer(_) => Patience::For(self.limits.send_timeout),
-        }
     }
 
     /// Puts the payload into an attachment.
@@ -177,7 +209,7 @@ impl Port {
         }
     }
 
-    /// Repeats until main's own memory can be had, or the patience ends.
+    /// Repeats until main's own memory can be had, or the limit is over.
     pub(super) fn fill_with(
         &self,
         channel: &'static str,
@@ -185,12 +217,15 @@ impl Port {
         limit: Limit,
         mut fill: impl FnMut() -> Result<Buffer, FillError>,
     ) -> Result<Buffer, SendError> {
-        self.with_room(channel, limit.left(), || {
-            self.check_gone(channel)?;
-            fill().map_err(|error| match error {
-                FillError::Full => SendError::Full { channel },
-                FillError::System(error) => no_memory(channel, len, &error),
-            })
+        self.patiently(channel, len, limit, || {
+            if self.gone().is_some() {
+                return Err(Refusal::Gone);
+            }
+            match fill() {
+                Ok(buffer) => Ok(Ok(buffer)),
+                Err(FillError::Full) => Err(Refusal::Full),
+                Err(FillError::System(error)) => Ok(Err(no_memory(channel, len, &error))),
+            }
         })
     }
 
@@ -200,13 +235,6 @@ impl Port {
         }
         self.counters.too_large.add();
         Err(SendError::TooLarge { channel, len, max: self.message_max })
-    }
-
-    fn check_gone(&self, channel: &'static str) -> Result<(), SendError> {
-        match self.gone() {
-            Some(reason) => Err(SendError::Gone { channel, reason: reason.clone() }),
-            None => Ok(()),
-        }
     }
 
     /// How far the peer says that it has read. For attachments that may be believed: a renderer that
@@ -224,43 +252,41 @@ impl Port {
         limit: Limit,
     ) -> Result<Grant, SendError> {
         let wanting = borrower.want(len);
-        self.with_room(channel, limit.left(), || {
+        self.patiently(channel, len, limit, || {
             loop {
-                self.check_gone(channel)?;
+                if self.gone().is_some() {
+                    return Err(Refusal::Gone);
+                }
                 match wanting.step(self.consumed()) {
-                    Step::Take(grant) => return Ok(grant),
+                    Step::Take(grant) => return Ok(Ok(grant)),
                     Step::Ask => {
                         let size = wanting.size();
-                        let asked = self.commit_word(channel, Kind::Ask, size as u64);
+                        let asked = self.commit_word(Kind::Ask, size as u64);
                         asked.inspect_err(|_| borrower.not_asked(size))?;
                     }
                     Step::GiveBack(id) => {
-                        let given = self.commit_word(channel, Kind::GiveBack, id);
+                        let given = self.commit_word(Kind::GiveBack, id);
                         given.inspect_err(|_| borrower.keep_return(id))?;
                     }
-                    Step::Wait if limit.patience == Patience::None => {
-                        return Err(SendError::Full { channel });
-                    }
                     Step::Wait => {
-                        if wanting.wait(limit.deadline) {
-                            return Err(SendError::TimedOut { channel, waited: Duration::ZERO });
+                        if limit.timeout.is_none() || wanting.wait(limit.deadline) {
+                            return Err(Refusal::Full);
                         }
                     }
-                    Step::Full => return Err(SendError::Full { channel }),
-                    Step::Refused(why) => {
-                        return Err(refused(borrower, why, channel, len));
-                    }
+                    Step::Full => return Err(Refusal::Full),
+                    Step::Refused(why) => return Ok(Err(refused(borrower, why, channel, len))),
                     Step::Ended => {
-                        return Err(SendError::Gone { channel, reason: GoneReason::MainGone });
+                        let reason = self.gone().cloned().unwrap_or(GoneReason::MainGone);
+                        return Ok(Err(SendError::Gone { channel, reason }));
                     }
                 }
             }
         })
     }
 
-    fn commit_word(&self, channel: &'static str, kind: Kind, word: u64) -> Result<(), SendError> {
+    fn commit_word(&self, kind: Kind, word: u64) -> Result<(), Refusal> {
         let label = Label { kind, flags: 0, channel: 0, id: None };
-        self.try_commit(channel, label, &mut Body::Bytes(&word.to_le_bytes()))
+        self.try_commit(label, &word.to_le_bytes())
     }
 
     /// A renderer's part: ends all writing to what was filled, if it was.
@@ -285,7 +311,7 @@ impl Port {
 
     pub(super) fn give_back(&self, borrower: &Borrower, id: u64, size: usize) {
         borrower.no_longer_used(size);
-        if self.commit_word("attachment", Kind::GiveBack, id).is_err() {
+        if self.commit_word(Kind::GiveBack, id).is_err() {
             // Before anything else is asked for.
             borrower.keep_return(id);
         }
@@ -310,13 +336,13 @@ impl Port {
         label: Label,
         outgoing: &mut Option<Outgoing>,
         len: usize,
-    ) -> Result<(), ReserveError> {
-        let reservation = producer.reserve(Attached::LEN)?;
+    ) -> Result<(), Refusal> {
+        let reservation = producer.reserve(Attached::LEN).map_err(|error| self.refusal(error))?;
         if let (Attachments::Main(main), Some(Outgoing::Pooled(buffer))) =
             (&self.attachments, &mut *outgoing)
             && !main.announce(buffer)
         {
-            return Err(ReserveError::Full);
+            return Err(Refusal::Full);
         }
         let Some(outgoing) = outgoing.take() else {
             unreachable!("an attachment is taken out once")

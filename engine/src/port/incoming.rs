@@ -10,19 +10,19 @@
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Mutex},
+    sync::Arc,
 };
 
 use super::{
     Port, Side,
     invocation::{Awaited, Ending, FailCode},
-    lock,
     responder::Call,
 };
 use crate::{
     attachment::OpenError,
     contract::ChannelKind,
     executor::Executor,
+    keyed::{Key, KeyName, Keyed},
     layout::{
         attached::Attached,
         frame::{Header, Kind, TimeoutCode, Violation},
@@ -43,12 +43,12 @@ pub(crate) struct Delivery<'a> {
 
 /// A listener with its payload's type erased. `Err`: the bytes are no value of it.
 pub(crate) type Listener =
-    Arc<Mutex<dyn FnMut(&Delivery<'_>, &[u8]) -> Result<(), DecodeError> + Send>>;
+    Arc<Keyed<dyn FnMut(&Delivery<'_>, &[u8]) -> Result<(), DecodeError> + Send>>;
 
 /// A handler with its types erased. It sees to the answer itself, also if it panics. `Err`: the bytes are
 /// no arguments.
 pub(crate) type Handler =
-    Arc<Mutex<dyn FnMut(Call<'_>, &Arc<Executor>, &[u8]) -> Result<(), DecodeError> + Send>>;
+    Arc<Keyed<dyn FnMut(Call<'_>, &Arc<Executor>, &[u8]) -> Result<(), DecodeError> + Send>>;
 
 pub(crate) type Routes = Router<Listener, Handler>;
 
@@ -56,6 +56,8 @@ pub(crate) type Routes = Router<Listener, Handler>;
 pub(crate) struct Dispatcher {
     pub(crate) routes: Snapshot<Routes>,
     pub(crate) executor: Arc<Executor>,
+    /// The key of the loop that calls the listeners and handlers.
+    pub(crate) key: KeyName,
 }
 
 /// What the driver itself has to do for a frame.
@@ -77,10 +79,11 @@ impl Dispatcher {
         header: Header,
         bytes: &[u8],
         routes: &Routes,
+        key: &mut Key,
         awaited: Option<&mut Awaited<'_>>,
     ) -> Result<Request, Violation> {
         port.counters.frames_received.add_alone(1);
-        self.act(port, header, bytes, routes, awaited)
+        self.act(port, header, bytes, routes, key, awaited)
     }
 
     #[inline]
@@ -90,16 +93,17 @@ impl Dispatcher {
         header: Header,
         bytes: &[u8],
         routes: &Routes,
+        key: &mut Key,
         awaited: Option<&mut Awaited<'_>>,
     ) -> Result<Request, Violation> {
         match header.kind {
             Kind::Send => {
                 port.check(header, port.receives())?;
-                self.emit(&Delivery { port, lost: 0 }, header.channel, bytes, routes);
+                self.emit(&Delivery { port, lost: 0 }, header.channel, bytes, routes, key);
             }
             Kind::Invoke => {
                 port.check(header, ChannelKind::Method)?;
-                self.call(port, header, bytes, routes)?;
+                self.call(port, header, bytes, routes, key)?;
             }
             Kind::Reply => port.settle(requested(header)?, &Ending::Reply, bytes, awaited),
             Kind::Reject => port.settle(requested(header)?, &Ending::Reject, bytes, awaited),
@@ -116,7 +120,7 @@ impl Dispatcher {
                 return Ok(Request::Unsubscribe(header.channel));
             }
             Kind::Attached => {
-                return self.receive_attached(port, header.channel, bytes, routes, awaited);
+                return self.receive_attached(port, header.channel, bytes, routes, key, awaited);
             }
             Kind::Ask => port.lend_attachment(header.kind, bytes)?,
             Kind::GiveBack => port.take_attachment_back(header.kind, bytes)?,
@@ -135,6 +139,7 @@ impl Dispatcher {
         channel: u16,
         bytes: &[u8],
         routes: &Routes,
+        key: &mut Key,
         awaited: Option<&mut Awaited<'_>>,
     ) -> Result<Request, Violation> {
         let attached = Attached::parse(channel, bytes)?;
@@ -154,7 +159,7 @@ impl Dispatcher {
                     Kind::Reject => {
                         port.settle_attached(requested(header)?, &Ending::Reject, payload, awaited);
                     }
-                    _ => _ = self.act(port, header, &payload, routes, awaited)?,
+                    _ => _ = self.act(port, header, &payload, routes, key, awaited)?,
                 }
             }
             Err(OpenError::Violation(violation)) => return Err(violation),
@@ -198,6 +203,7 @@ impl Dispatcher {
         channel: u16,
         bytes: &[u8],
         routes: &Routes,
+        key: &mut Key,
     ) {
         let counters = &delivery.port.counters;
         let Some(route) = routes.route(channel).filter(|route| !route.listeners.is_empty()) else {
@@ -211,7 +217,7 @@ impl Dispatcher {
             {
                 continue;
             }
-            let run = || (lock(&listener.function))(delivery, bytes);
+            let run = || (listener.function.open(key))(delivery, bytes);
             match catch_unwind(AssertUnwindSafe(run)) {
                 Ok(Ok(())) => {}
                 Ok(Err(_)) => {
@@ -231,6 +237,7 @@ impl Dispatcher {
         header: Header,
         bytes: &[u8],
         routes: &Routes,
+        key: &mut Key,
     ) -> Result<(), Violation> {
         let id = requested(header)?;
         port.counters.invokes_received.add_alone(1);
@@ -251,7 +258,7 @@ impl Dispatcher {
             call.fail(FailCode::NoHandler, "");
             return Ok(());
         }
-        let run = || (lock(&handler.function))(call, &self.executor, bytes);
+        let run = || (handler.function.open(key))(call, &self.executor, bytes);
         match catch_unwind(AssertUnwindSafe(run)) {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {

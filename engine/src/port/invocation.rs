@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::Port;
+use super::{Patience, Port};
 use crate::{
     attachment::{Incoming, lender::Sealed},
     contract::Method,
@@ -239,7 +239,7 @@ impl<R: Payload + ?Sized, E: HandlerError + ?Sized> Invocation<R, E> {
         let flags = timeout.map_or(TimeoutCode::NONE, TimeoutCode::from_duration).0;
         // Who waits no longer for the reply need not wait longer for room.
         let room_timeout = port.limits.send_timeout.min(timeout.unwrap_or(Duration::MAX));
-        let patience = port.patience_of(room_timeout);
+        let patience = Patience::For(room_timeout);
         let label = Label { kind: Kind::Invoke, flags, channel: number, id: None };
         let id = arguments
             .encode(|bytes| port.commit_request(channel, label, bytes, timeout, patience))

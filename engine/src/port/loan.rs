@@ -15,7 +15,7 @@ use std::{
 use zerocopy::FromZeros;
 
 use super::{
-    Outbox, Patience, Port,
+    Outbox, Patience, Port, Refusal,
     attached::{Limit, no_memory},
     thread_number,
 };
@@ -66,24 +66,36 @@ impl Port {
     ) -> Result<Loan<'_, T>, SendError> {
         let channel = key.name();
         let label = Label { kind: Kind::Send, flags: 0, channel: self.permitted(&key)?, id: None };
-        if size_of::<T>() > self.in_band_max {
-            return self.loan_attached(channel, label, patience);
+        match self.try_loan(label, size_of::<T>()) {
+            Ok(loan) => Ok(loan),
+            Err(refusal) => self.loan_after(refusal, channel, label, patience),
         }
-        self.with_room(channel, patience, || self.try_loan(channel, label, size_of::<T>()))
     }
 
-    fn try_loan<T: FixedLayout>(
+    #[cold]
+    fn loan_after<T: FixedLayout>(
         &self,
+        refusal: Refusal,
         channel: &'static str,
         label: Label,
-        len: usize,
+        patience: Patience,
     ) -> Result<Loan<'_, T>, SendError> {
-        let mut outbox = self.lock_outbox(channel)?;
-        if let Some(reason) = self.gone() {
-            return Err(SendError::Gone { channel, reason: reason.clone() });
+        let len = size_of::<T>();
+        if len > self.in_band_max {
+            return self.loan_attached(channel, label, Limit::of(self, patience));
         }
-        let reserved = self.send_deferred(&mut outbox).and_then(|()| outbox.producer.reserve(len));
-        let reservation = reserved.map_err(|error| self.send_error(channel, error))?;
+        self.retry(refusal, patience, || self.try_loan(label, len))
+            .map_err(|refusal| self.explain(refusal, channel, len, patience))
+    }
+
+    fn try_loan<T: FixedLayout>(&self, label: Label, len: usize) -> Result<Loan<'_, T>, Refusal> {
+        let mut outbox = self.lock_outbox()?;
+        if self.gone().is_some() {
+            return Err(Refusal::Gone);
+        }
+        self.send_deferred(&mut outbox)?;
+        let reserved = outbox.producer.reserve(len);
+        let reservation = reserved.map_err(|error| self.refusal(error))?;
         outbox.producer.payload_mut(&reservation).zero();
         // Relaxed: read by this thread only; others wait for the lock.
         self.loaned_to.store(thread_number(), Ordering::Relaxed);
@@ -99,34 +111,23 @@ impl Port {
 
     // --- in an attachment ----------------------------------------------------------------------------
 
-    #[cold]
     fn loan_attached<T: FixedLayout>(
-        &self,
-        channel: &'static str,
-        label: Label,
-        patience: Patience,
-    ) -> Result<Loan<'_, T>, SendError> {
-        let limit = Limit::of(patience);
-        self.try_loan_attached(channel, label, limit).map_err(|error| limit.told(error))
-    }
-
-    fn try_loan_attached<T: FixedLayout>(
         &self,
         channel: &'static str,
         label: Label,
         limit: Limit,
     ) -> Result<Loan<'_, T>, SendError> {
         let mut place = self.blank_place(channel, size_of::<T>(), limit)?;
-        let lent = self.with_room(channel, limit.left(), || {
-            let loan = self.try_loan(channel, label, Attached::LEN)?;
+        let lent = self.patiently(channel, size_of::<T>(), limit, || {
+            let loan = self.try_loan(label, Attached::LEN)?;
             // Now, because `send` cannot fail.
             if let (Attachments::Main(main), Place::Pooled(Some(buffer))) =
                 (&self.attachments, &mut place)
                 && !main.announce(buffer)
             {
-                return Err(SendError::Full { channel });
+                return Err(Refusal::Full);
             }
-            Ok(loan)
+            Ok(Ok(loan))
         });
         match lent {
             Ok(mut loan) => {

@@ -11,6 +11,7 @@
 //!
 //! - [`Port`]: sending, and everything that both directions share.
 //! - [`incoming`]: what a frame from the peer means, and whether it may say it.
+//! - [`batch`]: sending many messages at once.
 //! - [`invocation`]: waiting for a reply. [`responder`]: giving one. [`loan`]: writing in place.
 //! - [`attached`]: what is too long for a frame.
 //!
@@ -18,7 +19,8 @@
 //! holds one while it waits for the peer, and none is held while application code runs, except the
 //! outbox during a [`loan`].
 
-pub(crate) mod attached;
+mod attached;
+mod batch;
 pub(crate) mod incoming;
 pub(crate) mod invocation;
 pub(crate) mod loan;
@@ -74,6 +76,8 @@ pub(crate) enum Side {
 pub(crate) enum Patience {
     /// Fails at once.
     None,
+    /// Waits as long as plain sends do.
+    Usual,
     /// Waits for so long at the most.
     For(Duration),
 }
@@ -148,7 +152,7 @@ struct Outbox {
 /// The payload of a reply that waits for room.
 enum Kept {
     Bytes(Box<[u8]>),
-    /// In its memory already.
+    /// In its memory already; taken out once a frame has named it.
     Attached {
         outgoing: Option<Outgoing>,
         len: usize,
@@ -165,10 +169,10 @@ impl Kept {
     }
 }
 
-/// The payload of a frame that is about to be sent.
+/// The payload of a reply that was not sent at once.
 enum Body<'a> {
     Bytes(&'a [u8]),
-    /// Taken out once a frame has named it.
+    /// Taken out if it is kept.
     Attached {
         outgoing: &'a mut Option<Outgoing>,
         len: usize,
@@ -299,12 +303,22 @@ impl Port {
     /// The channel's number, if the policy lets this session use it.
     #[inline]
     pub(crate) fn permitted(&self, key: &ChannelKey) -> Result<u16, SendError> {
-        let number = self.known(key)?;
-        if self.allowed.contains(number) {
-            Ok(number)
-        } else {
-            self.counters.forbidden.add();
-            Err(SendError::Forbidden { channel: key.name() })
+        self.allowed_number(key).ok_or_else(|| self.not_allowed(key))
+    }
+
+    #[inline]
+    fn allowed_number(&self, key: &ChannelKey) -> Option<u16> {
+        self.channels.number(key).filter(|number| self.allowed.contains(*number))
+    }
+
+    #[cold]
+    fn not_allowed(&self, key: &ChannelKey) -> SendError {
+        match self.known(key) {
+            Ok(_) => {
+                self.counters.forbidden.add();
+                SendError::Forbidden { channel: key.name() }
+            }
+            Err(unknown) => unknown,
         }
     }
 
@@ -317,14 +331,15 @@ impl Port {
         })
     }
 
-    /// How long a plain `send` waits for room: main's loop never does.
-    pub(crate) fn patience(&self) -> Patience {
-        self.patience_of(self.limits.send_timeout)
-    }
-
-    pub(crate) fn patience_of(&self, timeout: Duration) -> Patience {
+    /// For how long to wait for room; `None` in main's loop, which never does.
+    fn room_timeout(&self, patience: Patience) -> Option<Duration> {
         let in_main_loop = self.side == Side::Main && matches!(inside::now(), Inside::Main(_));
-        if in_main_loop { Patience::None } else { Patience::For(timeout) }
+        match patience {
+            _ if in_main_loop => None,
+            Patience::None => None,
+            Patience::Usual => Some(self.limits.send_timeout),
+            Patience::For(timeout) => Some(timeout),
+        }
     }
 
     /// Sends one message.
@@ -335,27 +350,49 @@ impl Port {
         value: &T,
         patience: Patience,
     ) -> Result<(), SendError> {
-        let label = Label { kind: Kind::Send, flags: 0, channel: self.permitted(&key)?, id: None };
-        self.commit_value(key.name(), label, value, patience)
+        let Some(channel) = self.allowed_number(&key) else { return Err(self.not_allowed(&key)) };
+        let label = Label { kind: Kind::Send, flags: 0, channel, id: None };
+        match value.encode(|bytes| self.try_commit(label, bytes)) {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(refusal)) => self.send_after(refusal, &key, label, value, patience),
+            Err(source) => Err(SendError::Encode { channel: key.name(), source }),
+        }
     }
 
-    #[inline]
-    pub(crate) fn commit_value<T: Payload + ?Sized>(
+    #[cold]
+    fn send_after<T: Payload + ?Sized>(
         &self,
-        channel: &'static str,
+        refusal: Refusal,
+        key: &ChannelKey,
         label: Label,
         value: &T,
         patience: Patience,
     ) -> Result<(), SendError> {
+        let channel = key.name();
         value
-            .encode(|bytes| self.commit(channel, label, bytes, patience))
+            .encode(|bytes| self.commit_after(refusal, channel, label, bytes, patience))
             .map_err(|source| SendError::Encode { channel, source })?
     }
 
     /// Commits one frame and wakes the peer if it sleeps.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn commit(
         &self,
+        channel: &'static str,
+        label: Label,
+        bytes: &[u8],
+        patience: Patience,
+    ) -> Result<(), SendError> {
+        match self.try_commit(label, bytes) {
+            Ok(()) => Ok(()),
+            Err(refusal) => self.commit_after(refusal, channel, label, bytes, patience),
+        }
+    }
+
+    #[cold]
+    fn commit_after(
+        &self,
+        refusal: Refusal,
         channel: &'static str,
         label: Label,
         bytes: &[u8],
@@ -364,25 +401,26 @@ impl Port {
         if bytes.len() > self.in_band_max {
             return self.commit_attached(channel, label, bytes, patience);
         }
-        self.with_room(channel, patience, || {
-            self.try_commit(channel, label, &mut Body::Bytes(bytes))
-        })
+        self.retry(refusal, patience, || self.try_commit(label, bytes))
+            .map_err(|refusal| self.explain(refusal, channel, bytes.len(), patience))
     }
 
     #[inline]
-    fn try_commit(
+    fn try_commit(&self, label: Label, bytes: &[u8]) -> Result<(), Refusal> {
+        self.try_commit_with(|producer| self.put(producer, label, bytes))
+    }
+
+    #[inline]
+    fn try_commit_with(
         &self,
-        channel: &'static str,
-        label: Label,
-        body: &mut Body<'_>,
-    ) -> Result<(), SendError> {
-        let mut outbox = self.lock_outbox(channel)?;
-        if let Some(reason) = self.gone.get() {
-            return Err(SendError::Gone { channel, reason: reason.clone() });
+        put: impl FnOnce(&mut Producer) -> Result<(), Refusal>,
+    ) -> Result<(), Refusal> {
+        let mut outbox = self.lock_outbox()?;
+        if self.gone.get().is_some() {
+            return Err(Refusal::Gone);
         }
-        self.send_deferred(&mut outbox)
-            .and_then(|()| self.put(&mut outbox.producer, label, body))
-            .map_err(|error| self.send_error(channel, error))?;
+        self.send_deferred(&mut outbox)?;
+        put(&mut outbox.producer)?;
         self.counters.frames_sent.add_alone(1);
         drop(outbox);
         self.bell.frames_committed(&self.counters.wakes);
@@ -390,9 +428,27 @@ impl Port {
     }
 
     /// Begins a request and commits its frame. `label` is without the id.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn commit_request(
         &self,
+        channel: &'static str,
+        label: Label,
+        bytes: &[u8],
+        timeout: Option<Duration>,
+        patience: Patience,
+    ) -> Result<Result<RequestId, TooManyPending>, SendError> {
+        match self.try_commit_request(label, bytes, timeout) {
+            Ok(id) => Ok(Ok(id)),
+            Err(refusal) => {
+                self.commit_request_after(refusal, channel, label, bytes, timeout, patience)
+            }
+        }
+    }
+
+    #[cold]
+    fn commit_request_after(
+        &self,
+        refusal: Refusal,
         channel: &'static str,
         label: Label,
         bytes: &[u8],
@@ -402,40 +458,48 @@ impl Port {
         if bytes.len() > self.in_band_max {
             return self.commit_request_attached(channel, label, bytes, timeout, patience);
         }
-        self.with_room(channel, patience, || {
-            self.try_commit_request(channel, label, &mut Body::Bytes(bytes), timeout)
-        })
+        match self.retry(refusal, patience, || self.try_commit_request(label, bytes, timeout)) {
+            Ok(id) => Ok(Ok(id)),
+            Err(Refusal::TooManyPending) => Ok(Err(TooManyPending)),
+            Err(refusal) => Err(self.explain(refusal, channel, bytes.len(), patience)),
+        }
     }
 
     #[inline]
     fn try_commit_request(
         &self,
-        channel: &'static str,
         label: Label,
-        body: &mut Body<'_>,
+        bytes: &[u8],
         timeout: Option<Duration>,
-    ) -> Result<Result<RequestId, TooManyPending>, SendError> {
-        let mut outbox = self.lock_outbox(channel)?;
-        if let Some(reason) = self.gone.get() {
-            return Err(SendError::Gone { channel, reason: reason.clone() });
+    ) -> Result<RequestId, Refusal> {
+        self.try_commit_request_with(label, timeout, |producer, label| {
+            self.put(producer, label, bytes)
+        })
+    }
+
+    #[inline]
+    fn try_commit_request_with(
+        &self,
+        label: Label,
+        timeout: Option<Duration>,
+        put: impl FnOnce(&mut Producer, Label) -> Result<(), Refusal>,
+    ) -> Result<RequestId, Refusal> {
+        let mut outbox = self.lock_outbox()?;
+        if self.gone.get().is_some() {
+            return Err(Refusal::Gone);
         }
         let Some(id) =
             outbox.spare.take().or_else(|| self.requests(|requests| self.begin_in(requests)))
         else {
             // None begins after the end: see there.
-            return match self.gone.get() {
-                Some(reason) => Err(SendError::Gone { channel, reason: reason.clone() }),
-                None => Ok(Err(TooManyPending)),
-            };
+            return Err(self.gone.get().map_or(Refusal::TooManyPending, |_| Refusal::Gone));
         };
         // After the id was taken: if its slot was a cancelled request's, the cancel goes first.
         let label = Label { id: Some(id), ..label };
-        let sent = self
-            .send_deferred(&mut outbox)
-            .and_then(|()| self.put(&mut outbox.producer, label, body));
-        if let Err(error) = sent {
+        let sent = self.send_deferred(&mut outbox).and_then(|()| put(&mut outbox.producer, label));
+        if let Err(refusal) = sent {
             outbox.spare = Some(id);
-            return Err(self.send_error(channel, error));
+            return Err(refusal);
         }
         // From here on the frame travels, and nobody waits for what is done here.
         outbox.spare = self.requests(|requests| {
@@ -446,7 +510,7 @@ impl Port {
         self.counters.invokes_sent.add_alone(1);
         drop(outbox);
         self.bell.frames_committed(&self.counters.wakes);
-        Ok(Ok(id))
+        Ok(id)
     }
 
     /// `None`: every slot is in use, or the session is over. The end is looked at under the table's lock:
@@ -458,37 +522,26 @@ impl Port {
         }
     }
 
-    /// Makes an attempt, and if it fails for want of room repeats it until there is some, or the
-    /// patience ends.
-    #[inline]
-    fn with_room<R>(
-        &self,
-        channel: &'static str,
-        patience: Patience,
-        mut attempt: impl FnMut() -> Result<R, SendError>,
-    ) -> Result<R, SendError> {
-        match attempt() {
-            Err(SendError::Full { .. }) => self.wait_for_room(channel, patience, attempt),
-            result => result,
-        }
-    }
-
+    /// If there was no room, repeats the attempt until there is some, or the patience ends.
     #[cold]
-    fn wait_for_room<R>(
+    fn retry<R>(
         &self,
-        channel: &'static str,
+        refusal: Refusal,
         patience: Patience,
-        mut attempt: impl FnMut() -> Result<R, SendError>,
-    ) -> Result<R, SendError> {
+        mut attempt: impl FnMut() -> Result<R, Refusal>,
+    ) -> Result<R, Refusal> {
+        if refusal != Refusal::Full {
+            return Err(refusal);
+        }
         self.counters.stalls.add();
-        let Patience::For(timeout) = patience else {
+        let Some(timeout) = self.room_timeout(patience) else {
             self.counters.full.add();
-            return Err(SendError::Full { channel });
+            return Err(Refusal::Full);
         };
         for _ in 0..LOOKS_FOR_ROOM {
             crate::sync::spin_loop();
             match attempt() {
-                Err(SendError::Full { .. }) => {}
+                Err(Refusal::Full) => {}
                 result => return result,
             }
         }
@@ -499,12 +552,12 @@ impl Port {
             let (bell, interrupt) = (self.peer.bell.read(), self.interrupt.read());
             self.want_room();
             match attempt() {
-                Err(SendError::Full { .. }) => {}
+                Err(Refusal::Full) => {}
                 result => break result,
             }
             if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
                 self.counters.full.add();
-                break Err(SendError::TimedOut { channel, waited: timeout });
+                break Err(Refusal::Full);
             }
             self.interrupt.sleep(&self.peer.bell, bell, interrupt, deadline);
         };
@@ -523,22 +576,36 @@ impl Port {
         self.own.space_wanted.announce();
     }
 
-    fn send_error(&self, channel: &'static str, error: ReserveError) -> SendError {
-        match error {
-            ReserveError::Full => SendError::Full { channel },
-            ReserveError::TooLarge { len, max } => {
+    /// The error that an application sees, for a message of `len` bytes.
+    #[cold]
+    fn explain(
+        &self,
+        refusal: Refusal,
+        channel: &'static str,
+        len: usize,
+        patience: Patience,
+    ) -> SendError {
+        match refusal {
+            Refusal::Full => match self.room_timeout(patience) {
+                None => SendError::Full { channel },
+                Some(waited) => SendError::TimedOut { channel, waited },
+            },
+            Refusal::TooLarge { max } => {
                 self.counters.too_large.add();
                 SendError::TooLarge { channel, len, max }
             }
-            ReserveError::Peer(violation) => {
-                self.break_off(violation.clone());
-                SendError::Gone { channel, reason: GoneReason::ProtocolViolation(violation) }
+            Refusal::LoanHeld => SendError::LoanHeld { channel },
+            Refusal::Gone | Refusal::TooManyPending => {
+                // A request that cannot begin has an error of its own.
+                let reason = self.gone.get().cloned().unwrap_or(GoneReason::Closed);
+                SendError::Gone { channel, reason }
             }
         }
     }
 
     /// Locks the outbox, unless this very thread holds it for a loan.
-    fn lock_outbox(&self, channel: &'static str) -> Result<MutexGuard<'_, Outbox>, SendError> {
+    #[inline]
+    fn lock_outbox(&self) -> Result<MutexGuard<'_, Outbox>, Refusal> {
         match self.outbox.try_lock() {
             Ok(outbox) => Ok(outbox),
             Err(TryLockError::Poisoned(poisoned)) => Ok(poisoned.into_inner()),
@@ -546,10 +613,17 @@ impl Port {
             Err(TryLockError::WouldBlock)
                 if self.loaned_to.load(Ordering::Relaxed) == thread_number() =>
             {
-                Err(SendError::LoanHeld { channel })
+                Err(Refusal::LoanHeld)
             }
             Err(TryLockError::WouldBlock) => Ok(lock(&self.outbox)),
         }
+    }
+
+    /// Says that this thread holds the outbox and runs an application's code meanwhile.
+    fn lend_to_this_thread(&self) -> Lent<'_> {
+        // Relaxed: read by this thread only; others wait for the lock.
+        self.loaned_to.store(thread_number(), Ordering::Relaxed);
+        Lent(self)
     }
 
     /// Works on the request table.
@@ -594,55 +668,37 @@ impl Port {
 
     /// Sends a reply, or keeps it until there is room. Never waits.
     pub(crate) fn reply(&self, label: Label, bytes: &[u8]) -> Result<(), ReplyError> {
-        if bytes.len() > self.in_band_max {
-            return self.reply_attached(label, bytes);
+        match self.try_commit(label, bytes) {
+            Ok(()) => Ok(()),
+            Err(_) if bytes.len() > self.in_band_max => self.reply_attached(label, bytes),
+            Err(refusal) => self.reply_after(refusal, label, Body::Bytes(bytes)),
         }
-        self.reply_with(label, Body::Bytes(bytes))
     }
 
-    #[inline]
-    fn reply_with(&self, label: Label, mut body: Body<'_>) -> Result<(), ReplyError> {
-        let mut outbox = match self.lock_outbox("reply") {
-            Ok(outbox) => outbox,
+    #[cold]
+    fn reply_after(
+        &self,
+        refusal: Refusal,
+        label: Label,
+        body: Body<'_>,
+    ) -> Result<(), ReplyError> {
+        match refusal {
+            Refusal::Full => self.keep_reply(label, body),
+            Refusal::TooLarge { max } => {
+                Err(ReplyError::Undeliverable(format!("at most {max} bytes fit into a frame")))
+            }
             // In a loan's own thread: cannot be had without waiting for ourselves.
-            Err(_) => {
-                return Err(ReplyError::Undeliverable(
-                    "this thread holds a loan of the ring".into(),
-                ));
+            Refusal::LoanHeld => {
+                Err(ReplyError::Undeliverable("this thread holds a loan of the ring".into()))
             }
-        };
-        if self.gone.get().is_some() {
-            return Ok(());
-        }
-        let sent = self
-            .send_deferred(&mut outbox)
-            .and_then(|()| self.put(&mut outbox.producer, label, &mut body));
-        match sent {
-            Ok(()) => {
-                self.counters.frames_sent.add_alone(1);
-                drop(outbox);
-                self.bell.frames_committed(&self.counters.wakes);
-                Ok(())
-            }
-            Err(ReserveError::Full) => self.keep_reply(&mut outbox, label, body),
-            Err(ReserveError::TooLarge { len, max }) => {
-                self.counters.too_large.add();
-                Err(ReplyError::Undeliverable(format!(
-                    "{len} bytes are too many: at most {max} fit"
-                )))
-            }
-            Err(ReserveError::Peer(violation)) => Err(ReplyError::Violation(violation)),
+            // Nobody waits for it any more.
+            Refusal::Gone | Refusal::TooManyPending => Ok(()),
         }
     }
 
     /// An honest peer has no more requests pending than its quota, so neither does the backlog.
-    #[cold]
-    fn keep_reply(
-        &self,
-        outbox: &mut Outbox,
-        label: Label,
-        body: Body<'_>,
-    ) -> Result<(), ReplyError> {
+    fn keep_reply(&self, label: Label, body: Body<'_>) -> Result<(), ReplyError> {
+        let mut outbox = lock(&self.outbox);
         let max = self.limits.owed_max;
         if outbox.backlog.len() >= usize::from(max) {
             return Err(ReplyError::Violation(Violation::TooManyPending { max: u64::from(max) }));
@@ -665,10 +721,8 @@ impl Port {
         self.counters.backlogged.add();
         self.defer();
         // Asked first, now looked again: room that came in between has rung nobody.
-        match self.send_deferred(outbox) {
-            Err(ReserveError::Peer(violation)) => Err(ReplyError::Violation(violation)),
-            _ => Ok(()),
-        }
+        let _still_full = self.send_deferred(&mut outbox);
+        Ok(())
     }
 
     /// Drops the reply to a request that was given up, so that the backlog holds no more of them than
@@ -678,7 +732,7 @@ impl Port {
             return;
         }
         // A loan of this very thread keeps its replies until it is over.
-        let Ok(mut outbox) = self.lock_outbox("cancel") else { return };
+        let Ok(mut outbox) = self.lock_outbox() else { return };
         let Some(place) = outbox.backlog.iter().position(|(label, _)| label.id == Some(id)) else {
             return;
         };
@@ -708,24 +762,22 @@ impl Port {
         if !self.has_deferred() {
             return;
         }
-        let Ok(mut outbox) = self.lock_outbox("deferred") else { return };
+        let Ok(mut outbox) = self.lock_outbox() else { return };
         if self.send_deferred(&mut outbox).is_err() {
             // Ask first, then look again: room that came in between has rung nobody.
             self.want_room();
-            if let Err(ReserveError::Peer(violation)) = self.send_deferred(&mut outbox) {
-                self.break_off(violation);
-            }
+            let _still_full = self.send_deferred(&mut outbox);
         }
     }
 
     /// Sends waiting cancels and replies first, so that replies stay in order and neither list grows.
     #[inline]
-    fn send_deferred(&self, outbox: &mut Outbox) -> Result<(), ReserveError> {
+    fn send_deferred(&self, outbox: &mut Outbox) -> Result<(), Refusal> {
         if self.has_deferred() { self.send_deferred_now(outbox) } else { Ok(()) }
     }
 
     #[cold]
-    fn send_deferred_now(&self, outbox: &mut Outbox) -> Result<(), ReserveError> {
+    fn send_deferred_now(&self, outbox: &mut Outbox) -> Result<(), Refusal> {
         let before = self.counters.frames_sent.get();
         let result = self.commit_deferred(outbox);
         if self.counters.frames_sent.get() != before {
@@ -735,14 +787,15 @@ impl Port {
         result
     }
 
-    fn commit_deferred(&self, outbox: &mut Outbox) -> Result<(), ReserveError> {
+    fn commit_deferred(&self, outbox: &mut Outbox) -> Result<(), Refusal> {
         while let Some((label, kept)) = outbox.backlog.front_mut() {
             let len = kept.len();
-            let mut body = match kept {
-                Kept::Bytes(bytes) => Body::Bytes(bytes),
-                Kept::Attached { outgoing, len } => Body::Attached { outgoing, len: *len },
-            };
-            self.put(&mut outbox.producer, *label, &mut body)?;
+            match kept {
+                Kept::Bytes(bytes) => self.put(&mut outbox.producer, *label, bytes)?,
+                Kept::Attached { outgoing, len } => {
+                    self.put_attached(&mut outbox.producer, *label, outgoing, *len)?;
+                }
+            }
             self.counters.frames_sent.add_alone(1);
             outbox.backlog_bytes -= len;
             outbox.backlog.pop_front();
@@ -750,7 +803,7 @@ impl Port {
         let mut requests = lock(&self.requests);
         while let Some(id) = requests.next_cancel() {
             let cancel = Label { kind: Kind::Cancel, flags: 0, channel: 0, id: Some(id) };
-            put(&mut outbox.producer, cancel, &[])?;
+            self.put(&mut outbox.producer, cancel, &[])?;
             self.counters.frames_sent.add_alone(1);
             requests.cancel_sent();
         }
@@ -763,33 +816,60 @@ impl Port {
         Ok(())
     }
 
+    /// Copies one frame into the ring and commits it.
+    #[inline]
+    fn put(&self, producer: &mut Producer, label: Label, bytes: &[u8]) -> Result<(), Refusal> {
+        let reservation = producer.reserve(bytes.len()).map_err(|error| self.refusal(error))?;
+        producer.write(&reservation, bytes);
+        producer.commit(reservation, label);
+        Ok(())
+    }
+
+    #[cold]
+    fn refusal(&self, error: ReserveError) -> Refusal {
+        match error {
+            ReserveError::Full => Refusal::Full,
+            ReserveError::TooLarge { max, .. } => Refusal::TooLarge { max },
+            ReserveError::Peer(violation) => {
+                self.break_off(violation);
+                Refusal::Gone
+            }
+        }
+    }
+
     /// A payload must not be longer than this, in bytes.
     pub(crate) fn payload_max(&self) -> usize {
         self.message_max
     }
+}
 
-    /// Writes one frame and commits it.
-    #[inline(always)]
-    fn put(
-        &self,
-        producer: &mut Producer,
-        label: Label,
-        body: &mut Body<'_>,
-    ) -> Result<(), ReserveError> {
-        match body {
-            Body::Bytes(bytes) => put(producer, label, bytes),
-            Body::Attached { outgoing, len } => self.put_attached(producer, label, outgoing, *len),
-        }
+/// A thread that asks for the outbox meanwhile, and is the one that holds it, gets an error and no
+/// deadlock. Drop it before the outbox's guard.
+struct Lent<'a>(&'a Port);
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        self.0.loaned_to.store(0, Ordering::Relaxed);
     }
 }
 
-/// Copies one frame into the ring and commits it.
-#[inline]
-fn put(producer: &mut Producer, label: Label, bytes: &[u8]) -> Result<(), ReserveError> {
-    let reservation = producer.reserve(bytes.len())?;
-    producer.write(&reservation, bytes);
-    producer.commit(reservation, label);
-    Ok(())
+/// Why a frame was not committed. Nothing has happened.
+///
+/// It is small on purpose: it comes back in registers. An error with names and reasons in it comes back
+/// through memory, and copying that would wait until the frame's line has been handed to its reader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Refusal {
+    /// No room now.
+    Full,
+    /// No room ever, for more than so many bytes.
+    TooLarge {
+        max: usize,
+    },
+    /// This thread holds a loan of the outbox.
+    LoanHeld,
+    /// The session is over.
+    Gone,
+    TooManyPending,
 }
 
 /// Why a reply will never be sent.

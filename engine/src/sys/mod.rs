@@ -7,6 +7,7 @@
 //! | [`epoll`] | one sleeper, many descriptors |
 //! | [`socket`] | packets and descriptors between two processes |
 //! | [`process`] | the lives of processes: spawn, die together, watch |
+//! | [`membarrier`] | fences for a whole process |
 //! | [`clock`] | the one clock |
 //!
 //! Nothing here knows frames, channels or sessions, and nothing here decides what an error means for
@@ -17,9 +18,11 @@ pub(crate) mod clock;
 pub(crate) mod epoll;
 pub(crate) mod eventfd;
 pub(crate) mod futex;
+pub(crate) mod membarrier;
 pub(crate) mod process;
 pub(crate) mod socket;
 
 pub(crate) use epoll::Epoll;
 pub(crate) use eventfd::EventFd;
+pub(crate) use membarrier::{process_fence, register_process_fence};
 pub(crate) use socket::{Listener, Socket};
