@@ -317,7 +317,7 @@ mod tests {
         let lock = Biased::new(0);
         *lock.lock().unwrap() += 1;
         assert_eq!(lock.favourite.load(Relaxed) == thread_number(), heavy_fence_available());
-        std::thread::scope(|scope| {
+        thread::scope(|scope| {
             scope.spawn(|| *lock.lock().unwrap() += 1);
         });
         assert_eq!(lock.favourite.load(Relaxed), NONE_ANY_MORE);
@@ -333,7 +333,7 @@ mod tests {
             assert_eq!(lock.try_lock().err(), Some(Busy::Here));
             drop(guard);
             // From now on it has no favourite.
-            std::thread::scope(|scope| {
+            thread::scope(|scope| {
                 scope.spawn(|| drop(lock.lock().unwrap()));
             });
         }
@@ -343,13 +343,13 @@ mod tests {
     fn who_withdraws_the_favour_waits_until_the_favourite_has_left() {
         let lock = Biased::new(0);
         let mut guard = lock.lock().unwrap();
-        std::thread::scope(|scope| {
+        thread::scope(|scope| {
             let other = scope.spawn(|| {
                 assert_eq!(lock.try_lock().err(), Some(Busy::Elsewhere));
                 *lock.lock().unwrap() += 10;
             });
             while lock.favourite.load(Relaxed) != NONE_ANY_MORE && heavy_fence_available() {
-                std::thread::yield_now();
+                thread::yield_now();
             }
             assert_eq!(*guard, 0);
             *guard += 1;
@@ -363,7 +363,7 @@ mod tests {
     fn many_threads_lose_no_update() {
         for _ in 0..20 {
             let lock = Biased::new(0_u32);
-            std::thread::scope(|scope| {
+            thread::scope(|scope| {
                 for _ in 0..3 {
                     scope.spawn(|| {
                         for _ in 0..2_000 {

@@ -431,8 +431,10 @@ impl Port {
             Attachments::Main(main) => main.end(),
             Attachments::Renderer(borrower) => borrower.end(),
         }
-        // Not at the price of waiting for a loan; what then stays goes with the port.
-        if let Ok(mut outbox) = self.outbox.try_lock() {
+        // What waits there has attachments too.
+        if self.has_deferred()
+            && let Ok(mut outbox) = self.lock_outbox()
+        {
             outbox.backlog.clear();
             outbox.backlog_bytes = 0;
         }

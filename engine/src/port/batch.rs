@@ -73,8 +73,7 @@ impl Port {
         if let Err(refusal) = self.send_deferred(&mut outbox) {
             return (0, Some(Stop::Refused(refusal)));
         }
-        // To encode may run the application's code. If that sends, it gets an error and no deadlock.
-        let lent = self.lend_to_this_thread();
+        // To encode may run the application's code. If that sends, the lock says so.
         let mut committed = 0;
         let mut stop = None;
         for message in messages {
@@ -88,7 +87,6 @@ impl Port {
             }
         }
         self.counters.frames_sent.add_alone(committed as u64);
-        drop(lent);
         drop(outbox);
         if committed > 0 {
             self.bell.frames_committed(&self.counters.wakes);

@@ -9,7 +9,6 @@
 use std::{
     marker::PhantomData,
     ops::{Deref, DerefMut},
-    sync::MutexGuard,
 };
 
 use zerocopy::FromZeros;
@@ -17,10 +16,10 @@ use zerocopy::FromZeros;
 use super::{
     Outbox, Patience, Port, Refusal,
     attached::{Limit, no_memory},
-    thread_number,
 };
 use crate::{
     attachment::{Attachments, Outgoing, borrower::Grant, pool::Buffer},
+    biased::Guard,
     contract::ChannelKey,
     error::SendError,
     layout::{
@@ -30,7 +29,6 @@ use crate::{
     memory::attachment::Writable,
     payload::FixedLayout,
     ring::producer::Reservation,
-    sync::Ordering,
 };
 
 /// A message of type `T` under construction in the ring itself, or in its attachment. It starts as
@@ -40,8 +38,7 @@ use crate::{
 #[must_use = "a loan that is not sent never happened"]
 pub struct Loan<'a, T: FixedLayout> {
     port: &'a Port,
-    // Declared before the guard is released by hand in `send`; dropped with the loan otherwise.
-    outbox: Option<MutexGuard<'a, Outbox>>,
+    outbox: Option<Guard<'a, Outbox>>,
     reservation: Option<Reservation>,
     label: Label,
     place: Place,
@@ -97,8 +94,6 @@ impl Port {
         let reserved = outbox.producer.reserve(len);
         let reservation = reserved.map_err(|error| self.refusal(error))?;
         outbox.producer.payload_mut(&reservation).zero();
-        // Relaxed: read by this thread only; others wait for the lock.
-        self.loaned_to.store(thread_number(), Ordering::Relaxed);
         Ok(Loan {
             port: self,
             outbox: Some(outbox),
@@ -232,7 +227,6 @@ impl<T: FixedLayout> Loan<'_, T> {
             },
         };
         port.counters.frames_sent.add_alone(u64::from(sent));
-        port.loaned_to.store(0, Ordering::Relaxed);
         drop(outbox);
         port.bell.frames_committed(&port.counters.wakes);
     }
@@ -268,9 +262,6 @@ impl<T: FixedLayout> DerefMut for Loan<'_, T> {
 
 impl<T: FixedLayout> Drop for Loan<'_, T> {
     fn drop(&mut self) {
-        if self.outbox.is_some() {
-            self.port.loaned_to.store(0, Ordering::Relaxed);
-        }
         // The lock first: giving an attachment back sends a frame.
         self.outbox = None;
         self.port.discard_place(&mut self.place);

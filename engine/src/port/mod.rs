@@ -27,14 +27,14 @@ pub(crate) mod loan;
 pub(crate) mod responder;
 
 use std::{
-    cell::Cell,
     collections::{HashMap, VecDeque},
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError, Weak},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
     time::{Duration, Instant},
 };
 
 use crate::{
     attachment::{Attachments, Outgoing},
+    biased::{Biased, Guard, HeldHere},
     channels::ChannelTable,
     contract::ChannelKey,
     counters::SessionCounters,
@@ -61,6 +61,8 @@ use responder::Owed;
 const BACKLOG_CAPACITIES: usize = 4;
 /// Why a reply that found no room is not kept either.
 const TOO_SLOWLY: &str = "the caller takes its replies too slowly";
+/// Why a reply of the thread that holds the outbox is not sent.
+const LOAN_HELD: &str = "this thread holds a loan of the ring";
 /// Looks for room before a waiting send goes to sleep.
 const LOOKS_FOR_ROOM: u32 = 2_000;
 
@@ -115,9 +117,7 @@ pub(crate) struct Port {
     in_band_max: usize,
     message_max: usize,
 
-    outbox: Mutex<Outbox>,
-    /// The thread that holds the outbox for a loan, or 0.
-    loaned_to: AtomicU64,
+    outbox: Biased<Outbox>,
     /// How many threads wait for room. Under the lock because the epoch has one writer at a time.
     room_waiters: Mutex<u32>,
     /// Replies or cancels wait for room; the driver sends them when it comes.
@@ -231,13 +231,12 @@ impl Port {
             attachments,
             in_band_max,
             message_max: in_band_max.max(usize::try_from(attached_max).unwrap_or(usize::MAX)),
-            outbox: Mutex::new(Outbox {
+            outbox: Biased::new(Outbox {
                 producer,
                 backlog: VecDeque::new(),
                 backlog_bytes: 0,
                 spare: None,
             }),
-            loaned_to: AtomicU64::new(0),
             room_waiters: Mutex::new(0),
             deferred: AtomicBool::new(false),
             requests: Mutex::new(RequestTable::new(
@@ -603,27 +602,10 @@ impl Port {
         }
     }
 
-    /// Locks the outbox, unless this very thread holds it for a loan.
+    /// Locks the outbox, unless this very thread holds it: for a loan, or because it encodes a batch.
     #[inline]
-    fn lock_outbox(&self) -> Result<MutexGuard<'_, Outbox>, Refusal> {
-        match self.outbox.try_lock() {
-            Ok(outbox) => Ok(outbox),
-            Err(TryLockError::Poisoned(poisoned)) => Ok(poisoned.into_inner()),
-            // Relaxed: only this thread can have stored its own number.
-            Err(TryLockError::WouldBlock)
-                if self.loaned_to.load(Ordering::Relaxed) == thread_number() =>
-            {
-                Err(Refusal::LoanHeld)
-            }
-            Err(TryLockError::WouldBlock) => Ok(lock(&self.outbox)),
-        }
-    }
-
-    /// Says that this thread holds the outbox and runs an application's code meanwhile.
-    fn lend_to_this_thread(&self) -> Lent<'_> {
-        // Relaxed: read by this thread only; others wait for the lock.
-        self.loaned_to.store(thread_number(), Ordering::Relaxed);
-        Lent(self)
+    fn lock_outbox(&self) -> Result<Guard<'_, Outbox>, Refusal> {
+        self.outbox.lock().map_err(|HeldHere| Refusal::LoanHeld)
     }
 
     /// Works on the request table.
@@ -688,9 +670,7 @@ impl Port {
                 Err(ReplyError::Undeliverable(format!("at most {max} bytes fit into a frame")))
             }
             // In a loan's own thread: cannot be had without waiting for ourselves.
-            Refusal::LoanHeld => {
-                Err(ReplyError::Undeliverable("this thread holds a loan of the ring".into()))
-            }
+            Refusal::LoanHeld => Err(ReplyError::Undeliverable(LOAN_HELD.to_owned())),
             // Nobody waits for it any more.
             Refusal::Gone | Refusal::TooManyPending => Ok(()),
         }
@@ -698,7 +678,9 @@ impl Port {
 
     /// An honest peer has no more requests pending than its quota, so neither does the backlog.
     fn keep_reply(&self, label: Label, body: Body<'_>) -> Result<(), ReplyError> {
-        let mut outbox = lock(&self.outbox);
+        let Ok(mut outbox) = self.lock_outbox() else {
+            return Err(ReplyError::Undeliverable(LOAN_HELD.to_owned()));
+        };
         let max = self.limits.owed_max;
         if outbox.backlog.len() >= usize::from(max) {
             return Err(ReplyError::Violation(Violation::TooManyPending { max: u64::from(max) }));
@@ -843,16 +825,6 @@ impl Port {
     }
 }
 
-/// A thread that asks for the outbox meanwhile, and is the one that holds it, gets an error and no
-/// deadlock. Drop it before the outbox's guard.
-struct Lent<'a>(&'a Port);
-
-impl Drop for Lent<'_> {
-    fn drop(&mut self) {
-        self.0.loaned_to.store(0, Ordering::Relaxed);
-    }
-}
-
 /// Why a frame was not committed. Nothing has happened.
 ///
 /// It is small on purpose: it comes back in registers. An error with names and reasons in it comes back
@@ -883,18 +855,4 @@ pub(crate) enum ReplyError {
 /// Locks a mutex whose data is consistent at every step, so that a panic elsewhere does not matter.
 fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// A number for this thread that no other has, never 0.
-fn thread_number() -> u64 {
-    static NEXT: AtomicU64 = AtomicU64::new(1);
-    thread_local! {
-        static NUMBER: Cell<u64> = const { Cell::new(0) };
-    }
-    NUMBER.with(|number| {
-        if number.get() == 0 {
-            number.set(NEXT.fetch_add(1, Ordering::Relaxed));
-        }
-        number.get()
-    })
 }
