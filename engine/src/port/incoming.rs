@@ -83,19 +83,6 @@ impl Dispatcher {
         awaited: Option<&mut Awaited<'_>>,
     ) -> Result<Request, Violation> {
         port.counters.frames_received.add_alone(1);
-        self.act(port, header, bytes, routes, key, awaited)
-    }
-
-    #[inline]
-    fn act(
-        &self,
-        port: &Arc<Port>,
-        header: Header,
-        bytes: &[u8],
-        routes: &Routes,
-        key: &mut Key,
-        awaited: Option<&mut Awaited<'_>>,
-    ) -> Result<Request, Violation> {
         match header.kind {
             Kind::Send => {
                 port.check(header, port.receives())?;
@@ -149,24 +136,27 @@ impl Dispatcher {
             Kind::Invoke => port.check(header, ChannelKind::Method)?,
             _ => {}
         }
-        match port.open_attachment(&attached) {
-            Ok(payload) => {
-                port.counters.attachments_received.add_alone(1);
-                match header.kind {
-                    Kind::Reply => {
-                        port.settle_attached(requested(header)?, &Ending::Reply, payload, awaited);
-                    }
-                    Kind::Reject => {
-                        port.settle_attached(requested(header)?, &Ending::Reject, payload, awaited);
-                    }
-                    _ => _ = self.act(port, header, &payload, routes, key, awaited)?,
-                }
-            }
+        let payload = match port.open_attachment(&attached) {
+            Ok(payload) => payload,
             Err(OpenError::Violation(violation)) => return Err(violation),
             Err(OpenError::System(why)) => {
                 port.counters.attachments_lost.add();
                 self.lose(port, header, &why, awaited)?;
+                return Ok(Request::Publish);
             }
+        };
+        port.counters.attachments_received.add_alone(1);
+        match header.kind {
+            Kind::Send => {
+                let delivery = Delivery { port, lost: 0 };
+                self.emit(&delivery, header.channel, &payload, routes, key);
+            }
+            Kind::Invoke => self.call(port, header, &payload, routes, key)?,
+            Kind::Reject => {
+                port.settle_attached(requested(header)?, &Ending::Reject, payload, awaited);
+            }
+            // `Attached::parse` lets nothing else through.
+            _ => port.settle_attached(requested(header)?, &Ending::Reply, payload, awaited),
         }
         Ok(Request::Publish)
     }
