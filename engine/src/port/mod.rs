@@ -409,7 +409,8 @@ impl Port {
         self.try_commit_with(|producer| self.put(producer, label, bytes))
     }
 
-    #[inline]
+    // Always inline: what it is given travels in registers then.
+    #[inline(always)]
     fn try_commit_with(
         &self,
         put: impl FnOnce(&mut Producer) -> Result<(), Refusal>,
@@ -476,7 +477,8 @@ impl Port {
         })
     }
 
-    #[inline]
+    // Always inline: what it is given travels in registers then.
+    #[inline(always)]
     fn try_commit_request_with(
         &self,
         label: Label,
