@@ -21,14 +21,23 @@ const _: () = assert!(CAPACITY_MIN.is_multiple_of(CELL));
 pub struct Config {
     /// How this process waits for messages.
     pub wait: WaitStrategy,
-    /// The ring from main to each renderer, in bytes: a power of two. The longest payload is a little
-    /// less than half of it.
+    /// The ring from main to each renderer, in bytes: a power of two. A payload longer than a little
+    /// less than half of it is sent by attachment: see [`attachment_max`](Self::attachment_max).
     pub main_capacity: usize,
     /// The ring from each renderer to main, in bytes: a power of two.
     pub renderer_capacity: usize,
     /// The ring of each topic, in bytes: a power of two. The longest payload is a little less than a
     /// quarter of it.
     pub topic_capacity: usize,
+    /// The longest payload, in bytes, where that is longer than the ring carries: such a payload
+    /// travels in memory of its own. It is also how many bytes may be on their way to one
+    /// renderer at once in that manner. 0: no attachments. (What one renderer may send is limited
+    /// by its [`Policy`](crate::Policy::attachment_bytes_max) too.)
+    pub attachment_max: usize,
+    /// How many bytes of such memory main keeps for each renderer when they are not in use, so that
+    /// the next large payload for it finds some. A payload that finds none costs page faults, about
+    /// twice the time of a copy.
+    pub attachment_pool_max: usize,
     /// How long a `send` waits for room. (In main's loop none does.)
     pub send_timeout: Duration,
     /// How long an `invoke` waits for its reply, unless it says otherwise.
@@ -51,6 +60,8 @@ impl Default for Config {
             main_capacity: 256 * 1024,
             renderer_capacity: 256 * 1024,
             topic_capacity: 64 * 1024,
+            attachment_max: 1 << 30,
+            attachment_pool_max: 64 << 20,
             send_timeout: Duration::from_secs(5),
             invoke_timeout: Duration::from_secs(30),
             handshake_timeout: Duration::from_secs(10),

@@ -103,6 +103,17 @@ counters! {
     orphaned,
     /// Protocol rules that the peer broke.
     violations,
+    /// Large payloads sent by attachment.
+    attachments_sent,
+    /// Large payloads received by attachment.
+    attachments_received,
+    /// Attachments whose memory was made, in main: for a renderer to fill, or for main because none
+    /// that it has could be used again.
+    attachment_buffers,
+    /// Requests of the renderer for memory that main refused, by its quota or for want of memory.
+    attachments_refused,
+    /// Large payloads that came and could not be mapped, and were dropped.
+    attachments_lost,
     /// Topic messages received.
     topic_received,
     /// Topic messages lost because this reader was lapped.

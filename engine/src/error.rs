@@ -312,9 +312,9 @@ pub enum SendError {
         /// How long it waited.
         waited: Duration,
     },
-    /// The payload can never fit.
+    /// The payload can never be sent: it is beyond the limit of attachments, or of a topic's ring.
     #[error(
-        "a message of {len} bytes on '{channel}' is too large: at most {max} fit; raise the capacity in Config or split it"
+        "a message of {len} bytes on '{channel}' is too large: at most {max} fit; raise the limit in Config or Policy, or split it"
     )]
     TooLarge {
         /// The channel.
@@ -331,6 +331,35 @@ pub enum SendError {
         channel: &'static str,
         /// Why.
         source: EncodeError,
+    },
+    /// Main lends no more memory for large payloads to this renderer: what it has was not read yet, or
+    /// is a reply that main's application has not taken.
+    #[error(
+        "no memory for a message of {len} bytes on '{channel}': {count} attachments of {bytes} bytes in all are in main already, where {count_max} and {bytes_max} are the most (Policy::attachments_max, attachment_bytes_max)"
+    )]
+    AttachmentQuota {
+        /// The channel.
+        channel: &'static str,
+        /// The payload's length, in bytes.
+        len: usize,
+        /// How many attachments of this renderer main has.
+        count: u64,
+        /// How many bytes they are in all.
+        bytes: u64,
+        /// The most attachments.
+        count_max: u64,
+        /// The most bytes.
+        bytes_max: u64,
+    },
+    /// The memory for a large payload could not be had.
+    #[error("no memory for a message of {len} bytes on '{channel}': {why}")]
+    NoMemory {
+        /// The channel.
+        channel: &'static str,
+        /// The payload's length, in bytes.
+        len: usize,
+        /// What the operating system said.
+        why: String,
     },
     /// This thread holds a loan of the same outbox: send or drop it first.
     #[error(

@@ -177,6 +177,11 @@ impl IpcRenderer {
     ///
     /// Messages and invokes of one renderer arrive in the order of the calls.
     ///
+    /// A message longer than the ring carries travels in memory that main provides, up to
+    /// [`Policy::attachment_bytes_max`](crate::Policy::attachment_bytes_max) and
+    /// [`Config::attachment_max`](crate::Config::attachment_max): then this waits for main's answer too,
+    /// in the same time.
+    ///
     /// # Errors
     ///
     /// Why it was not sent; nothing was.
@@ -211,7 +216,8 @@ impl IpcRenderer {
         self.inner.port.send_all(event.key(), messages, Patience::Usual)
     }
 
-    /// Sends a message to main, or fails at once with [`SendError::Full`].
+    /// Sends a message to main, or fails at once with [`SendError::Full`]. A message longer than the ring
+    /// carries fails so until the memory for it has come from main, which the first call asks for.
     ///
     /// # Errors
     ///
@@ -239,7 +245,8 @@ impl IpcRenderer {
         self.inner.port.send(event.key(), message, Patience::For(timeout))
     }
 
-    /// Lends room in the ring for one message, to be written in place and then sent.
+    /// Lends room in the ring for one message, to be written in place and then sent. One that
+    /// is longer than the ring carries is written in the memory that it travels in.
     ///
     /// # Errors
     ///

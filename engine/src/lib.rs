@@ -98,6 +98,8 @@
 // So that `payload!`'s paths mean the same inside and outside the crate.
 extern crate self as ringbridge;
 
+#[cfg(not(loom))]
+mod attachment;
 mod biased;
 #[cfg(not(loom))]
 mod channels;

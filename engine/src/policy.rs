@@ -34,6 +34,8 @@ pub enum OnViolation {
 pub struct Policy {
     pub(crate) allowed: Vec<ChannelKey>,
     pub(crate) pending_invokes_max: u16,
+    pub(crate) attachment_bytes_max: usize,
+    pub(crate) attachments_max: u16,
     pub(crate) on_violation: OnViolation,
     pub(crate) handshake_timeout: Duration,
 }
@@ -44,6 +46,8 @@ impl Policy {
         Self {
             allowed: Vec::new(),
             pending_invokes_max: 256,
+            attachment_bytes_max: 256 << 20,
+            attachments_max: 32,
             on_violation: OnViolation::Disconnect,
             handshake_timeout: Duration::from_secs(10),
         }
@@ -67,6 +71,24 @@ impl Policy {
     #[must_use]
     pub fn pending_invokes_max(mut self, max: u16) -> Self {
         self.pending_invokes_max = max;
+        self
+    }
+
+    /// How many bytes of large payloads main may hold for it at once: asked for, on their way, or being
+    /// read. So it is also the longest payload that it can send. 256 MiB unless set.
+    ///
+    /// It is memory that a renderer can make main hold, for as long as it lives. With many renderers
+    /// that are not trusted, set less.
+    #[must_use]
+    pub fn attachment_bytes_max(mut self, max: usize) -> Self {
+        self.attachment_bytes_max = max;
+        self
+    }
+
+    /// How many large payloads these may be. 32 unless set; with 0 it can send none.
+    #[must_use]
+    pub fn attachments_max(mut self, max: u16) -> Self {
+        self.attachments_max = max;
         self
     }
 

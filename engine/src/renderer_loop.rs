@@ -18,6 +18,7 @@ use std::{
 };
 
 use crate::{
+    attachment::{AttachmentLimits, Attachments, borrower::Borrower},
     channels::ChannelTable,
     config::Config,
     error::{GoneReason, RunError},
@@ -28,7 +29,7 @@ use crate::{
     policy::ChannelSet,
     port::{
         Limits, Port, PortParts, Side,
-        incoming::{Delivery, Dispatcher, Routes},
+        incoming::{Delivery, Dispatcher, Request, Routes},
         invocation::{Awaited, Caller, Drive, DriveEnd},
     },
     ring::{consumer::Consumer, producer::Producer},
@@ -54,7 +55,7 @@ pub(crate) struct Inner {
     pub(crate) port: Arc<Port>,
     pub(crate) dispatcher: Dispatcher,
     seat: Seat<RendererLoop>,
-    socket: Socket,
+    socket: Arc<Socket>,
     pub(crate) config: Config,
     /// Main hung up: what it committed before is delivered, then the session ends.
     hung_up: AtomicBool,
@@ -102,7 +103,14 @@ impl Inner {
         table: ChannelTable,
         allowed: ChannelSet,
     ) -> Arc<Self> {
-        let Joined { welcome, main, own, event, topics } = joined;
+        let Joined { welcome, main, own, event, topics, early } = joined;
+        let socket = Arc::new(socket);
+        let limits = AttachmentLimits {
+            message_max: welcome.attachment_max,
+            lent_bytes_max: welcome.lent_bytes_max,
+            lent_max: welcome.lent_max,
+        };
+        let borrower = Arc::new(Borrower::new(socket.clone(), limits, early));
         let channels = table.len();
         let inner = Arc::new_cyclic(|weak: &Weak<Inner>| {
             let interrupting = weak.clone();
@@ -132,6 +140,8 @@ impl Inner {
                 own: own.control.clone(),
                 peer: main.control,
                 driver,
+                attachments: Attachments::Renderer(borrower.clone()),
+                attached_max: limits.lent_message_max(),
             });
             let routes = Snapshot::new(Router::new(channels));
             let key = Key::new();
@@ -160,7 +170,7 @@ impl Inner {
                 topics,
             }
         });
-        watch(&inner);
+        watch(&inner, borrower);
         inner
     }
 
@@ -335,7 +345,7 @@ impl Inner {
                 self.port.counters.violations.add();
             }
             driver.consumer.advance(frame);
-            if driver.consumer.publish_due() {
+            if matches!(received, Ok(Request::Publish)) || driver.consumer.publish_due() {
                 self.publish(driver);
             }
             if awaited.as_ref().is_some_and(|awaited| awaited.settled) {
@@ -475,14 +485,12 @@ impl Drive for Inner {
     }
 }
 
-/// Starts the thread that waits for main to hang up.
-fn watch(inner: &Arc<Inner>) {
+/// Starts the thread that takes what main hands over, until main hangs up.
+fn watch(inner: &Arc<Inner>, borrower: Arc<Borrower>) {
     let weak = Arc::downgrade(inner);
-    let socket = inner.socket.try_clone();
     let watcher = move || {
-        // Without a descriptor to watch, main's end is noticed by deadlines only; see `Config`.
-        let Ok(socket) = socket else { return };
-        while socket.poll_readable(None).is_ok_and(|found| !found.hangup && !found.readable) {}
+        borrower.watch();
+        drop(borrower);
         let Some(inner) = weak.upgrade() else { return };
         inner.hung_up.store(true, Ordering::Release);
         inner.port.interrupt.raise();

@@ -41,6 +41,10 @@ impl WebContents {
     /// [`Config::send_timeout`](crate::Config::send_timeout); inside a listener or handler of main,
     /// which must not wait for a renderer, fails at once with [`SendError::Full`].
     ///
+    /// A message longer than the ring carries travels in memory of its own, up to
+    /// [`Config::attachment_max`](crate::Config::attachment_max); and so many bytes may be on their way, so
+    /// that waiting may be for that.
+    ///
     /// # Errors
     ///
     /// Why it was not sent; nothing was.
@@ -102,7 +106,8 @@ impl WebContents {
         self.port.send(push.key(), message, Patience::For(timeout))
     }
 
-    /// Lends room in the renderer's ring for one message, to be written in place and then sent.
+    /// Lends room in the renderer's ring for one message, to be written in place and then sent. One that
+    /// is longer than the ring carries is written in the memory that it travels in.
     ///
     /// # Errors
     ///

@@ -22,6 +22,7 @@ const LEVELS: &[(&str, &[&str])] = &[
             "executor", "inside", "session",
         ],
     ),
+    ("large payloads", &["attachment"]),
     ("one conversation", &["port", "register"]),
     ("the endpoints", &["renderer_loop", "main_loop", "ipc_main", "ipc_renderer", "web_contents"]),
 ];

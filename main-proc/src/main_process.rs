@@ -25,10 +25,6 @@ use crate::{
     system_info,
 };
 
-/// A reply of the longest file must fit into half of the ring to its renderer. Memory that is never
-/// written is never had.
-const MAIN_CAPACITY: usize = 4 << 20;
-
 /// How long after a renderer's death by Ctrl-C main may notice its own.
 const SIGNAL_DELAY_MAX: Duration = Duration::from_millis(100);
 
@@ -121,7 +117,6 @@ fn renderer_program(options: &Options) -> Result<PathBuf, String> {
 fn bind(options: &Options) -> Result<IpcMain, Box<dyn Error>> {
     let config = Config {
         wait: options.wait.into(),
-        main_capacity: MAIN_CAPACITY,
         windows_max: usize::from(WINDOWS_MAX),
         ..Config::default()
     };

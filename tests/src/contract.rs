@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use ringbridge::{Contract, Dynamic, Event, Failure, Method, Push, Topic};
+use ringbridge::{Contract, Dynamic, Event, Failure, Method, Push, Topic, zerocopy::IntoBytes};
 
 ringbridge::payload! {
     /// A fixed layout with more than one field.
@@ -58,6 +58,9 @@ impl fmt::Display for DivideError {
 /// A value whose shape is not fixed.
 pub type Settings = Dynamic<BTreeMap<String, Vec<i64>>>;
 
+/// Rows of pixels, a mebibyte in all.
+pub type Picture = [[u8; 1024]; 1024];
+
 /// What a renderer has to say to its test.
 pub const REPORT: Event<str> = Event::new("report");
 /// Main's sign to go on.
@@ -77,6 +80,10 @@ pub const READINGS: Event<[Reading]> = Event::new("readings");
 pub const BYTES: Event<[u8]> = Event::new("bytes");
 /// Nothing but the message itself.
 pub const NOTHING: Event<()> = Event::new("nothing");
+/// A run of the widest numbers: without optimisation long ones are validated sooner than bytes.
+pub const WIDE: Event<[u128]> = Event::new("wide");
+/// A fixed layout that is longer than a ring carries.
+pub const PICTURE: Event<Picture> = Event::new("picture");
 /// Any serde type.
 pub const SETTINGS: Event<Settings> = Event::new("settings");
 /// A type with an invalid bit pattern.
@@ -107,6 +114,10 @@ pub const PUSHED_READING: Push<Reading> = Push::new("pushed-reading");
 pub const PUSHED_READINGS: Push<[Reading]> = Push::new("pushed-readings");
 /// Bytes.
 pub const BLOB: Push<[u8]> = Push::new("blob");
+/// A run of the widest numbers.
+pub const PUSHED_WIDE: Push<[u128]> = Push::new("pushed-wide");
+/// A fixed layout that is longer than a ring carries.
+pub const PUSHED_PICTURE: Push<Picture> = Push::new("pushed-picture");
 /// Any serde type.
 pub const PUSHED_SETTINGS: Push<Settings> = Push::new("pushed-settings");
 
@@ -143,6 +154,10 @@ pub const CONTRACT: Contract = &[
     &PUSHED_SETTINGS,
     &NEWS,
     &BULLETIN,
+    &WIDE,
+    &PICTURE,
+    &PUSHED_WIDE,
+    &PUSHED_PICTURE,
 ];
 
 /// Two readings that both sides of a test know.
@@ -162,4 +177,50 @@ pub fn settings() -> Settings {
 /// Bytes that both sides of a test know: any shift or repetition of them shows.
 pub fn pattern(len: usize) -> Vec<u8> {
     (0..len).map(|index| (index ^ (index >> 8)) as u8).collect()
+}
+
+const CHUNK: usize = 64 * 1024;
+
+/// Bytes that both sides of a test know, quickly made and checked however many they are: each chunk has
+/// its number and the seed in it.
+pub fn large(len: usize, seed: u64) -> Vec<u8> {
+    let mut bytes = vec![0; len];
+    fill_large(&mut bytes, seed);
+    bytes
+}
+
+/// The bytes of [`large`] as numbers.
+pub fn large_wide(len: usize, seed: u64) -> Vec<u128> {
+    let mut numbers = vec![0; len / size_of::<u128>()];
+    fill_large(numbers.as_mut_bytes(), seed);
+    numbers
+}
+
+fn fill_large(bytes: &mut [u8], seed: u64) {
+    let pattern = pattern(CHUNK);
+    for (number, chunk) in (0_u64..).zip(bytes.chunks_mut(CHUNK)) {
+        chunk.copy_from_slice(&pattern[..chunk.len()]);
+        stamp(chunk, number, seed);
+    }
+}
+
+/// Whether these are the bytes of [`large`].
+pub fn is_large(bytes: &[u8], len: usize, seed: u64) -> bool {
+    let mut expected = pattern(CHUNK);
+    bytes.len() == len
+        && (0_u64..).zip(bytes.chunks(CHUNK)).all(|(number, chunk)| {
+            stamp(&mut expected, number, seed);
+            expected.starts_with(chunk)
+        })
+}
+
+/// With which seed these bytes were made.
+pub fn seed_of(bytes: &[u8]) -> u64 {
+    bytes.first_chunk().map_or(0, |first| u64::from_le_bytes(*first) >> 32)
+}
+
+fn stamp(chunk: &mut [u8], number: u64, seed: u64) {
+    for (place, byte) in chunk.iter_mut().zip((number ^ seed << 32).to_le_bytes()) {
+        *place = byte;
+    }
 }

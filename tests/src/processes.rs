@@ -131,6 +131,16 @@ pub fn open_descriptors() -> usize {
     fs::read_dir("/proc/self/fd").map_or(0, Iterator::count)
 }
 
+/// How many descriptors of attachments this process has open, and how many it has mapped.
+pub fn attachments_of_this_process() -> (usize, usize) {
+    const NAME: &str = "memfd:ringbridge-attachment";
+    let links = fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
+    let open = links.filter_map(|entry| fs::read_link(entry.path()).ok());
+    let open = open.filter(|link| link.to_string_lossy().contains(NAME)).count();
+    let maps = fs::read_to_string("/proc/self/maps").expect("proc is mounted");
+    (open, maps.lines().filter(|line| line.contains(NAME)).count())
+}
+
 /// Sends a signal to a process that a test knows to be its own.
 pub fn signal(process_id: u32, signal: Signal) {
     let process_id = Pid::from_raw(process_id as i32).expect("process ids are positive");

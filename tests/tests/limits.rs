@@ -19,7 +19,13 @@ use tests::{
 const LARGEST: usize = 4096 / 2 - 64 - 16;
 
 fn small_rings() -> Config {
-    Config { main_capacity: 4096, renderer_capacity: 4096, topic_capacity: 4096, ..config() }
+    Config {
+        main_capacity: 4096,
+        renderer_capacity: 4096,
+        topic_capacity: 4096,
+        attachment_max: 0,
+        ..config()
+    }
 }
 
 // --- full rings ----------------------------------------------------------------------------------
@@ -193,7 +199,7 @@ fn the_largest_message_of_main_fits_and_one_byte_more_is_refused_with_the_limit(
 
 #[test]
 fn a_reply_that_is_too_large_is_the_callers_error() {
-    let stage = Stage::with(Config { main_capacity: 4096, ..config() });
+    let stage = Stage::with(Config { main_capacity: 4096, attachment_max: 0, ..config() });
     stage.ipc.handle(ECHO, |_, bytes| Ok(bytes.to_vec())).unwrap();
     stage.play_with("asks-for-too-much", &["5000"]);
     assert_eq!(

@@ -19,6 +19,7 @@ use super::{
     topics::TopicChannel,
 };
 use crate::{
+    attachment::{AttachmentLimits, Attachments, MainSide},
     channels::ChannelTable,
     config::Config,
     contract::{Channel, ChannelKind, Contract, Topic, declarations},
@@ -158,7 +159,8 @@ impl Inner {
         let program = command.get_program().to_string_lossy().into_owned();
         command.env(SOCKET_VARIABLE, CHILD_SOCKET.to_string());
         let (ours, theirs) = Socket::pair().map_err(resources("a socket"))?;
-        let session = self.open_session(policy, 0)?;
+        let ours = Arc::new(ours);
+        let session = self.open_session(policy, 0, &ours)?;
         let port = session.port.clone();
         let launched = self.launcher.spawn(command, theirs.into(), options.die_with_main).and_then(
             |mut child| {
@@ -265,7 +267,12 @@ impl Inner {
     }
 
     /// Makes a session's memory and its window.
-    pub(crate) fn open_session(&self, policy: Policy, pid: u32) -> Result<Session, LaunchError> {
+    pub(crate) fn open_session(
+        &self,
+        policy: Policy,
+        pid: u32,
+        socket: &Arc<Socket>,
+    ) -> Result<Session, LaunchError> {
         if self.closed.load(Ordering::Relaxed) {
             return Err(LaunchError::Closed);
         }
@@ -298,6 +305,12 @@ impl Inner {
             pending_max: self.config.main_pending_max,
             send_timeout: self.config.send_timeout,
         };
+        let attached = AttachmentLimits {
+            message_max: self.config.attachment_max as u64,
+            lent_bytes_max: policy.attachment_bytes_max as u64,
+            lent_max: policy.attachments_max,
+        };
+        let kept_max = self.config.attachment_pool_max as u64;
         let consumer = Consumer::new(peer.data, own.control.clone(), 0);
         let port = Port::new(PortParts {
             side: Side::Main,
@@ -311,6 +324,12 @@ impl Inner {
             own: own.control,
             peer: peer.control,
             driver,
+            attachments: Attachments::Main(Box::new(MainSide::new(
+                socket.clone(),
+                attached,
+                kept_max,
+            ))),
+            attached_max: attached.message_max,
         });
         lock(&self.windows).insert(window, port.clone());
         let welcome = Welcome {
@@ -323,6 +342,9 @@ impl Inner {
             topics: Vec::new(),
             renderer_pending_max: limits.owed_max,
             main_pending_max: limits.pending_max,
+            attachment_max: attached.message_max,
+            lent_bytes_max: attached.lent_bytes_max,
+            lent_max: attached.lent_max,
         };
         let handover = Handover { welcome, main_region, renderer_region, event: theirs };
         Ok(Session { port, policy, consumer, event, handover: Some(handover) })

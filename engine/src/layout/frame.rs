@@ -48,6 +48,13 @@ pub(crate) enum Kind {
     Unsubscribe = 8,
     /// Nothing: fills the end of a lap that the next frame does not fit into.
     Pad = 9,
+    /// A message whose payload is in an attachment: which, and what the message is, is this frame's
+    /// payload.
+    Attached = 10,
+    /// A renderer asks main for memory that it can fill.
+    Ask = 11,
+    /// A renderer does not need memory that it asked for.
+    GiveBack = 12,
 }
 
 impl Kind {
@@ -64,7 +71,7 @@ impl Kind {
 
     #[inline]
     const fn may_carry_payload(self) -> bool {
-        matches!(self, Self::Send | Self::Invoke | Self::Reply | Self::Reject | Self::Fail)
+        !matches!(self, Self::Cancel | Self::Subscribe | Self::Unsubscribe | Self::Pad)
     }
 }
 
@@ -83,6 +90,9 @@ impl TryFrom<u8> for Kind {
             7 => Self::Subscribe,
             8 => Self::Unsubscribe,
             9 => Self::Pad,
+            10 => Self::Attached,
+            11 => Self::Ask,
+            12 => Self::GiveBack,
             _ => return Err(Violation::UnknownKind { kind }),
         })
     }
@@ -159,6 +169,16 @@ pub(crate) struct Place {
 }
 
 impl WireHeader {
+    /// A header that lay somewhere else than in a commit word.
+    pub(crate) fn of_parts(len: u32, kind: u8, flags: u8, channel: u16) -> Self {
+        Self(
+            u64::from(len)
+                | u64::from(kind) << 32
+                | u64::from(flags) << 40
+                | u64::from(channel) << 48,
+        )
+    }
+
     #[inline]
     fn len(self) -> u32 {
         self.0 as u32
@@ -323,7 +343,28 @@ pub enum Violation {
     /// More requests in flight than the quota allows.
     #[error("more than {max} requests are pending")]
     TooManyPending { max: u64 },
-    /// Something over the socket after the handshake, where nothing is ever said.
+    /// A frame about an attachment that is too short, too long, or says what no message is.
+    #[error("a frame about an attachment makes no sense ({len} bytes)")]
+    BadAttachment { len: u64 },
+    /// An attachment that this peer was not given, or has used before.
+    #[error("there is no attachment {id}")]
+    UnknownAttachment { id: u64 },
+    /// An attachment that its sender could still change.
+    #[error("attachment {id} is not sealed")]
+    UnsealedAttachment { id: u64 },
+    /// An attachment of which not every page was written.
+    #[error("attachment {id} has holes")]
+    HollowAttachment { id: u64 },
+    /// A payload longer than the attachment that it is said to be in.
+    #[error("attachment {id} has {size} bytes and not {len}")]
+    AttachmentLength { id: u64, len: u64, size: u64 },
+    /// A request for an attachment beyond what the peer was told is the most.
+    #[error("an attachment of {len} bytes was asked for, where at most {max} are possible")]
+    AttachmentTooLarge { len: u64, max: u64 },
+    /// Requests for attachments from a peer that does not take the answers.
+    #[error("more than {max} answers to requests for attachments were not taken")]
+    UnreadAttachments { max: u64 },
+    /// Something over the socket from a renderer after the handshake, where it never says anything.
     #[error("a packet or a descriptor came over the socket after the handshake")]
     UnexpectedPacket,
 }
@@ -346,6 +387,13 @@ impl Violation {
             Self::WrongDirection { .. } => "wrong-direction",
             Self::DuplicateRequest { .. } => "duplicate-request",
             Self::TooManyPending { .. } => "too-many-pending",
+            Self::BadAttachment { .. } => "bad-attachment",
+            Self::UnknownAttachment { .. } => "unknown-attachment",
+            Self::UnsealedAttachment { .. } => "unsealed-attachment",
+            Self::HollowAttachment { .. } => "hollow-attachment",
+            Self::AttachmentLength { .. } => "attachment-length",
+            Self::AttachmentTooLarge { .. } => "attachment-too-large",
+            Self::UnreadAttachments { .. } => "unread-attachments",
             Self::UnexpectedPacket => "unexpected-packet",
         }
     }
@@ -358,8 +406,7 @@ mod tests {
     const PLACE: Place = Place { to_end: 1024, frame_max: 512 };
 
     fn forged(len: u32, kind: u8, flags: u8, channel: u16) -> WireHeader {
-        let words = [u64::from(len), u64::from(kind) << 32, u64::from(flags) << 40];
-        WireHeader(words[0] | words[1] | words[2] | u64::from(channel) << 48)
+        WireHeader::of_parts(len, kind, flags, channel)
     }
 
     #[test]
@@ -381,7 +428,9 @@ mod tests {
         let some_id = RequestId::new(1, 0).to_wire();
         let slot_without_generation = 3;
         let cases = [
-            (forged(16, 10, 0, 0), 0, UnknownKind { kind: 10 }),
+            (forged(16, 13, 0, 0), 0, UnknownKind { kind: 13 }),
+            (forged(16, 10, 0, 0), some_id, BadRequestId { kind: 10, id: some_id }),
+            (forged(16, 11, 1, 0), 0, BadFlags { kind: 11, flags: 1 }),
             (forged(16, 0, 0, 1), 0, UnknownKind { kind: 0 }),
             (forged(15, 1, 0, 0), 0, BadLength { len: 15, readable: 512 }),
             (forged(513, 1, 0, 0), 0, BadLength { len: 513, readable: 512 }),

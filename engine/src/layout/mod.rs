@@ -14,6 +14,7 @@
 //! This module knows no operating system, no unsafe code and no policy. Memory orderings appear only
 //! in [`words`], inside methods that say what they are for.
 
+pub(crate) mod attached;
 pub(crate) mod frame;
 pub(crate) mod id;
 pub(crate) mod identity;

@@ -101,7 +101,7 @@ pub(crate) struct Session {
 /// A renderer that was just launched, on its way into the loop.
 pub(crate) struct Newcomer {
     pub(crate) session: Session,
-    pub(crate) socket: Socket,
+    pub(crate) socket: Arc<Socket>,
     pub(crate) child: Child,
     pub(crate) process: OwnedFd,
     pub(crate) die_with_main: bool,
@@ -118,7 +118,7 @@ enum Stage {
 }
 
 struct Connection {
-    socket: Socket,
+    socket: Arc<Socket>,
     stage: Stage,
     /// `None`: nobody admitted it yet.
     session: Option<Session>,
@@ -314,6 +314,7 @@ impl MainLoop {
             session.consumer.advance(frame);
             match received {
                 Ok(Request::Nothing) => {}
+                Ok(Request::Publish) => session.publish(),
                 Ok(Request::Subscribe(topic)) => main.subscribe(topic, &session.port),
                 Ok(Request::Unsubscribe(topic)) => main.unsubscribe(topic, &session.port),
                 Err(violation) => {
@@ -464,6 +465,9 @@ impl MainLoop {
         let mut next = self.listening_from;
         for place in 0..self.connections.len() {
             let Some(connection) = &self.connections[place] else { continue };
+            if let Some(session) = &connection.session {
+                session.port.tidy_attachments();
+            }
             let requests = connection.session.as_ref().and_then(|session| session.port.expire(now));
             let deadline = connection.deadline;
             if deadline.is_some_and(|deadline| deadline <= now) {
@@ -531,7 +535,7 @@ impl MainLoop {
 }
 
 impl Connection {
-    fn new(socket: Socket) -> Self {
+    fn new(socket: Arc<Socket>) -> Self {
         Self {
             socket,
             stage: Stage::Hello,

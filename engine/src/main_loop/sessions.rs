@@ -11,6 +11,7 @@
 
 use std::{
     io,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -76,7 +77,7 @@ impl MainLoop {
             return;
         }
         let deadline = Instant::now().checked_add(HELLO_TIMEOUT);
-        let place = self.insert(Connection { deadline, ..Connection::new(socket) });
+        let place = self.insert(Connection { deadline, ..Connection::new(Arc::new(socket)) });
         let Some(connection) = &self.connections[place] else { return };
         match self.epoll.add(&connection.socket, token(place, Source::Socket), Trigger::Level) {
             Ok(()) => self.candidates += 1,
@@ -112,6 +113,10 @@ impl MainLoop {
             Ok(received) if received.len == 0 => self.hung_up(main, place),
             Ok(received) => self.hear_packet(main, place, received.len),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            // It ended without reading all that main had sent.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {
+                self.hung_up(main, place);
+            }
             Err(_) => self.misused(main, place),
         }
     }
@@ -181,7 +186,7 @@ impl MainLoop {
                 let peer = connection.socket.peer_credentials().map_err(|_| None)?;
                 let candidate = Candidate::new(peer.pid, peer.uid, peer.gid);
                 let policy = main.admit(&candidate).map_err(not_admitted)?;
-                let session = main.open_session(policy, peer.pid);
+                let session = main.open_session(policy, peer.pid, &connection.socket);
                 Some(session.map_err(|error| not_admitted(error.to_string()))?)
             }
         };

@@ -3,6 +3,7 @@
 //! | module | what it is |
 //! | --- | --- |
 //! | [`region`] | shared memory: created, sealed, checked, mapped |
+//! | [`attachment`] | the memory of one large payload |
 //! | [`heap`] | the same shapes on the heap, for tests and model checks |
 //! | [`shared`] | a pointer into memory and a share in what keeps it alive |
 //! | [`bytes`] | words of shared memory to and from bytes of our own |
@@ -15,6 +16,8 @@
 #![allow(unsafe_code, reason = "memory that another process writes has no other way in")]
 
 pub(crate) mod aligned;
+#[cfg(not(loom))]
+pub(crate) mod attachment;
 pub(crate) mod bytes;
 #[cfg(any(test, loom))]
 pub(crate) mod heap;

@@ -68,6 +68,9 @@ pub(crate) enum RegionError {
     /// The seals that it lacks: its size, or its contents, could change at any time.
     #[error("the memory is not sealed as it must be: {missing:?} missing")]
     Unsealed { missing: SealFlags },
+    /// Pages that were never written: whoever reads them would have to make them.
+    #[error("the memory has holes: {actual} bytes are there of {expected}")]
+    Hollow { expected: usize, actual: u64 },
     #[error("the memory could not be looked at or mapped")]
     System(#[from] io::Error),
 }
@@ -117,24 +120,14 @@ impl Region {
         len: usize,
         access: Access,
     ) -> Result<Region, RegionError> {
-        // In this order: after the size is sealed, what fstat says stays true.
-        let required = seals_for(match access {
-            Access::Read => Writer::Creator,
-            Access::Write => Writer::Peer,
-        });
-        let missing = match fcntl_get_seals(&descriptor) {
-            Ok(present) => required.difference(present),
-            // Not memory that could be sealed.
-            Err(Errno::INVAL) => required,
-            Err(error) => return Err(RegionError::System(error.into())),
-        };
-        if !missing.is_empty() {
-            return Err(RegionError::Unsealed { missing });
-        }
-        let actual = fstat(&descriptor).map_err(io::Error::from)?.st_size.cast_unsigned();
-        if actual != len as u64 {
-            return Err(RegionError::Size { expected: len, actual });
-        }
+        check_sealed(
+            &descriptor,
+            len,
+            seals_for(match access {
+                Access::Read => Writer::Creator,
+                Access::Write => Writer::Peer,
+            }),
+        )?;
         let mapping = Mapping::new(descriptor.as_fd(), len, access, false)?;
         Ok(Region { mapping: Arc::new(mapping), access, descriptor: Some(descriptor) })
     }
@@ -212,7 +205,8 @@ unsafe impl ControlPage for OutboxControl {}
 unsafe impl ControlPage for TopicControl {}
 
 /// A mapping of a whole memory object, shared with whoever else maps it.
-struct Mapping {
+#[derive(Debug)]
+pub(super) struct Mapping {
     start: NonNull<u8>,
     len: usize,
 }
@@ -224,7 +218,7 @@ unsafe impl Send for Mapping {}
 unsafe impl Sync for Mapping {}
 
 impl Mapping {
-    fn new(
+    pub(super) fn new(
         descriptor: BorrowedFd<'_>,
         len: usize,
         access: Access,
@@ -253,6 +247,36 @@ impl Mapping {
         unsafe { madvise(self.start.as_ptr().cast(), self.len, advice)? };
         Ok(())
     }
+
+    /// Advises on the first `len` bytes.
+    pub(super) fn advise_part(&self, len: usize, advice: Advice) -> io::Result<()> {
+        assert!(len <= self.len);
+        // SAFETY: inside this mapping, and no piece of advice that is given changes what it holds.
+        unsafe { madvise(self.start.as_ptr().cast(), len, advice)? };
+        Ok(())
+    }
+
+    /// All of it, in place.
+    ///
+    /// # Safety
+    ///
+    /// While the slice lives nobody may write this memory, neither here nor in another process.
+    pub(super) unsafe fn bytes(&self) -> &[u8] {
+        // SAFETY: mapped for reading as long as `self` lives, of a size that is sealed; the caller
+        // promises that it does not change.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }
+    }
+
+    /// All of it, in place and writable.
+    ///
+    /// # Safety
+    ///
+    /// It must be mapped [`Access::Write`], and nobody else may write it while the slice lives.
+    pub(super) unsafe fn bytes_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as in `bytes`; this mapping is borrowed for writing, and the caller promises that
+        // it is the only way to the memory that is written.
+        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.len) }
+    }
 }
 
 impl Drop for Mapping {
@@ -272,7 +296,27 @@ fn seals_for(writer: Writer) -> SealFlags {
     }
 }
 
-fn sealable_memory(name: &str) -> io::Result<OwnedFd> {
+/// Whether memory has these seals and, for good, this size.
+pub(super) fn check_sealed(
+    descriptor: &OwnedFd,
+    len: usize,
+    required: SealFlags,
+) -> Result<(), RegionError> {
+    // In this order: after the size is sealed, what fstat says stays true.
+    let missing = match fcntl_get_seals(descriptor) {
+        Ok(present) => required.difference(present),
+        // Not memory that could be sealed.
+        Err(Errno::INVAL) => required,
+        Err(error) => return Err(RegionError::System(error.into())),
+    };
+    if !missing.is_empty() {
+        return Err(RegionError::Unsealed { missing });
+    }
+    let actual = fstat(descriptor).map_err(io::Error::from)?.st_size.cast_unsigned();
+    if actual == len as u64 { Ok(()) } else { Err(RegionError::Size { expected: len, actual }) }
+}
+
+pub(super) fn sealable_memory(name: &str) -> io::Result<OwnedFd> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     match memfd_create(name, flags | MemfdFlags::NOEXEC_SEAL) {
         // Before Linux 6.3.

@@ -19,10 +19,12 @@ use super::{
     responder::Call,
 };
 use crate::{
+    attachment::OpenError,
     contract::ChannelKind,
     executor::Executor,
     keyed::{Key, KeyName, Keyed},
     layout::{
+        attached::Attached,
         frame::{Header, Kind, TimeoutCode, Violation},
         id::RequestId,
     },
@@ -62,6 +64,8 @@ pub(crate) struct Dispatcher {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Request {
     Nothing,
+    /// Its sender waits to use its memory again: publish how far was read.
+    Publish,
     Subscribe(u16),
     Unsubscribe(u16),
 }
@@ -81,11 +85,7 @@ impl Dispatcher {
         port.counters.frames_received.add_alone(1);
         match header.kind {
             Kind::Send => {
-                let expected = match port.side {
-                    Side::Main => ChannelKind::Event,
-                    Side::Renderer => ChannelKind::Push,
-                };
-                port.check(header, expected)?;
+                port.check(header, port.receives())?;
                 self.emit(&Delivery { port, lost: 0 }, header.channel, bytes, routes, key);
             }
             Kind::Invoke => {
@@ -106,10 +106,83 @@ impl Dispatcher {
                 port.check(header, ChannelKind::Topic)?;
                 return Ok(Request::Unsubscribe(header.channel));
             }
+            Kind::Attached => {
+                return self.receive_attached(port, header.channel, bytes, routes, key, awaited);
+            }
+            Kind::Ask => port.lend_attachment(header.kind, bytes)?,
+            Kind::GiveBack => port.take_attachment_back(header.kind, bytes)?,
             // The consumer follows pads itself.
             Kind::Pad => return Err(Violation::UnknownKind { kind: header.kind as u8 }),
         }
         Ok(Request::Nothing)
+    }
+
+    /// Acts on a message whose payload is attached, as on any other, once it is known that the peer may
+    /// say it here and that the attachment is what it says.
+    #[cold]
+    fn receive_attached(
+        &self,
+        port: &Arc<Port>,
+        channel: u16,
+        bytes: &[u8],
+        routes: &Routes,
+        key: &mut Key,
+        awaited: Option<&mut Awaited<'_>>,
+    ) -> Result<Request, Violation> {
+        let attached = Attached::parse(channel, bytes)?;
+        let header = attached.header;
+        match header.kind {
+            Kind::Send => port.check(header, port.receives())?,
+            Kind::Invoke => port.check(header, ChannelKind::Method)?,
+            _ => {}
+        }
+        let payload = match port.open_attachment(&attached) {
+            Ok(payload) => payload,
+            Err(OpenError::Violation(violation)) => return Err(violation),
+            Err(OpenError::System(why)) => {
+                port.counters.attachments_lost.add();
+                self.lose(port, header, &why, awaited)?;
+                return Ok(Request::Publish);
+            }
+        };
+        port.counters.attachments_received.add_alone(1);
+        match header.kind {
+            Kind::Send => {
+                let delivery = Delivery { port, lost: 0 };
+                self.emit(&delivery, header.channel, &payload, routes, key);
+            }
+            Kind::Invoke => self.call(port, header, &payload, routes, key)?,
+            Kind::Reject => {
+                port.settle_attached(requested(header)?, &Ending::Reject, payload, awaited);
+            }
+            // `Attached::parse` lets nothing else through.
+            _ => port.settle_attached(requested(header)?, &Ending::Reply, payload, awaited),
+        }
+        Ok(Request::Publish)
+    }
+
+    /// Tells whoever waits that a payload is there and cannot be had.
+    fn lose(
+        &self,
+        port: &Arc<Port>,
+        header: Header,
+        why: &str,
+        awaited: Option<&mut Awaited<'_>>,
+    ) -> Result<(), Violation> {
+        match (header.kind, header.id) {
+            (Kind::Invoke, Some(id)) => {
+                port.check_owed(id)?;
+                let timeout = TimeoutCode(header.flags);
+                let call = Call { port, id, number: header.channel, timeout };
+                call.fail(FailCode::BadArguments, why);
+            }
+            (_, Some(id)) => {
+                let ending = Ending::Fail(FailCode::ReplyFailed as u8);
+                port.settle(id, &ending, why.as_bytes(), awaited);
+            }
+            _ => {}
+        }
+        Ok(())
     }
 
     /// Runs the listeners of a channel, in order.
@@ -201,6 +274,15 @@ fn requested(header: Header) -> Result<RequestId, Violation> {
 }
 
 impl Port {
+    /// The kind of channel on which the peer sends one way.
+    #[inline]
+    fn receives(&self) -> ChannelKind {
+        match self.side {
+            Side::Main => ChannelKind::Event,
+            Side::Renderer => ChannelKind::Push,
+        }
+    }
+
     /// Whether the peer may use the channel in this way.
     #[inline]
     fn check(&self, header: Header, expected: ChannelKind) -> Result<(), Violation> {

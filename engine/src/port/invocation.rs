@@ -17,6 +17,7 @@ use std::{
 
 use super::{Patience, Port};
 use crate::{
+    attachment::{Incoming, lender::Sealed},
     contract::Method,
     error::{GoneReason, HandlerError, InvokeError, SendError},
     inside,
@@ -84,12 +85,43 @@ pub(crate) enum Ending {
 pub(crate) struct Outcome {
     ending: Ending,
     bytes: AlignedBuf,
+    /// The bytes, if they were attached. Let go when they are taken.
+    large: Option<Large>,
+}
+
+/// A large reply that waits to be taken.
+enum Large {
+    /// In its attachment.
+    Sealed(Sealed),
+    /// Out of main's buffer, which main uses again.
+    Copied(AlignedBuf),
 }
 
 impl Outcome {
     pub(crate) fn set_gone(&mut self, reason: GoneReason) {
-        *self = Self { ending: Ending::Gone(reason), bytes: std::mem::take(&mut self.bytes) };
+        self.ending = Ending::Gone(reason);
         self.bytes.clear();
+    }
+
+    fn set_large(&mut self, ending: &Ending, payload: Incoming) {
+        self.ending.clone_from(ending);
+        self.large = Some(match payload {
+            Incoming::Sealed(sealed) => Large::Sealed(sealed),
+            Incoming::OfMain { .. } => {
+                let mut copy = AlignedBuf::new();
+                copy.fill(&payload);
+                Large::Copied(copy)
+            }
+        });
+    }
+
+    /// Gives out the bytes, for the last time.
+    fn take<T>(&mut self, take: impl FnOnce(&Ending, &[u8]) -> T) -> T {
+        match self.large.take() {
+            None => take(&self.ending, self.bytes.as_slice()),
+            Some(Large::Sealed(sealed)) => take(&self.ending, &sealed),
+            Some(Large::Copied(copy)) => take(&self.ending, copy.as_slice()),
+        }
     }
 }
 
@@ -238,6 +270,37 @@ impl Port {
         bytes: &[u8],
         awaited: Option<&mut Awaited<'_>>,
     ) {
+        if self.settle_awaited(id, ending, bytes, awaited) {
+            return;
+        }
+        self.settle_with(id, |outcome| {
+            outcome.ending.clone_from(ending);
+            outcome.bytes.fill(bytes);
+        });
+    }
+
+    /// As [`settle`](Self::settle), for a reply that was attached: it is copied only where it must be.
+    pub(crate) fn settle_attached(
+        &self,
+        id: RequestId,
+        ending: &Ending,
+        payload: Incoming,
+        awaited: Option<&mut Awaited<'_>>,
+    ) {
+        if !self.settle_awaited(id, ending, &payload, awaited) {
+            self.settle_with(id, |outcome| outcome.set_large(ending, payload));
+        }
+    }
+
+    /// Hands a reply to the driving thread itself, if that waits for it.
+    #[inline]
+    fn settle_awaited(
+        &self,
+        id: RequestId,
+        ending: &Ending,
+        bytes: &[u8],
+        awaited: Option<&mut Awaited<'_>>,
+    ) -> bool {
         if let Some(awaited) = awaited
             && !awaited.settled
             && awaited.is(self, id)
@@ -245,14 +308,13 @@ impl Port {
             (awaited.take)(ending, bytes);
             awaited.settled = true;
             self.settled_in_hand(id);
-            return;
+            return true;
         }
-        let settled = self.requests(|requests| {
-            requests.settle(id, |outcome| {
-                outcome.ending.clone_from(ending);
-                outcome.bytes.fill(bytes);
-            })
-        });
+        false
+    }
+
+    fn settle_with(&self, id: RequestId, fill: impl FnOnce(&mut Outcome)) {
+        let settled = self.requests(|requests| requests.settle(id, fill));
         match settled {
             Ok(None) => {}
             Ok(Some(notify)) => self.notify(notify),
@@ -295,7 +357,10 @@ impl Port {
     /// Gives a request up, unless its outcome was taken. Its handler is told as soon as there is room.
     fn abandon(&self, id: RequestId) {
         let cancels = self.requests(|requests| {
-            requests.abandon(id);
+            // What nobody will take is let go.
+            if !matches!(requests.take(id, |outcome| outcome.take(|_, _| ())), Ok(Some(()))) {
+                requests.abandon(id);
+            }
             requests.has_cancels()
         });
         if cancels {
@@ -326,9 +391,7 @@ impl Port {
         id: RequestId,
         mut take: impl FnMut(&Ending, &[u8]) -> T,
     ) -> Option<T> {
-        let taken = self.requests(|requests| {
-            requests.take(id, |outcome| take(&outcome.ending, outcome.bytes.as_slice()))
-        });
+        let taken = self.requests(|requests| requests.take(id, |outcome| outcome.take(&mut take)));
         taken.expect("an invocation's slot is its own until it is taken")
     }
 
@@ -537,7 +600,12 @@ impl<E: std::fmt::Debug + std::fmt::Display> InvokeError<E> {
         matches!(
             self,
             Self::TooManyPending { .. }
-                | Self::Send(SendError::Full { .. } | SendError::TimedOut { .. })
+                | Self::Send(
+                    SendError::Full { .. }
+                        | SendError::TimedOut { .. }
+                        | SendError::AttachmentQuota { .. }
+                        | SendError::NoMemory { .. }
+                )
         )
     }
 }

@@ -2,6 +2,9 @@
 //!
 //! A loan holds the outbox: other threads' sends to the same peer wait for it, and this thread's
 //! fail with [`SendError::LoanHeld`]. Fill it and send it, as one would with a lock held.
+//!
+//! What is too long for a frame is written into its attachment, and what the loan has reserved in the
+//! ring is the frame that names it.
 
 use std::{
     marker::PhantomData,
@@ -10,17 +13,26 @@ use std::{
 
 use zerocopy::FromZeros;
 
-use super::{Outbox, Patience, Port, Refusal};
+use super::{
+    Outbox, Patience, Port, Refusal,
+    attached::{Limit, no_memory},
+};
 use crate::{
+    attachment::{Attachments, Outgoing, borrower::Grant, pool::Buffer},
     biased::Guard,
     contract::ChannelKey,
     error::SendError,
-    layout::frame::{Kind, Label},
+    layout::{
+        attached::Attached,
+        frame::{Kind, Label},
+    },
+    memory::attachment::Writable,
     payload::FixedLayout,
     ring::producer::Reservation,
 };
 
-/// A message of type `T` under construction in the ring itself. It starts as zeroes.
+/// A message of type `T` under construction in the ring itself, or in its attachment. It starts as
+/// zeroes.
 ///
 /// Dropped unsent, it never happened.
 #[must_use = "a loan that is not sent never happened"]
@@ -29,7 +41,17 @@ pub struct Loan<'a, T: FixedLayout> {
     outbox: Option<Guard<'a, Outbox>>,
     reservation: Option<Reservation>,
     label: Label,
+    place: Place,
     payload: PhantomData<T>,
+}
+
+/// Where the payload is. The options are taken out by what ends the loan.
+enum Place {
+    Ring,
+    /// In a buffer of main's, which the renderer has been given.
+    Pooled(Option<Buffer>),
+    /// In memory that main has lent, to be unmapped before it is sealed.
+    Lent(Option<(Writable, Grant)>),
 }
 
 impl Port {
@@ -41,20 +63,35 @@ impl Port {
     ) -> Result<Loan<'_, T>, SendError> {
         let channel = key.name();
         let label = Label { kind: Kind::Send, flags: 0, channel: self.permitted(&key)?, id: None };
-        let lent = match self.try_loan(label) {
-            Err(refusal) => self.retry(refusal, patience, || self.try_loan(label)),
-            lent => lent,
-        };
-        lent.map_err(|refusal| self.explain(refusal, channel, size_of::<T>(), patience))
+        match self.try_loan(label, size_of::<T>()) {
+            Ok(loan) => Ok(loan),
+            Err(refusal) => self.loan_after(refusal, channel, label, patience),
+        }
     }
 
-    fn try_loan<T: FixedLayout>(&self, label: Label) -> Result<Loan<'_, T>, Refusal> {
+    #[cold]
+    fn loan_after<T: FixedLayout>(
+        &self,
+        refusal: Refusal,
+        channel: &'static str,
+        label: Label,
+        patience: Patience,
+    ) -> Result<Loan<'_, T>, SendError> {
+        let len = size_of::<T>();
+        if len > self.in_band_max {
+            return self.loan_attached(channel, label, Limit::of(self, patience));
+        }
+        self.retry(refusal, patience, || self.try_loan(label, len))
+            .map_err(|refusal| self.explain(refusal, channel, len, patience))
+    }
+
+    fn try_loan<T: FixedLayout>(&self, label: Label, len: usize) -> Result<Loan<'_, T>, Refusal> {
         let mut outbox = self.lock_outbox()?;
         if self.gone().is_some() {
             return Err(Refusal::Gone);
         }
         self.send_deferred(&mut outbox)?;
-        let reserved = outbox.producer.reserve(size_of::<T>());
+        let reserved = outbox.producer.reserve(len);
         let reservation = reserved.map_err(|error| self.refusal(error))?;
         outbox.producer.payload_mut(&reservation).zero();
         Ok(Loan {
@@ -62,8 +99,98 @@ impl Port {
             outbox: Some(outbox),
             reservation: Some(reservation),
             label,
+            place: Place::Ring,
             payload: PhantomData,
         })
+    }
+
+    // --- in an attachment ----------------------------------------------------------------------------
+
+    fn loan_attached<T: FixedLayout>(
+        &self,
+        channel: &'static str,
+        label: Label,
+        limit: Limit,
+    ) -> Result<Loan<'_, T>, SendError> {
+        let mut place = self.blank_place(channel, size_of::<T>(), limit)?;
+        let lent = self.patiently(channel, size_of::<T>(), limit, || {
+            let loan = self.try_loan(label, Attached::LEN)?;
+            // Now, because `send` cannot fail.
+            if let (Attachments::Main(main), Place::Pooled(Some(buffer))) =
+                (&self.attachments, &mut place)
+                && !main.announce(buffer)
+            {
+                return Err(Refusal::Full);
+            }
+            Ok(Ok(loan))
+        });
+        match lent {
+            Ok(mut loan) => {
+                loan.place = place;
+                Ok(loan)
+            }
+            Err(error) => {
+                self.discard_place(&mut place);
+                Err(error)
+            }
+        }
+    }
+
+    /// Zeroes in an attachment.
+    fn blank_place(
+        &self,
+        channel: &'static str,
+        len: usize,
+        limit: Limit,
+    ) -> Result<Place, SendError> {
+        self.check_length(channel, len)?;
+        match &self.attachments {
+            Attachments::Main(main) => {
+                let blank = || main.blank(len, self.consumed(), &self.counters);
+                Ok(Place::Pooled(Some(self.fill_with(channel, len, limit, blank)?)))
+            }
+            Attachments::Renderer(borrower) => {
+                let grant = self.borrow(borrower, channel, len, limit)?;
+                match grant.blank.map(len) {
+                    Ok(mapped) => Ok(Place::Lent(Some((mapped, grant)))),
+                    Err(error) => {
+                        self.give_back(borrower, grant.id, grant.blank.size());
+                        Err(no_memory(channel, len, &error))
+                    }
+                }
+            }
+        }
+    }
+
+    /// The message will not be sent.
+    fn discard_place(&self, place: &mut Place) {
+        match (place, &self.attachments) {
+            (Place::Pooled(buffer), _) => {
+                if let Some(buffer) = buffer.take() {
+                    self.discard(Outgoing::Pooled(buffer));
+                }
+            }
+            (Place::Lent(lent), Attachments::Renderer(borrower)) => {
+                if let Some((_, grant)) = lent.take() {
+                    self.give_back(borrower, grant.id, grant.blank.size());
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// What the frame of a loan is to name. `None`: the system refused to seal it.
+    fn loaned_attachment(&self, place: &mut Place) -> Option<Outgoing> {
+        match (place, &self.attachments) {
+            (Place::Pooled(buffer), _) => buffer.take().map(Outgoing::Pooled),
+            (Place::Lent(lent), Attachments::Renderer(borrower)) => {
+                let (mapped, grant) = lent.take()?;
+                drop(mapped);
+                let sealed = self.seal(borrower, grant, Ok(()), "loan", 0);
+                sealed.ok().map(Outgoing::Lent)
+            }
+            _ => None,
+        }
     }
 }
 
@@ -75,10 +202,33 @@ impl<T: FixedLayout> Loan<'_, T> {
         else {
             unreachable!("only send takes them, and it consumes the loan")
         };
-        outbox.producer.commit(reservation, self.label);
-        self.port.counters.frames_sent.add_alone(1);
+        let port = self.port;
+        let sent = match &mut self.place {
+            Place::Ring => {
+                outbox.producer.commit(reservation, self.label);
+                true
+            }
+            place => match port.loaned_attachment(place) {
+                Some(outgoing) => {
+                    let producer = &mut outbox.producer;
+                    port.name_attachment(
+                        producer,
+                        reservation,
+                        self.label,
+                        outgoing,
+                        size_of::<T>(),
+                    );
+                    true
+                }
+                None => {
+                    port.counters.attachments_lost.add();
+                    false
+                }
+            },
+        };
+        port.counters.frames_sent.add_alone(u64::from(sent));
         drop(outbox);
-        self.port.bell.frames_committed(&self.port.counters.wakes);
+        port.bell.frames_committed(&port.counters.wakes);
     }
 }
 
@@ -86,19 +236,34 @@ impl<T: FixedLayout> Deref for Loan<'_, T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        let (Some(outbox), Some(reservation)) = (&self.outbox, &self.reservation) else {
-            unreachable!("only send takes them, and it consumes the loan")
+        let bytes = match (&self.place, &self.outbox, &self.reservation) {
+            (Place::Ring, Some(outbox), Some(reservation)) => outbox.producer.payload(reservation),
+            (Place::Pooled(Some(buffer)), ..) => &buffer.memory[..size_of::<T>()],
+            (Place::Lent(Some((mapped, _))), ..) => &mapped[..size_of::<T>()],
+            _ => unreachable!("only send takes them, and it consumes the loan"),
         };
-        T::try_ref_from_bytes(outbox.producer.payload(reservation)).expect("written as a T")
+        T::try_ref_from_bytes(bytes).expect("written as a T")
     }
 }
 
 impl<T: FixedLayout> DerefMut for Loan<'_, T> {
     fn deref_mut(&mut self) -> &mut T {
-        let (Some(outbox), Some(reservation)) = (&mut self.outbox, &self.reservation) else {
-            unreachable!("only send takes them, and it consumes the loan")
+        let bytes = match (&mut self.place, &mut self.outbox, &self.reservation) {
+            (Place::Ring, Some(outbox), Some(reservation)) => {
+                outbox.producer.payload_mut(reservation)
+            }
+            (Place::Pooled(Some(buffer)), ..) => &mut buffer.memory[..size_of::<T>()],
+            (Place::Lent(Some((mapped, _))), ..) => &mut mapped[..size_of::<T>()],
+            _ => unreachable!("only send takes them, and it consumes the loan"),
         };
-        T::try_mut_from_bytes(outbox.producer.payload_mut(reservation))
-            .expect("zeroes, or written as a T")
+        T::try_mut_from_bytes(bytes).expect("zeroes, or written as a T")
+    }
+}
+
+impl<T: FixedLayout> Drop for Loan<'_, T> {
+    fn drop(&mut self) {
+        // The lock first: giving an attachment back sends a frame.
+        self.outbox = None;
+        self.port.discard_place(&mut self.place);
     }
 }

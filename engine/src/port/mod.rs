@@ -13,11 +13,13 @@
 //! - [`incoming`]: what a frame from the peer means, and whether it may say it.
 //! - [`batch`]: sending many messages at once.
 //! - [`invocation`]: waiting for a reply. [`responder`]: giving one. [`loan`]: writing in place.
+//! - [`attached`]: what is too long for a frame.
 //!
 //! Locks, in the order in which they may be nested: outbox, then requests, then owed. No thread
 //! holds one while it waits for the peer, and none is held while application code runs, except the
 //! outbox during a [`loan`].
 
+mod attached;
 mod batch;
 pub(crate) mod incoming;
 pub(crate) mod invocation;
@@ -31,6 +33,7 @@ use std::{
 };
 
 use crate::{
+    attachment::{Attachments, Outgoing},
     biased::{Biased, Guard, HeldHere},
     channels::ChannelTable,
     contract::ChannelKey,
@@ -56,6 +59,8 @@ use responder::Owed;
 
 /// Replies that wait for room take at most this many times the outbox's capacity.
 const BACKLOG_CAPACITIES: usize = 4;
+/// Why a reply that found no room is not kept either.
+const TOO_SLOWLY: &str = "the caller takes its replies too slowly";
 /// Why a reply of the thread that holds the outbox is not sent.
 const LOAN_HELD: &str = "this thread holds a loan of the ring";
 /// Looks for room before a waiting send goes to sleep.
@@ -107,8 +112,11 @@ pub(crate) struct Port {
     /// Ends the sleeps of this process's threads on the peer's bell.
     pub(crate) interrupt: Interrupt,
     pub(crate) driver: Weak<dyn Drive>,
+    pub(crate) attachments: Attachments,
+    /// The longest payload of a frame, and of a message: what is longer than the first is attached.
+    in_band_max: usize,
+    message_max: usize,
 
-    payload_max: usize,
     outbox: Biased<Outbox>,
     /// How many threads wait for room. Under the lock because the epoch has one writer at a time.
     room_waiters: Mutex<u32>,
@@ -134,11 +142,41 @@ pub(crate) struct Port {
 /// What writes into our outbox, one thread at a time.
 struct Outbox {
     producer: Producer,
-    backlog: VecDeque<(Label, Box<[u8]>)>,
+    backlog: VecDeque<(Label, Kept)>,
     backlog_bytes: usize,
     /// The id of the next request: begun while the last one was on its way, so that this one need not
     /// wait for the table.
     spare: Option<RequestId>,
+}
+
+/// The payload of a reply that waits for room.
+enum Kept {
+    Bytes(Box<[u8]>),
+    /// In its memory already; taken out once a frame has named it.
+    Attached {
+        outgoing: Option<Outgoing>,
+        len: usize,
+    },
+}
+
+impl Kept {
+    /// What it takes of the backlog's bytes; an attachment is counted elsewhere.
+    fn len(&self) -> usize {
+        match self {
+            Self::Bytes(bytes) => bytes.len(),
+            Self::Attached { .. } => 0,
+        }
+    }
+}
+
+/// The payload of a reply that was not sent at once.
+enum Body<'a> {
+    Bytes(&'a [u8]),
+    /// Taken out if it is kept.
+    Attached {
+        outgoing: &'a mut Option<Outgoing>,
+        len: usize,
+    },
 }
 
 /// What a port is made of.
@@ -154,6 +192,9 @@ pub(crate) struct PortParts {
     pub(crate) producer: Producer,
     pub(crate) peer_pid: u32,
     pub(crate) driver: Weak<dyn Drive>,
+    pub(crate) attachments: Attachments,
+    /// The longest payload that may be attached, in bytes.
+    pub(crate) attached_max: u64,
 }
 
 impl Port {
@@ -170,7 +211,10 @@ impl Port {
             producer,
             peer_pid,
             driver,
+            attachments,
+            attached_max,
         } = parts;
+        let in_band_max = producer.payload_max();
         Arc::new(Self {
             side,
             window,
@@ -184,7 +228,9 @@ impl Port {
             bell,
             interrupt: Interrupt::default(),
             driver,
-            payload_max: producer.payload_max(),
+            attachments,
+            in_band_max,
+            message_max: in_band_max.max(usize::try_from(attached_max).unwrap_or(usize::MAX)),
             outbox: Biased::new(Outbox {
                 producer,
                 backlog: VecDeque::new(),
@@ -227,6 +273,7 @@ impl Port {
         for (_, owed) in owed {
             owed.cancel();
         }
+        self.end_attachments();
         self.interrupt.raise();
     }
 
@@ -350,18 +397,30 @@ impl Port {
         bytes: &[u8],
         patience: Patience,
     ) -> Result<(), SendError> {
+        if bytes.len() > self.in_band_max {
+            return self.commit_attached(channel, label, bytes, patience);
+        }
         self.retry(refusal, patience, || self.try_commit(label, bytes))
             .map_err(|refusal| self.explain(refusal, channel, bytes.len(), patience))
     }
 
     #[inline]
     fn try_commit(&self, label: Label, bytes: &[u8]) -> Result<(), Refusal> {
+        self.try_commit_with(|producer| self.put(producer, label, bytes))
+    }
+
+    // Always inline: what it is given travels in registers then.
+    #[inline(always)]
+    fn try_commit_with(
+        &self,
+        put: impl FnOnce(&mut Producer) -> Result<(), Refusal>,
+    ) -> Result<(), Refusal> {
         let mut outbox = self.lock_outbox()?;
         if self.gone.get().is_some() {
             return Err(Refusal::Gone);
         }
         self.send_deferred(&mut outbox)?;
-        self.put(&mut outbox.producer, label, bytes)?;
+        put(&mut outbox.producer)?;
         self.counters.frames_sent.add_alone(1);
         drop(outbox);
         self.bell.frames_committed(&self.counters.wakes);
@@ -396,6 +455,9 @@ impl Port {
         timeout: Option<Duration>,
         patience: Patience,
     ) -> Result<Result<RequestId, TooManyPending>, SendError> {
+        if bytes.len() > self.in_band_max {
+            return self.commit_request_attached(channel, label, bytes, timeout, patience);
+        }
         match self.retry(refusal, patience, || self.try_commit_request(label, bytes, timeout)) {
             Ok(id) => Ok(Ok(id)),
             Err(Refusal::TooManyPending) => Ok(Err(TooManyPending)),
@@ -410,6 +472,19 @@ impl Port {
         bytes: &[u8],
         timeout: Option<Duration>,
     ) -> Result<RequestId, Refusal> {
+        self.try_commit_request_with(label, timeout, |producer, label| {
+            self.put(producer, label, bytes)
+        })
+    }
+
+    // Always inline: what it is given travels in registers then.
+    #[inline(always)]
+    fn try_commit_request_with(
+        &self,
+        label: Label,
+        timeout: Option<Duration>,
+        put: impl FnOnce(&mut Producer, Label) -> Result<(), Refusal>,
+    ) -> Result<RequestId, Refusal> {
         let mut outbox = self.lock_outbox()?;
         if self.gone.get().is_some() {
             return Err(Refusal::Gone);
@@ -422,9 +497,7 @@ impl Port {
         };
         // After the id was taken: if its slot was a cancelled request's, the cancel goes first.
         let label = Label { id: Some(id), ..label };
-        let sent = self
-            .send_deferred(&mut outbox)
-            .and_then(|()| self.put(&mut outbox.producer, label, bytes));
+        let sent = self.send_deferred(&mut outbox).and_then(|()| put(&mut outbox.producer, label));
         if let Err(refusal) = sent {
             outbox.spare = Some(id);
             return Err(refusal);
@@ -581,19 +654,22 @@ impl Port {
     pub(crate) fn reply(&self, label: Label, bytes: &[u8]) -> Result<(), ReplyError> {
         match self.try_commit(label, bytes) {
             Ok(()) => Ok(()),
-            Err(refusal) => self.reply_after(refusal, label, bytes),
+            Err(_) if bytes.len() > self.in_band_max => self.reply_attached(label, bytes),
+            Err(refusal) => self.reply_after(refusal, label, Body::Bytes(bytes)),
         }
     }
 
     #[cold]
-    fn reply_after(&self, refusal: Refusal, label: Label, bytes: &[u8]) -> Result<(), ReplyError> {
+    fn reply_after(
+        &self,
+        refusal: Refusal,
+        label: Label,
+        body: Body<'_>,
+    ) -> Result<(), ReplyError> {
         match refusal {
-            Refusal::Full => self.keep_reply(label, bytes),
+            Refusal::Full => self.keep_reply(label, body),
             Refusal::TooLarge { max } => {
-                self.counters.too_large.add();
-                let len = bytes.len();
-                let why = format!("{len} bytes are too many: at most {max} fit");
-                Err(ReplyError::Undeliverable(why))
+                Err(ReplyError::Undeliverable(format!("at most {max} bytes fit into a frame")))
             }
             // In a loan's own thread: cannot be had without waiting for ourselves.
             Refusal::LoanHeld => Err(ReplyError::Undeliverable(LOAN_HELD.to_owned())),
@@ -603,7 +679,7 @@ impl Port {
     }
 
     /// An honest peer has no more requests pending than its quota, so neither does the backlog.
-    fn keep_reply(&self, label: Label, bytes: &[u8]) -> Result<(), ReplyError> {
+    fn keep_reply(&self, label: Label, body: Body<'_>) -> Result<(), ReplyError> {
         let Ok(mut outbox) = self.lock_outbox() else {
             return Err(ReplyError::Undeliverable(LOAN_HELD.to_owned()));
         };
@@ -612,15 +688,20 @@ impl Port {
             return Err(ReplyError::Violation(Violation::TooManyPending { max: u64::from(max) }));
         }
         // News of a failure is short, and there is none to tell of its own failure.
-        let over =
-            outbox.backlog_bytes + bytes.len() > BACKLOG_CAPACITIES * outbox.producer.capacity();
+        let len = match &body {
+            Body::Bytes(bytes) => bytes.len(),
+            Body::Attached { .. } => 0,
+        };
+        let over = outbox.backlog_bytes + len > BACKLOG_CAPACITIES * outbox.producer.capacity();
         if over && label.kind != Kind::Fail {
-            return Err(ReplyError::Undeliverable(
-                "the caller takes its replies too slowly".into(),
-            ));
+            return Err(ReplyError::Undeliverable(TOO_SLOWLY.into()));
         }
-        outbox.backlog_bytes += bytes.len();
-        outbox.backlog.push_back((label, bytes.into()));
+        outbox.backlog_bytes += len;
+        let kept = match body {
+            Body::Bytes(bytes) => Kept::Bytes(bytes.into()),
+            Body::Attached { outgoing, len } => Kept::Attached { outgoing: outgoing.take(), len },
+        };
+        outbox.backlog.push_back((label, kept));
         self.counters.backlogged.add();
         self.defer();
         // Asked first, now looked again: room that came in between has rung nobody.
@@ -639,9 +720,13 @@ impl Port {
         let Some(place) = outbox.backlog.iter().position(|(label, _)| label.id == Some(id)) else {
             return;
         };
-        if let Some((_, bytes)) = outbox.backlog.remove(place) {
-            outbox.backlog_bytes -= bytes.len();
+        if let Some((_, kept)) = outbox.backlog.remove(place) {
+            outbox.backlog_bytes -= kept.len();
             self.counters.late_replies.add();
+            drop(outbox);
+            if let Kept::Attached { outgoing: Some(outgoing), .. } = kept {
+                self.discard(outgoing);
+            }
         }
     }
 
@@ -687,10 +772,16 @@ impl Port {
     }
 
     fn commit_deferred(&self, outbox: &mut Outbox) -> Result<(), Refusal> {
-        while let Some((label, bytes)) = outbox.backlog.front() {
-            self.put(&mut outbox.producer, *label, bytes)?;
+        while let Some((label, kept)) = outbox.backlog.front_mut() {
+            let len = kept.len();
+            match kept {
+                Kept::Bytes(bytes) => self.put(&mut outbox.producer, *label, bytes)?,
+                Kept::Attached { outgoing, len } => {
+                    self.put_attached(&mut outbox.producer, *label, outgoing, *len)?;
+                }
+            }
             self.counters.frames_sent.add_alone(1);
-            outbox.backlog_bytes -= bytes.len();
+            outbox.backlog_bytes -= len;
             outbox.backlog.pop_front();
         }
         let mut requests = lock(&self.requests);
@@ -732,7 +823,7 @@ impl Port {
 
     /// A payload must not be longer than this, in bytes.
     pub(crate) fn payload_max(&self) -> usize {
-        self.payload_max
+        self.message_max
     }
 }
 

@@ -163,6 +163,8 @@ pub struct Responder<R: Payload + ?Sized, E: Payload + ?Sized> {
 
 impl<R: Payload + ?Sized, E: Payload + ?Sized> Responder<R, E> {
     /// Resolves the invoke. Never waits; a reply that finds the ring full is sent when there is room.
+    /// (But in a renderer, one that is longer than the ring carries waits for memory from main, up to
+    /// [`Config::send_timeout`](crate::Config::send_timeout).)
     ///
     /// Returns whether anyone still waited for it: `false` after a cancel, and counted.
     pub fn reply(self, value: &R) -> bool {

@@ -81,7 +81,6 @@ impl Producer {
         self.cells.capacity()
     }
 
-    #[cfg(any(test, loom))]
     /// Where the next frame (or the pad in front of it) will start.
     #[inline]
     pub(crate) fn position(&self) -> u64 {

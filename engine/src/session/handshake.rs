@@ -11,13 +11,17 @@
 //!      │ ───────────────────────────────────────────────────────────▶ │ did-connect
 //! ```
 //!
-//! Afterwards the socket is silent; its hang-up is how each side learns that the other is gone.
+//! Afterwards the renderer says nothing there any more, and main only what is in [`parcel`]; its
+//! hang-up is how each side learns that the other is gone.
 //!
 //! A packet is one MessagePack value of bounded length. Main parses what a renderer wrote, so its
 //! types here are flat: nothing nests, and no length in it is trusted for an allocation.
+//!
+//! [`parcel`]: super::parcel
 
 use serde::{Deserialize, Serialize};
 
+use super::parcel::Parcel;
 use crate::{
     channels::ChannelTable,
     contract::{CHANNEL_NAME_MAX, CHANNELS_MAX, ChannelKind, Declaration, channel_hash},
@@ -25,7 +29,7 @@ use crate::{
 };
 
 /// Two builds with different numbers refuse each other.
-pub(crate) const PROTOCOL_VERSION: u32 = 1;
+pub(crate) const PROTOCOL_VERSION: u32 = 2;
 /// No packet of a handshake is longer, in bytes.
 pub(crate) const PACKET_MAX: usize = 128 * 1024;
 /// The most topics that one renderer may be allowed: each is a descriptor in one packet.
@@ -49,11 +53,13 @@ struct Offer {
     fingerprint: u64,
 }
 
-/// What main answers.
+/// What main answers, and all else that it says over the socket.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Answer {
     Welcome(Welcome),
     Refused(Refusal),
+    /// May come before the welcome, if main sends a large message to who has not connected yet.
+    Parcel(Parcel),
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -71,6 +77,10 @@ pub(crate) struct Welcome {
     /// How many invokes the renderer may have pending, and main.
     pub(crate) renderer_pending_max: u16,
     pub(crate) main_pending_max: u16,
+    /// The longest payload; what the renderer may have lent at once, in bytes and in number.
+    pub(crate) attachment_max: u64,
+    pub(crate) lent_bytes_max: u64,
+    pub(crate) lent_max: u16,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

@@ -13,9 +13,12 @@ use crate::{
         region::{Access, Region},
         shared::{OutboxMemory, TopicMemory},
     },
-    session::handshake::{
-        Answer, BadPacket, Hello, PACKET_MAX, PROTOCOL_VERSION, Ready, Refusal, TOPICS_MAX,
-        Welcome, encode,
+    session::{
+        handshake::{
+            Answer, BadPacket, Hello, PACKET_MAX, PROTOCOL_VERSION, Ready, Refusal, TOPICS_MAX,
+            Welcome, encode,
+        },
+        parcel::Parcel,
     },
     sys::{EventFd, Socket},
 };
@@ -31,7 +34,12 @@ pub(crate) struct Joined {
     pub(crate) event: EventFd,
     /// The topics that the policy allows, by channel number.
     pub(crate) topics: Vec<(u16, TopicMemory)>,
+    /// What main sent before its welcome.
+    pub(crate) early: Vec<Early>,
 }
+
+/// A parcel with its descriptors.
+pub(crate) type Early = (Parcel, Vec<OwnedFd>);
 
 /// Says hello, maps what main answers with, and says so.
 pub(crate) fn join(
@@ -39,7 +47,8 @@ pub(crate) fn join(
     declared: &[Declaration],
     timeout: Duration,
 ) -> Result<Joined, ConnectError> {
-    let (welcome, descriptors) = shake_hands(socket, declared, timeout)?;
+    let mut early = Vec::new();
+    let (welcome, descriptors) = shake_hands(socket, declared, timeout, &mut early)?;
     let mut descriptors = descriptors.into_iter();
     let mut map = |capacity: u32, access| {
         let descriptor = descriptors.next().ok_or_else(|| bad_answer("a descriptor is missing"))?;
@@ -60,7 +69,7 @@ pub(crate) fn join(
         topics.push((number, topic));
     }
     socket.send(&encode(&Ready::new()), &[]).map_err(hung_up)?;
-    Ok(Joined { welcome, main, own, event: event.into(), topics })
+    Ok(Joined { welcome, main, own, event: event.into(), topics, early })
 }
 
 /// Says hello and reads main's answer.
@@ -68,26 +77,32 @@ fn shake_hands(
     socket: &Socket,
     declared: &[Declaration],
     timeout: Duration,
+    early: &mut Vec<Early>,
 ) -> Result<(Welcome, Vec<OwnedFd>), ConnectError> {
     socket.send(&encode(&Hello::new(declared)), &[]).map_err(hung_up)?;
     let deadline = Instant::now() + timeout;
-    loop {
+    let mut packet = vec![0; PACKET_MAX];
+    let (answer, descriptors) = loop {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Err(ConnectError::TimedOut(timeout));
         }
         let found = socket.poll_readable(Some(left))?;
-        if found.readable || found.hangup {
-            break;
+        if !found.readable && !found.hangup {
+            continue;
         }
-    }
-    let mut packet = vec![0; PACKET_MAX];
-    let received = socket.try_receive(&mut packet, TOPICS_MAX + 3).map_err(hung_up)?;
-    if received.len == 0 {
-        return Err(ConnectError::HungUp);
-    }
-    match Answer::parse(&packet[..received.len]).map_err(bad_answer)? {
-        Answer::Welcome(welcome) => Ok((welcome, received.descriptors)),
+        let received = socket.try_receive(&mut packet, TOPICS_MAX + 3).map_err(hung_up)?;
+        if received.len == 0 {
+            return Err(ConnectError::HungUp);
+        }
+        match Answer::parse(&packet[..received.len]).map_err(bad_answer)? {
+            Answer::Parcel(parcel) => early.push((parcel, received.descriptors)),
+            answer => break (answer, received.descriptors),
+        }
+    };
+    match answer {
+        Answer::Welcome(welcome) => Ok((welcome, descriptors)),
+        Answer::Parcel(_) => Err(bad_answer("a parcel in place of an answer")),
         Answer::Refused(Refusal::Version { main }) => {
             Err(ConnectError::VersionMismatch { ours: PROTOCOL_VERSION, theirs: main })
         }

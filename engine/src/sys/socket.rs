@@ -203,11 +203,6 @@ impl Socket {
         Ok(Received { len: message.bytes, descriptors })
     }
 
-    /// A second descriptor of this end, for a thread that only watches it.
-    pub(crate) fn try_clone(&self) -> io::Result<Socket> {
-        Ok(Socket(self.0.try_clone()?))
-    }
-
     pub(crate) fn peer_credentials(&self) -> io::Result<Credentials> {
         let peer = sockopt::socket_peercred(&self.0)?;
         Ok(Credentials {

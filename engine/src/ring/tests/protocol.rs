@@ -216,7 +216,7 @@ fn a_forged_commit_word_is_named_not_followed() {
     let sixteen = 16_u64;
     let pad = |len: u64| len | 9 << 32;
     let cases = [
-        (sixteen | 10 << 32, "unknown-kind"),
+        (sixteen | 13 << 32, "unknown-kind"),
         (sixteen, "unknown-kind"),
         (8 | 1 << 32, "bad-length"),
         (u64::from(u32::MAX) | 1 << 32, "bad-length"),

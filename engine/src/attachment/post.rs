@@ -1,0 +1,151 @@
+//! Main's parcels for one renderer, over the session's socket.
+//!
+//! Never waits. A renderer reads its socket whenever something comes, so a full one means that it does
+//! not. Then what it asked for waits here, up to a limit behind which asking on is a violation; what
+//! main wants to send waits in its own place.
+
+use std::{
+    collections::VecDeque,
+    os::fd::{AsFd, OwnedFd},
+    sync::Arc,
+};
+
+use crate::{
+    layout::frame::Violation,
+    session::{
+        handshake::{Answer, encode},
+        parcel::{FORGET_MAX, Parcel},
+    },
+    sys::Socket,
+};
+
+/// How many answers wait for a renderer that does not take them.
+const UNSENT_MAX: usize = 64;
+
+pub(crate) struct Post {
+    /// `None` after the end.
+    socket: Option<Arc<Socket>>,
+    unsent: VecDeque<(Vec<u8>, Option<OwnedFd>)>,
+}
+
+impl Post {
+    pub(crate) fn new(socket: Arc<Socket>) -> Self {
+        Self { socket: Some(socket), unsent: VecDeque::new() }
+    }
+
+    /// Sends a parcel with its descriptor, or says that there is no room.
+    pub(crate) fn send(&mut self, parcel: Parcel, descriptor: &OwnedFd) -> bool {
+        self.flush();
+        self.unsent.is_empty() && self.try_send(&encode(&Answer::Parcel(parcel)), Some(descriptor))
+    }
+
+    /// Sends an answer, or keeps it until there is room, and says so.
+    pub(crate) fn send_or_keep(
+        &mut self,
+        parcel: Parcel,
+        descriptor: Option<OwnedFd>,
+    ) -> Result<bool, Violation> {
+        self.flush();
+        let packet = encode(&Answer::Parcel(parcel));
+        if self.unsent.is_empty() && self.try_send(&packet, descriptor.as_ref()) {
+            return Ok(false);
+        }
+        if self.unsent.len() >= UNSENT_MAX {
+            return Err(Violation::UnreadAttachments { max: UNSENT_MAX as u64 });
+        }
+        self.unsent.push_back((packet, descriptor));
+        Ok(true)
+    }
+
+    /// Tells the renderer what to unmap, as far as there is room; takes that off the list.
+    pub(crate) fn forget(&mut self, ids: &mut Vec<u64>) {
+        while !ids.is_empty() && self.unsent.is_empty() {
+            let some = ids.len().min(FORGET_MAX);
+            let parcel = Parcel::Forget { ids: ids[..some].to_vec() };
+            if !self.try_send(&encode(&Answer::Parcel(parcel)), None) {
+                return;
+            }
+            ids.drain(..some);
+        }
+    }
+
+    /// Sends what waits, as far as there is room.
+    pub(crate) fn flush(&mut self) {
+        while let Some((packet, descriptor)) = self.unsent.pop_front() {
+            if !self.try_send(&packet, descriptor.as_ref()) {
+                self.unsent.push_front((packet, descriptor));
+                return;
+            }
+        }
+    }
+
+    pub(crate) fn has_unsent(&self) -> bool {
+        !self.unsent.is_empty()
+    }
+
+    pub(crate) fn end(&mut self) {
+        self.socket = None;
+        self.unsent.clear();
+    }
+
+    /// Any failure is a lack of room here: of the socket's end the loop hears by itself.
+    fn try_send(&self, packet: &[u8], descriptor: Option<&OwnedFd>) -> bool {
+        let Some(socket) = &self.socket else { return false };
+        match descriptor {
+            Some(descriptor) => socket.try_send(packet, &[descriptor.as_fd()]),
+            None => socket.try_send(packet, &[]),
+        }
+        .is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn post() -> (Post, Socket) {
+        let (ours, theirs) = Socket::pair().unwrap();
+        (Post::new(Arc::new(ours)), theirs)
+    }
+
+    fn next(socket: &Socket) -> Option<(u64, usize)> {
+        let mut packet = [0; 1024];
+        let received = socket.try_receive(&mut packet, 1).ok()?;
+        match Answer::parse(&packet[..received.len]).unwrap() {
+            Answer::Parcel(Parcel::Lent { id, .. }) => Some((id, received.descriptors.len())),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn answers_that_nobody_takes_wait_in_order_and_one_too_many_is_a_violation() {
+        let (mut post, theirs) = post();
+        let descriptor = || Some(OwnedFd::from(std::io::pipe().unwrap().0));
+        let mut sent = 0;
+        let violation = loop {
+            match post.send_or_keep(Parcel::Lent { id: sent, size: 4096 }, descriptor()) {
+                Ok(_) => sent += 1,
+                Err(violation) => break violation,
+            }
+        };
+        assert_eq!(violation, Violation::UnreadAttachments { max: UNSENT_MAX as u64 });
+        assert!(sent > UNSENT_MAX as u64 && post.has_unsent());
+        let unwanted = descriptor().unwrap();
+        assert!(!post.send(Parcel::Pooled { id: 1, size: 4096 }, &unwanted), "not out of turn");
+        for id in 0..sent {
+            post.flush();
+            assert_eq!(next(&theirs), Some((id, 1)));
+        }
+        assert!(!post.has_unsent());
+        assert_eq!(next(&theirs), None);
+    }
+
+    #[test]
+    fn nothing_is_sent_or_kept_after_the_end() {
+        let (mut post, theirs) = post();
+        post.end();
+        let descriptor = OwnedFd::from(std::io::pipe().unwrap().0);
+        assert!(!post.send(Parcel::Pooled { id: 1, size: 4096 }, &descriptor));
+        assert_eq!(theirs.try_receive(&mut [0; 64], 0).unwrap().len, 0, "it is closed");
+    }
+}

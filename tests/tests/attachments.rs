@@ -1,0 +1,756 @@
+//! Payloads longer than a ring carries: each way, each limit, each lie, and what stays behind.
+//!
+//! One test at a time, since they count what this process has mapped.
+
+use std::{
+    io::{IoSliceMut, Write},
+    mem::MaybeUninit,
+    ops::Range,
+    os::fd::{AsFd, OwnedFd},
+    sync::{Mutex, MutexGuard, PoisonError},
+    thread,
+};
+
+use ringbridge::{
+    Config, GoneReason, InvokeError, OnViolation, Policy, SendError, Violation, WebContents,
+    zerocopy::IntoBytes,
+};
+use rustix::{
+    fs::{SealFlags, fcntl_add_seals},
+    io::pwrite,
+    net::{
+        AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+        SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType, connect, recvmsg,
+        send, sendmsg, socket_with,
+    },
+    process::Signal,
+};
+use tests::{
+    contract::{
+        BLOB, BYTES, CONTRACT, CUE, ECHO, NUMBER, PICTURE, PUSHED_PICTURE, PUSHED_WIDE, TICK, WIDE,
+        is_large, large, large_wide, seed_of,
+    },
+    processes::{
+        LIMIT, Lines, attachments_of_this_process, endpoint_files, open_descriptors, signal,
+    },
+    stage::{
+        Ending, Notes, Stage, allow_everything, config, scene_command, scene_command_with_input,
+    },
+};
+
+const MIB: usize = 1 << 20;
+const LEN: usize = 16 * MIB;
+
+/// The right to be the only test of this file that runs.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether this process has no attachment any more.
+fn is_clean() -> bool {
+    attachments_of_this_process() == (0, 0)
+}
+
+/// A stage that notes the large messages and the numbers that come, in their order.
+fn noting_stage(config: Config, len: usize) -> (Stage, Notes<String>) {
+    let stage = Stage::with(config);
+    let order = Notes::new();
+    let notes = order.clone();
+    stage
+        .ipc
+        .on(BYTES, move |_, bytes| {
+            let seed = notes.len() as u64 / 2;
+            assert!(is_large(bytes, len, seed), "message {seed} of {} bytes", bytes.len());
+            notes.add(format!("bytes {seed}"));
+        })
+        .unwrap();
+    let notes = order.clone();
+    stage.ipc.on(NUMBER, move |_, number| notes.add(format!("number {number}"))).unwrap();
+    (stage, order)
+}
+
+fn in_order(times: u64) -> Vec<String> {
+    (0..times).flat_map(|seed| [format!("bytes {seed}"), format!("number {seed}")]).collect()
+}
+
+/// Pushes large messages, each with a number behind it, while the stage runs.
+fn push_large(stage: &Stage, window: &WebContents, len: usize, seeds: Range<u64>) {
+    let window = window.clone();
+    // Not from the loop's thread, since there a send does not wait.
+    let pushing = thread::spawn(move || {
+        for seed in seeds {
+            window.send(BLOB, &large(len, seed)).unwrap();
+            window.send(TICK, &seed).unwrap();
+        }
+    });
+    stage.run_until("all are pushed", || pushing.is_finished());
+    pushing.join().unwrap();
+}
+
+// --- every pattern, both ways ----------------------------------------------------------------------
+
+#[test]
+fn large_messages_of_a_renderer_arrive_whole_and_in_order_with_small_ones() {
+    let _alone = alone();
+    let (stage, order) = noting_stage(config(), LEN);
+    let window = stage.play_with("sends-large", &[&LEN.to_string(), "5"]);
+    stage.run_to_the_end();
+    assert_eq!(order.take(), in_order(5));
+    let counters = window.counters();
+    assert_eq!((counters.attachments_received, counters.attachments_refused), (5, 0));
+    assert_eq!((counters.violations, counters.panics), (0, 0));
+    assert!(is_clean(), "{:?}", attachments_of_this_process());
+}
+
+#[test]
+fn large_messages_of_main_arrive_whole_and_in_order_with_small_ones() {
+    let _alone = alone();
+    let stage = Stage::new();
+    let window = stage.play_with("hears-large", &[&LEN.to_string(), "5"]);
+    // The first before anyone is there to read.
+    window.send(BLOB, &large(LEN, 0)).unwrap();
+    window.send(TICK, &0).unwrap();
+    push_large(&stage, &window, LEN, 1..5);
+    stage.run_until_reported("heard");
+    window.send(CUE, "").unwrap();
+    stage.run_to_the_end();
+    assert_eq!(window.counters().attachments_sent, 5);
+    assert!(is_clean());
+}
+
+#[test]
+fn a_buffer_that_was_read_is_used_again() {
+    let _alone = alone();
+    let stage = Stage::new();
+    let answers = Notes::new();
+    let notes = answers.clone();
+    stage.ipc.on(NUMBER, move |_, number| notes.add(*number)).unwrap();
+    let window = stage.play_with("hears-large", &[&MIB.to_string(), "10"]);
+    for seed in 0..10 {
+        window.send(BLOB, &large(MIB, seed)).unwrap();
+        window.send(TICK, &seed).unwrap();
+        stage.run_until("it was read", || answers.len() as u64 == seed + 1);
+    }
+    assert_eq!(window.counters().attachment_buffers, 1, "one, ten times");
+    stage.run_until_reported("heard");
+    window.send(CUE, "").unwrap();
+    assert_eq!(stage.run_to_the_end()[1..], ["1 mapped"]);
+}
+
+#[test]
+fn invokes_with_large_arguments_and_replies_work_in_every_way_of_waiting() {
+    let _alone = alone();
+    let stage = Stage::new();
+    stage.ipc.handle(ECHO, |_, bytes| Ok(bytes.to_vec())).unwrap();
+    let window = stage.play_with("invokes-large", &[&LEN.to_string()]);
+    stage.run_to_the_end();
+    assert_eq!(window.counters().violations, 0);
+    assert!(is_clean());
+}
+
+#[test]
+fn main_may_invoke_with_large_arguments_and_get_large_replies() {
+    let _alone = alone();
+    let stage = Stage::new();
+    let window = stage.play("answers-large");
+    stage.run_until_reported("ready");
+    let reply = window.invoke(ECHO, &large(LEN, 1), LIMIT).unwrap().wait().unwrap();
+    assert!(is_large(&reply, LEN, 1));
+    let [first, second] = [2, 3].map(|seed| window.invoke(ECHO, &large(LEN, seed), LIMIT).unwrap());
+    assert!(is_large(&second.wait().unwrap(), LEN, 3));
+    assert!(is_large(&first.wait().unwrap(), LEN, 2), "it was kept in place until now");
+    drop(window.invoke(ECHO, &large(LEN, 4), LIMIT).unwrap());
+    window.send(CUE, "").unwrap();
+    stage.run_to_the_end();
+    assert!(is_clean());
+}
+
+#[test]
+fn a_listener_in_a_renderer_may_send_what_is_large() {
+    let _alone = alone();
+    let stage = Stage::new();
+    let heard = Notes::new();
+    let notes = heard.clone();
+    stage.ipc.on(BYTES, move |_, bytes| notes.add(is_large(bytes, LEN, 1))).unwrap();
+    let window = stage.play_with("sends-large-inside-a-listener", &[&LEN.to_string()]);
+    stage.run_until_reported("ready");
+    for _ in 0..3 {
+        window.send(BLOB, &large(LEN, 1)).unwrap();
+    }
+    stage.run_until("all came back", || heard.len() == 3);
+    window.send(CUE, "").unwrap();
+    stage.run_to_the_end();
+    assert_eq!(heard.take(), [true; 3]);
+}
+
+#[test]
+fn a_quarter_of_a_gibibyte_goes_both_ways() {
+    let _alone = alone();
+    const LEN: usize = 256 * MIB;
+    let stage = Stage::new();
+    let heard = Notes::new();
+    let notes = heard.clone();
+    stage.ipc.on(WIDE, move |_, wide| notes.add(is_large(wide.as_bytes(), LEN, 1))).unwrap();
+    stage.play_with("sends-wide", &[&LEN.to_string()]);
+    stage.run_to_the_end();
+    assert_eq!(heard.take(), [true]);
+
+    let window = stage.play_with("hears-wide", &[&LEN.to_string()]);
+    window.send(PUSHED_WIDE, &large_wide(LEN, 1)).unwrap();
+    stage.run_until_reported("heard");
+    // It is beyond what is kept for reuse.
+    stage.run_until("it is let go", is_clean);
+    window.send(CUE, "").unwrap();
+    stage.run_to_the_end();
+}
+
+#[test]
+fn several_threads_of_a_renderer_send_what_is_large_at_once() {
+    let _alone = alone();
+    let stage = Stage::new();
+    let seeds = Notes::new();
+    let notes = seeds.clone();
+    stage
+        .ipc
+        .on(BYTES, move |_, bytes| {
+            let seed = seed_of(bytes);
+            assert!(is_large(bytes, MIB + seed as usize, seed));
+            notes.add(seed);
+        })
+        .unwrap();
+    let window = stage.play_with("sends-large-from-threads", &["4", &MIB.to_string(), "30"]);
+    stage.run_to_the_end();
+    let seeds = seeds.take();
+    for thread in 0..4 {
+        let of_thread = seeds.iter().filter(|seed| *seed >> 16 == thread);
+        assert!(of_thread.copied().eq((0..30).map(|turn| thread << 16 | turn)));
+    }
+    assert_eq!(window.counters().attachments_refused, 0, "it waits rather than ask for too much");
+}
+
+#[test]
+fn several_threads_of_main_send_what_is_large_at_once() {
+    let _alone = alone();
+    let stage = Stage::new();
+    let window = stage.play_with("hears-large-of-threads", &["4", &MIB.to_string(), "30"]);
+    let pushing: Vec<_> = (0..4)
+        .map(|thread| {
+            let window = window.clone();
+            thread::spawn(move || {
+                for turn in 0..30 {
+                    let seed: u64 = thread << 16 | turn;
+                    window.send(BLOB, &large(MIB + seed as usize, seed)).unwrap();
+                }
+            })
+        })
+        .collect();
+    stage.run_to_the_end();
+    pushing.into_iter().for_each(|thread| thread.join().unwrap());
+    assert!(is_clean());
+}
+
+#[test]
+fn a_loan_of_a_renderer_is_written_in_place_however_long_it_is() {
+    let _alone = alone();
+    let stage = Stage::new();
+    let pictures = Notes::new();
+    let notes = pictures.clone();
+    stage
+        .ipc
+        .on(PICTURE, move |_, picture| {
+            assert!(picture[1..1023].as_flattened().iter().all(|pixel| *pixel == 0));
+            notes.add((picture[0][1], picture[1023] == [picture[0][1]; 1024]));
+        })
+        .unwrap();
+    let window = stage.play("loans-large");
+    stage.run_to_the_end();
+    assert_eq!(pictures.take(), [(1, true), (2, true), (3, true)]);
+    assert_eq!(window.counters().violations, 0);
+    assert!(is_clean());
+}
+
+#[test]
+fn a_loan_of_main_is_written_in_place_however_long_it_is() {
+    let _alone = alone();
+    let stage = Stage::new();
+    let answers = Notes::new();
+    let notes = answers.clone();
+    stage.ipc.on(NUMBER, move |_, number| notes.add(*number)).unwrap();
+    let window = stage.play("hears-a-picture");
+    drop(window.loan(PUSHED_PICTURE).unwrap());
+    for turn in 1..=3 {
+        let mut picture = window.loan(PUSHED_PICTURE).unwrap();
+        assert!(picture.as_flattened().iter().all(|pixel| *pixel == 0));
+        picture[0][1] = turn;
+        picture[1023] = [turn; 1024];
+        let held = window.send(BLOB, &large(MIB, 1));
+        assert_eq!(held, Err(SendError::LoanHeld { channel: "blob" }));
+        picture.send();
+        window.send(TICK, &0).unwrap();
+        if turn < 3 {
+            stage.run_until("it was read", || answers.len() == usize::from(turn));
+        }
+    }
+    stage.run_to_the_end();
+    assert_eq!(window.counters().attachment_buffers, 2, "one for the pictures, one for the blob");
+    assert!(is_clean());
+}
+
+// --- limits ------------------------------------------------------------------------------------------
+
+#[test]
+fn beyond_the_longest_attachment_a_message_is_too_large() {
+    let _alone = alone();
+    let stage = Stage::with(Config { attachment_max: MIB, ..config() });
+    let window = stage.play("stays");
+    stage.run_until_reported("connected");
+    assert_eq!(window.payload_max(), MIB);
+    let (len, max) = (MIB + 1, MIB);
+    let too_large = |channel| SendError::TooLarge { channel, len, max };
+    let payload = large(len, 0);
+    assert_eq!(window.send(BLOB, &payload), Err(too_large("blob")));
+    let asked = window.invoke(ECHO, &payload, LIMIT).map(drop);
+    assert_eq!(asked, Err(InvokeError::Send(too_large("echo"))));
+    assert_eq!(window.send(BLOB, &payload[..MIB]), Ok(()));
+    assert_eq!(window.counters().too_large, 2);
+}
+
+#[test]
+fn what_a_renderer_may_have_on_its_way_is_its_policys_and_it_waits_for_room_in_it() {
+    let _alone = alone();
+    let stage = Stage::new();
+    let (mut command, _sign) = scene_command_with_input("meets-its-quota", &[&LEN.to_string()]);
+    let (output, input) = std::io::pipe().unwrap();
+    command.stdout(input);
+    let window = stage.launch(command, allow_everything().attachment_bytes_max(LEN + LEN / 2));
+    let lines = Mutex::new(Some(Lines::of(output)));
+    let heard = Notes::new();
+    let notes = heard.clone();
+    stage
+        .ipc
+        .on(BYTES, move |_, bytes| {
+            // The first is being read until the second has timed out.
+            if let Some(lines) = lines.lock().unwrap().take() {
+                lines.next_of("timed-out");
+            }
+            notes.add(is_large(bytes, LEN, notes.len() as u64));
+        })
+        .unwrap();
+    stage.run_to_the_end();
+    assert_eq!(heard.take(), [true, true]);
+    assert_eq!(window.counters().attachments_refused, 0);
+}
+
+#[test]
+fn a_send_that_does_not_wait_finds_its_memory_the_next_time() {
+    let _alone = alone();
+    let stage = Stage::new();
+    let heard = Notes::new();
+    let notes = heard.clone();
+    stage.ipc.on(BYTES, move |_, bytes| notes.add(is_large(bytes, MIB, 0))).unwrap();
+    let window = stage.play_with("tries-large", &[&MIB.to_string()]);
+    stage.run_to_the_end();
+    assert_eq!(heard.take(), [true]);
+    assert_eq!(window.counters().attachment_buffers, 1, "it asked once");
+}
+
+#[test]
+fn what_main_keeps_counts_and_the_refusal_names_the_limit() {
+    let _alone = alone();
+    let stage = Stage::new();
+    let heard = Notes::new();
+    let notes = heard.clone();
+    stage.ipc.on(BYTES, move |_, bytes| notes.add(is_large(bytes, LEN, 2))).unwrap();
+    let policy = allow_everything().attachment_bytes_max(LEN + LEN / 2);
+    let command = scene_command("is-refused-for-what-main-keeps", &[&LEN.to_string()]);
+    let window = stage.launch(command, policy);
+    stage.run_until_reported("ready");
+    let kept = window.invoke(ECHO, &[1], LIMIT).unwrap();
+    stage.run_until("the reply is here", || window.counters().attachments_received == 1);
+    window.send(CUE, "").unwrap();
+    stage.run_until("it was refused", || stage.reports().len() == 2);
+    assert!(
+        stage.reports()[1].contains(&format!(
+            "1 attachments of {LEN} bytes in all are in main already, where 32 and {} are the most",
+            LEN + LEN / 2
+        )),
+        "{:?}",
+        stage.reports()
+    );
+    stage.run_until("both were refused", || window.counters().attachments_refused == 2);
+    assert!(is_large(&kept.wait().unwrap(), LEN, 1));
+    window.send(CUE, "").unwrap();
+    stage.run_to_the_end();
+    assert_eq!(heard.take(), [true]);
+    assert!(is_clean());
+}
+
+#[test]
+fn without_attachments_a_renderer_sends_what_its_ring_carries() {
+    let _alone = alone();
+    let stage = Stage::new();
+    let window = stage.launch(
+        scene_command("sends-the-largest", &[&(128 * 1024 - 64 - 16).to_string()]),
+        allow_everything().attachments_max(0),
+    );
+    stage.ipc.on(BYTES, |_, _| ()).unwrap();
+    stage.ipc.handle(ECHO, |_, bytes| Ok(bytes.to_vec())).unwrap();
+    stage.ipc.handle(tests::contract::ADD, |_, [left, right]| Ok(left + right)).unwrap();
+    stage.run_to_the_end();
+    assert_eq!(window.counters().attachments_received, 0);
+}
+
+// --- deaths ------------------------------------------------------------------------------------------
+
+#[test]
+fn a_renderer_that_is_killed_in_the_middle_leaves_nothing() {
+    let _alone = alone();
+    let len = (2 * MIB).to_string();
+    for turn in 0..6 {
+        let stage = Stage::new();
+        let heard = Notes::new();
+        let notes = heard.clone();
+        stage.ipc.on(BYTES, move |_, bytes| notes.add(bytes.len())).unwrap();
+        let before = open_descriptors();
+        let sender = stage.play_with("sends-large", &[&len, "100000"]);
+        let (command, input) = scene_command_with_input("hears-large-late", &[&len, "1000"]);
+        let deaf = stage.launch(command, allow_everything());
+        stage.run_until_reported("connected");
+        for seed in 0..3 {
+            deaf.send(BLOB, &large(2 * MIB, seed)).unwrap();
+        }
+        stage.run_until("it sends", || heard.len() >= turn);
+        for window in [&sender, &deaf] {
+            signal(window.os_process_id(), Signal::KILL);
+            let ending = stage.run_until_gone(window);
+            assert_eq!(ending.details.reason, GoneReason::Killed);
+        }
+        assert!(is_clean(), "{:?}, although the handles live on", attachments_of_this_process());
+        let gone = deaf.send(BLOB, &large(2 * MIB, 0)).unwrap_err();
+        assert!(matches!(gone, SendError::Gone { .. }));
+        assert!(is_clean());
+        drop(input);
+        assert_eq!(open_descriptors(), before);
+    }
+}
+
+#[test]
+fn what_was_sent_before_a_death_is_delivered() {
+    let _alone = alone();
+    let (stage, order) = noting_stage(config(), MIB);
+    let window = stage.play_with("sends-large", &[&MIB.to_string(), "3"]);
+    // Its end and its last messages may be seen in one turn.
+    stage.run_until_gone(&window);
+    assert_eq!(order.take(), in_order(3));
+}
+
+#[test]
+fn a_main_that_ends_leaves_a_renderer_that_sends_or_waits_for_memory_with_an_error() {
+    let _alone = alone();
+    let stage = Stage::new();
+    let window = stage.play_with("sends-large-until-main-ends", &[&MIB.to_string()]);
+    stage.run_until("it sends", || window.counters().attachments_received > 2);
+    stage.ipc.close().unwrap();
+    let ending = stage.endings().remove(0);
+    assert_eq!(ending.details.reason, GoneReason::Closed);
+    assert_eq!(
+        ending.details.exit_code,
+        Some(0),
+        "it has found what it looks for, and was not killed"
+    );
+    assert!(is_clean());
+}
+
+// --- lies --------------------------------------------------------------------------------------------
+
+/// A renderer that writes what it likes: the bare protocol, in this process.
+struct Liar {
+    socket: OwnedFd,
+    /// Its ring, and main's bell.
+    ring: OwnedFd,
+    bell: OwnedFd,
+    position: u64,
+}
+
+const SEND: u8 = 1;
+const ATTACHED: u8 = 10;
+const ASK: u8 = 11;
+const GIVE_BACK: u8 = 12;
+/// Of a frame, and in front of the cells.
+const HEADER: u64 = 16;
+const CONTROL: u64 = 4096;
+
+impl Liar {
+    fn connect(stage: &Stage) -> Self {
+        let connected = Notes::new();
+        let notes = connected.clone();
+        stage.ipc.on_did_connect(move |window| notes.add(window.id()));
+        let path = endpoint_files(stage.name())
+            .into_iter()
+            .find(|path| path.extension().is_some_and(|kind| kind == "sock"))
+            .expect("it is bound");
+        let flags = SocketFlags::CLOEXEC;
+        let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).unwrap();
+        connect(&socket, &SocketAddrUnix::new(path).unwrap()).unwrap();
+        // [magic, version, no channels] in MessagePack.
+        let magic = u32::from_le_bytes(*b"rbrg").to_be_bytes();
+        let hello = [&[0x93, 0xce], &magic[..], &[2, 0x90]].concat();
+        send(&socket, &hello, SendFlags::NOSIGNAL).unwrap();
+        let mut descriptors = Vec::new();
+        stage.run_until("the welcome", || {
+            descriptors = receive(&socket).unwrap_or_default();
+            !descriptors.is_empty()
+        });
+        let ready = [&[0x91, 0xce], &magic[..]].concat();
+        send(&socket, &ready, SendFlags::NOSIGNAL).unwrap();
+        stage.run_until("it is connected", || !connected.is_empty());
+        let mut descriptors = descriptors.into_iter().skip(1);
+        let [ring, bell] = [(); 2].map(|()| descriptors.next().unwrap());
+        Self { socket, ring, bell, position: 0 }
+    }
+
+    /// Commits a frame. The ring is never filled here.
+    fn frame(&mut self, kind: u8, channel: u16, payload: &[u8]) {
+        let at = CONTROL + self.position;
+        pwrite(&self.ring, payload, at + HEADER).unwrap();
+        let len = HEADER + payload.len() as u64;
+        let word = len | u64::from(kind) << 32 | u64::from(channel) << 48;
+        pwrite(&self.ring, &word.to_le_bytes(), at).unwrap();
+        self.position += len.next_multiple_of(64);
+        rustix::io::write(&self.bell, &1_u64.to_ne_bytes()).unwrap();
+    }
+
+    fn word(&mut self, kind: u8, word: u64) {
+        self.frame(kind, 0, &word.to_le_bytes());
+    }
+
+    fn attached(&mut self, channel: u16, id: u64, len: u64) {
+        let mut payload = [0; 32];
+        payload[..8].copy_from_slice(&id.to_le_bytes());
+        payload[8..16].copy_from_slice(&len.to_le_bytes());
+        payload[24] = SEND;
+        self.frame(ATTACHED, channel, &payload);
+    }
+
+    /// Asks for memory, as an honest renderer does, and gets it.
+    fn borrow(&mut self, stage: &Stage, size: usize) -> OwnedFd {
+        self.word(ASK, size as u64);
+        let mut memory = None;
+        stage.run_until("memory", || {
+            memory = receive(&self.socket).and_then(|mut descriptors| descriptors.pop());
+            memory.is_some()
+        });
+        memory.unwrap()
+    }
+}
+
+/// The descriptors of the next packet, if there is one.
+fn receive(socket: &OwnedFd) -> Option<Vec<OwnedFd>> {
+    let mut packet = [0; 64 * 1024];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(8))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let mut buffers = [IoSliceMut::new(&mut packet)];
+    let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
+    recvmsg(socket, &mut buffers, &mut ancillary, flags).ok()?;
+    let mut descriptors = Vec::new();
+    for part in ancillary.drain() {
+        if let RecvAncillaryMessage::ScmRights(rights) = part {
+            descriptors.extend(rights);
+        }
+    }
+    Some(descriptors)
+}
+
+fn seal(memory: &OwnedFd) {
+    fcntl_add_seals(memory, SealFlags::WRITE | SealFlags::SEAL).unwrap();
+}
+
+fn channel_number(name: &str) -> u16 {
+    CONTRACT.iter().position(|channel| channel.key().name() == name).unwrap() as u16
+}
+
+/// Lets a liar lie, and says what main called it. Main must go on.
+fn caught(policy: fn() -> Policy, lie: impl FnOnce(&Stage, &mut Liar)) -> Violation {
+    let _alone = alone();
+    let (stage, order) = noting_stage(config(), MIB);
+    stage.ipc.on_attach(move |_| Ok(policy()));
+    let mut liar = Liar::connect(&stage);
+    lie(&stage, &mut liar);
+    stage.run_until("it is caught", || !stage.endings().is_empty());
+    let Ending { details, counters, .. } = stage.endings().remove(0);
+    assert_eq!(counters.violations, 1);
+    assert!(is_clean(), "{:?}", attachments_of_this_process());
+    order.take();
+    let honest = stage.play_with("sends-large", &[&MIB.to_string(), "2"]);
+    stage.run_until_gone(&honest);
+    assert_eq!(order.take(), in_order(2), "others are served");
+    match details.reason {
+        GoneReason::ProtocolViolation(violation) => violation,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn an_attachment_that_is_not_sealed_is_not_read() {
+    let violation = caught(allow_everything, |stage, liar| {
+        let memory = liar.borrow(stage, 2 * MIB);
+        pwrite(&memory, &[1; 100], 0).unwrap();
+        liar.attached(channel_number("bytes"), 1, 100);
+    });
+    assert_eq!(violation, Violation::UnsealedAttachment { id: 1 });
+}
+
+#[test]
+fn an_attachment_that_was_never_given_is_unknown() {
+    let violation = caught(allow_everything, |_, liar| {
+        liar.attached(channel_number("bytes"), 7, 100);
+    });
+    assert_eq!(violation, Violation::UnknownAttachment { id: 7 });
+}
+
+#[test]
+fn an_attachment_is_used_once() {
+    let violation = caught(allow_everything, |stage, liar| {
+        let memory = liar.borrow(stage, MIB);
+        pwrite(&memory, &large(MIB, 0), 0).unwrap();
+        seal(&memory);
+        liar.attached(channel_number("bytes"), 1, MIB as u64);
+        liar.attached(channel_number("bytes"), 1, MIB as u64);
+    });
+    assert_eq!(violation, Violation::UnknownAttachment { id: 1 });
+}
+
+#[test]
+fn what_was_given_back_is_unknown() {
+    let violation = caught(allow_everything, |stage, liar| {
+        let memory = liar.borrow(stage, MIB);
+        seal(&memory);
+        liar.word(GIVE_BACK, 1);
+        liar.attached(channel_number("bytes"), 1, MIB as u64);
+    });
+    assert_eq!(violation, Violation::UnknownAttachment { id: 1 });
+}
+
+#[test]
+fn an_attachment_with_holes_is_not_read_since_main_would_have_to_fill_them() {
+    let violation = caught(allow_everything, |stage, liar| {
+        let memory = liar.borrow(stage, 256 * MIB);
+        pwrite(&memory, &[1; 100], 0).unwrap();
+        seal(&memory);
+        liar.attached(channel_number("bytes"), 1, 256 * MIB as u64);
+    });
+    assert_eq!(violation, Violation::HollowAttachment { id: 1 });
+}
+
+#[test]
+fn a_payload_longer_than_its_attachment_is_not_read() {
+    for len in [MIB as u64 + 1, u64::MAX] {
+        let violation = caught(allow_everything, |stage, liar| {
+            let memory = liar.borrow(stage, MIB);
+            seal(&memory);
+            liar.attached(channel_number("bytes"), 1, len);
+        });
+        assert_eq!(violation, Violation::AttachmentLength { id: 1, len, size: MIB as u64 });
+    }
+}
+
+#[test]
+fn an_attachment_on_a_channel_that_is_not_allowed_is_not_read() {
+    let channel = channel_number("bytes");
+    let only_numbers = || Policy::deny_all().allow(NUMBER);
+    let lie = |stage: &Stage, liar: &mut Liar| {
+        let memory = liar.borrow(stage, MIB);
+        seal(&memory);
+        liar.attached(channel_number("bytes"), 1, MIB as u64);
+    };
+    assert_eq!(caught(only_numbers, lie), Violation::ForbiddenChannel { channel });
+    let blob = channel_number("blob");
+    let wrong_way = caught(allow_everything, |stage, liar| {
+        let memory = liar.borrow(stage, MIB);
+        seal(&memory);
+        liar.attached(channel_number("blob"), 1, MIB as u64);
+    });
+    assert_eq!(wrong_way, Violation::WrongDirection { kind: SEND, channel: blob });
+}
+
+#[test]
+fn a_request_for_more_than_there_can_ever_be_is_named_and_nothing_is_made() {
+    let max = 256 * MIB as u64;
+    for len in [u64::MAX, max + 4096, 0, 1] {
+        let violation = caught(allow_everything, |_, liar| liar.word(ASK, len));
+        assert_eq!(violation, Violation::AttachmentTooLarge { len, max });
+    }
+}
+
+#[test]
+fn a_flood_of_requests_gets_its_quota_and_then_refusals_and_then_nothing() {
+    let violation = caught(allow_everything, |stage, liar| {
+        for _ in 0..40 {
+            liar.word(ASK, MIB as u64);
+        }
+        let window = stage.ipc.windows().remove(0);
+        stage.run_until("all are answered", || window.counters().frames_received == 40);
+        let counters = window.counters();
+        assert_eq!((counters.attachment_buffers, counters.attachments_refused), (32, 8));
+        assert_eq!(attachments_of_this_process().1, 0, "nothing is mapped for that");
+        // It never reads an answer.
+        while stage.endings().is_empty() {
+            if liar.position + 64 * 64 < 128 * 1024 {
+                (0..64).for_each(|_| liar.word(ASK, MIB as u64));
+            }
+            stage.ipc.poll().unwrap();
+        }
+    });
+    assert_eq!(violation, Violation::UnreadAttachments { max: 64 });
+}
+
+#[test]
+fn nonsense_about_attachments_is_named() {
+    for kind in [ATTACHED, ASK, GIVE_BACK] {
+        let violation = caught(allow_everything, |_, liar| liar.frame(kind, 0, &[1; 5]));
+        assert_eq!(violation, Violation::BadAttachment { len: 5 });
+    }
+    let violation = caught(allow_everything, |_, liar| liar.word(GIVE_BACK, 3));
+    assert_eq!(violation, Violation::UnknownAttachment { id: 3 });
+}
+
+#[test]
+fn a_packet_or_a_descriptor_over_the_socket_is_no_way_to_hand_anything_over() {
+    let violation = caught(allow_everything, |_, liar| {
+        send(&liar.socket, b"attachment 1", SendFlags::NOSIGNAL).unwrap();
+    });
+    assert_eq!(violation, Violation::UnexpectedPacket);
+
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    let violation = caught(allow_everything, |_, liar| {
+        let descriptors = [reader.as_fd(); 2];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+        let mut ancillary = SendAncillaryBuffer::new(&mut space);
+        assert!(ancillary.push(SendAncillaryMessage::ScmRights(&descriptors)));
+        let parts = [std::io::IoSlice::new(b"take this")];
+        sendmsg(&liar.socket, &parts, &mut ancillary, SendFlags::NOSIGNAL).unwrap();
+    });
+    assert_eq!(violation, Violation::UnexpectedPacket);
+    drop(reader);
+    assert!(writer.write_all(b"x").is_err(), "main has kept a descriptor");
+}
+
+#[test]
+fn a_lie_that_is_tolerated_is_counted_and_the_session_goes_on() {
+    let _alone = alone();
+    let (stage, order) = noting_stage(config(), MIB);
+    stage.ipc.on_attach(|_| Ok(allow_everything().on_violation(OnViolation::Tolerate(2))));
+    let mut liar = Liar::connect(&stage);
+    liar.attached(channel_number("bytes"), 9, 100);
+    let memory = liar.borrow(&stage, MIB);
+    pwrite(&memory, &large(MIB, 0), 0).unwrap();
+    seal(&memory);
+    liar.attached(channel_number("bytes"), 1, MIB as u64);
+    stage.run_until("the truth", || order.len() == 1);
+    let window = stage.ipc.windows().remove(0);
+    assert_eq!((window.counters().violations, window.gone()), (1, None));
+    drop((liar, memory));
+    stage.run_until("it is gone", || !stage.endings().is_empty());
+    assert!(is_clean());
+}
