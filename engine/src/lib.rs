@@ -143,6 +143,7 @@ mod snapshot;
 mod sync;
 #[cfg(not(loom))]
 mod sys;
+mod timed;
 mod topic;
 #[cfg(not(loom))]
 mod wait;

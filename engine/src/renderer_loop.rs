@@ -38,6 +38,7 @@ use crate::{
     snapshot::{Cached, Snapshot},
     sync::{AtomicBool, Ordering},
     sys::Socket,
+    timed::TimedRequests,
     topic::TopicReader,
     wait::{Step, Waiter},
 };
@@ -129,6 +130,8 @@ impl Inner {
                 own: own.control.clone(),
                 peer: main.control,
                 driver,
+                // There is only this session to look at.
+                timed_requests: Arc::new(TimedRequests::new()),
             });
             let routes = Snapshot::new(Router::new(channels));
             let seat = Seat::new(RendererLoop {

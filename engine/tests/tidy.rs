@@ -11,7 +11,7 @@ const LEVELS: &[(&str, &[&str])] = &[
     ("used by all", &["sync", "counters"]),
     ("what the bytes are", &["layout"]),
     ("where the bytes are, and the system", &["memory", "sys"]),
-    ("moving frames, waiting", &["ring", "topic", "wait", "signal", "seat", "snapshot"]),
+    ("moving frames, waiting", &["ring", "topic", "wait", "signal", "seat", "snapshot", "timed"]),
     (
         "what it means, and who is there",
         &[

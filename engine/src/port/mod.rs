@@ -47,6 +47,7 @@ use crate::{
     ring::producer::{Producer, ReserveError},
     signal::{Interrupt, PeerBell},
     sync::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+    timed::TimedRequests,
 };
 
 use invocation::{Drive, Notify, Outcome};
@@ -101,6 +102,7 @@ pub(crate) struct Port {
     /// Ends the sleeps of this process's threads on the peer's bell.
     pub(crate) interrupt: Interrupt,
     pub(crate) driver: Weak<dyn Drive>,
+    timed_requests: Arc<TimedRequests>,
 
     outbox: Mutex<Outbox>,
     /// The thread that holds the outbox for a loan, or 0.
@@ -149,6 +151,8 @@ pub(crate) struct PortParts {
     pub(crate) producer: Producer,
     pub(crate) peer_pid: u32,
     pub(crate) driver: Weak<dyn Drive>,
+    /// Of the endpoint, whose ports share it.
+    pub(crate) timed_requests: Arc<TimedRequests>,
 }
 
 impl Port {
@@ -165,6 +169,7 @@ impl Port {
             producer,
             peer_pid,
             driver,
+            timed_requests,
         } = parts;
         Arc::new(Self {
             side,
@@ -179,6 +184,7 @@ impl Port {
             bell,
             interrupt: Interrupt::default(),
             driver,
+            timed_requests,
             outbox: Mutex::new(Outbox {
                 producer,
                 backlog: VecDeque::new(),
@@ -384,6 +390,9 @@ impl Port {
             requests.set_timeout(id, timeout);
             self.begin_in(requests)
         });
+        if timeout.is_some() {
+            self.timed_requests.begun();
+        }
         self.counters.frames_sent.add_alone(1);
         self.counters.invokes_sent.add_alone(1);
         drop(outbox);
