@@ -166,18 +166,18 @@ impl TopicReader {
     /// nothing is missed in the count, and [`has_news`](Self::has_news) still says so. `buffer` then
     /// holds nothing of use.
     pub(crate) fn next(&mut self, buffer: &mut AlignedBuf) -> Option<Received> {
-        self.receive(self.position, buffer)
+        if self.has_news() { self.receive(self.position, buffer) } else { None }
     }
 
     /// The newest message, unless this reader has got it. Those in between count as lost.
     pub(crate) fn latest(&mut self, buffer: &mut AlignedBuf) -> Option<Received> {
-        self.receive(self.control.newest.observe(), buffer)
+        // One look: a second one could find news where the first one found the last message again.
+        let newest = self.control.newest.observe();
+        if newest == self.last { None } else { self.receive(newest, buffer) }
     }
 
+    /// There is news, at `first` or where the newest is by now.
     fn receive(&mut self, first: u64, buffer: &mut AlignedBuf) -> Option<Received> {
-        if !self.has_news() {
-            return None;
-        }
         let mut from = first;
         for _ in 0..ATTEMPTS_MAX {
             let record = self.read(from, |words, len| {

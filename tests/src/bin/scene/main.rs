@@ -2,6 +2,7 @@
 //!
 //! A scene is in the file with the name of the test's. It fails by panicking.
 
+mod fairness;
 mod handshake;
 mod hot_path;
 mod invoke_and_handle;
@@ -35,6 +36,7 @@ static ALLOCATOR: CountingAllocator = CountingAllocator;
 type Scene = fn(&[String]);
 
 const FILES: &[&[(&str, Scene)]] = &[
+    fairness::SCENES,
     handshake::SCENES,
     hot_path::SCENES,
     invoke_and_handle::SCENES,
