@@ -62,39 +62,32 @@ fn received_and_lost_are_together_what_was_published_for_slow_readers_and_quick_
     }
 }
 
-/// Publishes so many messages, in step with the readers that acknowledge them, and checks that no publish
-/// sleeps in the kernel.
-fn publish_in_step(
-    stage: &Stage,
-    readers: &[&WebContents],
-    numbers: std::ops::RangeInclusive<u64>,
-) {
+/// Publishes so many messages, in step with the readers that acknowledge them. Returns how often this thread
+/// has slept in the kernel in a publish.
+fn publish_in_step(stage: &Stage, readers: &[&WebContents], count: u64) -> u64 {
     let acknowledged = Notes::new();
     let notes = acknowledged.clone();
     let listener = stage.ipc.on(NUMBERED, move |event, acknowledgement| {
         notes.add((event.sender_id(), acknowledgement.number));
     });
-    let mut waiting_for = Vec::new();
-    for number in numbers {
+    let mut slept = 0;
+    let mut awaited = Vec::new();
+    for number in 1..=count {
         let before = voluntary_switches();
         stage.ipc.publish(NEWS, &number).unwrap();
-        assert_eq!(voluntary_switches(), before, "publishing {number} has slept");
-        waiting_for.extend(readers.iter().map(|reader| (reader.id(), number)));
-        // Half of the topic's records: nobody who keeps up is lapped.
-        if waiting_for.len() >= 16 * readers.len() {
+        slept += voluntary_switches() - before;
+        awaited.extend(readers.iter().map(|reader| (reader.id(), number)));
+        // A quarter of the topic's records: nobody who keeps up is lapped.
+        if number.is_multiple_of(16) || number == count {
             stage.run_until("the readers have what was published", || {
                 let came = acknowledged.take();
-                waiting_for.retain(|awaited| !came.contains(awaited));
-                waiting_for.is_empty()
+                awaited.retain(|one| !came.contains(one));
+                awaited.is_empty()
             });
         }
     }
-    stage.run_until("the readers have everything", || {
-        let came = acknowledged.take();
-        waiting_for.retain(|awaited| !came.contains(awaited));
-        waiting_for.is_empty()
-    });
     stage.ipc.off(listener.unwrap());
+    slept
 }
 
 /// A subscriber whose process is stopped, among two that go on, and what it makes of the news afterwards.
@@ -111,7 +104,9 @@ fn with_a_stopped_subscriber(scene: &str, received_at_most: u64) {
     eventually("the process is stopped", || is_stopped(process));
     let wakes = stopped.counters().wakes;
     let began = Instant::now();
-    publish_in_step(&stage, &[&others[0], &others[1]], 1..=COUNT);
+    let slept = publish_in_step(&stage, &[&others[0], &others[1]], COUNT);
+    // Not for a subscriber: other tests in this process may hold a lock of the kernel for a moment.
+    assert!(slept <= COUNT / 50, "{slept} sleeps in {COUNT} publishes");
     assert!(began.elapsed() < config().send_timeout, "nobody has waited for the stopped one");
     assert!(is_stopped(process));
     let counters = stopped.counters();
