@@ -161,16 +161,17 @@ fn pace(crowd: &Crowd, plan: &Plan, floods: bool) -> Result<Paced, Error> {
     let interval_ns = PACE.as_nanos() as u64;
     crowd.order(paced, Order { interval_ns, ..order(Task::Pace, plan.time) })?;
     crowd.take_latencies();
-    let processor = proc::own_processor_ns();
+    let (processor, began) = (proc::own_processor_ns(), Instant::now());
     crowd.reports(expected)?;
     let processor = (proc::own_processor_ns() - processor) as f64;
+    let elapsed = began.elapsed().as_nanos() as f64;
     let latencies = crowd.take_latencies();
 
     let taken: Vec<u64> =
         crowd.counts().iter().zip(&before).map(|(after, before)| after - before).collect();
     let due = (plan.time.as_nanos() / PACE.as_nanos()) as f64;
     Ok(Paced {
-        main_ns_per_message: processor / taken.iter().sum::<u64>().max(1) as f64,
+        main_processor_share: processor / elapsed,
         least_kept: taken[first_paced..].iter().min().map_or(0.0, |least| *least as f64 / due),
         p50_ns: latencies.value_at_quantile(0.5),
         p99_ns: latencies.value_at_quantile(0.99),

@@ -49,8 +49,8 @@ pub struct Row {
 pub struct Paced {
     /// The renderer of whom the fewest came: which part of its pace it kept.
     pub least_kept: f64,
-    /// Main's processor time for each message, the flood's too.
-    pub main_ns_per_message: f64,
+    /// Which part of one processor main used. It spins while messages keep coming.
+    pub main_processor_share: f64,
     /// From the call of `send` until main's listener ran.
     pub p50_ns: u64,
     /// 99 of 100 were no later.
@@ -80,8 +80,8 @@ const LINES: &[Line] = &[
     ("at 100/s each: latency p50, p99", |row| {
         format!("{}, {}", time(row.paced.p50_ns), time(row.paced.p99_ns))
     }),
-    ("at 100/s each: main's CPU, each message", |row| {
-        format!("{:.0} ns", row.paced.main_ns_per_message)
+    ("at 100/s each: main's CPU", |row| {
+        format!("{:.0} % of one", row.paced.main_processor_share * 100.0)
     }),
     ("beside a flood: least kept", |row| flooded(row, |paced| format!("{:.2}", paced.least_kept))),
     ("beside a flood: latency p50, p99", |row| {
