@@ -10,7 +10,7 @@
 //! calls are those of any application, and below them the code is the same, since neither end knows
 //! what process the other one is in.
 //!
-//! Only what is done inside [`counted`] is collected, by `callgrind --toggle-collect`.
+//! Only what is done inside `counted` is collected, by `callgrind --toggle-collect`.
 //!
 //! A turn of [`IpcMain::poll`] takes 64 frames here, and its housekeeping (the clock, one look at the
 //! epoll) is divided among them.
