@@ -18,12 +18,14 @@
 mod arrivals;
 mod board;
 mod clock;
+pub mod hot_path;
 mod job;
 mod messages;
 mod pair;
 mod pins;
 mod renderer;
 pub mod report;
+pub mod scale;
 
 pub use crate::{
     job::{Job, PAYLOAD_MAX, PAYLOAD_MIN, Wait},

@@ -149,6 +149,7 @@ mod snapshot;
 mod sync;
 #[cfg(not(loom))]
 mod sys;
+mod timed;
 mod topic;
 #[cfg(not(loom))]
 mod wait;

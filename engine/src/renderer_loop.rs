@@ -40,6 +40,7 @@ use crate::{
     snapshot::{Cached, Snapshot},
     sync::{AtomicBool, Ordering},
     sys::Socket,
+    timed::TimedRequests,
     topic::TopicReader,
     wait::{Step, Waiter},
 };
@@ -142,6 +143,8 @@ impl Inner {
                 driver,
                 attachments: Attachments::Renderer(borrower.clone()),
                 attached_max: limits.lent_message_max(),
+                // There is only this session to look at.
+                timed_requests: Arc::new(TimedRequests::new()),
             });
             let routes = Snapshot::new(Router::new(channels));
             let key = Key::new();

@@ -166,19 +166,26 @@ impl TopicReader {
     /// nothing is missed in the count, and [`has_news`](Self::has_news) still says so. `buffer` then
     /// holds nothing of use.
     pub(crate) fn next(&mut self, buffer: &mut AlignedBuf) -> Option<Received> {
-        self.receive(self.position, buffer)
+        self.receive(|reader, _newest| reader.position, buffer)
     }
 
     /// The newest message, unless this reader has got it. Those in between count as lost.
     pub(crate) fn latest(&mut self, buffer: &mut AlignedBuf) -> Option<Received> {
-        self.receive(self.control.newest.observe(), buffer)
+        self.receive(|_reader, newest| newest, buffer)
     }
 
-    fn receive(&mut self, first: u64, buffer: &mut AlignedBuf) -> Option<Received> {
-        if !self.has_news() {
+    #[inline]
+    fn receive(
+        &mut self,
+        first: impl FnOnce(&Self, u64) -> u64,
+        buffer: &mut AlignedBuf,
+    ) -> Option<Received> {
+        // One look: a second one could find news where this one found the last message again.
+        let newest = self.control.newest.observe();
+        if newest == self.last {
             return None;
         }
-        let mut from = first;
+        let mut from = first(self, newest);
         for _ in 0..ATTEMPTS_MAX {
             let record = self.read(from, |words, len| {
                 buffer.set_len(len);

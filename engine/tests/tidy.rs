@@ -13,7 +13,10 @@ const LEVELS: &[(&str, &[&str])] = &[
     ("where the bytes are, and the system", &["memory", "sys"]),
     (
         "moving frames, waiting",
-        &["ring", "topic", "wait", "signal", "seat", "keyed", "biased", "fences", "snapshot"],
+        &[
+            "ring", "topic", "wait", "signal", "seat", "keyed", "biased", "fences", "snapshot",
+            "timed",
+        ],
     ),
     (
         "what it means, and who is there",

@@ -92,11 +92,19 @@ pub fn exists(process_id: u32) -> bool {
 
 /// Whether the process is there and has not ended.
 pub fn is_alive(process_id: u32) -> bool {
+    state(process_id).is_some_and(|state| !matches!(state, 'Z' | 'X'))
+}
+
+/// Whether a signal has stopped the process.
+pub fn is_stopped(process_id: u32) -> bool {
+    state(process_id) == Some('T')
+}
+
+/// What `/proc` says that the process does.
+fn state(process_id: u32) -> Option<char> {
     // The state is the first letter after the name, which is in parentheses and may contain any.
-    let stat = fs::read_to_string(format!("/proc/{process_id}/stat")).unwrap_or_default();
-    stat.rsplit(')').next().is_some_and(|rest| {
-        rest.trim_start().chars().next().is_some_and(|state| !matches!(state, 'Z' | 'X'))
-    })
+    let stat = fs::read_to_string(format!("/proc/{process_id}/stat")).ok()?;
+    stat.rsplit(')').next()?.trim_start().chars().next()
 }
 
 /// The processor time that a process has used, in user mode and in the kernel.

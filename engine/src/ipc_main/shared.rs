@@ -49,6 +49,7 @@ use crate::{
     snapshot::Snapshot,
     sync::{AtomicBool, AtomicU32, Ordering},
     sys::{EventFd, Socket, process},
+    timed::TimedRequests,
     wait::Waiter,
     web_contents::WebContents,
 };
@@ -66,6 +67,8 @@ pub(crate) struct Inner {
     /// Something outside the rings wants the loop: a newcomer, a close, room for what was deferred.
     pub(crate) attention: AtomicBool,
     pub(crate) refused: Counter,
+    /// Whether a request of main to some renderer has a deadline to keep.
+    pub(crate) timed_requests: Arc<TimedRequests>,
     published: Counter,
     weak: Weak<Inner>,
     seat: Seat<MainLoop>,
@@ -133,6 +136,7 @@ impl Inner {
                 stopped: AtomicBool::new(false),
                 attention: AtomicBool::new(false),
                 refused: Counter::default(),
+                timed_requests: Arc::new(TimedRequests::new()),
                 published: Counter::default(),
                 weak: weak.clone(),
                 seat: Seat::new(main_loop),
@@ -330,6 +334,7 @@ impl Inner {
                 kept_max,
             ))),
             attached_max: attached.message_max,
+            timed_requests: self.timed_requests.clone(),
         });
         lock(&self.windows).insert(window, port.clone());
         let welcome = Welcome {

@@ -2,13 +2,15 @@
 //!
 //! ```text
 //!   busy windows    looked at in every turn, up to 64 frames each
-//!   quiet windows   armed: their renderer rings its eventfd with the next frame
+//!   armed windows   quiet lately: their renderer rings its eventfd with the next frame
 //!   epoll           eventfds of armed windows, sockets (hang-ups, handshakes), pidfds, the listener,
 //!                   the interrupt; slept on when all windows are armed and nothing is left to do
 //! ```
 //!
 //! A window is armed once and stays so until it rings. While the loop is awake for others, armed windows
-//! are looked at in memory now and then, which costs no system call.
+//! are looked at in memory, a few at a time, in turn: a ring that is seen there costs no system call, and one
+//! that is not is heard with the next housekeeping. So what a turn costs depends on the windows that are
+//! busy, and not on how many there are.
 //!
 //! Main never waits for a renderer here, and never reads an eventfd, since a renderer shares it. Every
 //! wait for someone (a handshake, a goodbye) has a deadline.
@@ -51,13 +53,21 @@ use crate::{
 
 /// Frames taken from one window before the next has its turn.
 const BATCH: usize = 64;
-/// Looks in which a window had nothing, before it is armed while others keep the loop awake.
-const QUIET_LOOKS: u32 = 4096;
 /// So few windows are looked at for as long as the loop is awake, however quiet they are: a look costs
 /// less than the ring that arming asks for.
 const BUSY_KEPT: usize = 4;
-/// Turns between two looks at the armed windows while the loop is awake.
-const ARMED_TURNS: u32 = 64;
+/// Looks in which a window had nothing, before it is armed while others keep the loop awake.
+const QUIET_LOOKS: u32 = 4096;
+/// The same for all busy windows together, some 10 ms: of very many, each gets fewer, but what its ring would
+/// cost.
+const QUIET_LOOKS_OF_ALL: u32 = 1 << 20;
+const QUIET_LOOKS_MIN: u32 = 256;
+/// While the loop is awake, it looks at so many armed windows ...
+const ARMED_LOOKS: usize = 8;
+/// ... for so much effort: an eighth of its time, whatever their number.
+const ARMED_EVERY: usize = 64;
+/// The effort of a frame, in looks. A turn that finds nothing is one.
+const FRAME_EFFORT: usize = 8;
 /// Frames between two looks at the clock while there is always something to do.
 const BUSY_FRAMES: usize = 2048;
 /// Time between two looks at sockets, and at the deadlines of requests, while the loop is awake.
@@ -127,7 +137,8 @@ struct Connection {
     dies_with_session: bool,
     /// When the present stage must be over.
     deadline: Option<Instant>,
-    armed: bool,
+    /// Its place in the list of the armed.
+    armed: Option<usize>,
     quiet: u32,
     violations: u32,
     hung_up: bool,
@@ -140,6 +151,9 @@ pub(crate) struct MainLoop {
     connections: Vec<Option<Connection>>,
     /// Places of the windows that are looked at in every turn.
     busy: Vec<usize>,
+    /// Places of the windows that ring, and which of them is looked at next.
+    armed: Vec<usize>,
+    next_armed: usize,
     routes: Cached<Routes>,
     /// To what the application has registered.
     key: Key,
@@ -147,12 +161,15 @@ pub(crate) struct MainLoop {
     scratch: AlignedBuf,
     packet: Vec<u8>,
     events: Vec<Event>,
-    turns: u32,
+    /// What has been done since armed windows were looked at.
+    effort: usize,
     busy_frames: usize,
     kept_house: Option<Instant>,
     candidates: usize,
     /// When to listen for connections again; `None` while it does.
     listening_from: Option<Instant>,
+    /// Places of the connections that have a deadline, and of some that had one.
+    timed: Vec<usize>,
 }
 
 impl MainLoop {
@@ -171,17 +188,20 @@ impl MainLoop {
             endpoint: Some(endpoint),
             connections: Vec::new(),
             busy: Vec::new(),
+            armed: Vec::new(),
+            next_armed: 0,
             routes,
             key,
             waiter,
             scratch: AlignedBuf::new(),
             packet: vec![0; PACKET_MAX],
             events: Vec::new(),
-            turns: 0,
+            effort: 0,
             busy_frames: 0,
             kept_house: None,
             candidates: 0,
             listening_from: None,
+            timed: Vec::new(),
         })
     }
 
@@ -246,7 +266,7 @@ impl MainLoop {
     /// One turn without waiting; returns how much there was.
     pub(crate) fn poll(&mut self, main: &Inner) -> io::Result<usize> {
         let _inside = inside::mark(Inside::main(main));
-        self.look_at_armed();
+        self.look_at_armed(self.armed.len());
         let taken = self.turn(main, &mut None);
         self.keep_house(main, Instant::now())?;
         Ok(taken)
@@ -257,19 +277,25 @@ impl MainLoop {
     /// Takes what there is from each busy window, up to a batch. Returns how much.
     #[inline]
     fn turn(&mut self, main: &Inner, awaited: &mut Option<&mut Awaited<'_>>) -> usize {
-        self.turns = self.turns.wrapping_add(1);
-        if self.turns.is_multiple_of(ARMED_TURNS) {
-            self.look_at_armed();
-        }
         let mut taken = 0;
         let mut index = 0;
         while let Some(&place) = self.busy.get(index) {
-            let frames = self.take_frames(main, place, awaited);
-            taken += frames;
-            // A window that has ended, or been armed, has left the list.
-            if self.busy.get(index) == Some(&place) {
+            taken += self.take_frames(main, place, awaited);
+            if self.busy.get(index) != Some(&place) {
+                // Its session has ended, and it has left the list.
+                continue;
+            }
+            if self.is_quiet(place) && self.arm(place) {
+                self.busy.swap_remove(index);
+            } else {
                 index += 1;
             }
+        }
+        self.effort += 1 + taken * FRAME_EFFORT;
+        if self.effort >= ARMED_EVERY {
+            let looks = self.effort / ARMED_EVERY * ARMED_LOOKS;
+            self.effort = 0;
+            self.look_at_armed(looks);
         }
         if main.attention.load(Ordering::Relaxed) {
             self.attend(main);
@@ -344,25 +370,28 @@ impl MainLoop {
         }
         if let Some(violation) = broken {
             self.end_session(main, place, GoneReason::ProtocolViolation(violation));
-        } else if self.connections[place]
-            .as_ref()
-            .is_some_and(|connection| connection.quiet > QUIET_LOOKS)
-            && self.busy.len() > BUSY_KEPT
-        {
-            self.arm(place);
         }
         taken
     }
 
     // --- quiet windows ---------------------------------------------------------------------------
 
-    /// Asks the renderer to ring with its next frame. `false`: it has sent one meanwhile.
+    /// Whether it is time to arm a busy window, while others keep the loop awake.
+    #[inline]
+    fn is_quiet(&self, place: usize) -> bool {
+        let busy = self.busy.len();
+        busy > BUSY_KEPT
+            && self.connections[place].as_ref().is_some_and(|connection| {
+                let of_each = QUIET_LOOKS_OF_ALL / busy as u32;
+                connection.quiet > of_each.clamp(QUIET_LOOKS_MIN, QUIET_LOOKS)
+            })
+    }
+
+    /// Asks the renderer to ring with its next frame; the caller takes it out of the busy ones. `false`: it
+    /// has sent one meanwhile.
     fn arm(&mut self, place: usize) -> bool {
         let Some(connection) = self.connections[place].as_mut() else { return true };
         let Some(session) = connection.session.as_mut() else { return true };
-        if connection.armed {
-            return true;
-        }
         session.port.own.parked.announce();
         if session.has_news() {
             session.port.own.parked.withdraw();
@@ -370,48 +399,61 @@ impl MainLoop {
             return false;
         }
         session.port.counters.parks.add_alone(1);
-        connection.armed = true;
-        self.busy.retain(|&busy| busy != place);
+        connection.armed = Some(self.armed.len());
+        self.armed.push(place);
         true
     }
 
-    fn disarm(&mut self, place: usize) {
-        let Some(Some(connection)) = self.connections.get_mut(place) else { return };
-        let Some(session) = connection.session.as_mut() else { return };
-        if connection.armed {
+    /// Takes a window out of the armed ones, if it is one.
+    fn disarm(&mut self, place: usize) -> bool {
+        let Some(Some(connection)) = self.connections.get_mut(place) else { return false };
+        let Some(at) = connection.armed.take() else { return false };
+        connection.quiet = 0;
+        if let Some(session) = &connection.session {
             session.port.own.parked.withdraw();
-            connection.armed = false;
-            connection.quiet = 0;
+        }
+        self.armed.swap_remove(at);
+        // The last one has moved there, unless it was this one.
+        if let Some(&moved) = self.armed.get(at)
+            && let Some(connection) = &mut self.connections[moved]
+        {
+            connection.armed = Some(at);
+        }
+        true
+    }
+
+    /// It rang, or it is seen to have something.
+    fn make_busy(&mut self, place: usize) {
+        if self.disarm(place) {
             self.busy.push(place);
         }
     }
 
-    /// Looks at the armed windows in memory, where a renderer that has just rung shows first.
-    fn look_at_armed(&mut self) {
-        if self.busy.len() == self.connections.len() {
-            return;
-        }
-        for place in 0..self.connections.len() {
-            let rang = |connection: &mut Connection| {
-                connection.armed && connection.session.as_mut().is_some_and(Session::has_news)
-            };
-            if self.connections[place].as_mut().is_some_and(rang) {
-                self.disarm(place);
+    /// Looks at so many of the armed windows in memory, where a renderer that has just rung shows first.
+    fn look_at_armed(&mut self, looks: usize) {
+        for _ in 0..looks.min(self.armed.len()) {
+            if self.next_armed >= self.armed.len() {
+                self.next_armed = 0;
+            }
+            let Some(&place) = self.armed.get(self.next_armed) else { return };
+            let session =
+                self.connections[place].as_mut().and_then(|connection| connection.session.as_mut());
+            if session.is_some_and(Session::has_news) {
+                // Another one takes its place in the list.
+                self.make_busy(place);
+            } else {
+                self.next_armed += 1;
             }
         }
     }
 
     /// Arms every window and sleeps, unless one of them has something.
     fn park(&mut self, main: &Inner, deadline: Option<Instant>, waits: bool) -> io::Result<()> {
-        let mut index = 0;
-        while let Some(&place) = self.busy.get(index) {
+        while let Some(&place) = self.busy.last() {
             if !self.arm(place) {
                 return Ok(());
             }
-            // Arming takes it out of the list; what has no session yet stays.
-            if self.busy.get(index) == Some(&place) {
-                index += 1;
-            }
+            self.busy.pop();
         }
         // What this thread itself has asked for rang nobody.
         if main.has_work(waits) {
@@ -444,7 +486,7 @@ impl MainLoop {
             return;
         }
         match token & 3 {
-            source if source == Source::Bell as u64 => self.disarm(place),
+            source if source == Source::Bell as u64 => self.make_busy(place),
             source if source == Source::Process as u64 => self.reap(main, place),
             _ => self.hear(main, place, event),
         }
@@ -459,24 +501,43 @@ impl MainLoop {
         self.wait(main, Some(Duration::ZERO))
     }
 
-    /// Ends what is overdue, and says when to look again.
+    /// Ends what is overdue, and says when to look again. Costs nothing for windows that have no deadline.
     fn keep_deadlines(&mut self, main: &Inner, now: Instant) -> Option<Instant> {
         self.listen_again(now);
         let mut next = self.listening_from;
-        for place in 0..self.connections.len() {
-            let Some(connection) = &self.connections[place] else { continue };
-            if let Some(session) = &connection.session {
-                session.port.tidy_attachments();
-            }
-            let requests = connection.session.as_ref().and_then(|session| session.port.expire(now));
-            let deadline = connection.deadline;
-            if deadline.is_some_and(|deadline| deadline <= now) {
+        for session in self.connections.iter().flatten().filter_map(|each| each.session.as_ref()) {
+            session.port.tidy_attachments();
+        }
+        let mut index = 0;
+        while let Some(&place) = self.timed.get(index) {
+            if self.deadline(place).is_some_and(|deadline| deadline <= now) {
                 self.overdue(main, place);
             }
-            let still = self.connections[place].as_ref().and_then(|connection| connection.deadline);
-            next = [next, requests, still].into_iter().flatten().min();
+            match self.deadline(place) {
+                Some(deadline) => {
+                    next = next.into_iter().chain([deadline]).min();
+                    index += 1;
+                }
+                None => _ = self.timed.swap_remove(index),
+            }
         }
-        next
+        let requests = main.timed_requests.look(|| {
+            let ports = self.connections.iter().flatten().filter_map(Connection::port);
+            ports.filter_map(|port| port.expire(now)).min()
+        });
+        [next, requests].into_iter().flatten().min()
+    }
+
+    fn deadline(&self, place: usize) -> Option<Instant> {
+        self.connections.get(place)?.as_ref()?.deadline
+    }
+
+    fn set_deadline(&mut self, place: usize, span: Duration) {
+        let Some(Some(connection)) = self.connections.get_mut(place) else { return };
+        connection.deadline = Instant::now().checked_add(span);
+        if !self.timed.contains(&place) {
+            self.timed.push(place);
+        }
     }
 
     fn overdue(&mut self, main: &Inner, place: usize) {
@@ -503,14 +564,13 @@ impl MainLoop {
         main.attended();
         for newcomer in main.take_newcomers() {
             let Newcomer { session, socket, child, process, die_with_main } = newcomer;
-            let deadline = Instant::now().checked_add(session.policy.handshake_timeout);
+            let timeout = session.policy.handshake_timeout;
             let connection = Connection {
                 child: Some((child, process)),
                 dies_with_session: die_with_main,
-                deadline,
                 ..Connection::new(socket)
             };
-            let place = self.insert(connection);
+            let place = self.insert(connection, timeout);
             if self.begin_session(place, session).is_err() {
                 // Without its events the session cannot live, nor its process's end be seen.
                 self.end_session(main, place, GoneReason::LaunchFailed);
@@ -543,11 +603,15 @@ impl Connection {
             child: None,
             dies_with_session: true,
             deadline: None,
-            armed: false,
+            armed: None,
             quiet: 0,
             violations: 0,
             hung_up: false,
         }
+    }
+
+    fn port(&self) -> Option<&Arc<Port>> {
+        self.session.as_ref().map(|session| &session.port)
     }
 }
 

@@ -36,12 +36,14 @@ const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 impl MainLoop {
-    pub(super) fn insert(&mut self, connection: Connection) -> usize {
+    /// Takes a connection in, whose first stage may last so long.
+    pub(super) fn insert(&mut self, connection: Connection, timeout: Duration) -> usize {
         let place = self.connections.iter().position(Option::is_none).unwrap_or_else(|| {
             self.connections.push(None);
             self.connections.len() - 1
         });
         self.connections[place] = Some(connection);
+        self.set_deadline(place, timeout);
         place
     }
 
@@ -76,8 +78,7 @@ impl MainLoop {
         if self.candidates >= CANDIDATES_MAX {
             return;
         }
-        let deadline = Instant::now().checked_add(HELLO_TIMEOUT);
-        let place = self.insert(Connection { deadline, ..Connection::new(Arc::new(socket)) });
+        let place = self.insert(Connection::new(Arc::new(socket)), HELLO_TIMEOUT);
         let Some(connection) = &self.connections[place] else { return };
         match self.epoll.add(&connection.socket, token(place, Source::Socket), Trigger::Level) {
             Ok(()) => self.candidates += 1,
@@ -229,7 +230,7 @@ impl MainLoop {
         let Some(connection) = self.connections[place].as_mut() else { return };
         if connection.child.is_some() {
             // Its exit status is the better reason; it comes within moments, or it is not ending.
-            connection.deadline = Instant::now().checked_add(GRACE);
+            self.set_deadline(place, GRACE);
         } else {
             self.drain(main, place);
             self.end_session(main, place, GoneReason::Disconnected);
@@ -312,8 +313,9 @@ impl MainLoop {
             return;
         }
         connection.stage = Stage::Ending;
-        connection.armed = false;
-        self.busy.retain(|&busy| busy != place);
+        if !self.disarm(place) {
+            self.busy.retain(|&busy| busy != place);
+        }
         self.stop_listening(place);
         let Some(connection) = self.connections[place].as_mut() else { return };
         let _ = connection.socket.shutdown();
@@ -328,7 +330,7 @@ impl MainLoop {
                 if matches!(reason, GoneReason::ProtocolViolation(_)) {
                     let _ = child.kill();
                 }
-                connection.deadline = Instant::now().checked_add(GRACE);
+                self.set_deadline(place, GRACE);
             }
         }
     }

@@ -52,6 +52,7 @@ use crate::{
     ring::producer::{Producer, ReserveError},
     signal::{Interrupt, PeerBell},
     sync::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+    timed::TimedRequests,
 };
 
 use invocation::{Drive, Notify, Outcome};
@@ -116,6 +117,7 @@ pub(crate) struct Port {
     /// The longest payload of a frame, and of a message: what is longer than the first is attached.
     in_band_max: usize,
     message_max: usize,
+    timed_requests: Arc<TimedRequests>,
 
     outbox: Biased<Outbox>,
     /// How many threads wait for room. Under the lock because the epoch has one writer at a time.
@@ -195,6 +197,8 @@ pub(crate) struct PortParts {
     pub(crate) attachments: Attachments,
     /// The longest payload that may be attached, in bytes.
     pub(crate) attached_max: u64,
+    /// Of the endpoint, whose ports share it.
+    pub(crate) timed_requests: Arc<TimedRequests>,
 }
 
 impl Port {
@@ -213,6 +217,7 @@ impl Port {
             driver,
             attachments,
             attached_max,
+            timed_requests,
         } = parts;
         let in_band_max = producer.payload_max();
         Arc::new(Self {
@@ -231,6 +236,7 @@ impl Port {
             attachments,
             in_band_max,
             message_max: in_band_max.max(usize::try_from(attached_max).unwrap_or(usize::MAX)),
+            timed_requests,
             outbox: Biased::new(Outbox {
                 producer,
                 backlog: VecDeque::new(),
@@ -507,6 +513,9 @@ impl Port {
             requests.set_timeout(id, timeout);
             self.begin_in(requests)
         });
+        if timeout.is_some() {
+            self.timed_requests.begun();
+        }
         self.counters.frames_sent.add_alone(1);
         self.counters.invokes_sent.add_alone(1);
         drop(outbox);

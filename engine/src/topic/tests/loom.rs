@@ -41,6 +41,32 @@ fn loom_a_copy_is_whole_or_counted_as_lost() {
     });
 }
 
+/// Guards that the newest is looked for once: no message comes twice.
+#[test]
+fn loom_the_latest_is_later_than_the_last_one() {
+    let mut builder = Builder::new();
+    builder.preemption_bound = Some(3);
+    builder.check(|| {
+        let (mut writer, memory) = topic(256, 0);
+        let mut reader = TopicReader::new(memory);
+        let writing = thread::spawn(move || {
+            for number in 1..=2 {
+                writer.publish(&message(number)).unwrap();
+            }
+        });
+        let mut buffer = AlignedBuf::new();
+        let mut last = 0;
+        for _ in 0..3 {
+            if let Some(Received { sequence, lost }) = reader.latest(&mut buffer) {
+                assert_eq!(buffer.as_slice(), message(sequence));
+                assert_eq!(Some(sequence), lost.checked_add(last + 1));
+                last = sequence;
+            }
+        }
+        writing.join().unwrap();
+    });
+}
+
 /// Guards the order of joining: position and sequence come from one whole record.
 #[test]
 fn loom_a_reader_that_joins_counts_from_where_it_joined() {

@@ -3,6 +3,7 @@
 //! A scene is in the file with the name of the test's. It fails by panicking.
 
 mod attachments;
+mod fairness;
 mod handshake;
 mod hot_path;
 mod invoke_and_handle;
@@ -37,6 +38,7 @@ type Scene = fn(&[String]);
 
 const FILES: &[&[(&str, Scene)]] = &[
     attachments::SCENES,
+    fairness::SCENES,
     handshake::SCENES,
     hot_path::SCENES,
     invoke_and_handle::SCENES,

@@ -4,7 +4,7 @@ use std::{thread, time::Duration};
 
 use ringbridge::{IpcRenderer, IpcRendererEvent};
 use tests::{
-    contract::{BULLETIN, CUE, NEWS, pattern},
+    contract::{BULLETIN, CUE, NEWS, NUMBERED, Numbered, pattern},
     stage::Notes,
 };
 
@@ -13,6 +13,8 @@ use crate::{Cues, Scene, connect, report, run_until, wait_for_input};
 pub(crate) const SCENES: &[(&str, Scene)] = &[
     ("reads-news", reads_news),
     ("reads-news-slowly", reads_news_slowly),
+    ("acknowledges-news", acknowledges_news),
+    ("follows-the-latest-news", follows_the_latest_news),
     ("reads-the-latest-news", reads_the_latest_news),
     ("reads-bulletins", reads_bulletins),
     ("reads-news-for-a-while", reads_news_for_a_while),
@@ -83,6 +85,30 @@ fn reads_news_slowly(_: &[String]) {
         }
     })
     .unwrap();
+    report(&ipc, "subscribed");
+    read_all(&ipc, &read, &published);
+}
+
+/// Tells main of each message that it has read.
+fn acknowledges_news(_: &[String]) {
+    let ipc = connect();
+    let (read, published) = (Notes::new(), published(&ipc));
+    let (mut note, acknowledging) = (noting(&read), ipc.clone());
+    ipc.subscribe(NEWS, move |event, number| {
+        note(event, number);
+        let sender = u64::from(acknowledging.id());
+        acknowledging.send(NUMBERED, &Numbered { sender, number: *number }).unwrap();
+    })
+    .unwrap();
+    report(&ipc, "subscribed");
+    read_all(&ipc, &read, &published);
+}
+
+/// Reads the newest message whenever it gets to look, until all are accounted for.
+fn follows_the_latest_news(_: &[String]) {
+    let ipc = connect();
+    let (read, published) = (Notes::new(), published(&ipc));
+    ipc.subscribe_latest(NEWS, noting(&read)).unwrap();
     report(&ipc, "subscribed");
     read_all(&ipc, &read, &published);
 }
