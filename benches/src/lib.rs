@@ -18,9 +18,11 @@
 mod arrivals;
 mod board;
 mod clock;
+pub mod compare;
 mod job;
 mod messages;
 mod pair;
+mod peers;
 mod pins;
 mod renderer;
 pub mod report;
