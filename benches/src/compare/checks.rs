@@ -42,7 +42,7 @@ enum Bound {
 /// Whether a claim holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub(super) enum Verdict {
+enum Verdict {
     Ok,
     NotMet,
     NotMeasured,
@@ -53,12 +53,15 @@ pub(super) enum Verdict {
 pub(super) struct Check {
     kind: &'static str,
     pub(super) claim: &'static str,
-    pub(super) verdict: Verdict,
+    verdict: Verdict,
     bound: Bound,
     #[serde(skip_serializing_if = "Option::is_none")]
     measured: Option<Spread>,
     /// How many rounds could be compared.
     rounds: usize,
+    /// The cell was measured, but never where it counts.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    never_near: bool,
 }
 
 const SPIN: &str = "ringbridge-spin";
@@ -242,6 +245,9 @@ pub(super) fn check(cells: &[Cell]) -> Vec<Check> {
 impl Claim {
     fn decide(self, cells: &[Cell]) -> Check {
         let values = self.values(cells);
+        let never_near = self.near_only
+            && values.is_empty()
+            && self.cell(cells, self.subject).is_some_and(|cell| cell.visits().next().is_some());
         let rounds = values.len();
         let measured = Spread::of(values);
         let verdict = match (measured, self.bound) {
@@ -251,7 +257,7 @@ impl Claim {
             _ => Verdict::NotMet,
         };
         let (claim, bound) = (self.text, self.bound);
-        Check { kind: "check", claim, verdict, bound, measured, rounds }
+        Check { kind: "check", claim, verdict, bound, measured, rounds, never_near }
     }
 
     /// One value a round. Slices are compared where both were between near or both between far
@@ -317,8 +323,14 @@ impl Check {
         (required, measured)
     }
 
+    /// Whether its cells were not measured at all.
+    pub(super) fn is_open(&self) -> bool {
+        self.verdict == Verdict::NotMeasured && !self.never_near
+    }
+
     pub(super) fn verdict(&self) -> &'static str {
         match self.verdict {
+            Verdict::NotMeasured if self.never_near => "no slice was near",
             Verdict::Ok => "ok",
             Verdict::NotMet => "NOT MET",
             Verdict::NotMeasured => "not measured",
@@ -374,7 +386,8 @@ mod tests {
         assert_eq!(verdict(&[spin, adaptive], claim).rounds, 1);
         let stream = |subject| cell_of(subject, Work::Stream, vec![far.clone()]);
         let near = "stream 48 B send, near: rate against iceoryx2's";
-        assert_eq!(verdict(&[stream(SPIN)], near).verdict, Verdict::NotMeasured);
+        let open = verdict(&[stream(SPIN)], near);
+        assert_eq!((open.verdict, open.verdict()), (Verdict::NotMeasured, "no slice was near"));
     }
 
     #[test]

@@ -112,8 +112,10 @@ pub(super) struct Figures {
     /// Voluntary context switches a second; of idle pairs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) switches_per_second: Option<Pair>,
-    /// Everybody else's CPU time meanwhile, in cores: the mean over the rounds.
-    pub(super) others_cpu: f64,
+    /// Everybody else's CPU time meanwhile, in cores: over all rounds. Not known of idle pairs, which
+    /// are looked at from outside.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) others_cpu: Option<f64>,
 }
 
 /// How long messages took.
@@ -182,8 +184,6 @@ impl Figures {
                 Some(switches as f64 * 1e9 / outcome.elapsed_ns.max(1) as f64)
             }
         };
-        let others = Spread::of(outcomes.iter().map(|outcome| outcome.others_cpu_ns as f64));
-        let elapsed: u64 = outcomes.iter().map(|outcome| outcome.elapsed_ns).sum();
         Self {
             kind: "cell",
             subject: cell.subject.name(),
@@ -209,12 +209,18 @@ impl Figures {
             switches_per_second: over(&per_second(0))
                 .zip(over(&per_second(1)))
                 .map(|(main, renderer)| Pair { main, renderer }),
-            others_cpu: others.map_or(0.0, |_| {
-                let sum: i64 = outcomes.iter().map(|outcome| outcome.others_cpu_ns).sum();
-                (sum as f64 / elapsed.max(1) as f64).max(0.0)
-            }),
+            others_cpu: others_cpu(&outcomes),
         }
     }
+}
+
+/// Ticks are long and slices short, so only their sum means something.
+fn others_cpu(outcomes: &[&Outcome]) -> Option<f64> {
+    let looked = outcomes.iter().filter(|outcome| outcome.switches.is_none());
+    let (used, elapsed) = looked.fold((0, 0), |(used, elapsed), outcome| {
+        (used + outcome.others_cpu_ns, elapsed + outcome.elapsed_ns)
+    });
+    (elapsed > 0).then(|| (used as f64 / elapsed as f64).max(0.0))
 }
 
 impl Latency {

@@ -3,7 +3,7 @@
 use std::fmt::{self, Write};
 
 use crate::compare::{
-    checks::{Check, Verdict},
+    checks::Check,
     figures::{Figures, Status},
     machine::Machine,
     stats::Spread,
@@ -62,6 +62,9 @@ fn table(text: &mut String, rows: &[Figures]) -> fmt::Result {
     )?;
     if let Some(floor) = floor {
         write!(text, "; floor {}", Time(floor.median))?;
+    }
+    if let Some(others) = Spread::of(rows.iter().filter_map(|row| row.others_cpu)) {
+        write!(text, "; others used {} of a core", percent(others.median))?;
     }
     writeln!(text, " ==")?;
     let heads = heads(first.task.work);
@@ -186,8 +189,7 @@ fn columns(row: &Figures) -> Vec<String> {
 }
 
 fn write_checks(text: &mut String, checks: &[Check]) -> fmt::Result {
-    let (decided, open): (Vec<_>, Vec<_>) =
-        checks.iter().partition(|check| check.verdict != Verdict::NotMeasured);
+    let (decided, open): (Vec<_>, Vec<_>) = checks.iter().partition(|check| !check.is_open());
     writeln!(text)?;
     for check in decided {
         let (required, measured) = check.figures();
@@ -260,7 +262,7 @@ mod tests {
         let machine = Machine::look(Pins { main: 0, renderer: 1 });
         let text = write(&machine, &figures, &check(&cells)).unwrap();
         for expected in [
-            "== round-trip 48 B: 1 slices near, 0 far, 0 moved; floor 100 ns ==",
+            "== round-trip 48 B: 1 slices near, 0 far, 0 moved; floor 100 ns; others used 0.0 % of a core ==",
             "(150 ns..150 ns)",
             "FAILED: no pipe",
             "n/a: a copy is no conversation",

@@ -26,7 +26,7 @@ impl Subject for Bounce {
     }
 
     fn about(&self) -> &'static str {
-        "floor: one cache line with plain atomics; both spin"
+        "floor: one cache line with plain atomics, which keeps the newest push only; both spin"
     }
 
     fn unable(&self, task: Task) -> Option<&'static str> {
@@ -52,7 +52,7 @@ impl Subject for FutexPair {
     }
 
     fn about(&self) -> &'static str {
-        "floor: a word and FUTEX_WAKE; both sleep"
+        "floor: a word and FUTEX_WAKE; the newest push only; both sleep"
     }
 
     fn unable(&self, task: Task) -> Option<&'static str> {
@@ -86,7 +86,7 @@ enum Waits {
 struct Words {
     board: &'static Board,
     waits: Waits,
-    /// The last stamp that was taken.
+    /// The last stamp that was taken; in an idle pair, or posted.
     last: u64,
 }
 
@@ -133,7 +133,9 @@ impl MainSide for Words {
 
     fn idle(&mut self, time_ns: u64) -> Result<(), Error> {
         thread::sleep(Duration::from_nanos(time_ns));
-        self.post(OVER);
+        // A word says something only by being another than before.
+        self.last += 1;
+        self.post(self.last);
         Ok(())
     }
 }
@@ -163,7 +165,7 @@ impl RendererSide for Words {
     }
 
     fn idle(&mut self) -> Result<(), Error> {
-        while self.next()? != OVER {}
+        self.next()?;
         Ok(())
     }
 }
