@@ -4,22 +4,18 @@ use std::{
     env,
     os::fd::{AsFd, AsRawFd, OwnedFd},
     process::{self, Child, Command, Stdio},
-    thread::{self, JoinHandle},
     time::Duration,
 };
 
 use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "peers")]
+use crate::compare::{slice, usage::thread_cpu_ns};
 use crate::{
     Error,
     board::Board,
-    compare::{
-        control::Control,
-        slice,
-        usage::{process_cpu_ns, thread_cpu_ns},
-        work::Job,
-    },
+    compare::{control::Control, usage::process_cpu_ns, work::Job},
 };
 
 /// The environment variable by which the processes of a slice learn what they are.
@@ -81,7 +77,8 @@ enum Partner {
     /// Somebody else launches it, and knows when it ends.
     Lent,
     Process(Child),
-    Thread(JoinHandle<Result<(), Error>>),
+    #[cfg(feature = "peers")]
+    Thread(std::thread::JoinHandle<Result<(), Error>>),
     Gone,
 }
 
@@ -133,7 +130,8 @@ impl Stage {
         Ok(())
     }
 
-    /// Starts the renderer as a thread of this process, for what is made for threads.
+    /// Starts the renderer as a thread of this process, for a peer that is made for threads.
+    #[cfg(feature = "peers")]
     pub(crate) fn start_thread(&mut self) -> Result<(), Error> {
         let control = Control::of(self.expected(Partner::Lent)?.into());
         let job = self.job.clone();
@@ -142,7 +140,7 @@ impl Stage {
             let stage = Self { cpu_ns: thread_cpu_ns, ..Self::of_renderer(job, control)? };
             slice::renderer_half(&stage)
         };
-        self.partner = Partner::Thread(thread::Builder::new().spawn(renderer)?);
+        self.partner = Partner::Thread(std::thread::Builder::new().spawn(renderer)?);
         Ok(())
     }
 
@@ -153,6 +151,7 @@ impl Stage {
                 status if status.success() => Ok(()),
                 status => Err(format!("the renderer ended with {status}").into()),
             },
+            #[cfg(feature = "peers")]
             Partner::Thread(thread) => thread.join().map_err(|_| "the renderer panicked")?,
             Partner::Expected(_) | Partner::Lent | Partner::Gone => Ok(()),
         }

@@ -10,6 +10,7 @@ pub(crate) fn process_cpu_ns() -> u64 {
 }
 
 /// The CPU time of the calling thread so far.
+#[cfg(any(test, feature = "peers"))]
 pub(crate) fn thread_cpu_ns() -> u64 {
     read(ClockId::ThreadCPUTime)
 }
