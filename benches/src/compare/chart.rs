@@ -2,9 +2,12 @@
 
 use std::fmt::{self, Display, Write};
 
-const WIDTH: f64 = 860.0;
+/// How wide a chart is that has the page to itself.
+pub(super) const WIDE: f64 = 860.0;
+/// How wide one of two is.
+pub(super) const NARROW: f64 = 430.0;
 const LEFT: f64 = 78.0;
-const RIGHT: f64 = 16.0;
+const RIGHT: f64 = 34.0;
 const TOP: f64 = 10.0;
 const BOTTOM: f64 = 42.0;
 
@@ -67,20 +70,21 @@ pub(super) struct Chart {
     svg: String,
     across: Axis,
     up: Axis,
+    width: f64,
     height: f64,
 }
 
 impl Chart {
     pub(super) fn new(
         label: &str,
-        height: f64,
+        [width, height]: [f64; 2],
         across: Axis,
         up: Axis,
     ) -> Result<Self, fmt::Error> {
-        let mut chart = Self { svg: String::new(), across, up, height };
+        let mut chart = Self { svg: String::new(), across, up, width, height };
         writeln!(
             chart.svg,
-            "<svg viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-label=\"{}\">",
+            "<svg viewBox=\"0 0 {width} {height}\" role=\"img\" aria-label=\"{}\">",
             Escaped(label)
         )?;
         chart.grid()?;
@@ -88,7 +92,7 @@ impl Chart {
     }
 
     fn x(&self, value: f64) -> f64 {
-        LEFT + self.across.place(value) * (WIDTH - LEFT - RIGHT)
+        LEFT + self.across.place(value) * (self.width - LEFT - RIGHT)
     }
 
     fn y(&self, value: f64) -> f64 {
@@ -96,7 +100,7 @@ impl Chart {
     }
 
     fn grid(&mut self) -> fmt::Result {
-        let (left, right) = (LEFT, WIDTH - RIGHT);
+        let (left, right) = (LEFT, self.width - RIGHT);
         let (top, bottom) = (TOP, self.height - BOTTOM);
         for (value, label) in self.up.ticks.clone() {
             let y = self.y(value);
@@ -164,6 +168,25 @@ impl Chart {
         )
     }
 
+    /// A column from the bottom.
+    pub(super) fn column(
+        &mut self,
+        class: &str,
+        title: &str,
+        [from, to]: [f64; 2],
+        value: f64,
+    ) -> fmt::Result {
+        let (left, right, top) = (self.x(from), self.x(to), self.y(value));
+        writeln!(
+            self.svg,
+            "<rect class=\"bar {class}\" x=\"{left:.1}\" y=\"{top:.1}\" width=\"{:.1}\" \
+             height=\"{:.1}\"><title>{}</title></rect>",
+            (right - left - 0.5).max(0.5),
+            (self.height - BOTTOM - top).max(1.0),
+            Escaped(title)
+        )
+    }
+
     pub(super) fn finish(mut self) -> String {
         self.svg.push_str("</svg>\n");
         self.svg
@@ -187,10 +210,10 @@ pub(super) fn bars(label: &str, bars: &[Bar<'_>], unit: &str) -> Result<String, 
     let ends = |bar: &Bar<'_>| bar.ends.unwrap_or((bar.value, bar.value));
     let values = bars.iter().flat_map(|bar| [ends(bar).0, ends(bar).1]);
     let axis = Axis::factors(values, |value| format!("{value}"), unit);
-    let place = |value: f64| NAMES + axis.place(value) * (WIDTH - NAMES - VALUES);
+    let place = |value: f64| NAMES + axis.place(value) * (WIDE - NAMES - VALUES);
     let height = ROW * bars.len() as f64 + 22.0;
     let mut svg = format!(
-        "<svg viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-label=\"{}\">\n",
+        "<svg viewBox=\"0 0 {WIDE} {height}\" role=\"img\" aria-label=\"{}\">\n",
         Escaped(label)
     );
     for (value, label) in &axis.ticks {

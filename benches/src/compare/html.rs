@@ -4,7 +4,7 @@ use std::fmt::{self, Write};
 
 use crate::{
     compare::{
-        chart::{Axis, Bar, Chart, Escaped, bars},
+        chart::{Axis, Bar, Chart, Escaped, NARROW, WIDE, bars},
         checks::Check,
         figures::{Figures, Status},
         machine::Machine,
@@ -16,8 +16,9 @@ use crate::{
 };
 
 const STYLE: &str = include_str!("report.css");
-/// The height of a chart.
-const TALL: f64 = 380.0;
+/// Width and height of a chart, and of one of two.
+const LARGE: [f64; 2] = [WIDE, 380.0];
+const SMALL: [f64; 2] = [NARROW, 190.0];
 
 /// The whole page. `figures` are those of `cells`, in the same order; `table` is the report as text.
 pub(super) fn write(
@@ -54,18 +55,21 @@ fn colours() -> Result<String, fmt::Error> {
     let mut css = String::new();
     let mut others = 0;
     for (number, subject) in SUBJECTS.iter().enumerate() {
-        let (hue, saturation) = match subject.name() {
-            "ringbridge-spin" => (0, 85),
-            "ringbridge-adaptive" => (24, 90),
-            "ringbridge-park" => (340, 70),
-            "ringbridge-in-place" => (45, 90),
-            "bounce" | "futex" | "memcpy" => (220, 4),
+        let (hue, saturation, lighter) = match subject.name() {
+            "ringbridge-spin" => (0, 85, 0),
+            "ringbridge-adaptive" => (24, 90, 5),
+            "ringbridge-park" => (340, 70, 0),
+            "ringbridge-in-place" => (45, 90, 0),
+            "bounce" => (220, 4, 0),
+            "futex" => (220, 4, 18),
+            "memcpy" => (220, 4, -12),
             _ => {
                 others += 1;
-                (80 + others * 37 % 240, 55)
+                (80 + others * 97 % 240, 55, if others % 2 == 0 { -10 } else { 8 })
             }
         };
-        writeln!(css, ".s{number} {{ --c: hsl({hue} {saturation}% var(--l)); }}")?;
+        let light = format!("calc(var(--l) + {lighter}%)");
+        writeln!(css, ".s{number} {{ --c: hsl({hue} {saturation}% {light}); }}")?;
     }
     Ok(css)
 }
@@ -216,7 +220,7 @@ fn write_curves(page: &mut String, rows: &[Figures]) -> fmt::Result {
     let ticks = names.iter().enumerate().map(|(nines, name)| (nines as f64, (*name).to_owned()));
     let ticks = ticks.take_while(|(nines, _)| *nines <= most).collect();
     let across = Axis::even(0.0, most, ticks, "percentile");
-    let mut chart = Chart::new("percentiles", TALL, across, up)?;
+    let mut chart = Chart::new("percentiles", LARGE, across, up)?;
     for (subject, curve) in &curves {
         let points = curve.iter().map(|&(nines, value)| (nines, value as f64));
         chart.line(&class(subject), subject, points)?;
@@ -225,28 +229,25 @@ fn write_curves(page: &mut String, rows: &[Figures]) -> fmt::Result {
     write_legend(page, curves.iter().map(|(subject, _)| *subject))
 }
 
+/// How often each time occurred, both by factors: one in a million is a column as well.
 fn write_histograms(page: &mut String, rows: &[Figures]) -> fmt::Result {
     writeln!(page, "<div class=\"small\">")?;
     for row in rows {
         let Some(latency) = &row.latency else { continue };
-        let shares: Vec<_> = latency
-            .all
-            .bars()
-            .into_iter()
-            .map(|(upto, share)| (format!("to {}", Time(upto as f64)), share))
-            .collect();
-        let bars_of: Vec<Bar<'_>> = shares
-            .iter()
-            .map(|(name, share)| Bar {
-                name,
-                class: class(row.subject),
-                value: share.max(1e-6),
-                ends: None,
-                label: format!("{:.3} %", share * 100.0),
-            })
-            .collect();
+        let columns = latency.all.columns();
+        let across =
+            Axis::factors(columns.iter().flat_map(|column| [column.from, column.to]), Time, "");
+        let shares = columns.iter().map(|column| column.share).chain([1.0]);
+        let up = Axis::factors(shares, |share| format!("{} %", share * 100.0), "");
         let label = format!("{}, {} samples", row.subject, latency.samples);
-        figure(page, &label, &bars(&label, &bars_of, "share")?)?;
+        let mut chart = Chart::new(&label, SMALL, across, up)?;
+        for column in columns {
+            let ends = [column.from, column.to];
+            let [from, to] = ends.map(Time);
+            let title = format!("{from} to {to}: {:.4} %", column.share * 100.0);
+            chart.column(&class(row.subject), &title, ends, column.share)?;
+        }
+        figure(page, &label, &chart.finish())?;
     }
     writeln!(page, "</div>")
 }
@@ -301,7 +302,7 @@ fn write_timeline(page: &mut String, cells: &[Cell]) -> fmt::Result {
     let ticks = ticks.map(|at| (at, format!("{at:.1} s"))).collect();
     let across = Axis::even(0.0, end, ticks, "since the run began");
     let up = Axis::factors(dots.iter().map(|dot| dot.2), Time, "");
-    let mut chart = Chart::new("outliers", TALL, across, up)?;
+    let mut chart = Chart::new("outliers", LARGE, across, up)?;
     for (cell, at, length) in &dots {
         let name = cell.subject.name();
         let title = format!("{name}, {}: {} at {at:.3} s", cell.task, Time(*length));

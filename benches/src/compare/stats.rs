@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 /// A longer sample counts as this long.
 const SAMPLE_MAX_NS: u64 = 60_000_000_000;
-/// Bars of a printed histogram.
-const BAR_VALUES: [u64; 3] = [1, 2, 5];
+/// Columns of a histogram per factor of ten.
+const COLUMNS_PER_DECADE: f64 = 20.0;
 
 /// How often each duration occurred, in nanoseconds to three digits.
 #[derive(Clone, Debug)]
@@ -53,24 +53,30 @@ impl Distribution {
             .collect()
     }
 
-    /// The bars of a histogram between 1, 2, 5, 10, 20 ...: the upper end of each and its share, without
-    /// the empty ones at both ends.
-    pub(crate) fn bars(&self) -> Vec<(u64, f64)> {
-        let mut bars = Vec::new();
-        let mut below = 0;
-        let mut decade = 1;
-        while below < self.count() && decade < SAMPLE_MAX_NS {
-            for value in BAR_VALUES.map(|value| value * decade) {
-                let upto = self.0.count_between(0, value);
-                bars.push((value, (upto - below) as f64 / self.count() as f64));
-                below = upto;
+    /// The columns of a histogram, evenly by factors: from where to where, and what share of the samples
+    /// is there. Empty ones are left out.
+    pub(crate) fn columns(&self) -> Vec<Column> {
+        let edge = |number: u32| 10_f64.powf(f64::from(number) / COLUMNS_PER_DECADE);
+        let mut columns: Vec<Column> = Vec::new();
+        for each in self.0.iter_recorded() {
+            let value = each.value_iterated_to().max(1);
+            let number = ((value as f64).log10() * COLUMNS_PER_DECADE) as u32;
+            let share = each.count_at_value() as f64 / self.count() as f64;
+            match columns.last_mut() {
+                Some(last) if last.from == edge(number) => last.share += share,
+                _ => columns.push(Column { from: edge(number), to: edge(number + 1), share }),
             }
-            decade *= 10;
         }
-        let first = bars.iter().position(|bar| bar.1 > 0.0).unwrap_or(bars.len());
-        let last = bars.iter().rposition(|bar| bar.1 > 0.0).map_or(first, |last| last + 1);
-        bars[first..last].to_vec()
+        columns
     }
+}
+
+/// A column of a histogram.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Column {
+    pub(crate) from: f64,
+    pub(crate) to: f64,
+    pub(crate) share: f64,
 }
 
 /// As it travels between processes.
@@ -152,10 +158,16 @@ mod tests {
     }
 
     #[test]
-    fn the_bars_of_a_histogram_add_up_and_begin_where_it_does() {
-        let bars = Distribution::of(&[150, 150, 700, 1500]).bars();
-        assert_eq!(bars.iter().map(|bar| bar.0).collect::<Vec<_>>(), [200, 500, 1000, 2000]);
-        assert_eq!(bars.iter().map(|bar| bar.1).collect::<Vec<_>>(), [0.5, 0.0, 0.25, 0.25]);
-        assert!(Distribution::new().bars().is_empty());
+    fn the_columns_of_a_histogram_hold_their_values_and_add_up() {
+        let values = [150, 150, 700, 1500];
+        let columns = Distribution::of(&values).columns();
+        assert_eq!(
+            columns.iter().map(|column| column.share).collect::<Vec<_>>(),
+            [0.5, 0.25, 0.25]
+        );
+        for (column, value) in columns.iter().zip([150.0, 700.0, 1500.0]) {
+            assert!(column.from <= value && value < column.to, "{column:?}");
+        }
+        assert!(Distribution::new().columns().is_empty());
     }
 }
