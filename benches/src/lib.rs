@@ -14,6 +14,8 @@
 //! placement of the virtual processors.
 //!
 //! Every sample has one reading of the clock inside, the floor's too.
+//!
+//! [`compare`] measures the same work by other libraries beside it, with processes of its own.
 
 mod arrivals;
 mod board;

@@ -94,6 +94,15 @@ fn what_is_not_there_is_one_clear_line() {
 }
 
 #[test]
+fn a_page_that_cannot_be_written_is_refused_before_anything_is_measured() {
+    let output = compare().args(["--html", "/no/such/folder/page"]).output().expect("compare runs");
+    assert_eq!(output.status.code(), Some(1));
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(complaint.starts_with("compare: /no/such/folder/page: "), "{complaint}");
+    assert!(output.stdout.is_empty());
+}
+
+#[test]
 fn ctrl_c_ends_everything() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_compare"));
     command.args([

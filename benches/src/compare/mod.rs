@@ -32,6 +32,7 @@ pub(crate) mod work;
 use std::{
     fs,
     io::{Write, stdout},
+    path::Path,
     process::ExitCode,
 };
 
@@ -86,6 +87,10 @@ fn compare(options: &Options) -> Result<(), Error> {
     if options.list {
         return print(&list(&plan));
     }
+    if let Some(file) = &options.html {
+        // Now rather than after minutes of measuring.
+        write_file(file, "")?;
+    }
     end_on_interrupt()?;
     // Looks at the whole machine, so before there is anything to wait for.
     let machine = Machine::look(plan.pins);
@@ -95,7 +100,7 @@ fn compare(options: &Options) -> Result<(), Error> {
     let table = table::write(&machine, &figures, &checks)?;
     if let Some(file) = &options.html {
         let page = html::write(&machine, &cells, &figures, &checks, &table)?;
-        fs::write(file, page).map_err(|error| format!("{}: {error}", file.display()))?;
+        write_file(file, &page)?;
     }
     if !options.json {
         return print(&table);
@@ -121,6 +126,10 @@ fn run(plan: &Plan) -> Result<Vec<run::Cell>, Error> {
     });
     bar.finish_and_clear();
     cells
+}
+
+fn write_file(file: &Path, text: &str) -> Result<(), Error> {
+    fs::write(file, text).map_err(|error| format!("{}: {error}", file.display()).into())
 }
 
 fn print(text: &str) -> Result<(), Error> {

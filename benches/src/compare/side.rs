@@ -182,6 +182,11 @@ pub(crate) fn send_stream(
     Ok(StreamPart::sent(began, count + 1))
 }
 
+/// How many pushes there are at this rate in so much time: at least one.
+pub(crate) fn pushes(rate_hz: u64, time_ns: u64) -> u64 {
+    (u128::from(rate_hz) * u128::from(time_ns) / 1_000_000_000).max(1) as u64
+}
+
 /// When to push, and what it cost.
 pub(crate) struct Pacer {
     rate_hz: u64,
@@ -193,7 +198,7 @@ pub(crate) struct Pacer {
 impl Pacer {
     /// Pushes at this rate for so long; room for what they cost is there from the start.
     pub(crate) fn new(rate_hz: u64, time_ns: u64) -> Self {
-        let count = (u128::from(rate_hz) * u128::from(time_ns) / 1_000_000_000).max(1) as u64;
+        let count = pushes(rate_hz, time_ns);
         Self { rate_hz, count, costs: touched(count as usize) }
     }
 

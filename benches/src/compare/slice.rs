@@ -20,7 +20,7 @@ use crate::{
     Error,
     clock::now_ns,
     compare::{
-        side::{MainSide, Pacer, RendererSide, StreamPart, touched},
+        side::{MainSide, Pacer, RendererSide, StreamPart, pushes, touched},
         stage::Stage,
         stats::Distribution,
         usage::machine_busy_ns,
@@ -218,7 +218,7 @@ pub(super) fn renderer_half(stage: &Stage) -> Result<(), Error> {
     let mut side = peers::find(&job.subject)?.renderer_side(stage)?;
     let room = match job.task.work {
         Work::RoundTrip => (job.time_ns / ROUND_TRIP_MIN_NS).min(SAMPLES_MAX),
-        Work::Push => Pacer::new(job.task.rate_hz, job.time_ns).costs.capacity() as u64 + 1,
+        Work::Push => pushes(job.task.rate_hz, job.time_ns),
         Work::Stream | Work::Idle => 0,
     };
     let mut samples = touched(room as usize);

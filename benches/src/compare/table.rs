@@ -67,6 +67,12 @@ fn table(text: &mut String, rows: &[Figures]) -> fmt::Result {
         write!(text, "; others used {} of a core", percent(others.median))?;
     }
     writeln!(text, " ==")?;
+    if first.task.work == Work::Idle {
+        writeln!(
+            text,
+            "main runs Ringbridge's loop; a plain link has none: only its renderer waits"
+        )?;
+    }
     let heads = heads(first.task.work);
     write!(text, "{:<20}", "")?;
     for (head, width) in heads {

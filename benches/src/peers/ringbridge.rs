@@ -18,8 +18,8 @@ use crate::{
     clock::now_ns,
     compare::{
         side::{
-            MainSide, OVER, Pacer, RendererSide, StreamPart, Subject, call, send_stream, stamp,
-            sum, touched,
+            MainSide, OVER, Pacer, RendererSide, StreamPart, Subject, call, pushes, send_stream,
+            stamp, sum, touched,
         },
         stage::Stage,
         work::{Task, Work},
@@ -261,7 +261,7 @@ fn renderer_side<M: Message + ?Sized>(
 
     let running = ipc.clone();
     if stage.job.task.work == Work::Push {
-        let room = Pacer::new(stage.job.task.rate_hz, stage.job.time_ns).costs.capacity() + 1;
+        let room = pushes(stage.job.task.rate_hz, stage.job.time_ns) as usize;
         let (mut under_way, complete) = (touched(room), latencies.clone());
         ipc.on(Channels::<M>::PUSH, move |_event, message| {
             let sent = message.stamp();
