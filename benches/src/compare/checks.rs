@@ -315,7 +315,7 @@ impl Check {
             AtLeast(least) => format!(">= {}", Short(least)),
         };
         let measured = self.measured.map_or_else(
-            || "not measured".to_owned(),
+            || "nothing".to_owned(),
             |Spread { median, min, max }| {
                 format!("{} ({} to {})", Short(median), Short(min), Short(max))
             },

@@ -41,8 +41,13 @@ impl Outcome {
         Some(self.latency.as_ref()?.at(quantile) as f64)
     }
 
-    /// Its p50 in floors.
+    /// Its p50 in floors. A slice whose floor changed has no floor.
     pub(super) fn ratio(&self) -> Option<f64> {
+        if self.placement() == Placement::Moved { None } else { self.ratio_anyway() }
+    }
+
+    /// Its p50 in floors, of which the mean is taken if they differ.
+    fn ratio_anyway(&self) -> Option<f64> {
         Some(self.latency_ns(0.5)? / self.floor_ns().max(1.0))
     }
 
@@ -230,10 +235,8 @@ impl Latency {
         };
         let mut all = Distribution::new();
         outcomes.iter().filter_map(|outcome| outcome.latency.as_ref()).for_each(|d| all.merge(d));
-        // A slice whose floor changed has no floor.
-        let settled = outcomes.iter().filter(|outcome| outcome.placement() != Placement::Moved);
-        let ratio = Spread::of(settled.filter_map(|outcome| outcome.ratio()))
-            .or_else(|| Spread::of(outcomes.iter().filter_map(|outcome| outcome.ratio())))?;
+        let ratio = Spread::of(outcomes.iter().filter_map(|outcome| outcome.ratio()))
+            .or_else(|| Spread::of(outcomes.iter().filter_map(|each| each.ratio_anyway())))?;
         Some(Self {
             samples: all.count(),
             p50_ns: over(0.5)?,

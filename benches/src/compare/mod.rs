@@ -7,7 +7,7 @@
 //! ```
 //!
 //! `run` goes round after round through all cells and sleeps while `slice` measures one. `side` says
-//! what a subject is; the subjects are in [`peers`](crate::peers). `figures` makes figures of the
+//! what a subject is; the subjects are in `peers`. `figures` makes figures of the
 //! outcomes, `checks` holds them against what must hold, `table` and `html` print them.
 
 mod chart;
