@@ -203,13 +203,17 @@ pub(super) struct Bar<'a> {
 }
 
 /// Bars beside each other, lying, by factors.
-pub(super) fn bars(label: &str, bars: &[Bar<'_>], unit: &str) -> Result<String, fmt::Error> {
+pub(super) fn bars<D: Display>(
+    label: &str,
+    bars: &[Bar<'_>],
+    tick: impl Fn(f64) -> D,
+) -> Result<String, fmt::Error> {
     const ROW: f64 = 20.0;
     const NAMES: f64 = 150.0;
     const VALUES: f64 = 190.0;
     let ends = |bar: &Bar<'_>| bar.ends.unwrap_or((bar.value, bar.value));
     let values = bars.iter().flat_map(|bar| [ends(bar).0, ends(bar).1]);
-    let axis = Axis::factors(values, |value| format!("{value}"), unit);
+    let axis = Axis::factors(values, tick, "");
     let place = |value: f64| NAMES + axis.place(value) * (WIDE - NAMES - VALUES);
     let height = ROW * bars.len() as f64 + 22.0;
     let mut svg = format!(

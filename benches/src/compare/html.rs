@@ -161,7 +161,7 @@ fn write_ratios(page: &mut String, rows: &[Figures]) -> fmt::Result {
             })
         })
         .collect();
-    figure(page, "p50 in floors", &bars("p50 in floors", &ratios, "floors")?)
+    figure(page, "p50 in floors", &bars("p50 in floors", &ratios, |ratio| ratio)?)
 }
 
 fn write_rates(page: &mut String, rows: &[Figures]) -> fmt::Result {
@@ -180,7 +180,7 @@ fn write_rates(page: &mut String, rows: &[Figures]) -> fmt::Result {
             })
         })
         .collect();
-    figure(page, "messages a second", &bars("messages a second", &rates, "a second")?)
+    figure(page, "messages a second", &bars("messages a second", &rates, Count)?)
 }
 
 fn write_cpu(page: &mut String, rows: &[Figures]) -> fmt::Result {
@@ -203,7 +203,7 @@ fn write_cpu(page: &mut String, rows: &[Figures]) -> fmt::Result {
     figure(
         page,
         "CPU time of both processes, in per cent of one core",
-        &bars("CPU time of both processes", &bars_of, "per cent")?,
+        &bars("CPU time of both processes", &bars_of, |part| format!("{part} %"))?,
     )
 }
 
@@ -231,21 +231,26 @@ fn write_curves(page: &mut String, rows: &[Figures]) -> fmt::Result {
 
 /// How often each time occurred, both by factors: one in a million is a column as well.
 fn write_histograms(page: &mut String, rows: &[Figures]) -> fmt::Result {
+    let columns: Vec<_> = rows
+        .iter()
+        .filter_map(|row| Some((row.subject, row.latency.as_ref()?)))
+        .map(|(subject, latency)| (subject, latency.samples, latency.all.columns()))
+        .collect();
+    // One scale for all of them, so that they can be compared.
+    let ends =
+        columns.iter().flat_map(|(.., columns)| columns).flat_map(|each| [each.from, each.to]);
+    let across = Axis::factors(ends, Time, "");
     writeln!(page, "<div class=\"small\">")?;
-    for row in rows {
-        let Some(latency) = &row.latency else { continue };
-        let columns = latency.all.columns();
-        let across =
-            Axis::factors(columns.iter().flat_map(|column| [column.from, column.to]), Time, "");
+    for (subject, samples, columns) in columns {
         let shares = columns.iter().map(|column| column.share).chain([1.0]);
-        let up = Axis::factors(shares, |share| format!("{} %", share * 100.0), "");
-        let label = format!("{}, {} samples", row.subject, latency.samples);
-        let mut chart = Chart::new(&label, SMALL, across, up)?;
+        let up = Axis::factors(shares, |share| format!("{} %", (share * 1e8).round() / 1e6), "");
+        let label = format!("{subject}, {samples} samples");
+        let mut chart = Chart::new(&label, SMALL, across.clone(), up)?;
         for column in columns {
             let ends = [column.from, column.to];
             let [from, to] = ends.map(Time);
             let title = format!("{from} to {to}: {:.4} %", column.share * 100.0);
-            chart.column(&class(row.subject), &title, ends, column.share)?;
+            chart.column(&class(subject), &title, ends, column.share)?;
         }
         figure(page, &label, &chart.finish())?;
     }
