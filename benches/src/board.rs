@@ -101,6 +101,39 @@ impl Board {
         self.back.0.store(0, Ordering::Relaxed);
     }
 
+    /// Posts a stamp for whoever looks all the time.
+    #[inline]
+    pub(crate) fn post(&self, stamp: u64) {
+        self.taken.0.store(stamp, Ordering::Release);
+    }
+
+    /// The next stamp after `last`; looks all the time.
+    #[inline]
+    pub(crate) fn next_post(&self, last: u64) -> Result<u64, Stalled> {
+        spin_until(|| self.taken.0.load(Ordering::Acquire) != last)?;
+        Ok(self.taken.0.load(Ordering::Acquire))
+    }
+
+    /// Posts a stamp, and wakes whoever sleeps until there is one.
+    pub(crate) fn post_and_wake(&self, stamp: u64) {
+        self.post(stamp);
+        // Only the poster writes the word.
+        wake(&self.there.0, self.there.0.load(Ordering::Relaxed).wrapping_add(1));
+    }
+
+    /// The next stamp after `last`; sleeps until it is there.
+    pub(crate) fn next_post_asleep(&self, last: u64) -> Result<u64, Stalled> {
+        loop {
+            // Before the look at the stamp: one that is posted after the look changes the word.
+            let seen = self.there.0.load(Ordering::Acquire);
+            let stamp = self.taken.0.load(Ordering::Acquire);
+            if stamp != last {
+                return Ok(stamp);
+            }
+            sleep_while(&self.there.0, seen)?;
+        }
+    }
+
     fn line(&self, number: u32) -> &AtomicU64 {
         &self.lines[number as usize % LINES].0
     }

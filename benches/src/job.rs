@@ -49,15 +49,16 @@ impl Job {
             Wait::Adaptive => WaitStrategy::Adaptive,
             Wait::Park => WaitStrategy::Park,
         };
+        let capacity = ring_len(self.payload);
         let default = Config::default();
-        let least = (4 * self.payload).next_power_of_two();
-        Config {
-            wait,
-            main_capacity: default.main_capacity.max(least),
-            renderer_capacity: default.renderer_capacity.max(least),
-            ..default
-        }
+        Config { wait, main_capacity: capacity, renderer_capacity: capacity, ..default }
     }
+}
+
+/// The length of a ring that such messages flow through, in bytes.
+pub(crate) fn ring_len(payload: usize) -> usize {
+    let default = Config::default();
+    default.main_capacity.max(default.renderer_capacity).max((4 * payload).next_power_of_two())
 }
 
 /// A job, and the descriptor of the board that goes with it.

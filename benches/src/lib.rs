@@ -14,14 +14,18 @@
 //! placement of the virtual processors.
 //!
 //! Every sample has one reading of the clock inside, the floor's too.
+//!
+//! [`compare`] measures the same work by other libraries beside it, with processes of its own.
 
 mod arrivals;
 mod board;
 mod clock;
+pub mod compare;
 pub mod hot_path;
 mod job;
 mod messages;
 mod pair;
+mod peers;
 mod pins;
 mod renderer;
 pub mod report;

@@ -1,0 +1,102 @@
+//! Subjects that are a plain link: bytes in at one end, the same bytes out at the other.
+
+use std::{hint::black_box, thread, time::Duration};
+
+use crate::{
+    Error,
+    clock::now_ns,
+    compare::side::{
+        MainSide, OVER, Pacer, RendererSide, StreamPart, call, send_stream, set_stamp, stamp, sum,
+    },
+};
+
+/// One process's end of a link both ways. Its messages are all of one length, which it knows.
+pub(crate) trait Link {
+    /// Sends a copy of the message, and waits for room as the library does.
+    fn send(&mut self, message: &[u8]) -> Result<(), Error>;
+
+    /// Waits for a message as the library does, and lends it.
+    fn receive<R>(&mut self, read: impl FnOnce(&[u8]) -> R) -> Result<R, Error>;
+}
+
+/// Both sides of a link are the same.
+pub(crate) struct Linked<L> {
+    link: L,
+    message: Vec<u8>,
+}
+
+impl<L: Link> Linked<L> {
+    pub(crate) fn new(link: L, payload: usize) -> Self {
+        Self { link, message: vec![1; payload] }
+    }
+
+    fn send(&mut self, stamp: u64) -> Result<(), Error> {
+        set_stamp(&mut self.message, stamp);
+        self.link.send(&self.message)
+    }
+}
+
+impl<L: Link> MainSide for Linked<L> {
+    fn answer(&mut self) -> Result<(), Error> {
+        let Self { link, message } = self;
+        loop {
+            link.receive(|question| message.copy_from_slice(question))?;
+            if stamp(message) == OVER {
+                return Ok(());
+            }
+            link.send(message)?;
+        }
+    }
+
+    fn stream(&mut self, _time_ns: u64) -> Result<StreamPart, Error> {
+        let (mut count, mut sums) = (0, 0_u64);
+        loop {
+            let (stamp, sum) = self.link.receive(|message| (stamp(message), sum(message)))?;
+            sums = sums.wrapping_add(sum);
+            count += 1;
+            if stamp == OVER {
+                black_box(sums);
+                return Ok(StreamPart::received(count));
+            }
+        }
+    }
+
+    fn push(&mut self, pacer: &mut Pacer) -> Result<(), Error> {
+        pacer.run(|stamp| self.send(stamp))
+    }
+
+    fn idle(&mut self, time_ns: u64) -> Result<(), Error> {
+        // A link has no loop to run meanwhile.
+        thread::sleep(Duration::from_nanos(time_ns));
+        self.send(OVER)
+    }
+}
+
+impl<L: Link> RendererSide for Linked<L> {
+    fn call(&mut self, time_ns: u64, samples: &mut Vec<u64>) -> Result<(), Error> {
+        call(time_ns, samples, |stamp_sent| {
+            self.send(stamp_sent)?;
+            self.link.receive(stamp)
+        })?;
+        self.send(OVER)
+    }
+
+    fn stream(&mut self, time_ns: u64) -> Result<StreamPart, Error> {
+        send_stream(self.message.len(), time_ns, |stamp| self.send(stamp))
+    }
+
+    fn receive_pushes(&mut self, samples: &mut Vec<u64>) -> Result<(), Error> {
+        loop {
+            let sent = self.link.receive(stamp)?;
+            if sent == OVER {
+                return Ok(());
+            }
+            samples.push(now_ns().saturating_sub(sent));
+        }
+    }
+
+    fn idle(&mut self) -> Result<(), Error> {
+        while self.link.receive(stamp)? != OVER {}
+        Ok(())
+    }
+}

@@ -1,0 +1,158 @@
+//! `compare` as people run it: whole runs of tiny slices, with real processes.
+
+use std::{
+    env, fs,
+    io::{BufRead, BufReader},
+    process::{Command, Output, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+fn compare() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_compare"));
+    command.args(["--rounds", "1", "--seconds-per-slice", "0.01"]);
+    command
+}
+
+fn run(command: &mut Command) -> Output {
+    let output = command.output().expect("compare runs");
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}: {complaint}", output.status);
+    assert!(complaint.is_empty(), "{complaint}");
+    output
+}
+
+fn lines_of(kind: &str, output: &Output) -> Vec<Value> {
+    let text = str::from_utf8(&output.stdout).expect("text");
+    let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).expect(line));
+    lines.filter(|line| line["kind"] == kind).collect()
+}
+
+/// Which names are left in a folder of processes with this id.
+fn left_behind(process: u32) -> Vec<String> {
+    let folders = ["/dev/shm".into(), env::temp_dir()];
+    let names = folders.iter().flat_map(|folder| fs::read_dir(folder).into_iter().flatten());
+    let names = names.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let ends = [format!("ringbridge-compare-{process}"), format!("ringbridge_compare_{process}_")];
+    names.filter(|name| ends.iter().any(|end| name.starts_with(end.as_str()))).collect()
+}
+
+#[test]
+fn every_subject_does_what_it_says_it_can_do() {
+    let output = run(compare().args(["--json", "--sizes", "48,64K"]));
+    assert_eq!(lines_of("machine", &output).len(), 1);
+    assert!(!lines_of("check", &output).is_empty());
+    let cells = lines_of("cell", &output);
+    let count = |status: &str| cells.iter().filter(|cell| cell["status"] == status).count();
+    let failed: Vec<_> = cells.iter().filter(|cell| cell["status"] == "failed").collect();
+    assert!(failed.is_empty(), "{failed:?}");
+    assert!(count("measured") > count("not-applicable"));
+    for cell in cells.iter().filter(|cell| cell["status"] == "measured") {
+        let figure = match cell["work"].as_str() {
+            Some("round-trip") => &cell["latency"]["p50_ns"]["median"],
+            Some("stream") => &cell["stream"]["messages_per_second"]["median"],
+            Some("push") => &cell["push"]["send_p50_ns"]["median"],
+            _ => &cell["floor_ns"]["median"],
+        };
+        assert!(figure.as_f64().is_some_and(|figure| figure > 0.0), "{cell}");
+        // A bare word keeps the newest push only.
+        if cell["work"] == "push" && cell["subject"] != "bounce" && cell["subject"] != "futex" {
+            assert_eq!(cell["push"]["lost"], 0, "{cell}");
+        }
+    }
+}
+
+#[test]
+fn a_report_has_every_cell_and_nothing_is_left_behind() {
+    let page = env::temp_dir().join(format!("compare-report-{}.html", std::process::id()));
+    let mut command = compare();
+    command.args(["--only", "bounce,pipe,ringbridge-adaptive", "--sizes", "48", "--html"]);
+    let child = command.arg(&page).stdout(Stdio::piped()).spawn().expect("compare runs");
+    let process = child.id();
+    let output = child.wait_with_output().expect("it ends");
+    assert!(output.status.success());
+    let table = String::from_utf8(output.stdout).expect("text");
+    let html = fs::read_to_string(&page).expect("a page");
+    fs::remove_file(&page).expect("it is ours");
+    for task in ["round-trip 48 B", "stream 48 B", "push 1 kHz", "push 100 kHz", "idle"] {
+        assert!(table.contains(&format!("== {task}:")), "{task} is not in\n{table}");
+        assert!(html.contains(&format!("<h2>{task}</h2>")), "{task} is not in the page");
+    }
+    assert_eq!(left_behind(process), Vec::<String>::new());
+}
+
+#[test]
+fn what_is_not_there_is_one_clear_line() {
+    let output = compare().args(["--only", "carrier-pigeon"]).output().expect("compare runs");
+    assert_eq!(output.status.code(), Some(1));
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(complaint.lines().count(), 1, "{complaint}");
+    assert!(complaint.starts_with("compare: there is no subject 'carrier-pigeon'"), "{complaint}");
+}
+
+#[test]
+fn a_page_that_cannot_be_written_is_refused_before_anything_is_measured() {
+    let output = compare().args(["--html", "/no/such/folder/page"]).output().expect("compare runs");
+    assert_eq!(output.status.code(), Some(1));
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(complaint.starts_with("compare: /no/such/folder/page: "), "{complaint}");
+    assert!(output.stdout.is_empty());
+}
+
+#[test]
+fn ctrl_c_ends_everything() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_compare"));
+    command.args([
+        "--only",
+        "ringbridge-park",
+        "--work",
+        "round-trip",
+        "--seconds-per-slice",
+        "60",
+    ]);
+    let mut child = command.stdout(Stdio::null()).spawn().expect("compare runs");
+    let process = child.id();
+    let began = Instant::now();
+    let main = wait_for_child(process);
+    let renderer = wait_for_child(main);
+    let pid = Pid::from_raw(process as i32).expect("a process");
+    kill_process(pid, Signal::INT).expect("it is ours");
+    let status = child.wait().expect("it ends");
+    assert_eq!(status.code(), Some(130));
+    assert!(began.elapsed() < Duration::from_secs(30));
+    assert_eq!(left_behind(process), Vec::<String>::new());
+    for process in [main, renderer] {
+        wait_until("a process of the slice has ended", || !is_running(process));
+    }
+}
+
+/// The first child of any thread of a process, once it has one.
+fn wait_for_child(process: u32) -> u32 {
+    let mut found = None;
+    wait_until("a child is there", || {
+        let threads = fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
+        found = threads
+            .filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok())
+            .find_map(|children| children.split_whitespace().next()?.parse().ok());
+        found.is_some()
+    });
+    found.expect("it was found")
+}
+
+/// Whether it is there, and not only waiting to be reaped.
+fn is_running(process: u32) -> bool {
+    let Ok(status) = fs::File::open(format!("/proc/{process}/status")) else { return false };
+    let mut lines = BufReader::new(status).lines().map_while(Result::ok);
+    lines.any(|line| line.starts_with("State:") && !line.contains('Z'))
+}
+
+fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !condition() {
+        assert!(Instant::now() < deadline, "not in time: {what}");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
