@@ -6,7 +6,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ringbridge::{BindError, Config, InvokeError, IpcMain, LaunchError, SendAllError, SendError};
+use ringbridge::{
+    BindError, Config, InvokeError, IpcMain, LaunchError, SendAllError, SendError, WebContents,
+};
 use tests::{
     contract::{
         ADD, ASK, BLOB, BULLETIN, BYTES, CONTRACT, CUE, ECHO, NUMBER, NUMBERED, TICK, pattern,
@@ -28,15 +30,21 @@ fn small_rings() -> Config {
     }
 }
 
+/// A renderer that has connected, and runs its loop only after a byte of input.
+fn deaf_renderer(stage: &Stage) -> (WebContents, impl Write) {
+    let (command, sign) = scene_command_with_input("listens-late", &[]);
+    let window = stage.launch(command, allow_everything());
+    stage.run_until_reported("connected");
+    (window, sign)
+}
+
 // --- full rings ----------------------------------------------------------------------------------
 
 #[test]
 fn a_full_ring_of_main_fails_at_once_or_times_out_or_makes_wait_and_no_message_is_lost_or_doubled()
 {
     let stage = Stage::with(small_rings());
-    let (command, mut sign) = scene_command_with_input("listens-late", &[]);
-    let window = stage.launch(command, allow_everything());
-    stage.run_until_reported("connected");
+    let (window, mut sign) = deaf_renderer(&stage);
 
     let mut sent = 0;
     let full = loop {
@@ -77,9 +85,7 @@ fn a_full_ring_of_main_fails_at_once_or_times_out_or_makes_wait_and_no_message_i
 fn inside_mains_loop_a_full_ring_fails_at_once_whatever_the_call() {
     // Who waited would fail with another error.
     let stage = Stage::with(small_rings());
-    let (command, mut sign) = scene_command_with_input("listens-late", &[]);
-    let deaf = stage.launch(command, allow_everything());
-    stage.run_until_reported("connected");
+    let (deaf, mut sign) = deaf_renderer(&stage);
     let errors = Notes::new();
     let (notes, window) = (errors.clone(), deaf.clone());
     stage
@@ -108,9 +114,7 @@ fn inside_mains_loop_a_full_ring_fails_at_once_whatever_the_call() {
 #[test]
 fn a_batch_for_which_there_is_not_room_enough_says_how_many_went_through() {
     let stage = Stage::with(small_rings());
-    let (command, mut sign) = scene_command_with_input("listens-late", &[]);
-    let deaf = stage.launch(command, allow_everything());
-    stage.run_until_reported("connected");
+    let (deaf, mut sign) = deaf_renderer(&stage);
     let errors = Notes::new();
     let (notes, window) = (errors.clone(), deaf.clone());
     // Inside main's loop, where nobody waits.

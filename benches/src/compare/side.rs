@@ -47,7 +47,9 @@ pub(crate) trait Subject: Sync {
     }
 
     /// Why it cannot do the task, if so.
-    fn unable(&self, task: Task) -> Option<&'static str>;
+    fn unable(&self, _task: Task) -> Option<&'static str> {
+        None
+    }
 
     /// Connects, in the main process, which also has the renderer started.
     fn main_side(&self, stage: &mut Stage) -> Result<Box<dyn MainSide>, Error>;

@@ -47,10 +47,6 @@ impl Subject for Polling {
         Some("iceoryx2")
     }
 
-    fn unable(&self, _task: Task) -> Option<&'static str> {
-        None
-    }
-
     fn main_side(&self, stage: &mut Stage) -> Result<Box<dyn MainSide>, Error> {
         launch_and_open(stage, false)
     }
@@ -71,10 +67,6 @@ impl Subject for Event {
 
     fn package(&self) -> Option<&'static str> {
         Some("iceoryx2")
-    }
-
-    fn unable(&self, _task: Task) -> Option<&'static str> {
-        None
     }
 
     fn main_side(&self, stage: &mut Stage) -> Result<Box<dyn MainSide>, Error> {

@@ -14,7 +14,6 @@ use crate::{
         link::{Link, Linked},
         side::{MainSide, RendererSide, Subject},
         stage::Stage,
-        work::Task,
     },
 };
 
@@ -30,10 +29,6 @@ impl Subject for Pipe {
 
     fn about(&self) -> &'static str {
         "a pipe each way with room for 1 MiB; sleeps in read"
-    }
-
-    fn unable(&self, _task: Task) -> Option<&'static str> {
-        None
     }
 
     fn main_side(&self, stage: &mut Stage) -> Result<Box<dyn MainSide>, Error> {

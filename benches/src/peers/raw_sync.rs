@@ -16,7 +16,6 @@ use crate::{
         link::{Link, Linked},
         side::{MainSide, RendererSide, Subject},
         stage::Stage,
-        work::Task,
     },
 };
 
@@ -33,10 +32,6 @@ impl Subject for Events {
 
     fn package(&self) -> Option<&'static str> {
         Some("raw_sync")
-    }
-
-    fn unable(&self, _task: Task) -> Option<&'static str> {
-        None
     }
 
     fn main_side(&self, stage: &mut Stage) -> Result<Box<dyn MainSide>, Error> {

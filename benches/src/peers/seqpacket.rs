@@ -12,7 +12,6 @@ use crate::{
         link::{Link, Linked},
         side::{MainSide, RendererSide, Subject},
         stage::Stage,
-        work::Task,
     },
 };
 
@@ -28,10 +27,6 @@ impl Subject for SeqPacket {
 
     fn about(&self) -> &'static str {
         "a Unix SOCK_SEQPACKET socket, packets of up to 64 KiB; sleeps in recv"
-    }
-
-    fn unable(&self, _task: Task) -> Option<&'static str> {
-        None
     }
 
     fn main_side(&self, stage: &mut Stage) -> Result<Box<dyn MainSide>, Error> {

@@ -20,7 +20,6 @@ use crate::{
         link::{Link, Linked},
         side::{MainSide, RendererSide, Subject},
         stage::Stage,
-        work::Task,
     },
 };
 
@@ -40,10 +39,6 @@ impl Subject for Bare {
 
     fn package(&self) -> Option<&'static str> {
         Some("shmem-ipc")
-    }
-
-    fn unable(&self, _task: Task) -> Option<&'static str> {
-        None
     }
 
     fn main_side(&self, stage: &mut Stage) -> Result<Box<dyn MainSide>, Error> {
@@ -146,10 +141,6 @@ impl Subject for Blocking {
 
     fn package(&self) -> Option<&'static str> {
         Some("shmem-ipc")
-    }
-
-    fn unable(&self, _task: Task) -> Option<&'static str> {
-        None
     }
 
     fn main_side(&self, stage: &mut Stage) -> Result<Box<dyn MainSide>, Error> {

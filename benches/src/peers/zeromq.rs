@@ -7,7 +7,6 @@ use crate::{
         link::{Link, Linked},
         side::{MainSide, RendererSide, Subject},
         stage::Stage,
-        work::Task,
     },
 };
 
@@ -24,10 +23,6 @@ impl Subject for Pair {
 
     fn package(&self) -> Option<&'static str> {
         Some("zeromq-src")
-    }
-
-    fn unable(&self, _task: Task) -> Option<&'static str> {
-        None
     }
 
     fn main_side(&self, stage: &mut Stage) -> Result<Box<dyn MainSide>, Error> {
