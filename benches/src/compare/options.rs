@@ -40,7 +40,8 @@ pub(super) struct Options {
     /// The payloads of round trips and streams, in bytes; 1K and 1M are KiB and MiB.
     #[arg(long, value_delimiter = ',', default_value = "48,1K,64K,1M", value_parser = parse_size)]
     sizes: Vec<usize>,
-    /// How long a slice measures; pushes take three times as long, idling ten times.
+    /// How long a slice measures; pushes take three times as long,
+    /// slow ones and idling ten times.
     #[arg(long, value_name = "SECONDS", default_value_t = 0.1, value_parser = parse_seconds)]
     seconds_per_slice: f64,
     /// Print one JSON object a line instead of tables: the machine, each cell, each check.

@@ -96,6 +96,7 @@ impl Plan {
     fn measured(&self, task: Task) -> Duration {
         match task.work {
             Work::RoundTrip | Work::Stream => self.slice,
+            Work::Push if task.rate_hz <= 1000 => self.slice * 10,
             Work::Push => self.slice * 3,
             Work::Idle => self.slice * 10 + IDLE_MARGIN * 2,
         }
