@@ -7,13 +7,13 @@ use std::{
     sync::mpsc,
     task::{Poll, Waker},
     thread::{self, JoinHandle},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use ringbridge::{Config, IpcMain, WaitStrategy};
 use tests::{
     contract::{ASK, NEWS, NUMBER, TICK},
-    processes::{LIMIT, eventually, first_core, keep_to_core, voluntary_switches_of},
+    processes::{LIMIT, eventually},
     stage::{Notes, Stage, allow_everything, config, scene_command},
 };
 
@@ -147,65 +147,4 @@ fn a_handlers_future_that_another_thread_wakes_wakes_the_loop() {
     stage.ipc.launch(scene_command("asks-and-sleeps", &["300"]), allow_everything()).unwrap();
     wait_for_reports(&stage, "answered", 1);
     stop(&stage.ipc, running);
-}
-
-/// Other processes may take the processors away at any moment, and then nothing is on time; but not always.
-const ATTEMPTS: usize = 20;
-
-#[test]
-fn a_receiver_of_pushes_that_come_by_a_clock_is_awake_for_them_and_sleeps_in_between() {
-    const PERIOD: Duration = Duration::from_millis(2);
-    const PUSHES: u32 = 200;
-    let stage = Stage::new();
-    let window = stage.play("waits-as-it-has-learned");
-    stage.run_until_reported("listening");
-    // What came of one series of pushes: how many had to wake the renderer, and how often it slept.
-    let series = || {
-        let (wakes, sleeps) =
-            (window.counters().wakes, voluntary_switches_of(window.os_process_id()));
-        let began = Instant::now();
-        for number in 0..PUSHES {
-            while began.elapsed() < PERIOD * number {
-                std::hint::spin_loop();
-            }
-            window.send(TICK, &u64::from(number)).unwrap();
-        }
-        let slept = voluntary_switches_of(window.os_process_id()) - sleeps;
-        (window.counters().wakes - wakes, slept)
-    };
-    let attempts: Vec<_> = (0..ATTEMPTS).map(|_| series()).collect();
-    let pushes = u64::from(PUSHES);
-    let foreseen = |&(wakes, slept): &(u64, u64)| wakes <= pushes / 4 && slept >= pushes * 3 / 4;
-    assert!(attempts.iter().any(foreseen), "wakes and sleeps of {PUSHES} pushes: {attempts:?}");
-
-    let mut sleeps = voluntary_switches_of(window.os_process_id());
-    eventually("it has given up waiting for more, and sleeps for good", || {
-        // Long enough for a hundred beats.
-        thread::sleep(100 * PERIOD);
-        let before = std::mem::replace(&mut sleeps, voluntary_switches_of(window.os_process_id()));
-        before == sleeps
-    });
-}
-
-#[test]
-fn two_processes_on_one_core_let_each_other_run_and_do_not_sleep_for_each_message() {
-    const ASKED: u64 = 2000;
-    let attempt = || {
-        let stage = Stage::new();
-        stage.ipc.handle(ASK, |_, number| Ok(*number)).unwrap();
-        let core = first_core();
-        let arguments = [ASKED.to_string(), core.to_string()];
-        stage.play_with("asks-on-this-core", &arguments.each_ref().map(String::as_str));
-        let ipc = stage.ipc.clone();
-        let running = thread::spawn(move || {
-            keep_to_core(core);
-            ipc.run().unwrap();
-        });
-        eventually("it has ended", || stage.endings().len() == 1);
-        stop(&stage.ipc, running);
-        let reports = stage.reports();
-        reports[0].split(' ').next().unwrap().parse::<u64>().unwrap()
-    };
-    let parks: Vec<u64> = (0..ATTEMPTS / 4).map(|_| attempt()).collect();
-    assert!(parks.iter().any(|&parks| parks < ASKED / 4), "sleeps in {ASKED} invokes: {parks:?}");
 }
