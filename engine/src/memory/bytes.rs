@@ -280,6 +280,22 @@ mod tests {
     }
 
     #[test]
+    fn what_goes_past_the_caches_comes_out_as_it_went_in_wherever_it_starts() {
+        let source: Vec<u8> = (0..1000).map(|i| (i % 251) as u8).collect();
+        for start in 0..8 {
+            for len in (0..80).chain([127, 128, 129, 512, 777, 1000]) {
+                let words = words(140);
+                let mut target = vec![0; len];
+                stream_in(&words[start..], &source[..len]);
+                copy_out(&words[start..], &mut target);
+                assert_eq!(target, source[..len], "length {len} from word {start}");
+                let untouched = words[..start].iter().chain(&words[start + len.div_ceil(WORD)..]);
+                assert!(untouched.map(|word| word.load(Relaxed)).all(|word| word == u64::MAX));
+            }
+        }
+    }
+
+    #[test]
     fn a_partial_last_word_of_a_small_copy_is_filled_with_zeroes() {
         let words = words(2);
         copy_in(&words, &[1, 2, 3]);

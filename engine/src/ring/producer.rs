@@ -73,13 +73,16 @@ impl Producer {
     /// If the data is no power of two of cells, or `start` no multiple of a cell.
     pub(crate) fn new(data: Shared<[AtomicU64]>, peer: Shared<OutboxControl>, start: u64) -> Self {
         assert!(start.is_multiple_of(CELL as u64));
+        let cells = Cells::new(data);
+        #[cfg(not(loom))]
+        let ways = Ways::new(cells.capacity());
         Self {
-            cells: Cells::new(data),
+            cells,
             peer,
             position: start,
             consumed_seen: start,
             #[cfg(not(loom))]
-            ways: Ways::new(),
+            ways,
         }
     }
 
@@ -155,7 +158,7 @@ impl Producer {
     #[cfg(not(loom))]
     #[cold]
     fn write_long(&mut self, reservation: &Reservation, payload: &[u8]) {
-        let (way, timed) = self.ways.next();
+        let (way, timed) = self.ways.next(payload.len());
         let began = timed.then(Instant::now);
         let words = self.payload_words(reservation);
         match way {
