@@ -154,11 +154,11 @@ mod bulk {
         lines * LINE
     }
 
-    /// The words must start at a line.
+    /// The words must start at a line, if there is one to copy.
     pub(super) fn stream_in(words: &[AtomicU64], source: &[u8]) -> usize {
         assert!(source.len() <= words.len() * WORD);
-        assert!(words.as_ptr().addr().is_multiple_of(LINE));
         let lines = source.len() / LINE;
+        assert!(lines == 0 || words.as_ptr().addr().is_multiple_of(LINE));
         // SAFETY: as in `copy_in`, and the target is aligned (asserted).
         unsafe { stream_lines(source.as_ptr(), words.as_ptr().cast_mut().cast(), lines) }
         lines * LINE
