@@ -13,6 +13,7 @@ use crate::sync::{AtomicU64, Ordering::Relaxed};
 
 const WORD: usize = size_of::<u64>();
 /// What processors pass among each other.
+#[cfg(not(loom))]
 const LINE: usize = 64;
 
 /// Up to this many bytes go word by word, which the compiler unrolls.
@@ -38,6 +39,7 @@ pub(crate) fn copy_in(words: &[AtomicU64], source: &[u8]) {
 ///
 /// Its stores may be seen before those that precede it, though not after those that follow: it is for words
 /// that nobody looks at before a later store.
+#[cfg(not(loom))]
 pub(crate) fn stream_in(words: &[AtomicU64], source: &[u8]) {
     let words = &words[..source.len().div_ceil(WORD)];
     // To the start of a line: a line that is written in part goes to memory in pieces.
@@ -253,6 +255,7 @@ mod bulk {
         0
     }
 
+    #[cfg(not(loom))]
     pub(super) fn stream_in(_: &[AtomicU64], _: &[u8]) -> usize {
         0
     }
