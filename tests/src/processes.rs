@@ -159,6 +159,15 @@ fn of_thread(thread: &str, field: &str) -> u64 {
     count.and_then(|count| count.trim().parse().ok()).expect("the kernel counts them")
 }
 
+/// How many page faults this process has had that needed no disk.
+pub fn page_faults() -> u64 {
+    // The tenth field, the eighth after the name, which is in parentheses.
+    let stat = fs::read_to_string("/proc/self/stat").expect("proc is mounted");
+    let behind_name = stat.rsplit(')').next().unwrap_or_default();
+    let count = behind_name.split_whitespace().nth(7);
+    count.and_then(|count| count.parse().ok()).expect("the kernel counts them")
+}
+
 /// How many descriptors this process has open.
 pub fn open_descriptors() -> usize {
     fs::read_dir("/proc/self/fd").map_or(0, Iterator::count)
