@@ -346,7 +346,13 @@ impl MainLoop {
             session.consumer.advance(frame);
             match received {
                 Ok(Request::Nothing) => {}
-                Ok(Request::Publish) => session.publish(),
+                Ok(Request::Publish) => {
+                    session.publish();
+                    // It took as long as very many small frames: others, the clock and the sockets have
+                    // their turn.
+                    self.busy_frames = BUSY_FRAMES;
+                    break;
+                }
                 Ok(Request::Subscribe(topic)) => main.subscribe(topic, &session.port),
                 Ok(Request::Unsubscribe(topic)) => main.unsubscribe(topic, &session.port),
                 Err(violation) => {
