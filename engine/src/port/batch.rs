@@ -5,7 +5,7 @@
 
 use std::borrow::Borrow;
 
-use super::{Patience, Port, Refusal};
+use super::{Patience, Port, sending::Refusal};
 use crate::{
     contract::ChannelKey,
     error::{SendAllError, SendError},

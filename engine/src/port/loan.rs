@@ -14,8 +14,9 @@ use std::{
 use zerocopy::FromZeros;
 
 use super::{
-    Outbox, Patience, Port, Refusal,
+    Outbox, Patience, Port,
     attached::{Limit, no_memory},
+    sending::Refusal,
 };
 use crate::{
     attachment::{Attachments, Outgoing, borrower::Grant, pool::Buffer},

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Port, ReplyError, invocation::FailCode, lock};
+use super::{Port, invocation::FailCode, lock, replies::ReplyError};
 use crate::{
     error::GoneReason,
     executor::Task,
