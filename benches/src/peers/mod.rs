@@ -1,5 +1,6 @@
 //! The subjects of the comparison: Ringbridge, the floors of the machine, and the peers. One file each.
 
+mod bare;
 mod floors;
 #[cfg(feature = "peers")]
 mod iceoryx2;
@@ -39,11 +40,14 @@ pub(crate) const LEFT_OUT: &[&str] = &[];
 /// All subjects, in the order of the report.
 pub(crate) const SUBJECTS: &[&dyn Subject] = &[
     &floors::Bounce,
+    &bare::TWO_LINES,
+    &bare::RING,
     &floors::FutexPair,
     &floors::Memcpy,
     &ringbridge::SPIN,
     &ringbridge::ADAPTIVE,
     &ringbridge::PARK,
+    &ringbridge::SEND_ALL,
     &ringbridge::IN_PLACE,
     #[cfg(feature = "peers")]
     &iceoryx2::Polling,
