@@ -23,7 +23,7 @@ const SMALL_MAX: usize = 512;
 /// # Panics
 ///
 /// If `source` does not fit.
-#[inline]
+#[inline(always)]
 pub(crate) fn copy_in(words: &[AtomicU64], source: &[u8]) {
     let words = &words[..source.len().div_ceil(WORD)];
     if source.len() > SMALL_MAX && bulk::copy_in(words, source) {
@@ -42,6 +42,9 @@ pub(crate) fn copy_in(words: &[AtomicU64], source: &[u8]) {
 
 /// Copies the start of `words` to `target`, reading each word exactly once.
 ///
+/// Small ones go by two words, where that is to be had: a reader of `target` will use loads as wide, and one
+/// that spans two stores waits until both have left the processor.
+///
 /// # Panics
 ///
 /// If there are not enough words.
@@ -51,6 +54,11 @@ pub(crate) fn copy_out(words: &[AtomicU64], target: &mut [u8]) {
     if target.len() > SMALL_MAX && bulk::copy_out(words, target) {
         return;
     }
+    let (pairs, target) = target.as_chunks_mut::<{ 2 * WORD }>();
+    let (words_of_pairs, words) = words.split_at(2 * pairs.len());
+    for (pair, bytes) in words_of_pairs.as_chunks().0.iter().zip(pairs) {
+        bulk::copy_pair(pair, bytes);
+    }
     let (whole, rest) = target.as_chunks_mut::<WORD>();
     for (word, bytes) in words.iter().zip(whole.iter_mut()) {
         *bytes = word.load(Relaxed).to_ne_bytes();
@@ -59,6 +67,12 @@ pub(crate) fn copy_out(words: &[AtomicU64], target: &mut [u8]) {
         let last = words[whole.len()].load(Relaxed).to_ne_bytes();
         rest.copy_from_slice(&last[..rest.len()]);
     }
+}
+
+/// Has the processor fetch the line of something that will be looked at soon.
+#[inline(always)]
+pub(crate) fn prefetch<T>(place: &T) {
+    bulk::prefetch(place);
 }
 
 /// The first `len` bytes of `words`, in place.
@@ -122,6 +136,30 @@ mod bulk {
         true
     }
 
+    /// Two words by one load and one store.
+    #[inline(always)]
+    pub(super) fn copy_pair(pair: &[AtomicU64; 2], target: &mut [u8; 2 * WORD]) {
+        // SAFETY: both are sixteen bytes, and `target` is borrowed for writing. The words may change
+        // meanwhile, as in `copy_out`. No `nomem`, as in `move_bytes`.
+        unsafe {
+            std::arch::asm!(
+                "movups {both}, [{from}]",
+                "movups [{to}], {both}",
+                both = out(xmm_reg) _,
+                from = in(reg) pair.as_ptr(),
+                to = in(reg) target.as_mut_ptr(),
+                options(nostack, preserves_flags),
+            );
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn prefetch<T>(place: &T) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: it reads nothing, whatever the address.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(place).cast()) };
+    }
+
     /// # Safety
     ///
     /// `from` must be readable and `to` writable for `len` bytes, and they must not overlap.
@@ -143,7 +181,15 @@ mod bulk {
 
 #[cfg(not(all(target_arch = "x86_64", not(loom), not(miri))))]
 mod bulk {
-    use super::AtomicU64;
+    use super::{AtomicU64, Relaxed, WORD};
+
+    pub(super) fn copy_pair(pair: &[AtomicU64; 2], target: &mut [u8; 2 * WORD]) {
+        for (word, bytes) in pair.iter().zip(target.as_chunks_mut::<WORD>().0) {
+            *bytes = word.load(Relaxed).to_ne_bytes();
+        }
+    }
+
+    pub(super) fn prefetch<T>(_: &T) {}
 
     pub(super) fn copy_in(_: &[AtomicU64], _: &[u8]) -> bool {
         false

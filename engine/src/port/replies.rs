@@ -60,11 +60,25 @@ pub(crate) enum ReplyError {
 
 impl Port {
     /// Sends a reply, or keeps it until there is room. Never waits.
+    #[inline(always)]
     pub(crate) fn reply(&self, label: Label, bytes: &[u8]) -> Result<(), ReplyError> {
         match self.try_commit(label, bytes) {
             Ok(()) => Ok(()),
-            Err(_) if bytes.len() > self.in_band_max => self.reply_attached(label, bytes),
-            Err(refusal) => self.reply_after(refusal, label, Body::Bytes(bytes)),
+            Err(refusal) => self.reply_refused(refusal, label, bytes),
+        }
+    }
+
+    #[cold]
+    fn reply_refused(
+        &self,
+        refusal: Refusal,
+        label: Label,
+        bytes: &[u8],
+    ) -> Result<(), ReplyError> {
+        if bytes.len() > self.in_band_max {
+            self.reply_attached(label, bytes)
+        } else {
+            self.reply_after(refusal, label, Body::Bytes(bytes))
         }
     }
 

@@ -55,7 +55,7 @@ impl Port {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn try_commit_request(
         &self,
         label: Label,
@@ -75,6 +75,7 @@ impl Port {
         timeout: Option<Duration>,
         put: impl FnOnce(&mut Producer, Label) -> Result<(), Refusal>,
     ) -> Result<RequestId, Refusal> {
+        self.bell.will_look();
         let mut outbox = self.lock_outbox()?;
         if self.gone.get().is_some() {
             return Err(Refusal::Gone);

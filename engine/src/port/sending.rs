@@ -146,7 +146,8 @@ impl Port {
             .map_err(|refusal| self.explain(refusal, channel, bytes.len(), patience))
     }
 
-    #[inline]
+    // Always inline, as what it calls: the length of a fixed layout is a constant then.
+    #[inline(always)]
     pub(super) fn try_commit(&self, label: Label, bytes: &[u8]) -> Result<(), Refusal> {
         self.try_commit_with(|producer| self.put(producer, label, bytes))
     }
@@ -157,16 +158,25 @@ impl Port {
         &self,
         put: impl FnOnce(&mut Producer) -> Result<(), Refusal>,
     ) -> Result<(), Refusal> {
-        let mut outbox = self.lock_outbox()?;
-        if self.gone.get().is_some() {
-            return Err(Refusal::Gone);
-        }
-        self.send_deferred(&mut outbox)?;
+        let mut outbox = self.open_outbox()?;
         put(&mut outbox.producer)?;
         self.counters.frames_sent.add_alone(1);
         drop(outbox);
         self.bell.frames_committed(&self.counters.wakes);
         Ok(())
+    }
+
+    /// Locks the outbox for frames of its own kind: the peer is there, and what has waited for room has
+    /// gone first.
+    #[inline(always)]
+    pub(super) fn open_outbox(&self) -> Result<Guard<'_, Outbox>, Refusal> {
+        self.bell.will_look();
+        let mut outbox = self.lock_outbox()?;
+        if self.gone.get().is_some() {
+            return Err(Refusal::Gone);
+        }
+        self.send_deferred(&mut outbox)?;
+        Ok(outbox)
     }
 
     /// Locks the outbox, unless this very thread holds it: for a loan, or because it encodes a batch.
@@ -176,7 +186,7 @@ impl Port {
     }
 
     /// Copies one frame into the ring and commits it.
-    #[inline]
+    #[inline(always)]
     pub(super) fn put(
         &self,
         producer: &mut Producer,

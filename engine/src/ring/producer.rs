@@ -94,7 +94,7 @@ impl Producer {
     }
 
     /// Finds room for a frame. Looks at the peer's cursor only if the last look does not do.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn reserve(&mut self, payload_len: usize) -> Result<Reservation, ReserveError> {
         if payload_len > self.payload_max() {
             return Err(ReserveError::TooLarge { len: payload_len, max: self.payload_max() });
@@ -127,7 +127,7 @@ impl Producer {
     /// # Panics
     ///
     /// If `payload` is not as long as what was reserved, or the reservation is not good any more.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn write(&mut self, reservation: &Reservation, payload: &[u8]) {
         assert!(payload.len() == reservation.payload_len());
         bytes::copy_in(self.payload_words(reservation), payload);
@@ -168,7 +168,7 @@ impl Producer {
     /// # Panics
     ///
     /// If the reservation is not good any more.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn commit(&mut self, reservation: Reservation, label: Label) {
         self.assert_good(&reservation);
         let header = label.with_payload(reservation.payload_len);
@@ -180,6 +180,8 @@ impl Producer {
             self.cells.head(reservation.position).commit(Header::pad(reservation.pad as usize));
         }
         self.position = end;
+        // Where the next frame's guard will be, if that frame is as long: not looked at by the reader yet.
+        self.cells.head(end.wrapping_add(header.padded_len() as u64)).prefetch();
     }
 
     #[inline]
