@@ -23,7 +23,7 @@ const SMALL_MAX: usize = 512;
 /// # Panics
 ///
 /// If `source` does not fit.
-#[inline(always)]
+#[inline]
 pub(crate) fn copy_in(words: &[AtomicU64], source: &[u8]) {
     let words = &words[..source.len().div_ceil(WORD)];
     if source.len() > SMALL_MAX && bulk::copy_in(words, source) {

@@ -55,7 +55,7 @@ impl Port {
         }
     }
 
-    #[inline(always)]
+    #[inline]
     fn try_commit_request(
         &self,
         label: Label,

@@ -146,8 +146,7 @@ impl Port {
             .map_err(|refusal| self.explain(refusal, channel, bytes.len(), patience))
     }
 
-    // Always inline, as what it calls: the length of a fixed layout is a constant then.
-    #[inline(always)]
+    #[inline]
     pub(super) fn try_commit(&self, label: Label, bytes: &[u8]) -> Result<(), Refusal> {
         self.try_commit_with(|producer| self.put(producer, label, bytes))
     }
@@ -186,7 +185,7 @@ impl Port {
     }
 
     /// Copies one frame into the ring and commits it.
-    #[inline(always)]
+    #[inline]
     pub(super) fn put(
         &self,
         producer: &mut Producer,

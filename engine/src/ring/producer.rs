@@ -94,7 +94,7 @@ impl Producer {
     }
 
     /// Finds room for a frame. Looks at the peer's cursor only if the last look does not do.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn reserve(&mut self, payload_len: usize) -> Result<Reservation, ReserveError> {
         if payload_len > self.payload_max() {
             return Err(ReserveError::TooLarge { len: payload_len, max: self.payload_max() });
@@ -127,7 +127,7 @@ impl Producer {
     /// # Panics
     ///
     /// If `payload` is not as long as what was reserved, or the reservation is not good any more.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn write(&mut self, reservation: &Reservation, payload: &[u8]) {
         assert!(payload.len() == reservation.payload_len());
         bytes::copy_in(self.payload_words(reservation), payload);
@@ -168,7 +168,7 @@ impl Producer {
     /// # Panics
     ///
     /// If the reservation is not good any more.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn commit(&mut self, reservation: Reservation, label: Label) {
         self.assert_good(&reservation);
         let header = label.with_payload(reservation.payload_len);
