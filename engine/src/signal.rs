@@ -14,7 +14,7 @@
 use crate::{
     counters::Counter,
     layout::{outbox::OutboxControl, words::fence_before_look},
-    memory::shared::Shared,
+    memory::{bytes, shared::Shared},
     sync::{AtomicU32, Ordering},
     sys::{EventFd, clock, futex},
 };
@@ -47,6 +47,13 @@ impl PeerBell {
         peer: Shared<OutboxControl>,
     ) -> Self {
         Self { signal, own, peer, rung: AtomicU32::new(0), room_rung: AtomicU32::new(0) }
+    }
+
+    /// Call before writing a frame: what is looked at behind it is on its way meanwhile. A peer that sleeps
+    /// between any two messages has written it since the last look, as it has read where the frame goes.
+    #[inline]
+    pub(crate) fn will_look(&self) {
+        bytes::prefetch(&self.peer.parked);
     }
 
     /// Call after committing frames: wakes the peer if it sleeps.

@@ -218,6 +218,8 @@ impl Producer {
             self.cells.head(reservation.position).commit(Header::pad(reservation.pad as usize));
         }
         self.position = end;
+        // Where the next frame's guard will be, if that frame is as long: not looked at by the reader yet.
+        self.cells.head(end.wrapping_add(header.padded_len() as u64)).prefetch();
     }
 
     #[inline]
