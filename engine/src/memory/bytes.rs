@@ -29,10 +29,17 @@ const SMALL_MAX: usize = 512;
 pub(crate) fn copy_in(words: &[AtomicU64], source: &[u8]) {
     let words = &words[..source.len().div_ceil(WORD)];
     if source.len() > SMALL_MAX {
-        let done = bulk::copy_in(words, source);
-        return copy_in_words(&words[done / WORD..], &source[done..]);
+        copy_in_bulk(words, source)
+    } else {
+        copy_in_words(words, source)
     }
-    copy_in_words(words, source);
+}
+
+// Out of line, and so out of the way of small ones.
+#[inline(never)]
+fn copy_in_bulk(words: &[AtomicU64], source: &[u8]) {
+    let done = bulk::copy_in(words, source);
+    copy_in_words(&words[done / WORD..], &source[done..]);
 }
 
 /// As [`copy_in`], but past the caches: for what is long, and on its way to another processor.
@@ -52,7 +59,7 @@ pub(crate) fn stream_in(words: &[AtomicU64], source: &[u8]) {
     copy_in_words(&words[done / WORD..], &source[done..]);
 }
 
-#[inline]
+#[inline(always)]
 fn copy_in_words(words: &[AtomicU64], source: &[u8]) {
     let (whole, rest) = source.as_chunks::<WORD>();
     for (word, bytes) in words.iter().zip(whole) {
@@ -77,13 +84,19 @@ fn copy_in_words(words: &[AtomicU64], source: &[u8]) {
 pub(crate) fn copy_out(words: &[AtomicU64], target: &mut [u8]) {
     let words = &words[..target.len().div_ceil(WORD)];
     if target.len() > SMALL_MAX {
-        let done = bulk::copy_out(words, target);
-        return copy_out_words(&words[done / WORD..], &mut target[done..]);
+        copy_out_bulk(words, target)
+    } else {
+        copy_out_words(words, target)
     }
-    copy_out_words(words, target);
 }
 
-#[inline]
+#[inline(never)]
+fn copy_out_bulk(words: &[AtomicU64], target: &mut [u8]) {
+    let done = bulk::copy_out(words, target);
+    copy_out_words(&words[done / WORD..], &mut target[done..]);
+}
+
+#[inline(always)]
 fn copy_out_words(words: &[AtomicU64], target: &mut [u8]) {
     let (pairs, target) = target.as_chunks_mut::<{ 2 * WORD }>();
     let (words_of_pairs, words) = words.split_at(2 * pairs.len());
