@@ -64,6 +64,8 @@ pub(crate) struct SandboxLine<'a> {
     state: SandboxState,
     enforced: Vec<&'static str>,
     missing: Vec<MissingLine<'a>>,
+    #[serde(skip)]
+    sandbox: Option<&'a Sandbox>,
 }
 
 #[derive(Serialize)]
@@ -83,6 +85,7 @@ impl<'a> SandboxLine<'a> {
             missing: missing
                 .map(|missing| MissingLine { part: missing.part.name(), why: &missing.why })
                 .collect(),
+            sandbox,
         }
     }
 }
@@ -243,16 +246,9 @@ impl Display for Line<'_> {
 
 impl Display for SandboxLine<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.state {
-            SandboxState::Off => f.write_str("not in a sandbox"),
-            SandboxState::Complete => write!(f, "in the sandbox: {}", self.enforced.join(", ")),
-            SandboxState::Partial => {
-                write!(f, "in a part of the sandbox: {}", self.enforced.join(", "))?;
-                for MissingLine { part, why } in &self.missing {
-                    write!(f, "; without {part}: {why}")?;
-                }
-                Ok(())
-            }
+        match self.sandbox {
+            Some(sandbox) => write!(f, "in the sandbox; {sandbox}"),
+            None => f.write_str("not in the sandbox"),
         }
     }
 }

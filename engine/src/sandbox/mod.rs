@@ -35,6 +35,7 @@ use self::{landlock::Ruleset, syscalls::Filters};
 use crate::{
     error::SandboxError,
     sys::{
+        clock,
         confine::{confine_other_threads, confine_this_thread},
         process::make_non_dumpable,
     },
@@ -158,6 +159,9 @@ pub(crate) fn enter() -> Result<Sandbox, SandboxError> {
 
 fn give_up_everything() -> Result<Sandbox, SandboxError> {
     let mut sandbox = Sandbox { enforced: Vec::new(), missing: Vec::new() };
+    // The first look at the clock finds out where the kernel has put it, by the auxiliary vector. Where
+    // that has to be read from a file it would fail later, and each look be a system call.
+    clock::now_ns();
     // What can fail without having changed anything.
     let filters = Filters::compile()?;
     let ruleset = Ruleset::create()?;

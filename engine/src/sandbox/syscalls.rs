@@ -90,13 +90,15 @@ const FCNTLS: [libc::c_int; 6] = [
     libc::F_GET_SEALS,
 ];
 
-/// `prctl`: a thread's name and how exactly it is woken, and the names of its memory.
-const PRCTLS: [libc::c_int; 5] = [
+/// `prctl`: a thread's name and how exactly it is woken, the names of its memory, and what it was
+/// started with (`PR_GET_AUXV`, by which libraries find the kernel's clock).
+const PRCTLS: [libc::c_int; 6] = [
     libc::PR_SET_NAME,
     libc::PR_GET_NAME,
     libc::PR_SET_TIMERSLACK,
     libc::PR_GET_TIMERSLACK,
     libc::PR_SET_VMA,
+    0x4155_5856,
 ];
 
 /// `ioctl`: whether this is a terminal.

@@ -32,7 +32,7 @@ use crate::sync::{
 
 const SIGNAL: libc::c_int = libc::SIGURG;
 /// How long a thread may take until it has run the handler.
-const PATIENCE: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Between two looks at whether it has ended instead.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 /// Looks at the list of threads: one that starts others meanwhile is found again and again.
