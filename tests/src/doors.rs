@@ -253,6 +253,10 @@ pub const DOORS: &[Door] = &[
     }),
     door("bpf", EPERM, None, ToRootInVain, |_| call(libc::SYS_bpf, [usize::MAX, 0, 0, 0])),
     door("keyctl", EPERM, None, ToRootInVain, |_| call(libc::SYS_keyctl, [999, 0, 0, 0])),
+    #[cfg(target_arch = "x86_64")]
+    door("an allowed call by its x32 number", EPERM, None, NotTried, |_| {
+        call(0x4000_0000 | libc::SYS_getpid, [0; 4])
+    }),
     door("another filter", EPERM, None, ToRootInVain, |_| {
         call(libc::SYS_seccomp, [usize::MAX, 0, 0, 0])
     }),

@@ -11,7 +11,7 @@ use std::{
     process::{self, Command},
 };
 
-use ringbridge::{Config, WaitStrategy, WebContents};
+use ringbridge::{Config, GoneReason, WaitStrategy, WebContents};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tests::{
@@ -130,6 +130,23 @@ fn without_landlock_the_filter_of_system_calls_still_holds() {
     assert_eq!(seen["missing"], json!(["file-system", "network", "other-processes"]));
     let failed = DOORS.iter().flat_map(|door| wrong(&seen, door, |outcome| outcome == door.shut));
     assert_eq!(failed.collect::<Vec<_>>(), Vec::<String>::new());
+}
+
+/// Numbers mean other calls there, so that a filter of numbers must not see them.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn a_call_by_another_table_is_the_end() {
+    let stage = Stage::new();
+    let window = stage.play("calls-by-another-table");
+    let ending = stage.run_until_gone(&window);
+    assert_eq!(ending.details.reason, GoneReason::Crashed);
+    // By the filter; or the kernel has no such table.
+    assert!(
+        [Signal::SYS, Signal::SEGV]
+            .map(|kind| Some(kind.as_raw()))
+            .contains(&ending.details.exit_code)
+    );
+    assert_eq!(stage.reports_of(&window).len(), 1, "it was in the sandbox");
 }
 
 #[test]

@@ -35,8 +35,9 @@ const SIGNAL: libc::c_int = libc::SIGURG;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Between two looks at whether it has ended instead.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
-/// Looks at the list of threads: one that starts others meanwhile is found again and again.
-const PASSES_MAX: usize = 64;
+/// How often the list of threads is looked at. A thread that was started meanwhile is confined once more
+/// than it need be, since nothing tells it from one that is not; and the kernel counts the layers.
+const PASSES_MAX: usize = 8;
 
 /// Takes from the calling thread, for good: its capabilities, and the way to new ones by `exec`.
 pub(crate) fn confine_this_thread() -> io::Result<()> {

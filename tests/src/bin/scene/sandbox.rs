@@ -27,6 +27,7 @@ pub(crate) const SCENES: &[(&str, Scene)] = &[
     ("has-a-thread-that-cannot-be-reached", has_a_thread_that_cannot_be_reached),
     ("needs-all-of-the-sandbox", needs_all_of_the_sandbox),
     ("waits-in-the-sandbox", waits_in_the_sandbox),
+    ("calls-by-another-table", calls_by_another_table),
     ("lacking", lacking),
 ];
 
@@ -186,6 +187,17 @@ fn waits_in_the_sandbox(_: &[String]) {
     let sandbox = ipc.sandbox().unwrap();
     report(&ipc, sandbox);
     assert!(matches!(ipc.run(), Err(RunError::MainGone)));
+}
+
+/// Makes an allowed call, but as a 32-bit program does.
+fn calls_by_another_table(_: &[String]) {
+    let ipc = connect();
+    report(&ipc, ipc.sandbox().unwrap());
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: getpid changes nothing but the register with its result.
+    unsafe {
+        std::arch::asm!("int 0x80", inlateout("eax") 20 => _, options(nostack));
+    }
 }
 
 /// `lacking landlock|seccomp PROGRAM ARGUMENTS`: becomes the program, on a kernel that lacks that system
