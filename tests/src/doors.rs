@@ -1,7 +1,7 @@
 //! The doors that a sandbox must shut: what hostile code in a renderer would try, one attempt each.
 //!
 //! An attempt says `ok`, or the name of the error that the kernel gave. None does harm where the door
-//! is open, but for those that only a sandbox is to be asked for ([`Door::only_shut`]).
+//! is open, but for those that only a sandbox is to be asked for ([`Open::NotTried`]).
 
 #![allow(unsafe_code, reason = "hostile code does not use the standard library's doors")]
 
