@@ -8,7 +8,7 @@ use crate::compare::{
     run::Cell,
     slice::Outcome,
     stats::Spread,
-    work::{SMALL, Task, Work},
+    work::{LARGE, SMALL, Setting, Task, Work},
 };
 
 /// A figure of a slice.
@@ -70,20 +70,25 @@ const PARK: &str = "ringbridge-park";
 const IN_PLACE: &str = "ringbridge-in-place";
 
 const fn task(work: Work, payload: usize, rate_hz: u64) -> Task {
-    Task { work, payload, rate_hz }
+    Task { work, payload, rate_hz, setting: Setting::Usual }
 }
 
 const INVOKE: Task = task(Work::RoundTrip, SMALL, 0);
 const STREAM: Task = task(Work::Stream, SMALL, 0);
 const STREAM_64K: Task = task(Work::Stream, 64 << 10, 0);
 const STREAM_1M: Task = task(Work::Stream, 1 << 20, 0);
+const STREAM_16M: Task = task(Work::Stream, LARGE, 0);
 const PUSH_1K: Task = task(Work::Push, SMALL, 1_000);
+const PUSH_1K_AWAKE: Task = Task { setting: Setting::SenderAwake, ..PUSH_1K };
+const INVOKE_ONE_CORE: Task = Task { setting: Setting::OneCore, ..INVOKE };
 const PUSH_100K: Task = task(Work::Push, SMALL, 100_000);
 const IDLE: Task = task(Work::Idle, SMALL, 0);
 
 const P50: Metric = |outcome| outcome.latency_ns(0.5);
 const P999: Metric = |outcome| outcome.latency_ns(0.999);
 const RATE: Metric = Outcome::per_second;
+/// How long each message of a stream took.
+const TIME_EACH: Metric = |outcome| outcome.per_second().map(|rate| 1e9 / rate);
 const LOST: Metric = |outcome| outcome.cost.as_ref().map(|_| outcome.lost as f64);
 const RENDERER_CPU: Metric = |outcome| outcome.cpu().map(|cpu| cpu[1]);
 const BOTH_CPU: Metric = |outcome| outcome.cpu().map(|cpu| cpu[0] + cpu[1]);
@@ -189,9 +194,99 @@ fn claims() -> Vec<Claim> {
             Against("memcpy", RATE),
             AtLeast(0.8),
         ),
+        claim(
+            "stream 64 KiB in place: rate against a copy by one process that the other reads",
+            IN_PLACE,
+            STREAM_64K,
+            Against("memcpy-across", RATE),
+            AtLeast(0.8),
+        ),
+        claim(
+            "stream 1 MiB in place: rate against a copy by one process that the other reads",
+            IN_PLACE,
+            STREAM_1M,
+            Against("memcpy-across", RATE),
+            AtLeast(0.8),
+        ),
+        claim(
+            "stream 16 MiB to main: time of each against a copy into new pages",
+            SPIN,
+            STREAM_16M,
+            Against("memcpy-fresh", TIME_EACH),
+            AtMost(1.2),
+        ),
+        claim(
+            "stream 16 MiB to a renderer: time of each against a copy into new pages",
+            IN_PLACE,
+            STREAM_16M,
+            Against("memcpy-fresh", TIME_EACH),
+            AtMost(1.2),
+        ),
+        claim(
+            "stream 16 MiB to main: rate against ipc-channel's bytes",
+            SPIN,
+            STREAM_16M,
+            Against("ipc-channel", RATE),
+            AtLeast(5.0),
+        ),
+        claim(
+            "stream 16 MiB to main: rate against ipc-channel's shared memory",
+            SPIN,
+            STREAM_16M,
+            Against("ipc-channel-shared", RATE),
+            AtLeast(5.0),
+        ),
+        claim(
+            "stream 16 MiB to a renderer: rate against ipc-channel's bytes",
+            IN_PLACE,
+            STREAM_16M,
+            Against("ipc-channel", RATE),
+            AtLeast(5.0),
+        ),
+        claim(
+            "stream 16 MiB to a renderer: rate against ipc-channel's shared memory",
+            IN_PLACE,
+            STREAM_16M,
+            Against("ipc-channel-shared", RATE),
+            AtLeast(5.0),
+        ),
         claim("push 100 kHz adaptive: p50 in ns", ADAPTIVE, PUSH_100K, Value(P50), AtMost(1000.0)),
         claim("push 100 kHz adaptive: lost", ADAPTIVE, PUSH_100K, Value(LOST), AtMost(0.0)),
-        claim("push 1 kHz adaptive: p50 in ns", ADAPTIVE, PUSH_1K, Value(P50), AtMost(500.0)),
+        claim(
+            "push 1 kHz adaptive, sender awake: p50 in ns",
+            ADAPTIVE,
+            PUSH_1K_AWAKE,
+            Value(P50),
+            AtMost(500.0),
+        ),
+        claim(
+            "push 1 kHz adaptive, sender awake: the receiver's part of a core",
+            ADAPTIVE,
+            PUSH_1K_AWAKE,
+            Value(RENDERER_CPU),
+            AtMost(0.12),
+        ),
+        claim(
+            "push 1 kHz adaptive, sender awake: p50 of the sender's send in ns",
+            ADAPTIVE,
+            PUSH_1K_AWAKE,
+            Value(Outcome::send_p50_ns),
+            AtMost(200.0),
+        ),
+        claim(
+            "push 1 kHz adaptive, sender awake: part of the pushes without a wake-up",
+            ADAPTIVE,
+            PUSH_1K_AWAKE,
+            Value(Outcome::unwoken),
+            AtLeast(0.99),
+        ),
+        claim(
+            "push 1 kHz adaptive: p50 against spin",
+            ADAPTIVE,
+            PUSH_1K,
+            Against(SPIN, P50),
+            AtMost(1.1),
+        ),
         claim(
             "push 1 kHz adaptive: the receiver's part of a core",
             ADAPTIVE,
@@ -200,18 +295,11 @@ fn claims() -> Vec<Claim> {
             AtMost(0.12),
         ),
         claim(
-            "push 1 kHz adaptive: p50 of the sender's send in ns",
+            "invoke 48 B adaptive, one core: p50 against park",
             ADAPTIVE,
-            PUSH_1K,
-            Value(Outcome::send_p50_ns),
-            AtMost(200.0),
-        ),
-        claim(
-            "push 1 kHz adaptive: part of the pushes without a wake-up",
-            ADAPTIVE,
-            PUSH_1K,
-            Value(Outcome::unwoken),
-            AtLeast(0.99),
+            INVOKE_ONE_CORE,
+            Against(PARK, P50),
+            AtMost(1.0),
         ),
         claim(
             "push 1 kHz park: CPU of both against a bare futex pair",
