@@ -562,6 +562,48 @@ impl IpcRenderer {
         self.inner.drive_in_background()
     }
 
+    // --- the sandbox -------------------------------------------------------------------------------
+
+    /// Gives up what this process does not need to talk to main, for good: see [`Sandbox`](crate::Sandbox).
+    ///
+    /// From here on no file is opened, no socket, process or shared memory made, no other process
+    /// signalled or looked into, and nothing mapped executable, by any thread of this process,
+    /// whatever runs in it. Sending, invoking, listening, topics and large payloads work as before, and
+    /// so do threads, memory, clocks, and what is open: standard output, say. What is refused is an
+    /// error (`EPERM`, or `EACCES`), not the end.
+    ///
+    /// Do before what needs more: read files, load libraries, build an asynchronous runtime, connect
+    /// other sessions; and close what hostile code must not have. Descriptors that are open stay open: they
+    /// belong to whoever has opened them. A renderer that came by a name cannot come again.
+    ///
+    /// What the kernel does not have is missing, and said so; the rest is enforced all the same. Calling it again
+    /// does nothing, and returns the same.
+    ///
+    /// ```no_run
+    /// # use ringbridge::{Contract, IpcRenderer};
+    /// # const CONTRACT: Contract = &[];
+    /// # fn main() -> Result<(), ringbridge::Error> {
+    /// let ipc = IpcRenderer::connect(CONTRACT)?;
+    /// // Or without complete(): as much of it as this kernel has.
+    /// let sandbox = ipc.sandbox()?.complete()?;
+    /// println!("{sandbox}");
+    /// assert!(std::fs::File::open("/etc/passwd").is_err());
+    /// ipc.run()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// Threads that run already are interrupted for a moment by SIGURG.
+    ///
+    /// # Errors
+    ///
+    /// If something that the kernel has could not be enforced, as when a thread blocks all signals. Then
+    /// end the process: some of it may be.
+    #[cfg(feature = "sandbox")]
+    pub fn sandbox(&self) -> Result<crate::Sandbox, crate::SandboxError> {
+        crate::sandbox::enter()
+    }
+
     /// Whether main is there.
     pub fn is_connected(&self) -> bool {
         self.inner.is_connected()

@@ -82,7 +82,8 @@
 //!
 //! - An *unsandboxed* process of the same user can get at main around all of this, through `ptrace`
 //!   or `/proc`. Main makes itself non-dumpable, which stops the ordinary ways
-//!   ([`Config::protect_memory`]); renderers that run hostile code belong in a sandbox or another user.
+//!   ([`Config::protect_memory`]); renderers that run hostile code belong in a sandbox
+//!   (`IpcRenderer::sandbox`, with the feature `sandbox`) or another user.
 //! - A session does not survive `fork`: its memory is not mapped in the child.
 
 #![deny(unsafe_code)]
@@ -139,6 +140,8 @@ mod request;
 mod ring;
 #[cfg(not(loom))]
 mod router;
+#[cfg(all(feature = "sandbox", not(loom)))]
+mod sandbox;
 mod seat;
 #[cfg(not(loom))]
 mod session;
@@ -185,6 +188,11 @@ pub use crate::{
     router::ListenerId,
     wait::WaitStrategy,
     web_contents::WebContents,
+};
+#[cfg(all(feature = "sandbox", not(loom)))]
+pub use crate::{
+    error::SandboxError,
+    sandbox::{MissingPart, Sandbox, SandboxPart},
 };
 
 /// The README's program compiles.

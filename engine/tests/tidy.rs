@@ -22,7 +22,7 @@ const LEVELS: &[(&str, &[&str])] = &[
         "what it means, and who is there",
         &[
             "payload", "contract", "channels", "config", "error", "policy", "request", "router",
-            "executor", "inside", "session",
+            "executor", "inside", "session", "sandbox",
         ],
     ),
     ("large payloads", &["attachment"]),
@@ -89,6 +89,7 @@ fn acquire_and_release_are_where_protocols_are() {
         "seat.rs",
         "biased.rs",
         "fences.rs",
+        "sys/confine.rs",
         "signal.rs",
         "snapshot.rs",
         "inside.rs",

@@ -216,7 +216,7 @@ fn watch_windows(
 fn launch(ipc: &IpcMain, options: &Options, program: &Path) -> Result<(), Box<dyn Error>> {
     for _ in 0..options.renderers {
         let mut command = Command::new(program);
-        command.args(["--wait", options.wait.name()]);
+        command.args(["--wait", options.wait.name()]).args(options.sandbox.arguments());
         if options.json {
             command.arg("--json");
         }

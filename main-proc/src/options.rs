@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::Parser;
-use renderer_proc::options::{Interval, Wait, duration};
+use renderer_proc::options::{Interval, SandboxOptions, Wait, duration};
 
 /// How many windows there may be, launched and attached ones together.
 pub(crate) const WINDOWS_MAX: u16 = 1024;
@@ -30,7 +30,7 @@ pub(crate) struct Options {
           value_parser = clap::value_parser!(u16).range(0..=i64::from(WINDOWS_MAX)))]
     pub(crate) renderers: u16,
 
-    /// The renderers' program, launched with --wait and --json as given here [default: main-proc itself]
+    /// The renderers' program, launched with --wait, --json and the sandbox as given here [default: main-proc itself]
     #[arg(long, value_name = "PATH")]
     pub(crate) renderer: Option<PathBuf>,
 
@@ -53,6 +53,10 @@ pub(crate) struct Options {
     /// How main and the renderers that it launches wait for messages
     #[arg(long, value_enum, value_name = "HOW", default_value_t = Wait::Adaptive)]
     pub(crate) wait: Wait,
+
+    /// The renderers' sandbox.
+    #[command(flatten)]
+    pub(crate) sandbox: SandboxOptions,
 
     /// Prints one JSON object a line, each with an "event", the last one a "summary"
     #[arg(long)]
@@ -103,12 +107,13 @@ mod tests {
     fn every_argument_is_understood() {
         let options = parse(
             "--endpoint other --renderers 0 --renderer ./r --push-interval off --sample-interval 1s \
-             --files . --duration 5s --wait park --json",
+             --files . --duration 5s --wait park --no-sandbox --json",
         )
         .unwrap();
         assert_eq!(options.push_interval, Interval(None));
         assert_eq!(options.duration, Some(Duration::from_secs(5)));
         assert_eq!(options.wait, Wait::Park);
+        assert!(options.sandbox.no_sandbox);
     }
 
     #[test]

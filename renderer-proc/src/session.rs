@@ -9,14 +9,14 @@ use std::{
 };
 
 use contract::{CONTRACT, GET_SYSTEM_INFO, LOG_MESSAGE, READ_FILE, STATISTICS, Statistics, now_ns};
-use ringbridge::{Config, ConnectError, InvokeError, IpcRenderer, RunError};
+use ringbridge::{Config, ConnectError, InvokeError, IpcRenderer, RunError, Sandbox, SandboxError};
 
 use crate::{
     console::Console,
     ending::Ending,
     measurements::{Latencies, Sequence},
-    options::Options,
-    report::{Ended, Line, StatisticsLine, Summary, SystemInfoLine},
+    options::{Options, SandboxOptions},
+    report::{Ended, Line, SandboxLine, SandboxState, StatisticsLine, Summary, SystemInfoLine},
 };
 
 /// Between two lines of statistics, and two log messages, in nanoseconds.
@@ -47,7 +47,9 @@ pub fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let stopped = ipc.clone();
     ending.on_request(move || stopped.stop());
 
-    let session = Arc::new(Session { ipc, console, state: Mutex::default() });
+    // The signals' handler has its pipe and its thread by now.
+    let sandbox = enter_sandbox(&ipc, options.sandbox)?;
+    let session = Arc::new(Session { ipc, console, sandbox, state: Mutex::default() });
     session.begin(options)?;
     let driven = match options.duration {
         Some(duration) => session.ipc.run_for(duration),
@@ -73,9 +75,21 @@ fn connect(options: &Options) -> Result<IpcRenderer, ConnectError> {
     }
 }
 
+fn enter_sandbox(
+    ipc: &IpcRenderer,
+    options: SandboxOptions,
+) -> Result<Option<Sandbox>, SandboxError> {
+    match options {
+        SandboxOptions { no_sandbox: true, .. } => Ok(None),
+        SandboxOptions { require_sandbox: true, .. } => ipc.sandbox()?.complete().map(Some),
+        SandboxOptions { .. } => ipc.sandbox().map(Some),
+    }
+}
+
 struct Session {
     ipc: IpcRenderer,
     console: Console,
+    sandbox: Option<Sandbox>,
     /// Locked for moments only, and never while something is sent: a callback may run at once.
     state: Mutex<State>,
 }
@@ -102,6 +116,8 @@ struct Due {
 impl Session {
     fn begin(self: &Arc<Self>, options: &Options) -> Result<(), Box<dyn Error>> {
         self.console.print(&Line::Connected { id: self.ipc.id(), pid: std::process::id() });
+        let line = SandboxLine::new(self.ipc.id(), self.sandbox.as_ref());
+        self.console.print(&Line::Sandbox(line));
         let session = self.clone();
         self.ipc.on(STATISTICS, move |_event, statistics| session.take(statistics))?;
 
@@ -198,6 +214,7 @@ impl Session {
         self.console.print(&Line::Summary(Summary::new(
             self.ipc.id(),
             ended,
+            SandboxState::of(self.sandbox.as_ref()),
             state.sequence,
             state.failed_invokes,
             state.push_latency.summary(),

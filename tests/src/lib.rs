@@ -12,5 +12,6 @@
 pub mod allocations;
 pub mod contract;
 pub mod demo;
+pub mod doors;
 pub mod processes;
 pub mod stage;

@@ -11,6 +11,7 @@ mod lifecycle;
 mod limits;
 mod policy;
 mod push;
+mod sandbox;
 mod send_and_on;
 mod topic;
 mod wake;
@@ -46,6 +47,7 @@ const FILES: &[&[(&str, Scene)]] = &[
     limits::SCENES,
     policy::SCENES,
     push::SCENES,
+    sandbox::SCENES,
     send_and_on::SCENES,
     topic::SCENES,
     wake::SCENES,
