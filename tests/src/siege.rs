@@ -5,12 +5,13 @@
 
 use std::{
     fmt, fs,
+    hint::{black_box, spin_loop},
     io::Write,
     os::unix::fs::PermissionsExt,
     path::PathBuf,
     process::{Child, Command},
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
@@ -43,6 +44,8 @@ const GROWTH_MAX: u64 = 24 << 20;
 const SLOWER_MAX: u32 = 100;
 const SLOWER_SPARED: Duration = Duration::from_millis(50);
 
+type NeverAnswered = Responder<str, Failure>;
+
 /// A stage with a bystander.
 pub struct Siege {
     stage: Stage,
@@ -50,7 +53,7 @@ pub struct Siege {
     /// What main has asked the bystander, and what it heard.
     asked: AtomicU64,
     answered: Notes<bool>,
-    never_answered: Arc<Mutex<Vec<Responder<str, Failure>>>>,
+    never_answered: Arc<Mutex<Vec<NeverAnswered>>>,
 }
 
 /// What the bystander measured between two marks.
@@ -139,6 +142,7 @@ impl Siege {
         assert!(growth <= GROWTH_MAX, "{}: main has grown by {growth} bytes", attack.name);
         let most = before.median * SLOWER_MAX + SLOWER_SPARED;
         assert!(during.median <= most, "{}: {during:?} after {before:?}", attack.name);
+        self.stage.forget();
         Some(Outcome { before, during, growth })
     }
 
@@ -262,24 +266,24 @@ impl Siege {
 }
 
 /// The listeners and handlers of main. Those that can be lied to look at what they get.
-fn live_as_usual(stage: &Stage) -> Arc<Mutex<Vec<Responder<str, Failure>>>> {
+fn live_as_usual(stage: &Stage) -> Arc<Mutex<Vec<NeverAnswered>>> {
     let ipc = &stage.ipc;
     ipc.on(NUMBER, |_, _| ()).unwrap();
     ipc.on(NOTHING, |_, ()| ()).unwrap();
     ipc.on(SETTINGS, |_, _| ()).unwrap();
     ipc.on(FLAG, |_, flag| {
-        assert!(std::hint::black_box(u8::from(*flag)) < 2, "no bool is anything else");
+        assert!(black_box(u8::from(*flag)) < 2, "no bool is anything else");
     })
     .unwrap();
     ipc.on(TEXT, |_, text| {
-        assert!(std::str::from_utf8(std::hint::black_box(text.as_bytes())).is_ok());
+        assert!(std::str::from_utf8(black_box(text.as_bytes())).is_ok());
     })
     .unwrap();
     ipc.on(BYTES, |_, bytes| {
-        // One of each cache line will do.
-        let sum = || bytes.iter().step_by(64).map(|byte| u64::from(std::hint::black_box(*byte))).sum::<u64>();
+        // One byte of each cache line will do.
+        let sum = || bytes.iter().step_by(64).map(|byte| u64::from(black_box(*byte))).sum::<u64>();
         let first = sum();
-        std::thread::yield_now();
+        (0..2000).for_each(|_| spin_loop());
         assert_eq!(first, sum(), "what a listener is given does not change");
     })
     .unwrap();
@@ -289,7 +293,7 @@ fn live_as_usual(stage: &Stage) -> Arc<Mutex<Vec<Responder<str, Failure>>>> {
     let never_answered = Arc::new(Mutex::new(Vec::new()));
     let keeper = never_answered.clone();
     ipc.handle_deferred(READ, move |_, _, responder| {
-        let mut kept: std::sync::MutexGuard<'_, Vec<Responder<str, Failure>>> = keeper.lock().unwrap();
+        let mut kept: MutexGuard<'_, Vec<NeverAnswered>> = keeper.lock().unwrap();
         if kept.len() >= 64 {
             kept.retain(|responder| !responder.is_cancelled());
         }
@@ -353,7 +357,12 @@ impl fmt::Display for Latency {
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { before, during, growth } = self;
-        write!(f, "before {before}; during {during}; main grew by {} KiB", growth / 1024)
+        let ratio = during.median.as_secs_f64() / before.median.as_secs_f64();
+        write!(
+            f,
+            "before: {before}; during: {during}; so {ratio:.2} x; main grew by {} KiB",
+            growth / 1024
+        )
     }
 }
 

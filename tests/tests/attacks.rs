@@ -6,11 +6,24 @@ use std::{
     collections::BTreeSet,
     fs,
     path::Path,
-    sync::{Mutex, PoisonError},
-    time::Instant,
+    sync::{
+        Mutex, PoisonError,
+        atomic::Ordering::{Relaxed, Release},
+        mpsc,
+    },
+    thread,
+    time::{Duration, Instant},
 };
 
-use tests::{attacks, siege::Siege};
+use rustix::mm::ProtFlags;
+use tests::{
+    attacker::{door::Socket, memory::Mapped, session::Session, until, wire},
+    attacks,
+    contract::{ADD, NUMBER, TICK},
+    processes::endpoint_files,
+    siege::Siege,
+    stage::{Notes, Stage, allow_everything},
+};
 
 /// One test for each attack, by its name.
 macro_rules! attacks {
@@ -81,7 +94,7 @@ attacks! {
     id_of_a_request_that_was_answered,
     more_pending_than_its_quota,
     replies_that_it_does_not_take,
-    invokes_and_cancels_by_the_hundred_thousand,
+    invokes_and_cancels_by_the_thousand,
     replies_to_what_others_were_asked,
     cancels_of_what_others_asked,
     arguments_that_are_none,
@@ -181,6 +194,120 @@ fn withstand(name: &str) {
     if let Some(outcome) = Siege::new().withstand(attacks::find(name)) {
         println!("{name} in {:.1?}: {outcome}", began.elapsed());
     }
+}
+
+// --- what the attacker takes for granted -----------------------------------------------------------
+
+/// A session around the library in this process, while the stage answers.
+fn beside<R: Send + 'static>(
+    stage: &Stage,
+    part: impl FnOnce(&mut Session) -> R + Send + 'static,
+) -> R {
+    stage.ipc.on_attach(|_| Ok(allow_everything()));
+    let path = endpoint_files(stage.name()).into_iter().find(|path| path.ends_with(format!("{}.sock", stage.name())));
+    let path = path.expect("it is bound");
+    let attacker = thread::spawn(move || {
+        let socket = Socket::connect(&path).expect("main listens");
+        part(&mut Session::begin(socket))
+    });
+    stage.run_until("the attacker is done", || attacker.is_finished());
+    attacker.join().expect("it has found what it should")
+}
+
+#[test]
+fn the_layout_of_memory_is_as_it_is_written_down() {
+    let stage = Stage::new();
+    beside(&stage, |session| {
+        let page = session.inbox;
+        assert_eq!(page.u64(0).load(Relaxed), wire::OUTBOX_MAGIC);
+        assert_eq!(page.u32(wire::VERSION_AT).load(Relaxed), wire::LAYOUT_VERSION);
+        assert_eq!(page.u64(wire::CAPACITY_AT).load(Relaxed), page.len() - wire::CONTROL);
+        let topic = Mapped::new(&session.topics[0], ProtFlags::READ).unwrap();
+        assert_eq!(topic.u64(0).load(Relaxed), wire::TOPIC_MAGIC);
+        assert_eq!(topic.u64(wire::CAPACITY_AT).load(Relaxed), topic.len() - wire::CONTROL);
+        // What a renderer writes is zeroes at first, its own identity too: main knows what it has made.
+        assert!(session.outbox.read(0, wire::CONTROL).iter().all(|byte| *byte == 0));
+        let named = [wire::VERSION_AT..24, wire::CONSUMED..136, wire::PARKED..264, wire::BELL..388];
+        let rest = (24..wire::CONTROL).filter(|at| !named.iter().any(|part| part.contains(at)));
+        assert!(rest.into_iter().all(|at| page.u8(at).load(Relaxed) == 0), "there is something new");
+    });
+}
+
+#[test]
+fn frames_are_as_they_are_written_down_in_both_directions() {
+    let stage = Stage::new();
+    let numbers = Notes::new();
+    let notes = numbers.clone();
+    stage.ipc.on(NUMBER, move |_, number| notes.add(*number)).unwrap();
+    stage.ipc.handle(ADD, |_, [left, right]| Ok(left + right)).unwrap();
+    stage.ipc.on_did_connect(|window| window.send(TICK, &77).unwrap());
+    beside(&stage, |session| {
+        let push = session.receive_of(wire::SEND);
+        assert_eq!((push.channel, push.request), (wire::channel("tick"), 0));
+        assert_eq!(push.payload, 77_u64.to_le_bytes());
+        // Several laps, so that the bit of the odd ones matters.
+        for number in 0..20_000_u64 {
+            assert!(session.send("number", &number.to_le_bytes()));
+        }
+        let arguments = [2_u64, 3].map(u64::to_le_bytes).concat();
+        assert!(session.invoke("add", wire::request(9, 4), &arguments));
+        let reply = session.receive_of(wire::REPLY);
+        assert_eq!((reply.channel, reply.request, reply.flags), (wire::channel("add"), wire::request(9, 4), 0));
+        assert_eq!(reply.payload, 5_u64.to_le_bytes());
+    });
+    assert!(numbers.take().into_iter().eq(0..20_000));
+}
+
+#[test]
+fn bells_and_sleeps_are_as_they_are_written_down() {
+    let stage = Stage::new();
+    stage.ipc.handle(ADD, |_, [left, right]| Ok(left + right)).unwrap();
+    beside(&stage, |session| {
+        until("main sleeps", || session.inbox.u32(wire::PARKED).load(Relaxed) % 2 == 1);
+        let before = session.inbox.u32(wire::BELL).load(Relaxed);
+        session.outbox.u32(wire::PARKED).store(1, Release);
+        assert!(session.invoke("add", wire::request(1, 0), &[0; 16]));
+        session.receive_of(wire::REPLY);
+        until("main has rung", || session.inbox.u32(wire::BELL).load(Relaxed) != before);
+        until("main has read", || session.inbox.u64(wire::CONSUMED).load(Relaxed) == session.position);
+    });
+}
+
+#[test]
+fn a_turn_takes_64_frames_of_a_window_whatever_they_are_and_no_more() {
+    let stage = Stage::new();
+    let (sent, turns) = mpsc::channel();
+    let (proceed, may_go) = mpsc::channel::<()>();
+    stage.ipc.on_attach(|_| Ok(allow_everything()));
+    let path = endpoint_files(stage.name()).into_iter().find(|path| path.ends_with(format!("{}.sock", stage.name())));
+    let path = path.expect("it is bound");
+    let attacker = thread::spawn(move || {
+        let mut session = Session::begin(Socket::connect(&path).expect("main listens"));
+        may_go.recv().expect("the test says when");
+        let news = wire::channel("news");
+        for generation in 1..=200 {
+            assert!(session.frame(wire::CANCEL, 0, 0, wire::request(generation, 0), &[]));
+            assert!(session.frame(wire::SUBSCRIBE, 0, news, 0, &[]));
+            assert!(session.frame(wire::REPLY, 0, 0, wire::request(generation, 0), &[7; 100]));
+            assert!(session.send("bytes", &[7; 100]));
+        }
+        sent.send(()).expect("the test waits");
+        may_go.recv().expect("the test says when");
+    });
+    stage.run_until("it is there", || stage.ipc.windows().first().is_some_and(|window| window.os_process_id() != 0));
+    stage.ipc.run_for(Duration::from_millis(20)).unwrap();
+    let window = stage.ipc.windows().remove(0);
+    proceed.send(()).unwrap();
+    // Main does not look meanwhile.
+    turns.recv().unwrap();
+    for turn in 1..=12 {
+        stage.ipc.poll().unwrap();
+        assert_eq!(window.counters().frames_received, turn * 64);
+    }
+    stage.ipc.poll().unwrap();
+    assert_eq!(window.counters().frames_received, 800);
+    proceed.send(()).unwrap();
+    attacker.join().unwrap();
 }
 
 // --- the catalogue itself ------------------------------------------------------------------------

@@ -5,6 +5,7 @@
 use std::{
     os::fd::{AsFd, BorrowedFd},
     ptr::{self, NonNull},
+    slice,
     sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed},
 };
 
@@ -89,13 +90,20 @@ impl Mapped {
     /// Writes bytes.
     pub fn write(self, at: u64, bytes: &[u8]) {
         let (words, rest) = bytes.as_chunks::<8>();
-        for (index, word) in (0..).zip(words) {
-            self.u64(at + index * 8).store(u64::from_le_bytes(*word), Relaxed);
+        for (place, word) in self.words(at, words.len()).iter().zip(words) {
+            place.store(u64::from_le_bytes(*word), Relaxed);
         }
         let rest_at = at + (bytes.len() - rest.len()) as u64;
         for (index, byte) in (0..).zip(rest) {
             self.u8(rest_at + index).store(*byte, Relaxed);
         }
+    }
+
+    /// So many words of eight bytes from there on.
+    pub fn words(self, at: u64, count: usize) -> &'static [AtomicU64] {
+        assert!(at + count as u64 * 8 <= self.len, "{count} words from {at} of {}", self.len);
+        // SAFETY: as in `u64`, and as many lie inside the mapping.
+        unsafe { slice::from_raw_parts(self.place::<AtomicU64>(at), count) }
     }
 
     /// Reads bytes.
