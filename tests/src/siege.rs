@@ -14,15 +14,14 @@ use std::{
         Arc, Mutex, MutexGuard,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
+    thread::{self, JoinHandle},
     time::Duration,
 };
 
-use ringbridge::{
-    Config, GoneReason, LaunchOptions, Policy, Responder, Failure, WebContents,
-};
+use ringbridge::{Config, Failure, GoneReason, LaunchOptions, Policy, Responder, WebContents};
 
 use crate::{
-    attacker::system,
+    attacker::{door::Socket, session::Session, system},
     attacks::{Attack, Entry, StoppedBy, Verdict},
     contract::{
         ADD, ASK, BYTES, CUE, ECHO, FLAG, NEGATE, NEWS, NOTHING, NUMBER, READ, SETTINGS, TEXT, TICK,
@@ -151,7 +150,8 @@ impl Siege {
         let policy = (attack.policy)(besieged());
         let options = LaunchOptions::default();
         // Not by the stage, which would have it end well.
-        let window = self.stage.ipc.launch_with(command, policy, options).expect("it can be launched");
+        let window =
+            self.stage.ipc.launch_with(command, policy, options).expect("it can be launched");
         let meanwhile = attack.meanwhile.map(|work| work(window.clone()));
         let ending = self.run_until_gone(&window);
         if let Some(work) = meanwhile {
@@ -165,7 +165,7 @@ impl Siege {
         if attack.stopped_by == StoppedBy::AnotherUser && attack.verdict == Verdict::Refused {
             // The careless administrator.
             let widened = fs::Permissions::from_mode(0o666);
-            fs::set_permissions(self.socket(), widened).expect("it is this user's");
+            fs::set_permissions(socket_of(&self.stage), widened).expect("it is this user's");
         }
         let mut child = Reaped(self.attacker(attack).spawn().expect("it can be started"));
         let mut status = None;
@@ -182,15 +182,9 @@ impl Siege {
     /// The attacker's command.
     fn attacker(&self, attack: &Attack) -> Command {
         let mut command = Command::new(program("attacker"));
-        command.arg(attack.name).arg(self.socket());
+        command.arg(attack.name).arg(socket_of(&self.stage));
         command.args([std::process::id(), self.bystander.os_process_id()].map(|id| id.to_string()));
         command
-    }
-
-    fn socket(&self) -> PathBuf {
-        let files = endpoint_files(self.stage.name());
-        let socket = files.into_iter().find(|path| path.extension().is_some_and(|kind| kind == "sock"));
-        socket.expect("it is bound")
     }
 
     // --- main's life -------------------------------------------------------------------------------
@@ -255,7 +249,8 @@ impl Siege {
     fn check_bystander(&self, attack: &Attack) {
         assert_eq!(self.bystander.gone(), None, "{}", attack.name);
         let counters = self.bystander.counters();
-        let blamed = [counters.violations, counters.panics, counters.bad_payloads, counters.unhandled];
+        let blamed =
+            [counters.violations, counters.panics, counters.bad_payloads, counters.unhandled];
         assert_eq!(blamed, [0; 4], "{}: {counters:?}", attack.name);
         assert_eq!((counters.stale_replies, counters.timed_out), (0, 0), "{}", attack.name);
         // The list is kept, since its length says how many were answered.
@@ -263,6 +258,42 @@ impl Siege {
         assert!(answers.iter().all(|right| *right), "{}: main got a wrong answer", attack.name);
         self.asked.fetch_sub(answers.len() as u64, Relaxed);
     }
+}
+
+/// Lets an attacker in, who is in this process, and runs the stage until it is done.
+///
+/// # Panics
+///
+/// If the attacker's part does.
+pub fn beside<R: Send + 'static>(
+    stage: &Stage,
+    policy: Policy,
+    part: impl FnOnce(&mut Session) -> R + Send + 'static,
+) -> R {
+    let attacker = start_beside(stage, policy, part);
+    stage.run_until("the attacker is done", || attacker.is_finished());
+    attacker.join().expect("it has found what it should")
+}
+
+/// Starts an attacker in this process, to whom main will give this policy.
+pub fn start_beside<R: Send + 'static>(
+    stage: &Stage,
+    policy: Policy,
+    part: impl FnOnce(&mut Session) -> R + Send + 'static,
+) -> JoinHandle<R> {
+    stage.ipc.on_attach(move |_| Ok(policy.clone()));
+    let path = socket_of(stage);
+    thread::spawn(move || {
+        let socket = Socket::connect(&path).expect("main listens");
+        part(&mut Session::begin(socket))
+    })
+}
+
+/// Where a stage's endpoint is found.
+pub fn socket_of(stage: &Stage) -> PathBuf {
+    let files = endpoint_files(stage.name());
+    let socket = files.into_iter().find(|path| path.extension().is_some_and(|kind| kind == "sock"));
+    socket.expect("it is bound")
 }
 
 /// The listeners and handlers of main. Those that can be lied to look at what they get.

@@ -11,17 +11,15 @@ use std::{
         atomic::Ordering::{Relaxed, Release},
         mpsc,
     },
-    thread,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use rustix::mm::ProtFlags;
 use tests::{
-    attacker::{door::Socket, memory::Mapped, session::Session, until, wire},
+    attacker::{memory::Mapped, session::Session, until, wire},
     attacks,
     contract::{ADD, NUMBER, TICK},
-    processes::endpoint_files,
-    siege::Siege,
+    siege::{Siege, beside, start_beside},
     stage::{Notes, Stage, allow_everything},
 };
 
@@ -82,6 +80,7 @@ attacks! {
     parked_that_flips,
     asleep_for_ever,
     bell_that_flips,
+    crowd_on_its_bell,
     identity_of_something_else,
     rings_without_frames,
     bell_made_blocking_and_full,
@@ -119,6 +118,7 @@ attacks! {
     attachment_given_back_and_named,
     attachment_given_back_twice,
     attachment_on_a_forbidden_channel,
+    attachment_on_a_push_channel,
     attachment_of_a_cancel,
     attachment_frame_of_nonsense,
     memory_beyond_its_quota,
@@ -198,26 +198,10 @@ fn withstand(name: &str) {
 
 // --- what the attacker takes for granted -----------------------------------------------------------
 
-/// A session around the library in this process, while the stage answers.
-fn beside<R: Send + 'static>(
-    stage: &Stage,
-    part: impl FnOnce(&mut Session) -> R + Send + 'static,
-) -> R {
-    stage.ipc.on_attach(|_| Ok(allow_everything()));
-    let path = endpoint_files(stage.name()).into_iter().find(|path| path.ends_with(format!("{}.sock", stage.name())));
-    let path = path.expect("it is bound");
-    let attacker = thread::spawn(move || {
-        let socket = Socket::connect(&path).expect("main listens");
-        part(&mut Session::begin(socket))
-    });
-    stage.run_until("the attacker is done", || attacker.is_finished());
-    attacker.join().expect("it has found what it should")
-}
-
 #[test]
 fn the_layout_of_memory_is_as_it_is_written_down() {
     let stage = Stage::new();
-    beside(&stage, |session| {
+    beside(&stage, allow_everything(), |session| {
         let page = session.inbox;
         assert_eq!(page.u64(0).load(Relaxed), wire::OUTBOX_MAGIC);
         assert_eq!(page.u32(wire::VERSION_AT).load(Relaxed), wire::LAYOUT_VERSION);
@@ -229,7 +213,10 @@ fn the_layout_of_memory_is_as_it_is_written_down() {
         assert!(session.outbox.read(0, wire::CONTROL).iter().all(|byte| *byte == 0));
         let named = [wire::VERSION_AT..24, wire::CONSUMED..136, wire::PARKED..264, wire::BELL..388];
         let rest = (24..wire::CONTROL).filter(|at| !named.iter().any(|part| part.contains(at)));
-        assert!(rest.into_iter().all(|at| page.u8(at).load(Relaxed) == 0), "there is something new");
+        assert!(
+            rest.into_iter().all(|at| page.u8(at).load(Relaxed) == 0),
+            "there is something new"
+        );
     });
 }
 
@@ -241,7 +228,7 @@ fn frames_are_as_they_are_written_down_in_both_directions() {
     stage.ipc.on(NUMBER, move |_, number| notes.add(*number)).unwrap();
     stage.ipc.handle(ADD, |_, [left, right]| Ok(left + right)).unwrap();
     stage.ipc.on_did_connect(|window| window.send(TICK, &77).unwrap());
-    beside(&stage, |session| {
+    beside(&stage, allow_everything(), |session| {
         let push = session.receive_of(wire::SEND);
         assert_eq!((push.channel, push.request), (wire::channel("tick"), 0));
         assert_eq!(push.payload, 77_u64.to_le_bytes());
@@ -252,7 +239,10 @@ fn frames_are_as_they_are_written_down_in_both_directions() {
         let arguments = [2_u64, 3].map(u64::to_le_bytes).concat();
         assert!(session.invoke("add", wire::request(9, 4), &arguments));
         let reply = session.receive_of(wire::REPLY);
-        assert_eq!((reply.channel, reply.request, reply.flags), (wire::channel("add"), wire::request(9, 4), 0));
+        assert_eq!(
+            (reply.channel, reply.request, reply.flags),
+            (wire::channel("add"), wire::request(9, 4), 0)
+        );
         assert_eq!(reply.payload, 5_u64.to_le_bytes());
     });
     assert!(numbers.take().into_iter().eq(0..20_000));
@@ -262,51 +252,80 @@ fn frames_are_as_they_are_written_down_in_both_directions() {
 fn bells_and_sleeps_are_as_they_are_written_down() {
     let stage = Stage::new();
     stage.ipc.handle(ADD, |_, [left, right]| Ok(left + right)).unwrap();
-    beside(&stage, |session| {
+    beside(&stage, allow_everything(), |session| {
         until("main sleeps", || session.inbox.u32(wire::PARKED).load(Relaxed) % 2 == 1);
         let before = session.inbox.u32(wire::BELL).load(Relaxed);
         session.outbox.u32(wire::PARKED).store(1, Release);
         assert!(session.invoke("add", wire::request(1, 0), &[0; 16]));
         session.receive_of(wire::REPLY);
         until("main has rung", || session.inbox.u32(wire::BELL).load(Relaxed) != before);
-        until("main has read", || session.inbox.u64(wire::CONSUMED).load(Relaxed) == session.position);
+        until("main has read", || {
+            session.inbox.u64(wire::CONSUMED).load(Relaxed) == session.position
+        });
     });
 }
 
 #[test]
 fn a_turn_takes_64_frames_of_a_window_whatever_they_are_and_no_more() {
     let stage = Stage::new();
-    let (sent, turns) = mpsc::channel();
-    let (proceed, may_go) = mpsc::channel::<()>();
-    stage.ipc.on_attach(|_| Ok(allow_everything()));
-    let path = endpoint_files(stage.name()).into_iter().find(|path| path.ends_with(format!("{}.sock", stage.name())));
-    let path = path.expect("it is bound");
-    let attacker = thread::spawn(move || {
-        let mut session = Session::begin(Socket::connect(&path).expect("main listens"));
+    let mut counts = Vec::new();
+    in_turns(
+        &stage,
+        |session| {
+            for generation in 1..=200 {
+                let (news, id) = (wire::channel("news"), wire::request(generation, 0));
+                assert!(session.frame(wire::CANCEL, 0, 0, id, &[]));
+                assert!(session.frame(wire::SUBSCRIBE, 0, news, 0, &[]));
+                assert!(session.frame(wire::REPLY, 0, 0, id, &[7; 30]));
+                assert!(session.send("bytes", &[7; 30]));
+            }
+        },
+        |taken| counts.push(taken),
+    );
+    assert_eq!(counts[..12], [64; 12]);
+    assert_eq!(counts[12..14], [32, 0]);
+}
+
+#[test]
+fn a_turn_takes_no_more_of_long_frames_than_a_quarter_of_a_ring() {
+    let stage = Stage::new();
+    let mut counts = Vec::new();
+    in_turns(
+        &stage,
+        // Eight of them are a quarter of 256 KiB.
+        |session| (0..30).for_each(|_| assert!(session.send("bytes", &[7; 8192 - 16]))),
+        |taken| counts.push(taken),
+    );
+    assert_eq!(counts[..5], [8, 8, 8, 6, 0]);
+}
+
+/// Has an attacker send while main does not look, and then says what main takes in each of many turns.
+fn in_turns(
+    stage: &Stage,
+    send: impl FnOnce(&mut Session) + Send + 'static,
+    mut taken_in_turn: impl FnMut(u64),
+) {
+    let connected = Notes::new();
+    let notes = connected.clone();
+    stage.ipc.on_did_connect(move |window| notes.add(window.clone()));
+    let (sent, has_sent) = mpsc::channel();
+    let (go, may_go) = mpsc::channel::<()>();
+    let attacker = start_beside(stage, allow_everything(), move |session| {
         may_go.recv().expect("the test says when");
-        let news = wire::channel("news");
-        for generation in 1..=200 {
-            assert!(session.frame(wire::CANCEL, 0, 0, wire::request(generation, 0), &[]));
-            assert!(session.frame(wire::SUBSCRIBE, 0, news, 0, &[]));
-            assert!(session.frame(wire::REPLY, 0, 0, wire::request(generation, 0), &[7; 100]));
-            assert!(session.send("bytes", &[7; 100]));
-        }
+        send(session);
         sent.send(()).expect("the test waits");
         may_go.recv().expect("the test says when");
     });
-    stage.run_until("it is there", || stage.ipc.windows().first().is_some_and(|window| window.os_process_id() != 0));
-    stage.ipc.run_for(Duration::from_millis(20)).unwrap();
-    let window = stage.ipc.windows().remove(0);
-    proceed.send(()).unwrap();
-    // Main does not look meanwhile.
-    turns.recv().unwrap();
-    for turn in 1..=12 {
+    stage.run_until("it is connected", || connected.len() == 1);
+    let window = connected.take().remove(0);
+    go.send(()).unwrap();
+    has_sent.recv().unwrap();
+    for _ in 0..20 {
+        let before = window.counters().frames_received;
         stage.ipc.poll().unwrap();
-        assert_eq!(window.counters().frames_received, turn * 64);
+        taken_in_turn(window.counters().frames_received - before);
     }
-    stage.ipc.poll().unwrap();
-    assert_eq!(window.counters().frames_received, 800);
-    proceed.send(()).unwrap();
+    go.send(()).unwrap();
     attacker.join().unwrap();
 }
 

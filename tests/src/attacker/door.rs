@@ -59,7 +59,8 @@ impl Socket {
 
     /// Says something, with descriptors.
     pub fn say_with(&self, packet: &[u8], descriptors: &[BorrowedFd<'_>]) {
-        let mut space = vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
+        let mut space =
+            vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
         let mut ancillary = SendAncillaryBuffer::new(&mut space);
         if !descriptors.is_empty() {
             assert!(ancillary.push(SendAncillaryMessage::ScmRights(descriptors)));
@@ -71,7 +72,8 @@ impl Socket {
     /// The next packet's descriptors; `None` if there is no packet.
     pub fn descriptors(&self) -> Option<Vec<OwnedFd>> {
         let mut packet = vec![0; super::wire::PACKET_MAX];
-        let mut space = vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
+        let mut space =
+            vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);
         let mut buffers = [IoSliceMut::new(&mut packet)];
         let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;

@@ -130,7 +130,14 @@ impl Session {
     }
 
     /// Commits a frame as it should be, once there is room. `false`: main has hung up instead.
-    pub fn frame(&mut self, kind: u8, flags: u8, channel: u16, request: u64, payload: &[u8]) -> bool {
+    pub fn frame(
+        &mut self,
+        kind: u8,
+        flags: u8,
+        channel: u16,
+        request: u64,
+        payload: &[u8],
+    ) -> bool {
         let len = HEADER + payload.len() as u64;
         let size = wire::padded(len);
         if size > self.to_end() {

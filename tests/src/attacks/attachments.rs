@@ -141,6 +141,17 @@ pub(super) const ATTACKS: &[Attack] = &[
         ..LAUNCHED
     },
     Attack {
+        name: "attachment-on-a-push-channel",
+        does: "sends in an attachment on a channel on which only main sends",
+        verdict: Verdict::Violation(&["wrong-direction"]),
+        run: |attacker| {
+            let mut session = attacker.session();
+            session.attached("blob", 1, SIZE);
+            session.socket.until_hung_up();
+        },
+        ..LAUNCHED
+    },
+    Attack {
         name: "attachment-of-a-cancel",
         does: "hides a control frame in an attachment",
         verdict: Verdict::Violation(&["bad-attachment"]),

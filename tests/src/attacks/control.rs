@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use rustix::fs::{OFlags, fcntl_setfl};
+use rustix::{
+    fs::{OFlags, fcntl_setfl},
+    thread::futex::{self, Flags},
+};
 
 use super::{Attack, LAUNCHED, Verdict};
 use crate::attacker::{
@@ -135,12 +138,31 @@ pub(super) const ATTACKS: &[Attack] = &[
                 for _ in 0..1000 {
                     bell.fetch_add(1, Release);
                 }
-                let _ = rustix::thread::futex::wake(
-                    bell,
-                    rustix::thread::futex::Flags::empty(),
-                    i32::MAX as u32,
-                );
+                let _ = futex::wake(bell, Flags::empty(), i32::MAX as u32);
             });
+        },
+        ..LAUNCHED
+    },
+    Attack {
+        name: "crowd-on-its-bell",
+        does: "has 200 threads sleep on the one bell that main rings for it, and has main ring it again and again",
+        verdict: Verdict::Counted("wakes"),
+        run: |attacker| {
+            let mut session = attacker.session();
+            let bell = session.inbox.u32(BELL);
+            for _ in 0..200 {
+                thread::spawn(move || {
+                    loop {
+                        let seen = bell.load(Relaxed);
+                        let _ = futex::wait(bell, Flags::empty(), seen, None);
+                    }
+                });
+            }
+            for generation in 1..200 {
+                session.outbox.u32(PARKED).store(generation * 2 + 1, Release);
+                session.invoke("add", wire::request(generation.into(), 0), &[0; 16]);
+                session.receive_of(wire::REPLY);
+            }
         },
         ..LAUNCHED
     },
@@ -177,7 +199,10 @@ pub(super) const ATTACKS: &[Attack] = &[
             fcntl_setfl(&session.event, OFlags::RDWR).expect("it is shared");
             // Its own rings would stand still now; main finds the frames when it looks.
             let at = session.at();
-            session.outbox.u64(at).store(wire::word(16, wire::SEND, 0, wire::channel("nothing")), Release);
+            session
+                .outbox
+                .u64(at)
+                .store(wire::word(16, wire::SEND, 0, wire::channel("nothing")), Release);
             thread::sleep(A_WHILE);
             fcntl_setfl(&session.event, OFlags::RDWR | OFlags::NONBLOCK).expect("it is shared");
             session.position += wire::CELL;

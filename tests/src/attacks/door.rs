@@ -24,7 +24,8 @@ pub(super) const ATTACKS: &[Attack] = &[
             let mut endless = vec![0x93, 0xce];
             endless.extend(MAGIC.to_be_bytes());
             endless.extend([0xce, 0, 0, 0, 2, 0xdd, 0xff, 0xff, 0xff, 0xff]);
-            let packets: [&[u8]; 5] = [b"GET / HTTP/1.1\r\n\r\n", &[0], &[0; 1000], &[0x80], &endless];
+            let packets: [&[u8]; 5] =
+                [b"GET / HTTP/1.1\r\n\r\n", &[0], &[0; 1000], &[0x80], &endless];
             packets.into_iter().for_each(|packet| turned_away(attacker, packet));
         },
         ..AT_THE_DOOR
@@ -62,7 +63,8 @@ pub(super) const ATTACKS: &[Attack] = &[
         does: "offers 513 channels, each with a name of its own, again and again",
         run: |attacker| {
             for turn in 0..50 {
-                let names: Vec<_> = (0..=wire::CHANNELS_MAX).map(|n| format!("{turn}-{n}")).collect();
+                let names: Vec<_> =
+                    (0..=wire::CHANNELS_MAX).map(|n| format!("{turn}-{n}")).collect();
                 let offers: Vec<_> = names.iter().map(|name| ("Event", name.as_str(), 0)).collect();
                 turned_away(attacker, &hello(MAGIC, VERSION, &offers));
             }

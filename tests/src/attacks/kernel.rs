@@ -186,9 +186,10 @@ fn of_main(session: &Session) -> Vec<std::os::fd::BorrowedFd<'_>> {
 
 /// Every word of the control pages that it can map, and the first words of each cell's page.
 fn every_word(session: &Session) -> Vec<&'static AtomicU32> {
-    let topics = session.topics.iter().map(|topic| {
-        Mapped::new(topic, ProtFlags::READ).expect("a topic may be read")
-    });
+    let topics = session
+        .topics
+        .iter()
+        .map(|topic| Mapped::new(topic, ProtFlags::READ).expect("a topic may be read"));
     let regions = [session.inbox, session.outbox].into_iter().chain(topics);
     let words = regions.flat_map(|region| (0..CONTROL).step_by(4).map(move |at| region.u32(at)));
     words.collect()

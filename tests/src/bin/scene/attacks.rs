@@ -43,7 +43,10 @@ fn stands_by(_: &[String]) {
         if !signs.take().is_empty() {
             took.sort_unstable();
             let (median, longest) = (took[took.len() / 2], took[took.len() - 1]);
-            report(&ipc, format_args!("{} {} {}", took.len(), median.as_nanos(), longest.as_nanos()));
+            report(
+                &ipc,
+                format_args!("{} {} {}", took.len(), median.as_nanos(), longest.as_nanos()),
+            );
             took.clear();
         }
         if ipc.run_for(PAUSE).is_err() {
