@@ -205,10 +205,10 @@ fn the_layout_of_memory_is_as_it_is_written_down() {
         let page = session.inbox;
         assert_eq!(page.u64(0).load(Relaxed), wire::OUTBOX_MAGIC);
         assert_eq!(page.u32(wire::VERSION_AT).load(Relaxed), wire::LAYOUT_VERSION);
-        assert_eq!(page.u64(wire::CAPACITY_AT).load(Relaxed), page.len() - wire::CONTROL);
+        assert_eq!(page.u64(wire::CAPACITY_AT).load(Relaxed), page.size() - wire::CONTROL);
         let topic = Mapped::new(&session.topics[0], ProtFlags::READ).unwrap();
         assert_eq!(topic.u64(0).load(Relaxed), wire::TOPIC_MAGIC);
-        assert_eq!(topic.u64(wire::CAPACITY_AT).load(Relaxed), topic.len() - wire::CONTROL);
+        assert_eq!(topic.u64(wire::CAPACITY_AT).load(Relaxed), topic.size() - wire::CONTROL);
         // What a renderer writes is zeroes at first, its own identity too: main knows what it has made.
         assert!(session.outbox.read(0, wire::CONTROL).iter().all(|byte| *byte == 0));
         let named = [wire::VERSION_AT..24, wire::CONSUMED..136, wire::PARKED..264, wire::BELL..388];

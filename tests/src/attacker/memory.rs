@@ -1,7 +1,5 @@
 //! Shared memory as bare atomics, to be written in whatever way.
 
-#![allow(unsafe_code, reason = "an attacker maps memory by itself")]
-
 use std::{
     os::fd::{AsFd, BorrowedFd},
     ptr::{self, NonNull},
@@ -48,13 +46,8 @@ impl Mapped {
     }
 
     /// How many bytes it has.
-    pub fn len(self) -> u64 {
+    pub fn size(self) -> u64 {
         self.len
-    }
-
-    /// Whether it has none.
-    pub fn is_empty(self) -> bool {
-        self.len == 0
     }
 
     /// Tries to make it writable.

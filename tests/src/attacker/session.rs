@@ -94,7 +94,7 @@ impl Session {
 
     /// How much our ring holds.
     pub fn capacity(&self) -> u64 {
-        self.outbox.len() - CONTROL
+        self.outbox.size() - CONTROL
     }
 
     // --- sending -----------------------------------------------------------------------------------
@@ -200,7 +200,7 @@ impl Session {
 
     /// Main's next frame, if there is one.
     pub fn receive(&mut self) -> Option<Frame> {
-        let capacity = self.inbox.len() - CONTROL;
+        let capacity = self.inbox.size() - CONTROL;
         loop {
             let at = CONTROL + self.read % capacity;
             let lap = if (self.read / capacity).is_multiple_of(2) { 0 } else { ODD_LAP };

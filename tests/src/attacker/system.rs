@@ -1,7 +1,5 @@
 //! System calls that reach for other processes, and the way to another user.
 
-#![allow(unsafe_code, reason = "ptrace, process_vm_readv and fork have no safe form")]
-
 use std::{io, process};
 
 use rustix::{

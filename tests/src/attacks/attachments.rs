@@ -53,7 +53,7 @@ pub(super) const ATTACKS: &[Attack] = &[
         verdict: Verdict::Violation(&["unsealed-attachment"]),
         run: |attacker| {
             let mut session = attacker.session();
-            fill(&session.borrow(SIZE));
+            fill(session.borrow(SIZE));
             let own = memfd_create("own", MemfdFlags::ALLOW_SEALING).expect("memory is left");
             ftruncate(&own, SIZE).expect("it is its own");
             seal(&own).expect("it is its own");

@@ -232,7 +232,7 @@ pub(super) const ATTACKS: &[Attack] = &[
 
 /// Takes main's frames until it has written so many laps.
 fn take_laps(session: &mut Session, laps: u64) {
-    let until_read = laps * (session.inbox.len() - CONTROL);
+    let until_read = laps * (session.inbox.size() - CONTROL);
     until("main has written so much", || {
         session.receive();
         session.read_position() >= until_read
@@ -246,7 +246,7 @@ fn consumed_is(session: Session, lie: u64) {
 
 /// Whether main has written to the end of its ring, which nobody reads.
 fn is_full(session: &Session) -> bool {
-    let capacity = session.inbox.len() - CONTROL;
+    let capacity = session.inbox.size() - CONTROL;
     // Ticks are one cell each: the last but a few hold one.
     session.inbox.u64(CONTROL + capacity - 4 * wire::CELL).load(Relaxed) != 0
 }

@@ -93,7 +93,7 @@ pub(super) const ATTACKS: &[Attack] = &[
             system::fork(|| {
                 // As if nothing had happened, until main has hung up; and then whatever comes.
                 while session.send("number", &[0; 8]) {}
-                for at in (0..session.outbox.len()).step_by(8) {
+                for at in (0..session.outbox.size()).step_by(8) {
                     session.outbox.u64(at).store(u64::MAX, Relaxed);
                     session.ring();
                 }
@@ -105,15 +105,14 @@ pub(super) const ATTACKS: &[Attack] = &[
 
 /// Invokes so often, eight at once, and takes each answer.
 fn invoke(session: &mut Session, times: u64, arguments: &[u8]) {
-    let mut unanswered = 0;
+    let mut answered = 0;
     for generation in 1..=times {
         assert!(session.invoke("add", request(generation, 0), arguments));
-        unanswered += 1;
         until("main answers", || {
             let answer = session.receive();
             let is_answer = |kind| kind == wire::REPLY || kind == wire::FAIL;
-            unanswered -= u32::from(answer.is_some_and(|frame| is_answer(frame.kind)));
-            unanswered < 8
+            answered += u64::from(answer.is_some_and(|frame| is_answer(frame.kind)));
+            generation - answered < 8
         });
     }
 }

@@ -336,7 +336,7 @@ pub(super) const ATTACKS: &[Attack] = &[
                     session.inbox.u64(wire::CONSUMED).load(Relaxed) == session.position
                 });
                 let punch = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-                fallocate(&session.outbox_memory, punch, 0, session.outbox.len())
+                fallocate(&session.outbox_memory, punch, 0, session.outbox.size())
                     .expect("it is its own");
             }
         },

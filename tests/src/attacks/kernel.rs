@@ -24,7 +24,6 @@ use crate::{
         wire::{BELL, CONTROL},
     },
     contract::TICK,
-    processes::LIMIT,
 };
 
 const BOTH: ProtFlags = ProtFlags::READ.union(ProtFlags::WRITE);
@@ -184,7 +183,7 @@ fn of_main(session: &Session) -> Vec<std::os::fd::BorrowedFd<'_>> {
     [session.inbox_memory.as_fd()].into_iter().chain(topics).collect()
 }
 
-/// Every word of the control pages that it can map, and the first words of each cell's page.
+/// Every word of the control pages that it can map.
 fn every_word(session: &Session) -> Vec<&'static AtomicU32> {
     let topics = session
         .topics
@@ -200,5 +199,3 @@ fn move_sleepers(word: &AtomicU32, nowhere: &AtomicU32) -> Result<usize, Errno> 
     let seen = word.load(Relaxed);
     futex::cmp_requeue(word, Flags::empty(), 0, i32::MAX as u32, nowhere, seen)
 }
-
-const _: () = assert!(LIMIT.as_secs() > 1);

@@ -37,7 +37,6 @@ fn main() {
 }
 
 /// The socket with which main launched this process.
-#[allow(unsafe_code, reason = "one descriptor number is taken over from the environment")]
 fn inherited() -> Option<OwnedFd> {
     let number = env::var("RINGBRIDGE_SOCKET").ok()?.parse().expect("it is a number");
     // SAFETY: main has left it open for this process, and nothing here closes it.
