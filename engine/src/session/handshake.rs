@@ -19,7 +19,7 @@
 //!
 //! [`parcel`]: super::parcel
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::parcel::Parcel;
 use crate::{
@@ -216,11 +216,18 @@ impl Ready {
     }
 }
 
-fn parse<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, BadPacket> {
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, BadPacket> {
     if bytes.len() > PACKET_MAX {
         return Err(BadPacket(format!("{} bytes: at most {PACKET_MAX}", bytes.len())));
     }
-    rmp_serde::from_slice(bytes).map_err(|error| BadPacket(format!("malformed packet: {error}")))
+    let mut rest = bytes;
+    let packet = T::deserialize(&mut rmp_serde::Deserializer::new(&mut rest))
+        .map_err(|error| BadPacket(format!("malformed packet: {error}")))?;
+    if rest.is_empty() {
+        Ok(packet)
+    } else {
+        Err(BadPacket(format!("{} bytes behind the end of the packet", rest.len())))
+    }
 }
 
 #[cfg(test)]
@@ -290,6 +297,13 @@ mod tests {
         bytes.extend(MAGIC.to_be_bytes());
         bytes.extend([0x01, 0xdd, 0xff, 0xff, 0xff, 0xff]);
         assert!(Hello::parse(&bytes).is_err());
+    }
+
+    #[test]
+    fn a_packet_ends_where_it_says() {
+        let packet = [encode(&Hello::new(&[])), vec![0]].concat();
+        assert!(Hello::parse(&packet).is_err());
+        assert!(Hello::parse(&packet[..packet.len() - 1]).is_ok());
     }
 
     proptest! {

@@ -3,6 +3,7 @@
 //! A scene is in the file with the name of the test's. It fails by panicking.
 
 mod attachments;
+mod attacks;
 mod fairness;
 mod handshake;
 mod hot_path;
@@ -39,6 +40,7 @@ type Scene = fn(&[String]);
 
 const FILES: &[&[(&str, Scene)]] = &[
     attachments::SCENES,
+    attacks::SCENES,
     fairness::SCENES,
     handshake::SCENES,
     hot_path::SCENES,
