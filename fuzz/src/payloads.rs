@@ -105,7 +105,7 @@ fn demo(bytes: &[u8]) {
 pub fn dynamic(bytes: &[u8]) {
     let mut input = Input::new(bytes);
     let Some(choice) = input.byte() else { return };
-    let bytes = input.rest();
+    let bytes = &*if choice & 0x80 == 0 { input.rest().to_vec() } else { steep(&mut input) };
     match choice % 8 {
         0 => journey::<Nested>(bytes),
         1 => journey::<BTreeMap<String, Vec<Option<i32>>>>(bytes),
@@ -115,6 +115,14 @@ pub fn dynamic(bytes: &[u8]) {
         5 => journey::<Vec<()>>(bytes),
         _ => journey::<Value>(bytes),
     }
+}
+
+/// The same byte very often, and then the rest: a short input that nests deeper than any stack.
+fn steep(input: &mut Input<'_>) -> Vec<u8> {
+    let (times, byte) = (input.short(), input.byte().unwrap_or(0));
+    let mut bytes = vec![byte; times.into()];
+    bytes.extend(input.rest());
+    bytes
 }
 
 fn round_trip<T: Payload + ?Sized>(bytes: &[u8]) {
