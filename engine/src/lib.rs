@@ -114,6 +114,9 @@ mod error;
 #[cfg(not(loom))]
 mod executor;
 mod fences;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 #[cfg(not(loom))]
 mod inside;
 #[cfg(not(loom))]
