@@ -439,6 +439,14 @@ pub enum InvokeError<E: fmt::Debug + fmt::Display = Failure> {
         /// Why.
         why: String,
     },
+    /// A validator of the other side refused the arguments; no handler has seen them.
+    #[error("Error invoking remote method '{channel}': rejected: {why}")]
+    Rejected {
+        /// The channel.
+        channel: &'static str,
+        /// In the validator's words.
+        why: String,
+    },
     /// The other side's quota of pending invokes is used up.
     #[error(
         "Error invoking remote method '{channel}': too many invokes are pending in the other process"

@@ -132,6 +132,8 @@ mod policy;
 #[cfg(not(loom))]
 mod port;
 #[cfg(not(loom))]
+mod quota;
+#[cfg(not(loom))]
 mod register;
 #[cfg(not(loom))]
 mod renderer_loop;
@@ -161,7 +163,9 @@ pub use zerocopy;
 #[cfg(not(loom))]
 pub use crate::{
     config::Config,
-    contract::{Channel, ChannelKey, ChannelKind, Contract, Event, Method, Push, Topic},
+    contract::{
+        Channel, ChannelKey, ChannelKind, Contract, Event, FromRenderer, Method, Push, Topic,
+    },
     counters::Counters,
     error::{
         BindError, ConnectError, ContractError, Error, GoneReason, HandlerError, InvokeError,
@@ -182,6 +186,7 @@ pub use crate::{
         loan::Loan,
         responder::Responder,
     },
+    quota::Quota,
     router::ListenerId,
     wait::WaitStrategy,
     web_contents::WebContents,

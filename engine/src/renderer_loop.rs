@@ -131,18 +131,21 @@ impl Inner {
                     owed_max: welcome.main_pending_max,
                     pending_max: welcome.renderer_pending_max,
                     send_timeout: config.send_timeout,
+                    received_max: u64::MAX,
+                    rejection_is_violation: false,
                 },
                 bell: PeerBell::new(
                     Signal::Event(event),
                     own.control.clone(),
                     main.control.clone(),
                 ),
-                producer: Producer::new(own.data, main.control.clone(), 0),
+                producer: Producer::new(own.data, main.control.clone(), 0)
+                    .limited_to(usize::try_from(welcome.message_max).unwrap_or(usize::MAX)),
                 own: own.control.clone(),
                 peer: main.control,
                 driver,
                 attachments: Attachments::Renderer(borrower.clone()),
-                attached_max: limits.lent_message_max(),
+                attached_max: limits.lent_message_max().min(welcome.message_max),
                 // There is only this session to look at.
                 timed_requests: Arc::new(TimedRequests::new()),
             });
@@ -348,7 +351,7 @@ impl Inner {
                 self.port.counters.violations.add();
             }
             driver.consumer.advance(frame);
-            if matches!(received, Ok(Request::Publish)) || driver.consumer.publish_due() {
+            if matches!(received, Ok(Request::Publish { .. })) || driver.consumer.publish_due() {
                 self.publish(driver);
             }
             if awaited.as_ref().is_some_and(|awaited| awaited.settled) {

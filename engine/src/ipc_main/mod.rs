@@ -12,7 +12,7 @@ pub(crate) use shared::Inner;
 
 use crate::{
     config::Config,
-    contract::{Channel, ChannelKey, Contract, Event, Method, Topic},
+    contract::{Channel, ChannelKey, Contract, Event, FromRenderer, Method, Topic},
     error::{BindError, HandlerError, LaunchError, RegisterError, RunError, SendError},
     payload::Payload,
     policy::Policy,
@@ -155,6 +155,42 @@ impl IpcMain {
     /// Removes all listeners of all events. Handlers stay.
     pub fn remove_all_listeners(&self) {
         self.inner.dispatcher.routes.update(|routes| routes.remove_all_listeners(None));
+    }
+
+    /// Has `validator` decide over every message on an event, or over the arguments of every invoke of a
+    /// method, before any listener or handler sees them, whichever renderer they come from.
+    ///
+    /// `Err` says why not: a message is dropped and counted
+    /// ([`Counters::rejected`](crate::Counters::rejected)), an invoke fails with
+    /// [`InvokeError::Rejected`](crate::InvokeError::Rejected). With
+    /// [`Policy::rejection_is_violation`] it counts as a violation too. Validators of one channel are asked in
+    /// the order of their registration, and the first objection decides; one that panics objects. They stay
+    /// for good. Each decodes the payload for itself, which costs something where that is not a fixed layout.
+    ///
+    /// ```no_run
+    /// # use ringbridge::{IpcMain, Method};
+    /// # const READ_FILE: Method<str, [u8]> = Method::new("read-file");
+    /// # fn f(ipc: &IpcMain) -> Result<(), ringbridge::RegisterError> {
+    /// ipc.validate(READ_FILE, |_event, path| {
+    ///     if path.contains("..") { Err("the path leads upwards".to_owned()) } else { Ok(()) }
+    /// })
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If the contract does not have the channel.
+    pub fn validate<C: FromRenderer>(
+        &self,
+        channel: C,
+        mut validator: impl FnMut(&IpcMainEvent<'_>, &C::Said) -> Result<(), String> + Send + 'static,
+    ) -> Result<(), RegisterError> {
+        let number = self.number(&channel.key())?;
+        let validator = move |delivery: &Delivery<'_>, said: &C::Said| {
+            validator(&IpcMainEvent { delivery }, said)
+        };
+        self.inner.dispatcher.validate(number, validator);
+        Ok(())
     }
 
     // --- handling --------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ use std::{
     process::Command,
     sync::{Arc, Mutex, PoisonError, Weak},
     thread::Thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use super::{
@@ -29,6 +29,7 @@ use crate::{
     inside::{self, Inside, Running},
     ipc_renderer::SOCKET_VARIABLE,
     keyed::Key,
+    layout::{HEADER_LEN, frame::payload_max, padded},
     main_loop::{Handover, MainLoop, Newcomer, Session},
     memory::region::{Region, Writer},
     payload::Payload,
@@ -38,6 +39,7 @@ use crate::{
         incoming::Dispatcher,
         invocation::{Awaited, Drive, DriveEnd},
     },
+    quota::Allowance,
     ring::{consumer::Consumer, producer::Producer},
     router::Router,
     seat::Seat,
@@ -308,6 +310,8 @@ impl Inner {
             owed_max: policy.pending_invokes_max,
             pending_max: self.config.main_pending_max,
             send_timeout: self.config.send_timeout,
+            received_max: policy.message_max as u64,
+            rejection_is_violation: policy.rejection_is_violation,
         };
         let attached = AttachmentLimits {
             message_max: self.config.attachment_max as u64,
@@ -350,9 +354,13 @@ impl Inner {
             attachment_max: attached.message_max,
             lent_bytes_max: attached.lent_bytes_max,
             lent_max: attached.lent_max,
+            message_max: limits.received_max,
         };
+        let payload_max = payload_max(renderer_capacity).min(policy.message_max);
+        let frame_len_max = padded(HEADER_LEN + payload_max);
+        let allowance = Allowance::new(policy.frames, policy.bytes, frame_len_max, Instant::now());
         let handover = Handover { welcome, main_region, renderer_region, event: theirs };
-        Ok(Session { port, policy, consumer, event, handover: Some(handover) })
+        Ok(Session { port, policy, consumer, allowance, event, handover: Some(handover) })
     }
 
     /// Hands a session's memory over. Our descriptors of it are closed with that.

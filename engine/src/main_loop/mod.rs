@@ -3,6 +3,7 @@
 //! ```text
 //!   busy windows    looked at in every turn, up to 64 frames each
 //!   armed windows   quiet lately: their renderer rings its eventfd with the next frame
+//!   held windows    over their quota: neither looked at nor heard, until it is time
 //!   epoll           eventfds of armed windows, sockets (hang-ups, handshakes), pidfds, the listener,
 //!                   the interrupt; slept on when all windows are armed and nothing is left to do
 //! ```
@@ -37,6 +38,7 @@ use crate::{
         incoming::{Request, Routes},
         invocation::{Awaited, DriveEnd},
     },
+    quota::Allowance,
     ring::consumer::Consumer,
     session::{
         endpoint::Endpoint,
@@ -103,6 +105,8 @@ pub(crate) struct Session {
     pub(crate) port: Arc<Port>,
     pub(crate) policy: Policy,
     pub(crate) consumer: Consumer,
+    /// What its quotas still allow; `None`: anything.
+    pub(crate) allowance: Option<Allowance>,
     pub(crate) event: EventFd,
     /// Until it is handed over.
     pub(crate) handover: Option<Handover>,
@@ -139,6 +143,10 @@ struct Connection {
     deadline: Option<Instant>,
     /// Its place in the list of the armed.
     armed: Option<usize>,
+    /// Until when its frames are left alone, since its quota is used up.
+    held_until: Option<Instant>,
+    /// Its rings are not heard: it was held, and has not been armed since.
+    deaf: bool,
     quiet: u32,
     violations: u32,
     hung_up: bool,
@@ -154,6 +162,8 @@ pub(crate) struct MainLoop {
     /// Places of the windows that ring, and which of them is looked at next.
     armed: Vec<usize>,
     next_armed: usize,
+    /// Places of the windows that have used up their quota.
+    held: Vec<usize>,
     routes: Cached<Routes>,
     /// To what the application has registered.
     key: Key,
@@ -190,6 +200,7 @@ impl MainLoop {
             busy: Vec::new(),
             armed: Vec::new(),
             next_armed: 0,
+            held: Vec::new(),
             routes,
             key,
             waiter,
@@ -314,7 +325,19 @@ impl MainLoop {
         let Some(session) = connection.session.as_mut() else { return 0 };
         let mut taken = 0;
         let mut broken = None;
-        while taken < BATCH {
+        let mut batch = BATCH;
+        if session.allowance.is_some() {
+            match session.allowed_batch() {
+                Ok(allowed) => batch = allowed,
+                Err(until) => {
+                    self.hold(place, until);
+                    return 0;
+                }
+            }
+        }
+        let began = session.consumer.position();
+        let mut attached = 0;
+        while taken < batch {
             let frame = match session.consumer.peek() {
                 Ok(Some(frame)) => frame,
                 Ok(None) => break,
@@ -340,7 +363,10 @@ impl MainLoop {
             session.consumer.advance(frame);
             match received {
                 Ok(Request::Nothing) => {}
-                Ok(Request::Publish) => session.publish(),
+                Ok(Request::Publish { len }) => {
+                    attached += len;
+                    session.publish();
+                }
                 Ok(Request::Subscribe(topic)) => main.subscribe(topic, &session.port),
                 Ok(Request::Unsubscribe(topic)) => main.unsubscribe(topic, &session.port),
                 Err(violation) => {
@@ -358,6 +384,9 @@ impl MainLoop {
             if session.consumer.publish_due() {
                 session.publish();
             }
+        }
+        if let Some(allowance) = &mut session.allowance {
+            allowance.take(taken, session.consumer.position().wrapping_sub(began) + attached);
         }
         if taken < BATCH {
             session.publish();
@@ -392,6 +421,13 @@ impl MainLoop {
     fn arm(&mut self, place: usize) -> bool {
         let Some(connection) = self.connections[place].as_mut() else { return true };
         let Some(session) = connection.session.as_mut() else { return true };
+        if connection.deaf {
+            // It fails only for want of memory, and then the window is looked at as before.
+            if self.epoll.hear(&session.event, token(place, Source::Bell), Trigger::Edge).is_err() {
+                return false;
+            }
+            connection.deaf = false;
+        }
         session.port.own.parked.announce();
         if session.has_news() {
             session.port.own.parked.withdraw();
@@ -421,6 +457,51 @@ impl MainLoop {
         }
         true
     }
+
+    // --- windows over their quota ----------------------------------------------------------------
+
+    /// Leaves a busy window alone, so that it gets what its quota says and no more of main's time. What it
+    /// commits stays in its ring, and what it rings is not heard.
+    #[cold]
+    fn hold(&mut self, place: usize, until: Instant) {
+        let Some(connection) = self.connections[place].as_mut() else { return };
+        let Some(session) = connection.session.as_mut() else { return };
+        session.port.counters.throttled.add_alone(1);
+        session.publish();
+        session.port.flush();
+        if !connection.deaf {
+            connection.deaf = self.epoll.ignore(&session.event).is_ok();
+        }
+        connection.held_until = Some(until);
+        self.busy.retain(|&busy| busy != place);
+        self.held.push(place);
+    }
+
+    /// Looks again at windows whose time has come, and says when the next one's will.
+    fn release_held(&mut self, now: Instant) -> Option<Instant> {
+        let mut next = None;
+        let mut index = 0;
+        while let Some(&place) = self.held.get(index) {
+            let connection = self.connections.get_mut(place).and_then(Option::as_mut);
+            let until = connection.and_then(|connection| {
+                connection.held_until.take_if(|until| *until <= now);
+                connection.held_until
+            });
+            match until {
+                Some(until) => {
+                    next = next.into_iter().chain([until]).min();
+                    index += 1;
+                }
+                None => {
+                    self.held.swap_remove(index);
+                    self.busy.push(place);
+                }
+            }
+        }
+        next
+    }
+
+    // --- quiet windows that are not any more -----------------------------------------------------
 
     /// It rang, or it is seen to have something.
     fn make_busy(&mut self, place: usize) {
@@ -504,7 +585,8 @@ impl MainLoop {
     /// Ends what is overdue, and says when to look again. Costs nothing for windows that have no deadline.
     fn keep_deadlines(&mut self, main: &Inner, now: Instant) -> Option<Instant> {
         self.listen_again(now);
-        let mut next = self.listening_from;
+        let held = self.release_held(now);
+        let mut next = [self.listening_from, held].into_iter().flatten().min();
         for session in self.connections.iter().flatten().filter_map(|each| each.session.as_ref()) {
             session.port.tidy_attachments();
         }
@@ -604,6 +686,8 @@ impl Connection {
             dies_with_session: true,
             deadline: None,
             armed: None,
+            held_until: None,
+            deaf: false,
             quiet: 0,
             violations: 0,
             hung_up: false,
@@ -616,6 +700,21 @@ impl Connection {
 }
 
 impl Session {
+    /// How many frames may be taken in this turn, if any quota is set. Reads the clock only when it is used up.
+    /// `Err`: the window is to be held until then.
+    fn allowed_batch(&mut self) -> Result<usize, Instant> {
+        let Some(allowance) = &mut self.allowance else { return Ok(BATCH) };
+        let allowed = allowance.frames(BATCH);
+        if allowed > 0 {
+            return Ok(allowed);
+        }
+        let now = Instant::now();
+        allowance.fill(now);
+        let (allowed, until) = (allowance.frames(BATCH), allowance.held_until(now));
+        // Who has nothing to say need not be kept from it.
+        if allowed == 0 && self.has_news() { Err(until) } else { Ok(allowed) }
+    }
+
     fn has_news(&mut self) -> bool {
         !matches!(self.consumer.peek(), Ok(None))
     }

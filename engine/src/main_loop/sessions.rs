@@ -294,10 +294,11 @@ impl MainLoop {
                 return;
             }
             if let Some(session) =
-                self.connections[place].as_ref().and_then(|connection| connection.session.as_ref())
+                self.connections[place].as_mut().and_then(|connection| connection.session.as_mut())
             {
-                // Invokes of the dead are counted, not run.
+                // Invokes of the dead are counted, not run; and they send no more than is there.
                 session.port.mark_orphaned();
+                session.allowance = None;
             }
             match self.take_frames(main, place, &mut None) {
                 0 => return,
@@ -315,9 +316,11 @@ impl MainLoop {
         connection.stage = Stage::Ending;
         if !self.disarm(place) {
             self.busy.retain(|&busy| busy != place);
+            self.held.retain(|&held| held != place);
         }
         self.stop_listening(place);
         let Some(connection) = self.connections[place].as_mut() else { return };
+        connection.held_until = None;
         let _ = connection.socket.shutdown();
         if let Some(session) = &connection.session {
             let _ = self.epoll.remove(&session.event);

@@ -49,6 +49,7 @@ pub(crate) enum FailCode {
     BadArguments = 4,
     ReplyFailed = 5,
     QuotaReached = 6,
+    Rejected = 7,
 }
 
 impl FailCode {
@@ -61,6 +62,7 @@ impl FailCode {
             Self::BadArguments,
             Self::ReplyFailed,
             Self::QuotaReached,
+            Self::Rejected,
         ]
         .into_iter()
         .find(|known| *known as u8 == code)
@@ -587,6 +589,7 @@ fn decode<R: Payload + ?Sized, E: HandlerError + ?Sized>(
                 FailCode::BadArguments => InvokeError::BadArguments { channel, why: why() },
                 FailCode::ReplyFailed => InvokeError::ReplyFailed { channel, why: why() },
                 FailCode::QuotaReached => InvokeError::QuotaReached { channel },
+                FailCode::Rejected => InvokeError::Rejected { channel, why: why() },
             })
         }
         Ending::TimedOut(timeout) => Err(InvokeError::TimedOut { channel, timeout: *timeout }),

@@ -94,6 +94,10 @@ pub(crate) struct Limits {
     pub(crate) pending_max: u16,
     /// How long a plain send waits for room.
     pub(crate) send_timeout: Duration,
+    /// How long a message of the peer may be. In a renderer, of any length: main is trusted.
+    pub(crate) received_max: u64,
+    /// Whether a message of the peer that a validator refuses is a violation.
+    pub(crate) rejection_is_violation: bool,
 }
 
 pub(crate) struct Port {

@@ -18,6 +18,8 @@ pub(crate) struct Producer {
     position: u64,
     /// `consumed` when it was last looked at, and found credible.
     consumed_seen: u64,
+    /// The longest payload that ever fits.
+    payload_max: usize,
 }
 
 /// Room for one frame. It never happened unless it is committed.
@@ -66,13 +68,22 @@ impl Producer {
     /// If the data is no power of two of cells, or `start` no multiple of a cell.
     pub(crate) fn new(data: Shared<[AtomicU64]>, peer: Shared<OutboxControl>, start: u64) -> Self {
         assert!(start.is_multiple_of(CELL as u64));
-        Self { cells: Cells::new(data), peer, position: start, consumed_seen: start }
+        let cells = Cells::new(data);
+        let payload_max = payload_max(cells.capacity());
+        Self { cells, peer, position: start, consumed_seen: start, payload_max }
+    }
+
+    /// Takes no payload that is longer than `max`, although the ring would.
+    #[cfg(not(loom))]
+    pub(crate) fn limited_to(mut self, max: usize) -> Self {
+        self.payload_max = self.payload_max.min(max);
+        self
     }
 
     /// The longest payload that ever fits.
     #[inline]
     pub(crate) fn payload_max(&self) -> usize {
-        payload_max(self.cells.capacity())
+        self.payload_max
     }
 
     /// How much the ring holds.

@@ -11,8 +11,10 @@ mod lifecycle;
 mod limits;
 mod policy;
 mod push;
+mod quotas;
 mod send_and_on;
 mod topic;
+mod validators;
 mod wake;
 
 use std::{
@@ -46,8 +48,10 @@ const FILES: &[&[(&str, Scene)]] = &[
     limits::SCENES,
     policy::SCENES,
     push::SCENES,
+    quotas::SCENES,
     send_and_on::SCENES,
     topic::SCENES,
+    validators::SCENES,
     wake::SCENES,
 ];
 
