@@ -129,6 +129,8 @@ mod memory;
 mod payload;
 #[cfg(not(loom))]
 mod policy;
+#[cfg(all(feature = "policy-file", not(loom)))]
+mod policy_file;
 #[cfg(not(loom))]
 mod port;
 #[cfg(not(loom))]
@@ -191,6 +193,9 @@ pub use crate::{
     wait::WaitStrategy,
     web_contents::WebContents,
 };
+
+#[cfg(all(feature = "policy-file", not(loom)))]
+pub use crate::policy_file::{PolicyFile, PolicyFileError};
 
 /// The README's program compiles.
 #[cfg(doctest)]

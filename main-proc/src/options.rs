@@ -46,6 +46,10 @@ pub(crate) struct Options {
     #[arg(long, value_name = "DIR")]
     pub(crate) files: Option<PathBuf>,
 
+    /// What renderers may do, in TOML, in place of the demo's own policy; see policy.toml beside main-proc's source
+    #[arg(long, value_name = "FILE")]
+    pub(crate) policy: Option<PathBuf>,
+
     /// Ends after this time, such as 500ms or 1m; until Ctrl-C without it
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub(crate) duration: Option<Duration>,
@@ -103,7 +107,7 @@ mod tests {
     fn every_argument_is_understood() {
         let options = parse(
             "--endpoint other --renderers 0 --renderer ./r --push-interval off --sample-interval 1s \
-             --files . --duration 5s --wait park --json",
+             --files . --policy policy.toml --duration 5s --wait park --json",
         )
         .unwrap();
         assert_eq!(options.push_interval, Interval(None));

@@ -1,0 +1,80 @@
+//! The demo's programs under policies that are written down.
+
+use std::{env, fs, path::PathBuf};
+
+use tests::{
+    demo::{Demo, run},
+    processes::{Program, unique_name},
+};
+
+/// A file that is removed again.
+struct Written(PathBuf);
+
+impl Written {
+    fn new(text: &str) -> Self {
+        let path = env::temp_dir().join(format!("{}.toml", unique_name("ringbridge-policy")));
+        fs::write(&path, text).unwrap();
+        Self(path)
+    }
+
+    fn path(&self) -> &str {
+        self.0.to_str().unwrap()
+    }
+}
+
+impl Drop for Written {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+/// All that the demo does but for reading files, and slowly.
+const POLICY: &str = r#"
+[allow]
+events = ["log-message"]
+methods = ["get-system-info"]
+pushes = ["statistics"]
+
+[limits]
+frames = { per-second = 1000 }
+"#;
+
+#[test]
+fn a_policy_that_is_written_down_is_what_renderers_are_held_to() {
+    let (demo, policy) = (Demo::new(), Written::new(POLICY));
+    let arguments = ["--renderers", "0", "--files", ".", "--policy", policy.path()];
+    let main = Program::start(&mut demo.main(&arguments));
+    main.lines.next_of("listening");
+    let arguments = ["--duration", "300ms", "--read-file", "Cargo.toml"];
+    let mut renderer = Program::start(&mut demo.renderer(&arguments));
+    let lines = renderer.lines.rest();
+    assert!(renderer.end().success());
+    let of = |event: &str| lines.iter().filter(|line| line["event"] == event).collect::<Vec<_>>();
+    assert_eq!(of("system_info").len(), 1);
+    let [refused] = of("invoke_error")[..] else { panic!("{lines:?}") };
+    let message = refused["message"].as_str().unwrap();
+    assert!(message.contains("does not allow the channel 'read-file'"), "{message}");
+    let received = of("summary")[0]["received"].as_u64();
+    assert!(received > Some(0), "{received:?}");
+}
+
+#[test]
+fn a_mistake_in_a_policy_is_told_with_its_file_and_line_and_nothing_is_started() {
+    let unknown_key = POLICY.replace("[limits]", "[limit]");
+    let unknown_channel = POLICY.replace("log-message", "log-massage");
+    let cases = [
+        (unknown_key.as_str(), &["line 7:", "unknown field `limit`"][..]),
+        (&unknown_channel, &["line 3:", "no event 'log-massage'", "'log-message'"]),
+    ];
+    for (text, expected) in cases {
+        let (demo, policy) = (Demo::new(), Written::new(text));
+        let (code, output, errors) = run(&mut demo.main(&["--policy", policy.path()]));
+        assert_eq!((code, output.as_str()), (Some(1), ""));
+        for part in expected.iter().chain([&policy.path()]) {
+            assert!(errors.contains(part), "{part:?} is not in {errors:?}");
+        }
+    }
+    let (code, _, errors) = run(&mut Demo::new().main(&["--policy", "/no/such/policy.toml"]));
+    assert_eq!(code, Some(1));
+    assert!(errors.contains("/no/such/policy.toml: cannot read it"), "{errors}");
+}
