@@ -381,6 +381,23 @@ impl IpcMain {
         self.inner.add_process_gone(hook);
     }
 
+    /// Calls `listener` when a renderer has taken nothing for
+    /// [`Config::unresponsive_after`](crate::Config::unresponsive_after), although there is a message or an
+    /// invoke of main's for it: Electron's `unresponsive`. It may be stopped, or busy in an endless loop; main
+    /// goes on as before, and may [`close`](WebContents::close) it.
+    ///
+    /// A renderer that takes a backlog slowly says how far it has come now and then only, and at the latest when
+    /// an eighth of its ring is through.
+    pub fn on_unresponsive(&self, mut listener: impl FnMut(&WebContents) + Send + 'static) {
+        self.inner.add_unresponsive(move |window: WebContents| listener(&window));
+    }
+
+    /// Calls `listener` when a renderer that was [unresponsive](Self::on_unresponsive) takes something again:
+    /// Electron's `responsive`.
+    pub fn on_responsive(&self, mut listener: impl FnMut(&WebContents) + Send + 'static) {
+        self.inner.add_responsive(move |window: WebContents| listener(&window));
+    }
+
     /// The windows whose session is not over, in the order of their numbers.
     pub fn windows(&self) -> Vec<WebContents> {
         self.inner.windows()

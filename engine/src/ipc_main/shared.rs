@@ -84,6 +84,14 @@ pub(crate) struct Inner {
     admission: Mutex<Option<Admission>>,
     did_connect: Mutex<Vec<Hook<WebContents>>>,
     process_gone: Mutex<Vec<Hook<(WebContents, RenderProcessGone)>>>,
+    unresponsive: Mutex<Vec<Hook<WebContents>>>,
+    responsive: Mutex<Vec<Hook<WebContents>>>,
+    /// Somebody listens for either.
+    watches: AtomicBool,
+    /// Windows that something was sent to, and whether by another thread than the loop's; and a hint that there
+    /// are any.
+    sent_to: Mutex<Vec<(u32, bool)>>,
+    has_sent_to: AtomicBool,
     launcher: Launcher,
 }
 
@@ -119,8 +127,15 @@ impl Inner {
         let routes = Snapshot::new(Router::new(channels.len()));
         let (key, waiter) = (Key::new(), Waiter::new(config.wait));
         let key_name = key.name();
-        let main_loop =
-            MainLoop::new(endpoint, &interrupt, routes.cached(), key, waiter).map_err(io)?;
+        let main_loop = MainLoop::new(
+            endpoint,
+            &interrupt,
+            routes.cached(),
+            key,
+            waiter,
+            config.unresponsive_after,
+        )
+        .map_err(io)?;
 
         Ok(Arc::new_cyclic(|weak: &Weak<Inner>| {
             let interrupting = weak.clone();
@@ -150,6 +165,11 @@ impl Inner {
                 admission: Mutex::new(None),
                 did_connect: Mutex::new(Vec::new()),
                 process_gone: Mutex::new(Vec::new()),
+                unresponsive: Mutex::new(Vec::new()),
+                responsive: Mutex::new(Vec::new()),
+                watches: AtomicBool::new(false),
+                sent_to: Mutex::new(Vec::new()),
+                has_sent_to: AtomicBool::new(false),
                 launcher: Launcher::default(),
             }
         }))
@@ -213,6 +233,42 @@ impl Inner {
         hook: impl FnMut((WebContents, RenderProcessGone)) + Send + 'static,
     ) {
         lock(&self.process_gone).push(Arc::new(Mutex::new(hook)));
+    }
+
+    pub(super) fn add_unresponsive(&self, hook: impl FnMut(WebContents) + Send + 'static) {
+        lock(&self.unresponsive).push(Arc::new(Mutex::new(hook)));
+        self.watch();
+    }
+
+    pub(super) fn add_responsive(&self, hook: impl FnMut(WebContents) + Send + 'static) {
+        lock(&self.responsive).push(Arc::new(Mutex::new(hook)));
+        self.watch();
+    }
+
+    /// From now on the loop looks after those whom something was sent to.
+    fn watch(&self) {
+        // Relaxed: a window that is made at this moment is found below, or its maker, who locks the list
+        // after us, finds this.
+        self.watches.store(true, Ordering::Relaxed);
+        lock(&self.windows).values().for_each(|port| port.tell_of_next_send());
+    }
+
+    /// The windows that something was sent to since they were last asked for, and whether another thread than
+    /// the loop's did so.
+    pub(crate) fn take_sent_to(&self) -> Vec<(Arc<Port>, bool)> {
+        // Relaxed: whoever sets it wakes the loop after that.
+        if !self.has_sent_to.load(Ordering::Relaxed) {
+            return Vec::new();
+        }
+        self.has_sent_to.store(false, Ordering::Relaxed);
+        let sent_to = std::mem::take(&mut *lock(&self.sent_to));
+        let windows = lock(&self.windows);
+        sent_to
+            .into_iter()
+            .filter_map(|(window, from_elsewhere)| {
+                Some((windows.get(&window)?.clone(), from_elsewhere))
+            })
+            .collect()
     }
 
     pub(super) fn windows(&self) -> Vec<WebContents> {
@@ -341,6 +397,9 @@ impl Inner {
             timed_requests: self.timed_requests.clone(),
         });
         lock(&self.windows).insert(window, port.clone());
+        if self.watches.load(Ordering::Relaxed) {
+            port.tell_of_next_send();
+        }
         let welcome = Welcome {
             window,
             // At most 2^30, by `Config::check`.
@@ -458,6 +517,14 @@ impl Inner {
         }
     }
 
+    pub(crate) fn emit_responsiveness(&self, port: &Arc<Port>, responsive: bool) {
+        let hooks = if responsive { &self.responsive } else { &self.unresponsive };
+        let hooks = lock(hooks).clone();
+        for hook in hooks {
+            run_hook(port, &hook, WebContents::new(port.clone()));
+        }
+    }
+
     /// Ends the loop's sleep, unless this is the loop's own thread, which is awake.
     fn wake(&self) {
         if inside::now() != Inside::main(self) {
@@ -492,6 +559,14 @@ impl Drive for Inner {
     fn interrupt(&self) {
         // Release: pairs with the Acquire in `attended`. A swap, so that neither overwrites the other.
         self.attention.swap(true, Ordering::AcqRel);
+        self.wake();
+    }
+
+    fn sent_to(&self, window: u32) {
+        let from_elsewhere = inside::now() != Inside::main(self);
+        lock(&self.sent_to).push((window, from_elsewhere));
+        // Relaxed: a hint, and the lock orders the rest.
+        self.has_sent_to.store(true, Ordering::Relaxed);
         self.wake();
     }
 }

@@ -17,6 +17,7 @@
 //! wait for someone (a handshake, a goodbye) has a deadline.
 
 mod sessions;
+mod watch;
 
 use std::{
     io,
@@ -52,6 +53,7 @@ use crate::{
     },
     wait::{Step, Waiter},
 };
+use watch::Watch;
 
 /// Frames taken from one window before the next has its turn.
 const BATCH: usize = 64;
@@ -180,6 +182,7 @@ pub(crate) struct MainLoop {
     listening_from: Option<Instant>,
     /// Places of the connections that have a deadline, and of some that had one.
     timed: Vec<usize>,
+    watch: Watch,
 }
 
 impl MainLoop {
@@ -189,6 +192,7 @@ impl MainLoop {
         routes: Cached<Routes>,
         key: Key,
         waiter: Waiter,
+        unresponsive_after: Duration,
     ) -> io::Result<Self> {
         let epoll = Epoll::new()?;
         epoll.add(&endpoint.listener, LISTENER, Trigger::Level)?;
@@ -213,6 +217,7 @@ impl MainLoop {
             candidates: 0,
             listening_from: None,
             timed: Vec::new(),
+            watch: Watch::new(unresponsive_after),
         })
     }
 
@@ -607,7 +612,8 @@ impl MainLoop {
             let ports = self.connections.iter().flatten().filter_map(Connection::port);
             ports.filter_map(|port| port.expire(now)).min()
         });
-        [next, requests].into_iter().flatten().min()
+        let watch = self.watch.look(main, now);
+        [next, requests, watch].into_iter().flatten().min()
     }
 
     fn deadline(&self, place: usize) -> Option<Instant> {

@@ -151,6 +151,7 @@ impl MainLoop {
                 connection.stage = Stage::Live;
                 connection.deadline = None;
                 if let Some(session) = &connection.session {
+                    session.port.set_connected();
                     main.emit_connected(&session.port);
                 }
                 Ok(())

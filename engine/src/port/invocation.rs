@@ -163,6 +163,10 @@ pub(crate) trait Drive: Send + Sync {
 
     /// Ends the loop's sleep.
     fn interrupt(&self);
+
+    /// There is, or will be in a moment, a frame that this window's renderer has to take. Called only where the
+    /// loop has asked for it, which in a renderer it does not.
+    fn sent_to(&self, _window: u32) {}
 }
 
 /// A request that is under way: wait for it, await it, or leave a callback.

@@ -49,7 +49,10 @@ use crate::{
     payload::Payload,
     policy::ChannelSet,
     request::{RequestTable, TooManyPending},
-    ring::producer::{Producer, ReserveError},
+    ring::{
+        producer::{Producer, ReserveError},
+        untaken::Untaken,
+    },
     signal::{Interrupt, PeerBell},
     sync::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     timed::TimedRequests,
@@ -64,6 +67,10 @@ const BACKLOG_CAPACITIES: usize = 4;
 const TOO_SLOWLY: &str = "the caller takes its replies too slowly";
 /// Why a reply of the thread that holds the outbox is not sent.
 const LOAN_HELD: &str = "this thread holds a loan of the ring";
+/// An errand: replies or cancels wait for room; the driver sends them when it comes.
+const DEFERRED: u32 = 1;
+/// An errand: the loop wants to know that there is a frame that the peer has to take.
+const TELL: u32 = 2;
 /// Looks for room before a waiting send goes to sleep.
 const LOOKS_FOR_ROOM: u32 = 2_000;
 
@@ -126,8 +133,12 @@ pub(crate) struct Port {
     outbox: Biased<Outbox>,
     /// How many threads wait for room. Under the lock because the epoch has one writer at a time.
     room_waiters: Mutex<u32>,
-    /// Replies or cancels wait for room; the driver sends them when it comes.
-    deferred: AtomicBool,
+    /// What has to be seen to before the next frame, of [`DEFERRED`] and [`TELL`]; nothing, most of the time.
+    errands: AtomicU32,
+    /// What the peer has yet to take.
+    untaken: Untaken,
+    /// The handshake is over.
+    connected: AtomicBool,
 
     requests: Mutex<RequestTable<Notify, Outcome>>,
     /// How many settled requests nobody has taken: a hint, read without the lock. A driver sees what
@@ -224,6 +235,7 @@ impl Port {
             timed_requests,
         } = parts;
         let in_band_max = producer.payload_max();
+        let untaken = producer.untaken();
         Arc::new(Self {
             side,
             window,
@@ -248,7 +260,9 @@ impl Port {
                 spare: None,
             }),
             room_waiters: Mutex::new(0),
-            deferred: AtomicBool::new(false),
+            errands: AtomicU32::new(0),
+            untaken,
+            connected: AtomicBool::new(false),
             requests: Mutex::new(RequestTable::new(
                 limits.pending_max,
                 RequestId::FIRST_GENERATION,
@@ -636,7 +650,7 @@ impl Port {
         if requests.has_cancels() {
             // Under the lock: who is given the slot of a cancelled request sees this, and sends the
             // cancel first.
-            self.deferred.store(true, Ordering::Relaxed);
+            self.errands.fetch_or(DEFERRED, Ordering::Relaxed);
         }
         self.unread.store(requests.done() as u64, Ordering::Relaxed);
         result
@@ -746,12 +760,12 @@ impl Port {
     /// Something waits for room: the driver is to send it.
     fn defer(&self) {
         // Relaxed: set under the outbox's lock or by the driver itself, and looked at under it.
-        self.deferred.store(true, Ordering::Relaxed);
+        self.errands.fetch_or(DEFERRED, Ordering::Relaxed);
         self.want_room();
     }
 
     pub(crate) fn has_deferred(&self) -> bool {
-        self.deferred.load(Ordering::Relaxed)
+        self.errands.load(Ordering::Relaxed) & DEFERRED != 0
     }
 
     /// The driver's part: sends what waits, as far as there is room.
@@ -767,10 +781,52 @@ impl Port {
         }
     }
 
-    /// Sends waiting cancels and replies first, so that replies stay in order and neither list grows.
+    /// Sends waiting cancels and replies first, so that replies stay in order and neither list grows; and tells
+    /// the loop of the frame to come, if it wants to know.
     #[inline]
     fn send_deferred(&self, outbox: &mut Outbox) -> Result<(), Refusal> {
+        if self.errands.load(Ordering::Relaxed) == 0 { Ok(()) } else { self.run_errands(outbox) }
+    }
+
+    #[cold]
+    fn run_errands(&self, outbox: &mut Outbox) -> Result<(), Refusal> {
+        self.tell_if_wanted();
         if self.has_deferred() { self.send_deferred_now(outbox) } else { Ok(()) }
+    }
+
+    /// Tells the loop that there is a frame that the peer has to take, if it wants to know.
+    #[inline]
+    fn tell_if_wanted(&self) {
+        if self.errands.load(Ordering::Relaxed) & TELL != 0 {
+            self.tell();
+        }
+    }
+
+    #[cold]
+    fn tell(&self) {
+        self.errands.fetch_and(!TELL, Ordering::Relaxed);
+        if let Some(driver) = self.driver.upgrade() {
+            driver.sent_to(self.window);
+        }
+    }
+
+    /// The driver's part: it wants to know of the next frame.
+    pub(crate) fn tell_of_next_send(&self) {
+        self.errands.fetch_or(TELL, Ordering::Relaxed);
+    }
+
+    /// The driver's part: whether the peer has yet to take something that asks anything of it.
+    pub(crate) fn has_untaken(&self) -> bool {
+        self.untaken.asks_something(self.consumed())
+    }
+
+    /// The driver's part: the handshake is over.
+    pub(crate) fn set_connected(&self) {
+        self.connected.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_connected(&self) -> bool {
+        self.connected.load(Ordering::Relaxed)
     }
 
     #[cold]
@@ -804,7 +860,7 @@ impl Port {
             self.counters.frames_sent.add_alone(1);
             requests.cancel_sent();
         }
-        self.deferred.store(false, Ordering::Relaxed);
+        self.errands.fetch_and(!DEFERRED, Ordering::Relaxed);
         drop(requests);
         let waiters = lock(&self.room_waiters);
         if *waiters == 0 {

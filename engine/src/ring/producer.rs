@@ -8,6 +8,8 @@ use crate::memory::shared::Shared;
 use crate::sync::AtomicU64;
 
 use super::cells::Cells;
+#[cfg(not(loom))]
+use super::untaken::Untaken;
 
 /// Writes frames into our outbox. One a ring: not `Clone`.
 pub(crate) struct Producer {
@@ -78,6 +80,12 @@ impl Producer {
     pub(crate) fn limited_to(mut self, max: usize) -> Self {
         self.payload_max = self.payload_max.min(max);
         self
+    }
+
+    /// A view of what the peer has yet to take.
+    #[cfg(not(loom))]
+    pub(crate) fn untaken(&self) -> Untaken {
+        Untaken::new(self.cells.clone())
     }
 
     /// The longest payload that ever fits.

@@ -13,6 +13,7 @@ mod policy;
 mod push;
 mod quotas;
 mod send_and_on;
+mod supervision;
 mod topic;
 mod validators;
 mod wake;
@@ -50,6 +51,7 @@ const FILES: &[&[(&str, Scene)]] = &[
     push::SCENES,
     quotas::SCENES,
     send_and_on::SCENES,
+    supervision::SCENES,
     topic::SCENES,
     validators::SCENES,
     wake::SCENES,
