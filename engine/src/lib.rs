@@ -175,7 +175,7 @@ pub use crate::{
     },
     ipc_main::{
         Candidate, IpcMain, IpcMainEvent, IpcMainInvokeEvent, LaunchOptions, MainCounters,
-        RenderProcessGone,
+        RenderProcessGone, RestartPolicy, Restarts,
     },
     ipc_renderer::{IpcRenderer, IpcRendererEvent, IpcRendererInvokeEvent},
     layout::frame::Violation,

@@ -14,7 +14,7 @@ use std::{
 
 use contract::{CONTRACT, GET_SYSTEM_INFO, LOG_MESSAGE, READ_FILE, SystemInfo};
 use renderer_proc::{console::Console, ending::Ending, options::Interval};
-use ringbridge::{BindError, Config, GoneReason, IpcMain, Policy, PolicyFile};
+use ringbridge::{BindError, Config, GoneReason, IpcMain, LaunchOptions, Policy, PolicyFile};
 
 use crate::{
     files::{Folder, Reader},
@@ -199,6 +199,16 @@ fn watch_windows(
         }
     });
 
+    let printed = console.clone();
+    ipc.on_render_process_restarted(move |old, new| match new {
+        Ok(new) => {
+            printed.print(&Line::RenderProcessRestarted { renderer: old.id(), successor: new.id() })
+        }
+        Err(error) => {
+            printed.print(&Line::RestartFailed { renderer: old.id(), why: error.to_string() });
+        }
+    });
+
     let (printed, told) = (console.clone(), audience);
     let (ending, failure, program) = (ending.clone(), failure.clone(), program.to_owned());
     ipc.on_render_process_gone(move |window, details| {
@@ -210,8 +220,9 @@ fn watch_windows(
         if let Some(audience) = &told {
             audience.remove(window);
         }
-        // Only what was launched here has an exit code.
-        if let (GoneReason::LaunchFailed, Some(code)) = (&details.reason, details.exit_code)
+        // Only what was launched here has an exit code; and what is launched again has another chance.
+        if window.restarts_in().is_none()
+            && let (GoneReason::LaunchFailed, Some(code)) = (&details.reason, details.exit_code)
             && !ending.is_requested()
         {
             let program = program.display();
@@ -235,7 +246,9 @@ fn launch(
         if options.json {
             command.arg("--json");
         }
-        ipc.launch(command, policy.clone())?;
+        let restart = options.restart.into();
+        let how = LaunchOptions { restart, ..LaunchOptions::default() };
+        ipc.launch_with(command, policy.clone(), how)?;
     }
     Ok(())
 }

@@ -1,10 +1,12 @@
-//! The demo's programs under policies that are written down.
+//! The demo's programs under policies that are written down, and after crashes.
 
 use std::{env, fs, path::PathBuf};
 
+use rustix::process::Signal;
+use serde_json::json;
 use tests::{
     demo::{Demo, run},
-    processes::{Program, unique_name},
+    processes::{Program, signal, unique_name},
 };
 
 /// A file that is removed again.
@@ -77,4 +79,34 @@ fn a_mistake_in_a_policy_is_told_with_its_file_and_line_and_nothing_is_started()
     let (code, _, errors) = run(&mut Demo::new().main(&["--policy", "/no/such/policy.toml"]));
     assert_eq!(code, Some(1));
     assert!(errors.contains("/no/such/policy.toml: cannot read it"), "{errors}");
+}
+
+#[test]
+fn a_renderer_that_is_killed_is_launched_again_and_served_like_the_first() {
+    let demo = Demo::new();
+    let mut main = Program::start(&mut demo.main(&["--restart", "on-crash"]));
+    let first = main.lines.next_of("did_connect");
+    main.lines.next_of("statistics");
+    signal(first["pid"].as_u64().unwrap() as u32, Signal::KILL);
+    let gone = main.lines.next_of("render_process_gone");
+    assert_eq!((&gone["renderer"], &gone["reason"]), (&first["renderer"], &json!("killed")));
+    let restarted = main.lines.next_of("render_process_restarted");
+    assert_eq!(restarted["renderer"], first["renderer"]);
+    let second = main.lines.next_of("did_connect");
+    assert_eq!(second["renderer"], restarted["successor"]);
+    // Pushed to as the first was.
+    main.lines.next_of("statistics");
+    main.signal(Signal::INT);
+    let lines = main.lines.rest();
+    assert!(main.end().success());
+    assert_eq!(lines.last().unwrap()["renderers"], 2);
+}
+
+#[test]
+fn a_renderer_that_never_works_is_given_up_and_main_says_so() {
+    let (code, output, errors) =
+        run(&mut Demo::new().main(&["--renderer", "/bin/false", "--restart", "on-crash"]));
+    assert_eq!(code, Some(1), "{output}");
+    assert_eq!(output.matches("render_process_restarted").count(), 5, "{output}");
+    assert!(errors.contains("/bin/false ended before it connected"), "{errors}");
 }

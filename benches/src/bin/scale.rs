@@ -33,12 +33,7 @@ enum Part {
     /// Measure an invoke beside a renderer that floods and is held to its quota, against one alone.
     HeldFlood {
         /// The flood's quota, in frames a second; one line each.
-        #[arg(
-            long,
-            value_name = "NUMBERS",
-            value_delimiter = ',',
-            default_value = "1000,10000,100000"
-        )]
+        #[arg(long, value_name = "NUMBERS", value_delimiter = ',', default_value = "10000,100000")]
         quotas: Vec<u64>,
     },
 }

@@ -2,7 +2,7 @@
 //!
 //! Slices alternate: alone, beside the flood, alone ... So whatever else happens on the machine meets both.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ringbridge::{Policy, Quota, WebContents};
 use serde::Serialize;
@@ -58,15 +58,16 @@ pub fn held_flood(
     let (asking, flood) = (&crowd.windows[..1], &crowd.windows[1..]);
     let slice = plan.time / SLICES;
     let (mut alone, mut beside) = (Vec::new(), Vec::new());
-    let mut taken = 0;
+    let (mut taken, mut flooded) = (0, Duration::ZERO);
     for number in 0..SLICES {
         alone.push(invoke(&crowd, asking, slice, &[])?);
         // It floods for longer, so that it is held before the first round trip and after the last.
-        let before = crowd.counts()[1];
+        let (before, began) = (crowd.counts()[1], Instant::now());
         crowd.order(flood, order(Task::Stream, slice + 2 * SETTLING))?;
         crowd.run_for(SETTLING)?;
         beside.push(invoke(&crowd, asking, slice, flood)?);
-        taken += crowd.counts()[1] - before;
+        // Until what it has left in its ring was taken too.
+        (taken, flooded) = (taken + crowd.counts()[1] - before, flooded + began.elapsed());
         advanced(number + 1);
     }
     let throttled = flood[0].counters().throttled;
@@ -75,11 +76,10 @@ pub fn held_flood(
     }
     let [alone_p50_ns, alone_p99_ns] = medians(&alone);
     let [beside_p50_ns, beside_p99_ns] = medians(&beside);
-    let flooded = (slice + 2 * SETTLING).as_secs_f64() * f64::from(SLICES);
     crowd.dismiss()?;
     Ok(HeldFlood {
         quota,
-        taken_per_second: taken as f64 / flooded,
+        taken_per_second: taken as f64 / flooded.as_secs_f64(),
         throttled,
         alone_p50_ns,
         alone_p99_ns,

@@ -2,13 +2,17 @@
 
 mod events;
 mod launcher;
+mod restart;
 mod shared;
 mod topics;
 
 use std::{fmt, future::Future, process::Command, sync::Arc, time::Duration};
 
 pub use events::{Candidate, IpcMainEvent, IpcMainInvokeEvent, RenderProcessGone};
-pub(crate) use shared::Inner;
+pub(crate) use restart::Recipe;
+pub use restart::{LaunchOptions, RestartPolicy, Restarts};
+use shared::Restarted;
+pub(crate) use shared::{FailedRelaunch, Inner};
 
 use crate::{
     config::Config,
@@ -53,20 +57,6 @@ use crate::{
 #[derive(Clone)]
 pub struct IpcMain {
     inner: Arc<Inner>,
-}
-
-/// How a renderer is launched.
-#[derive(Clone, Copy, Debug)]
-pub struct LaunchOptions {
-    /// Whether the kernel kills the renderer when main dies. On by default; off, it takes what was
-    /// committed and ends by itself.
-    pub die_with_main: bool,
-}
-
-impl Default for LaunchOptions {
-    fn default() -> Self {
-        Self { die_with_main: true }
-    }
 }
 
 /// What happened to the endpoint as a whole. What happened in a session is in
@@ -379,6 +369,21 @@ impl IpcMain {
         let hook =
             move |(window, details): (WebContents, RenderProcessGone)| listener(&window, &details);
         self.inner.add_process_gone(hook);
+    }
+
+    /// Calls `listener` when main has launched a renderer again that crashed
+    /// ([`LaunchOptions::restart`]): with the window that went, and the one that has taken its place, which has
+    /// not connected yet. What is sent to it now waits in its ring.
+    ///
+    /// `Err`: it could not be launched. There is another attempt if the first window's
+    /// [`restarts_in`](WebContents::restarts_in) says so.
+    pub fn on_render_process_restarted(
+        &self,
+        mut listener: impl FnMut(&WebContents, Result<&WebContents, &LaunchError>) + Send + 'static,
+    ) {
+        self.inner.add_restarted(move |(old, new): (WebContents, Restarted)| {
+            listener(&old, new.as_ref().map_err(AsRef::as_ref));
+        });
     }
 
     /// Calls `listener` when a renderer has taken nothing for

@@ -4,9 +4,9 @@
 use std::{
     collections::BTreeMap,
     io,
-    os::fd::AsFd,
+    os::fd::{AsFd, OwnedFd},
     panic::{AssertUnwindSafe, catch_unwind},
-    process::Command,
+    process::{Child, Command},
     sync::{Arc, Mutex, PoisonError, Weak},
     thread::Thread,
     time::{Duration, Instant},
@@ -15,7 +15,8 @@ use std::{
 use super::{
     LaunchOptions, MainCounters,
     events::{Candidate, RenderProcessGone},
-    launcher::{CHILD_SOCKET, Launcher},
+    launcher::Launcher,
+    restart::{CHILD_SOCKET, Recipe},
     topics::TopicChannel,
 };
 use crate::{
@@ -59,6 +60,22 @@ use crate::{
 type Hook<A> = Arc<Mutex<dyn FnMut(A) + Send>>;
 type Admission = Box<dyn FnMut(&Candidate) -> Result<Policy, String> + Send>;
 
+/// The window of a renderer that was launched again, or why it could not be.
+pub(super) type Restarted = Result<WebContents, Arc<LaunchError>>;
+
+/// A session whose process is not there yet.
+struct Prepared {
+    session: Session,
+    socket: Arc<Socket>,
+}
+
+/// A renderer that could not be launched again.
+pub(crate) struct FailedRelaunch {
+    pub(crate) recipe: Recipe,
+    pub(crate) old: Arc<Port>,
+    pub(crate) error: LaunchError,
+}
+
 pub(crate) struct Inner {
     pub(crate) config: Config,
     pub(crate) channels: Arc<ChannelTable>,
@@ -77,6 +94,8 @@ pub(crate) struct Inner {
     /// Ends the loop's sleep. Of this process alone.
     interrupt: Arc<EventFd>,
     newcomers: Mutex<Vec<Newcomer>>,
+    /// Renderers that could not be launched again.
+    failed: Mutex<Vec<FailedRelaunch>>,
     windows: Mutex<BTreeMap<u32, Arc<Port>>>,
     next_window: AtomicU32,
     /// By channel number; `None` where the channel is no topic.
@@ -84,6 +103,7 @@ pub(crate) struct Inner {
     admission: Mutex<Option<Admission>>,
     did_connect: Mutex<Vec<Hook<WebContents>>>,
     process_gone: Mutex<Vec<Hook<(WebContents, RenderProcessGone)>>>,
+    restarted: Mutex<Vec<Hook<(WebContents, Restarted)>>>,
     unresponsive: Mutex<Vec<Hook<WebContents>>>,
     responsive: Mutex<Vec<Hook<WebContents>>>,
     /// Somebody listens for either.
@@ -159,12 +179,14 @@ impl Inner {
                 seat: Seat::new(main_loop),
                 interrupt,
                 newcomers: Mutex::new(Vec::new()),
+                failed: Mutex::new(Vec::new()),
                 windows: Mutex::new(BTreeMap::new()),
                 next_window: AtomicU32::new(1),
                 topics,
                 admission: Mutex::new(None),
                 did_connect: Mutex::new(Vec::new()),
                 process_gone: Mutex::new(Vec::new()),
+                restarted: Mutex::new(Vec::new()),
                 unresponsive: Mutex::new(Vec::new()),
                 responsive: Mutex::new(Vec::new()),
                 watches: AtomicBool::new(false),
@@ -182,42 +204,113 @@ impl Inner {
         policy: Policy,
         options: LaunchOptions,
     ) -> Result<WebContents, LaunchError> {
-        let program = command.get_program().to_string_lossy().into_owned();
         command.env(SOCKET_VARIABLE, CHILD_SOCKET.to_string());
+        let program = command.get_program().to_string_lossy().into_owned();
+        let spawn = |source| LaunchError::Spawn { program: program.clone(), source };
+        let mut recipe = Recipe::new(command, policy, options).map_err(spawn)?;
+        let (prepared, theirs) = self.prepare(&recipe.policy)?;
+        let started = self.launcher.run(move || {
+            let child = recipe.start(theirs);
+            (recipe, child)
+        });
+        match started {
+            Ok((recipe, child)) => {
+                self.take_in(prepared, recipe, child, None).map_err(|(_, error)| error)
+            }
+            Err(source) => {
+                self.forget_window(&prepared.session.port);
+                Err(spawn(source))
+            }
+        }
+    }
+
+    /// Launches a renderer again, without waiting for it. The loop hears how that went.
+    pub(crate) fn relaunch(&self, mut recipe: Recipe, old: Arc<Port>) {
+        let main = self.weak.clone();
+        let posted = self.launcher.post(move || {
+            let Some(main) = main.upgrade() else { return };
+            let (prepared, theirs) = match main.prepare(&recipe.policy) {
+                Ok(prepared) => prepared,
+                Err(error) => return main.relaunch_failed(recipe, old, error),
+            };
+            let child = recipe.start(theirs);
+            let taken_in = main.take_in(prepared, recipe, child, Some(old.clone()));
+            if let Err((recipe, error)) = taken_in {
+                main.relaunch_failed(recipe, old, error);
+            }
+        });
+        // It was there for the first launch, and lives as long as this.
+        debug_assert!(posted.is_ok());
+    }
+
+    /// A session for a process that is about to be launched, and its end of the socket.
+    fn prepare(&self, policy: &Policy) -> Result<(Prepared, OwnedFd), LaunchError> {
         let (ours, theirs) = Socket::pair().map_err(resources("a socket"))?;
         let ours = Arc::new(ours);
-        let session = self.open_session(policy, 0, &ours)?;
+        let session = self.open_session(policy.clone(), 0, &ours)?;
+        Ok((Prepared { session, socket: ours }, theirs.into()))
+    }
+
+    /// Hands a process that was launched, if it was, over to the loop.
+    fn take_in(
+        &self,
+        prepared: Prepared,
+        recipe: Recipe,
+        child: io::Result<Child>,
+        predecessor: Option<Arc<Port>>,
+    ) -> Result<WebContents, (Recipe, LaunchError)> {
+        let Prepared { session, socket } = prepared;
         let port = session.port.clone();
-        let launched = self.launcher.spawn(command, theirs.into(), options.die_with_main).and_then(
-            |mut child| {
-                match process::pidfd_open(child.id()) {
-                    Ok(process) => Ok((child, process)),
-                    Err(error) => {
-                        // Nothing would tell of its end. It fails only if it has ended.
-                        let _ = child.kill();
-                        let _ = child.wait();
-                        Err(error)
-                    }
-                }
-            },
-        );
+        let launched = child.and_then(|mut child| match process::pidfd_open(child.id()) {
+            Ok(process) => Ok((child, process)),
+            Err(error) => {
+                // Nothing would tell of its end. It fails only if it has ended.
+                let _ = child.kill();
+                let _ = child.wait();
+                Err(error)
+            }
+        });
         let (child, process) = match launched {
             Ok(launched) => launched,
             Err(source) => {
                 self.forget_window(&port);
-                return Err(LaunchError::Spawn { program, source });
+                let program = recipe.program.name();
+                return Err((recipe, LaunchError::Spawn { program, source }));
             }
         };
         port.peer_pid.store(child.id(), Ordering::Relaxed);
         lock(&self.newcomers).push(Newcomer {
             session,
-            socket: ours,
+            socket,
             child,
             process,
-            die_with_main: options.die_with_main,
+            recipe,
+            launched: Instant::now(),
+            predecessor,
         });
         Drive::interrupt(self);
         Ok(WebContents::new(port))
+    }
+
+    fn relaunch_failed(&self, recipe: Recipe, old: Arc<Port>, error: LaunchError) {
+        lock(&self.failed).push(FailedRelaunch { recipe, old, error });
+        Drive::interrupt(self);
+    }
+
+    pub(crate) fn take_failed_relaunches(&self) -> Vec<FailedRelaunch> {
+        std::mem::take(&mut *lock(&self.failed))
+    }
+
+    /// Waits until no launch is under way any more.
+    pub(crate) fn settle_launches(&self) {
+        self.launcher.settle();
+    }
+
+    pub(super) fn add_restarted(
+        &self,
+        hook: impl FnMut((WebContents, Restarted)) + Send + 'static,
+    ) {
+        lock(&self.restarted).push(Arc::new(Mutex::new(hook)));
     }
 
     pub(super) fn set_admission(&self, hook: Admission) {
@@ -328,6 +421,10 @@ impl Inner {
         Ok(sequence)
     }
 
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+
     /// Makes a session's memory and its window.
     pub(crate) fn open_session(
         &self,
@@ -335,7 +432,7 @@ impl Inner {
         pid: u32,
         socket: &Arc<Socket>,
     ) -> Result<Session, LaunchError> {
-        if self.closed.load(Ordering::Relaxed) {
+        if self.is_closed() {
             return Err(LaunchError::Closed);
         }
         let mut allowed = ChannelSet::default();
@@ -514,6 +611,14 @@ impl Inner {
         for hook in hooks {
             let details = RenderProcessGone { reason: reason.clone(), exit_code };
             run_hook(port, &hook, (WebContents::new(port.clone()), details));
+        }
+    }
+
+    pub(crate) fn emit_restarted(&self, old: &Arc<Port>, new: Result<&Arc<Port>, LaunchError>) {
+        let hooks = lock(&self.restarted).clone();
+        let new = new.map(|port| WebContents::new(port.clone())).map_err(Arc::new);
+        for hook in hooks {
+            run_hook(old, &hook, (WebContents::new(old.clone()), new.clone()));
         }
     }
 

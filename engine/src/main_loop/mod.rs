@@ -30,7 +30,7 @@ use std::{
 use crate::{
     error::GoneReason,
     inside::{self, Inside},
-    ipc_main::Inner,
+    ipc_main::{FailedRelaunch, Inner, Recipe},
     keyed::Key,
     memory::{aligned::AlignedBuf, region::Region},
     policy::{OnViolation, Policy},
@@ -120,7 +120,18 @@ pub(crate) struct Newcomer {
     pub(crate) socket: Arc<Socket>,
     pub(crate) child: Child,
     pub(crate) process: OwnedFd,
-    pub(crate) die_with_main: bool,
+    /// How it was launched, and is again if it crashes.
+    pub(crate) recipe: Recipe,
+    pub(crate) launched: Instant,
+    /// Whose place it takes.
+    pub(crate) predecessor: Option<Arc<Port>>,
+}
+
+/// A renderer that is to be launched again.
+struct Restart {
+    at: Instant,
+    recipe: Recipe,
+    old: Arc<Port>,
 }
 
 /// How far a connection has come.
@@ -139,6 +150,8 @@ struct Connection {
     /// `None`: nobody admitted it yet.
     session: Option<Session>,
     child: Option<(Child, OwnedFd)>,
+    /// How, and when, main launched it.
+    launched: Option<(Recipe, Instant)>,
     /// Whether main kills it if it outlives its session for too long.
     dies_with_session: bool,
     /// When the present stage must be over.
@@ -183,6 +196,7 @@ pub(crate) struct MainLoop {
     /// Places of the connections that have a deadline, and of some that had one.
     timed: Vec<usize>,
     watch: Watch,
+    restarts: Vec<Restart>,
 }
 
 impl MainLoop {
@@ -218,6 +232,7 @@ impl MainLoop {
             listening_from: None,
             timed: Vec::new(),
             watch: Watch::new(unresponsive_after),
+            restarts: Vec::new(),
         })
     }
 
@@ -613,7 +628,8 @@ impl MainLoop {
             ports.filter_map(|port| port.expire(now)).min()
         });
         let watch = self.watch.look(main, now);
-        [next, requests, watch].into_iter().flatten().min()
+        let restart = self.restart_due(main, now);
+        [next, requests, watch, restart].into_iter().flatten().min()
     }
 
     fn deadline(&self, place: usize) -> Option<Instant> {
@@ -651,19 +667,29 @@ impl MainLoop {
     fn attend(&mut self, main: &Inner) {
         main.attended();
         for newcomer in main.take_newcomers() {
-            let Newcomer { session, socket, child, process, die_with_main } = newcomer;
+            let Newcomer { session, socket, child, process, recipe, launched, predecessor } =
+                newcomer;
             let timeout = session.policy.handshake_timeout;
             let connection = Connection {
                 child: Some((child, process)),
-                dies_with_session: die_with_main,
+                dies_with_session: recipe.dies_with_session(),
+                launched: Some((recipe, launched)),
                 ..Connection::new(socket)
             };
             let place = self.insert(connection, timeout);
+            if let Some(old) = predecessor {
+                main.emit_restarted(&old, Ok(&session.port));
+            }
             if self.begin_session(place, session).is_err() {
                 // Without its events the session cannot live, nor its process's end be seen.
                 self.end_session(main, place, GoneReason::LaunchFailed);
                 self.abandon(main, place);
             }
+        }
+        for FailedRelaunch { mut recipe, old, error } in main.take_failed_relaunches() {
+            let again = recipe.restart_after(&GoneReason::LaunchFailed, Duration::ZERO);
+            self.restart_in(again, recipe, &old);
+            main.emit_restarted(&old, Err(error));
         }
         for place in 0..self.connections.len() {
             let session =
@@ -689,6 +715,7 @@ impl Connection {
             stage: Stage::Hello,
             session: None,
             child: None,
+            launched: None,
             dies_with_session: true,
             deadline: None,
             armed: None,

@@ -154,6 +154,8 @@ pub(crate) struct Port {
     /// The peer is dead, and what it committed is being taken: its invokes are counted, not run.
     orphaned: AtomicBool,
     close_requested: AtomicBool,
+    /// In how long the peer is launched again.
+    restarts_in: Mutex<Option<Duration>>,
 }
 
 /// What writes into our outbox, one thread at a time.
@@ -274,6 +276,7 @@ impl Port {
             gone: OnceLock::new(),
             orphaned: AtomicBool::new(false),
             close_requested: AtomicBool::new(false),
+            restarts_in: Mutex::new(None),
         })
     }
 
@@ -319,6 +322,14 @@ impl Port {
 
     pub(crate) fn close_requested(&self) -> bool {
         self.close_requested.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn restarts_in(&self) -> Option<Duration> {
+        *lock(&self.restarts_in)
+    }
+
+    pub(crate) fn set_restarts_in(&self, span: Option<Duration>) {
+        *lock(&self.restarts_in) = span;
     }
 
     // --- sending ---------------------------------------------------------------------------------
