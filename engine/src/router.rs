@@ -66,6 +66,25 @@ impl<L: Clone, H: Clone, V: Clone> Router<L, H, V> {
         self.routes[usize::from(channel)].validators.push(function);
     }
 
+    /// The same registrations, under the same ids, where channels have other numbers. `Err`: a channel on which
+    /// something is registered has none there.
+    pub(crate) fn renumbered(
+        &self,
+        channels: usize,
+        number: impl Fn(u16) -> Option<u16>,
+    ) -> Result<Self, u16> {
+        let mut moved = Self { next_id: self.next_id, ..Self::new(channels) };
+        for (old, route) in (0..).zip(&self.routes) {
+            if route.listeners.is_empty() && route.handler.is_none() && route.validators.is_empty()
+            {
+                continue;
+            }
+            let new = number(old).and_then(|new| moved.routes.get_mut(usize::from(new)));
+            *new.ok_or(old)? = route.clone();
+        }
+        Ok(moved)
+    }
+
     /// Removes one listener; `false` if it is not there (any more).
     pub(crate) fn off(&mut self, id: ListenerId) -> bool {
         self.routes.iter_mut().any(|route| {
@@ -156,6 +175,21 @@ mod tests {
         router.remove_all_listeners(None);
         assert_eq!(names(&router, 1).len(), 0);
         assert!(router.route(0).unwrap().handler.is_some());
+    }
+
+    #[test]
+    fn registrations_move_to_other_numbers_and_keep_their_ids() {
+        let mut router = Router::<_, _, ()>::new(3);
+        router.on(0, Times::Always, "a");
+        let id = router.on(2, Times::Once, "c");
+        router.handle(2, Times::Always, "h").unwrap();
+        let mut moved =
+            router.renumbered(2, |old| [Some(1), None, Some(0)][usize::from(old)]).unwrap();
+        assert_eq!((names(&moved, 0), names(&moved, 1)), (vec!["c"], vec!["a"]));
+        assert!(moved.route(0).unwrap().handler.is_some());
+        assert!(moved.off(id));
+        assert_ne!(moved.on(0, Times::Always, "d"), id);
+        assert_eq!(router.renumbered(2, |old| (old == 0).then_some(1)).map(drop), Err(2));
     }
 
     #[test]

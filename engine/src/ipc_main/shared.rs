@@ -28,7 +28,7 @@ use crate::{
     error::{BindError, GoneReason, LaunchError, RunError, SendError},
     executor::Executor,
     inside::{self, Inside, Running},
-    ipc_renderer::SOCKET_VARIABLE,
+    ipc_renderer::{ENDPOINT_VARIABLE, SOCKET_VARIABLE},
     keyed::Key,
     layout::{HEADER_LEN, frame::payload_max, padded},
     main_loop::{Handover, MainLoop, Newcomer, Session},
@@ -78,6 +78,8 @@ pub(crate) struct FailedRelaunch {
 
 pub(crate) struct Inner {
     pub(crate) config: Config,
+    /// Of the endpoint.
+    name: String,
     pub(crate) channels: Arc<ChannelTable>,
     pub(crate) dispatcher: Dispatcher,
     running: Running,
@@ -166,6 +168,7 @@ impl Inner {
             }));
             Inner {
                 config,
+                name: name.to_owned(),
                 channels,
                 dispatcher: Dispatcher { routes, executor, key: key_name },
                 running: Running::default(),
@@ -205,6 +208,7 @@ impl Inner {
         options: LaunchOptions,
     ) -> Result<WebContents, LaunchError> {
         command.env(SOCKET_VARIABLE, CHILD_SOCKET.to_string());
+        command.env(ENDPOINT_VARIABLE, &self.name);
         let program = command.get_program().to_string_lossy().into_owned();
         let spawn = |source| LaunchError::Spawn { program: program.clone(), source };
         let mut recipe = Recipe::new(command, policy, options).map_err(spawn)?;
@@ -215,7 +219,7 @@ impl Inner {
         });
         match started {
             Ok((recipe, child)) => {
-                self.take_in(prepared, recipe, child, None).map_err(|(_, error)| error)
+                self.take_in(prepared, recipe, child, None).map_err(|failed| failed.1)
             }
             Err(source) => {
                 self.forget_window(&prepared.session.port);
@@ -235,7 +239,8 @@ impl Inner {
             };
             let child = recipe.start(theirs);
             let taken_in = main.take_in(prepared, recipe, child, Some(old.clone()));
-            if let Err((recipe, error)) = taken_in {
+            if let Err(failed) = taken_in {
+                let (recipe, error) = *failed;
                 main.relaunch_failed(recipe, old, error);
             }
         });
@@ -258,7 +263,7 @@ impl Inner {
         recipe: Recipe,
         child: io::Result<Child>,
         predecessor: Option<Arc<Port>>,
-    ) -> Result<WebContents, (Recipe, LaunchError)> {
+    ) -> Result<WebContents, Box<(Recipe, LaunchError)>> {
         let Prepared { session, socket } = prepared;
         let port = session.port.clone();
         let launched = child.and_then(|mut child| match process::pidfd_open(child.id()) {
@@ -275,7 +280,7 @@ impl Inner {
             Err(source) => {
                 self.forget_window(&port);
                 let program = recipe.program.name();
-                return Err((recipe, LaunchError::Spawn { program, source }));
+                return Err(Box::new((recipe, LaunchError::Spawn { program, source })));
             }
         };
         port.peer_pid.store(child.id(), Ordering::Relaxed);

@@ -12,6 +12,7 @@ mod limits;
 mod policy;
 mod push;
 mod quotas;
+mod reconnect;
 mod send_and_on;
 mod supervision;
 mod topic;
@@ -50,6 +51,7 @@ const FILES: &[&[(&str, Scene)]] = &[
     policy::SCENES,
     push::SCENES,
     quotas::SCENES,
+    reconnect::SCENES,
     send_and_on::SCENES,
     supervision::SCENES,
     topic::SCENES,
