@@ -35,6 +35,10 @@ pub struct Options {
     #[arg(long, value_name = "PATH")]
     pub read_file: Vec<String>,
 
+    /// When main is gone, waits so long for one to come back by the endpoint's name, and goes on with that
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub reconnect: Option<Duration>,
+
     /// Prints one JSON object a line, each with an "event", the last one a "summary"
     #[arg(long)]
     pub json: bool,
@@ -46,6 +50,7 @@ Examples:
   renderer-proc                            in another
   renderer-proc --read-file Cargo.toml --duration 1s
   renderer-proc --duration 10s --json | tail -n 1
+  renderer-proc --reconnect 1m             survives restarts of main-proc
 
 Exit codes:
   0  ended by Ctrl-C or SIGTERM, by --duration, or because main is gone

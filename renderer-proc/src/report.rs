@@ -19,6 +19,8 @@ use crate::{
 pub(crate) enum Line<'a> {
     /// The session has begun.
     Connected { id: u32, pid: u32 },
+    /// Main has gone, and this renderer waits for it to come back.
+    MainGone { id: u32 },
     /// What main said about the machine.
     SystemInfo(SystemInfoLine<'a>),
     /// What a push said.
@@ -157,6 +159,7 @@ impl Line<'_> {
     fn id(&self) -> u32 {
         match self {
             Self::Connected { id, .. }
+            | Self::MainGone { id }
             | Self::File { id, .. }
             | Self::FileError { id, .. }
             | Self::InvokeError { id, .. } => *id,
@@ -172,6 +175,7 @@ impl Display for Line<'_> {
         write!(f, "renderer {}: ", self.id())?;
         match self {
             Self::Connected { pid, .. } => write!(f, "connected (process {pid})"),
+            Self::MainGone { .. } => f.write_str("main has gone; waiting for it to come back"),
             Self::SystemInfo(line) => line.fmt(f),
             Self::Statistics(line) => line.fmt(f),
             Self::File { path, len, .. } => write!(f, "{path:?} has {len} bytes"),

@@ -5,7 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ringbridge::{Config, Counters, Policy, Quota, WaitStrategy, WebContents};
+use ringbridge::{
+    Config, Counters, GoneReason, Policy, Quota, Violation, WaitStrategy, WebContents,
+};
 use tests::{
     contract::{ASK, BYTES, ECHO, NUMBER},
     processes::voluntary_switches,
@@ -164,4 +166,27 @@ fn a_message_may_be_as_long_as_the_policy_says_and_its_sender_knows() {
         stage.run_to_the_end();
         assert_eq!(window.counters().violations, 0);
     }
+}
+
+#[test]
+fn a_longer_message_than_the_policy_allows_is_a_violation_however_it_got_into_the_ring() {
+    let stage = Stage::new();
+    let lengths = Notes::new();
+    let notes = lengths.clone();
+    stage.ipc.on(BYTES, move |_, bytes| notes.add(bytes.len())).unwrap();
+    let forge = |len: &str| {
+        let (command, sign) = scene_command_with_input("forges-a-longer-message", &[len]);
+        (stage.launch(command, allow_everything().message_max(1000)), sign)
+    };
+    let (window, _sign) = forge("1001");
+    let ending = stage.run_until_gone(&window);
+    let violation = Violation::MessageTooLong { len: 1001, max: 1000 };
+    assert_eq!(ending.details.reason, GoneReason::ProtocolViolation(violation));
+    assert!(lengths.is_empty());
+
+    let (window, mut sign) = forge("1000");
+    stage.run_until("what is just short enough is heard", || lengths.len() == 1);
+    sign.write_all(b".").unwrap();
+    stage.run_until_gone(&window);
+    assert_eq!(lengths.take(), [1000]);
 }

@@ -1,4 +1,4 @@
-//! The demo's programs under policies that are written down, and after crashes.
+//! The demo's programs under policies that are written down, after crashes, and without a main for a while.
 
 use std::{env, fs, path::PathBuf};
 
@@ -109,4 +109,47 @@ fn a_renderer_that_never_works_is_given_up_and_main_says_so() {
     assert_eq!(code, Some(1), "{output}");
     assert_eq!(output.matches("render_process_restarted").count(), 5, "{output}");
     assert!(errors.contains("/bin/false ended before it connected"), "{errors}");
+}
+
+#[test]
+fn a_renderer_that_waits_for_main_goes_on_with_the_next_one() {
+    let demo = Demo::new();
+    let start = || {
+        let main = Program::start(&mut demo.main(&["--renderers", "0"]));
+        main.lines.next_of("listening");
+        main
+    };
+    let mut main = start();
+    let mut renderer = Program::start(&mut demo.renderer(&["--reconnect", "20s"]));
+    for round in 0..2 {
+        renderer.lines.next_of("connected");
+        renderer.lines.next_of("statistics");
+        main.signal(Signal::KILL);
+        main.end();
+        renderer.lines.next_of("main_gone");
+        if round == 0 {
+            main = start();
+        }
+    }
+    // It is asked to end while it waits.
+    renderer.signal(Signal::INT);
+    let lines = renderer.lines.rest();
+    assert!(renderer.end().success());
+    let summary = lines.last().unwrap();
+    let figures = ["event", "ended", "lost", "out_of_order"].map(|key| &summary[key]);
+    assert_eq!(figures, [&json!("summary"), &json!("main-gone"), &json!(0), &json!(0)]);
+}
+
+#[test]
+fn a_renderer_that_waits_in_vain_ends_as_one_that_does_not_wait() {
+    let demo = Demo::new();
+    let mut main = Program::start(&mut demo.main(&["--renderers", "0"]));
+    main.lines.next_of("listening");
+    let mut renderer = Program::start(&mut demo.renderer(&["--reconnect", "300ms"]));
+    renderer.lines.next_of("connected");
+    main.signal(Signal::KILL);
+    main.end();
+    let lines = renderer.lines.rest();
+    assert!(renderer.end().success());
+    assert_eq!(lines.last().unwrap()["ended"], "main-gone");
 }

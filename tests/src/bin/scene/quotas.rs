@@ -1,14 +1,15 @@
 //! Renderers that send more than they may.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, OpenOptions},
     io::Write,
+    os::unix::fs::FileExt,
     process,
 };
 
-use ringbridge::{InvokeError, IpcRenderer, RunError, SendError};
+use ringbridge::{ChannelKind, InvokeError, IpcRenderer, RunError, SendError};
 use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
-use tests::contract::{ASK, BYTES, ECHO, NUMBER, TEXT};
+use tests::contract::{ASK, BYTES, CONTRACT, ECHO, NUMBER, TEXT};
 
 use crate::{Scene, connect, number, report, wait_for_input};
 
@@ -19,6 +20,7 @@ pub(crate) const SCENES: &[(&str, Scene)] = &[
     ("rings-without-end", rings_without_end),
     ("asks-in-turn", asks_in_turn),
     ("sends-longer-messages", sends_longer_messages),
+    ("forges-a-longer-message", forges_a_longer_message),
 ];
 
 /// Says that all is sent, and lives on: what is left of the dead is delivered at once.
@@ -113,4 +115,27 @@ fn sends_longer_messages(arguments: &[String]) {
     assert_eq!(ipc.send_all(TEXT, &[text.as_str()]).unwrap_err().source, too_large("text"));
     let asked = ipc.invoke(ECHO, &longer).map(drop);
     assert_eq!(asked, Err(InvokeError::Send(too_large("echo"))));
+}
+
+/// `forges-a-longer-message LENGTH`: writes it into its own ring, around the library, which would refuse it.
+fn forges_a_longer_message(arguments: &[String]) {
+    const CONTROL_PAGE: u64 = 4096;
+    const SEND: u64 = 1;
+    let _session = connect();
+    let place = CONTRACT.iter().position(|channel| {
+        let key = channel.key();
+        (key.kind(), key.name()) == (ChannelKind::Event, BYTES.name())
+    });
+    let channel = place.expect("the contract has it") as u64;
+    let maps = fs::read_to_string("/proc/self/maps").unwrap();
+    let mapping = maps.lines().find(|line| line.contains("memfd:ringbridge-renderer")).unwrap();
+    let address = u64::from_str_radix(mapping.split('-').next().unwrap(), 16).unwrap();
+    let memory = OpenOptions::new().write(true).open("/proc/self/mem").unwrap();
+    // A header of 16 bytes, of which the second half is no request's id, and a payload of zeroes. Nothing was
+    // sent yet, so it is the first frame.
+    let len = 16 + number(arguments, 0);
+    let commit_word = len | SEND << 32 | channel << 48;
+    memory.write_all_at(&commit_word.to_ne_bytes(), address + CONTROL_PAGE).unwrap();
+    bell_of_main().write_all(&1_u64.to_ne_bytes()).unwrap();
+    wait_for_input();
 }
