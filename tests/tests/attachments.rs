@@ -495,7 +495,7 @@ impl Liar {
         connect(&socket, &SocketAddrUnix::new(path).unwrap()).unwrap();
         // [magic, version, no channels] in MessagePack.
         let magic = u32::from_le_bytes(*b"rbrg").to_be_bytes();
-        let hello = [&[0x93, 0xce], &magic[..], &[2, 0x90]].concat();
+        let hello = [&[0x93, 0xce], &magic[..], &[3, 0x90]].concat();
         send(&socket, &hello, SendFlags::NOSIGNAL).unwrap();
         let mut descriptors = Vec::new();
         stage.run_until("the welcome", || {
