@@ -199,6 +199,20 @@ pub enum ConnectError {
         /// In main's words.
         why: String,
     },
+    /// A session that was not begun by an endpoint's name has no way back to it.
+    #[error("this session was not begun by the name of an endpoint, so it cannot be found again")]
+    NoWayBack,
+    /// The main process that came back does not offer a channel on which this renderer listens.
+    #[error(
+        "main has come back without the channel '{channel}', on which this renderer has a listener or handler, or does not allow it any more"
+    )]
+    ChannelMissing {
+        /// The channel.
+        channel: &'static str,
+    },
+    /// To wait for another main inside a listener or handler would stop the loop of this session.
+    #[error("cannot reconnect inside a listener or handler")]
+    InsideListener,
     /// Main did not answer.
     #[error("main did not finish the handshake within {0:?}")]
     TimedOut(Duration),
@@ -443,6 +457,14 @@ pub enum InvokeError<E: fmt::Debug + fmt::Display = Failure> {
         /// The channel.
         channel: &'static str,
         /// Why.
+        why: String,
+    },
+    /// A validator of the other side refused the arguments; no handler has seen them.
+    #[error("Error invoking remote method '{channel}': rejected: {why}")]
+    Rejected {
+        /// The channel.
+        channel: &'static str,
+        /// In the validator's words.
         why: String,
     },
     /// The other side's quota of pending invokes is used up.

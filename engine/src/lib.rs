@@ -133,8 +133,12 @@ mod memory;
 mod payload;
 #[cfg(not(loom))]
 mod policy;
+#[cfg(all(feature = "policy-file", not(loom)))]
+mod policy_file;
 #[cfg(not(loom))]
 mod port;
+#[cfg(not(loom))]
+mod quota;
 #[cfg(not(loom))]
 mod register;
 #[cfg(not(loom))]
@@ -167,7 +171,9 @@ pub use zerocopy;
 #[cfg(not(loom))]
 pub use crate::{
     config::Config,
-    contract::{Channel, ChannelKey, ChannelKind, Contract, Event, Method, Push, Topic},
+    contract::{
+        Channel, ChannelKey, ChannelKind, Contract, Event, FromRenderer, Method, Push, Topic,
+    },
     counters::Counters,
     error::{
         BindError, ConnectError, ContractError, Error, GoneReason, HandlerError, InvokeError,
@@ -175,7 +181,7 @@ pub use crate::{
     },
     ipc_main::{
         Candidate, IpcMain, IpcMainEvent, IpcMainInvokeEvent, LaunchOptions, MainCounters,
-        RenderProcessGone,
+        RenderProcessGone, RestartPolicy, Restarts,
     },
     ipc_renderer::{IpcRenderer, IpcRendererEvent, IpcRendererInvokeEvent},
     layout::frame::Violation,
@@ -188,6 +194,7 @@ pub use crate::{
         loan::Loan,
         responder::Responder,
     },
+    quota::Quota,
     router::ListenerId,
     wait::WaitStrategy,
     web_contents::WebContents,
@@ -197,6 +204,9 @@ pub use crate::{
     error::SandboxError,
     sandbox::{MissingPart, Sandbox, SandboxPart},
 };
+
+#[cfg(all(feature = "policy-file", not(loom)))]
+pub use crate::policy_file::{PolicyFile, PolicyFileError};
 
 /// The README's program compiles.
 #[cfg(doctest)]

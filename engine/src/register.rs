@@ -17,7 +17,7 @@ use crate::{
     keyed::Keyed,
     payload::Payload,
     port::{
-        incoming::{Delivery, Dispatcher},
+        incoming::{Delivery, Dispatcher, Unwelcome},
         invocation::FailCode,
         responder::{Call, Responder},
     },
@@ -39,6 +39,20 @@ impl Dispatcher {
         };
         self.routes
             .update(|routes| routes.on(number, times, Arc::new(Keyed::new(self.key, erased))))
+    }
+
+    pub(crate) fn validate<T: Payload + ?Sized>(
+        &self,
+        number: u16,
+        mut validator: impl FnMut(&Delivery<'_>, &T) -> Result<(), String> + Send + 'static,
+    ) {
+        let erased = move |delivery: &Delivery<'_>, bytes: &[u8]| {
+            T::decode(bytes, |value| validator(delivery, value))
+                .map_err(Unwelcome::BadPayload)?
+                .map_err(Unwelcome::Rejected)
+        };
+        self.routes
+            .update(|routes| routes.validate(number, Arc::new(Keyed::new(self.key, erased))));
     }
 
     pub(crate) fn handle<A, R, E>(

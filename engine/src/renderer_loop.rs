@@ -21,6 +21,7 @@ use crate::{
     attachment::{AttachmentLimits, Attachments, borrower::Borrower},
     channels::ChannelTable,
     config::Config,
+    contract::{ChannelKind, Contract},
     error::{GoneReason, RunError},
     executor::Executor,
     inside::{self, Inside, Running},
@@ -55,7 +56,23 @@ const EXPIRE_EVERY: Duration = Duration::from_millis(1);
 /// Turns of the loop between two looks at the clock while there is always something to do.
 const BUSY_TURNS: u32 = 256;
 
+/// How a session was begun, to begin it again.
+#[derive(Clone)]
+pub(crate) struct Origin {
+    pub(crate) contract: Contract,
+    /// The endpoint's name, if it is known.
+    pub(crate) endpoint: Option<String>,
+}
+
+/// What an application has registered, on its way into another session.
+pub(crate) struct Carried {
+    pub(crate) registered: (Routes, Key),
+    /// Numbers in the new session, and whether only the newest message is of interest.
+    pub(crate) topics: Vec<(u16, bool)>,
+}
+
 pub(crate) struct Inner {
+    pub(crate) origin: Origin,
     pub(crate) port: Arc<Port>,
     pub(crate) dispatcher: Dispatcher,
     seat: Seat<RendererLoop>,
@@ -106,6 +123,8 @@ impl Inner {
         joined: Joined,
         table: ChannelTable,
         allowed: ChannelSet,
+        origin: Origin,
+        carried: Option<(Routes, Key)>,
     ) -> Arc<Self> {
         let Joined { welcome, main, own, event, topics, early } = joined;
         let socket = Arc::new(socket);
@@ -115,7 +134,7 @@ impl Inner {
             lent_max: welcome.lent_max,
         };
         let borrower = Arc::new(Borrower::new(socket.clone(), limits, early));
-        let channels = table.len();
+        let (routes, key) = carried.unwrap_or_else(|| (Router::new(table.len()), Key::new()));
         let inner = Arc::new_cyclic(|weak: &Weak<Inner>| {
             let interrupting = weak.clone();
             let executor = Executor::new(Arc::new(move || {
@@ -134,23 +153,25 @@ impl Inner {
                     owed_max: welcome.main_pending_max,
                     pending_max: welcome.renderer_pending_max,
                     send_timeout: config.send_timeout,
+                    received_max: u64::MAX,
+                    rejection_is_violation: false,
                 },
                 bell: PeerBell::new(
                     Signal::Event(event),
                     own.control.clone(),
                     main.control.clone(),
                 ),
-                producer: Producer::new(own.data, main.control.clone(), 0),
+                producer: Producer::new(own.data, main.control.clone(), 0)
+                    .limited_to(usize::try_from(welcome.message_max).unwrap_or(usize::MAX)),
                 own: own.control.clone(),
                 peer: main.control,
                 driver,
                 attachments: Attachments::Renderer(borrower.clone()),
-                attached_max: limits.lent_message_max(),
+                attached_max: limits.lent_message_max().min(welcome.message_max),
                 // There is only this session to look at.
                 timed_requests: Arc::new(TimedRequests::new()),
             });
-            let routes = Snapshot::new(Router::new(channels));
-            let key = Key::new();
+            let routes = Snapshot::new(routes);
             let key_name = key.name();
             let seat = Seat::new(RendererLoop {
                 consumer: Consumer::trusting(main.data, own.control, 0),
@@ -163,6 +184,7 @@ impl Inner {
                 expired_at: None,
             });
             Inner {
+                origin,
                 port,
                 dispatcher: Dispatcher { routes, executor, key: key_name },
                 seat,
@@ -221,6 +243,45 @@ impl Inner {
             let _ = inner.run(None);
         })?;
         Ok(())
+    }
+
+    /// The session is over or about to be: delivers what main had committed, if main is gone, and settles
+    /// everything that waits.
+    pub(crate) fn finish(&self) {
+        if self.hung_up.load(Ordering::Acquire) {
+            let mut driver = self.seat.take();
+            self.drive(&mut driver, None, None);
+        }
+        self.close();
+    }
+
+    /// Gives up what the application has registered, for a session in which channels have the numbers of
+    /// `table`. After the [end](Self::finish).
+    pub(crate) fn hand_over(
+        &self,
+        table: &ChannelTable,
+        allowed: &ChannelSet,
+    ) -> Result<Carried, &'static str> {
+        let channels = &self.port.channels;
+        let number = |old: u16| {
+            let declaration = channels.get(old)?;
+            let new = table.number_of_hash(declaration.hash)?;
+            // A method is handled here, which is no affair of the policy's.
+            let permitted = declaration.kind == ChannelKind::Method || allowed.contains(new);
+            permitted.then_some(new)
+        };
+        let name = |old: u16| channels.get(old).map_or("", |declaration| declaration.name);
+        let mut driver = self.seat.take();
+        self.apply_topic_changes(&mut driver);
+        let routes = self.dispatcher.routes.load().renumbered(table.len(), number).map_err(name)?;
+        let topics = driver.topics.iter().map(|topic| {
+            number(topic.number).map(|new| (new, topic.conflate)).ok_or_else(|| name(topic.number))
+        });
+        let topics = topics.collect::<Result<_, _>>()?;
+        // Nobody is called by the old loop any more: it has lost the key, too.
+        self.dispatcher.routes.update(|routes| *routes = Router::new(channels.len()));
+        let key = std::mem::replace(&mut driver.key, Key::new());
+        Ok(Carried { registered: (routes, key), topics })
     }
 
     /// Ends the session: main sees a hang-up, and so does the watching thread, which ends.
@@ -360,7 +421,7 @@ impl Inner {
                 self.port.counters.violations.add();
             }
             driver.consumer.advance(frame);
-            if matches!(received, Ok(Request::Publish)) || driver.consumer.publish_due() {
+            if matches!(received, Ok(Request::Publish { .. })) || driver.consumer.publish_due() {
                 self.publish(driver);
             }
             if awaited.as_ref().is_some_and(|awaited| awaited.settled) {

@@ -37,6 +37,11 @@ pub struct Options {
     #[arg(long, value_name = "PATH")]
     pub read_file: Vec<String>,
 
+    /// When main is gone, waits so long for one to come back by the endpoint's name, and goes on with that. Who
+    /// does so needs sockets, and has no sandbox
+    #[arg(long, value_name = "DURATION", value_parser = duration, conflicts_with = "require_sandbox")]
+    pub reconnect: Option<Duration>,
+
     /// Whether it gives up what it does not need.
     #[command(flatten)]
     pub sandbox: SandboxOptions,
@@ -73,6 +78,7 @@ Examples:
   renderer-proc                            in another
   renderer-proc --read-file Cargo.toml --duration 1s
   renderer-proc --duration 10s --json | tail -n 1
+  renderer-proc --reconnect 1m             survives restarts of main-proc
 
 Exit codes:
   0  ended by Ctrl-C or SIGTERM, by --duration, or because main is gone

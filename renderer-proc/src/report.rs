@@ -22,6 +22,8 @@ pub(crate) enum Line<'a> {
     Connected { id: u32, pid: u32 },
     /// What the renderer has given up.
     Sandbox(SandboxLine<'a>),
+    /// Main has gone, and this renderer waits for it to come back.
+    MainGone { id: u32 },
     /// What main said about the machine.
     SystemInfo(SystemInfoLine<'a>),
     /// What a push said.
@@ -217,6 +219,7 @@ impl Line<'_> {
     fn id(&self) -> u32 {
         match self {
             Self::Connected { id, .. }
+            | Self::MainGone { id }
             | Self::File { id, .. }
             | Self::FileError { id, .. }
             | Self::InvokeError { id, .. } => *id,
@@ -234,6 +237,7 @@ impl Display for Line<'_> {
         match self {
             Self::Connected { pid, .. } => write!(f, "connected (process {pid})"),
             Self::Sandbox(line) => line.fmt(f),
+            Self::MainGone { .. } => f.write_str("main has gone; waiting for it to come back"),
             Self::SystemInfo(line) => line.fmt(f),
             Self::Statistics(line) => line.fmt(f),
             Self::File { path, len, .. } => write!(f, "{path:?} has {len} bytes"),

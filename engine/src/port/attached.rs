@@ -243,7 +243,7 @@ impl Port {
 
     /// How far the peer says that it has read. For attachments that may be believed: a renderer that
     /// lies spoils its own, and main is trusted.
-    pub(super) fn consumed(&self) -> u64 {
+    pub(crate) fn consumed(&self) -> u64 {
         self.peer.consumed.observe()
     }
 

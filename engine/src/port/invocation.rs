@@ -50,6 +50,7 @@ pub(crate) enum FailCode {
     BadArguments = 4,
     ReplyFailed = 5,
     QuotaReached = 6,
+    Rejected = 7,
 }
 
 impl FailCode {
@@ -62,6 +63,7 @@ impl FailCode {
             Self::BadArguments,
             Self::ReplyFailed,
             Self::QuotaReached,
+            Self::Rejected,
         ]
         .into_iter()
         .find(|known| *known as u8 == code)
@@ -162,6 +164,10 @@ pub(crate) trait Drive: Send + Sync {
 
     /// Ends the loop's sleep.
     fn interrupt(&self);
+
+    /// There is, or will be in a moment, a frame that this window's renderer has to take. Called only where the
+    /// loop has asked for it, which in a renderer it does not.
+    fn sent_to(&self, _window: u32) {}
 }
 
 /// A request that is under way: wait for it, await it, or leave a callback.
@@ -634,6 +640,7 @@ fn failure<E: HandlerError + ?Sized>(
                 FailCode::BadArguments => InvokeError::BadArguments { channel, why: why() },
                 FailCode::ReplyFailed => InvokeError::ReplyFailed { channel, why: why() },
                 FailCode::QuotaReached => InvokeError::QuotaReached { channel },
+                FailCode::Rejected => InvokeError::Rejected { channel, why: why() },
             }
         }
         Ending::TimedOut(timeout) => InvokeError::TimedOut { channel, timeout: *timeout },

@@ -46,7 +46,7 @@ use crate::{
     memory::shared::Shared,
     policy::ChannelSet,
     request::RequestTable,
-    ring::producer::Producer,
+    ring::{producer::Producer, untaken::Untaken},
     signal::{Interrupt, PeerBell},
     sync::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     timed::TimedRequests,
@@ -55,6 +55,11 @@ use crate::{
 use invocation::{Drive, Notify, Outcome};
 use replies::Kept;
 use responder::Owed;
+
+/// An errand: replies or cancels wait for room; the driver sends them when it comes.
+const DEFERRED: u32 = 1;
+/// An errand: the loop wants to know that there is a frame that the peer has to take.
+const TELL: u32 = 2;
 
 /// Which end of a session this process is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +88,10 @@ pub(crate) struct Limits {
     pub(crate) pending_max: u16,
     /// How long a plain send waits for room.
     pub(crate) send_timeout: Duration,
+    /// How long a message of the peer may be. In a renderer, of any length: main is trusted.
+    pub(crate) received_max: u64,
+    /// Whether a message of the peer that a validator refuses is a violation.
+    pub(crate) rejection_is_violation: bool,
 }
 
 pub(crate) struct Port {
@@ -111,8 +120,12 @@ pub(crate) struct Port {
     outbox: Biased<Outbox>,
     /// How many threads wait for room. Under the lock because the epoch has one writer at a time.
     room_waiters: Mutex<u32>,
-    /// Replies or cancels wait for room; the driver sends them when it comes.
-    deferred: AtomicBool,
+    /// What has to be seen to before the next frame, of [`DEFERRED`] and [`TELL`]; nothing, most of the time.
+    errands: AtomicU32,
+    /// What the peer has yet to take.
+    untaken: Untaken,
+    /// The handshake is over.
+    connected: AtomicBool,
 
     requests: Mutex<RequestTable<Notify, Outcome>>,
     /// How many settled requests nobody has taken: a hint, read without the lock. A driver sees what
@@ -128,6 +141,8 @@ pub(crate) struct Port {
     /// The peer is dead, and what it committed is being taken: its invokes are counted, not run.
     orphaned: AtomicBool,
     close_requested: AtomicBool,
+    /// In how long the peer is launched again.
+    restarts_in: Mutex<Option<Duration>>,
 }
 
 /// What writes into our outbox, one thread at a time.
@@ -179,6 +194,7 @@ impl Port {
             timed_requests,
         } = parts;
         let in_band_max = producer.payload_max();
+        let untaken = producer.untaken();
         Arc::new(Self {
             side,
             window,
@@ -203,7 +219,9 @@ impl Port {
                 spare: None,
             }),
             room_waiters: Mutex::new(0),
-            deferred: AtomicBool::new(false),
+            errands: AtomicU32::new(0),
+            untaken,
+            connected: AtomicBool::new(false),
             requests: Mutex::new(RequestTable::new(
                 limits.pending_max,
                 RequestId::FIRST_GENERATION,
@@ -215,6 +233,7 @@ impl Port {
             gone: OnceLock::new(),
             orphaned: AtomicBool::new(false),
             close_requested: AtomicBool::new(false),
+            restarts_in: Mutex::new(None),
         })
     }
 
@@ -258,6 +277,28 @@ impl Port {
 
     pub(crate) fn close_requested(&self) -> bool {
         self.close_requested.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn restarts_in(&self) -> Option<Duration> {
+        *lock(&self.restarts_in)
+    }
+
+    pub(crate) fn set_restarts_in(&self, span: Option<Duration>) {
+        *lock(&self.restarts_in) = span;
+    }
+
+    /// The driver's part: whether the peer has yet to take something that asks anything of it.
+    pub(crate) fn has_untaken(&self) -> bool {
+        self.untaken.asks_something(self.consumed())
+    }
+
+    /// The driver's part: the handshake is over.
+    pub(crate) fn set_connected(&self) {
+        self.connected.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_connected(&self) -> bool {
+        self.connected.load(Ordering::Relaxed)
     }
 }
 

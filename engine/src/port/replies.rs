@@ -3,7 +3,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::{Outbox, Port, lock, responder::Owed, sending::Refusal};
+use super::{DEFERRED, Outbox, Port, TELL, lock, responder::Owed, sending::Refusal};
 use crate::{
     attachment::Outgoing,
     layout::{
@@ -156,12 +156,12 @@ impl Port {
     /// Something waits for room: the driver is to send it.
     pub(super) fn defer(&self) {
         // Relaxed: set under the outbox's lock or by the driver itself, and looked at under it.
-        self.deferred.store(true, Ordering::Relaxed);
+        self.errands.fetch_or(DEFERRED, Ordering::Relaxed);
         self.want_room();
     }
 
     pub(crate) fn has_deferred(&self) -> bool {
-        self.deferred.load(Ordering::Relaxed)
+        self.errands.load(Ordering::Relaxed) & DEFERRED != 0
     }
 
     /// The driver's part: sends what waits, as far as there is room.
@@ -177,10 +177,38 @@ impl Port {
         }
     }
 
-    /// Sends waiting cancels and replies first, so that replies stay in order and neither list grows.
+    /// Sends waiting cancels and replies first, so that replies stay in order and neither list grows; and tells
+    /// the loop of the frame to come, if it wants to know.
     #[inline]
     pub(super) fn send_deferred(&self, outbox: &mut Outbox) -> Result<(), Refusal> {
+        if self.errands.load(Ordering::Relaxed) == 0 { Ok(()) } else { self.run_errands(outbox) }
+    }
+
+    #[cold]
+    fn run_errands(&self, outbox: &mut Outbox) -> Result<(), Refusal> {
+        self.tell_if_wanted();
         if self.has_deferred() { self.send_deferred_now(outbox) } else { Ok(()) }
+    }
+
+    /// Tells the loop that there is a frame that the peer has to take, if it wants to know.
+    #[inline]
+    pub(super) fn tell_if_wanted(&self) {
+        if self.errands.load(Ordering::Relaxed) & TELL != 0 {
+            self.tell();
+        }
+    }
+
+    #[cold]
+    fn tell(&self) {
+        self.errands.fetch_and(!TELL, Ordering::Relaxed);
+        if let Some(driver) = self.driver.upgrade() {
+            driver.sent_to(self.window);
+        }
+    }
+
+    /// The driver's part: it wants to know of the next frame.
+    pub(crate) fn tell_of_next_send(&self) {
+        self.errands.fetch_or(TELL, Ordering::Relaxed);
     }
 
     #[cold]
@@ -214,7 +242,7 @@ impl Port {
             self.counters.frames_sent.add_alone(1);
             requests.cancel_sent();
         }
-        self.deferred.store(false, Ordering::Relaxed);
+        self.errands.fetch_and(!DEFERRED, Ordering::Relaxed);
         drop(requests);
         let waiters = lock(&self.room_waiters);
         if *waiters == 0 {

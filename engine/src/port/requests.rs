@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    Patience, Port,
+    DEFERRED, Patience, Port,
     invocation::{Notify, Outcome},
     lock,
     sending::Refusal,
@@ -133,7 +133,7 @@ impl Port {
         if requests.has_cancels() {
             // Under the lock: who is given the slot of a cancelled request sees this, and sends the
             // cancel first.
-            self.deferred.store(true, Ordering::Relaxed);
+            self.errands.fetch_or(DEFERRED, Ordering::Relaxed);
         }
         self.unread.store(requests.done() as u64, Ordering::Relaxed);
         result

@@ -120,7 +120,8 @@ impl Call<'_> {
 
     pub(crate) fn fail(&self, code: FailCode, why: &str) {
         // Some of it may quote what the caller sent.
-        let why = &why[..why.floor_char_boundary(FAILURE_TEXT_MAX)];
+        let max = FAILURE_TEXT_MAX.min(self.port.payload_max());
+        let why = &why[..why.floor_char_boundary(max)];
         match self.port.reply(self.label(Kind::Fail, code as u8), why.as_bytes()) {
             Err(ReplyError::Violation(violation)) => self.port.break_off(violation),
             // Even the news of a failure does not fit: the caller's deadline remains.

@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// Two builds with different numbers refuse each other.
-pub(crate) const PROTOCOL_VERSION: u32 = 2;
+pub(crate) const PROTOCOL_VERSION: u32 = 3;
 /// No packet of a handshake is longer, in bytes.
 pub(crate) const PACKET_MAX: usize = 128 * 1024;
 /// The most topics that one renderer may be allowed: each is a descriptor in one packet.
@@ -81,6 +81,8 @@ pub(crate) struct Welcome {
     pub(crate) attachment_max: u64,
     pub(crate) lent_bytes_max: u64,
     pub(crate) lent_max: u16,
+    /// The longest message that the policy allows, in bytes.
+    pub(crate) message_max: u64,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

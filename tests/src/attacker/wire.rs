@@ -74,7 +74,7 @@ pub const GIVE_BACK: u8 = 12;
 /// The first word of a hello, and the only one of a ready.
 pub const MAGIC: u32 = u32::from_le_bytes(*b"rbrg");
 /// Of the handshake.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// The most channels in a hello.
 pub const CHANNELS_MAX: usize = 512;

@@ -165,7 +165,7 @@ fn is_main(arguments: &[String]) {
     let renderers = number(arguments, 1) as usize;
     let windows: Vec<_> = (0..renderers)
         .map(|_| {
-            let options = LaunchOptions { die_with_main };
+            let options = LaunchOptions { die_with_main, ..LaunchOptions::default() };
             stage.launch_with(scene_command(scene, &[]), allow_everything(), options)
         })
         .collect();

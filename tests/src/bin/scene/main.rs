@@ -12,9 +12,13 @@ mod lifecycle;
 mod limits;
 mod policy;
 mod push;
+mod quotas;
+mod reconnect;
 mod sandbox;
 mod send_and_on;
+mod supervision;
 mod topic;
+mod validators;
 mod wake;
 
 use std::{
@@ -49,9 +53,13 @@ const FILES: &[&[(&str, Scene)]] = &[
     limits::SCENES,
     policy::SCENES,
     push::SCENES,
+    quotas::SCENES,
+    reconnect::SCENES,
     sandbox::SCENES,
     send_and_on::SCENES,
+    supervision::SCENES,
     topic::SCENES,
+    validators::SCENES,
     wake::SCENES,
 ];
 
