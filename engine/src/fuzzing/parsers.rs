@@ -130,6 +130,7 @@ fn welcome() -> Welcome {
         attachment_max: 1 << 30,
         lent_bytes_max: 1 << 28,
         lent_max: 32,
+        message_max: 1 << 16,
     }
 }
 
