@@ -14,3 +14,4 @@ pub mod contract;
 pub mod demo;
 pub mod processes;
 pub mod stage;
+pub mod stress;
