@@ -162,7 +162,8 @@ impl IpcRenderer {
         let declared = declarations(contract)?;
         let joined = join(&socket, &declared, config.handshake_timeout)?;
         let (table, allowed) = joined.welcome.table(declared)?;
-        Ok(Self { inner: Arc::new(Handle(Inner::start(socket, config, joined, table, allowed))) })
+        let inner = Inner::start(socket, config, joined, table, allowed)?;
+        Ok(Self { inner: Arc::new(Handle(inner)) })
     }
 
     /// The number of this renderer's window in main.

@@ -12,6 +12,7 @@
 pub mod allocations;
 pub mod contract;
 pub mod demo;
+pub mod kill_points;
 pub mod processes;
 pub mod stage;
 pub mod stress;

@@ -30,6 +30,7 @@ use crate::{
     inside::{self, Inside},
     ipc_main::Inner,
     keyed::Key,
+    kill_points::{KillPoint, reach},
     memory::{aligned::AlignedBuf, region::Region},
     policy::{OnViolation, Policy},
     port::{
@@ -325,6 +326,7 @@ impl MainLoop {
                 }
             };
             taken += 1;
+            reach(KillPoint::FrameReceived);
             session.consumer.copy_payload(&frame, &mut self.scratch);
             let routes = self.routes.refresh(&main.dispatcher.routes);
             let header = frame.header;
@@ -337,6 +339,7 @@ impl MainLoop {
                 &mut self.key,
                 awaited.as_deref_mut(),
             );
+            reach(KillPoint::FrameHandled);
             session.consumer.advance(frame);
             match received {
                 Ok(Request::Nothing) => {}
@@ -393,6 +396,7 @@ impl MainLoop {
         let Some(connection) = self.connections[place].as_mut() else { return true };
         let Some(session) = connection.session.as_mut() else { return true };
         session.port.own.parked.announce();
+        reach(KillPoint::ParkAnnounced);
         if session.has_news() {
             session.port.own.parked.withdraw();
             connection.quiet = 0;
@@ -410,6 +414,7 @@ impl MainLoop {
         let Some(at) = connection.armed.take() else { return false };
         connection.quiet = 0;
         if let Some(session) = &connection.session {
+            reach(KillPoint::ParkEnded);
             session.port.own.parked.withdraw();
         }
         self.armed.swap_remove(at);

@@ -19,6 +19,7 @@ use super::{Connection, GRACE, LISTENER, MainLoop, Session, Source, Stage, token
 use crate::{
     error::GoneReason,
     inside::{self, Inside},
+    kill_points::{KillPoint, reach},
     ipc_main::{Candidate, Inner},
     layout::{CELL, frame::Violation},
     session::{
@@ -143,11 +144,15 @@ impl MainLoop {
         let packet = &self.packet[..len];
         let answered = match connection.stage {
             Stage::Hello => match Hello::parse(packet) {
-                Ok(Ok(hello)) => self.welcome(main, place, &hello),
+                Ok(Ok(hello)) => {
+                    reach(KillPoint::HelloReceived);
+                    self.welcome(main, place, &hello)
+                }
                 Ok(Err(refusal)) => Err(Some(refusal)),
                 Err(_) => Err(None),
             },
             Stage::Ready if Ready::parse(packet).is_ok() => {
+                reach(KillPoint::ReadyReceived);
                 connection.stage = Stage::Live;
                 connection.deadline = None;
                 if let Some(session) = &connection.session {
@@ -213,8 +218,10 @@ impl MainLoop {
         let Some(session) = connection.session.as_mut() else { return Ok(()) };
         let Some(mut handover) = session.handover.take() else { return Err(None) };
         handover.welcome.grants = grants;
+        reach(KillPoint::SessionOpened);
         main.send_welcome(&connection.socket, &port, handover)
             .map_err(|error| not_admitted(error.to_string()))?;
+        reach(KillPoint::WelcomeSent);
         connection.stage = Stage::Ready;
         Ok(())
     }

@@ -40,6 +40,7 @@ use crate::{
     counters::SessionCounters,
     error::{GoneReason, SendError},
     inside::{self, Inside},
+    kill_points::{KillPoint, reach},
     layout::{
         frame::{Kind, Label, Violation},
         id::RequestId,
@@ -425,10 +426,12 @@ impl Port {
         if self.gone.get().is_some() {
             return Err(Refusal::Gone);
         }
+        reach(KillPoint::SendBegun);
         self.send_deferred(&mut outbox)?;
         put(&mut outbox.producer)?;
         self.counters.frames_sent.add_alone(1);
         drop(outbox);
+        reach(KillPoint::SendCommitted);
         self.bell.frames_committed(&self.counters.wakes);
         Ok(())
     }
@@ -503,12 +506,14 @@ impl Port {
         };
         // After the id was taken: if its slot was a cancelled request's, the cancel goes first.
         let label = Label { id: Some(id), ..label };
+        reach(KillPoint::RequestBegun);
         let sent = self.send_deferred(&mut outbox).and_then(|()| put(&mut outbox.producer, label));
         if let Err(refusal) = sent {
             outbox.spare = Some(id);
             return Err(refusal);
         }
         // From here on the frame travels, and nobody waits for what is done here.
+        reach(KillPoint::RequestCommitted);
         outbox.spare = self.requests(|requests| {
             requests.set_timeout(id, timeout);
             self.begin_in(requests)
@@ -584,6 +589,7 @@ impl Port {
     fn want_room(&self) {
         let _one_writer = lock(&self.room_waiters);
         self.own.space_wanted.announce();
+        reach(KillPoint::RoomWanted);
     }
 
     /// The error that an application sees, for a message of `len` bytes.
@@ -813,7 +819,9 @@ impl Port {
     #[inline]
     fn put(&self, producer: &mut Producer, label: Label, bytes: &[u8]) -> Result<(), Refusal> {
         let reservation = producer.reserve(bytes.len()).map_err(|error| self.refusal(error))?;
+        reach(KillPoint::FrameReserved);
         producer.write(&reservation, bytes);
+        reach(KillPoint::PayloadWritten);
         producer.commit(reservation, label);
         Ok(())
     }

@@ -14,6 +14,7 @@ use super::{Port, ReplyError, invocation::FailCode, lock};
 use crate::{
     error::GoneReason,
     executor::Task,
+    kill_points::{KillPoint, reach},
     layout::{
         frame::{Kind, Label, TimeoutCode, Violation},
         id::RequestId,
@@ -94,6 +95,7 @@ impl Call<'_> {
     /// Answers with the handler's result. A result that cannot be sent becomes the caller's error.
     #[inline]
     pub(crate) fn answer<R: Payload + ?Sized, E: Payload + ?Sized>(&self, result: Result<&R, &E>) {
+        reach(KillPoint::ReplyBegun);
         let sent = match result {
             Ok(value) => value.encode(|bytes| self.port.reply(self.label(Kind::Reply, 0), bytes)),
             Err(error) => error.encode(|bytes| self.port.reply(self.label(Kind::Reject, 0), bytes)),

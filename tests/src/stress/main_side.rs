@@ -11,7 +11,7 @@ use std::{
     collections::HashMap,
     process::Command,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Barrier, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
     thread,
@@ -75,11 +75,17 @@ pub(super) fn play(role: MainRole) -> Result<(), Failure> {
         ("pusher", Main::push),
         ("patient", Main::push_patiently),
     ];
+    let looked = Arc::new(Barrier::new(threads.len() + 1));
     for (name, work) in threads {
-        let main = main.clone();
-        thread::Builder::new().name(name.to_owned()).spawn(move || work(&main))?;
+        let (main, looked) = (main.clone(), looked.clone());
+        thread::Builder::new().name(name.to_owned()).spawn(move || {
+            looked.wait();
+            work(&main);
+        })?;
     }
+    // Its threads are there, and have done nothing yet.
     Holdings::now().write(&main.page.baseline);
+    looked.wait();
     main.page.process.set(u64::from(std::process::id()));
     main.page.ready_ns.set(now_ns());
     main.ipc.run()?;
