@@ -6,7 +6,11 @@
 /// Defines the points, with who can reach each.
 macro_rules! kill_points {
     ($($(#[$attribute:meta])* $name:ident: $main:literal, $renderer:literal;)*) => {
-        /// A step at which a process can be made to die: [`arm`].
+        /// A step at which a process can be made to die: `arm_kill_point`.
+        #[cfg_attr(
+            not(feature = "kill-points"),
+            allow(unreachable_pub, reason = "exported with the feature only")
+        )]
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum KillPoint {
             $($(#[$attribute])* $name,)*

@@ -15,9 +15,7 @@ use ringbridge::{ConnectError, GoneReason, IpcMain, IpcRenderer, KillPoint, Rend
 use rustix::process::Signal;
 use tests::{
     contract::{BYTES, CONTRACT, ECHO, NUMBER, READ},
-    kill_points::{
-        Heard, Notebook, config, listen_in_main, play_renderer, push_from_main,
-    },
+    kill_points::{Heard, Notebook, config, listen_in_main, play_renderer, push_from_main},
     processes::{SweptName, endpoint_files, eventually, open_descriptors, unique_name, within},
     stage::{Stage, allow_everything, scene_command},
 };
@@ -115,10 +113,8 @@ fn a_renderer_comes_through_wherever_main_dies() {
     for (place, point, nth) in runs(|point| point.sides().0) {
         let name = SweptName(unique_name("kill-point"));
         let (reader, writer) = io::pipe().unwrap();
-        let mut command = scene_command(
-            "dies-as-main",
-            &[&place.to_string(), &nth.to_string(), &name.0],
-        );
+        let mut command =
+            scene_command("dies-as-main", &[&place.to_string(), &nth.to_string(), &name.0]);
         let mut main = command.stdin(Stdio::null()).stdout(writer).spawn().unwrap();
         // The command has a copy of the pipe's end.
         drop(command);

@@ -19,8 +19,8 @@ use super::{Connection, GRACE, LISTENER, MainLoop, Session, Source, Stage, token
 use crate::{
     error::GoneReason,
     inside::{self, Inside},
-    kill_points::{KillPoint, reach},
     ipc_main::{Candidate, Inner},
+    kill_points::{KillPoint, reach},
     layout::{CELL, frame::Violation},
     session::{
         handshake::{Answer, Hello, Ready, Refusal, encode},

@@ -39,6 +39,8 @@ use crate::processes::{SweptName, endpoint_files, shared_memory_files, unique_na
 const TICK: Duration = Duration::from_millis(1);
 /// A wait that lasts longer than this after the other side's death is a hang.
 const HANG_NS: u64 = 1_000_000_000;
+/// A recovery that is worth a line.
+const SLOW_NS: u64 = 100_000_000;
 /// How long a main process may take to come up, and a pause to begin.
 const UP_WITHIN: Duration = Duration::from_secs(20);
 /// How long the last main process may take to leave.
@@ -423,9 +425,8 @@ impl<'a> Controller<'a> {
             self.summary.crashes += 1;
         }
         let of_it = self.open.iter().filter_map(|open| self.board.record(open.session));
-        let launched = of_it.filter(|record| {
-            record.generation.get() == generation && record.attached.get() == 0
-        });
+        let launched = of_it
+            .filter(|record| record.generation.get() == generation && record.attached.get() == 0);
         self.doomed.extend(launched.map(|record| (record.process.get() as u32, died)));
         self.summary.main_restarts += 1;
         let role = main_role(
@@ -600,7 +601,15 @@ impl<'a> Controller<'a> {
         let told = record.last_error_ns.get();
         if died != 0 && told >= died {
             let since = if resumed <= told { died.max(resumed) } else { died };
-            self.recoveries.push(told - since);
+            let recovery = told - since;
+            if recovery > SLOW_NS {
+                let milliseconds = recovery / 1_000_000;
+                eprintln!(
+                    "stress: {survivor:?} was told after {milliseconds} ms: {}",
+                    describe(record)
+                );
+            }
+            self.recoveries.push(recovery);
         }
     }
 
@@ -613,7 +622,8 @@ impl<'a> Controller<'a> {
         self.board.set_phase(Phase::Quiet);
         let quiet = self.supervise_until(UP_WITHIN, |this| {
             this.page().census_wanted.set(number);
-            let over = this.open.is_empty() && this.places.iter().all(|place| place.child.is_none());
+            let over =
+                this.open.is_empty() && this.places.iter().all(|place| place.child.is_none());
             over && this.page().census_of.get() == number
         });
         if !quiet {
@@ -644,8 +654,13 @@ impl<'a> Controller<'a> {
         let in_renderers: u64 = slots.sum();
         let leaks = now.beyond(&before) + u64::from(grown) + processes.len() as u64;
         if leaks > 0 {
+            let maps = fs::read_to_string(format!("/proc/{}/maps", self.main.process.id));
+            let maps = maps.unwrap_or_default();
+            let ours: Vec<_> =
+                maps.lines().filter(|line| line.contains("memfd:ringbridge")).collect();
             eprintln!(
-                "stress: main held {before:?} and holds {now:?}, {first} KiB at first; processes {processes:?}"
+                "stress: main held {before:?} and holds {now:?}, {first} KiB at first; \
+                 processes {processes:?}; mapped: {ours:#?}"
             );
         }
         if in_renderers > self.summary.leaks {
@@ -697,8 +712,7 @@ impl<'a> Controller<'a> {
             self.summary.leaks += 1;
         }
         let files = endpoint_files(&self.endpoint.0);
-        let shared_memory =
-            shared_memory_files().len().saturating_sub(self.shared_memory_before);
+        let shared_memory = shared_memory_files().len().saturating_sub(self.shared_memory_before);
         if !(files.is_empty() && shared_memory == 0) {
             eprintln!("stress: left behind: {files:?}, {shared_memory} files in /dev/shm");
         }
@@ -777,7 +791,8 @@ fn parent_of(id: u32) -> Option<u32> {
 
 fn describe(record: &Record) -> String {
     use super::{journal::Stream, verdict::Counts};
-    let streams = Stream::ALL.map(|stream| format!("{stream:?} {:?}", Counts::of(record.flow(stream))));
+    let streams =
+        Stream::ALL.map(|stream| format!("{stream:?} {:?}", Counts::of(record.flow(stream))));
     format!(
         "slot {}, process {}, generation {}, attached {}, killed {}, told {}, settled {} {}, \
          unsettled {}, unexpected {}; {}",

@@ -236,15 +236,8 @@ pub(super) enum Stream {
 }
 
 impl Stream {
-    pub(super) const ALL: [Self; 7] = [
-        Self::Event,
-        Self::Large,
-        Self::Call,
-        Self::Push,
-        Self::Patient,
-        Self::Blob,
-        Self::Ask,
-    ];
+    pub(super) const ALL: [Self; 7] =
+        [Self::Event, Self::Large, Self::Call, Self::Push, Self::Patient, Self::Blob, Self::Ask];
 
     pub(super) fn to_main(self) -> bool {
         matches!(self, Self::Event | Self::Large | Self::Call)

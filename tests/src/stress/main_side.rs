@@ -70,19 +70,20 @@ pub(super) fn play(role: MainRole) -> Result<(), Failure> {
     });
     main.warm_up()?;
     Main::listen(&main)?;
-    let threads = [
-        ("keeper", Main::keep as fn(&Arc<Main>)),
-        ("pusher", Main::push),
-        ("patient", Main::push_patiently),
-    ];
-    let looked = Arc::new(Barrier::new(threads.len() + 1));
-    for (name, work) in threads {
+    let looked = Arc::new(Barrier::new(4));
+    let start = |name: &str, work: Box<dyn FnOnce(&Main) + Send>| {
         let (main, looked) = (main.clone(), looked.clone());
         thread::Builder::new().name(name.to_owned()).spawn(move || {
             looked.wait();
             work(&main);
-        })?;
-    }
+        })
+    };
+    // Made here: once memory may be short it is too late.
+    let pushing = Composer::new(main.role.seed ^ main.role.generation);
+    let patient = Composer::new(main.role.seed ^ !main.role.generation);
+    start("keeper", Box::new(Main::keep))?;
+    start("pusher", Box::new(move |main| main.push(pushing)))?;
+    start("patient", Box::new(move |main| main.push_patiently(patient)))?;
     // Its threads are there, and have done nothing yet.
     Holdings::now().write(&main.page.baseline);
     looked.wait();
@@ -98,12 +99,19 @@ struct Main {
     page: &'static MainPage,
     role: MainRole,
     ipc: IpcMain,
-    windows: Mutex<HashMap<u32, Arc<Window>>>,
+    windows: Mutex<Windows>,
     /// Their renderers have gone.
     departed: Mutex<Vec<Arc<Window>>>,
     starved: AtomicBool,
     /// How many of the two threads that push have nothing under way and start nothing.
     idle: AtomicUsize,
+}
+
+#[derive(Default)]
+struct Windows {
+    live: HashMap<u32, Arc<Window>>,
+    /// What has ended since the latest launch began, and whether it had ever been live.
+    ended: Vec<(u32, bool)>,
 }
 
 /// A session that is under way.
@@ -234,32 +242,38 @@ impl Main {
     }
 
     fn window(&self, id: u32) -> Option<Arc<Window>> {
-        lock(&self.windows).get(&id).cloned()
+        lock(&self.windows).live.get(&id).cloned()
     }
 
     /// Numbers only: who has a window in hand keeps it from being settled.
     fn window_ids(&self) -> Vec<u32> {
-        lock(&self.windows).keys().copied().collect()
+        lock(&self.windows).live.keys().copied().collect()
     }
 
-    /// A renderer has said which session it plays: news if it has attached.
+    /// A renderer has said which session it plays: news, if it has attached or was quicker than its launch.
     fn joined(&self, contents: WebContents, session: u64) {
-        let id = contents.id();
-        if self.window(id).is_some() {
+        let Some(record) = self.board.record(session) else {
+            self.page.unexpected.add(1);
             return;
-        }
-        match self.board.record(session) {
-            Some(record) => {
-                record.generation.set(self.role.generation);
-                let window = Window::new(contents, record, false);
-                lock(&self.windows).insert(id, window);
-            }
-            None => _ = self.page.unexpected.add(1),
-        }
+        };
+        record.generation.set(self.role.generation);
+        self.make_live(&mut lock(&self.windows), contents, record);
+    }
+
+    fn make_live(&self, windows: &mut Windows, contents: WebContents, record: &'static Record) {
+        let starved = self.starved.load(Relaxed);
+        let id = contents.id();
+        windows.live.entry(id).or_insert_with(|| Window::new(contents, record, starved));
     }
 
     fn gone(&self, contents: &WebContents, details: &RenderProcessGone) {
-        let Some(window) = lock(&self.windows).remove(&contents.id()) else { return };
+        let window = {
+            let mut windows = lock(&self.windows);
+            let window = windows.live.remove(&contents.id());
+            windows.ended.push((contents.id(), window.is_some()));
+            window
+        };
+        let Some(window) = window else { return };
         let record = window.record;
         let killed = record.killed_ns.get() != 0;
         match &details.reason {
@@ -292,7 +306,7 @@ impl Main {
 
     // --- the keeper ------------------------------------------------------------------------------
 
-    fn keep(self: &Arc<Self>) {
+    fn keep(&self) {
         while self.board.phase() != Phase::End {
             if let Some((what, duration)) = self.page.order.take() {
                 self.starve(what, Duration::from_nanos(duration));
@@ -311,20 +325,18 @@ impl Main {
     /// Launches a renderer for every place that has none.
     fn launch_missing(&self) {
         for slot in self.role.attached..self.role.renderers {
-            // Locked meanwhile: the window is known before anything is heard of it.
-            let mut windows = lock(&self.windows);
-            if windows.values().any(|window| window.record.slot.get() == slot as u64) {
-                continue;
+            {
+                let mut windows = lock(&self.windows);
+                if windows.live.values().any(|window| window.record.slot.get() == slot as u64) {
+                    continue;
+                }
+                windows.ended.clear();
             }
             let record = self.board.begin(slot, self.role.generation, false);
             let command = self.role.renderer_command(slot, record.session.get());
             let starved = self.starved.load(Relaxed);
             match self.ipc.launch(command, Policy::deny_all().allow_all(CONTRACT)) {
-                Ok(contents) => {
-                    record.process.set(u64::from(contents.os_process_id()));
-                    let id = contents.id();
-                    windows.insert(id, Window::new(contents, record, starved));
-                }
+                Ok(contents) => self.launched(contents, record),
                 Err(error) => {
                     // Nothing has begun.
                     record.settled_by_main_ns.set(now_ns());
@@ -335,6 +347,29 @@ impl Main {
                     eprintln!("stress main: {error}");
                     self.page.unexpected.add(1);
                 }
+            }
+        }
+    }
+
+    /// The launch has returned; meanwhile the loop may have heard of the renderer, or of its end.
+    fn launched(&self, contents: WebContents, record: &'static Record) {
+        let mut windows = lock(&self.windows);
+        match windows.ended.iter().find(|(id, _)| *id == contents.id()) {
+            None => {
+                record.process.set(u64::from(contents.os_process_id()));
+                self.make_live(&mut windows, contents, record);
+            }
+            // It is settled as all others are.
+            Some((_, true)) => {}
+            // Nobody but itself could end it: its process is not known yet.
+            Some((_, false)) => {
+                let count = if self.starved.load(Relaxed) {
+                    &self.page.refused
+                } else {
+                    &self.page.crashes
+                };
+                count.add(1);
+                record.settled_by_main_ns.set(now_ns());
             }
         }
     }
@@ -378,8 +413,7 @@ impl Main {
 
     // --- the pusher ------------------------------------------------------------------------------
 
-    fn push(self: &Arc<Self>) {
-        let mut composer = Composer::new(self.role.seed ^ self.role.generation);
+    fn push(&self, mut composer: Composer) {
         let mut published = 0;
         self.while_running(|| {
             let mut sent = false;
@@ -403,8 +437,7 @@ impl Main {
 
     // --- the patient -----------------------------------------------------------------------------
 
-    fn push_patiently(self: &Arc<Self>) {
-        let mut composer = Composer::new(self.role.seed ^ !self.role.generation);
+    fn push_patiently(&self, mut composer: Composer) {
         self.while_running(|| {
             let ids = self.window_ids();
             let chosen = (!ids.is_empty()).then(|| ids[composer.rng().usize(..ids.len())]);

@@ -40,8 +40,12 @@ pub(super) fn play(role: &RendererRole) -> Result<(), Failure> {
     let slot = board.slot(role.slot);
     if let Some(session) = role.session {
         let record = board.record(session).ok_or("main has not begun this session's record")?;
-        let ipc = IpcRenderer::connect_with(CONTRACT, config())?;
-        return Ok(Session::begin(ipc, slot, record, role.seed)?.run());
+        return match IpcRenderer::connect_with(CONTRACT, config()) {
+            Ok(ipc) => Ok(Session::begin(ipc, slot, record, role.seed)?.run()),
+            // Main was killed, and the kernel is about to see to us.
+            Err(ConnectError::HungUp) => std::process::exit(1),
+            Err(error) => Err(error.into()),
+        };
     }
     follow_to_death(role.parent)?;
     let before = Holdings::now();
@@ -244,9 +248,9 @@ impl Session {
         let lens: Vec<_> = (0..burst).map(|_| self.composer.ordinary()).collect();
         let began = Instant::now();
         let ipc = &self.ipc;
-        let sent = self.events.send_all(&mut self.composer, &lens, |messages| {
-            ipc.send_all(EVENT, messages)
-        });
+        let sent = self
+            .events
+            .send_all(&mut self.composer, &lens, |messages| ipc.send_all(EVENT, messages));
         self.judge(sent.map_err(|SendAllError { source, .. }| source), began)
     }
 

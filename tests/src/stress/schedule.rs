@@ -18,16 +18,37 @@ const MAIN_ROUNDS: usize = 4;
 /// One act of violence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Action {
-    Kill { slot: usize },
-    KillTwo { slots: [usize; 2] },
-    Stop { slot: usize, duration: Duration },
+    Kill {
+        slot: usize,
+    },
+    KillTwo {
+        slots: [usize; 2],
+    },
+    Stop {
+        slot: usize,
+        duration: Duration,
+    },
     /// Killed while it is stopped.
-    StopAndKill { slot: usize, duration: Duration },
+    StopAndKill {
+        slot: usize,
+        duration: Duration,
+    },
     KillMain,
-    StopMain { duration: Duration },
-    Starve { slot: usize, of: Shortage, duration: Duration },
-    StarveMain { of: Shortage, duration: Duration },
-    JumpClock { seconds: i64 },
+    StopMain {
+        duration: Duration,
+    },
+    Starve {
+        slot: usize,
+        of: Shortage,
+        duration: Duration,
+    },
+    StarveMain {
+        of: Shortage,
+        duration: Duration,
+    },
+    JumpClock {
+        seconds: i64,
+    },
 }
 
 /// An endless list of actions.
@@ -75,10 +96,9 @@ impl Iterator for Schedule {
                 of: self.shortage(),
                 duration: self.milliseconds(20, 200),
             },
-            93..=97 => Action::StarveMain {
-                of: self.shortage(),
-                duration: self.milliseconds(20, 200),
-            },
+            93..=97 => {
+                Action::StarveMain { of: self.shortage(), duration: self.milliseconds(20, 200) }
+            }
             _ => Action::JumpClock { seconds: self.rng.i64(-86_400..=86_400) },
         })
     }
@@ -101,7 +121,8 @@ mod tests {
     #[test]
     fn most_actions_are_kills_and_every_kind_occurs() {
         let actions = first(1, 4 * ROUND);
-        let count = |kind: fn(&Action) -> bool| actions.iter().filter(|action| kind(action)).count();
+        let count =
+            |kind: fn(&Action) -> bool| actions.iter().filter(|action| kind(action)).count();
         assert!(count(|action| matches!(action, Action::Kill { .. })) > 2 * ROUND);
         for kind in [
             (|action| matches!(action, Action::KillTwo { .. })) as fn(&Action) -> bool,

@@ -4,7 +4,10 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::{journal::{Record, Stream}, verdict::Faults};
+use super::{
+    journal::{Record, Stream},
+    verdict::Faults,
+};
 
 /// The figures of one run, in the order in which they are printed.
 #[derive(Clone, Debug, Default, Serialize)]
