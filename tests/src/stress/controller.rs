@@ -28,10 +28,10 @@ use rustix::{
 use super::{
     Failure, MainRole, Options, RendererRole,
     holdings::Holdings,
-    journal::{Board, MainPage, Phase, Record, now_ns},
+    journal::{Board, MainPage, Phase, Record, Stream, now_ns},
     schedule::{Action, ROUND, Schedule},
     summary::Summary,
-    verdict::{Faults, Survivor, judge},
+    verdict::{Counts, Faults, Survivor, judge},
 };
 use crate::processes::{SweptName, endpoint_files, shared_memory_files, unique_name};
 
@@ -603,11 +603,8 @@ impl<'a> Controller<'a> {
             let since = if resumed <= told { died.max(resumed) } else { died };
             let recovery = told - since;
             if recovery > SLOW_NS {
-                let milliseconds = recovery / 1_000_000;
-                eprintln!(
-                    "stress: {survivor:?} was told after {milliseconds} ms: {}",
-                    describe(record)
-                );
+                let (milliseconds, slot) = (recovery / 1_000_000, record.slot.get());
+                eprintln!("stress: slot {slot}: {survivor:?} was told after {milliseconds} ms");
             }
             self.recoveries.push(recovery);
         }
@@ -790,7 +787,6 @@ fn parent_of(id: u32) -> Option<u32> {
 }
 
 fn describe(record: &Record) -> String {
-    use super::{journal::Stream, verdict::Counts};
     let streams =
         Stream::ALL.map(|stream| format!("{stream:?} {:?}", Counts::of(record.flow(stream))));
     format!(

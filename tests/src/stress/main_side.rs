@@ -42,6 +42,8 @@ const PATIENT_MAX: usize = 256;
 const ASKS_MAX: usize = 4;
 /// One large message in so many turns.
 const BLOB_ONE_IN: u32 = 64;
+/// What is not let go by then is leaked. The machine may be busy.
+const RELEASED_WITHIN: Duration = Duration::from_secs(10);
 /// A send that took so long has waited for room.
 const WAITED: Duration = Duration::from_millis(1);
 
@@ -405,7 +407,7 @@ impl Main {
         if ids.is_empty() && settled {
             // The memory of the last session goes with its last reference, which the loop may still hold.
             let baseline = Holdings::read(&self.page.baseline);
-            within(Duration::from_secs(1), || Holdings::now().beyond(&baseline) == 0);
+            within(RELEASED_WITHIN, || Holdings::now().beyond(&baseline) == 0);
             Holdings::now().write(&self.page.census);
             self.page.census_of.set(wanted);
         }

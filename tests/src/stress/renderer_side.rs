@@ -41,7 +41,10 @@ pub(super) fn play(role: &RendererRole) -> Result<(), Failure> {
     if let Some(session) = role.session {
         let record = board.record(session).ok_or("main has not begun this session's record")?;
         return match IpcRenderer::connect_with(CONTRACT, config()) {
-            Ok(ipc) => Ok(Session::begin(ipc, slot, record, role.seed)?.run()),
+            Ok(ipc) => {
+                Session::begin(ipc, slot, record, role.seed)?.run();
+                Ok(())
+            }
             // Main was killed, and the kernel is about to see to us.
             Err(ConnectError::HungUp) => std::process::exit(1),
             Err(error) => Err(error.into()),
