@@ -383,7 +383,7 @@ mod tests {
         let first = board.begin(3, 1, true);
         first.flow(Stream::Ask).received.set(7);
         assert_eq!(board.slot(3).session.get(), 1);
-        assert!(std::ptr::eq(board.record(1).unwrap(), first));
+        assert!(ptr::eq(board.record(1).unwrap(), first));
         assert!(board.record(2).is_none());
         for _ in 0..RECORDS {
             board.begin(4, 1, false);

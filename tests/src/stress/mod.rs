@@ -8,12 +8,12 @@
 //!      └─ launches ──▶ renderers that attach by name, and wait for the next main
 //! ```
 //!
-//! Everything that a killed process had committed is known from the [`journal`]; so whoever lived on can be
-//! held to it ([`verdict`]). What is done to whom is a function of the seed ([`schedule`]), and so is what
+//! Everything that a killed process had committed is known from the `journal`; so whoever lived on can be
+//! held to it (`verdict`). What is done to whom is a function of the seed (`schedule`), and so is what
 //! the processes choose to send; how they interleave is not.
 //!
-//! - [`controller`]: the run. [`main_side`], [`renderer_side`]: who is run.
-//! - [`messages`]: numbered and sealed. [`holdings`]: what a process holds. [`summary`]: what is printed.
+//! - `controller`: the run. `main_side`, `renderer_side`: who is run.
+//! - `messages`: numbered and sealed. `holdings`: what a process holds. `summary`: what is printed.
 
 mod controller;
 mod holdings;
