@@ -21,6 +21,11 @@ const _: () = assert!(CAPACITY_MIN.is_multiple_of(CELL));
 pub struct Config {
     /// How this process waits for messages.
     pub wait: WaitStrategy,
+    /// The longest that [`WaitStrategy::Adaptive`] spins in one wait before it sleeps: about what a wake-up
+    /// costs the two sides together, so that it never loses more than it could have won. Shorter saves CPU
+    /// time, longer saves the wake-ups of pauses up to it. (It is also for how long a renderer may be
+    /// awake before and after a push that comes by a clock; a tenth of the period, if that is longer.)
+    pub spin_ceiling: Duration,
     /// The ring from main to each renderer, in bytes: a power of two. A payload longer than a little
     /// less than half of it is sent by attachment: see [`attachment_max`](Self::attachment_max).
     pub main_capacity: usize,
@@ -38,6 +43,11 @@ pub struct Config {
     /// the next large payload for it finds some. A payload that finds none costs page faults, about
     /// twice the time of a copy.
     pub attachment_pool_max: usize,
+    /// Whether the memory of rings and topics is there, and mapped in this process, before a session
+    /// begins. So no message takes a page fault, of which a ring's first lap has one for each page. With
+    /// main's `false` a ring takes no memory before it is used: better with thousands of renderers of which
+    /// most are silent. (What a renderer is set to counts for its own mapping.)
+    pub prefault: bool,
     /// How long a `send` waits for room. (In main's loop none does.)
     pub send_timeout: Duration,
     /// How long an `invoke` waits for its reply, unless it says otherwise.
@@ -57,11 +67,13 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             wait: WaitStrategy::default(),
+            spin_ceiling: Duration::from_micros(50),
             main_capacity: 256 * 1024,
             renderer_capacity: 256 * 1024,
             topic_capacity: 64 * 1024,
             attachment_max: 1 << 30,
             attachment_pool_max: 64 << 20,
+            prefault: true,
             send_timeout: Duration::from_secs(5),
             invoke_timeout: Duration::from_secs(30),
             handshake_timeout: Duration::from_secs(10),

@@ -10,6 +10,36 @@
 
 use crate::sync::{Ordering::SeqCst, fence};
 
+/// The pair, or two ordinary fences where the kernel has no heavy one.
+pub(crate) struct FencePair {
+    uneven: bool,
+}
+
+impl FencePair {
+    pub(crate) fn new() -> Self {
+        Self { uneven: heavy_fence_available() }
+    }
+
+    /// As [`light_fence`].
+    #[inline]
+    pub(crate) fn light(&self) {
+        if self.uneven {
+            light_fence();
+        } else {
+            fence(SeqCst);
+        }
+    }
+
+    /// As [`heavy_fence`].
+    pub(crate) fn heavy(&self) {
+        if self.uneven {
+            heavy_fence();
+        } else {
+            fence(SeqCst);
+        }
+    }
+}
+
 /// Keeps the order of an earlier store and a later load against a [`heavy_fence`].
 #[inline]
 pub(crate) fn light_fence() {

@@ -55,13 +55,21 @@ impl Dispatcher {
     {
         let erased = move |call: Call<'_>, _: &Arc<Executor>, bytes: &[u8]| {
             A::decode(bytes, |arguments| {
-                match catch_unwind(AssertUnwindSafe(|| handler(call, arguments))) {
-                    Ok(Ok(value)) => call.answer::<R, E>(Ok(value.borrow())),
-                    Ok(Err(error)) => call.answer::<R, E>(Err(error.borrow())),
-                    Err(panic) => {
-                        call.fail(FailCode::Panicked, "");
-                        resume_unwind(panic);
+                let mut answered = false;
+                let run = || {
+                    // Answered where it is: moving it out of here first takes time.
+                    let result = handler(call, arguments);
+                    match &result {
+                        Ok(value) => call.answer::<R, E>(Ok(value.borrow())),
+                        Err(error) => call.answer::<R, E>(Err(error.borrow())),
                     }
+                    answered = true;
+                };
+                if let Err(panic) = catch_unwind(AssertUnwindSafe(run)) {
+                    if !answered {
+                        call.fail(FailCode::Panicked, "");
+                    }
+                    resume_unwind(panic);
                 }
             })
         };

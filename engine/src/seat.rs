@@ -2,36 +2,38 @@
 //! others sleep until what they wait for has come or the seat is free.
 //!
 //! ```text
-//!            try_take                    take_or_queue
-//!   Free ───────────────▶ Taken ───────────────────────▶ Wanted
-//!     ▲                     │                               │
-//!     └──── drop ───────────┴──── drop, wakes the queue ────┘
+//!   who leaves                              who finds it taken
+//!   free := yes                             enters the queue
+//!   light fence                             wanted := yes
+//!   wanted? wake the queue                  heavy fence
+//!                                           free now? take it. else sleep
 //! ```
 //!
-//! Whoever finds the seat taken enters the queue and *then* says that it is wanted, which
-//! fails if the seat has become free; whoever leaves frees it and sees in the same step whether it was
-//! wanted. So nobody sleeps beside a free seat. It is a lock of its own because a mutex would not
-//! say that, and one step is what an invoke can afford: its reply is in hand when the seat is left.
+//! Either the one sees that the seat is wanted or the other sees that it is free. So nobody sleeps beside
+//! a free seat. It is a lock of its own because a mutex would not say that, and because of what an invoke
+//! can afford: its reply is in hand when the seat is left, so that costs a store and a load. Who
+//! takes it while its request is on the way has time for an exchange.
 
 #![allow(unsafe_code, reason = "the seat is a lock, and guards what its driver may touch")]
 
 use std::{cell::UnsafeCell, sync::PoisonError};
 
-use crate::sync::{
-    AtomicU32, Mutex,
-    Ordering::{AcqRel, Acquire, Relaxed, Release},
-    thread::{self, Thread},
+use crate::{
+    fences::FencePair,
+    sync::{
+        AtomicBool, Mutex,
+        Ordering::{Acquire, Relaxed, Release},
+        thread::{self, Thread},
+    },
 };
 
-const FREE: u32 = 0;
-const TAKEN: u32 = 1;
-/// Taken, and someone in the queue sleeps.
-const WANTED: u32 = 2;
-
 pub(crate) struct Seat<T> {
-    state: AtomicU32,
+    taken: AtomicBool,
+    /// Someone has entered the queue since it was last woken.
+    wanted: AtomicBool,
     driver: UnsafeCell<T>,
     queue: Mutex<Vec<Thread>>,
+    fences: FencePair,
 }
 
 // SAFETY: the driver's part is reached only through a `Driving`, of which there is one at a time; so
@@ -46,9 +48,11 @@ pub(crate) struct Driving<'a, T> {
 impl<T> Seat<T> {
     pub(crate) fn new(driver: T) -> Self {
         Self {
-            state: AtomicU32::new(FREE),
+            taken: AtomicBool::new(false),
+            wanted: AtomicBool::new(false),
             driver: UnsafeCell::new(driver),
             queue: Mutex::new(Vec::new()),
+            fences: FencePair::new(),
         }
     }
 
@@ -56,7 +60,7 @@ impl<T> Seat<T> {
     #[inline]
     pub(crate) fn try_take(&self) -> Option<Driving<'_, T>> {
         // Acquire: pairs with the Release in `drop`, and so sees what the last driver did.
-        self.state.compare_exchange(FREE, TAKEN, Acquire, Relaxed).ok()?;
+        self.taken.compare_exchange(false, true, Acquire, Relaxed).ok()?;
         Some(Driving { seat: self })
     }
 
@@ -71,17 +75,11 @@ impl<T> Seat<T> {
                 queue.push(me.clone());
             }
         }
-        loop {
-            // Release: pairs with the Acquire in `drop`; who sees the seat wanted finds the queue filled.
-            match self.state.compare_exchange(TAKEN, WANTED, Release, Relaxed) {
-                Ok(_) | Err(WANTED) => return None,
-                Err(_) => {
-                    if let Some(driving) = self.try_take() {
-                        return Some(driving);
-                    }
-                }
-            }
-        }
+        // Relaxed: the queue's lock hands over what is in it.
+        self.wanted.store(true, Relaxed);
+        // Twin of the light fence in `drop`: either the driver sees the seat wanted, or we see it free.
+        self.fences.heavy();
+        self.try_take()
     }
 
     /// Takes the seat as soon as it is free.
@@ -97,6 +95,8 @@ impl<T> Seat<T> {
 
     #[cold]
     fn wake_queue(&self) {
+        // Before the queue is emptied: who enters it afterwards says so afterwards.
+        self.wanted.store(false, Relaxed);
         let waiting =
             std::mem::take(&mut *self.queue.lock().unwrap_or_else(PoisonError::into_inner));
         waiting.iter().for_each(Thread::unpark);
@@ -108,7 +108,7 @@ impl<T> std::ops::Deref for Driving<'_, T> {
 
     #[inline]
     fn deref(&self) -> &T {
-        // SAFETY: there is one `Driving` at a time, by the state's exchange, and it is borrowed.
+        // SAFETY: there is one `Driving` at a time, by the exchange in `try_take`, and it is borrowed.
         unsafe { &*self.seat.driver.get() }
     }
 }
@@ -116,7 +116,7 @@ impl<T> std::ops::Deref for Driving<'_, T> {
 impl<T> std::ops::DerefMut for Driving<'_, T> {
     #[inline]
     fn deref_mut(&mut self) -> &mut T {
-        // SAFETY: there is one `Driving` at a time, by the state's exchange, and it is borrowed
+        // SAFETY: there is one `Driving` at a time, by the exchange in `try_take`, and it is borrowed
         // for writing.
         unsafe { &mut *self.seat.driver.get() }
     }
@@ -125,8 +125,11 @@ impl<T> std::ops::DerefMut for Driving<'_, T> {
 impl<T> Drop for Driving<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        // Release: pairs with `try_take`. Acquire: pairs with `take_or_queue`.
-        if self.seat.state.swap(FREE, AcqRel) == WANTED {
+        // Release: pairs with the Acquire in `try_take`.
+        self.seat.taken.store(false, Release);
+        // Twin of the heavy fence in `take_or_queue`.
+        self.seat.fences.light();
+        if self.seat.wanted.load(Relaxed) {
             self.seat.wake_queue();
         }
     }

@@ -90,7 +90,7 @@ fn run(arguments: &Arguments) -> Result<(), Error> {
                     bar.set_message(format!("{connected} of {renderers} connected"));
                 })
             })?;
-            print(how, &measured, fan_out::table)
+            print(how, &fan_out::judge(measured), fan_out::table)
         }
         None => {
             let plan = Plan { time: Duration::from_secs_f64(how.seconds) };

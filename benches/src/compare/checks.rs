@@ -8,7 +8,7 @@ use crate::compare::{
     run::Cell,
     slice::Outcome,
     stats::Spread,
-    work::{SMALL, Task, Work},
+    work::{LARGE, SMALL, Setting, Task, Work},
 };
 
 /// A figure of a slice.
@@ -37,6 +37,8 @@ enum Measure {
 enum Bound {
     AtMost(f64),
     AtLeast(f64),
+    /// Nothing is claimed: it says what lies between two figures of which one is.
+    Shown,
 }
 
 /// Whether a claim holds.
@@ -46,6 +48,8 @@ enum Verdict {
     Ok,
     NotMet,
     NotMeasured,
+    /// Not a claim.
+    Shown,
 }
 
 /// A claim and what was measured.
@@ -68,29 +72,37 @@ const SPIN: &str = "ringbridge-spin";
 const ADAPTIVE: &str = "ringbridge-adaptive";
 const PARK: &str = "ringbridge-park";
 const IN_PLACE: &str = "ringbridge-in-place";
+const SEND_ALL: &str = "ringbridge-send-all";
+const TWO_LINES: &str = "bounce-two-lines";
+const BARE_RING: &str = "bare-ring";
 
 const fn task(work: Work, payload: usize, rate_hz: u64) -> Task {
-    Task { work, payload, rate_hz }
+    Task { work, payload, rate_hz, setting: Setting::Usual }
 }
 
 const INVOKE: Task = task(Work::RoundTrip, SMALL, 0);
 const STREAM: Task = task(Work::Stream, SMALL, 0);
 const STREAM_64K: Task = task(Work::Stream, 64 << 10, 0);
 const STREAM_1M: Task = task(Work::Stream, 1 << 20, 0);
+const STREAM_16M: Task = task(Work::Stream, LARGE, 0);
 const PUSH_1K: Task = task(Work::Push, SMALL, 1_000);
+const PUSH_1K_AWAKE: Task = Task { setting: Setting::SenderAwake, ..PUSH_1K };
+const INVOKE_ONE_CORE: Task = Task { setting: Setting::OneCore, ..INVOKE };
 const PUSH_100K: Task = task(Work::Push, SMALL, 100_000);
 const IDLE: Task = task(Work::Idle, SMALL, 0);
 
 const P50: Metric = |outcome| outcome.latency_ns(0.5);
 const P999: Metric = |outcome| outcome.latency_ns(0.999);
 const RATE: Metric = Outcome::per_second;
+/// How long each message of a stream took.
+const TIME_EACH: Metric = |outcome| outcome.per_second().map(|rate| 1e9 / rate);
 const LOST: Metric = |outcome| outcome.cost.as_ref().map(|_| outcome.lost as f64);
 const RENDERER_CPU: Metric = |outcome| outcome.cpu().map(|cpu| cpu[1]);
 const BOTH_CPU: Metric = |outcome| outcome.cpu().map(|cpu| cpu[0] + cpu[1]);
 const SWITCHES: Metric =
     |outcome| outcome.switches.map(|switches| switches.iter().sum::<u64>() as f64);
 
-use Bound::{AtLeast, AtMost};
+use Bound::{AtLeast, AtMost, Shown};
 use Measure::{Against, Value};
 
 fn claims() -> Vec<Claim> {
@@ -105,6 +117,27 @@ fn claims() -> Vec<Claim> {
     let near = |claim: Claim| Claim { near_only: true, ..claim };
     vec![
         claim("invoke 48 B spin: p50 in floors", SPIN, INVOKE, Value(Outcome::ratio), AtMost(1.3)),
+        claim(
+            "of that: a line each way with one writer, in floors",
+            TWO_LINES,
+            INVOKE,
+            Value(Outcome::ratio),
+            Shown,
+        ),
+        claim(
+            "of that: a bare ring each way with one writer, in floors",
+            BARE_RING,
+            INVOKE,
+            Value(Outcome::ratio),
+            Shown,
+        ),
+        claim(
+            "invoke 48 B spin: p50 against the bare ring's",
+            SPIN,
+            INVOKE,
+            Against(BARE_RING, P50),
+            Shown,
+        ),
         claim(
             "invoke 48 B spin: p50 against iceoryx2's request-response",
             SPIN,
@@ -175,6 +208,20 @@ fn claims() -> Vec<Claim> {
             Against("iceoryx2", RATE),
             AtLeast(6.0),
         )),
+        near(claim(
+            "stream 48 B send_all, near: messages a second",
+            SEND_ALL,
+            STREAM,
+            Value(RATE),
+            AtLeast(20e6),
+        )),
+        near(claim(
+            "stream 48 B send_all, near: rate against iceoryx2's",
+            SEND_ALL,
+            STREAM,
+            Against("iceoryx2", RATE),
+            AtLeast(6.0),
+        )),
         claim(
             "stream 64 KiB in place: rate against memcpy",
             IN_PLACE,
@@ -189,9 +236,99 @@ fn claims() -> Vec<Claim> {
             Against("memcpy", RATE),
             AtLeast(0.8),
         ),
+        claim(
+            "stream 64 KiB in place: rate against a copy by one process that the other reads",
+            IN_PLACE,
+            STREAM_64K,
+            Against("memcpy-across", RATE),
+            AtLeast(0.8),
+        ),
+        claim(
+            "stream 1 MiB in place: rate against a copy by one process that the other reads",
+            IN_PLACE,
+            STREAM_1M,
+            Against("memcpy-across", RATE),
+            AtLeast(0.8),
+        ),
+        claim(
+            "stream 16 MiB to main: time of each against a copy into new pages",
+            SPIN,
+            STREAM_16M,
+            Against("memcpy-fresh", TIME_EACH),
+            AtMost(1.2),
+        ),
+        claim(
+            "stream 16 MiB to a renderer: time of each against a copy into new pages",
+            IN_PLACE,
+            STREAM_16M,
+            Against("memcpy-fresh", TIME_EACH),
+            AtMost(1.2),
+        ),
+        claim(
+            "stream 16 MiB to main: rate against ipc-channel's bytes",
+            SPIN,
+            STREAM_16M,
+            Against("ipc-channel", RATE),
+            AtLeast(5.0),
+        ),
+        claim(
+            "stream 16 MiB to main: rate against ipc-channel's shared memory",
+            SPIN,
+            STREAM_16M,
+            Against("ipc-channel-shared", RATE),
+            AtLeast(5.0),
+        ),
+        claim(
+            "stream 16 MiB to a renderer: rate against ipc-channel's bytes",
+            IN_PLACE,
+            STREAM_16M,
+            Against("ipc-channel", RATE),
+            AtLeast(5.0),
+        ),
+        claim(
+            "stream 16 MiB to a renderer: rate against ipc-channel's shared memory",
+            IN_PLACE,
+            STREAM_16M,
+            Against("ipc-channel-shared", RATE),
+            AtLeast(5.0),
+        ),
         claim("push 100 kHz adaptive: p50 in ns", ADAPTIVE, PUSH_100K, Value(P50), AtMost(1000.0)),
         claim("push 100 kHz adaptive: lost", ADAPTIVE, PUSH_100K, Value(LOST), AtMost(0.0)),
-        claim("push 1 kHz adaptive: p50 in ns", ADAPTIVE, PUSH_1K, Value(P50), AtMost(500.0)),
+        claim(
+            "push 1 kHz adaptive, sender awake: p50 in ns",
+            ADAPTIVE,
+            PUSH_1K_AWAKE,
+            Value(P50),
+            AtMost(500.0),
+        ),
+        claim(
+            "push 1 kHz adaptive, sender awake: the receiver's part of a core",
+            ADAPTIVE,
+            PUSH_1K_AWAKE,
+            Value(RENDERER_CPU),
+            AtMost(0.12),
+        ),
+        claim(
+            "push 1 kHz adaptive, sender awake: p50 of the sender's send in ns",
+            ADAPTIVE,
+            PUSH_1K_AWAKE,
+            Value(Outcome::send_p50_ns),
+            AtMost(200.0),
+        ),
+        claim(
+            "push 1 kHz adaptive, sender awake: part of the pushes without a wake-up",
+            ADAPTIVE,
+            PUSH_1K_AWAKE,
+            Value(Outcome::unwoken),
+            AtLeast(0.99),
+        ),
+        claim(
+            "push 1 kHz adaptive: p50 against spin",
+            ADAPTIVE,
+            PUSH_1K,
+            Against(SPIN, P50),
+            AtMost(1.1),
+        ),
         claim(
             "push 1 kHz adaptive: the receiver's part of a core",
             ADAPTIVE,
@@ -200,18 +337,11 @@ fn claims() -> Vec<Claim> {
             AtMost(0.12),
         ),
         claim(
-            "push 1 kHz adaptive: p50 of the sender's send in ns",
+            "invoke 48 B adaptive, one core: p50 against park",
             ADAPTIVE,
-            PUSH_1K,
-            Value(Outcome::send_p50_ns),
-            AtMost(200.0),
-        ),
-        claim(
-            "push 1 kHz adaptive: part of the pushes without a wake-up",
-            ADAPTIVE,
-            PUSH_1K,
-            Value(Outcome::unwoken),
-            AtLeast(0.99),
+            INVOKE_ONE_CORE,
+            Against(PARK, P50),
+            AtMost(1.0),
         ),
         claim(
             "push 1 kHz park: CPU of both against a bare futex pair",
@@ -252,6 +382,7 @@ impl Claim {
         let measured = Spread::of(values);
         let verdict = match (measured, self.bound) {
             (None, _) => Verdict::NotMeasured,
+            (Some(_), Shown) => Verdict::Shown,
             (Some(spread), AtMost(most)) if spread.median <= most => Verdict::Ok,
             (Some(spread), AtLeast(least)) if spread.median >= least => Verdict::Ok,
             _ => Verdict::NotMet,
@@ -313,6 +444,7 @@ impl Check {
         let required = match self.bound {
             AtMost(most) => format!("<= {}", Short(most)),
             AtLeast(least) => format!(">= {}", Short(least)),
+            Shown => "-".to_owned(),
         };
         let measured = self.measured.map_or_else(
             || "nothing".to_owned(),
@@ -334,6 +466,7 @@ impl Check {
             Verdict::Ok => "ok",
             Verdict::NotMet => "NOT MET",
             Verdict::NotMeasured => "not measured",
+            Verdict::Shown => "shown",
         }
     }
 }

@@ -29,13 +29,15 @@ use crate::{
         slice::{IDLE_MARGIN, Outcome, Said},
         stage::{Assignment, Role},
         usage::Usage,
-        work::{Job, Task, Work},
+        work::{Job, Setting, Task, Work},
     },
     pins::Pins,
 };
 
 /// How long a slice may take beyond its own time: launching, connecting, ending.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// Longer messages take milliseconds each: a slice is longer, so that it has some.
+const LONG: usize = 1 << 20;
 /// After so many failures in a row a cell is not tried again.
 const FAILURES_MAX: usize = 2;
 /// What the names of this program's folders begin with; the process id follows.
@@ -66,35 +68,46 @@ pub(super) struct Visit {
     pub(super) outcome: Outcome,
 }
 
+/// Why the subject cannot do the task, if so.
+fn unable(subject: &dyn Subject, task: Task) -> Option<&'static str> {
+    let alone = task.setting == Setting::OneCore && !subject.shares_a_core();
+    subject.unable(task).or(alone.then_some("its receiver does not let go of the core"))
+}
+
 impl Plan {
     pub(super) fn slices(&self) -> usize {
-        let able = |task: Task| self.subjects.iter().filter(|s| s.unable(task).is_none()).count();
-        self.rounds * self.tasks.iter().map(|&task| able(task)).sum::<usize>()
+        self.rounds * self.tasks.iter().map(|&task| self.able(task)).sum::<usize>()
     }
 
     /// About how long it all takes.
     pub(super) fn duration(&self) -> Duration {
         const AROUND_A_SLICE: Duration = Duration::from_millis(60);
         let of_task = |&task: &Task| {
-            let able = self.subjects.iter().filter(|s| s.unable(task).is_none()).count();
+            let able = self.able(task);
             (self.measured(task) + self.warm(task) + AROUND_A_SLICE) * able as u32
         };
         self.tasks.iter().map(of_task).sum::<Duration>() * self.rounds as u32
     }
 
+    /// How many subjects can do the task.
+    fn able(&self, task: Task) -> usize {
+        self.subjects.iter().filter(|&&subject| unable(subject, task).is_none()).count()
+    }
+
     /// What is rare needs longer.
     fn measured(&self, task: Task) -> Duration {
         match task.work {
-            Work::RoundTrip | Work::Stream => self.slice,
-            Work::Push => self.slice * 3,
+            Work::RoundTrip | Work::Stream if task.payload <= LONG => self.slice,
+            Work::Push if task.rate_hz <= 1000 => self.slice * 10,
+            Work::RoundTrip | Work::Stream | Work::Push => self.slice * 3,
             Work::Idle => self.slice * 10 + IDLE_MARGIN * 2,
         }
     }
 
     fn warm(&self, task: Task) -> Duration {
         match task.work {
-            Work::RoundTrip | Work::Stream => self.slice / 4,
-            Work::Push => self.slice / 2,
+            Work::RoundTrip | Work::Stream if task.payload <= LONG => self.slice / 4,
+            Work::RoundTrip | Work::Stream | Work::Push => self.slice / 2,
             Work::Idle => self.slice / 20,
         }
     }
@@ -134,7 +147,7 @@ impl Plan {
             self.subjects.iter().map(move |&subject| Cell {
                 subject,
                 task,
-                unable: subject.unable(task),
+                unable: unable(subject, task),
                 rounds: Vec::new(),
             })
         };

@@ -55,6 +55,10 @@ impl Subject for FutexPair {
         "floor: a word and FUTEX_WAKE; the newest push only; both sleep"
     }
 
+    fn shares_a_core(&self) -> bool {
+        true
+    }
+
     fn unable(&self, task: Task) -> Option<&'static str> {
         word_only(task)
     }
@@ -234,7 +238,7 @@ impl MainSide for Copies {
 }
 
 /// Sleeps at the next meeting meanwhile.
-struct Onlooker;
+pub(super) struct Onlooker;
 
 impl RendererSide for Onlooker {
     fn call(&mut self, _time_ns: u64, _samples: &mut Vec<u64>) -> Result<(), Error> {

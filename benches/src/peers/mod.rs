@@ -1,5 +1,7 @@
 //! The subjects of the comparison: Ringbridge, the floors of the machine, and the peers. One file each.
 
+mod bare;
+mod copies;
 mod floors;
 #[cfg(feature = "peers")]
 mod iceoryx2;
@@ -28,6 +30,7 @@ pub(crate) const LEFT_OUT: &[&str] = &[
     "shmem-ipc",
     "shmem-ipc-block",
     "ipc-channel",
+    "ipc-channel-shared",
     "zeromq",
     "raw-sync",
     "rtrb",
@@ -39,11 +42,16 @@ pub(crate) const LEFT_OUT: &[&str] = &[];
 /// All subjects, in the order of the report.
 pub(crate) const SUBJECTS: &[&dyn Subject] = &[
     &floors::Bounce,
+    &bare::TWO_LINES,
+    &bare::RING,
     &floors::FutexPair,
     &floors::Memcpy,
+    &copies::Across,
+    &copies::Fresh,
     &ringbridge::SPIN,
     &ringbridge::ADAPTIVE,
     &ringbridge::PARK,
+    &ringbridge::SEND_ALL,
     &ringbridge::IN_PLACE,
     #[cfg(feature = "peers")]
     &iceoryx2::Polling,
@@ -57,6 +65,8 @@ pub(crate) const SUBJECTS: &[&dyn Subject] = &[
     &shmem_ipc::Blocking,
     #[cfg(feature = "peers")]
     &ipc_channel::Bytes,
+    #[cfg(feature = "peers")]
+    &ipc_channel::Shared,
     #[cfg(feature = "peers")]
     &zeromq::Pair,
     &seqpacket::SeqPacket,
@@ -81,7 +91,6 @@ pub(crate) fn find(name: &str) -> Result<&'static dyn Subject, Error> {
 }
 
 /// How many messages a queue has room for: what Ringbridge's ring has, in bytes.
-#[cfg(feature = "peers")]
 fn queue_len(payload: usize) -> usize {
     (crate::job::ring_len(payload) / payload.next_multiple_of(64)).max(2)
 }

@@ -17,7 +17,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Body, Patience, Port, Refusal, ReplyError, TOO_SLOWLY};
+use super::{
+    Patience, Port,
+    replies::{Body, ReplyError, TOO_SLOWLY},
+    sending::Refusal,
+};
 use crate::{
     attachment::{
         Attachments, FillError, Incoming, MainSide, OpenError, Outgoing,

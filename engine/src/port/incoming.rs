@@ -73,7 +73,8 @@ pub(crate) enum Request {
 
 impl Dispatcher {
     /// Acts on one frame. `routes` is the driver's copy, refreshed for this frame.
-    #[inline]
+    // Always inline: the header comes in registers then, and what is common is decided at once.
+    #[inline(always)]
     pub(crate) fn receive(
         &self,
         port: &Arc<Port>,
@@ -94,6 +95,23 @@ impl Dispatcher {
                 self.call(port, header, bytes, routes, key)?;
             }
             Kind::Reply => port.settle(requested(header)?, &Ending::Reply, bytes, awaited),
+            _ => return self.receive_other(port, header, bytes, routes, key, awaited),
+        }
+        Ok(Request::Nothing)
+    }
+
+    /// Acts on a frame of a kind that is not of every day.
+    #[cold]
+    fn receive_other(
+        &self,
+        port: &Arc<Port>,
+        header: Header,
+        bytes: &[u8],
+        routes: &Routes,
+        key: &mut Key,
+        awaited: Option<&mut Awaited<'_>>,
+    ) -> Result<Request, Violation> {
+        match header.kind {
             Kind::Reject => port.settle(requested(header)?, &Ending::Reject, bytes, awaited),
             Kind::Fail => {
                 port.settle(requested(header)?, &Ending::Fail(header.flags), bytes, awaited)
@@ -112,8 +130,10 @@ impl Dispatcher {
             }
             Kind::Ask => port.lend_attachment(header.kind, bytes)?,
             Kind::GiveBack => port.take_attachment_back(header.kind, bytes)?,
-            // The consumer follows pads itself.
-            Kind::Pad => return Err(Violation::UnknownKind { kind: header.kind as u8 }),
+            // `receive` does those; the consumer follows pads itself.
+            Kind::Send | Kind::Invoke | Kind::Reply | Kind::Pad => {
+                return Err(Violation::UnknownKind { kind: header.kind as u8 });
+            }
         }
         Ok(Request::Nothing)
     }

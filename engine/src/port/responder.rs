@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Port, ReplyError, invocation::FailCode, lock};
+use super::{Port, invocation::FailCode, lock, replies::ReplyError};
 use crate::{
     error::GoneReason,
     executor::Task,
@@ -96,15 +96,27 @@ impl Call<'_> {
     #[inline]
     pub(crate) fn answer<R: Payload + ?Sized, E: Payload + ?Sized>(&self, result: Result<&R, &E>) {
         reach(KillPoint::ReplyBegun);
-        let sent = match result {
-            Ok(value) => value.encode(|bytes| self.port.reply(self.label(Kind::Reply, 0), bytes)),
-            Err(error) => error.encode(|bytes| self.port.reply(self.label(Kind::Reject, 0), bytes)),
-        };
-        match sent {
+        match result {
+            Ok(value) => self.answer_with(Kind::Reply, value),
+            Err(error) => self.answer_with(Kind::Reject, error),
+        }
+    }
+
+    #[inline(always)]
+    fn answer_with<T: Payload + ?Sized>(&self, kind: Kind, value: &T) {
+        let label = self.label(kind, 0);
+        match value.encode(|bytes| self.port.reply(label, bytes)) {
             Ok(Ok(())) => {}
-            Ok(Err(ReplyError::Violation(violation))) => self.port.break_off(violation),
-            Ok(Err(ReplyError::Undeliverable(why))) => self.fail(FailCode::ReplyFailed, &why),
+            Ok(Err(error)) => self.not_answered(error),
             Err(error) => self.fail(FailCode::ReplyFailed, &error.to_string()),
+        }
+    }
+
+    #[cold]
+    fn not_answered(&self, error: ReplyError) {
+        match error {
+            ReplyError::Violation(violation) => self.port.break_off(violation),
+            ReplyError::Undeliverable(why) => self.fail(FailCode::ReplyFailed, &why),
         }
     }
 

@@ -156,6 +156,43 @@ fn loom_a_sleeper_never_misses_a_frame() {
     });
 }
 
+/// Guards that an alarm is set before the sleep is announced: else an earlier one's, which is near, would keep
+/// the waker from ringing for a sleep that nothing else ends.
+#[test]
+fn loom_a_sleeper_without_an_alarm_is_rung_whatever_alarms_it_had() {
+    const NOW: u64 = 10_000_000;
+    check(3, || {
+        let (mut producer, mut consumer, reader) = ring(256, 0);
+        let writer = OutboxMemory::heap(256).control;
+        let futex = Arc::new(Futex::default());
+        let waker = {
+            let (reader, writer, futex) = (reader.clone(), writer.clone(), futex.clone());
+            thread::spawn(move || {
+                send(&mut producer, 1, &[1; 8]).unwrap();
+                fence_before_look();
+                if reader.parked.asleep().is_some() && !reader.alarm.is_near(NOW, 10) {
+                    writer.bell.bump();
+                    futex.wake();
+                }
+            })
+        };
+        // This alarm goes off at once.
+        reader.alarm.set(Some(NOW));
+        reader.parked.announce();
+        reader.parked.withdraw();
+        while consumer.peek().unwrap().is_none() {
+            let seen = writer.bell.read();
+            reader.alarm.set(None);
+            reader.parked.announce();
+            if consumer.peek().unwrap().is_none() {
+                futex.wait(&writer, seen);
+            }
+            reader.parked.withdraw();
+        }
+        waker.join().unwrap();
+    });
+}
+
 /// Guards the same where room is waited for: `consumed`, fence, look at `space_wanted`.
 #[test]
 fn loom_a_sleeper_never_misses_room() {
