@@ -283,13 +283,18 @@ impl Main {
     }
 
     fn gone(&self, contents: &WebContents, details: &RenderProcessGone) {
-        let window = {
-            let mut windows = lock(&self.windows);
-            let window = windows.live.remove(&contents.id());
-            windows.ended.push((contents.id(), window.is_some()));
-            window
-        };
-        let Some(window) = window else { return };
+        if let Some(window) = self.window(contents.id()) {
+            self.note_end(&window, details);
+        }
+        // In one step: at every moment a window that is not settled is in one of the two lists.
+        let mut windows = lock(&self.windows);
+        let window = windows.live.remove(&contents.id());
+        windows.ended.push((contents.id(), window.is_some()));
+        lock(&self.departed).extend(window);
+    }
+
+    fn note_end(&self, window: &Window, details: &RenderProcessGone) {
+        let contents = &window.contents;
         let record = window.record;
         let killed = record.killed_ns.get() != 0;
         match &details.reason {
@@ -305,7 +310,6 @@ impl Main {
         record.violations.add(counters.violations);
         record.flow(Stream::Large).counted.set(counters.attachments_lost);
         record.flow(Stream::Call).counted.set(counters.orphaned);
-        lock(&self.departed).push(window);
     }
 
     /// Notes which sessions nobody waits for any more, and no thread has under its hands.
@@ -417,8 +421,10 @@ impl Main {
                 window.last_sent.store(true, Relaxed);
             }
         }
-        let settled = lock(&self.departed).is_empty() && self.ipc.windows().is_empty();
-        if ids.is_empty() && settled {
+        let windows = lock(&self.windows);
+        let settled = windows.live.is_empty() && lock(&self.departed).is_empty();
+        drop(windows);
+        if settled && self.ipc.windows().is_empty() {
             // The memory of the last session goes with its last reference, which the loop may still hold.
             let baseline = Holdings::read(&self.page.baseline);
             within(RELEASED_WITHIN, || Holdings::now().beyond(&baseline) == 0);
