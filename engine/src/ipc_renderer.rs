@@ -224,7 +224,7 @@ impl IpcRenderer {
             allowed,
             origin.clone(),
             Some(registered),
-        );
+        )?;
         let renderer = Self { inner: Arc::new(Handle(inner)) };
         for (number, conflate) in topics {
             // Main has gone again if it cannot be told, and then its loop says so.
@@ -242,7 +242,7 @@ impl IpcRenderer {
         let declared = declarations(origin.contract)?;
         let joined = join(&socket, &declared, config.handshake_timeout, config.prefault)?;
         let (table, allowed) = joined.welcome.table(declared)?;
-        let inner = Inner::start(socket, config, joined, table, allowed, origin, None);
+        let inner = Inner::start(socket, config, joined, table, allowed, origin, None)?;
         Ok(Self { inner: Arc::new(Handle(inner)) })
     }
 

@@ -125,6 +125,7 @@ mod ipc_main;
 mod ipc_renderer;
 #[cfg(not(loom))]
 mod keyed;
+mod kill_points;
 mod layout;
 #[cfg(not(loom))]
 mod main_loop;
@@ -167,6 +168,9 @@ mod wait;
 mod web_contents;
 
 pub use zerocopy;
+
+#[cfg(all(feature = "kill-points", not(loom)))]
+pub use crate::kill_points::{KillPoint, arm as arm_kill_point};
 
 #[cfg(not(loom))]
 pub use crate::{

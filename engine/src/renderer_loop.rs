@@ -26,6 +26,7 @@ use crate::{
     executor::Executor,
     inside::{self, Inside, Running},
     keyed::Key,
+    kill_points::{KillPoint, reach},
     memory::{aligned::AlignedBuf, shared::TopicMemory},
     policy::ChannelSet,
     port::{
@@ -125,7 +126,7 @@ impl Inner {
         allowed: ChannelSet,
         origin: Origin,
         carried: Option<(Routes, Key)>,
-    ) -> Arc<Self> {
+    ) -> io::Result<Arc<Self>> {
         let Joined { welcome, main, own, event, topics, early } = joined;
         let socket = Arc::new(socket);
         let limits = AttachmentLimits {
@@ -198,8 +199,8 @@ impl Inner {
                 topics,
             }
         });
-        watch(&inner, borrower);
-        inner
+        watch(&inner, borrower)?;
+        Ok(inner)
     }
 
     /// Whether main is there.
@@ -407,6 +408,7 @@ impl Inner {
                     return taken;
                 }
             };
+            reach(KillPoint::FrameReceived);
             let routes = driver.routes.refresh(&self.dispatcher.routes);
             let bytes = driver.consumer.payload(&frame);
             let received = self.dispatcher.receive(
@@ -420,6 +422,7 @@ impl Inner {
             if received.is_err() {
                 self.port.counters.violations.add();
             }
+            reach(KillPoint::FrameHandled);
             driver.consumer.advance(frame);
             if matches!(received, Ok(Request::Publish { .. })) || driver.consumer.publish_due() {
                 self.publish(driver);
@@ -485,10 +488,12 @@ impl Inner {
         // Read before the last look, so that whatever comes after it ends the sleep.
         let (bell, interrupt) = (port.peer.bell.read(), port.interrupt.read());
         port.own.parked.announce();
+        reach(KillPoint::ParkAnnounced);
         if !self.has_news(driver) && !self.has_work(waits) {
             port.counters.parks.add_alone(1);
             port.interrupt.sleep(&port.peer.bell, bell, interrupt, deadline);
         }
+        reach(KillPoint::ParkEnded);
         port.own.parked.withdraw();
     }
 
@@ -571,8 +576,9 @@ impl Drive for Inner {
     }
 }
 
-/// Starts the thread that takes what main hands over, until main hangs up.
-fn watch(inner: &Arc<Inner>, borrower: Arc<Borrower>) {
+/// Starts the thread that takes what main hands over, until main hangs up. Without it nothing would tell of
+/// main's end.
+fn watch(inner: &Arc<Inner>, borrower: Arc<Borrower>) -> io::Result<()> {
     let weak = Arc::downgrade(inner);
     let watcher = move || {
         borrower.watch();
@@ -584,5 +590,6 @@ fn watch(inner: &Arc<Inner>, borrower: Arc<Borrower>) {
         let mut driver = inner.seat.take();
         inner.drive(&mut driver, None, None);
     };
-    let _ = thread::Builder::new().name("ringbridge-watch".to_owned()).spawn(watcher);
+    thread::Builder::new().name("ringbridge-watch".to_owned()).spawn(watcher)?;
+    Ok(())
 }

@@ -13,6 +13,7 @@
 
 use crate::{
     counters::Counter,
+    kill_points::{KillPoint, reach},
     layout::{outbox::OutboxControl, words::fence_before_look},
     memory::{bytes, shared::Shared},
     sync::{AtomicU32, Ordering},
@@ -83,6 +84,7 @@ impl PeerBell {
     /// Call after publishing `consumed`: wakes whoever waits for room in the peer's outbox.
     #[inline]
     pub(crate) fn room_published(&self, wakes: &Counter) {
+        reach(KillPoint::RoomPublished);
         // Twin of the fence in `Epoch::announce`: either we see it waiting, or it sees the room.
         fence_before_look();
         if let Some(epoch) = self.peer.space_wanted.asleep() {
@@ -95,6 +97,7 @@ impl PeerBell {
         // Relaxed: only which epoch was last matters, and each thread fenced before it looked.
         if rung.swap(epoch, Ordering::Relaxed) != epoch {
             wakes.add();
+            reach(KillPoint::WakeDecided);
             ring(self);
         }
     }
@@ -118,6 +121,7 @@ impl PeerBell {
     /// All who sleep on it are the peer's threads; each looks for what it waits for.
     fn ring_bell(&self) {
         self.own.bell.bump();
+        reach(KillPoint::BellBumped);
         // It fails only for a bad address, which a mapping of ours is not.
         let _ = futex::wake(self.own.bell.word(), u32::MAX, futex::Scope::Shared);
     }

@@ -10,7 +10,7 @@ use std::{
 const LEVELS: &[(&str, &[&str])] = &[
     ("used by all", &["sync", "counters"]),
     ("what the bytes are", &["layout"]),
-    ("where the bytes are, and the system", &["memory", "sys"]),
+    ("where the bytes are, and the system", &["memory", "sys", "kill_points"]),
     (
         "moving frames, waiting",
         &[

@@ -15,6 +15,8 @@ pub mod attacks;
 pub mod contract;
 pub mod demo;
 pub mod doors;
+pub mod kill_points;
 pub mod processes;
 pub mod siege;
 pub mod stage;
+pub mod stress;

@@ -33,6 +33,7 @@ use crate::{
     inside::{self, Inside},
     ipc_main::{FailedRelaunch, Inner, Recipe},
     keyed::Key,
+    kill_points::{KillPoint, reach},
     memory::{aligned::AlignedBuf, region::Region},
     policy::{OnViolation, Policy},
     port::{
@@ -377,6 +378,7 @@ impl MainLoop {
                 }
             };
             taken += 1;
+            reach(KillPoint::FrameReceived);
             session.consumer.copy_payload(&frame, &mut self.scratch);
             let routes = self.routes.refresh(&main.dispatcher.routes);
             let header = frame.header;
@@ -389,6 +391,7 @@ impl MainLoop {
                 &mut self.key,
                 awaited.as_deref_mut(),
             );
+            reach(KillPoint::FrameHandled);
             session.consumer.advance(frame);
             match received {
                 Ok(Request::Nothing) => {}
@@ -462,6 +465,7 @@ impl MainLoop {
             connection.deaf = false;
         }
         session.port.own.parked.announce();
+        reach(KillPoint::ParkAnnounced);
         if session.has_news() {
             session.port.own.parked.withdraw();
             connection.quiet = 0;
@@ -479,6 +483,7 @@ impl MainLoop {
         let Some(at) = connection.armed.take() else { return false };
         connection.quiet = 0;
         if let Some(session) = &connection.session {
+            reach(KillPoint::ParkEnded);
             session.port.own.parked.withdraw();
         }
         self.armed.swap_remove(at);

@@ -20,6 +20,7 @@ use crate::{
     error::GoneReason,
     inside::{self, Inside},
     ipc_main::{Candidate, Inner, Recipe},
+    kill_points::{KillPoint, reach},
     layout::{CELL, frame::Violation},
     port::Port,
     session::{
@@ -144,11 +145,15 @@ impl MainLoop {
         let packet = &self.packet[..len];
         let answered = match connection.stage {
             Stage::Hello => match Hello::parse(packet) {
-                Ok(Ok(hello)) => self.welcome(main, place, &hello),
+                Ok(Ok(hello)) => {
+                    reach(KillPoint::HelloReceived);
+                    self.welcome(main, place, &hello)
+                }
                 Ok(Err(refusal)) => Err(Some(refusal)),
                 Err(_) => Err(None),
             },
             Stage::Ready if Ready::parse(packet).is_ok() => {
+                reach(KillPoint::ReadyReceived);
                 connection.stage = Stage::Live;
                 connection.deadline = None;
                 if let Some(session) = &connection.session {
@@ -215,8 +220,10 @@ impl MainLoop {
         let Some(session) = connection.session.as_mut() else { return Ok(()) };
         let Some(mut handover) = session.handover.take() else { return Err(None) };
         handover.welcome.grants = grants;
+        reach(KillPoint::SessionOpened);
         main.send_welcome(&connection.socket, &port, handover)
             .map_err(|error| not_admitted(error.to_string()))?;
+        reach(KillPoint::WelcomeSent);
         connection.stage = Stage::Ready;
         Ok(())
     }

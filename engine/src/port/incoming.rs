@@ -24,6 +24,7 @@ use crate::{
     contract::ChannelKind,
     executor::Executor,
     keyed::{Key, KeyName, Keyed},
+    kill_points::{KillPoint, reach},
     layout::{
         attached::Attached,
         frame::{Header, Kind, TimeoutCode, Violation},
@@ -182,6 +183,7 @@ impl Dispatcher {
                 return Ok(Request::Publish { len: attached.len });
             }
         };
+        reach(KillPoint::AttachmentOpened);
         port.counters.attachments_received.add_alone(1);
         match header.kind {
             Kind::Send => {

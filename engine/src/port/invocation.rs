@@ -22,6 +22,7 @@ use crate::{
     contract::Method,
     error::{GoneReason, HandlerError, InvokeError, SendError},
     inside,
+    kill_points::{KillPoint, reach},
     layout::{
         frame::{Kind, Label, TimeoutCode},
         id::RequestId,
@@ -277,6 +278,7 @@ impl Port {
         bytes: &[u8],
         awaited: Option<&mut Awaited<'_>>,
     ) {
+        reach(KillPoint::ReplyReceived);
         if self.settle_awaited(id, ending, bytes, awaited) {
             return;
         }

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     error::SendError,
+    kill_points::{KillPoint, reach},
     layout::{frame::Label, id::RequestId},
     request::{RequestTable, TooManyPending},
     ring::producer::Producer,
@@ -88,12 +89,14 @@ impl Port {
         };
         // After the id was taken: if its slot was a cancelled request's, the cancel goes first.
         let label = Label { id: Some(id), ..label };
+        reach(KillPoint::RequestBegun);
         let sent = self.send_deferred(&mut outbox).and_then(|()| put(&mut outbox.producer, label));
         if let Err(refusal) = sent {
             outbox.spare = Some(id);
             return Err(refusal);
         }
         // From here on the frame travels, and nobody waits for what is done here.
+        reach(KillPoint::RequestCommitted);
         outbox.spare = self.requests(|requests| {
             requests.set_timeout(id, timeout);
             self.begin_in(requests)

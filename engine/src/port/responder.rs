@@ -14,6 +14,7 @@ use super::{Port, invocation::FailCode, lock, replies::ReplyError};
 use crate::{
     error::GoneReason,
     executor::Task,
+    kill_points::{KillPoint, reach},
     layout::{
         frame::{Kind, Label, TimeoutCode, Violation},
         id::RequestId,
@@ -94,6 +95,7 @@ impl Call<'_> {
     /// Answers with the handler's result. A result that cannot be sent becomes the caller's error.
     #[inline]
     pub(crate) fn answer<R: Payload + ?Sized, E: Payload + ?Sized>(&self, result: Result<&R, &E>) {
+        reach(KillPoint::ReplyBegun);
         match result {
             Ok(value) => self.answer_with(Kind::Reply, value),
             Err(error) => self.answer_with(Kind::Reject, error),

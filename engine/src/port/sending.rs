@@ -8,6 +8,7 @@ use crate::{
     contract::ChannelKey,
     error::{GoneReason, SendError},
     inside::{self, Inside},
+    kill_points::{KillPoint, reach},
     layout::frame::{Kind, Label},
     payload::Payload,
     ring::producer::{Producer, ReserveError},
@@ -161,6 +162,7 @@ impl Port {
         put(&mut outbox.producer)?;
         self.counters.frames_sent.add_alone(1);
         drop(outbox);
+        reach(KillPoint::SendCommitted);
         self.bell.frames_committed(&self.counters.wakes);
         Ok(())
     }
@@ -174,6 +176,7 @@ impl Port {
         if self.gone.get().is_some() {
             return Err(Refusal::Gone);
         }
+        reach(KillPoint::SendBegun);
         self.send_deferred(&mut outbox)?;
         Ok(outbox)
     }
@@ -193,7 +196,9 @@ impl Port {
         bytes: &[u8],
     ) -> Result<(), Refusal> {
         let reservation = producer.reserve(bytes.len()).map_err(|error| self.refusal(error))?;
+        reach(KillPoint::FrameReserved);
         producer.write(&reservation, bytes);
+        reach(KillPoint::PayloadWritten);
         producer.commit(reservation, label);
         Ok(())
     }
@@ -262,6 +267,7 @@ impl Port {
     pub(super) fn want_room(&self) {
         let _one_writer = lock(&self.room_waiters);
         self.own.space_wanted.announce();
+        reach(KillPoint::RoomWanted);
     }
 
     /// The error that an application sees, for a message of `len` bytes.

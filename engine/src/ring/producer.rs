@@ -3,6 +3,7 @@
 #[cfg(not(loom))]
 use std::time::Instant;
 
+use crate::kill_points::{KillPoint, reach};
 use crate::layout::frame::{Header, Label, Violation, payload_max};
 use crate::layout::outbox::OutboxControl;
 use crate::layout::{CELL, HEADER_LEN, padded};
@@ -233,9 +234,12 @@ impl Producer {
         let start = reservation.start();
         let end = start.wrapping_add(header.padded_len() as u64);
         self.cells.head(end).guard();
+        reach(KillPoint::FrameGuarded);
         self.cells.head(start).commit(header);
+        reach(KillPoint::FrameCommitted);
         if reservation.pad != 0 {
             self.cells.head(reservation.position).commit(Header::pad(reservation.pad as usize));
+            reach(KillPoint::PadCommitted);
         }
         self.position = end;
         // Where the next frame's guard will be, if that frame is as long: not looked at by the reader yet.

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! The kernel drops the lock when its holder dies, however it dies, so a name is never blocked by a
-//! dead process. Who removes the lock file holds its lock, and who takes a lock checks that the file
+//! dead process. (A child that the dead one was just launching has a copy of the lock until its exec.) Who removes the lock file holds its lock, and who takes a lock checks that the file
 //! is still the one with that name.
 
 use std::{

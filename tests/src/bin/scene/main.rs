@@ -8,6 +8,8 @@ mod fairness;
 mod handshake;
 mod hot_path;
 mod invoke_and_handle;
+#[cfg(feature = "kill-points")]
+mod kill_points;
 mod lifecycle;
 mod limits;
 mod policy;
@@ -49,6 +51,8 @@ const FILES: &[&[(&str, Scene)]] = &[
     handshake::SCENES,
     hot_path::SCENES,
     invoke_and_handle::SCENES,
+    #[cfg(feature = "kill-points")]
+    kill_points::SCENES,
     lifecycle::SCENES,
     limits::SCENES,
     policy::SCENES,
