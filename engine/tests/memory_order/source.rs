@@ -1,0 +1,123 @@
+//! The engine's source, as far as the list speaks of it: files, functions, models.
+
+use std::{
+    fs,
+    ops::Range,
+    path::{Path, PathBuf},
+};
+
+/// A file of the engine.
+pub(crate) struct Source {
+    /// Its path below `src`.
+    pub(crate) name: String,
+    pub(crate) text: String,
+}
+
+pub(crate) fn engine() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).to_owned()
+}
+
+pub(crate) fn sources() -> Vec<Source> {
+    fn collect(root: &Path, folder: &Path, found: &mut Vec<Source>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                collect(root, &path, found);
+            } else {
+                let name = path.strip_prefix(root).unwrap().to_string_lossy().into_owned();
+                found.push(Source { name, text: fs::read_to_string(&path).unwrap() });
+            }
+        }
+    }
+    let root = engine().join("src");
+    let mut found = Vec::new();
+    collect(&root, &root, &mut found);
+    found.sort_by(|one, other| one.name.cmp(&other.name));
+    assert!(found.len() > 30, "the sources are there");
+    found
+}
+
+impl Source {
+    /// What comes before the tests; nothing of a file that is all tests.
+    pub(crate) fn code(&self) -> &str {
+        if self.name.contains("tests") {
+            return "";
+        }
+        let tests = ["\n#[cfg(test)]\nmod", "\n#[cfg(all(test"];
+        let end = tests.iter().filter_map(|start| self.text.find(start)).min();
+        &self.text[..end.unwrap_or(self.text.len())]
+    }
+
+    /// Where the one function lies whose text goes on like this after `fn `.
+    pub(crate) fn function(&self, name: &str) -> Range<usize> {
+        let code = self.code();
+        let header = format!("fn {name}");
+        let found: Vec<usize> = code
+            .match_indices(&header)
+            .map(|(at, _)| at)
+            .filter(|at| !code[at + header.len()..].starts_with(|c: char| c.is_alphanumeric() || c == '_'))
+            .collect();
+        let [start] = found[..] else {
+            panic!("{}: {} functions begin with `{header}`, and not one", self.name, found.len());
+        };
+        let line = code[..start].rfind('\n').map_or(0, |at| at + 1);
+        let indent: String = code[line..].chars().take_while(|c| *c == ' ').collect();
+        let end = format!("\n{indent}}}\n");
+        let length = code[start..].find(&end).expect("a function ends") + end.len();
+        start..start + length
+    }
+
+    /// Where the one place lies in that function that reads like this.
+    pub(crate) fn place(&self, function: &str, find: &str) -> Range<usize> {
+        let within = self.function(function);
+        let found: Vec<usize> =
+            self.text[within.clone()].match_indices(find).map(|(at, _)| at).collect();
+        let [at] = found[..] else {
+            let count = found.len();
+            panic!("{}: `{find}` is {count} times in `{function}`, and not once", self.name);
+        };
+        let start = within.start + at;
+        start..start + find.len()
+    }
+
+    /// The names of its loom models, as the test harness knows them.
+    pub(crate) fn models(&self) -> Vec<String> {
+        let module = self.name.trim_end_matches(".rs").trim_end_matches("/mod").replace('/', "::");
+        let in_own_file = self.name.contains("tests");
+        self.text
+            .match_indices("fn loom_")
+            .map(|(at, _)| {
+                let name: String = self.text[at + "fn ".len()..]
+                    .chars()
+                    .take_while(|c| c.is_alphanumeric() || *c == '_')
+                    .collect();
+                match in_own_file {
+                    true => format!("{module}::{name}"),
+                    false => format!("{module}::loom_tests::{name}"),
+                }
+            })
+            .collect()
+    }
+}
+
+/// The lines that order memory, each with the function around it. Relaxed accesses order nothing, and
+/// `use` only names.
+pub(crate) fn orderings(code: &str) -> Vec<(String, String)> {
+    let mut function = String::new();
+    let mut in_use = false;
+    let mut found = Vec::new();
+    for line in code.lines() {
+        let line = line.split("//").next().unwrap_or("");
+        let trimmed = line.trim_start();
+        in_use |= trimmed.starts_with("use ") || trimmed.starts_with("pub(crate) use ");
+        if let Some((_, rest)) = line.split_once("fn ") {
+            function = rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+        }
+        let orders = ["Acquire", "Release", "AcqRel", "SeqCst"].iter().any(|word| line.contains(word));
+        if orders && !in_use {
+            found.push((function.clone(), trimmed.to_owned()));
+        }
+        in_use &= !line.contains(';');
+    }
+    found
+}
