@@ -41,8 +41,6 @@ const DEADLOCK: &str = "deadlock";
 const RACE: &str = "Causality violation";
 /// An `assert` of the model.
 const WRONG: &str = "assertion";
-/// An `unwrap` of the model.
-const LIE: &str = "called `Result::unwrap()` on an `Err` value";
 
 const FRAMES: &str = "ring::tests::loom::loom_two_frames_across_a_pad_arrive_whole_and_in_order";
 const LAPS: &str = "ring::tests::loom::loom_what_an_earlier_lap_left_is_never_taken_for_a_frame";
@@ -52,6 +50,7 @@ const ROOM_SLEEPER: &str = "ring::tests::loom::loom_a_sleeper_never_misses_room"
 const TOPIC: &str = "topic::tests::loom::loom_a_copy_is_whole_or_counted_as_lost";
 const LATEST: &str = "topic::tests::loom::loom_the_latest_is_later_than_the_last_one";
 const JOINING: &str = "topic::tests::loom::loom_a_reader_that_joins_counts_from_where_it_joined";
+const PLACE: &str = "layout::words::loom_tests::loom_a_place_is_written_again_only_after_it_was_read";
 const SEAT: &str = "seat::loom_tests::loom_nobody_sleeps_beside_a_free_seat";
 const FAVOUR: &str =
     "biased::loom_tests::loom_one_thread_at_a_time_is_inside_while_the_favour_is_withdrawn";
@@ -83,19 +82,6 @@ pub(crate) const PAIRINGS: &[Pairing] = &[
                 model: FRAMES,
                 says: WRONG,
             },
-            Break {
-                what: "the frame in front of which a pad is committed, before the pad",
-                file: "ring/producer.rs",
-                function: "commit",
-                find: COMMITS,
-                replace: "self.cells.head(end).guard();
-                    if reservation.pad != 0 {
-                        self.cells.head(reservation.position).commit(Header::pad(reservation.pad as usize));
-                    }
-                    self.cells.head(start).commit(header);",
-                model: FRAMES,
-                says: "",
-            },
         ],
     },
     Pairing {
@@ -109,7 +95,7 @@ pub(crate) const PAIRINGS: &[Pairing] = &[
                 find: "self.cell[0].store(self.lap, Relaxed);",
                 replace: "",
                 model: LAPS,
-                says: "",
+                says: WRONG,
             },
             Break {
                 what: "the guard before the commit and not behind it",
@@ -122,18 +108,24 @@ pub(crate) const PAIRINGS: &[Pairing] = &[
                     }
                     self.cells.head(end).guard();",
                 model: LAPS,
-                says: "",
-            },
-            Break {
-                what: "the room that is kept for the guard",
-                file: "ring/producer.rs",
-                function: "reserve",
-                find: "pad + frame + CELL",
-                replace: "pad + frame",
-                model: ROOM,
-                says: "",
+                says: WRONG,
             },
         ],
+    },
+    Pairing {
+        what: "the place of a frame that was not read yet",
+        sides: ["`Consumer::publish`, after the copy", "`Producer::reserve`, before it is written again"],
+        breaks: &[Break {
+            what: "the check for room",
+            file: "ring/producer.rs",
+            function: "reserve",
+            find: "if wanted > self.room() {
+                return Err(ReserveError::Full);
+            }",
+            replace: "",
+            model: ROOM,
+            says: WRONG,
+        }],
     },
     Pairing {
         what: "what was written below a position, or finished with",
@@ -146,7 +138,7 @@ pub(crate) const PAIRINGS: &[Pairing] = &[
                 find: "self.0.store(position, Release)",
                 replace: "self.0.store(position, Relaxed)",
                 model: TOPIC,
-                says: "",
+                says: WRONG,
             },
             Break {
                 what: "the Acquire of a topic's position",
@@ -155,7 +147,25 @@ pub(crate) const PAIRINGS: &[Pairing] = &[
                 find: "self.0.load(Acquire)",
                 replace: "self.0.load(Relaxed)",
                 model: TOPIC,
-                says: "",
+                says: WRONG,
+            },
+            Break {
+                what: "the Release of what a consumer has read",
+                file: "layout/words.rs",
+                function: "publish",
+                find: "self.0.store(position, Release)",
+                replace: "self.0.store(position, Relaxed)",
+                model: PLACE,
+                says: RACE,
+            },
+            Break {
+                what: "the Acquire of what a consumer has read",
+                file: "layout/words.rs",
+                function: "observe",
+                find: "self.0.load(Acquire)",
+                replace: "self.0.load(Relaxed)",
+                model: PLACE,
+                says: RACE,
             },
         ],
     },
@@ -193,9 +203,9 @@ pub(crate) const PAIRINGS: &[Pairing] = &[
             Break {
                 what: "one look for the newest message, and not two",
                 file: "topic.rs",
-                function: "latest",
-                find: "self.receive(|_reader, newest| newest, buffer)",
-                replace: "self.receive(|reader, _| reader.control.newest.observe(), buffer)",
+                function: "receive",
+                find: "newest == self.last",
+                replace: "!self.has_news()",
                 model: LATEST,
                 says: WRONG,
             },
@@ -323,7 +333,7 @@ pub(crate) const PAIRINGS: &[Pairing] = &[
                 find: "heavy_fence();",
                 replace: "",
                 model: FAVOUR,
-                says: "",
+                says: RACE,
             },
             Break {
                 what: "that a stranger withdraws the favour",
