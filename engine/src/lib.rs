@@ -101,19 +101,14 @@ extern crate self as ringbridge;
 #[cfg(not(loom))]
 mod attachment;
 mod biased;
-#[cfg(not(loom))]
 mod channels;
-#[cfg(not(loom))]
 mod config;
-#[cfg(not(loom))]
 mod contract;
 mod counters;
-#[cfg(not(loom))]
 mod error;
-#[cfg(not(loom))]
 mod executor;
 mod fences;
-#[cfg(not(loom))]
+mod flag;
 mod inside;
 #[cfg(not(loom))]
 mod ipc_main;
@@ -125,9 +120,8 @@ mod layout;
 #[cfg(not(loom))]
 mod main_loop;
 mod memory;
-#[cfg(not(loom))]
+mod owed;
 mod payload;
-#[cfg(not(loom))]
 mod policy;
 #[cfg(not(loom))]
 mod port;
@@ -137,28 +131,23 @@ mod register;
 mod renderer_loop;
 mod request;
 mod ring;
-#[cfg(not(loom))]
 mod router;
 mod seat;
 #[cfg(not(loom))]
 mod session;
-#[cfg(not(loom))]
 mod signal;
-#[cfg(not(loom))]
 mod snapshot;
 mod sync;
-#[cfg(not(loom))]
+#[cfg_attr(loom, path = "sys/modelled.rs")]
 mod sys;
 mod timed;
 mod topic;
-#[cfg(not(loom))]
 mod wait;
 #[cfg(not(loom))]
 mod web_contents;
 
 pub use zerocopy;
 
-#[cfg(not(loom))]
 pub use crate::{
     config::Config,
     contract::{Channel, ChannelKey, ChannelKind, Contract, Event, Method, Push, Topic},
@@ -167,23 +156,27 @@ pub use crate::{
         BindError, ConnectError, ContractError, Error, GoneReason, HandlerError, InvokeError,
         LaunchError, RegisterError, RunError, SendAllError, SendError,
     },
-    ipc_main::{
-        Candidate, IpcMain, IpcMainEvent, IpcMainInvokeEvent, LaunchOptions, MainCounters,
-        RenderProcessGone,
-    },
-    ipc_renderer::{IpcRenderer, IpcRendererEvent, IpcRendererInvokeEvent},
     layout::frame::Violation,
     payload::{
         DecodeError, Dynamic, EncodeError, Failure, FixedLayout, PAYLOAD_ALIGN_MAX, Payload,
     },
     policy::{OnViolation, Policy},
+    router::ListenerId,
+    wait::WaitStrategy,
+};
+
+#[cfg(not(loom))]
+pub use crate::{
+    ipc_main::{
+        Candidate, IpcMain, IpcMainEvent, IpcMainInvokeEvent, LaunchOptions, MainCounters,
+        RenderProcessGone,
+    },
+    ipc_renderer::{IpcRenderer, IpcRendererEvent, IpcRendererInvokeEvent},
     port::{
         invocation::{Invocation, InvokeResult},
         loan::Loan,
         responder::Responder,
     },
-    router::ListenerId,
-    wait::WaitStrategy,
     web_contents::WebContents,
 };
 

@@ -14,15 +14,15 @@ const LEVELS: &[(&str, &[&str])] = &[
     (
         "moving frames, waiting",
         &[
-            "ring", "topic", "wait", "signal", "seat", "keyed", "biased", "fences", "snapshot",
-            "timed",
+            "ring", "topic", "wait", "signal", "seat", "keyed", "biased", "fences", "flag",
+            "snapshot", "timed",
         ],
     ),
     (
         "what it means, and who is there",
         &[
             "payload", "contract", "channels", "config", "error", "policy", "request", "router",
-            "executor", "inside", "session",
+            "executor", "owed", "inside", "session",
         ],
     ),
     ("large payloads", &["attachment"]),

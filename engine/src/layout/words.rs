@@ -174,7 +174,6 @@ impl Bell {
     }
 
     /// The word itself, for the system call that sleeps on it or wakes who does.
-    #[cfg(not(loom))]
     pub(crate) fn word(&self) -> &AtomicU32 {
         &self.0
     }

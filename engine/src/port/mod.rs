@@ -46,6 +46,7 @@ use crate::{
         outbox::OutboxControl,
     },
     memory::shared::Shared,
+    owed::Owed,
     payload::Payload,
     policy::ChannelSet,
     request::{RequestTable, TooManyPending},
@@ -56,7 +57,6 @@ use crate::{
 };
 
 use invocation::{Drive, Notify, Outcome};
-use responder::Owed;
 
 /// Replies that wait for room take at most this many times the outbox's capacity.
 const BACKLOG_CAPACITIES: usize = 4;

@@ -14,6 +14,7 @@ use std::{
 
 use crate::{pairings::Break, source};
 
+const PACKAGE: &str = "ringbridge-with-breaks";
 /// Names the break of a run, by its place in the list.
 const VARIABLE: &str = "RINGBRIDGE_BROKEN";
 /// A broken model may go on for long without finding anything; an intact one gets all the time it needs.
@@ -30,8 +31,14 @@ impl Models {
         let copy = target.join("broken");
         write_copy(&copy, breaks);
         let built = Command::new(env!("CARGO"))
-            .args(["test", "--release", "--lib", "--no-run", "--message-format=json-render-diagnostics"])
-            .args(["-p", "ringbridge", "--target-dir"])
+            .args([
+                "test",
+                "--release",
+                "--lib",
+                "--no-run",
+                "--message-format=json-render-diagnostics",
+            ])
+            .args(["-p", PACKAGE, "--target-dir"])
             .arg(&target)
             .current_dir(&copy)
             .env("RUSTFLAGS", "--cfg loom")
@@ -39,10 +46,14 @@ impl Models {
             .output()
             .unwrap();
         let messages = String::from_utf8_lossy(&built.stdout);
-        let binary = messages.rsplit_once("\"executable\":\"").and_then(|(_, rest)| rest.split_once('"'));
+        let binary =
+            messages.rsplit_once("\"executable\":\"").and_then(|(_, rest)| rest.split_once('"'));
         match binary {
             Some((binary, _)) if built.status.success() => Self { binary: binary.into() },
-            _ => panic!("the broken copy does not build:\n{}", String::from_utf8_lossy(&built.stderr)),
+            _ => panic!(
+                "the broken copy does not build:\n{}",
+                String::from_utf8_lossy(&built.stderr)
+            ),
         }
     }
 
@@ -55,7 +66,8 @@ impl Models {
             command.env(VARIABLE, broken.to_string()).env("LOOM_MAX_DURATION", SECONDS_MAX);
         }
         let Output { status, stdout, stderr } = command.output().unwrap();
-        let printed = [stdout, stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+        let printed =
+            [stdout, stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
         assert!(printed.contains("running 1 test"), "there is no model {model}:\n{printed}");
         (status.success(), printed)
     }
@@ -77,8 +89,10 @@ fn write_copy(copy: &Path, breaks: &[&Break]) {
     if !copy.join("Cargo.lock").exists() {
         fs::copy(workspace.join("Cargo.lock"), copy.join("Cargo.lock")).unwrap();
     }
+    // Under a name of its own, or cargo would take what it builds for the engine's.
     let engine_manifest = fs::read_to_string(engine.join("Cargo.toml")).unwrap();
-    write(&copy.join("engine/Cargo.toml"), &engine_manifest);
+    let renamed = engine_manifest.replace("name = \"ringbridge\"", &format!("name = \"{PACKAGE}\""));
+    write(&copy.join("engine/Cargo.toml"), &format!("{renamed}\n[lib]\nname = \"ringbridge\"\n"));
     for mut source in source::sources() {
         source.text = with_switches(&source, breaks);
         if source.name == "lib.rs" {

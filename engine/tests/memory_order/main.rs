@@ -31,9 +31,16 @@ fn each_model_passes_as_it_is_and_fails_with_what_it_guards_taken_out() {
         match models.run(model, Some(number)) {
             (true, _) => complaints.push(format!("{model} does not miss {place}")),
             (false, printed) if !printed.contains(says) => {
-                complaints.push(format!("{model}, without {place}, fails for another reason:\n{printed}"));
+                complaints.push(format!(
+                    "{model}, without {place}, fails for another reason:\n{printed}"
+                ));
             }
-            (false, printed) => { println!("{model} misses {place}"); if says.is_empty() { println!("{printed}") } },
+            (false, printed) => {
+                println!("{model} misses {place}");
+                if says.is_empty() {
+                    println!("{printed}")
+                }
+            }
         }
     }
     assert!(complaints.is_empty(), "{}", complaints.join("\n\n"));

@@ -50,14 +50,16 @@ const ROOM_SLEEPER: &str = "ring::tests::loom::loom_a_sleeper_never_misses_room"
 const TOPIC: &str = "topic::tests::loom::loom_a_copy_is_whole_or_counted_as_lost";
 const LATEST: &str = "topic::tests::loom::loom_the_latest_is_later_than_the_last_one";
 const JOINING: &str = "topic::tests::loom::loom_a_reader_that_joins_counts_from_where_it_joined";
-const PLACE: &str = "layout::words::loom_tests::loom_a_place_is_written_again_only_after_it_was_read";
+const PLACE: &str =
+    "layout::words::loom_tests::loom_a_place_is_written_again_only_after_it_was_read";
 const SEAT: &str = "seat::loom_tests::loom_nobody_sleeps_beside_a_free_seat";
 const FAVOUR: &str =
     "biased::loom_tests::loom_one_thread_at_a_time_is_inside_while_the_favour_is_withdrawn";
 const STRANGERS: &str = "biased::loom_tests::loom_two_strangers_may_both_want_to_be_the_favourite";
 const HINT: &str = "timed::loom_tests::loom_a_request_is_found_or_leaves_a_hint";
 const CALLER: &str = "request::loom_tests::loom_a_caller_never_sleeps_beside_its_reply";
-const SETTLED: &str = "request::loom_tests::loom_a_request_is_settled_once_and_its_successor_by_neither";
+const SETTLED: &str =
+    "request::loom_tests::loom_a_request_is_settled_once_and_its_successor_by_neither";
 
 pub(crate) const PAIRINGS: &[Pairing] = &[
     Pairing {

@@ -55,7 +55,9 @@ impl Source {
         let found: Vec<usize> = code
             .match_indices(&header)
             .map(|(at, _)| at)
-            .filter(|at| !code[at + header.len()..].starts_with(|c: char| c.is_alphanumeric() || c == '_'))
+            .filter(|at| {
+                !code[at + header.len()..].starts_with(|c: char| c.is_alphanumeric() || c == '_')
+            })
             .collect();
         let [start] = found[..] else {
             panic!("{}: {} functions begin with `{header}`, and not one", self.name, found.len());
@@ -113,7 +115,8 @@ pub(crate) fn orderings(code: &str) -> Vec<(String, String)> {
         if let Some((_, rest)) = line.split_once("fn ") {
             function = rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
         }
-        let orders = ["Acquire", "Release", "AcqRel", "SeqCst"].iter().any(|word| line.contains(word));
+        let orders =
+            ["Acquire", "Release", "AcqRel", "SeqCst"].iter().any(|word| line.contains(word));
         if orders && !in_use {
             found.push((function.clone(), trimmed.to_owned()));
         }
