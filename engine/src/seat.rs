@@ -19,7 +19,7 @@ use std::{cell::UnsafeCell, sync::PoisonError};
 
 use crate::sync::{
     AtomicU32, Mutex,
-    Ordering::{AcqRel, Acquire, Relaxed, Release},
+    Ordering::{Acquire, Relaxed, Release},
     thread::{self, Thread},
 };
 
@@ -72,8 +72,9 @@ impl<T> Seat<T> {
             }
         }
         loop {
-            // Release: pairs with the Acquire in `drop`; who sees the seat wanted finds the queue filled.
-            match self.state.compare_exchange(TAKEN, WANTED, Release, Relaxed) {
+            // Relaxed: who sees the seat wanted finds the queue filled by its lock's order. Had it locked the
+            // queue before we did, then it would have freed the seat before we looked.
+            match self.state.compare_exchange(TAKEN, WANTED, Relaxed, Relaxed) {
                 Ok(_) | Err(WANTED) => return None,
                 Err(_) => {
                     if let Some(driving) = self.try_take() {
@@ -125,8 +126,8 @@ impl<T> std::ops::DerefMut for Driving<'_, T> {
 impl<T> Drop for Driving<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        // Release: pairs with `try_take`. Acquire: pairs with `take_or_queue`.
-        if self.seat.state.swap(FREE, AcqRel) == WANTED {
+        // Release: pairs with the Acquire in `try_take`.
+        if self.seat.state.swap(FREE, Release) == WANTED {
             self.seat.wake_queue();
         }
     }

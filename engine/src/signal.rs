@@ -196,7 +196,9 @@ mod loom_tests {
                 }
                 peer.parked.withdraw();
             }
-            sending.map(|sending| sending.join().unwrap());
+            for sending in sending {
+                sending.join().unwrap();
+            }
         });
     }
 }

@@ -91,7 +91,8 @@ fn write_copy(copy: &Path, breaks: &[&Break]) {
     }
     // Under a name of its own, or cargo would take what it builds for the engine's.
     let engine_manifest = fs::read_to_string(engine.join("Cargo.toml")).unwrap();
-    let renamed = engine_manifest.replace("name = \"ringbridge\"", &format!("name = \"{PACKAGE}\""));
+    let renamed =
+        engine_manifest.replace("name = \"ringbridge\"", &format!("name = \"{PACKAGE}\""));
     write(&copy.join("engine/Cargo.toml"), &format!("{renamed}\n[lib]\nname = \"ringbridge\"\n"));
     for mut source in source::sources() {
         source.text = with_switches(&source, breaks);

@@ -27,11 +27,16 @@ pub(crate) struct Break {
     pub(crate) says: &'static str,
 }
 
-/// Something whose memory order no model needs, or none can see.
-pub(crate) struct Exempt {
+/// Orders memory, and has no model of its own that fails without it.
+pub(crate) struct Unmodelled {
     pub(crate) file: &'static str,
-    /// Of functions that order memory, every one; for Relaxed accesses, whatever is told apart best.
     pub(crate) functions: &'static [&'static str],
+    pub(crate) why: &'static str,
+}
+
+/// Accesses that order nothing (Relaxed) and stand in no pairing.
+pub(crate) struct Unordered {
+    pub(crate) file: &'static str,
     pub(crate) why: &'static str,
 }
 
@@ -57,6 +62,19 @@ const FAVOUR: &str =
     "biased::loom_tests::loom_one_thread_at_a_time_is_inside_while_the_favour_is_withdrawn";
 const STRANGERS: &str = "biased::loom_tests::loom_two_strangers_may_both_want_to_be_the_favourite";
 const HINT: &str = "timed::loom_tests::loom_a_request_is_found_or_leaves_a_hint";
+const INTERRUPTED: &str = "signal::loom_tests::loom_a_sleeper_sees_what_it_is_interrupted_for";
+const TWO_SENDERS: &str =
+    "signal::loom_tests::loom_a_sleeper_to_whom_two_threads_send_misses_neither";
+const RAISED: &str = "flag::loom_tests::loom_who_sees_a_flag_raised_sees_what_it_was_raised_for";
+const TAKEN_DOWN: &str =
+    "flag::loom_tests::loom_who_takes_a_flag_down_sees_what_every_thread_raised_it_for";
+const READY: &str = "executor::loom_tests::loom_a_loop_never_sleeps_beside_a_task_that_is_ready";
+const CANCELLED: &str = "executor::loom_tests::loom_a_task_that_is_cancelled_while_it_is_polled_is_dropped_all_the_same";
+const TOLD: &str = "owed::loom_tests::loom_who_wants_to_hear_of_a_cancel_hears_of_it_once";
+const RUNS: &str =
+    "inside::loom_tests::loom_one_run_at_a_time_and_each_sees_what_the_last_one_left";
+const CHANGED: &str =
+    "snapshot::loom_tests::loom_no_reader_keeps_what_was_changed_before_it_looked";
 const CALLER: &str = "request::loom_tests::loom_a_caller_never_sleeps_beside_its_reply";
 const SETTLED: &str =
     "request::loom_tests::loom_a_request_is_settled_once_and_its_successor_by_neither";
@@ -278,8 +296,8 @@ pub(crate) const PAIRINGS: &[Pairing] = &[
                 what: "the Release of who leaves",
                 file: "seat.rs",
                 function: "drop",
-                find: "self.seat.state.swap(FREE, AcqRel)",
-                replace: "self.seat.state.swap(FREE, Acquire)",
+                find: "self.seat.state.swap(FREE, Release)",
+                replace: "self.seat.state.swap(FREE, Relaxed)",
                 model: SEAT,
                 says: RACE,
             },
@@ -296,8 +314,8 @@ pub(crate) const PAIRINGS: &[Pairing] = &[
                 what: "that a free seat cannot be wanted",
                 file: "seat.rs",
                 function: "take_or_queue",
-                find: "self.state.compare_exchange(TAKEN, WANTED, Release, Relaxed)",
-                replace: "{ self.state.store(WANTED, Release); Ok::<u32, u32>(TAKEN) }",
+                find: "self.state.compare_exchange(TAKEN, WANTED, Relaxed, Relaxed)",
+                replace: "{ self.state.store(WANTED, Relaxed); Ok::<u32, u32>(TAKEN) }",
                 model: SEAT,
                 says: DEADLOCK,
             },
@@ -412,6 +430,215 @@ pub(crate) const PAIRINGS: &[Pairing] = &[
             },
         ],
     },
+    Pairing {
+        what: "what a thread is interrupted for",
+        sides: ["`Interrupt::raise`: Release", "`Interrupt::read`: Acquire, before the last look"],
+        breaks: &[
+            Break {
+                what: "the Release",
+                file: "signal.rs",
+                function: "raise",
+                find: "self.word.fetch_add(1, Ordering::Release)",
+                replace: "self.word.fetch_add(1, Ordering::Relaxed)",
+                model: INTERRUPTED,
+                says: DEADLOCK,
+            },
+            Break {
+                what: "the Acquire",
+                file: "signal.rs",
+                function: "read",
+                find: "self.word.load(Ordering::Acquire)",
+                replace: "self.word.load(Ordering::Relaxed)",
+                model: INTERRUPTED,
+                says: DEADLOCK,
+            },
+        ],
+    },
+    Pairing {
+        what: "a peer that is rung once for each of its sleeps, by whichever thread",
+        sides: ["`PeerBell::ring_once`, behind `fence_before_look`", "`Epoch::announce`, anew for each sleep"],
+        breaks: &[
+            Break {
+                what: "that each sleep is rung for, and not only the first",
+                file: "signal.rs",
+                function: "ring_once",
+                find: "rung.swap(epoch, Ordering::Relaxed) != epoch",
+                replace: "rung.swap(epoch, Ordering::Relaxed) == 0",
+                model: TWO_SENDERS,
+                says: DEADLOCK,
+            },
+            Break {
+                what: "that a sleep has a number of its own",
+                file: "layout/words.rs",
+                function: "announce",
+                find: "self.0.load(Relaxed).wrapping_add(1) | 1",
+                replace: "1",
+                model: TWO_SENDERS,
+                says: DEADLOCK,
+            },
+            Break {
+                what: "that a ring changes what the sleeper has read",
+                file: "signal.rs",
+                function: "ring_bell",
+                find: "self.own.bell.bump();",
+                replace: "",
+                model: TWO_SENDERS,
+                says: DEADLOCK,
+            },
+        ],
+    },
+    Pairing {
+        what: "what a flag was raised for",
+        sides: ["`Flag::raise`: Release", "`Flag::is_raised`, `take`: Acquire"],
+        breaks: &[
+            Break {
+                what: "the Release",
+                file: "flag.rs",
+                function: "raise",
+                find: "self.0.swap(true, Release);",
+                replace: "self.0.swap(true, crate::sync::Ordering::Relaxed);",
+                model: RAISED,
+                says: WRONG,
+            },
+            Break {
+                what: "the Acquire of who looks",
+                file: "flag.rs",
+                function: "is_raised",
+                find: "self.0.load(Acquire)",
+                replace: "self.0.load(crate::sync::Ordering::Relaxed)",
+                model: RAISED,
+                says: WRONG,
+            },
+            Break {
+                what: "the Acquire of who takes it down",
+                file: "flag.rs",
+                function: "take",
+                find: "self.0.swap(false, Acquire)",
+                replace: "self.0.swap(false, crate::sync::Ordering::Relaxed)",
+                model: TAKEN_DOWN,
+                says: "raised for nothing",
+            },
+            Break {
+                what: "the exchange, for a store",
+                file: "flag.rs",
+                function: "raise",
+                find: "self.0.swap(true, Release);",
+                replace: "self.0.store(true, Release);",
+                model: TAKEN_DOWN,
+                says: "raised for nothing",
+            },
+        ],
+    },
+    Pairing {
+        what: "a task that is ready: polled, or the loop is interrupted",
+        sides: [
+            "`Executor::enqueue`, under the queue's lock, then the interrupt",
+            "`Executor::run_queued`, under the queue's lock; `has_ready`, after the interrupt was read",
+        ],
+        breaks: &[
+            Break {
+                what: "that the hint is withdrawn under the lock",
+                file: "executor.rs",
+                function: "run_queued",
+                find: "std::mem::take(&mut *ready)",
+                replace: "{
+                    let taken = std::mem::take(&mut *ready);
+                    drop(ready);
+                    self.has_ready.store(false, Ordering::Relaxed);
+                    taken
+                }",
+                model: READY,
+                says: DEADLOCK,
+            },
+            Break {
+                what: "the interrupt",
+                file: "executor.rs",
+                function: "enqueue",
+                find: "(self.interrupt)();",
+                replace: "",
+                model: READY,
+                says: DEADLOCK,
+            },
+        ],
+    },
+    Pairing {
+        what: "a task that is cancelled: dropped by who cancels it, or by who polls it",
+        sides: ["`Task::cancel`: the flag, then the future's lock", "`Task::poll`: the lock, then the flag"],
+        breaks: &[Break {
+            what: "the look at the flag behind a poll",
+            file: "executor.rs",
+            function: "poll",
+            find: "self.cancelled.is_raised()",
+            replace: "false",
+            model: CANCELLED,
+            says: WRONG,
+        }],
+    },
+    Pairing {
+        what: "a handler that wants to hear of a cancel: told by who cancels, or at once",
+        sides: ["`Owed::cancel`: the flag, then the lock", "`Owed::leave`: the lock, then the flag"],
+        breaks: &[Break {
+            what: "the look at the flag",
+            file: "owed.rs",
+            function: "leave",
+            find: "self.is_cancelled()",
+            replace: "false",
+            model: TOLD,
+            says: WRONG,
+        }],
+    },
+    Pairing {
+        what: "what one run of a loop leaves to the next",
+        sides: ["`RunningGuard::drop`: Release", "`Running::begin`: Acquire"],
+        breaks: &[
+            Break {
+                what: "the Release",
+                file: "inside.rs",
+                function: "drop(&mut self) {\n        self.0",
+                find: "self.0.0.store(false, Ordering::Release)",
+                replace: "self.0.0.store(false, Ordering::Relaxed)",
+                model: RUNS,
+                says: RACE,
+            },
+            Break {
+                what: "the Acquire",
+                file: "inside.rs",
+                function: "begin",
+                find: "self.0.swap(true, Ordering::Acquire)",
+                replace: "self.0.swap(true, Ordering::Relaxed)",
+                model: RUNS,
+                says: RACE,
+            },
+        ],
+    },
+    Pairing {
+        what: "a value that changes seldom: seen by the next look, and not forgotten",
+        sides: ["`Snapshot::update`: counted under the lock", "`Snapshot::cached`: the count before the lock"],
+        breaks: &[
+            Break {
+                what: "that the count is read before the value",
+                file: "snapshot.rs",
+                function: "cached",
+                find: "Cached { version, value: self.load() }",
+                replace: "{
+                    let _ = version;
+                    let value = self.load();
+                    Cached { version: self.version.load(Relaxed), value }
+                }",
+                model: CHANGED,
+                says: WRONG,
+            },
+            Break {
+                what: "the count",
+                file: "snapshot.rs",
+                function: "update",
+                find: "self.version.fetch_add(1, Relaxed);",
+                replace: "",
+                model: CHANGED,
+                says: WRONG,
+            },
+        ],
+    },
 ];
 
 /// What `Producer::commit` does, in its order.
@@ -420,3 +647,32 @@ const COMMITS: &str = "self.cells.head(end).guard();
         if reservation.pad != 0 {
             self.cells.head(reservation.position).commit(Header::pad(reservation.pad as usize));
         }";
+
+pub(crate) const UNMODELLED: &[Unmodelled] = &[
+    Unmodelled {
+        file: "layout/words.rs",
+        functions: &["read", "bump"],
+        why: "The bell's value must be read before the epoch is announced: Acquire keeps a later store behind a \
+              load. Loom executes no load after a later store, so no model can fail without it; beyond that the \
+              two fences suffice. That the bell is bumped, and looked at by who sleeps, has its breaks above.",
+    },
+    Unmodelled {
+        file: "fences.rs",
+        functions: &["light_fence", "heavy_fence", "modelled_fence"],
+        why: "In a model both are SeqCst fences, and each of their callers has its break above. That `membarrier` \
+              makes a compiler fence into one is the kernel's promise; `biased::tests` run it on real processors.",
+    },
+];
+
+pub(crate) const UNORDERED: &[Unordered] = &[
+    Unordered {
+        file: "memory/bytes.rs",
+        why: "Payloads, word by word: a frame's commit word and a topic's claim order them. The bulk copies are one \
+              instruction (`rep movsb`), which no model and no sanitizer sees.",
+    },
+    Unordered { file: "counters.rs", why: "Counts, for people." },
+    Unordered {
+        file: "keyed.rs",
+        why: "Names that are never the same twice. What is behind a key moves from thread to thread with the seat.",
+    },
+];

@@ -102,25 +102,42 @@ impl Source {
     }
 }
 
-/// The lines that order memory, each with the function around it. Relaxed accesses order nothing, and
-/// `use` only names.
-pub(crate) fn orderings(code: &str) -> Vec<(String, String)> {
+/// The name in a text that begins like a function's after `fn `.
+pub(crate) fn name_of(function: &str) -> String {
+    function.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
+}
+
+/// The lines without comments, each with the function around it; no imports.
+fn statements(code: &str) -> impl Iterator<Item = (String, &str)> {
     let mut function = String::new();
     let mut in_use = false;
-    let mut found = Vec::new();
-    for line in code.lines() {
-        let line = line.split("//").next().unwrap_or("");
-        let trimmed = line.trim_start();
-        in_use |= trimmed.starts_with("use ") || trimmed.starts_with("pub(crate) use ");
+    code.lines().filter_map(move |line| {
+        let line = line.split("//").next().unwrap_or("").trim();
+        in_use |= line.starts_with("use ") || line.starts_with("pub(crate) use ");
         if let Some((_, rest)) = line.split_once("fn ") {
-            function = rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+            function = name_of(rest);
         }
-        let orders =
-            ["Acquire", "Release", "AcqRel", "SeqCst"].iter().any(|word| line.contains(word));
-        if orders && !in_use {
-            found.push((function.clone(), trimmed.to_owned()));
-        }
+        let statement = (!in_use).then(|| (function.clone(), line));
         in_use &= !line.contains(';');
-    }
-    found
+        statement
+    })
+}
+
+/// The lines that order memory, with the functions around them. Relaxed accesses order nothing.
+pub(crate) fn orderings(code: &str) -> Vec<(String, String)> {
+    let orders = |line: &str| {
+        ["Acquire", "Release", "AcqRel", "SeqCst"].iter().any(|word| line.contains(word))
+    };
+    statements(code)
+        .filter(|(_, line)| orders(line))
+        .map(|(function, line)| (function, line.to_owned()))
+        .collect()
+}
+
+/// The lines that access an atomic, or order accesses of others.
+pub(crate) fn accesses(code: &str) -> impl Iterator<Item = &str> {
+    let words = ["Relaxed", "Acquire", "Release", "AcqRel", "SeqCst"];
+    statements(code)
+        .map(|(_, line)| line)
+        .filter(move |line| words.iter().any(|word| line.contains(word)))
 }

@@ -1,18 +1,18 @@
 //! Every interleaving, and every reordering that the memory model permits, of small scenes.
 //!
-//! A capacity of four or eight cells makes each scene wrap. Locks and condition variables stand for
-//! the futex. Each of these fails when what it guards (named in its comment) is taken out.
+//! A capacity of four or eight cells makes each scene wrap. Each of these fails when what it guards (named
+//! in its comment) is taken out, which a test sees to: `engine/tests/memory_order`.
 
 use ::loom::model::Builder;
-use ::loom::sync::Condvar;
 
 use super::super::producer::{Producer, ReserveError};
 use super::{Consumer, event, ring};
+use crate::counters::Counter;
 use crate::layout::outbox::OutboxControl;
-use crate::layout::words::fence_before_look;
 use crate::memory::aligned::AlignedBuf;
 use crate::memory::shared::{OutboxMemory, Shared};
-use crate::sync::{Arc, Mutex, thread};
+use crate::signal::{Interrupt, PeerBell, Signal};
+use crate::sync::thread;
 
 fn check(preemptions_max: usize, scene: impl Fn() + Send + Sync + 'static) {
     let mut builder = Builder::new();
@@ -105,33 +105,25 @@ fn loom_room_is_used_again_only_after_it_was_read() {
     });
 }
 
-/// The futex of one bell: sleeps while the bell is as it was read.
-#[derive(Default)]
-struct Futex {
-    queue: Mutex<()>,
-    woken: Condvar,
+/// The control pages of a ring's reader and its writer, and how the one wakes the other.
+struct Pages {
+    reader: Shared<OutboxControl>,
+    writer: Shared<OutboxControl>,
+    interrupt: Interrupt,
 }
 
-impl Futex {
-    fn wait(&self, control: &OutboxControl, seen: u32) {
-        let queue = self.queue.lock().unwrap();
-        if control.bell.read() == seen {
-            drop(self.woken.wait(queue).unwrap());
-        }
+impl Pages {
+    fn new(reader: Shared<OutboxControl>) -> Self {
+        let writer = OutboxMemory::heap(256).control;
+        Self { reader, writer, interrupt: Interrupt::default() }
     }
 
-    fn wake(&self) {
-        let _queue = self.queue.lock().unwrap();
-        self.woken.notify_all();
+    fn bell_of_the_reader(&self) -> PeerBell {
+        PeerBell::new(Signal::Futex, self.reader.clone(), self.writer.clone())
     }
-}
 
-/// The sleeper's control page has `parked`, the waker's has the bell.
-fn ring_if_asleep(sleeper: &Shared<OutboxControl>, waker: &Shared<OutboxControl>, futex: &Futex) {
-    fence_before_look();
-    if sleeper.parked.asleep().is_some() || sleeper.space_wanted.asleep().is_some() {
-        waker.bell.bump();
-        futex.wake();
+    fn bell_of_the_writer(&self) -> PeerBell {
+        PeerBell::new(Signal::Futex, self.writer.clone(), self.reader.clone())
     }
 }
 
@@ -140,22 +132,19 @@ fn ring_if_asleep(sleeper: &Shared<OutboxControl>, waker: &Shared<OutboxControl>
 fn loom_a_sleeper_never_misses_a_frame() {
     check(3, || {
         let (mut producer, mut consumer, reader) = ring(256, 0);
-        let writer = OutboxMemory::heap(256).control;
-        let futex = Arc::new(Futex::default());
-        let waker = {
-            let (reader, writer, futex) = (reader.clone(), writer.clone(), futex.clone());
-            thread::spawn(move || {
-                send(&mut producer, 1, &[1; 8]).unwrap();
-                ring_if_asleep(&reader, &writer, &futex);
-            })
-        };
+        let pages = Pages::new(reader);
+        let bell = pages.bell_of_the_writer();
+        let waker = thread::spawn(move || {
+            send(&mut producer, 1, &[1; 8]).unwrap();
+            bell.frames_committed(&Counter::default());
+        });
         while consumer.peek().unwrap().is_none() {
-            let seen = writer.bell.read();
-            reader.parked.announce();
+            let (bell_seen, seen) = (pages.writer.bell.read(), pages.interrupt.read());
+            pages.reader.parked.announce();
             if consumer.peek().unwrap().is_none() {
-                futex.wait(&writer, seen);
+                pages.interrupt.sleep(&pages.writer.bell, bell_seen, seen, None);
             }
-            reader.parked.withdraw();
+            pages.reader.parked.withdraw();
         }
         waker.join().unwrap();
     });
@@ -166,26 +155,23 @@ fn loom_a_sleeper_never_misses_a_frame() {
 fn loom_a_sleeper_never_misses_room() {
     check(3, || {
         let (mut producer, mut consumer, reader) = ring(256, 0);
-        let writer = OutboxMemory::heap(256).control;
+        let pages = Pages::new(reader);
+        let bell = pages.bell_of_the_reader();
         for channel in 0..3 {
             send(&mut producer, channel, &[0; 8]).unwrap();
         }
-        let futex = Arc::new(Futex::default());
-        let waker = {
-            let (reader, writer, futex) = (reader.clone(), writer.clone(), futex.clone());
-            thread::spawn(move || {
-                receive(&mut consumer);
-                consumer.publish();
-                ring_if_asleep(&writer, &reader, &futex);
-            })
-        };
+        let waker = thread::spawn(move || {
+            receive(&mut consumer);
+            consumer.publish();
+            bell.room_published(&Counter::default());
+        });
         while !producer.has_room_for(8).unwrap() {
-            let seen = reader.bell.read();
-            writer.space_wanted.announce();
+            let (bell_seen, seen) = (pages.reader.bell.read(), pages.interrupt.read());
+            pages.writer.space_wanted.announce();
             if !producer.has_room_for(8).unwrap() {
-                futex.wait(&reader, seen);
+                pages.interrupt.sleep(&pages.reader.bell, bell_seen, seen, None);
             }
-            writer.space_wanted.withdraw();
+            pages.writer.space_wanted.withdraw();
         }
         waker.join().unwrap();
     });
