@@ -122,6 +122,7 @@ mod main_loop;
 mod memory;
 mod owed;
 mod payload;
+mod pending;
 mod policy;
 #[cfg(not(loom))]
 mod port;

@@ -21,8 +21,8 @@ const LEVELS: &[(&str, &[&str])] = &[
     (
         "what it means, and who is there",
         &[
-            "payload", "contract", "channels", "config", "error", "policy", "request", "router",
-            "executor", "owed", "inside", "session",
+            "payload", "contract", "channels", "config", "error", "policy", "request", "pending",
+            "router", "executor", "owed", "inside", "session",
         ],
     ),
     ("large payloads", &["attachment"]),

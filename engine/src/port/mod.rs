@@ -48,6 +48,7 @@ use crate::{
     memory::shared::Shared,
     owed::Owed,
     payload::Payload,
+    pending::Pending,
     policy::ChannelSet,
     request::{RequestTable, TooManyPending},
     ring::producer::{Producer, ReserveError},
@@ -122,16 +123,9 @@ pub(crate) struct Port {
     outbox: Biased<Outbox>,
     /// How many threads wait for room. Under the lock because the epoch has one writer at a time.
     room_waiters: Mutex<u32>,
-    /// Replies or cancels wait for room; the driver sends them when it comes.
-    deferred: AtomicBool,
 
-    requests: Mutex<RequestTable<Notify, Outcome>>,
-    /// How many settled requests nobody has taken: a hint, read without the lock. A driver sees what
-    /// the one before it stored, because the seat's lock lies between them.
-    unread: AtomicU64,
-    /// A request whose reply went straight into its caller's hands, or 0. Its slot is freed by whoever
-    /// next works on the table. Set by the driver alone, and only when it is 0.
-    in_hand: AtomicU64,
+    /// Our requests, and whether replies or cancels wait for room.
+    pending: Pending<Notify, Outcome>,
     owed: Mutex<HashMap<RequestId, Arc<Owed>>>,
     /// How many there are at the most: only the driver adds any, and it reads this without the lock.
     owed_count: AtomicU64,
@@ -244,13 +238,7 @@ impl Port {
                 spare: None,
             }),
             room_waiters: Mutex::new(0),
-            deferred: AtomicBool::new(false),
-            requests: Mutex::new(RequestTable::new(
-                limits.pending_max,
-                RequestId::FIRST_GENERATION,
-            )),
-            unread: AtomicU64::new(0),
-            in_hand: AtomicU64::new(0),
+            pending: Pending::new(limits.pending_max),
             owed: Mutex::new(HashMap::new()),
             owed_count: AtomicU64::new(0),
             gone: OnceLock::new(),
@@ -622,31 +610,7 @@ impl Port {
     /// Works on the request table.
     #[inline]
     fn requests<R>(&self, work: impl FnOnce(&mut RequestTable<Notify, Outcome>) -> R) -> R {
-        let mut requests = lock(&self.requests);
-        // Relaxed: the id is all there is to it. Only one at a time takes it out, under the lock.
-        if let Some(id) = RequestId::from_wire(self.in_hand.load(Ordering::Relaxed)) {
-            requests.retract(id);
-            self.in_hand.store(0, Ordering::Relaxed);
-        }
-        let result = work(&mut requests);
-        if requests.has_cancels() {
-            // Under the lock: who is given the slot of a cancelled request sees this, and sends the
-            // cancel first.
-            self.deferred.store(true, Ordering::Relaxed);
-        }
-        self.unread.store(requests.done() as u64, Ordering::Relaxed);
-        result
-    }
-
-    /// The driver's part: a request's reply is in its caller's hands. The table need not be locked for
-    /// that now: its next user will see to it.
-    #[inline]
-    fn settled_in_hand(&self, id: RequestId) {
-        if self.in_hand.load(Ordering::Relaxed) == 0 {
-            self.in_hand.store(id.to_wire(), Ordering::Relaxed);
-        } else {
-            self.requests(|requests| requests.retract(id));
-        }
+        self.pending.work(work)
     }
 
     /// Works on the list of the peer's unanswered requests.
@@ -741,13 +705,12 @@ impl Port {
 
     /// Something waits for room: the driver is to send it.
     fn defer(&self) {
-        // Relaxed: set under the outbox's lock or by the driver itself, and looked at under it.
-        self.deferred.store(true, Ordering::Relaxed);
+        self.pending.defer();
         self.want_room();
     }
 
     pub(crate) fn has_deferred(&self) -> bool {
-        self.deferred.load(Ordering::Relaxed)
+        self.pending.has_deferred()
     }
 
     /// The driver's part: sends what waits, as far as there is room.
@@ -793,15 +756,12 @@ impl Port {
             outbox.backlog_bytes -= len;
             outbox.backlog.pop_front();
         }
-        let mut requests = lock(&self.requests);
-        while let Some(id) = requests.next_cancel() {
+        self.pending.send_cancels(|id| {
             let cancel = Label { kind: Kind::Cancel, flags: 0, channel: 0, id: Some(id) };
             self.put(&mut outbox.producer, cancel, &[])?;
             self.counters.frames_sent.add_alone(1);
-            requests.cancel_sent();
-        }
-        self.deferred.store(false, Ordering::Relaxed);
-        drop(requests);
+            Ok(())
+        })?;
         let waiters = lock(&self.room_waiters);
         if *waiters == 0 {
             self.own.space_wanted.withdraw();

@@ -73,6 +73,10 @@ const CANCELLED: &str = "executor::loom_tests::loom_a_task_that_is_cancelled_whi
 const TOLD: &str = "owed::loom_tests::loom_who_wants_to_hear_of_a_cancel_hears_of_it_once";
 const RUNS: &str =
     "inside::loom_tests::loom_one_run_at_a_time_and_each_sees_what_the_last_one_left";
+const IN_HAND: &str = "pending::loom_tests::loom_every_slot_is_freed_whose_reply_was_in_hand";
+const UNREAD: &str = "pending::loom_tests::loom_the_next_driver_sees_what_the_last_one_stored";
+const DEFERRED: &str =
+    "pending::loom_tests::loom_a_cancel_is_sent_before_its_slot_is_used_again_and_never_forgotten";
 const CHANGED: &str =
     "snapshot::loom_tests::loom_no_reader_keeps_what_was_changed_before_it_looked";
 const CALLER: &str = "request::loom_tests::loom_a_caller_never_sleeps_beside_its_reply";
@@ -636,6 +640,78 @@ pub(crate) const PAIRINGS: &[Pairing] = &[
                 replace: "",
                 model: CHANGED,
                 says: WRONG,
+            },
+        ],
+    },
+    Pairing {
+        what: "a slot whose reply is in its caller's hands: freed once, by who next locks the table",
+        sides: ["`Pending::settled_in_hand`, by the driver", "`Pending::work`, under the lock"],
+        breaks: &[
+            Break {
+                what: "that only an empty hand is filled",
+                file: "pending.rs",
+                function: "settled_in_hand",
+                find: "self.in_hand.load(Relaxed) == 0",
+                replace: "true",
+                model: IN_HAND,
+                says: "a slot was lost",
+            },
+            Break {
+                what: "that what is in hand is freed",
+                file: "pending.rs",
+                function: "work",
+                find: "table.retract(id);",
+                replace: "",
+                model: IN_HAND,
+                says: "a slot was lost",
+            },
+        ],
+    },
+    Pairing {
+        what: "a stored reply: seen by the next driver",
+        sides: ["`Pending::work`, and then the seat", "the seat, and then `Pending::has_unread`"],
+        breaks: &[
+            Break {
+                what: "that it is said at all",
+                file: "pending.rs",
+                function: "work",
+                find: "self.unread.store(table.done() as u64, Relaxed);",
+                replace: "",
+                model: UNREAD,
+                says: WRONG,
+            },
+            Break {
+                what: "the Release of who leaves the seat",
+                file: "seat.rs",
+                function: "drop",
+                find: "self.seat.state.swap(FREE, Release)",
+                replace: "self.seat.state.swap(FREE, Relaxed)",
+                model: UNREAD,
+                says: WRONG,
+            },
+        ],
+    },
+    Pairing {
+        what: "a cancel: sent before its slot is used again, and never forgotten",
+        sides: ["`Pending::work`: the flag, under the table's lock", "`Pending::send_cancels`, under it too"],
+        breaks: &[
+            Break {
+                what: "that the flag is raised",
+                file: "pending.rs",
+                function: "work",
+                find: "self.deferred.store(true, Relaxed);",
+                replace: "",
+                model: DEFERRED,
+                says: "the cancel comes first",
+            },
+            Break {
+                what: "that the flag is lowered under the lock",
+                file: "pending.rs",
+                function: "send_cancels",
+                find: "self.deferred.store(false, Relaxed);",
+                replace: "drop(table); self.deferred.store(false, Relaxed);",
+                model: DEFERRED,
+                says: "the cancel comes first",
             },
         ],
     },
