@@ -21,6 +21,11 @@ const _: () = assert!(CAPACITY_MIN.is_multiple_of(CELL));
 pub struct Config {
     /// How this process waits for messages.
     pub wait: WaitStrategy,
+    /// The longest that [`WaitStrategy::Adaptive`] spins in one wait before it sleeps: about what a wake-up
+    /// costs the two sides together, so that it never loses more than it could have won. Shorter saves CPU
+    /// time, longer saves the wake-ups of pauses up to it. (It is also for how long a renderer may be
+    /// awake before and after a push that comes by a clock; a tenth of the period, if that is longer.)
+    pub spin_ceiling: Duration,
     /// The ring from main to each renderer, in bytes: a power of two. A payload longer than a little
     /// less than half of it is sent by attachment: see [`attachment_max`](Self::attachment_max).
     pub main_capacity: usize,
@@ -57,6 +62,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             wait: WaitStrategy::default(),
+            spin_ceiling: Duration::from_micros(50),
             main_capacity: 256 * 1024,
             renderer_capacity: 256 * 1024,
             topic_capacity: 64 * 1024,

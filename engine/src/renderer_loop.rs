@@ -40,7 +40,10 @@ use crate::{
     signal::{PeerBell, Signal},
     snapshot::{Cached, Snapshot},
     sync::{AtomicBool, Ordering},
-    sys::Socket,
+    sys::{
+        Socket,
+        clock::{self, Punctual},
+    },
     timed::TimedRequests,
     topic::TopicReader,
     wait::{Step, Waiter},
@@ -155,7 +158,7 @@ impl Inner {
                 topics: Vec::new(),
                 routes: routes.cached(),
                 key,
-                waiter: Waiter::new(config.wait),
+                waiter: Waiter::foreseeing(config.wait, config.spin_ceiling),
                 copy: AlignedBuf::new(),
                 turns: 0,
                 expired_at: None,
@@ -272,7 +275,9 @@ impl Inner {
             let step = if taken > 0 { Step::LookAt(Instant::now()) } else { driver.waiter.step() };
             let now = match step {
                 Step::Look => continue,
-                Step::LookAt(now) | Step::Park(now) => now,
+                Step::LookAt(now) | Step::Yield(now) | Step::Park(now) | Step::Doze { now, .. } => {
+                    now
+                }
             };
             let deadline = *deadline
                 .get_or_insert_with(|| timeout.and_then(|timeout| now.checked_add(timeout)));
@@ -280,12 +285,19 @@ impl Inner {
                 self.publish(driver);
                 return DriveEnd::Elapsed;
             }
-            if matches!(step, Step::Park(_)) {
+            let alarm = match step {
+                Step::Doze { until, .. } => Some(until),
+                _ => None,
+            };
+            if alarm.is_some() || matches!(step, Step::Park(_)) {
                 let next = self.port.expire(now);
                 // Its cancels may have found the outbox taken.
                 self.port.flush();
                 let until = [deadline, next].into_iter().flatten().min();
-                self.park(driver, until, waits);
+                self.park(driver, until, alarm, waits);
+            } else if matches!(step, Step::Yield(_)) {
+                thread::yield_now();
+                driver.waiter.yielded();
             } else if driver.expired_at.is_none_or(|last| now.duration_since(last) >= EXPIRE_EVERY)
             {
                 self.end_turn(driver, now);
@@ -397,9 +409,19 @@ impl Inner {
         self.publish(driver);
     }
 
-    /// Sleeps until main rings, someone interrupts, or the deadline passes.
-    fn park(&self, driver: &mut RendererLoop, deadline: Option<Instant>, waits: bool) {
+    /// Sleeps until main rings, someone interrupts, the deadline passes, or the alarm goes off: main does
+    /// not ring shortly before that.
+    fn park(
+        &self,
+        driver: &mut RendererLoop,
+        deadline: Option<Instant>,
+        alarm: Option<Instant>,
+        waits: bool,
+    ) {
         let port = &self.port;
+        let _punctual = alarm.map(|_| Punctual::begin());
+        port.own.alarm.set(alarm.map(clock::at_ns));
+        let deadline = [deadline, alarm].into_iter().flatten().min();
         // Read before the last look, so that whatever comes after it ends the sleep.
         let (bell, interrupt) = (port.peer.bell.read(), port.interrupt.read());
         port.own.parked.announce();

@@ -1,7 +1,8 @@
 //! How one process wakes the other: the `Signal` seam, and when it is used.
 //!
 //! Waking costs a system call, so it happens only if the peer says that it sleeps, and once for each
-//! time that it goes to sleep (each has an epoch of its own). What the peer writes into its control
+//! time that it goes to sleep (each has an epoch of its own). A peer that says when it will wake up by itself,
+//! because it expects something then, is not rung shortly before. What the peer writes into its control
 //! page decides only whether *its* bell is rung, never what happens here.
 //!
 //! | who sleeps | on | rung by |
@@ -15,8 +16,11 @@ use crate::{
     layout::{outbox::OutboxControl, words::fence_before_look},
     memory::shared::Shared,
     sync::{AtomicU32, Ordering},
-    sys::{EventFd, futex},
+    sys::{EventFd, clock, futex},
 };
+
+/// A ring takes about so long to wake a sleeper.
+const RING_NS: u64 = 40_000;
 
 /// What the peer's driver sleeps on.
 pub(crate) enum Signal {
@@ -57,6 +61,14 @@ impl PeerBell {
     #[inline]
     pub(crate) fn ring_if_asleep(&self, wakes: &Counter) {
         if let Some(epoch) = self.peer.parked.asleep() {
+            self.ring_for_frames(epoch, wakes);
+        }
+    }
+
+    /// Rings, unless the peer wakes up by itself before a ring could wake it.
+    #[cold]
+    fn ring_for_frames(&self, epoch: u32, wakes: &Counter) {
+        if !self.peer.alarm.is_near(clock::now_ns(), RING_NS) {
             self.ring_once(epoch, &self.rung, wakes, Self::ring);
         }
     }

@@ -8,7 +8,7 @@ use crate::compare::{
     run::Cell,
     slice::Outcome,
     stats::Spread,
-    work::{SMALL, Task, Work},
+    work::{SMALL, Setting, Task, Work},
 };
 
 /// A figure of a slice.
@@ -70,7 +70,7 @@ const PARK: &str = "ringbridge-park";
 const IN_PLACE: &str = "ringbridge-in-place";
 
 const fn task(work: Work, payload: usize, rate_hz: u64) -> Task {
-    Task { work, payload, rate_hz }
+    Task { work, payload, rate_hz, setting: Setting::Usual }
 }
 
 const INVOKE: Task = task(Work::RoundTrip, SMALL, 0);
@@ -78,6 +78,8 @@ const STREAM: Task = task(Work::Stream, SMALL, 0);
 const STREAM_64K: Task = task(Work::Stream, 64 << 10, 0);
 const STREAM_1M: Task = task(Work::Stream, 1 << 20, 0);
 const PUSH_1K: Task = task(Work::Push, SMALL, 1_000);
+const PUSH_1K_AWAKE: Task = Task { setting: Setting::SenderAwake, ..PUSH_1K };
+const INVOKE_ONE_CORE: Task = Task { setting: Setting::OneCore, ..INVOKE };
 const PUSH_100K: Task = task(Work::Push, SMALL, 100_000);
 const IDLE: Task = task(Work::Idle, SMALL, 0);
 
@@ -191,7 +193,41 @@ fn claims() -> Vec<Claim> {
         ),
         claim("push 100 kHz adaptive: p50 in ns", ADAPTIVE, PUSH_100K, Value(P50), AtMost(1000.0)),
         claim("push 100 kHz adaptive: lost", ADAPTIVE, PUSH_100K, Value(LOST), AtMost(0.0)),
-        claim("push 1 kHz adaptive: p50 in ns", ADAPTIVE, PUSH_1K, Value(P50), AtMost(500.0)),
+        claim(
+            "push 1 kHz adaptive, sender awake: p50 in ns",
+            ADAPTIVE,
+            PUSH_1K_AWAKE,
+            Value(P50),
+            AtMost(500.0),
+        ),
+        claim(
+            "push 1 kHz adaptive, sender awake: the receiver's part of a core",
+            ADAPTIVE,
+            PUSH_1K_AWAKE,
+            Value(RENDERER_CPU),
+            AtMost(0.12),
+        ),
+        claim(
+            "push 1 kHz adaptive, sender awake: p50 of the sender's send in ns",
+            ADAPTIVE,
+            PUSH_1K_AWAKE,
+            Value(Outcome::send_p50_ns),
+            AtMost(200.0),
+        ),
+        claim(
+            "push 1 kHz adaptive, sender awake: part of the pushes without a wake-up",
+            ADAPTIVE,
+            PUSH_1K_AWAKE,
+            Value(Outcome::unwoken),
+            AtLeast(0.99),
+        ),
+        claim(
+            "push 1 kHz adaptive: p50 against spin",
+            ADAPTIVE,
+            PUSH_1K,
+            Against(SPIN, P50),
+            AtMost(1.1),
+        ),
         claim(
             "push 1 kHz adaptive: the receiver's part of a core",
             ADAPTIVE,
@@ -200,18 +236,11 @@ fn claims() -> Vec<Claim> {
             AtMost(0.12),
         ),
         claim(
-            "push 1 kHz adaptive: p50 of the sender's send in ns",
+            "invoke 48 B adaptive, one core: p50 against park",
             ADAPTIVE,
-            PUSH_1K,
-            Value(Outcome::send_p50_ns),
-            AtMost(200.0),
-        ),
-        claim(
-            "push 1 kHz adaptive: part of the pushes without a wake-up",
-            ADAPTIVE,
-            PUSH_1K,
-            Value(Outcome::unwoken),
-            AtLeast(0.99),
+            INVOKE_ONE_CORE,
+            Against(PARK, P50),
+            AtMost(1.0),
         ),
         claim(
             "push 1 kHz park: CPU of both against a bare futex pair",

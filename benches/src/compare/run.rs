@@ -29,7 +29,7 @@ use crate::{
         slice::{IDLE_MARGIN, Outcome, Said},
         stage::{Assignment, Role},
         usage::Usage,
-        work::{Job, Task, Work},
+        work::{Job, Setting, Task, Work},
     },
     pins::Pins,
 };
@@ -66,20 +66,30 @@ pub(super) struct Visit {
     pub(super) outcome: Outcome,
 }
 
+/// Why the subject cannot do the task, if so.
+fn unable(subject: &dyn Subject, task: Task) -> Option<&'static str> {
+    let alone = task.setting == Setting::OneCore && !subject.shares_a_core();
+    subject.unable(task).or(alone.then_some("its receiver does not let go of the core"))
+}
+
 impl Plan {
     pub(super) fn slices(&self) -> usize {
-        let able = |task: Task| self.subjects.iter().filter(|s| s.unable(task).is_none()).count();
-        self.rounds * self.tasks.iter().map(|&task| able(task)).sum::<usize>()
+        self.rounds * self.tasks.iter().map(|&task| self.able(task)).sum::<usize>()
     }
 
     /// About how long it all takes.
     pub(super) fn duration(&self) -> Duration {
         const AROUND_A_SLICE: Duration = Duration::from_millis(60);
         let of_task = |&task: &Task| {
-            let able = self.subjects.iter().filter(|s| s.unable(task).is_none()).count();
+            let able = self.able(task);
             (self.measured(task) + self.warm(task) + AROUND_A_SLICE) * able as u32
         };
         self.tasks.iter().map(of_task).sum::<Duration>() * self.rounds as u32
+    }
+
+    /// How many subjects can do the task.
+    fn able(&self, task: Task) -> usize {
+        self.subjects.iter().filter(|&&subject| unable(subject, task).is_none()).count()
     }
 
     /// What is rare needs longer.
@@ -134,7 +144,7 @@ impl Plan {
             self.subjects.iter().map(move |&subject| Cell {
                 subject,
                 task,
-                unable: subject.unable(task),
+                unable: unable(subject, task),
                 rounds: Vec::new(),
             })
         };

@@ -7,7 +7,7 @@ use crate::{
         run::{Cell, Visit},
         slice::Outcome,
         stats::Distribution,
-        work::{SMALL, Task, Work},
+        work::{SMALL, Setting, Task, Work},
     },
     peers,
 };
@@ -18,7 +18,7 @@ pub(super) fn cell_of(subject: &str, work: Work, outcomes: Vec<Outcome>) -> Cell
     let visit = |outcome| Some(Ok(Visit { at: Duration::from_millis(7), outcome }));
     Cell {
         subject: peers::find(subject).unwrap(),
-        task: Task { work, payload: SMALL, rate_hz },
+        task: Task { work, payload: SMALL, rate_hz, setting: Setting::Usual },
         unable: None,
         rounds: outcomes.into_iter().map(visit).collect(),
     }

@@ -21,7 +21,14 @@ use rustix::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, clock::now_ns, compare::stage::Stage, compare::work::Task};
+use crate::{
+    Error,
+    clock::now_ns,
+    compare::{
+        stage::Stage,
+        work::{Setting, Task},
+    },
+};
 
 /// The stamp of the last message.
 pub(crate) const OVER: u64 = u64::MAX;
@@ -29,8 +36,8 @@ pub(crate) const OVER: u64 = u64::MAX;
 const STREAM_BATCH: u64 = 64;
 /// From this length on a message is so long that the clock does not matter.
 const LONG: usize = 4096;
-/// Pushes that are further apart than this are waited for asleep, as an application would; others by
-/// spinning, since a wake-up takes longer than the time between them.
+/// Pushes that are further apart than this are waited for asleep, as an application would, unless the task says
+/// otherwise; others by spinning, since a wake-up takes longer than the time between them.
 const SLEEP_ABOVE_NS: u64 = 50_000;
 
 /// A way to talk between two processes.
@@ -44,6 +51,12 @@ pub(crate) trait Subject: Sync {
     /// The crate whose version counts, if it is not this one's.
     fn package(&self) -> Option<&'static str> {
         None
+    }
+
+    /// Whether its receiver lets others have the processor while it waits. If not, the two would wait for
+    /// the ends of each other's time slices on one core.
+    fn shares_a_core(&self) -> bool {
+        false
     }
 
     /// Why it cannot do the task, if so.
@@ -191,17 +204,20 @@ pub(crate) fn pushes(rate_hz: u64, time_ns: u64) -> u64 {
 
 /// When to push, and what it cost.
 pub(crate) struct Pacer {
-    rate_hz: u64,
+    period_ns: u64,
+    sleeps: bool,
     count: u64,
     /// How long each call took the sender.
     pub(crate) costs: Vec<u64>,
 }
 
 impl Pacer {
-    /// Pushes at this rate for so long; room for what they cost is there from the start.
-    pub(crate) fn new(rate_hz: u64, time_ns: u64) -> Self {
-        let count = pushes(rate_hz, time_ns);
-        Self { rate_hz, count, costs: touched(count as usize) }
+    /// Pushes as the task asks for, for so long; room for what they cost is there from the start.
+    pub(crate) fn new(task: Task, time_ns: u64) -> Self {
+        let count = pushes(task.rate_hz, time_ns);
+        let period_ns = 1_000_000_000 / task.rate_hz;
+        let sleeps = period_ns > SLEEP_ABOVE_NS && task.setting != Setting::SenderAwake;
+        Self { period_ns, sleeps, count, costs: touched(count as usize) }
     }
 
     /// Calls `send` with a stamp whenever a push is due. A late one does not move the next. The last
@@ -211,12 +227,12 @@ impl Pacer {
         &mut self,
         mut send: impl FnMut(u64) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        let period = 1_000_000_000 / self.rate_hz;
+        let period = self.period_ns;
         // So that the timer is late by its wake-up only.
         set_current_timer_slack(NonZeroU64::new(1))?;
         let began = now_ns() + period;
         for number in 0..self.count {
-            wait_until(began + number * period, period > SLEEP_ABOVE_NS)?;
+            wait_until(began + number * period, self.sleeps)?;
             let sent = now_ns();
             send(sent)?;
             self.costs.push(now_ns() - sent);
@@ -250,6 +266,7 @@ pub(crate) fn touched(room: usize) -> Vec<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::compare::work::Work;
 
     #[test]
     fn every_byte_counts() {
@@ -260,9 +277,9 @@ mod tests {
 
     #[test]
     fn a_pacer_pushes_so_often_and_then_says_that_it_is_over() {
-        for rate_hz in [1_000, 100_000] {
+        for task in Task::all(&[Work::Push], &[]) {
             let mut stamps = Vec::new();
-            let mut pacer = Pacer::new(rate_hz, 10_000_000);
+            let mut pacer = Pacer::new(task, 10_000_000);
             let began = now_ns();
             pacer
                 .run(|stamp| {
@@ -272,7 +289,7 @@ mod tests {
                 .unwrap();
             assert!(now_ns() - began >= 9_000_000);
             assert_eq!(stamps.pop(), Some(OVER));
-            assert_eq!(stamps.len() as u64, rate_hz / 100);
+            assert_eq!(stamps.len() as u64, task.rate_hz / 100);
             assert_eq!(pacer.costs.len(), stamps.len());
             assert!(stamps.is_sorted());
         }

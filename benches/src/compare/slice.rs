@@ -24,7 +24,7 @@ use crate::{
         stage::Stage,
         stats::Distribution,
         usage::machine_busy_ns,
-        work::{Job, Work},
+        work::{Job, Setting, Work},
     },
     pair::Limit,
     peers,
@@ -166,7 +166,7 @@ fn work_of_main(stage: &Stage, side: &mut dyn MainSide, phase: Phase) -> Result<
         Work::RoundTrip => side.answer()?,
         Work::Stream => part.stream = side.stream(time_ns)?,
         Work::Push => {
-            let mut pacer = Pacer::new(stage.job.task.rate_hz, time_ns);
+            let mut pacer = Pacer::new(stage.job.task, time_ns);
             side.push(&mut pacer)?;
             part.costs = Some(pacer.costs);
         }
@@ -224,12 +224,21 @@ pub(super) fn renderer_half(stage: &Stage) -> Result<(), Error> {
     let mut samples = touched(room as usize);
     let mut floor = touched(FLOOR_SAMPLES);
 
+    // The floor is always one of two processors.
+    let working = match job.task.setting {
+        Setting::OneCore => job.pins.main,
+        Setting::Usual | Setting::SenderAwake => job.pins.renderer,
+    };
+    keep_to(&[working])?;
     work_of_renderer(stage, side.as_mut(), Phase::Warm, &mut samples)?;
     samples.clear();
+    keep_to(&[job.pins.renderer])?;
     let before = lead_floor(stage, 0, &mut floor)?;
+    keep_to(&[working])?;
     let cpu = stage.cpu_ns();
     let stream = work_of_renderer(stage, side.as_mut(), Phase::Measured, &mut samples)?;
     let cpu_ns = stage.cpu_ns() - cpu;
+    keep_to(&[job.pins.renderer])?;
     let after = lead_floor(stage, 1, &mut floor)?;
 
     let timed = matches!(job.task.work, Work::RoundTrip | Work::Push);

@@ -33,11 +33,26 @@ impl fmt::Display for Work {
     }
 }
 
+/// What is other than usual about a task.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Setting {
+    /// Nothing: each process has a processor, and who sends at a slow rate sleeps in between, as applications do.
+    #[default]
+    Usual,
+    /// Who sends at a rate stays awake. So nothing but the way is in the figures: no wake-up of the sender's own,
+    /// and no caches that went cold in its sleep.
+    SenderAwake,
+    /// Both processes share one processor.
+    OneCore,
+}
+
 /// The payload of pushes and of idle pairs, and the smallest of the others: it shares a cache line
 /// with Ringbridge's header.
 pub(crate) const SMALL: usize = 48;
-/// The rates of pushes, per second.
+/// The rates of pushes, per second, and those at which the sender would sleep.
 pub(crate) const RATES_HZ: [u64; 3] = [1_000, 10_000, 100_000];
+const SLOW_RATES_HZ: [u64; 2] = [1_000, 10_000];
 
 /// One task, for every subject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -48,6 +63,7 @@ pub(crate) struct Task {
     pub(crate) payload: usize,
     /// How often a push is sent; 0 for other work.
     pub(crate) rate_hz: u64,
+    pub(crate) setting: Setting,
 }
 
 impl Task {
@@ -55,16 +71,22 @@ impl Task {
     pub(crate) fn all(works: &[Work], sizes: &[usize]) -> Vec<Self> {
         let mut tasks = Vec::new();
         for &work in works {
+            let usual = Self { work, payload: SMALL, rate_hz: 0, setting: Setting::Usual };
+            let sized = sizes.iter().map(|&payload| Self { payload, ..usual });
+            let paced = |setting| move |&rate_hz: &u64| Self { rate_hz, setting, ..usual };
             match work {
-                Work::RoundTrip | Work::Stream => {
-                    tasks.extend(sizes.iter().map(|&payload| Self { work, payload, rate_hz: 0 }));
+                Work::RoundTrip => {
+                    tasks.extend(sized);
+                    if sizes.contains(&SMALL) {
+                        tasks.push(Self { setting: Setting::OneCore, ..usual });
+                    }
                 }
-                Work::Push => tasks.extend(RATES_HZ.iter().map(|&rate_hz| Self {
-                    work,
-                    payload: SMALL,
-                    rate_hz,
-                })),
-                Work::Idle => tasks.push(Self { work, payload: SMALL, rate_hz: 0 }),
+                Work::Stream => tasks.extend(sized),
+                Work::Push => {
+                    tasks.extend(RATES_HZ.iter().map(paced(Setting::Usual)));
+                    tasks.extend(SLOW_RATES_HZ.iter().map(paced(Setting::SenderAwake)));
+                }
+                Work::Idle => tasks.push(usual),
             }
         }
         tasks
@@ -74,13 +96,18 @@ impl Task {
 impl fmt::Display for Task {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.work {
-            Work::RoundTrip | Work::Stream => write!(f, "{} {}", self.work, Bytes(self.payload)),
+            Work::RoundTrip | Work::Stream => write!(f, "{} {}", self.work, Bytes(self.payload))?,
             Work::Push if self.rate_hz.is_multiple_of(1000) => {
-                write!(f, "push {} kHz", self.rate_hz / 1000)
+                write!(f, "push {} kHz", self.rate_hz / 1000)?;
             }
-            Work::Push => write!(f, "push {} Hz", self.rate_hz),
-            Work::Idle => f.write_str("idle"),
+            Work::Push => write!(f, "push {} Hz", self.rate_hz)?,
+            Work::Idle => f.write_str("idle")?,
         }
+        f.write_str(match self.setting {
+            Setting::Usual => "",
+            Setting::SenderAwake => ", sender awake",
+            Setting::OneCore => ", one core",
+        })
     }
 }
 
@@ -129,8 +156,19 @@ mod tests {
         };
         assert_eq!(names(&[Work::Stream]), ["stream 48 B", "stream 1 KiB", "stream 1 MiB"]);
         assert_eq!(
+            names(&[Work::RoundTrip])[2..],
+            ["round-trip 1 MiB", "round-trip 48 B, one core"]
+        );
+        assert_eq!(
             names(&[Work::Push, Work::Idle]),
-            ["push 1 kHz", "push 10 kHz", "push 100 kHz", "idle"]
+            [
+                "push 1 kHz",
+                "push 10 kHz",
+                "push 100 kHz",
+                "push 1 kHz, sender awake",
+                "push 10 kHz, sender awake",
+                "idle"
+            ]
         );
     }
 }

@@ -55,6 +55,10 @@ impl Subject for FutexPair {
         "floor: a word and FUTEX_WAKE; the newest push only; both sleep"
     }
 
+    fn shares_a_core(&self) -> bool {
+        true
+    }
+
     fn unable(&self, task: Task) -> Option<&'static str> {
         word_only(task)
     }

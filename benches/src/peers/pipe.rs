@@ -31,6 +31,10 @@ impl Subject for Pipe {
         "a pipe each way with room for 1 MiB; sleeps in read"
     }
 
+    fn shares_a_core(&self) -> bool {
+        true
+    }
+
     fn main_side(&self, stage: &mut Stage) -> Result<Box<dyn MainSide>, Error> {
         let (from_renderer, to_main) = pipe()?;
         let (from_main, to_renderer) = pipe()?;

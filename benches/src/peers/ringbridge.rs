@@ -94,6 +94,10 @@ impl Subject for Ringbridge {
         Some("ringbridge")
     }
 
+    fn shares_a_core(&self) -> bool {
+        true
+    }
+
     fn unable(&self, task: Task) -> Option<&'static str> {
         (self.stream == Way::InPlace && task.work != Work::Stream)
             .then_some("a stream only: the rest is ringbridge-spin's")

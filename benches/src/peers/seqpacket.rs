@@ -29,6 +29,10 @@ impl Subject for SeqPacket {
         "a Unix SOCK_SEQPACKET socket, packets of up to 64 KiB; sleeps in recv"
     }
 
+    fn shares_a_core(&self) -> bool {
+        true
+    }
+
     fn main_side(&self, stage: &mut Stage) -> Result<Box<dyn MainSide>, Error> {
         let (ours, theirs) =
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;

@@ -116,7 +116,7 @@ impl Inner {
         let channels = Arc::new(ChannelTable::new(declared.into_iter().map(Some).collect()));
         let interrupt = Arc::new(EventFd::new().map_err(io)?);
         let routes = Snapshot::new(Router::new(channels.len()));
-        let (key, waiter) = (Key::new(), Waiter::new(config.wait));
+        let (key, waiter) = (Key::new(), Waiter::new(config.wait, config.spin_ceiling));
         let key_name = key.name();
         let main_loop =
             MainLoop::new(endpoint, &interrupt, routes.cached(), key, waiter).map_err(io)?;

@@ -8,6 +8,7 @@
 //!   256  +----------------------------------------------------------------+
 //!        | parked        the owner sleeps for frames (odd)                |
 //!        | space_wanted  the owner sleeps for room in this outbox (odd)   |
+//!        | alarm         when the owner wakes up for frames by itself     |
 //!   384  +----------------------------------------------------------------+
 //!        | bell          the peer sleeps on this word                     |
 //!   512  +----------------------------------------------------------------+
@@ -16,11 +17,11 @@
 //!
 //! Lines are 128 bytes apart, so that a peer that watches one is not disturbed by writes to the next.
 //! The peer may be hostile, and so may every value that it wrote here: `consumed` is checked by the
-//! producer; `parked` and `space_wanted` only decide whether *its* bell is rung.
+//! producer; `parked`, `space_wanted` and `alarm` only decide whether *its* bell is rung.
 
 use super::Line;
 use super::identity::{Identity, IdentityError};
-use super::words::{Bell, Cursor, Epoch};
+use super::words::{Alarm, Bell, Cursor, Epoch};
 
 const MAGIC: [u8; 8] = *b"ringbox\0";
 
@@ -35,6 +36,8 @@ pub(crate) struct OutboxControl {
     pub(crate) parked: Epoch,
     /// Whether the owner sleeps for room in this outbox. Written by a thread that waits to send.
     pub(crate) space_wanted: Epoch,
+    /// When the owner will wake up for frames by itself. Written before `parked`, by the same thread.
+    pub(crate) alarm: Alarm,
     /// On which the peer sleeps. Written by whichever thread of the owner has work for it.
     pub(crate) bell: Line<Bell>,
 }
@@ -46,6 +49,7 @@ const _: () = {
     assert!(offset_of!(OutboxControl, consumed) == 128);
     assert!(offset_of!(OutboxControl, parked) == 256);
     assert!(offset_of!(OutboxControl, space_wanted) == 260);
+    assert!(offset_of!(OutboxControl, alarm) == 264);
     assert!(offset_of!(OutboxControl, bell) == 384);
     assert!(size_of::<OutboxControl>() == 512);
     assert!(size_of::<OutboxControl>() <= super::CONTROL_LEN);
@@ -61,6 +65,7 @@ impl OutboxControl {
             consumed: Line::new(Cursor::new(0)),
             parked: Epoch::new(),
             space_wanted: Epoch::new(),
+            alarm: Alarm::new(),
             bell: Line::new(Bell::new()),
         }
     }

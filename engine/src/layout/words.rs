@@ -108,7 +108,8 @@ impl Epoch {
     #[inline]
     pub(crate) fn announce(&self) -> u32 {
         let epoch = self.0.load(Relaxed).wrapping_add(1) | 1;
-        self.0.store(epoch, Relaxed);
+        // Release: pairs with the Acquire in `asleep`; who sees this sleep sees the alarm set for it.
+        self.0.store(epoch, Release);
         // Say "asleep" before looking for work. Pairs with `fence_before_look`.
         fence(SeqCst);
         epoch
@@ -126,8 +127,46 @@ impl Epoch {
     /// The number of the owner's present sleep. Call after [`fence_before_look`].
     #[inline]
     pub(crate) fn asleep(&self) -> Option<u32> {
-        let epoch = self.0.load(Relaxed);
+        // Acquire: pairs with the Release in `announce`.
+        let epoch = self.0.load(Acquire);
         is_odd(epoch).then_some(epoch)
+    }
+}
+
+/// When the owner will wake up by itself, in nanoseconds of the one clock; 0: nobody knows.
+///
+/// Set before [`Epoch::announce`], read after [`Epoch::asleep`]. So whoever sees a sleep sees its alarm, or that
+/// of a later sleep, before which the owner has looked for work once more.
+#[derive(Debug, Default)]
+#[repr(transparent)]
+pub(crate) struct Alarm(AtomicU64);
+
+impl Alarm {
+    /// An owner that is late by more has overslept.
+    const LATE_MAX_NS: u64 = 1_000_000;
+
+    #[cfg(any(test, loom))]
+    pub(crate) fn new() -> Self {
+        Self(AtomicU64::new(0))
+    }
+
+    /// Owner only. `None`: the next sleep ends when somebody rings.
+    #[inline]
+    pub(crate) fn set(&self, at_ns: Option<u64>) {
+        // Relaxed: `Epoch::announce` hands it over.
+        self.0.store(at_ns.unwrap_or(0), Relaxed);
+    }
+
+    /// Whether the owner, who sleeps, wakes up within `soon_ns` of `now_ns` by itself, or is just doing so.
+    ///
+    /// A peer may have set it to anything: it decides whether that peer is rung, and nothing else.
+    #[inline]
+    pub(crate) fn is_near(&self, now_ns: u64, soon_ns: u64) -> bool {
+        // Relaxed: `Epoch::asleep` has seen the sleep that it belongs to.
+        let at_ns = self.0.load(Relaxed);
+        let from = at_ns.saturating_sub(soon_ns);
+        let until = at_ns.saturating_add(Self::LATE_MAX_NS);
+        at_ns != 0 && (from..until).contains(&now_ns)
     }
 }
 
@@ -283,6 +322,22 @@ mod tests {
         assert_eq!(format!("{epoch:?}"), "Epoch(0, awake)");
         epoch.announce();
         assert_eq!(format!("{epoch:?}"), "Epoch(1, asleep)");
+    }
+
+    #[test]
+    fn an_alarm_is_near_a_little_before_and_not_long_after() {
+        let alarm = Alarm::new();
+        assert!(!alarm.is_near(0, 100));
+        alarm.set(Some(10_000_000));
+        let near = [9_999_899, 9_999_900, 10_000_000, 10_999_999, 11_000_000]
+            .map(|now| alarm.is_near(now, 100));
+        assert_eq!(near, [false, true, true, true, false]);
+        for nonsense in [1, u64::MAX] {
+            alarm.set(Some(nonsense));
+            assert!(!alarm.is_near(10_000_000, 100));
+        }
+        alarm.set(None);
+        assert!(!alarm.is_near(10_000_000, 100));
     }
 
     #[test]

@@ -22,6 +22,7 @@ use std::{
     os::fd::OwnedFd,
     process::Child,
     sync::Arc,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -244,16 +245,21 @@ impl MainLoop {
             };
             let now = match step {
                 Step::Look => continue,
-                Step::LookAt(now) | Step::Park(now) => now,
+                Step::LookAt(now) | Step::Yield(now) | Step::Park(now) | Step::Doze { now, .. } => {
+                    now
+                }
             };
             let deadline = *deadline
                 .get_or_insert_with(|| timeout.and_then(|timeout| now.checked_add(timeout)));
             if deadline.is_some_and(|deadline| deadline <= now) {
                 return Ok(DriveEnd::Elapsed);
             }
-            if matches!(step, Step::Park(_)) {
+            if matches!(step, Step::Park(_) | Step::Doze { .. }) {
                 let next = self.keep_deadlines(main, now);
                 self.park(main, [deadline, next].into_iter().flatten().min(), waits)?;
+            } else if matches!(step, Step::Yield(_)) {
+                thread::yield_now();
+                self.waiter.yielded();
             } else if self
                 .kept_house
                 .is_none_or(|last| now.duration_since(last) >= HOUSEKEEPING_EVERY)

@@ -2,9 +2,16 @@
 //!
 //! Times that travel in shared memory are nanoseconds of this clock. A read costs some 25 ns, a good
 //! part of a whole message, so callers read it only where they already wait.
+//!
+//! A sleep ends late: by its wake-up, and by the thread's *timer slack*, 50 µs unless set, within which the kernel
+//! may put wake-ups together. [`Punctual`] takes the slack away while it lives.
 
-use std::time::{Duration, Instant};
+use std::{
+    num::NonZeroU64,
+    time::{Duration, Instant},
+};
 
+use rustix::thread::{current_timer_slack, set_current_timer_slack};
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
 /// Nanoseconds since boot, not counting sleep.
@@ -33,6 +40,31 @@ pub(super) fn timespec_of(span: Duration) -> Timespec {
     }
 }
 
+/// While it lives, sleeps of this thread end when they should.
+pub(crate) struct Punctual {
+    /// The slack to go back to, if it was another.
+    slack: Option<NonZeroU64>,
+}
+
+impl Punctual {
+    pub(crate) fn begin() -> Self {
+        // Where either is refused, sleeps end a little later.
+        let usual = current_timer_slack().ok().and_then(NonZeroU64::new);
+        let slack = usual.filter(|usual| *usual != NonZeroU64::MIN);
+        let changed = slack.is_some() && set_current_timer_slack(Some(NonZeroU64::MIN)).is_ok();
+        Self { slack: slack.filter(|_| changed) }
+    }
+}
+
+impl Drop for Punctual {
+    fn drop(&mut self) {
+        if self.slack.is_some() {
+            // It was set a moment ago, so this can be.
+            let _ = set_current_timer_slack(self.slack);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -45,6 +77,15 @@ mod tests {
 
         assert!(at >= before + 9_999_000_000);
         assert!(at <= after + 10_000_000_000);
+    }
+
+    #[test]
+    fn a_punctual_thread_gets_its_slack_back() {
+        let usual = current_timer_slack().unwrap();
+        let punctual = Punctual::begin();
+        assert_eq!(current_timer_slack().unwrap(), 1);
+        drop(punctual);
+        assert_eq!(current_timer_slack().unwrap(), usual);
     }
 
     #[test]

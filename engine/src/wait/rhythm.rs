@@ -1,0 +1,371 @@
+//! When the next message is due, where messages come by a clock, as statistics do.
+//!
+//! ```text
+//!              period
+//!   ├───────────────────────────────┤
+//!   │                     margin    │ late
+//!   │                  ├────────────┼──────┤
+//!   ▼                  ▼            ▼      ▼
+//!   arrival            wake up      due    nothing came: park until someone rings
+//!   └───── sleep ──────┘└── spin ───────────┘
+//! ```
+//!
+//! A few intervals alike make a *beat*. From then on each arrival corrects the beat's phase and period (an
+//! alpha-beta filter), and the margin is held to what it takes to be awake at all but a fraction of a percent of
+//! the arrivals: it grows by a step with each that came too early, and shrinks by a 256th of that with each
+//! that did not. So it learns the jitter of the sender and of the timer together, without a model of either.
+//!
+//! What does not fit the beat is left out; if nothing else comes, the beat is given up, and it takes twice as
+//! many intervals alike to believe in the next one. An irregular stream so pays for a few mistakes, and then
+//! for none.
+//!
+//! Times are nanoseconds on any one scale. No clock is read here, and nothing sleeps.
+
+/// What comes within this time of an arrival belongs to it: several messages of one tick.
+const TICK: u64 = 80_000;
+/// A longer period is not worth knowing.
+const PERIOD_MAX: u64 = 1_000_000_000;
+/// Intervals alike that make a beat, at first and after mistakes.
+const ALIKE_MIN: u32 = 3;
+const ALIKE_MAX: u32 = 96;
+/// Arrivals on the beat that make up for all mistakes.
+const TRUSTED_AFTER: u32 = 64;
+/// So many strangers in a row end a beat.
+const STRAYS_MAX: u32 = 4;
+/// A sleep that is not at least so long is not worth its two system calls.
+const SLEEP_MIN: u64 = 15_000;
+/// Where the margin begins, how it grows, and by what part of that it shrinks.
+const MARGIN_FIRST: u64 = 60_000;
+const MARGIN_MIN: u64 = 2_000;
+const MARGIN_STEP: u64 = 8_000;
+const MARGIN_DECAY: u64 = MARGIN_STEP / 256;
+
+/// What to expect at a moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outlook {
+    /// Anything, at any time.
+    Unknown,
+    /// Nothing before this moment, which is early enough to be awake for what is then due.
+    QuietUntil(u64),
+    /// Something is due now.
+    Due,
+}
+
+/// How an arrival was met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Met {
+    /// Awake: it was seen as it came.
+    Awake,
+    /// In a sleep [until](Outlook::QuietUntil) just before it was due: too long a sleep.
+    Dozing,
+    /// In a sleep that nothing foreseen was to end.
+    Parked,
+}
+
+/// What is known of a stream of arrivals.
+#[derive(Debug)]
+pub(super) struct Rhythm {
+    /// The most that a sleeper may wake up too early, whatever the period. See [`window`].
+    window_min: u64,
+    last: Option<u64>,
+    run: Run,
+    beat: Option<Beat>,
+    margin: u64,
+    /// How many intervals alike it takes to believe in a beat.
+    alike_needed: u32,
+}
+
+/// The latest intervals, as far back as they are alike.
+#[derive(Debug, Default)]
+struct Run {
+    count: u32,
+    total: u64,
+}
+
+#[derive(Debug)]
+struct Beat {
+    period: u64,
+    /// When the next arrival is expected.
+    due: u64,
+    /// Since the last stray, and since the last arrival on the beat.
+    hits: u32,
+    strays: u32,
+}
+
+impl Rhythm {
+    pub(super) fn new(window_min: u64) -> Self {
+        Self {
+            window_min,
+            last: None,
+            run: Run::default(),
+            beat: None,
+            margin: MARGIN_FIRST,
+            alike_needed: ALIKE_MIN,
+        }
+    }
+
+    /// What to expect at `now`.
+    pub(super) fn outlook(&self, now: u64) -> Outlook {
+        let Some(beat) = &self.beat else { return Outlook::Unknown };
+        let window = self.window(beat.period);
+        if now > beat.due + window {
+            return Outlook::Unknown;
+        }
+        let wake = beat.due.saturating_sub(self.margin.min(window));
+        if wake > now + SLEEP_MIN { Outlook::QuietUntil(wake) } else { Outlook::Due }
+    }
+
+    /// Something came.
+    pub(super) fn arrived(&mut self, at: u64, met: Met) {
+        let Some(last) = self.last else {
+            self.last = Some(at);
+            return;
+        };
+        let interval = at.saturating_sub(last);
+        if interval < TICK {
+            return;
+        }
+        self.last = Some(at);
+        self.run.add(interval);
+        self.follow(at, met);
+        self.find_beat(at);
+    }
+
+    /// Compares an arrival with the beat, and corrects the beat by it.
+    fn follow(&mut self, at: u64, met: Met) {
+        let Some(beat) = &mut self.beat else { return };
+        let error = beat.error(at);
+        if error.unsigned_abs() > tolerance(beat.period) {
+            beat.stray(at);
+            if beat.strays >= STRAYS_MAX {
+                self.beat = None;
+                self.alike_needed = (self.alike_needed * 2).min(ALIKE_MAX);
+            }
+            return;
+        }
+        beat.correct(at, error);
+        if beat.hits >= TRUSTED_AFTER {
+            self.alike_needed = ALIKE_MIN;
+        }
+        self.margin = match met {
+            Met::Dozing => (self.margin + MARGIN_STEP).min(self.window_min.max(beat.period / 10)),
+            Met::Awake => (self.margin - MARGIN_DECAY).max(MARGIN_MIN),
+            Met::Parked => self.margin,
+        };
+    }
+
+    /// Believes in a run of intervals that are alike, unless the beat says the same already.
+    fn find_beat(&mut self, at: u64) {
+        if self.run.count < self.alike_needed {
+            return;
+        }
+        let period = self.run.mean();
+        let known = self.beat.as_ref().is_some_and(|beat| {
+            beat.strays == 0 && beat.period.abs_diff(period) <= tolerance(period)
+        });
+        if !known && (TICK..=PERIOD_MAX).contains(&period) {
+            self.beat = Some(Beat { period, due: at + period, hits: 0, strays: 0 });
+        }
+    }
+
+    /// How long a sleeper may be awake before and after a beat: a tenth of the period, which bounds what
+    /// it costs, or what a spin for nothing may take in any case.
+    fn window(&self, period: u64) -> u64 {
+        self.window_min.max(period / 10)
+    }
+}
+
+impl Run {
+    fn add(&mut self, interval: u64) {
+        if self.count > 0 && interval.abs_diff(self.mean()) > tolerance(self.mean()) {
+            *self = Self::default();
+        }
+        // So that an old run follows a slow change.
+        if self.count == 16 {
+            self.total -= self.mean();
+            self.count -= 1;
+        }
+        self.total += interval;
+        self.count += 1;
+    }
+
+    fn mean(&self) -> u64 {
+        self.total / u64::from(self.count.max(1))
+    }
+}
+
+impl Beat {
+    /// How much later than a beat something came: than the one due, a later one if that is nearer, or
+    /// the one before.
+    fn error(&self, at: u64) -> i64 {
+        let ahead = at as i64 - self.due as i64;
+        let period = self.period as i64;
+        // Euclidean: the same distance from a beat has the same sign on either side of `due`.
+        (ahead + period / 2).rem_euclid(period) - period / 2
+    }
+
+    /// Leaves an arrival out.
+    fn stray(&mut self, at: u64) {
+        self.hits = 0;
+        self.strays += 1;
+        if self.due < at {
+            self.due += (at - self.due).next_multiple_of(self.period);
+        }
+    }
+
+    /// Follows an arrival that was `error` later than its beat.
+    fn correct(&mut self, at: u64, error: i64) {
+        self.strays = 0;
+        self.hits = self.hits.saturating_add(1);
+        let on_beat = at.saturating_add_signed(-error);
+        self.period = self.period.saturating_add_signed(error / 16).max(TICK);
+        self.due = on_beat.saturating_add_signed(error / 2) + self.period;
+    }
+}
+
+/// How far from its beat an arrival may be.
+fn tolerance(period: u64) -> u64 {
+    (period / 8).max(25_000)
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    const MS: u64 = 1_000_000;
+    const WINDOW: u64 = 50_000;
+    /// How late the timer of the pretended sleeper is.
+    const LATENESS: [u64; 4] = [5_000, 30_000, 12_000, 20_000];
+
+    /// A receiver that does as it is told, and its books.
+    struct Receiver {
+        rhythm: Rhythm,
+        /// The last arrival.
+        now: u64,
+        arrivals: u64,
+        /// Arrivals that were seen awake.
+        awake: u64,
+        /// Time that was spent looking out for something due.
+        spun: u64,
+    }
+
+    impl Receiver {
+        fn new() -> Self {
+            Self { rhythm: Rhythm::new(WINDOW), now: 0, arrivals: 0, awake: 0, spun: 0 }
+        }
+
+        /// Waits for one arrival, so long after the last.
+        fn receive_after(&mut self, interval: u64) {
+            let at = self.now + interval;
+            let late = LATENESS[self.arrivals as usize % LATENESS.len()];
+            let met = match self.rhythm.outlook(self.now) {
+                Outlook::Unknown => Met::Parked,
+                Outlook::Due => self.spin(self.now, at),
+                Outlook::QuietUntil(wake) if wake + late > at => Met::Dozing,
+                Outlook::QuietUntil(wake) => self.spin(wake + late, at),
+            };
+            self.awake += u64::from(met == Met::Awake);
+            self.arrivals += 1;
+            self.rhythm.arrived(at, met);
+            self.now = at;
+        }
+
+        /// Looks out from then on, until the arrival or for as long as something is due.
+        fn spin(&mut self, from: u64, at: u64) -> Met {
+            let mut now = from;
+            while now < at {
+                if self.rhythm.outlook(now) == Outlook::Unknown {
+                    return Met::Parked;
+                }
+                now += 1_000;
+                self.spun += 1_000;
+            }
+            Met::Awake
+        }
+
+        fn receive(&mut self, intervals: impl IntoIterator<Item = u64>) -> &mut Self {
+            (self.awake, self.spun, self.arrivals) = (0, 0, 0);
+            intervals.into_iter().for_each(|interval| self.receive_after(interval));
+            self
+        }
+    }
+
+    /// Numbers that look random, from 0 to below `limit`.
+    fn noise(limit: u64) -> impl Iterator<Item = u64> {
+        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+        std::iter::repeat_with(move || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state >> 11) % limit
+        })
+    }
+
+    #[test]
+    fn a_steady_stream_is_met_awake_for_a_tenth_of_the_time() {
+        let mut receiver = Receiver::new();
+        receiver.receive([MS; 6]);
+        receiver.receive([MS; 10_000]);
+        assert!(receiver.awake >= 9_900, "{} of 10000", receiver.awake);
+        assert!(receiver.spun < 10_000 * MS / 10, "{} ns", receiver.spun);
+    }
+
+    #[test]
+    fn a_sender_that_is_now_and_then_late_by_its_own_wake_up_is_met_awake() {
+        let mut receiver = Receiver::new();
+        // On a fixed schedule, each time up to 60 µs behind it.
+        let lateness: Vec<u64> = noise(60_000).take(10_001).collect();
+        let intervals: Vec<u64> = lateness.windows(2).map(|two| MS + two[1] - two[0]).collect();
+        receiver.receive(intervals);
+        assert!(receiver.awake >= 9_800, "{} of 10000", receiver.awake);
+    }
+
+    #[test]
+    fn a_change_of_period_is_relearned_within_a_few_messages() {
+        for (before, after) in [(MS, 2 * MS), (2 * MS, MS), (MS, 700_000), (MS, 10 * MS)] {
+            let mut receiver = Receiver::new();
+            receiver.receive(std::iter::repeat_n(before, 1_000));
+            receiver.receive(std::iter::repeat_n(after, 6));
+            receiver.receive(std::iter::repeat_n(after, 100));
+            assert!(receiver.awake >= 95, "{before} to {after}: {} of 100", receiver.awake);
+        }
+    }
+
+    #[test]
+    fn a_missed_push_and_a_stranger_do_not_break_the_beat() {
+        let mut receiver = Receiver::new();
+        receiver.receive([MS; 1_000]);
+        // One does not come, and one comes in between.
+        receiver.receive([2 * MS, MS, MS, 400_000, 600_000, MS, MS]);
+        assert!(receiver.awake >= 5, "{} of 7", receiver.awake);
+        receiver.receive([MS; 100]);
+        assert!(receiver.awake >= 98, "{} of 100", receiver.awake);
+    }
+
+    #[test]
+    fn several_messages_of_one_tick_are_one_arrival() {
+        let mut receiver = Receiver::new();
+        let ticks = [10_000, MS - 10_000];
+        receiver.receive(ticks.repeat(10));
+        receiver.receive(ticks.repeat(1_000));
+        assert!(receiver.awake >= 990, "{} of 1000 ticks", receiver.awake);
+    }
+
+    #[test]
+    fn an_irregular_stream_costs_a_few_mistakes_and_then_nothing() {
+        let mut receiver = Receiver::new();
+        receiver.receive(noise(2 * MS).take(2_000));
+        receiver.receive(noise(2 * MS).take(10_000));
+        let total = 10_000 * MS;
+        assert!(receiver.spun < total / 500, "{} of {total} ns", receiver.spun);
+    }
+
+    #[test]
+    fn silence_is_not_looked_out_for() {
+        let mut receiver = Receiver::new();
+        receiver.receive([MS; 1_000]);
+        let after = receiver.now + MS + MS / 10 + WINDOW;
+        assert_eq!(receiver.rhythm.outlook(after), Outlook::Unknown);
+        assert_eq!(receiver.rhythm.outlook(u64::MAX / 2), Outlook::Unknown);
+    }
+}
