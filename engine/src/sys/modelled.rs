@@ -4,7 +4,13 @@ use std::io;
 
 use crate::sync::AtomicU32;
 
-/// As its namesake, of the real one.
+/// In a model it is always the same moment.
+pub(crate) mod clock {
+    pub(crate) fn now_ns() -> u64 {
+        1_000_000_000
+    }
+}
+
 pub(crate) mod futex {
     use std::time::Instant;
 

@@ -65,6 +65,8 @@ const HINT: &str = "timed::loom_tests::loom_a_request_is_found_or_leaves_a_hint"
 const INTERRUPTED: &str = "signal::loom_tests::loom_a_sleeper_sees_what_it_is_interrupted_for";
 const TWO_SENDERS: &str =
     "signal::loom_tests::loom_a_sleeper_to_whom_two_threads_send_misses_neither";
+const ALARM: &str =
+    "signal::loom_tests::loom_a_sleep_without_an_alarm_is_rung_for_whatever_the_last_one_had";
 const RAISED: &str = "flag::loom_tests::loom_who_sees_a_flag_raised_sees_what_it_was_raised_for";
 const TAKEN_DOWN: &str =
     "flag::loom_tests::loom_who_takes_a_flag_down_sees_what_every_thread_raised_it_for";
@@ -492,6 +494,19 @@ pub(crate) const PAIRINGS: &[Pairing] = &[
         ],
     },
     Pairing {
+        what: "when a sleep ends by itself, so that it need not be rung for",
+        sides: ["`Alarm::set`, before `Epoch::announce`", "`Alarm::is_near`, behind `Epoch::asleep`"],
+        breaks: &[Break {
+            what: "that a sleep without an alarm takes the last one's away",
+            file: "layout/words.rs",
+            function: "set(&self, at_ns",
+            find: "self.0.store(at_ns.unwrap_or(0), Relaxed);",
+            replace: "if let Some(at_ns) = at_ns { self.0.store(at_ns, Relaxed); }",
+            model: ALARM,
+            says: DEADLOCK,
+        }],
+    },
+    Pairing {
         what: "what a flag was raised for",
         sides: ["`Flag::raise`: Release", "`Flag::is_raised`, `take`: Acquire"],
         breaks: &[
@@ -729,8 +744,15 @@ pub(crate) const UNMODELLED: &[Unmodelled] = &[
         file: "layout/words.rs",
         functions: &["read", "bump"],
         why: "The bell's value must be read before the epoch is announced: Acquire keeps a later store behind a \
-              load. Loom executes no load after a later store, so no model can fail without it; beyond that the \
-              two fences suffice. That the bell is bumped, and looked at by who sleeps, has its breaks above.",
+              load. Loom runs the accesses of a thread in their order, so no model can fail without it; beyond \
+              that the two fences suffice. That the bell is bumped, and looked at by who sleeps, has its breaks above.",
+    },
+    Unmodelled {
+        file: "layout/words.rs",
+        functions: &["asleep"],
+        why: "Acquire, with the Release of `announce`: who sees a sleep sees its alarm. No model fails without it, \
+              since the two fences see to that where it matters: a waker that could see an older alarm has fenced \
+              before the sleeper, and then the sleeper sees the work.",
     },
     Unmodelled {
         file: "fences.rs",
