@@ -5,7 +5,7 @@
 //! knows nothing of this.
 
 use std::{
-    env,
+    collections::BTreeSet,
     fmt::Write as _,
     fs,
     path::{Path, PathBuf},
@@ -94,6 +94,7 @@ fn write_copy(copy: &Path, breaks: &[&Break]) {
     let renamed =
         engine_manifest.replace("name = \"ringbridge\"", &format!("name = \"{PACKAGE}\""));
     write(&copy.join("engine/Cargo.toml"), &format!("{renamed}\n[lib]\nname = \"ringbridge\"\n"));
+    let mut wanted = BTreeSet::new();
     for mut source in source::sources() {
         source.text = with_switches(&source, breaks);
         if source.name == "lib.rs" {
@@ -105,7 +106,14 @@ fn write_copy(copy: &Path, breaks: &[&Break]) {
                  }}\n}}\n"
             );
         }
-        write(&copy.join("engine/src").join(&source.name), &source.text);
+        let path = copy.join("engine/src").join(&source.name);
+        write(&path, &source.text);
+        wanted.insert(path);
+    }
+    for left_over in source::files_below(&copy.join("engine/src")) {
+        if !wanted.contains(&left_over) {
+            fs::remove_file(left_over).unwrap();
+        }
     }
 }
 

@@ -773,4 +773,44 @@ pub(crate) const UNORDERED: &[Unordered] = &[
         file: "keyed.rs",
         why: "Names that are never the same twice. What is behind a key moves from thread to thread with the seat.",
     },
+    Unordered {
+        file: "attachment/lender.rs",
+        why: "A quota. Only the driver adds to it, under the lender's lock; what is taken off just now counts a \
+              moment longer.",
+    },
+    Unordered {
+        file: "attachment/mod.rs",
+        why: "Whether there is anything to tidy up. Raised after the lock under which there came to be, lowered \
+              under that lock: so what comes after the look raises it after it was lowered. (As `TimedRequests`.)",
+    },
+    Unordered {
+        file: "port/mod.rs",
+        why: "How many requests are owed: only the driver adds any, and it sees its own, or those of the driver \
+              before it by the seat. A request to close: the loop is interrupted for it. Whether the peer is \
+              dead: the driver's own.",
+    },
+    Unordered {
+        file: "port/incoming.rs",
+        why: "The driver's look at how many requests are owed: see `port/mod.rs`.",
+    },
+    Unordered {
+        file: "renderer_loop.rs",
+        why: "A request to stop, and that topics have changed: the loop is interrupted for both. The changes \
+              themselves are behind a lock.",
+    },
+    Unordered {
+        file: "ipc_main/shared.rs",
+        why: "A request to stop: the loop is interrupted for it. That the endpoint is closed: who launches at the \
+              same time is refused, or ended by the loop. Numbers of windows, never the same twice. A pid, for people.",
+    },
+    Unordered {
+        file: "main_loop/mod.rs",
+        why: "The loop's look at the request to stop: see `ipc_main/shared.rs`.",
+    },
+    Unordered { file: "web_contents.rs", why: "A pid, for people." },
+    Unordered {
+        file: "sys/socket.rs",
+        why: "That an inherited socket is taken once: the exchange says who is first.",
+    },
+    Unordered { file: "sys/modelled.rs", why: "The kernel's look at a futex, in models." },
 ];

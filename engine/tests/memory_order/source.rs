@@ -18,23 +18,23 @@ pub(crate) fn engine() -> PathBuf {
 }
 
 pub(crate) fn sources() -> Vec<Source> {
-    fn collect(root: &Path, folder: &Path, found: &mut Vec<Source>) {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                collect(root, &path, found);
-            } else {
-                let name = path.strip_prefix(root).unwrap().to_string_lossy().into_owned();
-                found.push(Source { name, text: fs::read_to_string(&path).unwrap() });
-            }
-        }
-    }
-    let root = engine().join("src");
     let mut found = Vec::new();
-    collect(&root, &root, &mut found);
-    found.sort_by(|one, other| one.name.cmp(&other.name));
+    let root = engine().join("src");
+    for path in files_below(&root) {
+        let name = path.strip_prefix(&root).unwrap().to_string_lossy().into_owned();
+        found.push(Source { name, text: fs::read_to_string(&path).unwrap() });
+    }
     assert!(found.len() > 30, "the sources are there");
     found
+}
+
+/// The files of a folder and of those in it.
+pub(crate) fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let mut paths: Vec<_> =
+        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    let files = |path: PathBuf| if path.is_dir() { files_below(&path) } else { vec![path] };
+    paths.into_iter().flat_map(files).collect()
 }
 
 impl Source {
