@@ -90,12 +90,8 @@ fn acquire_and_release_are_where_protocols_are() {
         "biased.rs",
         "fences.rs",
         "signal.rs",
-        "snapshot.rs",
+        "flag.rs",
         "inside.rs",
-        "port/responder.rs",
-        "executor.rs",
-        "ipc_main/shared.rs",
-        "renderer_loop.rs",
     ];
     for (path, text) in sources() {
         let name = name(&path);
