@@ -132,6 +132,7 @@ mod register;
 mod renderer_loop;
 mod request;
 mod ring;
+mod room;
 mod router;
 mod seat;
 #[cfg(not(loom))]

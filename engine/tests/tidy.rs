@@ -14,7 +14,7 @@ const LEVELS: &[(&str, &[&str])] = &[
     (
         "moving frames, waiting",
         &[
-            "ring", "topic", "wait", "signal", "seat", "keyed", "biased", "fences", "flag",
+            "ring", "topic", "wait", "signal", "seat", "keyed", "biased", "fences", "flag", "room",
             "snapshot", "timed",
         ],
     ),

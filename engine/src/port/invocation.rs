@@ -377,7 +377,7 @@ impl Port {
             Err(_) => false,
         };
         if !sent {
-            self.want_room();
+            self.room_wanted.ask();
             if let Some(driver) = self.driver.upgrade() {
                 driver.interrupt();
             }

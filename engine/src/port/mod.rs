@@ -52,6 +52,7 @@ use crate::{
     policy::ChannelSet,
     request::{RequestTable, TooManyPending},
     ring::producer::{Producer, ReserveError},
+    room::RoomWanted,
     signal::{Interrupt, PeerBell},
     sync::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     timed::TimedRequests,
@@ -121,8 +122,7 @@ pub(crate) struct Port {
     timed_requests: Arc<TimedRequests>,
 
     outbox: Biased<Outbox>,
-    /// How many threads wait for room. Under the lock because the epoch has one writer at a time.
-    room_waiters: Mutex<u32>,
+    room_wanted: RoomWanted,
 
     /// Our requests, and whether replies or cancels wait for room.
     pending: Pending<Notify, Outcome>,
@@ -222,6 +222,7 @@ impl Port {
             allowed,
             limits,
             counters: SessionCounters::default(),
+            room_wanted: RoomWanted::new(own.clone()),
             own,
             peer,
             bell,
@@ -237,7 +238,6 @@ impl Port {
                 backlog_bytes: 0,
                 spare: None,
             }),
-            room_waiters: Mutex::new(0),
             pending: Pending::new(limits.pending_max),
             owed: Mutex::new(HashMap::new()),
             owed_count: AtomicU64::new(0),
@@ -545,10 +545,10 @@ impl Port {
         }
         let began = Instant::now();
         let deadline = began.checked_add(timeout);
-        *lock(&self.room_waiters) += 1;
+        self.room_wanted.begin_to_wait();
         let result = loop {
             let (bell, interrupt) = (self.peer.bell.read(), self.interrupt.read());
-            self.want_room();
+            self.room_wanted.ask();
             match attempt() {
                 Err(Refusal::Full) => {}
                 result => break result,
@@ -559,19 +559,8 @@ impl Port {
             }
             self.interrupt.sleep(&self.peer.bell, bell, interrupt, deadline);
         };
-        let mut waiters = lock(&self.room_waiters);
-        *waiters -= 1;
-        if *waiters == 0 && !self.has_deferred() {
-            self.own.space_wanted.withdraw();
-        }
+        self.room_wanted.end_waiting(|| self.has_deferred());
         result
-    }
-
-    /// Asks the peer to ring when it has made room. Each asking is an epoch of its own: the peer
-    /// rings once for each, and an earlier waiter may have used up the last. Look again afterwards.
-    fn want_room(&self) {
-        let _one_writer = lock(&self.room_waiters);
-        self.own.space_wanted.announce();
     }
 
     /// The error that an application sees, for a message of `len` bytes.
@@ -706,7 +695,7 @@ impl Port {
     /// Something waits for room: the driver is to send it.
     fn defer(&self) {
         self.pending.defer();
-        self.want_room();
+        self.room_wanted.ask();
     }
 
     pub(crate) fn has_deferred(&self) -> bool {
@@ -721,7 +710,7 @@ impl Port {
         let Ok(mut outbox) = self.lock_outbox() else { return };
         if self.send_deferred(&mut outbox).is_err() {
             // Ask first, then look again: room that came in between has rung nobody.
-            self.want_room();
+            self.room_wanted.ask();
             let _still_full = self.send_deferred(&mut outbox);
         }
     }
@@ -762,10 +751,7 @@ impl Port {
             self.counters.frames_sent.add_alone(1);
             Ok(())
         })?;
-        let waiters = lock(&self.room_waiters);
-        if *waiters == 0 {
-            self.own.space_wanted.withdraw();
-        }
+        self.room_wanted.none_deferred();
         Ok(())
     }
 

@@ -67,6 +67,8 @@ const TWO_SENDERS: &str =
     "signal::loom_tests::loom_a_sleeper_to_whom_two_threads_send_misses_neither";
 const ALARM: &str =
     "signal::loom_tests::loom_a_sleep_without_an_alarm_is_rung_for_whatever_the_last_one_had";
+const TWO_WAITERS: &str =
+    "room::loom_tests::loom_of_two_threads_that_wait_for_room_neither_sleeps_beside_its_own";
 const RAISED: &str = "flag::loom_tests::loom_who_sees_a_flag_raised_sees_what_it_was_raised_for";
 const TAKEN_DOWN: &str =
     "flag::loom_tests::loom_who_takes_a_flag_down_sees_what_every_thread_raised_it_for";
@@ -489,6 +491,30 @@ pub(crate) const PAIRINGS: &[Pairing] = &[
                 find: "self.own.bell.bump();",
                 replace: "",
                 model: TWO_SENDERS,
+                says: DEADLOCK,
+            },
+        ],
+    },
+    Pairing {
+        what: "room that several threads wait for, by one word",
+        sides: ["`RoomWanted::ask`, anew before each sleep", "`PeerBell::room_published`, once for each asking"],
+        breaks: &[
+            Break {
+                what: "that each asks anew",
+                file: "room.rs",
+                function: "ask",
+                find: "self.own.space_wanted.announce();",
+                replace: "if self.own.space_wanted.asleep().is_none() { self.own.space_wanted.announce(); }",
+                model: TWO_WAITERS,
+                says: DEADLOCK,
+            },
+            Break {
+                what: "that only the last one says that nobody waits",
+                file: "room.rs",
+                function: "end_waiting",
+                find: "*waiters == 0",
+                replace: "true",
+                model: TWO_WAITERS,
                 says: DEADLOCK,
             },
         ],
