@@ -221,7 +221,8 @@ impl Board {
 
 /// Looks again and again, without a hint to the processor: nothing is faster.
 #[inline]
-fn spin_until(found: impl Fn() -> bool) -> Result<(), Stalled> {
+/// Looks until it is so.
+pub(crate) fn spin_until(found: impl Fn() -> bool) -> Result<(), Stalled> {
     let mut looks: u32 = 0;
     let mut began = None;
     while !found() {

@@ -41,8 +41,8 @@ pub struct Job {
 }
 
 impl Job {
-    /// The engine's settings for it. A payload must be less than half a ring; room for four of them
-    /// lets a stream flow.
+    /// The engine's settings for it. What goes through a ring must be less than half of it; room for four
+    /// messages, in the ring or in attachments, lets a stream flow.
     pub(crate) fn config(&self) -> Config {
         let wait = match self.wait {
             Wait::Spin => WaitStrategy::Spin,
@@ -50,15 +50,33 @@ impl Job {
             Wait::Park => WaitStrategy::Park,
         };
         let capacity = ring_len(self.payload);
+        let attachment_max = 4 * self.payload.max(RING_PAYLOAD_MAX);
         let default = Config::default();
-        Config { wait, main_capacity: capacity, renderer_capacity: capacity, ..default }
+        Config {
+            wait,
+            main_capacity: capacity,
+            renderer_capacity: capacity,
+            attachment_max,
+            ..default
+        }
     }
 }
+
+/// Longer payloads go by attachment.
+const RING_PAYLOAD_MAX: usize = 1 << 20;
+/// From this length on a stream is better off in a ring that is larger than a processor's own caches.
+const LONG: usize = 16 << 10;
+const LONG_RING: usize = 4 << 20;
 
 /// The length of a ring that such messages flow through, in bytes.
 pub(crate) fn ring_len(payload: usize) -> usize {
     let default = Config::default();
-    default.main_capacity.max(default.renderer_capacity).max((4 * payload).next_power_of_two())
+    let default = default.main_capacity.max(default.renderer_capacity);
+    match payload {
+        LONG..=RING_PAYLOAD_MAX => LONG_RING.max((4 * payload).next_power_of_two()),
+        _ if payload < LONG => default.max((4 * payload).next_power_of_two()),
+        _ => default,
+    }
 }
 
 /// A job, and the descriptor of the board that goes with it.

@@ -43,6 +43,11 @@ pub struct Config {
     /// the next large payload for it finds some. A payload that finds none costs page faults, about
     /// twice the time of a copy.
     pub attachment_pool_max: usize,
+    /// Whether the memory of rings and topics is there, and mapped in this process, before a session
+    /// begins. So no message takes a page fault, of which a ring's first lap has one for each page. With
+    /// main's `false` a ring takes no memory before it is used: better with thousands of renderers of which
+    /// most are silent. (What a renderer is set to counts for its own mapping.)
+    pub prefault: bool,
     /// How long a `send` waits for room. (In main's loop none does.)
     pub send_timeout: Duration,
     /// How long an `invoke` waits for its reply, unless it says otherwise.
@@ -68,6 +73,7 @@ impl Default for Config {
             topic_capacity: 64 * 1024,
             attachment_max: 1 << 30,
             attachment_pool_max: 64 << 20,
+            prefault: true,
             send_timeout: Duration::from_secs(5),
             invoke_timeout: Duration::from_secs(30),
             handshake_timeout: Duration::from_secs(10),

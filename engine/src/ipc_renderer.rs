@@ -160,7 +160,7 @@ impl IpcRenderer {
 
     fn begin(socket: Socket, contract: Contract, config: Config) -> Result<Self, ConnectError> {
         let declared = declarations(contract)?;
-        let joined = join(&socket, &declared, config.handshake_timeout)?;
+        let joined = join(&socket, &declared, config.handshake_timeout, config.prefault)?;
         let (table, allowed) = joined.welcome.table(declared)?;
         Ok(Self { inner: Arc::new(Handle(Inner::start(socket, config, joined, table, allowed))) })
     }

@@ -181,38 +181,6 @@ mod loom_tests {
         });
     }
 
-    /// A sleep that would end by itself, so that nobody rings, and then one that would not.
-    #[test]
-    fn loom_a_sleep_without_an_alarm_is_rung_for_whatever_the_last_one_had() {
-        loom::model(|| {
-            let [own, peer] = [(); 2].map(|()| OutboxMemory::heap(256).control);
-            let bell = PeerBell::new(Signal::Futex, own.clone(), peer.clone());
-            let sent = Arc::new(AtomicU64::new(0));
-            let sending = thread::spawn({
-                let sent = sent.clone();
-                move || {
-                    sent.store(1, Relaxed);
-                    bell.frames_committed(&Counter::default());
-                }
-            });
-            peer.alarm.set(Some(clock::now_ns()));
-            peer.parked.announce();
-            peer.parked.withdraw();
-
-            let interrupt = Interrupt::default();
-            while sent.load(Relaxed) == 0 {
-                peer.alarm.set(None);
-                let (bell_seen, seen) = (own.bell.read(), interrupt.read());
-                peer.parked.announce();
-                if sent.load(Relaxed) == 0 {
-                    interrupt.sleep(&own.bell, bell_seen, seen, None);
-                }
-                peer.parked.withdraw();
-            }
-            sending.join().unwrap();
-        });
-    }
-
     /// Two threads send to a peer that sleeps, perhaps twice. That each epoch is rung for once must not leave
     /// it asleep beside what the other has sent.
     #[test]

@@ -10,7 +10,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::{
+    process::{Pid, Signal, kill_process},
+    thread::{CpuSet, sched_getaffinity, sched_setaffinity},
+};
 use serde_json::Value;
 
 /// How long anything may take before a test gives it up. Far more than it needs.
@@ -123,15 +126,46 @@ pub fn voluntary_switches() -> u64 {
     of_this_thread("voluntary_ctxt_switches:")
 }
 
+/// The same of the first thread of another process.
+pub fn voluntary_switches_of(pid: u32) -> u64 {
+    of_thread(&pid.to_string(), "voluntary_ctxt_switches:")
+}
+
+/// A core that this thread may use.
+pub fn first_core() -> usize {
+    let allowed = sched_getaffinity(None).expect("it can be asked for");
+    (0..CpuSet::MAX_CPU).find(|&core| allowed.is_set(core)).expect("this thread runs")
+}
+
+/// Keeps this thread, and those that it starts, to one core.
+pub fn keep_to_core(core: usize) {
+    let mut cores = CpuSet::new();
+    cores.set(core);
+    sched_setaffinity(None, &cores).expect("the core is there");
+}
+
 /// How often this thread has lost its processor to another.
 pub fn preemptions() -> u64 {
     of_this_thread("nonvoluntary_ctxt_switches:")
 }
 
 fn of_this_thread(field: &str) -> u64 {
-    let status = fs::read_to_string("/proc/thread-self/status").expect("proc is mounted");
+    of_thread("thread-self", field)
+}
+
+fn of_thread(thread: &str, field: &str) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{thread}/status")).expect("it is there");
     let count = status.lines().find_map(|line| line.strip_prefix(field));
     count.and_then(|count| count.trim().parse().ok()).expect("the kernel counts them")
+}
+
+/// How many page faults this process has had that needed no disk.
+pub fn page_faults() -> u64 {
+    // The tenth field, the eighth after the name, which is in parentheses.
+    let stat = fs::read_to_string("/proc/self/stat").expect("proc is mounted");
+    let behind_name = stat.rsplit(')').next().unwrap_or_default();
+    let count = behind_name.split_whitespace().nth(7);
+    count.and_then(|count| count.parse().ok()).expect("the kernel counts them")
 }
 
 /// How many descriptors this process has open.

@@ -10,7 +10,7 @@ use ringbridge::{Config, WaitStrategy, WebContents};
 use tests::{
     allocations::{self, CountingAllocator},
     contract::{ADD, CUE, NEWS, NUMBERED, TICK},
-    processes::voluntary_switches,
+    processes::{page_faults, voluntary_switches},
     stage::{Notes, Stage, config},
 };
 
@@ -28,12 +28,17 @@ struct Used {
     allocations: u64,
     switches: u64,
     wakes: u64,
+    faults: u64,
 }
 
 /// A stage that answers each invoke after a push and a publish, and notes what it has used when the
 /// counting begins and when it ends.
 fn counting_stage(wait: WaitStrategy) -> (Stage, Notes<Used>) {
-    let stage = Stage::with(Config { wait, ..config() });
+    counting_stage_with(Config { wait, ..config() }, WARM_UP, COUNT)
+}
+
+fn counting_stage_with(config: Config, warm_up: u64, count: u64) -> (Stage, Notes<Used>) {
+    let stage = Stage::with(config);
     let used = Notes::new();
     let notes = used.clone();
     let publishing = stage.ipc.clone();
@@ -42,11 +47,12 @@ fn counting_stage(wait: WaitStrategy) -> (Stage, Notes<Used>) {
         .ipc
         .handle(ADD, move |event, [left, right]| {
             let sender = event.sender();
-            if calls == WARM_UP || calls == WARM_UP + COUNT - 1 {
+            if calls == warm_up || calls == warm_up + count - 1 {
                 notes.add(Used {
                     allocations: allocations::on_this_thread(),
                     switches: voluntary_switches(),
                     wakes: sender.counters().wakes,
+                    faults: page_faults(),
                 });
             }
             calls += 1;
@@ -76,9 +82,10 @@ fn a_message_of_any_kind_allocates_nothing_in_either_process() {
     let window = play(&stage, "works-without-allocating");
     assert_eq!(stage.run_to_the_end(), ["0 allocations"]);
     let [before, after] = used.take()[..] else { panic!("two notes") };
-    // Looking at the switches reads a file.
+    // Looking at the switches and the faults reads files.
     let begun = allocations::on_this_thread();
     voluntary_switches();
+    page_faults();
     let for_the_look = allocations::on_this_thread() - begun;
     // And the first note makes room for itself.
     assert_eq!(after.allocations - before.allocations, for_the_look + 1, "in {COUNT} exchanges");
@@ -100,4 +107,27 @@ fn while_both_sides_are_awake_nobody_sleeps_and_nobody_has_to_be_woken() {
     assert!(wakes <= preemptions + COUNT / 50, "{reports:?}");
     let [before, after] = used.take()[..] else { panic!("two notes") };
     assert_eq!((after.wakes - before.wakes, after.switches - before.switches), (0, 0));
+}
+
+/// The page faults of main and of the renderer while messages fill both rings for the first time.
+fn faults_of_the_first_lap(prefault: bool) -> [u64; 2] {
+    // Code runs for the first time in the warm-up, which touches a tenth of the rings. An exchange is two
+    // cells each way, and the rings have 4096.
+    let (warm_up, count) = (200, 2500);
+    let (stage, used) = counting_stage_with(Config { prefault, ..config() }, warm_up, count);
+    let how = if prefault { "prefault" } else { "lazy" };
+    stage.play_with("laps-its-rings", &[how, &warm_up.to_string(), &count.to_string()]);
+    let reports = stage.run_to_the_end();
+    let [before, after] = used.take()[..] else { panic!("two notes") };
+    [after.faults - before.faults, reports[0].parse().expect("a number")]
+}
+
+#[test]
+fn no_message_takes_a_page_fault_of_a_ring() {
+    let _my_turn = my_turn();
+    // Each ring has 64 pages, and either process maps both.
+    let [main, renderer] = faults_of_the_first_lap(true);
+    assert!(main < 16 && renderer < 16, "{main} in main, {renderer} in the renderer");
+    let [main, renderer] = faults_of_the_first_lap(false);
+    assert!(main >= 48 && renderer >= 48, "{main} in main, {renderer} in the renderer");
 }

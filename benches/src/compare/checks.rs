@@ -8,7 +8,7 @@ use crate::compare::{
     run::Cell,
     slice::Outcome,
     stats::Spread,
-    work::{SMALL, Setting, Task, Work},
+    work::{LARGE, SMALL, Setting, Task, Work},
 };
 
 /// A figure of a slice.
@@ -77,6 +77,7 @@ const INVOKE: Task = task(Work::RoundTrip, SMALL, 0);
 const STREAM: Task = task(Work::Stream, SMALL, 0);
 const STREAM_64K: Task = task(Work::Stream, 64 << 10, 0);
 const STREAM_1M: Task = task(Work::Stream, 1 << 20, 0);
+const STREAM_16M: Task = task(Work::Stream, LARGE, 0);
 const PUSH_1K: Task = task(Work::Push, SMALL, 1_000);
 const PUSH_1K_AWAKE: Task = Task { setting: Setting::SenderAwake, ..PUSH_1K };
 const INVOKE_ONE_CORE: Task = Task { setting: Setting::OneCore, ..INVOKE };
@@ -86,6 +87,8 @@ const IDLE: Task = task(Work::Idle, SMALL, 0);
 const P50: Metric = |outcome| outcome.latency_ns(0.5);
 const P999: Metric = |outcome| outcome.latency_ns(0.999);
 const RATE: Metric = Outcome::per_second;
+/// How long each message of a stream took.
+const TIME_EACH: Metric = |outcome| outcome.per_second().map(|rate| 1e9 / rate);
 const LOST: Metric = |outcome| outcome.cost.as_ref().map(|_| outcome.lost as f64);
 const RENDERER_CPU: Metric = |outcome| outcome.cpu().map(|cpu| cpu[1]);
 const BOTH_CPU: Metric = |outcome| outcome.cpu().map(|cpu| cpu[0] + cpu[1]);
@@ -190,6 +193,62 @@ fn claims() -> Vec<Claim> {
             STREAM_1M,
             Against("memcpy", RATE),
             AtLeast(0.8),
+        ),
+        claim(
+            "stream 64 KiB in place: rate against a copy by one process that the other reads",
+            IN_PLACE,
+            STREAM_64K,
+            Against("memcpy-across", RATE),
+            AtLeast(0.8),
+        ),
+        claim(
+            "stream 1 MiB in place: rate against a copy by one process that the other reads",
+            IN_PLACE,
+            STREAM_1M,
+            Against("memcpy-across", RATE),
+            AtLeast(0.8),
+        ),
+        claim(
+            "stream 16 MiB to main: time of each against a copy into new pages",
+            SPIN,
+            STREAM_16M,
+            Against("memcpy-fresh", TIME_EACH),
+            AtMost(1.2),
+        ),
+        claim(
+            "stream 16 MiB to a renderer: time of each against a copy into new pages",
+            IN_PLACE,
+            STREAM_16M,
+            Against("memcpy-fresh", TIME_EACH),
+            AtMost(1.2),
+        ),
+        claim(
+            "stream 16 MiB to main: rate against ipc-channel's bytes",
+            SPIN,
+            STREAM_16M,
+            Against("ipc-channel", RATE),
+            AtLeast(5.0),
+        ),
+        claim(
+            "stream 16 MiB to main: rate against ipc-channel's shared memory",
+            SPIN,
+            STREAM_16M,
+            Against("ipc-channel-shared", RATE),
+            AtLeast(5.0),
+        ),
+        claim(
+            "stream 16 MiB to a renderer: rate against ipc-channel's bytes",
+            IN_PLACE,
+            STREAM_16M,
+            Against("ipc-channel", RATE),
+            AtLeast(5.0),
+        ),
+        claim(
+            "stream 16 MiB to a renderer: rate against ipc-channel's shared memory",
+            IN_PLACE,
+            STREAM_16M,
+            Against("ipc-channel-shared", RATE),
+            AtLeast(5.0),
         ),
         claim("push 100 kHz adaptive: p50 in ns", ADAPTIVE, PUSH_100K, Value(P50), AtMost(1000.0)),
         claim("push 100 kHz adaptive: lost", ADAPTIVE, PUSH_100K, Value(LOST), AtMost(0.0)),

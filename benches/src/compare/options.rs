@@ -37,10 +37,12 @@ pub(super) struct Options {
     /// Do this work only.
     #[arg(long, value_enum, value_delimiter = ',')]
     work: Vec<Work>,
-    /// The payloads of round trips and streams, in bytes; 1K and 1M are KiB and MiB.
-    #[arg(long, value_delimiter = ',', default_value = "48,1K,64K,1M", value_parser = parse_size)]
+    /// The payloads of round trips and streams, in bytes; 1K and 1M are KiB and MiB [default:
+    /// 48,1K,64K,1M, and 16M for streams].
+    #[arg(long, value_delimiter = ',', value_parser = parse_size)]
     sizes: Vec<usize>,
-    /// How long a slice measures; pushes take three times as long, idling ten times.
+    /// How long a slice measures; pushes and messages of more than 1 MiB take three times as long, slow pushes
+    /// and idling ten times.
     #[arg(long, value_name = "SECONDS", default_value_t = 0.1, value_parser = parse_seconds)]
     seconds_per_slice: f64,
     /// Print one JSON object a line instead of tables: the machine, each cell, each check.
@@ -88,9 +90,10 @@ impl Options {
         let mut sizes = self.sizes.clone();
         sizes.sort_unstable();
         sizes.dedup();
+        let tasks = if sizes.is_empty() { Task::usual(&works) } else { Task::all(&works, &sizes) };
         Ok(Plan {
             subjects,
-            tasks: Task::all(&works, &sizes),
+            tasks,
             rounds: self.rounds.into(),
             slice: Duration::from_secs_f64(self.seconds_per_slice),
             pins: Pins::choose()?,
@@ -141,7 +144,7 @@ mod tests {
     #[test]
     fn everything_is_measured_unless_it_is_said_otherwise() {
         let plan = plan(&[]).unwrap();
-        assert_eq!((plan.subjects.len(), plan.tasks.len()), (SUBJECTS.len(), 4 + 4 + 3 + 1));
+        assert_eq!((plan.subjects.len(), plan.tasks.len()), (SUBJECTS.len(), 4 + 5 + 3 + 1));
     }
 
     #[test]

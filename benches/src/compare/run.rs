@@ -36,6 +36,8 @@ use crate::{
 
 /// How long a slice may take beyond its own time: launching, connecting, ending.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// Longer messages take milliseconds each: a slice is longer, so that it has some.
+const LONG: usize = 1 << 20;
 /// After so many failures in a row a cell is not tried again.
 const FAILURES_MAX: usize = 2;
 /// What the names of this program's folders begin with; the process id follows.
@@ -95,16 +97,17 @@ impl Plan {
     /// What is rare needs longer.
     fn measured(&self, task: Task) -> Duration {
         match task.work {
-            Work::RoundTrip | Work::Stream => self.slice,
-            Work::Push => self.slice * 3,
+            Work::RoundTrip | Work::Stream if task.payload <= LONG => self.slice,
+            Work::Push if task.rate_hz <= 1000 => self.slice * 10,
+            Work::RoundTrip | Work::Stream | Work::Push => self.slice * 3,
             Work::Idle => self.slice * 10 + IDLE_MARGIN * 2,
         }
     }
 
     fn warm(&self, task: Task) -> Duration {
         match task.work {
-            Work::RoundTrip | Work::Stream => self.slice / 4,
-            Work::Push => self.slice / 2,
+            Work::RoundTrip | Work::Stream if task.payload <= LONG => self.slice / 4,
+            Work::RoundTrip | Work::Stream | Work::Push => self.slice / 2,
             Work::Idle => self.slice / 20,
         }
     }

@@ -50,6 +50,10 @@ pub(crate) enum Setting {
 /// The payload of pushes and of idle pairs, and the smallest of the others: it shares a cache line
 /// with Ringbridge's header.
 pub(crate) const SMALL: usize = 48;
+/// The payloads of round trips and streams, if nothing else is asked for; and of streams only, one that
+/// no ring carries.
+pub(crate) const SIZES: [usize; 4] = [SMALL, 1 << 10, 64 << 10, 1 << 20];
+pub(crate) const LARGE: usize = 16 << 20;
 /// The rates of pushes, per second, and those at which the sender would sleep.
 pub(crate) const RATES_HZ: [u64; 3] = [1_000, 10_000, 100_000];
 const SLOW_RATES_HZ: [u64; 2] = [1_000, 10_000];
@@ -67,6 +71,15 @@ pub(crate) struct Task {
 }
 
 impl Task {
+    /// The tasks of these kinds of work, with the usual payloads.
+    pub(crate) fn usual(works: &[Work]) -> Vec<Self> {
+        let mut tasks = Self::all(works, &SIZES);
+        if let Some(last) = tasks.iter().rposition(|task| task.work == Work::Stream) {
+            tasks.insert(last + 1, Self { payload: LARGE, ..tasks[last] });
+        }
+        tasks
+    }
+
     /// The tasks of these kinds of work, with these payloads where the payload varies.
     pub(crate) fn all(works: &[Work], sizes: &[usize]) -> Vec<Self> {
         let mut tasks = Vec::new();
@@ -155,6 +168,9 @@ mod tests {
             Task::all(works, &[48, 1024, 1 << 20]).iter().map(Task::to_string).collect::<Vec<_>>()
         };
         assert_eq!(names(&[Work::Stream]), ["stream 48 B", "stream 1 KiB", "stream 1 MiB"]);
+        let usual = Task::usual(&[Work::RoundTrip, Work::Stream, Work::Idle]);
+        assert_eq!(usual.len(), SIZES.len() + 1 + SIZES.len() + 1 + 1);
+        assert_eq!(usual[9].to_string(), "stream 16 MiB");
         assert_eq!(
             names(&[Work::RoundTrip])[2..],
             ["round-trip 1 MiB", "round-trip 48 B, one core"]

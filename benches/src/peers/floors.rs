@@ -238,7 +238,7 @@ impl MainSide for Copies {
 }
 
 /// Sleeps at the next meeting meanwhile.
-struct Onlooker;
+pub(super) struct Onlooker;
 
 impl RendererSide for Onlooker {
     fn call(&mut self, _time_ns: u64, _samples: &mut Vec<u64>) -> Result<(), Error> {

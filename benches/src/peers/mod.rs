@@ -1,5 +1,6 @@
 //! The subjects of the comparison: Ringbridge, the floors of the machine, and the peers. One file each.
 
+mod copies;
 mod floors;
 #[cfg(feature = "peers")]
 mod iceoryx2;
@@ -28,6 +29,7 @@ pub(crate) const LEFT_OUT: &[&str] = &[
     "shmem-ipc",
     "shmem-ipc-block",
     "ipc-channel",
+    "ipc-channel-shared",
     "zeromq",
     "raw-sync",
     "rtrb",
@@ -41,6 +43,8 @@ pub(crate) const SUBJECTS: &[&dyn Subject] = &[
     &floors::Bounce,
     &floors::FutexPair,
     &floors::Memcpy,
+    &copies::Across,
+    &copies::Fresh,
     &ringbridge::SPIN,
     &ringbridge::ADAPTIVE,
     &ringbridge::PARK,
@@ -57,6 +61,8 @@ pub(crate) const SUBJECTS: &[&dyn Subject] = &[
     &shmem_ipc::Blocking,
     #[cfg(feature = "peers")]
     &ipc_channel::Bytes,
+    #[cfg(feature = "peers")]
+    &ipc_channel::Shared,
     #[cfg(feature = "peers")]
     &zeromq::Pair,
     &seqpacket::SeqPacket,
@@ -81,7 +87,6 @@ pub(crate) fn find(name: &str) -> Result<&'static dyn Subject, Error> {
 }
 
 /// How many messages a queue has room for: what Ringbridge's ring has, in bytes.
-#[cfg(feature = "peers")]
 fn queue_len(payload: usize) -> usize {
     (crate::job::ring_len(payload) / payload.next_multiple_of(64)).max(2)
 }

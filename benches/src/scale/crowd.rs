@@ -65,8 +65,13 @@ impl Crowd {
     pub(super) fn gather(renderers: usize, interruption: &Interruption) -> Result<Self, Error> {
         let name = endpoint_name();
         // Attached sessions come on top. What is measured here is looked at from `/proc`.
-        let config =
-            Config { windows_max: renderers + 64, protect_memory: false, ..Config::default() };
+        let config = Config {
+            windows_max: renderers + 64,
+            protect_memory: false,
+            // As a crowd should be, most of which is silent.
+            prefault: false,
+            ..Config::default()
+        };
         let ipc = IpcMain::bind_with(&name, CONTRACT, config)?;
         let arrivals = Arc::new(Arrivals::new(renderers)?);
         arrivals.listen(&ipc)?;

@@ -10,7 +10,7 @@ use std::{
 };
 
 use hdrhistogram::Histogram;
-use ringbridge::{IpcRenderer, RunError};
+use ringbridge::{Config, IpcRenderer, RunError};
 
 use super::messages::{
     CONTRACT, ECHO, FAILED, MESSAGE, NEWS, ORDER, Order, REPORT, Report, Task, stamped,
@@ -43,7 +43,8 @@ pub fn renderer_main() -> ExitCode {
 }
 
 fn serve() -> Result<(), Error> {
-    let ipc = IpcRenderer::connect(CONTRACT)?;
+    let config = Config { prefault: false, ..Config::default() };
+    let ipc = IpcRenderer::connect_with(CONTRACT, config)?;
     let orders = Arc::new(Mutex::new(VecDeque::new()));
     let (ordered, running) = (orders.clone(), ipc.clone());
     ipc.on(ORDER, move |_event, order| {

@@ -107,7 +107,8 @@ impl Inner {
             .iter()
             .map(|channel| match channel.kind {
                 ChannelKind::Topic => {
-                    TopicChannel::create(channel.name, config.topic_capacity).map(Some)
+                    TopicChannel::create(channel.name, config.topic_capacity, config.prefault)
+                        .map(Some)
                 }
                 _ => Ok(None),
             })
@@ -290,10 +291,14 @@ impl Inner {
         if lock(&self.windows).len() >= max {
             return Err(LaunchError::TooManyWindows { max });
         }
-        let Config { main_capacity, renderer_capacity, .. } = self.config;
+        let Config { main_capacity, renderer_capacity, prefault, .. } = self.config;
         let region = |name, capacity, writer| {
-            Region::create(name, Region::ring_len(capacity), writer, false)
-                .map_err(resources("memory"))
+            let region = Region::create(name, Region::ring_len(capacity), writer)
+                .map_err(resources("memory"))?;
+            if prefault {
+                region.prefault().map_err(resources("memory"))?;
+            }
+            Ok::<_, LaunchError>(region)
         };
         let main_region = region("ringbridge-main", main_capacity, Writer::Creator)?;
         let renderer_region = region("ringbridge-renderer", renderer_capacity, Writer::Peer)?;

@@ -26,13 +26,15 @@ struct Publishing {
 }
 
 impl TopicChannel {
-    pub(super) fn create(name: &str, capacity: usize) -> io::Result<Self> {
+    pub(super) fn create(name: &str, capacity: usize, prefault: bool) -> io::Result<Self> {
         let region = Region::create(
             &format!("ringbridge-topic-{name}"),
             Region::ring_len(capacity),
             Writer::Creator,
-            false,
         )?;
+        if prefault {
+            region.prefault()?;
+        }
         let memory = region.topic().expect("made with a ring's length");
         memory.control.initialise(capacity);
         let subscribers = Snapshot::new(Vec::new());

@@ -108,8 +108,7 @@ impl Epoch {
     #[inline]
     pub(crate) fn announce(&self) -> u32 {
         let epoch = self.0.load(Relaxed).wrapping_add(1) | 1;
-        // Release: pairs with the Acquire in `asleep`; who sees this sleep sees the alarm set for it.
-        self.0.store(epoch, Release);
+        self.0.store(epoch, Relaxed);
         // Say "asleep" before looking for work. Pairs with `fence_before_look`.
         fence(SeqCst);
         epoch
@@ -127,16 +126,15 @@ impl Epoch {
     /// The number of the owner's present sleep. Call after [`fence_before_look`].
     #[inline]
     pub(crate) fn asleep(&self) -> Option<u32> {
-        // Acquire: pairs with the Release in `announce`.
-        let epoch = self.0.load(Acquire);
+        let epoch = self.0.load(Relaxed);
         is_odd(epoch).then_some(epoch)
     }
 }
 
 /// When the owner will wake up by itself, in nanoseconds of the one clock; 0: nobody knows.
 ///
-/// Set before [`Epoch::announce`], read after [`Epoch::asleep`]. So whoever sees a sleep sees its alarm, or that
-/// of a later sleep, before which the owner has looked for work once more.
+/// Set before [`Epoch::announce`], read after [`fence_before_look`], so the argument above holds for it too: a
+/// waker that is told of an earlier sleep's alarm has handed over its work before the owner's last look.
 #[derive(Debug, Default)]
 #[repr(transparent)]
 pub(crate) struct Alarm(AtomicU64);
@@ -153,7 +151,7 @@ impl Alarm {
     /// Owner only. `None`: the next sleep ends when somebody rings.
     #[inline]
     pub(crate) fn set(&self, at_ns: Option<u64>) {
-        // Relaxed: `Epoch::announce` hands it over.
+        // Relaxed: the fence in `Epoch::announce` comes after it.
         self.0.store(at_ns.unwrap_or(0), Relaxed);
     }
 
@@ -162,7 +160,7 @@ impl Alarm {
     /// A peer may have set it to anything: it decides whether that peer is rung, and nothing else.
     #[inline]
     pub(crate) fn is_near(&self, now_ns: u64, soon_ns: u64) -> bool {
-        // Relaxed: `Epoch::asleep` has seen the sleep that it belongs to.
+        // Relaxed: `fence_before_look` came before it.
         let at_ns = self.0.load(Relaxed);
         let from = at_ns.saturating_sub(soon_ns);
         let until = at_ns.saturating_add(Self::LATE_MAX_NS);

@@ -28,7 +28,6 @@ use std::{
 use rustix::{
     fs::{SealFlags, fcntl_add_seals, fstat, ftruncate},
     io::retry_on_intr,
-    mm::Advice,
 };
 
 use super::region::{Access, Mapping, RegionError, check_sealed, sealable_memory};
@@ -83,7 +82,7 @@ impl Blank {
 
     /// Maps its first `len` bytes, to be written in place. Unmap it before [`seal`](Self::seal).
     pub(crate) fn map(&self, len: usize) -> io::Result<Writable> {
-        let mapping = Mapping::new(self.descriptor(), self.size, Access::Write, false)?;
+        let mapping = Mapping::new(self.descriptor(), self.size, Access::Write)?;
         let mut writable = Writable { mapping, populated: 0 };
         writable.populate(len)?;
         Ok(writable)
@@ -105,8 +104,8 @@ impl Blank {
         if actual < self.size as u64 {
             return Err(RegionError::Hollow { expected: self.size, actual });
         }
-        let mapping = Mapping::new(self.descriptor(), self.size, Access::Read, false)?;
-        populate(&mapping, len, Advice::LinuxPopulateRead)?;
+        let mapping = Mapping::new(self.descriptor(), self.size, Access::Read)?;
+        mapping.populate(len, Access::Read)?;
         Ok(Readable { mapping, len })
     }
 }
@@ -127,7 +126,7 @@ impl Writable {
         ftruncate(&descriptor, size as u64)?;
         // Before the seal, which ends writing by descriptor for main as well.
         write_to_start(&descriptor, payload)?;
-        let mapping = Mapping::new(descriptor.as_fd(), size, Access::Write, false)?;
+        let mapping = Mapping::new(descriptor.as_fd(), size, Access::Write)?;
         fcntl_add_seals(&descriptor, MAINS_SEALS)?;
         Ok((Self { mapping, populated: 0 }, descriptor))
     }
@@ -135,7 +134,7 @@ impl Writable {
     /// Sees to it that writing the first `len` bytes takes no fault, or says why that cannot be.
     pub(crate) fn populate(&mut self, len: usize) -> io::Result<()> {
         if len > self.populated {
-            populate(&self.mapping, len, Advice::LinuxPopulateWrite)?;
+            self.mapping.populate(len, Access::Write)?;
             self.populated = len;
         }
         Ok(())
@@ -173,7 +172,7 @@ impl Readable {
     /// passed the frame that names it. All `size` bytes of it.
     pub(crate) fn of_main(descriptor: &OwnedFd, size: usize) -> Result<Self, RegionError> {
         check_sealed(descriptor, size, MAINS_SEALS)?;
-        let mapping = Mapping::new(descriptor.as_fd(), size, Access::Read, false)?;
+        let mapping = Mapping::new(descriptor.as_fd(), size, Access::Read)?;
         Ok(Self { mapping, len: size })
     }
 }
@@ -186,15 +185,6 @@ impl Deref for Readable {
         // either nobody can (`into_readable` has checked the WRITE seal), or it is main's, which is
         // trusted to write only what its reader is not looking at (`of_main`).
         unsafe { &self.mapping.bytes()[..self.len] }
-    }
-}
-
-fn populate(mapping: &Mapping, len: usize, advice: Advice) -> io::Result<()> {
-    loop {
-        match mapping.advise_part(len, advice) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            result => return result,
-        }
     }
 }
 

@@ -1,8 +1,8 @@
 //! Words into bytes and back: the only place where that happens.
 //!
 //! The data of a ring or topic is a slice of atomic words. Payloads are copied into it and out of
-//! it word by word with Relaxed accesses, or in bulk by one instruction which the compiler can
-//! neither repeat nor split. So there is no data race whatever the peer does, and **no byte is ever
+//! it word by word with Relaxed accesses, or line by line in assembly, of which the compiler can
+//! neither repeat nor split an access. So there is no data race whatever the peer does, and **no byte is ever
 //! read twice**: what was checked is what is used. Order comes from elsewhere, from the commit word
 //! of a frame or the claim of a topic.
 //!
@@ -12,9 +12,11 @@
 use crate::sync::{AtomicU64, Ordering::Relaxed};
 
 const WORD: usize = size_of::<u64>();
+/// What processors pass among each other.
+#[cfg(not(loom))]
+const LINE: usize = 64;
 
-/// Up to this many bytes go word by word. The bulk instruction takes some 30 cycles to start, which
-/// pays from half a kilobyte on (measured with the data in the nearest cache).
+/// Up to this many bytes go word by word, which the compiler unrolls.
 const SMALL_MAX: usize = 512;
 
 /// Copies `source` to the start of `words`. What a last, partial word holds behind it is zero or what
@@ -26,9 +28,32 @@ const SMALL_MAX: usize = 512;
 #[inline]
 pub(crate) fn copy_in(words: &[AtomicU64], source: &[u8]) {
     let words = &words[..source.len().div_ceil(WORD)];
-    if source.len() > SMALL_MAX && bulk::copy_in(words, source) {
-        return;
+    if source.len() > SMALL_MAX {
+        let done = bulk::copy_in(words, source);
+        return copy_in_words(&words[done / WORD..], &source[done..]);
     }
+    copy_in_words(words, source);
+}
+
+/// As [`copy_in`], but past the caches: for what is long, and on its way to another processor.
+///
+/// Its stores may be seen before those that precede it, though not after those that follow: it is for words
+/// that nobody looks at before a later store.
+#[cfg(not(loom))]
+pub(crate) fn stream_in(words: &[AtomicU64], source: &[u8]) {
+    let words = &words[..source.len().div_ceil(WORD)];
+    // To the start of a line: a line that is written in part goes to memory in pieces.
+    let into_line = words.as_ptr().addr() % LINE;
+    let first = ((LINE - into_line) % LINE).min(source.len());
+    let (head, source) = source.split_at(first);
+    let (head_words, words) = words.split_at(first.div_ceil(WORD));
+    copy_in_words(head_words, head);
+    let done = bulk::stream_in(words, source);
+    copy_in_words(&words[done / WORD..], &source[done..]);
+}
+
+#[inline]
+fn copy_in_words(words: &[AtomicU64], source: &[u8]) {
     let (whole, rest) = source.as_chunks::<WORD>();
     for (word, bytes) in words.iter().zip(whole) {
         word.store(u64::from_ne_bytes(*bytes), Relaxed);
@@ -48,9 +73,15 @@ pub(crate) fn copy_in(words: &[AtomicU64], source: &[u8]) {
 #[inline]
 pub(crate) fn copy_out(words: &[AtomicU64], target: &mut [u8]) {
     let words = &words[..target.len().div_ceil(WORD)];
-    if target.len() > SMALL_MAX && bulk::copy_out(words, target) {
-        return;
+    if target.len() > SMALL_MAX {
+        let done = bulk::copy_out(words, target);
+        return copy_out_words(&words[done / WORD..], &mut target[done..]);
     }
+    copy_out_words(words, target);
+}
+
+#[inline]
+fn copy_out_words(words: &[AtomicU64], target: &mut [u8]) {
     let (whole, rest) = target.as_chunks_mut::<WORD>();
     for (word, bytes) in words.iter().zip(whole.iter_mut()) {
         *bytes = word.load(Relaxed).to_ne_bytes();
@@ -99,43 +130,114 @@ pub(crate) unsafe fn bytes_mut(words: &[AtomicU64], len: usize) -> &mut [u8] {
     unsafe { std::slice::from_raw_parts_mut(words.as_ptr().cast_mut().cast(), len) }
 }
 
-/// One instruction for a whole payload. Each function says whether it did the work.
+/// Whole lines at a time, in assembly, of which the compiler can neither repeat nor split an access. Each
+/// function says how many bytes it did.
 #[cfg(all(target_arch = "x86_64", not(loom), not(miri)))]
 mod bulk {
-    use super::{AtomicU64, WORD};
+    use super::{AtomicU64, LINE, WORD};
 
-    pub(super) fn copy_in(words: &[AtomicU64], source: &[u8]) -> bool {
+    pub(super) fn copy_in(words: &[AtomicU64], source: &[u8]) -> usize {
         assert!(source.len() <= words.len() * WORD);
-        // SAFETY: both ranges are `source.len()` bytes long (asserted), `source` is borrowed, and
-        // the words are atomics, which may be written through a shared reference. They cannot
-        // overlap: no `&[u8]` to live words is given out but under `bytes`'s promise.
-        unsafe { move_bytes(source.as_ptr(), words.as_ptr().cast_mut().cast(), source.len()) }
-        true
+        let lines = source.len() / LINE;
+        // SAFETY: both ranges have at least that many lines (asserted), `source` is borrowed, and the
+        // words are atomics, which may be written through a shared reference. They cannot overlap: no
+        // `&[u8]` to live words is given out but under `bytes`'s promise.
+        unsafe { move_lines(source.as_ptr(), words.as_ptr().cast_mut().cast(), lines) }
+        lines * LINE
     }
 
-    pub(super) fn copy_out(words: &[AtomicU64], target: &mut [u8]) -> bool {
+    pub(super) fn copy_out(words: &[AtomicU64], target: &mut [u8]) -> usize {
         assert!(target.len() <= words.len() * WORD);
-        // SAFETY: both ranges are `target.len()` bytes long (asserted), and `target` is borrowed
-        // for writing. The words may change while they are copied: the target then holds a mixture,
-        // which is no race in Rust's sense because no Rust access is involved.
-        unsafe { move_bytes(words.as_ptr().cast(), target.as_mut_ptr(), target.len()) }
-        true
+        let lines = target.len() / LINE;
+        // SAFETY: both ranges have at least that many lines (asserted), and `target` is borrowed for
+        // writing. The words may change while they are copied: the target then holds a mixture, which
+        // is no race in Rust's sense because no Rust access is involved.
+        unsafe { move_lines(words.as_ptr().cast(), target.as_mut_ptr(), lines) }
+        lines * LINE
+    }
+
+    /// The words must start at a line, if there is one to copy.
+    pub(super) fn stream_in(words: &[AtomicU64], source: &[u8]) -> usize {
+        assert!(source.len() <= words.len() * WORD);
+        let lines = source.len() / LINE;
+        assert!(lines == 0 || words.as_ptr().addr().is_multiple_of(LINE));
+        // SAFETY: as in `copy_in`, and the target is aligned (asserted).
+        unsafe { stream_lines(source.as_ptr(), words.as_ptr().cast_mut().cast(), lines) }
+        lines * LINE
     }
 
     /// # Safety
     ///
-    /// `from` must be readable and `to` writable for `len` bytes, and they must not overlap.
-    unsafe fn move_bytes(from: *const u8, to: *mut u8, len: usize) {
-        // SAFETY: the caller vouches for both ranges; the direction flag is clear on entry to any
-        // `asm!` block. No `nomem`: the compiler keeps every access of memory on its side of this
-        // one, and the processor does not reorder string operations with other stores.
+    /// `from` must be readable and `to` writable for so many lines, and they must not overlap.
+    unsafe fn move_lines(from: *const u8, to: *mut u8, lines: usize) {
+        if lines == 0 {
+            return;
+        }
+        // SAFETY: the caller vouches for both ranges, and the loop ends with them. No `nomem`: the
+        // compiler keeps every access of memory on its side of this one, and the processor does not
+        // reorder these stores with others.
         unsafe {
             std::arch::asm!(
-                "rep movsb",
-                inout("rcx") len => _,
-                inout("rsi") from => _,
-                inout("rdi") to => _,
-                options(nostack, preserves_flags),
+                "2:",
+                "movups {a}, [{from}]",
+                "movups {b}, [{from} + 16]",
+                "movups {c}, [{from} + 32]",
+                "movups {d}, [{from} + 48]",
+                "movups [{to}], {a}",
+                "movups [{to} + 16], {b}",
+                "movups [{to} + 32], {c}",
+                "movups [{to} + 48], {d}",
+                "add {from}, 64",
+                "add {to}, 64",
+                "dec {lines}",
+                "jnz 2b",
+                from = inout(reg) from => _,
+                to = inout(reg) to => _,
+                lines = inout(reg) lines => _,
+                a = out(xmm_reg) _,
+                b = out(xmm_reg) _,
+                c = out(xmm_reg) _,
+                d = out(xmm_reg) _,
+                options(nostack),
+            );
+        }
+    }
+
+    /// Past the caches. What it wrote is seen no later than any store that follows.
+    ///
+    /// # Safety
+    ///
+    /// As for [`move_lines`], and `to` must be a multiple of 16.
+    unsafe fn stream_lines(from: *const u8, to: *mut u8, lines: usize) {
+        if lines == 0 {
+            return;
+        }
+        // SAFETY: as in `move_lines`. These stores are not ordered among others by themselves; the
+        // fence behind them sees to it that a later commit is not seen before them.
+        unsafe {
+            std::arch::asm!(
+                "2:",
+                "movups {a}, [{from}]",
+                "movups {b}, [{from} + 16]",
+                "movups {c}, [{from} + 32]",
+                "movups {d}, [{from} + 48]",
+                "movntps [{to}], {a}",
+                "movntps [{to} + 16], {b}",
+                "movntps [{to} + 32], {c}",
+                "movntps [{to} + 48], {d}",
+                "add {from}, 64",
+                "add {to}, 64",
+                "dec {lines}",
+                "jnz 2b",
+                "sfence",
+                from = inout(reg) from => _,
+                to = inout(reg) to => _,
+                lines = inout(reg) lines => _,
+                a = out(xmm_reg) _,
+                b = out(xmm_reg) _,
+                c = out(xmm_reg) _,
+                d = out(xmm_reg) _,
+                options(nostack),
             );
         }
     }
@@ -145,12 +247,17 @@ mod bulk {
 mod bulk {
     use super::AtomicU64;
 
-    pub(super) fn copy_in(_: &[AtomicU64], _: &[u8]) -> bool {
-        false
+    pub(super) fn copy_in(_: &[AtomicU64], _: &[u8]) -> usize {
+        0
     }
 
-    pub(super) fn copy_out(_: &[AtomicU64], _: &mut [u8]) -> bool {
-        false
+    pub(super) fn copy_out(_: &[AtomicU64], _: &mut [u8]) -> usize {
+        0
+    }
+
+    #[cfg(not(loom))]
+    pub(super) fn stream_in(_: &[AtomicU64], _: &[u8]) -> usize {
+        0
     }
 }
 
@@ -172,6 +279,22 @@ mod tests {
             copy_out(&words, &mut target);
             assert_eq!(target, source[..len], "length {len}");
             assert!(words[len.div_ceil(WORD)..].iter().all(|word| word.load(Relaxed) == u64::MAX));
+        }
+    }
+
+    #[test]
+    fn what_goes_past_the_caches_comes_out_as_it_went_in_wherever_it_starts() {
+        let source: Vec<u8> = (0..1000).map(|i| (i % 251) as u8).collect();
+        for start in 0..8 {
+            for len in (0..80).chain([127, 128, 129, 512, 777, 1000]) {
+                let words = words(140);
+                let mut target = vec![0; len];
+                stream_in(&words[start..], &source[..len]);
+                copy_out(&words[start..], &mut target);
+                assert_eq!(target, source[..len], "length {len} from word {start}");
+                let untouched = words[..start].iter().chain(&words[start + len.div_ceil(WORD)..]);
+                assert!(untouched.map(|word| word.load(Relaxed)).all(|word| word == u64::MAX));
+            }
         }
     }
 

@@ -26,7 +26,7 @@ use std::ptr::{self, NonNull};
 use rustix::fs::{
     MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, fstat, ftruncate, memfd_create,
 };
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, munmap};
 
 use super::shared::{OutboxMemory, Shared, TopicMemory};
@@ -93,14 +93,8 @@ pub(crate) struct Region {
 impl Region {
     /// Creates `len` zero bytes, maps them as `writer` asks, and seals them.
     ///
-    /// `name` only shows in `/proc`. With `prefault` all its pages exist on return, so that no later
-    /// access takes a fault that has to find memory.
-    pub(crate) fn create(
-        name: &str,
-        len: usize,
-        writer: Writer,
-        prefault: bool,
-    ) -> io::Result<Region> {
+    /// `name` only shows in `/proc`.
+    pub(crate) fn create(name: &str, len: usize, writer: Writer) -> io::Result<Region> {
         let descriptor = sealable_memory(name)?;
         ftruncate(&descriptor, len as u64)?;
         let access = match writer {
@@ -108,7 +102,7 @@ impl Region {
             Writer::Peer => Access::Read,
         };
         // FUTURE_WRITE spares the mappings that exist: this one stays the only writable one.
-        let mapping = Mapping::new(descriptor.as_fd(), len, access, prefault)?;
+        let mapping = Mapping::new(descriptor.as_fd(), len, access)?;
         fcntl_add_seals(&descriptor, seals_for(writer) | SealFlags::SEAL)?;
         Ok(Region { mapping: Arc::new(mapping), access, descriptor: Some(descriptor) })
     }
@@ -128,8 +122,14 @@ impl Region {
                 Access::Write => Writer::Peer,
             }),
         )?;
-        let mapping = Mapping::new(descriptor.as_fd(), len, access, false)?;
+        let mapping = Mapping::new(descriptor.as_fd(), len, access)?;
         Ok(Region { mapping: Arc::new(mapping), access, descriptor: Some(descriptor) })
+    }
+
+    /// Sees to it that all of it is there and mapped here, so that no later access takes a page fault; or
+    /// says why that cannot be. Pages that nobody has touched are made, by a reader too.
+    pub(crate) fn prefault(&self) -> io::Result<()> {
+        self.mapping.populate(self.mapping.len, self.access)
     }
 
     /// How long a region must be for a ring of `capacity` bytes.
@@ -222,17 +222,14 @@ impl Mapping {
         descriptor: BorrowedFd<'_>,
         len: usize,
         access: Access,
-        prefault: bool,
     ) -> io::Result<Mapping> {
         let protection = match access {
             Access::Read => ProtFlags::READ,
             Access::Write => ProtFlags::READ | ProtFlags::WRITE,
         };
-        let populate = if prefault { MapFlags::POPULATE } else { MapFlags::empty() };
         // SAFETY: the address is the kernel's choice, so nothing that is mapped already is replaced.
-        let start = unsafe {
-            mmap(ptr::null_mut(), len, protection, MapFlags::SHARED | populate, descriptor, 0)?
-        };
+        let start =
+            unsafe { mmap(ptr::null_mut(), len, protection, MapFlags::SHARED, descriptor, 0)? };
         let start = NonNull::new(start.cast::<u8>()).ok_or(Errno::NOMEM)?;
         let mapping = Mapping { start, len };
         // A forked child would be a second writer of the same outbox.
@@ -248,12 +245,16 @@ impl Mapping {
         Ok(())
     }
 
-    /// Advises on the first `len` bytes.
-    pub(super) fn advise_part(&self, len: usize, advice: Advice) -> io::Result<()> {
+    /// Has the pages of the first `len` bytes mapped, for this access, and made where there are none.
+    pub(super) fn populate(&self, len: usize, access: Access) -> io::Result<()> {
         assert!(len <= self.len);
-        // SAFETY: inside this mapping, and no piece of advice that is given changes what it holds.
-        unsafe { madvise(self.start.as_ptr().cast(), len, advice)? };
-        Ok(())
+        let advice = match access {
+            Access::Read => Advice::LinuxPopulateRead,
+            Access::Write => Advice::LinuxPopulateWrite,
+        };
+        // SAFETY: inside this mapping, and neither piece of advice changes what it holds.
+        let populate = || unsafe { madvise(self.start.as_ptr().cast(), len, advice) };
+        Ok(retry_on_intr(populate)?)
     }
 
     /// All of it, in place.
@@ -347,7 +348,7 @@ mod tests {
     const LEN: usize = CONTROL_LEN + CAPACITY_MIN;
 
     fn created(writer: Writer) -> Region {
-        Region::create("ringbridge-test", LEN, writer, false).unwrap()
+        Region::create("ringbridge-test", LEN, writer).unwrap()
     }
 
     /// What another process would hold: a descriptor of its own.
@@ -398,6 +399,24 @@ mod tests {
         let theirs = opened(&ours, Access::Write);
         theirs.outbox().unwrap().data[0].store(42, Ordering::Release);
         assert_eq!(ours.outbox().unwrap().data[0].load(Ordering::Acquire), 42);
+    }
+
+    #[test]
+    fn what_is_prefaulted_is_mapped_whole_whoever_writes_it() {
+        let mapped = |region: &Region| {
+            let lines = described(region.mapping.start);
+            let line = lines.iter().find(|line| line.starts_with("Rss:")).unwrap().clone();
+            line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() * 1024
+        };
+        for (writer, theirs) in [(Writer::Creator, Access::Read), (Writer::Peer, Access::Write)] {
+            let ours = created(writer);
+            let theirs = opened(&ours, theirs);
+            assert_eq!((mapped(&ours), mapped(&theirs)), (0, 0));
+            ours.prefault().unwrap();
+            assert_eq!((mapped(&ours), mapped(&theirs)), (LEN, 0));
+            theirs.prefault().unwrap();
+            assert_eq!(mapped(&theirs), LEN);
+        }
     }
 
     #[test]
@@ -515,7 +534,7 @@ mod tests {
             (CONTROL_LEN, None),
             (8, None),
         ] {
-            let region = Region::create("ringbridge-test", len, Writer::Creator, false).unwrap();
+            let region = Region::create("ringbridge-test", len, Writer::Creator).unwrap();
             let words = region.outbox().map(|outbox| outbox.data.len());
             let expected = capacity.map(|capacity| capacity / 8).ok_or(LayoutError { len });
             assert_eq!(words, expected);
@@ -525,7 +544,7 @@ mod tests {
 
     #[test]
     fn a_region_of_no_bytes_is_an_error() {
-        Region::create("ringbridge-test", 0, Writer::Creator, false).unwrap_err();
+        Region::create("ringbridge-test", 0, Writer::Creator).unwrap_err();
     }
 
     #[test]
@@ -545,17 +564,6 @@ mod tests {
         let flags: Vec<_> = flags.split_whitespace().collect();
         assert!(flags.contains(&"dc"), "not copied by fork: {flags:?}");
         assert!(flags.contains(&"dd"), "not dumped: {flags:?}");
-    }
-
-    #[test]
-    fn a_prefaulted_region_has_all_its_pages_for_either_writer() {
-        for writer in [Writer::Creator, Writer::Peer] {
-            let region = Region::create("ringbridge-test", LEN, writer, true).unwrap();
-            let resident = format!("{} kB", LEN / 1024);
-            let described = described(region.mapping.start);
-            let rss = described.iter().find(|line| line.starts_with("Rss:")).unwrap();
-            assert!(rss.ends_with(&resident), "{rss}");
-        }
     }
 
     #[test]

@@ -46,6 +46,8 @@ pub(crate) mod cells;
 pub(crate) mod commit;
 pub(crate) mod consumer;
 pub(crate) mod producer;
+#[cfg(not(loom))]
+mod ways;
 
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,8 @@
 //! The writing end of a ring.
 
+#[cfg(not(loom))]
+use std::time::Instant;
+
 use crate::layout::frame::{Header, Label, Violation, payload_max};
 use crate::layout::outbox::OutboxControl;
 use crate::layout::{CELL, HEADER_LEN, padded};
@@ -8,6 +11,8 @@ use crate::memory::shared::Shared;
 use crate::sync::AtomicU64;
 
 use super::cells::Cells;
+#[cfg(not(loom))]
+use super::ways::{LONG, Way, Ways};
 
 /// Writes frames into our outbox. One a ring: not `Clone`.
 pub(crate) struct Producer {
@@ -18,6 +23,8 @@ pub(crate) struct Producer {
     position: u64,
     /// `consumed` when it was last looked at, and found credible.
     consumed_seen: u64,
+    #[cfg(not(loom))]
+    ways: Ways,
 }
 
 /// Room for one frame. It never happened unless it is committed.
@@ -66,7 +73,17 @@ impl Producer {
     /// If the data is no power of two of cells, or `start` no multiple of a cell.
     pub(crate) fn new(data: Shared<[AtomicU64]>, peer: Shared<OutboxControl>, start: u64) -> Self {
         assert!(start.is_multiple_of(CELL as u64));
-        Self { cells: Cells::new(data), peer, position: start, consumed_seen: start }
+        let cells = Cells::new(data);
+        #[cfg(not(loom))]
+        let ways = Ways::new(cells.capacity());
+        Self {
+            cells,
+            peer,
+            position: start,
+            consumed_seen: start,
+            #[cfg(not(loom))]
+            ways,
+        }
     }
 
     /// The longest payload that ever fits.
@@ -130,7 +147,28 @@ impl Producer {
     #[inline]
     pub(crate) fn write(&mut self, reservation: &Reservation, payload: &[u8]) {
         assert!(payload.len() == reservation.payload_len());
+        #[cfg(not(loom))]
+        if payload.len() >= LONG {
+            return self.write_long(reservation, payload);
+        }
         bytes::copy_in(self.payload_words(reservation), payload);
+    }
+
+    /// By the way that has been the better one.
+    #[cfg(not(loom))]
+    #[cold]
+    fn write_long(&mut self, reservation: &Reservation, payload: &[u8]) {
+        let (way, timed) = self.ways.next(payload.len());
+        let began = timed.then(Instant::now);
+        let words = self.payload_words(reservation);
+        match way {
+            Way::Caches => bytes::copy_in(words, payload),
+            // Nobody looks at these words before the commit.
+            Way::Memory => bytes::stream_in(words, payload),
+        }
+        if let Some(began) = began {
+            self.ways.took(way, payload.len(), began.elapsed());
+        }
     }
 
     /// The payload in place, to be written without a copy. It holds unspecified bytes at first.

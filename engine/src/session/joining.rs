@@ -46,13 +46,19 @@ pub(crate) fn join(
     socket: &Socket,
     declared: &[Declaration],
     timeout: Duration,
+    prefault: bool,
 ) -> Result<Joined, ConnectError> {
     let mut early = Vec::new();
     let (welcome, descriptors) = shake_hands(socket, declared, timeout, &mut early)?;
     let mut descriptors = descriptors.into_iter();
     let mut map = |capacity: u32, access| {
         let descriptor = descriptors.next().ok_or_else(|| bad_answer("a descriptor is missing"))?;
-        Region::open(descriptor, Region::ring_len(capacity as usize), access).map_err(bad_answer)
+        let region = Region::open(descriptor, Region::ring_len(capacity as usize), access)
+            .map_err(bad_answer)?;
+        if prefault {
+            region.prefault()?;
+        }
+        Ok::<_, ConnectError>(region)
     };
     let main = map(welcome.main_capacity, Access::Read)?.outbox().map_err(bad_answer)?;
     let own = map(welcome.renderer_capacity, Access::Write)?.outbox().map_err(bad_answer)?;
@@ -63,8 +69,12 @@ pub(crate) fn join(
     let mut topics = Vec::with_capacity(welcome.topics.len());
     for &(number, capacity) in &welcome.topics {
         let descriptor = descriptors.next().ok_or_else(|| bad_answer("a topic is missing"))?;
-        let region = Region::open(descriptor, Region::ring_len(capacity as usize), Access::Read);
-        let topic = region.map_err(bad_answer)?.topic().map_err(bad_answer)?;
+        let region = Region::open(descriptor, Region::ring_len(capacity as usize), Access::Read)
+            .map_err(bad_answer)?;
+        if prefault {
+            region.prefault()?;
+        }
+        let topic = region.topic().map_err(bad_answer)?;
         topic.control.check_identity(capacity as usize).map_err(bad_answer)?;
         topics.push((number, topic));
     }

@@ -15,9 +15,9 @@
 //! the arrivals: it grows by a step with each that came too early, and shrinks by a 256th of that with each
 //! that did not. So it learns the jitter of the sender and of the timer together, without a model of either.
 //!
-//! What does not fit the beat is left out; if nothing else comes, the beat is given up, and it takes twice as
-//! many intervals alike to believe in the next one. An irregular stream so pays for a few mistakes, and then
-//! for none.
+//! What does not fit the beat is left out. A beat that is wrong more than one time out of five is given up, and it
+//! takes twice as many intervals alike to believe in the next one. So an irregular stream pays for a few
+//! mistakes, and then for none.
 //!
 //! Times are nanoseconds on any one scale. No clock is read here, and nothing sleeps.
 
@@ -30,8 +30,11 @@ const ALIKE_MIN: u32 = 3;
 const ALIKE_MAX: u32 = 96;
 /// Arrivals on the beat that make up for all mistakes.
 const TRUSTED_AFTER: u32 = 64;
-/// So many strangers in a row end a beat.
-const STRAYS_MAX: u32 = 4;
+/// What a beat is worth at first and at the most; one that is worth nothing any more is given up. An arrival
+/// that was met adds 1 and another takes 4, so a beat lives while it is right four times out of five.
+const WORTH_FIRST: u32 = 16;
+const WORTH_MAX: u32 = 32;
+const WORTH_LOSS: u32 = 4;
 /// A sleep that is not at least so long is not worth its two system calls.
 const SLEEP_MIN: u64 = 15_000;
 /// Where the margin begins, how it grows, and by what part of that it shrinks.
@@ -87,7 +90,8 @@ struct Beat {
     period: u64,
     /// When the next arrival is expected.
     due: u64,
-    /// Since the last stray, and since the last arrival on the beat.
+    worth: u32,
+    /// Arrivals in a row that were on the beat, and that were not.
     hits: u32,
     strays: u32,
 }
@@ -137,21 +141,26 @@ impl Rhythm {
         let error = beat.error(at);
         if error.unsigned_abs() > tolerance(beat.period) {
             beat.stray(at);
-            if beat.strays >= STRAYS_MAX {
-                self.beat = None;
-                self.alike_needed = (self.alike_needed * 2).min(ALIKE_MAX);
+        } else {
+            beat.correct(at, error);
+            if met == Met::Dozing {
+                beat.lose();
             }
-            return;
+            self.margin = match met {
+                Met::Dozing => {
+                    (self.margin + MARGIN_STEP).min(self.window_min.max(beat.period / 10))
+                }
+                Met::Awake => (self.margin - MARGIN_DECAY).max(MARGIN_MIN),
+                Met::Parked => self.margin,
+            };
         }
-        beat.correct(at, error);
         if beat.hits >= TRUSTED_AFTER {
             self.alike_needed = ALIKE_MIN;
         }
-        self.margin = match met {
-            Met::Dozing => (self.margin + MARGIN_STEP).min(self.window_min.max(beat.period / 10)),
-            Met::Awake => (self.margin - MARGIN_DECAY).max(MARGIN_MIN),
-            Met::Parked => self.margin,
-        };
+        if beat.worth == 0 {
+            self.beat = None;
+            self.alike_needed = (self.alike_needed * 2).min(ALIKE_MAX);
+        }
     }
 
     /// Believes in a run of intervals that are alike, unless the beat says the same already.
@@ -164,7 +173,8 @@ impl Rhythm {
             beat.strays == 0 && beat.period.abs_diff(period) <= tolerance(period)
         });
         if !known && (TICK..=PERIOD_MAX).contains(&period) {
-            self.beat = Some(Beat { period, due: at + period, hits: 0, strays: 0 });
+            let worth = WORTH_FIRST;
+            self.beat = Some(Beat { period, due: at + period, worth, hits: 0, strays: 0 });
         }
     }
 
@@ -204,8 +214,13 @@ impl Beat {
         (ahead + period / 2).rem_euclid(period) - period / 2
     }
 
+    fn lose(&mut self) {
+        self.worth = self.worth.saturating_sub(WORTH_LOSS);
+    }
+
     /// Leaves an arrival out.
     fn stray(&mut self, at: u64) {
+        self.lose();
         self.hits = 0;
         self.strays += 1;
         if self.due < at {
@@ -217,6 +232,7 @@ impl Beat {
     fn correct(&mut self, at: u64, error: i64) {
         self.strays = 0;
         self.hits = self.hits.saturating_add(1);
+        self.worth = (self.worth + 1).min(WORTH_MAX);
         let on_beat = at.saturating_add_signed(-error);
         self.period = self.period.saturating_add_signed(error / 16).max(TICK);
         self.due = on_beat.saturating_add_signed(error / 2) + self.period;
@@ -358,6 +374,18 @@ mod tests {
         receiver.receive(noise(2 * MS).take(10_000));
         let total = 10_000 * MS;
         assert!(receiver.spun < total / 500, "{} of {total} ns", receiver.spun);
+    }
+
+    #[test]
+    fn a_sender_with_too_much_jitter_for_its_period_is_not_followed() {
+        let mut receiver = Receiver::new();
+        let lateness: Vec<u64> = noise(60_000).take(12_001).collect();
+        let intervals: Vec<u64> =
+            lateness.windows(2).map(|two| MS / 10 + two[1] - two[0]).collect();
+        receiver.receive(intervals[..2_000].iter().copied());
+        receiver.receive(intervals[2_000..].iter().copied());
+        let total = 10_000 * MS / 10;
+        assert!(receiver.spun < total / 20, "{} of {total} ns", receiver.spun);
     }
 
     #[test]

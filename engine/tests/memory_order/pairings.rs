@@ -66,7 +66,7 @@ const INTERRUPTED: &str = "signal::loom_tests::loom_a_sleeper_sees_what_it_is_in
 const TWO_SENDERS: &str =
     "signal::loom_tests::loom_a_sleeper_to_whom_two_threads_send_misses_neither";
 const ALARM: &str =
-    "signal::loom_tests::loom_a_sleep_without_an_alarm_is_rung_for_whatever_the_last_one_had";
+    "ring::tests::loom::loom_a_sleeper_without_an_alarm_is_rung_whatever_alarms_it_had";
 const TWO_WAITERS: &str =
     "room::loom_tests::loom_of_two_threads_that_wait_for_room_neither_sleeps_beside_its_own";
 const RAISED: &str = "flag::loom_tests::loom_who_sees_a_flag_raised_sees_what_it_was_raised_for";
@@ -521,7 +521,7 @@ pub(crate) const PAIRINGS: &[Pairing] = &[
     },
     Pairing {
         what: "when a sleep ends by itself, so that it need not be rung for",
-        sides: ["`Alarm::set`, before `Epoch::announce`", "`Alarm::is_near`, behind `Epoch::asleep`"],
+        sides: ["`Alarm::set`, before `Epoch::announce`", "`Alarm::is_near`, behind `fence_before_look`"],
         breaks: &[Break {
             what: "that a sleep without an alarm takes the last one's away",
             file: "layout/words.rs",
@@ -774,13 +774,6 @@ pub(crate) const UNMODELLED: &[Unmodelled] = &[
               that the two fences suffice. That the bell is bumped, and looked at by who sleeps, has its breaks above.",
     },
     Unmodelled {
-        file: "layout/words.rs",
-        functions: &["asleep"],
-        why: "Acquire, with the Release of `announce`: who sees a sleep sees its alarm. No model fails without it, \
-              since the two fences see to that where it matters: a waker that could see an older alarm has fenced \
-              before the sleeper, and then the sleeper sees the work.",
-    },
-    Unmodelled {
         file: "fences.rs",
         functions: &["light_fence", "heavy_fence", "modelled_fence"],
         why: "In a model both are SeqCst fences, and each of their callers has its break above. That `membarrier` \
@@ -791,8 +784,9 @@ pub(crate) const UNMODELLED: &[Unmodelled] = &[
 pub(crate) const UNORDERED: &[Unordered] = &[
     Unordered {
         file: "memory/bytes.rs",
-        why: "Payloads, word by word: a frame's commit word and a topic's claim order them. The bulk copies are one \
-              instruction (`rep movsb`), which no model and no sanitizer sees.",
+        why: "Payloads, word by word: a frame's commit word and a topic's claim order them. What is long is copied in \
+              assembly, which no model and no sanitizer sees; what goes past the caches ends with an `sfence`, so \
+              that no later commit is seen before it.",
     },
     Unordered { file: "counters.rs", why: "Counts, for people." },
     Unordered {

@@ -13,6 +13,7 @@ use crate::memory::aligned::AlignedBuf;
 use crate::memory::shared::{OutboxMemory, Shared};
 use crate::signal::{Interrupt, PeerBell, Signal};
 use crate::sync::thread;
+use crate::sys::clock;
 
 fn check(preemptions_max: usize, scene: impl Fn() + Send + Sync + 'static) {
     let mut builder = Builder::new();
@@ -140,6 +141,35 @@ fn loom_a_sleeper_never_misses_a_frame() {
         });
         while consumer.peek().unwrap().is_none() {
             let (bell_seen, seen) = (pages.writer.bell.read(), pages.interrupt.read());
+            pages.reader.parked.announce();
+            if consumer.peek().unwrap().is_none() {
+                pages.interrupt.sleep(&pages.writer.bell, bell_seen, seen, None);
+            }
+            pages.reader.parked.withdraw();
+        }
+        waker.join().unwrap();
+    });
+}
+
+/// Guards that an alarm is set before the sleep is announced: else an earlier one's, which is near, would keep
+/// the waker from ringing for a sleep that nothing else ends.
+#[test]
+fn loom_a_sleeper_without_an_alarm_is_rung_whatever_alarms_it_had() {
+    check(3, || {
+        let (mut producer, mut consumer, reader) = ring(256, 0);
+        let pages = Pages::new(reader);
+        let bell = pages.bell_of_the_writer();
+        let waker = thread::spawn(move || {
+            send(&mut producer, 1, &[1; 8]).unwrap();
+            bell.frames_committed(&Counter::default());
+        });
+        // This alarm goes off at once.
+        pages.reader.alarm.set(Some(clock::now_ns()));
+        pages.reader.parked.announce();
+        pages.reader.parked.withdraw();
+        while consumer.peek().unwrap().is_none() {
+            let (bell_seen, seen) = (pages.writer.bell.read(), pages.interrupt.read());
+            pages.reader.alarm.set(None);
             pages.reader.parked.announce();
             if consumer.peek().unwrap().is_none() {
                 pages.interrupt.sleep(&pages.writer.bell, bell_seen, seen, None);

@@ -4,14 +4,17 @@ use ringbridge::{Config, IpcRenderer, WaitStrategy};
 use tests::{
     allocations,
     contract::{ADD, CUE, NEWS, NUMBERED, Numbered, TICK},
-    processes::{preemptions, voluntary_switches},
+    processes::{page_faults, preemptions, voluntary_switches},
     stage::Notes,
 };
 
 use crate::{Scene, connect_with, number, report, run_until};
 
-pub(crate) const SCENES: &[(&str, Scene)] =
-    &[("works-without-allocating", works_without_allocating), ("works-awake", works_awake)];
+pub(crate) const SCENES: &[(&str, Scene)] = &[
+    ("works-without-allocating", works_without_allocating),
+    ("works-awake", works_awake),
+    ("laps-its-rings", laps_its_rings),
+];
 
 /// A message of each kind, there and back: a send, an invoke whose handler pushes and publishes.
 fn exchange(ipc: &IpcRenderer, number: u64) {
@@ -39,6 +42,18 @@ fn works_without_allocating(arguments: &[String]) {
     report(&ipc, format!("{} allocations", after - before));
     let counters = ipc.counters();
     assert_eq!((counters.unheard, counters.topic_lost), (0, 0));
+}
+
+/// `laps-its-rings prefault|lazy WARM-UP COUNT`: reports its page faults from the warm-up on.
+fn laps_its_rings(arguments: &[String]) {
+    let prefault = arguments[0] == "prefault";
+    let ipc = connect_with(Config { prefault, ..Config::default() });
+    listen(&ipc);
+    (0..number(arguments, 1)).for_each(|number| exchange(&ipc, number));
+    let before = page_faults();
+    (0..number(arguments, 2)).for_each(|number| exchange(&ipc, number));
+    let faults = page_faults() - before;
+    report(&ipc, faults);
 }
 
 /// `works-awake WARM-UP COUNT`: neither side ever sleeps.
