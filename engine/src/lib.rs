@@ -102,22 +102,17 @@ extern crate self as ringbridge;
 #[cfg(not(loom))]
 mod attachment;
 mod biased;
-#[cfg(not(loom))]
 mod channels;
-#[cfg(not(loom))]
 mod config;
-#[cfg(not(loom))]
 mod contract;
 mod counters;
-#[cfg(not(loom))]
 mod error;
-#[cfg(not(loom))]
 mod executor;
 mod fences;
+mod flag;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
-#[cfg(not(loom))]
 mod inside;
 #[cfg(not(loom))]
 mod ipc_main;
@@ -130,9 +125,9 @@ mod layout;
 #[cfg(not(loom))]
 mod main_loop;
 mod memory;
-#[cfg(not(loom))]
+mod owed;
 mod payload;
-#[cfg(not(loom))]
+mod pending;
 mod policy;
 #[cfg(all(feature = "policy-file", not(loom)))]
 mod policy_file;
@@ -146,23 +141,20 @@ mod register;
 mod renderer_loop;
 mod request;
 mod ring;
-#[cfg(not(loom))]
+mod room;
 mod router;
 #[cfg(all(feature = "sandbox", not(loom)))]
 mod sandbox;
 mod seat;
 #[cfg(not(loom))]
 mod session;
-#[cfg(not(loom))]
 mod signal;
-#[cfg(not(loom))]
 mod snapshot;
 mod sync;
-#[cfg(not(loom))]
+#[cfg_attr(loom, path = "sys/modelled.rs")]
 mod sys;
 mod timed;
 mod topic;
-#[cfg(not(loom))]
 mod wait;
 #[cfg(not(loom))]
 mod web_contents;
@@ -172,7 +164,6 @@ pub use zerocopy;
 #[cfg(all(feature = "kill-points", not(loom)))]
 pub use crate::kill_points::{KillPoint, arm as arm_kill_point};
 
-#[cfg(not(loom))]
 pub use crate::{
     config::Config,
     contract::{
@@ -183,30 +174,34 @@ pub use crate::{
         BindError, ConnectError, ContractError, Error, GoneReason, HandlerError, InvokeError,
         LaunchError, RegisterError, RunError, SendAllError, SendError,
     },
-    ipc_main::{
-        Candidate, IpcMain, IpcMainEvent, IpcMainInvokeEvent, LaunchOptions, MainCounters,
-        RenderProcessGone, RestartPolicy, Restarts,
-    },
-    ipc_renderer::{IpcRenderer, IpcRendererEvent, IpcRendererInvokeEvent},
     layout::frame::Violation,
     payload::{
         DecodeError, Dynamic, EncodeError, Failure, FixedLayout, PAYLOAD_ALIGN_MAX, Payload,
     },
     policy::{OnViolation, Policy},
+    router::ListenerId,
+    wait::WaitStrategy,
+};
+
+#[cfg(all(feature = "sandbox", not(loom)))]
+pub use crate::{
+    error::SandboxError,
+    sandbox::{MissingPart, Sandbox, SandboxPart},
+};
+#[cfg(not(loom))]
+pub use crate::{
+    ipc_main::{
+        Candidate, IpcMain, IpcMainEvent, IpcMainInvokeEvent, LaunchOptions, MainCounters,
+        RenderProcessGone, RestartPolicy, Restarts,
+    },
+    ipc_renderer::{IpcRenderer, IpcRendererEvent, IpcRendererInvokeEvent},
     port::{
         invocation::{Invocation, InvokeResult},
         loan::Loan,
         responder::Responder,
     },
     quota::Quota,
-    router::ListenerId,
-    wait::WaitStrategy,
     web_contents::WebContents,
-};
-#[cfg(all(feature = "sandbox", not(loom)))]
-pub use crate::{
-    error::SandboxError,
-    sandbox::{MissingPart, Sandbox, SandboxPart},
 };
 
 #[cfg(all(feature = "policy-file", not(loom)))]

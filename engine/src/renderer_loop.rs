@@ -24,6 +24,7 @@ use crate::{
     contract::{ChannelKind, Contract},
     error::{GoneReason, RunError},
     executor::Executor,
+    flag::Flag,
     inside::{self, Inside, Running},
     keyed::Key,
     kill_points::{KillPoint, reach},
@@ -80,7 +81,7 @@ pub(crate) struct Inner {
     socket: Arc<Socket>,
     pub(crate) config: Config,
     /// Main hung up: what it committed before is delivered, then the session ends.
-    hung_up: AtomicBool,
+    hung_up: Flag,
     running: Running,
     stopped: AtomicBool,
     /// For the loop, and whether there are any.
@@ -191,7 +192,7 @@ impl Inner {
                 seat,
                 socket,
                 config,
-                hung_up: AtomicBool::new(false),
+                hung_up: Flag::default(),
                 running: Running::default(),
                 stopped: AtomicBool::new(false),
                 topic_changes: Mutex::new(Vec::new()),
@@ -205,7 +206,7 @@ impl Inner {
 
     /// Whether main is there.
     pub(crate) fn is_connected(&self) -> bool {
-        self.port.gone().is_none() && !self.hung_up.load(Ordering::Acquire)
+        self.port.gone().is_none() && !self.hung_up.is_raised()
     }
 
     /// A topic's memory, if the policy allows it.
@@ -249,7 +250,7 @@ impl Inner {
     /// The session is over or about to be: delivers what main had committed, if main is gone, and settles
     /// everything that waits.
     pub(crate) fn finish(&self) {
-        if self.hung_up.load(Ordering::Acquire) {
+        if self.hung_up.is_raised() {
             let mut driver = self.seat.take();
             self.drive(&mut driver, None, None);
         }
@@ -384,7 +385,7 @@ impl Inner {
             if self.publish(driver) {
                 taken += usize::from(self.has_news(driver));
             }
-            if self.hung_up.load(Ordering::Acquire) && taken == 0 && !self.has_news(driver) {
+            if self.hung_up.is_raised() && taken == 0 && !self.has_news(driver) {
                 self.port.end(GoneReason::MainGone);
             }
         }
@@ -505,7 +506,7 @@ impl Inner {
     /// What an interrupt may have been for. A request to stop is not for who waits for a reply.
     fn has_work(&self, waits: bool) -> bool {
         (!waits && self.stopped.load(Ordering::Relaxed))
-            || self.hung_up.load(Ordering::Acquire)
+            || self.hung_up.is_raised()
             || self.topics_changed.load(Ordering::Relaxed)
             || self.dispatcher.executor.has_ready()
             || self.port.gone().is_some()
@@ -584,7 +585,7 @@ fn watch(inner: &Arc<Inner>, borrower: Arc<Borrower>) -> io::Result<()> {
         borrower.watch();
         drop(borrower);
         let Some(inner) = weak.upgrade() else { return };
-        inner.hung_up.store(true, Ordering::Release);
+        inner.hung_up.raise();
         inner.port.interrupt.raise();
         // Whoever drives now sees that and ends the session. If nobody does, it ends here.
         let mut driver = inner.seat.take();

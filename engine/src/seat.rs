@@ -2,38 +2,36 @@
 //! others sleep until what they wait for has come or the seat is free.
 //!
 //! ```text
-//!   who leaves                              who finds it taken
-//!   free := yes                             enters the queue
-//!   light fence                             wanted := yes
-//!   wanted? wake the queue                  heavy fence
-//!                                           free now? take it. else sleep
+//!            try_take                    take_or_queue
+//!   Free ───────────────▶ Taken ───────────────────────▶ Wanted
+//!     ▲                     │                               │
+//!     └──── drop ───────────┴──── drop, wakes the queue ────┘
 //! ```
 //!
-//! Either the one sees that the seat is wanted or the other sees that it is free. So nobody sleeps beside
-//! a free seat. It is a lock of its own because a mutex would not say that, and because of what an invoke
-//! can afford: its reply is in hand when the seat is left, so that costs a store and a load. Who
-//! takes it while its request is on the way has time for an exchange.
+//! Whoever finds the seat taken enters the queue and *then* says that it is wanted, which
+//! fails if the seat has become free; whoever leaves frees it and sees in the same step whether it was
+//! wanted. So nobody sleeps beside a free seat. It is a lock of its own because a mutex would not
+//! say that, and one step is what an invoke can afford: its reply is in hand when the seat is left.
 
 #![allow(unsafe_code, reason = "the seat is a lock, and guards what its driver may touch")]
 
 use std::{cell::UnsafeCell, sync::PoisonError};
 
-use crate::{
-    fences::FencePair,
-    sync::{
-        AtomicBool, Mutex,
-        Ordering::{Acquire, Relaxed, Release},
-        thread::{self, Thread},
-    },
+use crate::sync::{
+    AtomicU32, Mutex,
+    Ordering::{Acquire, Relaxed, Release},
+    thread::{self, Thread},
 };
 
+const FREE: u32 = 0;
+const TAKEN: u32 = 1;
+/// Taken, and someone in the queue sleeps.
+const WANTED: u32 = 2;
+
 pub(crate) struct Seat<T> {
-    taken: AtomicBool,
-    /// Someone has entered the queue since it was last woken.
-    wanted: AtomicBool,
+    state: AtomicU32,
     driver: UnsafeCell<T>,
     queue: Mutex<Vec<Thread>>,
-    fences: FencePair,
 }
 
 // SAFETY: the driver's part is reached only through a `Driving`, of which there is one at a time; so
@@ -48,11 +46,9 @@ pub(crate) struct Driving<'a, T> {
 impl<T> Seat<T> {
     pub(crate) fn new(driver: T) -> Self {
         Self {
-            taken: AtomicBool::new(false),
-            wanted: AtomicBool::new(false),
+            state: AtomicU32::new(FREE),
             driver: UnsafeCell::new(driver),
             queue: Mutex::new(Vec::new()),
-            fences: FencePair::new(),
         }
     }
 
@@ -60,7 +56,7 @@ impl<T> Seat<T> {
     #[inline]
     pub(crate) fn try_take(&self) -> Option<Driving<'_, T>> {
         // Acquire: pairs with the Release in `drop`, and so sees what the last driver did.
-        self.taken.compare_exchange(false, true, Acquire, Relaxed).ok()?;
+        self.state.compare_exchange(FREE, TAKEN, Acquire, Relaxed).ok()?;
         Some(Driving { seat: self })
     }
 
@@ -75,11 +71,18 @@ impl<T> Seat<T> {
                 queue.push(me.clone());
             }
         }
-        // Relaxed: the queue's lock hands over what is in it.
-        self.wanted.store(true, Relaxed);
-        // Twin of the light fence in `drop`: either the driver sees the seat wanted, or we see it free.
-        self.fences.heavy();
-        self.try_take()
+        loop {
+            // Relaxed: who sees the seat wanted finds the queue filled by its lock's order. Had it locked the
+            // queue before we did, then it would have freed the seat before we looked.
+            match self.state.compare_exchange(TAKEN, WANTED, Relaxed, Relaxed) {
+                Ok(_) | Err(WANTED) => return None,
+                Err(_) => {
+                    if let Some(driving) = self.try_take() {
+                        return Some(driving);
+                    }
+                }
+            }
+        }
     }
 
     /// Takes the seat as soon as it is free.
@@ -95,8 +98,6 @@ impl<T> Seat<T> {
 
     #[cold]
     fn wake_queue(&self) {
-        // Before the queue is emptied: who enters it afterwards says so afterwards.
-        self.wanted.store(false, Relaxed);
         let waiting =
             std::mem::take(&mut *self.queue.lock().unwrap_or_else(PoisonError::into_inner));
         waiting.iter().for_each(Thread::unpark);
@@ -108,7 +109,7 @@ impl<T> std::ops::Deref for Driving<'_, T> {
 
     #[inline]
     fn deref(&self) -> &T {
-        // SAFETY: there is one `Driving` at a time, by the exchange in `try_take`, and it is borrowed.
+        // SAFETY: there is one `Driving` at a time, by the state's exchange, and it is borrowed.
         unsafe { &*self.seat.driver.get() }
     }
 }
@@ -116,7 +117,7 @@ impl<T> std::ops::Deref for Driving<'_, T> {
 impl<T> std::ops::DerefMut for Driving<'_, T> {
     #[inline]
     fn deref_mut(&mut self) -> &mut T {
-        // SAFETY: there is one `Driving` at a time, by the exchange in `try_take`, and it is borrowed
+        // SAFETY: there is one `Driving` at a time, by the state's exchange, and it is borrowed
         // for writing.
         unsafe { &mut *self.seat.driver.get() }
     }
@@ -126,10 +127,7 @@ impl<T> Drop for Driving<'_, T> {
     #[inline]
     fn drop(&mut self) {
         // Release: pairs with the Acquire in `try_take`.
-        self.seat.taken.store(false, Release);
-        // Twin of the heavy fence in `take_or_queue`.
-        self.seat.fences.light();
-        if self.seat.wanted.load(Relaxed) {
+        if self.seat.state.swap(FREE, Release) == WANTED {
             self.seat.wake_queue();
         }
     }
@@ -140,15 +138,17 @@ mod loom_tests {
     use super::*;
     use crate::sync::{Arc, thread};
 
+    /// Nor do two drive at once, or a driver without having seen what the last one did: loom reports
+    /// unordered accesses to its cell.
     #[test]
     fn loom_nobody_sleeps_beside_a_free_seat() {
         loom::model(|| {
-            let seat = Arc::new(Seat::new(0));
-            let drive = |seat: &Seat<u32>| {
+            let seat = Arc::new(Seat::new(loom::cell::Cell::new(0)));
+            let drive = |seat: &Seat<loom::cell::Cell<u32>>| {
                 let me = thread::current();
                 loop {
-                    if let Some(mut driving) = seat.take_or_queue(&me) {
-                        *driving += 1;
+                    if let Some(driving) = seat.take_or_queue(&me) {
+                        driving.set(driving.get() + 1);
                         break;
                     }
                     // The model deadlocks here if a wake-up can be lost.
@@ -161,7 +161,7 @@ mod loom_tests {
             });
             drive(&seat);
             other.join().unwrap();
-            assert_eq!(*seat.try_take().unwrap(), 2);
+            assert_eq!(seat.try_take().unwrap().get(), 2);
         });
     }
 }

@@ -27,6 +27,7 @@ use crate::{
     counters::Counter,
     error::{BindError, GoneReason, LaunchError, RunError, SendError},
     executor::Executor,
+    flag::Flag,
     inside::{self, Inside, Running},
     ipc_renderer::{ENDPOINT_VARIABLE, SOCKET_VARIABLE},
     keyed::Key,
@@ -86,7 +87,7 @@ pub(crate) struct Inner {
     closed: AtomicBool,
     pub(crate) stopped: AtomicBool,
     /// Something outside the rings wants the loop: a newcomer, a close, room for what was deferred.
-    pub(crate) attention: AtomicBool,
+    pub(crate) attention: Flag,
     pub(crate) refused: Counter,
     /// Whether a request of main to some renderer has a deadline to keep.
     pub(crate) timed_requests: Arc<TimedRequests>,
@@ -175,7 +176,7 @@ impl Inner {
                 running: Running::default(),
                 closed: AtomicBool::new(false),
                 stopped: AtomicBool::new(false),
-                attention: AtomicBool::new(false),
+                attention: Flag::default(),
                 refused: Counter::default(),
                 timed_requests: Arc::new(TimedRequests::new()),
                 published: Counter::default(),
@@ -571,13 +572,12 @@ impl Inner {
 
     /// The loop is about to look at what wants it.
     pub(crate) fn attended(&self) {
-        // Acquire: pairs with the Release in `interrupt`; what it was raised for is seen.
-        self.attention.swap(false, Ordering::AcqRel);
+        self.attention.take();
     }
 
     /// What an interrupt may have been for. A request to stop is not for who waits for a reply.
     pub(crate) fn has_work(&self, waits: bool) -> bool {
-        self.attention.load(Ordering::Relaxed)
+        self.attention.is_raised()
             || (!waits && self.stopped.load(Ordering::Relaxed))
             || self.dispatcher.executor.has_ready()
     }
@@ -672,8 +672,7 @@ impl Drive for Inner {
     }
 
     fn interrupt(&self) {
-        // Release: pairs with the Acquire in `attended`. A swap, so that neither overwrites the other.
-        self.attention.swap(true, Ordering::AcqRel);
+        self.attention.raise();
         self.wake();
     }
 

@@ -338,7 +338,7 @@ impl MainLoop {
             self.effort = 0;
             self.look_at_armed(looks);
         }
-        if main.attention.load(Ordering::Relaxed) {
+        if main.attention.is_raised() {
             self.attend(main);
         }
         taken + main.dispatcher.executor.run_ready()

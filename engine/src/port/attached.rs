@@ -383,7 +383,7 @@ impl Port {
             (Attachments::Main(main), Outgoing::Pooled(buffer)) => {
                 if main.sent(buffer, until) {
                     // The loop lets it go when it was read, and may be asleep then.
-                    self.want_room();
+                    self.room_wanted.ask();
                 }
             }
             (Attachments::Renderer(borrower), Outgoing::Lent(filled)) => {

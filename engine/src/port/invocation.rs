@@ -30,7 +30,6 @@ use crate::{
     memory::aligned::AlignedBuf,
     payload::Payload,
     request::{Stale, TooManyPending},
-    sync::Ordering,
 };
 
 /// Whom to tell that a request is settled.
@@ -316,7 +315,7 @@ impl Port {
         {
             (awaited.take)(ending, bytes);
             awaited.settled = true;
-            self.settled_in_hand(id);
+            self.pending.settled_in_hand(id);
             return true;
         }
         false
@@ -387,7 +386,7 @@ impl Port {
             Err(_) => false,
         };
         if !sent {
-            self.want_room();
+            self.room_wanted.ask();
             if let Some(driver) = self.driver.upgrade() {
                 driver.interrupt();
             }
@@ -408,7 +407,7 @@ impl Port {
     /// passing of its deadline, or by the end of the session.
     #[inline]
     pub(crate) fn take_stored(&self, awaited: &mut Awaited<'_>) {
-        if !awaited.settled && self.unread.load(Ordering::Relaxed) != 0 {
+        if !awaited.settled && self.pending.has_unread() {
             let taken =
                 self.take_outcome(awaited.id, |ending, bytes| (awaited.take)(ending, bytes));
             awaited.settled = taken.is_some();

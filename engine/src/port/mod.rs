@@ -44,9 +44,11 @@ use crate::{
     error::GoneReason,
     layout::{frame::Label, id::RequestId, outbox::OutboxControl},
     memory::shared::Shared,
+    owed::Owed,
+    pending::Pending,
     policy::ChannelSet,
-    request::RequestTable,
     ring::{producer::Producer, untaken::Untaken},
+    room::RoomWanted,
     signal::{Interrupt, PeerBell},
     sync::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     timed::TimedRequests,
@@ -54,12 +56,6 @@ use crate::{
 
 use invocation::{Drive, Notify, Outcome};
 use replies::Kept;
-use responder::Owed;
-
-/// An errand: replies or cancels wait for room; the driver sends them when it comes.
-const DEFERRED: u32 = 1;
-/// An errand: the loop wants to know that there is a frame that the peer has to take.
-const TELL: u32 = 2;
 
 /// Which end of a session this process is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,22 +114,16 @@ pub(crate) struct Port {
     timed_requests: Arc<TimedRequests>,
 
     outbox: Biased<Outbox>,
-    /// How many threads wait for room. Under the lock because the epoch has one writer at a time.
-    room_waiters: Mutex<u32>,
-    /// What has to be seen to before the next frame, of [`DEFERRED`] and [`TELL`]; nothing, most of the time.
-    errands: AtomicU32,
+    room_wanted: RoomWanted,
+    /// The loop wants to know that there is a frame that the peer has to take.
+    tell: AtomicBool,
     /// What the peer has yet to take.
     untaken: Untaken,
     /// The handshake is over.
     connected: AtomicBool,
 
-    requests: Mutex<RequestTable<Notify, Outcome>>,
-    /// How many settled requests nobody has taken: a hint, read without the lock. A driver sees what
-    /// the one before it stored, because the seat's lock lies between them.
-    unread: AtomicU64,
-    /// A request whose reply went straight into its caller's hands, or 0. Its slot is freed by whoever
-    /// next works on the table. Set by the driver alone, and only when it is 0.
-    in_hand: AtomicU64,
+    /// Our requests, and whether replies or cancels wait for room.
+    pending: Pending<Notify, Outcome>,
     owed: Mutex<HashMap<RequestId, Arc<Owed>>>,
     /// How many there are at the most: only the driver adds any, and it reads this without the lock.
     owed_count: AtomicU64,
@@ -203,6 +193,7 @@ impl Port {
             allowed,
             limits,
             counters: SessionCounters::default(),
+            room_wanted: RoomWanted::new(own.clone()),
             own,
             peer,
             bell,
@@ -218,16 +209,10 @@ impl Port {
                 backlog_bytes: 0,
                 spare: None,
             }),
-            room_waiters: Mutex::new(0),
-            errands: AtomicU32::new(0),
+            tell: AtomicBool::new(false),
             untaken,
             connected: AtomicBool::new(false),
-            requests: Mutex::new(RequestTable::new(
-                limits.pending_max,
-                RequestId::FIRST_GENERATION,
-            )),
-            unread: AtomicU64::new(0),
-            in_hand: AtomicU64::new(0),
+            pending: Pending::new(limits.pending_max),
             owed: Mutex::new(HashMap::new()),
             owed_count: AtomicU64::new(0),
             gone: OnceLock::new(),

@@ -3,13 +3,14 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::{DEFERRED, Outbox, Port, TELL, lock, responder::Owed, sending::Refusal};
+use super::{Outbox, Port, lock, sending::Refusal};
 use crate::{
     attachment::Outgoing,
     layout::{
         frame::{Kind, Label, Violation},
         id::RequestId,
     },
+    owed::Owed,
     sync::Ordering,
 };
 
@@ -155,13 +156,12 @@ impl Port {
 
     /// Something waits for room: the driver is to send it.
     pub(super) fn defer(&self) {
-        // Relaxed: set under the outbox's lock or by the driver itself, and looked at under it.
-        self.errands.fetch_or(DEFERRED, Ordering::Relaxed);
-        self.want_room();
+        self.pending.defer();
+        self.room_wanted.ask();
     }
 
     pub(crate) fn has_deferred(&self) -> bool {
-        self.errands.load(Ordering::Relaxed) & DEFERRED != 0
+        self.pending.has_deferred()
     }
 
     /// The driver's part: sends what waits, as far as there is room.
@@ -172,7 +172,7 @@ impl Port {
         let Ok(mut outbox) = self.lock_outbox() else { return };
         if self.send_deferred(&mut outbox).is_err() {
             // Ask first, then look again: room that came in between has rung nobody.
-            self.want_room();
+            self.room_wanted.ask();
             let _still_full = self.send_deferred(&mut outbox);
         }
     }
@@ -181,7 +181,9 @@ impl Port {
     /// the loop of the frame to come, if it wants to know.
     #[inline]
     pub(super) fn send_deferred(&self, outbox: &mut Outbox) -> Result<(), Refusal> {
-        if self.errands.load(Ordering::Relaxed) == 0 { Ok(()) } else { self.run_errands(outbox) }
+        // Not `||`: one branch.
+        let errands = self.has_deferred() | self.tell.load(Ordering::Relaxed);
+        if errands { self.run_errands(outbox) } else { Ok(()) }
     }
 
     #[cold]
@@ -193,14 +195,14 @@ impl Port {
     /// Tells the loop that there is a frame that the peer has to take, if it wants to know.
     #[inline]
     pub(super) fn tell_if_wanted(&self) {
-        if self.errands.load(Ordering::Relaxed) & TELL != 0 {
+        if self.tell.load(Ordering::Relaxed) {
             self.tell();
         }
     }
 
     #[cold]
     fn tell(&self) {
-        self.errands.fetch_and(!TELL, Ordering::Relaxed);
+        self.tell.store(false, Ordering::Relaxed);
         if let Some(driver) = self.driver.upgrade() {
             driver.sent_to(self.window);
         }
@@ -208,7 +210,7 @@ impl Port {
 
     /// The driver's part: it wants to know of the next frame.
     pub(crate) fn tell_of_next_send(&self) {
-        self.errands.fetch_or(TELL, Ordering::Relaxed);
+        self.tell.store(true, Ordering::Relaxed);
     }
 
     #[cold]
@@ -235,19 +237,13 @@ impl Port {
             outbox.backlog_bytes -= len;
             outbox.backlog.pop_front();
         }
-        let mut requests = lock(&self.requests);
-        while let Some(id) = requests.next_cancel() {
+        self.pending.send_cancels(|id| {
             let cancel = Label { kind: Kind::Cancel, flags: 0, channel: 0, id: Some(id) };
             self.put(&mut outbox.producer, cancel, &[])?;
             self.counters.frames_sent.add_alone(1);
-            requests.cancel_sent();
-        }
-        self.errands.fetch_and(!DEFERRED, Ordering::Relaxed);
-        drop(requests);
-        let waiters = lock(&self.room_waiters);
-        if *waiters == 0 {
-            self.own.space_wanted.withdraw();
-        }
+            Ok(())
+        })?;
+        self.room_wanted.none_deferred();
         Ok(())
     }
 

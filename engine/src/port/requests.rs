@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    DEFERRED, Patience, Port,
+    Patience, Port,
     invocation::{Notify, Outcome},
-    lock,
     sending::Refusal,
 };
 use crate::{
@@ -14,7 +13,6 @@ use crate::{
     layout::{frame::Label, id::RequestId},
     request::{RequestTable, TooManyPending},
     ring::producer::Producer,
-    sync::Ordering,
 };
 
 impl Port {
@@ -126,30 +124,6 @@ impl Port {
         &self,
         work: impl FnOnce(&mut RequestTable<Notify, Outcome>) -> R,
     ) -> R {
-        let mut requests = lock(&self.requests);
-        // Relaxed: the id is all there is to it. Only one at a time takes it out, under the lock.
-        if let Some(id) = RequestId::from_wire(self.in_hand.load(Ordering::Relaxed)) {
-            requests.retract(id);
-            self.in_hand.store(0, Ordering::Relaxed);
-        }
-        let result = work(&mut requests);
-        if requests.has_cancels() {
-            // Under the lock: who is given the slot of a cancelled request sees this, and sends the
-            // cancel first.
-            self.errands.fetch_or(DEFERRED, Ordering::Relaxed);
-        }
-        self.unread.store(requests.done() as u64, Ordering::Relaxed);
-        result
-    }
-
-    /// The driver's part: a request's reply is in its caller's hands. The table need not be locked for
-    /// that now: its next user will see to it.
-    #[inline]
-    pub(super) fn settled_in_hand(&self, id: RequestId) {
-        if self.in_hand.load(Ordering::Relaxed) == 0 {
-            self.in_hand.store(id.to_wire(), Ordering::Relaxed);
-        } else {
-            self.requests(|requests| requests.retract(id));
-        }
+        self.pending.work(work)
     }
 }

@@ -6,76 +6,24 @@
 
 use std::{
     marker::PhantomData,
-    sync::{Arc, Mutex, Weak},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use super::{Port, invocation::FailCode, lock, replies::ReplyError};
+use super::{Port, invocation::FailCode, replies::ReplyError};
 use crate::{
     error::GoneReason,
-    executor::Task,
     kill_points::{KillPoint, reach},
     layout::{
         frame::{Kind, Label, TimeoutCode, Violation},
         id::RequestId,
     },
+    owed::Owed,
     payload::Payload,
-    sync::{AtomicBool, Ordering},
 };
 
 /// The longest text of a failure, in bytes.
 const FAILURE_TEXT_MAX: usize = 1024;
-
-/// A request of the peer that is not answered yet.
-#[derive(Default)]
-pub(crate) struct Owed {
-    cancelled: AtomicBool,
-    on_cancel: Mutex<OnCancel>,
-}
-
-#[derive(Default)]
-enum OnCancel {
-    #[default]
-    Nothing,
-    Call(Box<dyn FnOnce() + Send>),
-    /// The handler's future, which is dropped.
-    Drop(Weak<Task>),
-}
-
-impl Owed {
-    /// The caller does not wait any more. Called on the driver's thread.
-    pub(crate) fn cancel(&self) {
-        // Release: pairs with the Acquire in `is_cancelled`.
-        self.cancelled.store(true, Ordering::Release);
-        // Taken out first: the application's code runs without the lock.
-        let what = std::mem::take(&mut *lock(&self.on_cancel));
-        match what {
-            OnCancel::Nothing => {}
-            OnCancel::Call(callback) => {
-                // The application's code: its panic must not end the loop.
-                let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(callback));
-            }
-            OnCancel::Drop(task) => {
-                if let Some(task) = task.upgrade() {
-                    task.cancel();
-                }
-            }
-        }
-    }
-
-    pub(crate) fn is_cancelled(&self) -> bool {
-        self.cancelled.load(Ordering::Acquire)
-    }
-
-    /// Drops the future of an async handler when the caller gives up.
-    pub(crate) fn drop_on_cancel(&self, task: &Arc<Task>) {
-        *lock(&self.on_cancel) = OnCancel::Drop(Arc::downgrade(task));
-        // It may have been cancelled just before: then nobody else will look.
-        if self.is_cancelled() {
-            self.cancel();
-        }
-    }
-}
 
 /// One invoke as it arrives, before anyone has said when it will be answered.
 #[derive(Clone, Copy)]
@@ -201,13 +149,7 @@ impl<R: Payload + ?Sized, E: Payload + ?Sized> Responder<R, E> {
     /// Calls `callback` when the caller cancels, times out or goes; at once if it has. It runs on the
     /// thread that drives the loop. A second callback takes the place of the first.
     pub fn on_cancel(&self, callback: impl FnOnce() + Send + 'static) {
-        let replaced =
-            std::mem::replace(&mut *lock(&self.owed.on_cancel), OnCancel::Call(Box::new(callback)));
-        drop(replaced);
-        // It may have been cancelled just before: then nobody else will look.
-        if self.owed.is_cancelled() {
-            self.owed.cancel();
-        }
+        self.owed.call_on_cancel(callback);
     }
 
     /// When the caller stops waiting: at its time-out, seen from here, up to an eighth late.

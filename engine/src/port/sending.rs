@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Outbox, Patience, Port, Side, lock};
+use super::{Outbox, Patience, Port, Side};
 use crate::{
     biased::{Guard, HeldHere},
     contract::ChannelKey,
@@ -240,10 +240,10 @@ impl Port {
         }
         let began = Instant::now();
         let deadline = began.checked_add(timeout);
-        *lock(&self.room_waiters) += 1;
+        self.room_wanted.begin_to_wait();
         let result = loop {
             let (bell, interrupt) = (self.peer.bell.read(), self.interrupt.read());
-            self.want_room();
+            self.room_wanted.ask();
             match attempt() {
                 Err(Refusal::Full) => {}
                 result => break result,
@@ -254,20 +254,8 @@ impl Port {
             }
             self.interrupt.sleep(&self.peer.bell, bell, interrupt, deadline);
         };
-        let mut waiters = lock(&self.room_waiters);
-        *waiters -= 1;
-        if *waiters == 0 && !self.has_deferred() {
-            self.own.space_wanted.withdraw();
-        }
+        self.room_wanted.end_waiting(|| self.has_deferred());
         result
-    }
-
-    /// Asks the peer to ring when it has made room. Each asking is an epoch of its own: the peer
-    /// rings once for each, and an earlier waiter may have used up the last. Look again afterwards.
-    pub(super) fn want_room(&self) {
-        let _one_writer = lock(&self.room_waiters);
-        self.own.space_wanted.announce();
-        reach(KillPoint::RoomWanted);
     }
 
     /// The error that an application sees, for a message of `len` bytes.

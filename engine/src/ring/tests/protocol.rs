@@ -8,7 +8,7 @@ use crate::memory::aligned::AlignedBuf;
 use crate::memory::shared::OutboxMemory;
 use crate::ring::consumer::Consumer;
 use crate::ring::producer::{Producer, ReserveError};
-use crate::sync::Ordering::Relaxed;
+use crate::sync::{Ordering::Relaxed, thread};
 
 const CAPACITY: usize = 1024;
 /// What commit words of every other lap carry.
@@ -366,4 +366,44 @@ fn a_cursor_that_lies_gets_an_answer_and_no_more() {
         let _ = untaken.asks_something(lie);
     }
     assert!(untaken.asks_something(0));
+}
+
+/// Written and read in place, so that a sanitizer sees plain accesses on both sides, and nothing but the ring
+/// between them.
+#[test]
+fn two_threads_pass_frames_in_place_whole_and_in_order() {
+    const FRAMES: u16 = 20_000;
+    let (mut producer, mut consumer, _) = ring(4096, 0_u64.wrapping_sub(100 * 4096));
+    let len = |number: u16| usize::from(number) * 7919 % 900;
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            for number in 0..FRAMES {
+                let reservation = loop {
+                    match producer.reserve(len(number)) {
+                        Ok(reservation) => break reservation,
+                        Err(error) => assert_eq!(error, ReserveError::Full),
+                    }
+                    thread::yield_now();
+                };
+                producer.payload_mut(&reservation).fill(number as u8);
+                producer.commit(reservation, event(number));
+            }
+        });
+        scope.spawn(move || {
+            for number in 0..FRAMES {
+                let frame = loop {
+                    if let Some(frame) = consumer.peek().unwrap() {
+                        break frame;
+                    }
+                    consumer.publish();
+                    thread::yield_now();
+                };
+                assert_eq!(frame.header.channel, number);
+                let payload = consumer.payload(&frame);
+                assert_eq!(payload.len(), len(number));
+                assert!(payload.iter().all(|byte| *byte == number as u8));
+                consumer.advance(frame);
+            }
+        });
+    });
 }
