@@ -46,6 +46,60 @@ pub(crate) struct Board {
     back: Alone<AtomicU32>,
     /// The stamp of the last push that was taken.
     taken: Alone<AtomicU64>,
+    /// A bare ring each way, each written by one side: the leader's, and the follower's.
+    rings: [[BareCell; CELLS]; 2],
+}
+
+/// A cell of a bare ring, one cache line: the turn in which it was written, and a message.
+#[repr(C, align(64))]
+pub(crate) struct BareCell {
+    turn: AtomicU64,
+    _id: AtomicU64,
+    message: [AtomicU64; MESSAGE_WORDS],
+}
+
+/// As much as shares a line with a header.
+const MESSAGE_WORDS: usize = 6;
+/// As many as Ringbridge's ring has by default.
+const CELLS: usize = 4096;
+
+/// Who writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    There,
+    Back,
+}
+
+impl BareCell {
+    /// Says that it is this turn. All turns are later than 0, and than those before.
+    #[inline]
+    pub(crate) fn say(&self, turn: u64) {
+        self.turn.store(turn, Ordering::Release);
+    }
+
+    /// Waits for this turn or a later one, and says which.
+    #[inline]
+    pub(crate) fn hear(&self, turn: u64) -> Result<u64, Stalled> {
+        let mut heard = 0;
+        let found = &mut heard;
+        spin_until(|| {
+            *found = self.turn.load(Ordering::Acquire);
+            *found >= turn
+        })?;
+        Ok(heard)
+    }
+
+    #[inline]
+    pub(crate) fn write(&self, message: &[u64; MESSAGE_WORDS]) {
+        for (word, value) in self.message.iter().zip(message) {
+            word.store(*value, Ordering::Relaxed);
+        }
+    }
+
+    #[inline]
+    pub(crate) fn read(&self) -> [u64; MESSAGE_WORDS] {
+        std::array::from_fn(|at| self.message[at].load(Ordering::Relaxed))
+    }
 }
 
 const LINES: usize = 256;
@@ -206,6 +260,12 @@ impl Board {
         }
     }
 
+    /// The cell of a bare ring in which this turn is written.
+    #[inline]
+    pub(crate) fn bare_cell(&self, way: Way, turn: u64) -> &BareCell {
+        &self.rings[way as usize][turn as usize % CELLS]
+    }
+
     /// The receiver of a push: it was taken.
     #[inline]
     pub(crate) fn take(&self, stamp: u64) {
@@ -221,8 +281,7 @@ impl Board {
 
 /// Looks again and again, without a hint to the processor: nothing is faster.
 #[inline]
-/// Looks until it is so.
-pub(crate) fn spin_until(found: impl Fn() -> bool) -> Result<(), Stalled> {
+pub(crate) fn spin_until(mut found: impl FnMut() -> bool) -> Result<(), Stalled> {
     let mut looks: u32 = 0;
     let mut began = None;
     while !found() {

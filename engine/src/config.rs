@@ -54,6 +54,10 @@ pub struct Config {
     pub invoke_timeout: Duration,
     /// How long a renderer waits for main's part of the handshake.
     pub handshake_timeout: Duration,
+    /// How long a renderer may take nothing that main has sent it before
+    /// [`IpcMain::on_unresponsive`](crate::IpcMain::on_unresponsive) says so. It says so up to a quarter of this
+    /// later, and no more than a second. Electron's is 30 s too.
+    pub unresponsive_after: Duration,
     /// How many windows there may be at once.
     pub windows_max: usize,
     /// How many invokes of main may be unanswered in one renderer.
@@ -77,6 +81,7 @@ impl Default for Config {
             send_timeout: Duration::from_secs(5),
             invoke_timeout: Duration::from_secs(30),
             handshake_timeout: Duration::from_secs(10),
+            unresponsive_after: Duration::from_secs(30),
             windows_max: 1024,
             main_pending_max: 256,
             protect_memory: true,

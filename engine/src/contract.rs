@@ -185,6 +185,22 @@ channel_type! {
     Topic<T>, T::schema()
 }
 
+/// A channel on which a renderer says something to main: an [`Event`] or a [`Method`].
+pub trait FromRenderer: Channel {
+    /// What it says: the message, or the arguments.
+    type Said: Payload + ?Sized;
+}
+
+impl<T: Payload + ?Sized> FromRenderer for Event<T> {
+    type Said = T;
+}
+
+impl<A: Payload + ?Sized, R: Payload + ?Sized, E: Payload + ?Sized> FromRenderer
+    for Method<A, R, E>
+{
+    type Said = A;
+}
+
 /// A channel as a table keeps it.
 #[derive(Clone, Debug)]
 pub(crate) struct Declaration {

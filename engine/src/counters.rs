@@ -103,6 +103,10 @@ counters! {
     orphaned,
     /// Protocol rules that the peer broke.
     violations,
+    /// Times that main left this renderer's frames alone for a while, since its quota was used up.
+    throttled,
+    /// Messages and invokes that a validator refused.
+    rejected,
     /// Large payloads sent by attachment.
     attachments_sent,
     /// Large payloads received by attachment.

@@ -5,6 +5,8 @@
 
 use std::{fmt, io, path::PathBuf, time::Duration};
 
+#[cfg(feature = "sandbox")]
+use crate::sandbox::Sandbox;
 use crate::{
     layout::frame::Violation,
     payload::{DecodeError, EncodeError, Failure, Payload},
@@ -35,6 +37,10 @@ pub enum Error {
     /// The loop could not go on.
     #[error(transparent)]
     Run(#[from] RunError),
+    /// The sandbox could not be entered, or is not complete.
+    #[cfg(feature = "sandbox")]
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
 }
 
 impl<E: fmt::Debug + fmt::Display> From<InvokeError<E>> for Error {
@@ -193,6 +199,20 @@ pub enum ConnectError {
         /// In main's words.
         why: String,
     },
+    /// A session that was not begun by an endpoint's name has no way back to it.
+    #[error("this session was not begun by the name of an endpoint, so it cannot be found again")]
+    NoWayBack,
+    /// The main process that came back does not offer a channel on which this renderer listens.
+    #[error(
+        "main has come back without the channel '{channel}', on which this renderer has a listener or handler, or does not allow it any more"
+    )]
+    ChannelMissing {
+        /// The channel.
+        channel: &'static str,
+    },
+    /// To wait for another main inside a listener or handler would stop the loop of this session.
+    #[error("cannot reconnect inside a listener or handler")]
+    InsideListener,
     /// Main did not answer.
     #[error("main did not finish the handshake within {0:?}")]
     TimedOut(Duration),
@@ -439,6 +459,14 @@ pub enum InvokeError<E: fmt::Debug + fmt::Display = Failure> {
         /// Why.
         why: String,
     },
+    /// A validator of the other side refused the arguments; no handler has seen them.
+    #[error("Error invoking remote method '{channel}': rejected: {why}")]
+    Rejected {
+        /// The channel.
+        channel: &'static str,
+        /// In the validator's words.
+        why: String,
+    },
     /// The other side's quota of pending invokes is used up.
     #[error(
         "Error invoking remote method '{channel}': too many invokes are pending in the other process"
@@ -490,6 +518,28 @@ pub enum InvokeError<E: fmt::Debug + fmt::Display = Failure> {
     /// The request could not be sent.
     #[error(transparent)]
     Send(#[from] SendError),
+}
+
+/// Why a renderer is not in its sandbox. What was given up before stays given up: end the process.
+#[cfg(feature = "sandbox")]
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SandboxError {
+    /// A thread could not be made to give up its rights.
+    #[error("not every thread of this process could be confined: {0}")]
+    Threads(#[source] io::Error),
+    /// The kernel has Landlock, and refused.
+    #[error("Landlock cannot be enforced: {0}")]
+    Landlock(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The memory could not be closed to others.
+    #[error("this process cannot be made non-dumpable: {0}")]
+    Dumps(#[source] io::Error),
+    /// The filter of system calls could not be made or installed.
+    #[error("the filter of system calls cannot be installed: {0}")]
+    SystemCalls(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// All that the kernel has is enforced, and that is not everything.
+    #[error("the sandbox is not complete: {0}")]
+    Incomplete(Sandbox),
 }
 
 /// Why `run` or `poll` ended with an error.

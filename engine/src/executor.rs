@@ -8,11 +8,14 @@ use std::{
     future::Future,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{Arc, PoisonError, Weak},
     task::{Context, Wake, Waker},
 };
 
-use crate::sync::{AtomicBool, Ordering};
+use crate::{
+    flag::Flag,
+    sync::{AtomicBool, Mutex, MutexGuard, Ordering},
+};
 
 type BoxedFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -31,8 +34,8 @@ pub(crate) struct Task {
     executor: Weak<Executor>,
     /// `None`: finished or cancelled.
     future: Mutex<Option<BoxedFuture>>,
-    /// Set before the future is taken out for good; a poll that is under way looks at it afterwards.
-    cancelled: AtomicBool,
+    /// Raised before the future is taken out for good; a poll that is under way looks at it afterwards.
+    cancelled: Flag,
 }
 
 impl Executor {
@@ -52,7 +55,7 @@ impl Executor {
         let task = Arc::new(Task {
             executor: Arc::downgrade(self),
             future: Mutex::new(Some(Box::pin(future))),
-            cancelled: AtomicBool::new(false),
+            cancelled: Flag::default(),
         });
         self.enqueue(task.clone());
         task
@@ -92,7 +95,7 @@ impl Executor {
         (self.interrupt)();
     }
 
-    fn lock_ready(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Task>>> {
+    fn lock_ready(&self) -> MutexGuard<'_, Vec<Arc<Task>>> {
         self.ready.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -100,8 +103,8 @@ impl Executor {
 impl Task {
     /// Drops the future where it stands.
     pub(crate) fn cancel(&self) {
-        // Release: pairs with the Acquire in `poll`, if that holds the future at the moment.
-        self.cancelled.store(true, Ordering::Release);
+        // First: a poll that holds the future at the moment looks when it has put it back.
+        self.cancelled.raise();
         let future = self.lock_future().take();
         // Its destructors are the application's: a panic there must not end the loop.
         let _ = catch_unwind(AssertUnwindSafe(|| drop(future)));
@@ -116,13 +119,13 @@ impl Task {
         // A panic is reported by the destructors that ran while it unwound; see `Responder`.
         if polled.is_ok_and(|poll| poll.is_pending()) {
             *self.lock_future() = Some(future);
-            if self.cancelled.load(Ordering::Acquire) {
+            if self.cancelled.is_raised() {
                 self.cancel();
             }
         }
     }
 
-    fn lock_future(&self) -> std::sync::MutexGuard<'_, Option<BoxedFuture>> {
+    fn lock_future(&self) -> MutexGuard<'_, Option<BoxedFuture>> {
         self.future.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -135,7 +138,71 @@ impl Wake for Task {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, loom))]
+mod loom_tests {
+    use std::future::poll_fn;
+    use std::task::Poll;
+
+    use super::*;
+    use crate::{layout::words::Bell, signal, sync::thread};
+
+    /// As the loop does: nothing is ready, so it sleeps until it is interrupted.
+    #[test]
+    fn loom_a_loop_never_sleeps_beside_a_task_that_is_ready() {
+        loom::model(|| {
+            let (interrupt, bell) = (Arc::new(signal::Interrupt::default()), Bell::new());
+            let interrupting = interrupt.clone();
+            let executor = Executor::new(Arc::new(move || interrupting.raise()));
+            let (wakers, polls) = (Arc::new(Mutex::new(None)), Arc::new(Mutex::new(0)));
+            let first = executor.spawn(poll_fn({
+                let (wakers, polls) = (wakers.clone(), polls.clone());
+                move |context| {
+                    *wakers.lock().unwrap() = Some(context.waker().clone());
+                    *polls.lock().unwrap() += 1;
+                    Poll::Pending
+                }
+            }));
+            executor.run_ready();
+            let waker: Waker = wakers.lock().unwrap().take().unwrap();
+            let waking = thread::spawn(move || waker.wake());
+            // Another is taken out of the queue at the time.
+            let _second = executor.spawn(async {});
+            while *polls.lock().unwrap() < 2 {
+                let (bell_seen, seen) = (bell.read(), interrupt.read());
+                if executor.run_ready() == 0 && !executor.has_ready() {
+                    interrupt.sleep(&bell, bell_seen, seen, None);
+                }
+            }
+            waking.join().unwrap();
+            drop(first);
+        });
+    }
+
+    #[test]
+    fn loom_a_task_that_is_cancelled_while_it_is_polled_is_dropped_all_the_same() {
+        loom::model(|| {
+            let executor = Executor::new(Arc::new(|| ()));
+            let held = Arc::new(());
+            let task = executor.spawn({
+                let held = held.clone();
+                async move {
+                    let _held = held;
+                    std::future::pending::<()>().await;
+                }
+            });
+            let polling = thread::spawn({
+                let executor = executor.clone();
+                move || executor.run_ready()
+            });
+            task.cancel();
+            polling.join().unwrap();
+            executor.run_ready();
+            assert_eq!(Arc::strong_count(&held), 1, "the future is still there");
+        });
+    }
+}
+
+#[cfg(all(test, not(loom)))]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 

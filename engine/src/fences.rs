@@ -6,7 +6,9 @@
 //! compiler from reordering. The heavy one has the kernel run a fence on every processor that runs a thread
 //! of this process (`membarrier`, private and expedited), and waits for that: some microseconds.
 //!
-//! In a model both are `SeqCst` fences: loom knows no other, and it is what the pair amounts to.
+//! In a model both are `SeqCst` fences: loom knows no other, and it is what the pair amounts to. Each
+//! touches a word first that orders nothing: loom tries both orders of two accesses to one word, and
+//! would not try both orders of two fences.
 
 use crate::sync::{Ordering::SeqCst, fence};
 
@@ -16,7 +18,7 @@ pub(crate) fn light_fence() {
     #[cfg(not(loom))]
     std::sync::atomic::compiler_fence(SeqCst);
     #[cfg(loom)]
-    fence(SeqCst);
+    modelled_fence();
 }
 
 /// Keeps the order of an earlier store and a later load against every [`light_fence`].
@@ -27,6 +29,18 @@ pub(crate) fn light_fence() {
 pub(crate) fn heavy_fence() {
     #[cfg(not(loom))]
     crate::sys::process_fence().expect("it was there when the process registered for it");
+    #[cfg(not(loom))]
+    fence(SeqCst);
+    #[cfg(loom)]
+    modelled_fence();
+}
+
+#[cfg(loom)]
+fn modelled_fence() {
+    loom::lazy_static! {
+        static ref FENCES: crate::sync::AtomicU32 = crate::sync::AtomicU32::new(0);
+    }
+    FENCES.fetch_add(1, crate::sync::Ordering::Relaxed);
     fence(SeqCst);
 }
 

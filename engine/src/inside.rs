@@ -87,3 +87,36 @@ impl Drop for RunningGuard<'_> {
         self.0.0.store(false, Ordering::Release);
     }
 }
+
+#[cfg(all(test, loom))]
+mod loom_tests {
+    use loom::cell::Cell;
+
+    use super::*;
+    use crate::sync::{Arc, thread};
+
+    /// What a run leaves behind, as memory is shared.
+    struct Left(Cell<u32>);
+
+    // SAFETY: that its accesses are ordered is what the model checks, and loom reports it if they are not.
+    #[allow(unsafe_code, reason = "a model of what one run leaves to the next")]
+    unsafe impl Sync for Left {}
+
+    #[test]
+    fn loom_one_run_at_a_time_and_each_sees_what_the_last_one_left() {
+        loom::model(|| {
+            let shared = Arc::new((Running::default(), Left(Cell::new(0))));
+            let run = |(running, left): &(Running, Left)| {
+                let Ok(_running) = running.begin() else { return 0 };
+                left.0.set(left.0.get() + 1);
+                1
+            };
+            let other = thread::spawn({
+                let shared = shared.clone();
+                move || run(&shared)
+            });
+            let runs = run(&shared) + other.join().unwrap();
+            assert_eq!(shared.1.0.get(), runs);
+        });
+    }
+}

@@ -10,15 +10,27 @@
 //! Whoever waits drives: [`IpcRenderer::run`], [`IpcRenderer::poll`] or a waiting
 //! [`Invocation`]. One quiet thread watches the socket for main's end.
 
-use std::{borrow::Borrow, env, fmt, future::Future, io, ops::Deref, sync::Arc, time::Duration};
+use std::{
+    borrow::Borrow,
+    env, fmt,
+    future::Future,
+    io,
+    ops::Deref,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
 
 use crate::{
     config::Config,
-    contract::{Channel, ChannelKey, Contract, Event, Method, Push, Topic, declarations},
+    contract::{
+        Channel, ChannelKey, Contract, Declaration, Event, Method, Push, Topic, declarations,
+    },
     counters::Counters,
     error::{
         ConnectError, HandlerError, InvokeError, RegisterError, RunError, SendAllError, SendError,
     },
+    inside,
     layout::frame::{Kind, Label},
     payload::{FixedLayout, Payload},
     port::{
@@ -29,15 +41,23 @@ use crate::{
         responder::{Call, Responder},
     },
     register::{Handled, unknown},
-    renderer_loop::{Inner, TopicChange},
+    renderer_loop::{Carried, Inner, Origin, TopicChange},
     router::{ListenerId, Times},
-    session::{endpoint, joining::join},
+    session::{
+        endpoint,
+        joining::{Joined, join},
+    },
     sys::Socket,
     topic::TopicReader,
 };
 
 /// The environment variable by which a launched renderer learns the number of its socket.
 pub(crate) const SOCKET_VARIABLE: &str = "RINGBRIDGE_SOCKET";
+/// The environment variable by which it learns its main's endpoint, should it outlive that main.
+pub(crate) const ENDPOINT_VARIABLE: &str = "RINGBRIDGE_ENDPOINT";
+/// Between two looks for a main that is gone: so long at first, twice as long each time, up to the second.
+const LOOK_AGAIN: [Duration; 2] = [Duration::from_millis(2), Duration::from_millis(100)];
+
 /// A renderer process's endpoint. Cheap to clone; all clones are the same session.
 ///
 /// ```no_run
@@ -127,7 +147,8 @@ impl IpcRenderer {
         let number = env::var(SOCKET_VARIABLE).map_err(|_| ConnectError::NotLaunched)?;
         let number = number.parse().map_err(|_| ConnectError::NotLaunched)?;
         let socket = Socket::inherited(number)?;
-        Self::begin(socket, contract, config)
+        let origin = Origin { contract, endpoint: env::var(ENDPOINT_VARIABLE).ok() };
+        Self::begin(socket, origin, config)
     }
 
     /// Connects to the main process that has bound the endpoint `name`, as this same user.
@@ -150,7 +171,66 @@ impl IpcRenderer {
         contract: Contract,
         config: Config,
     ) -> Result<Self, ConnectError> {
-        Self::begin(endpoint::connect(name)?, contract, config)
+        let origin = Origin { contract, endpoint: Some(name.to_owned()) };
+        Self::begin(endpoint::connect(name)?, origin, config)
+    }
+
+    /// Waits up to `timeout` for a main process to bind the endpoint again, and begins a session with it: after
+    /// main's end, when [`run`](Self::run) has said [`RunError::MainGone`]. (A session that still lives ends here.)
+    ///
+    /// The new endpoint has this one's listeners, handlers and subscriptions, under the same ids, and its settings.
+    /// What main had committed is delivered first, and what was pending fails once, with
+    /// [`InvokeError::Gone`]. This endpoint and its clones stay what they are, the ends of a session that is over;
+    /// so what may still send, listeners among them, should be given the new one.
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # use ringbridge::{IpcRenderer, RunError};
+    /// # fn f(mut ipc: IpcRenderer) -> Result<(), ringbridge::Error> {
+    /// while let Err(RunError::MainGone) = ipc.run() {
+    ///     ipc = ipc.reconnect(Duration::from_secs(30))?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// It finds main by name: by that with which it [attached](Self::attach), or that of the main which launched
+    /// it ([`LaunchOptions::die_with_main`](crate::LaunchOptions::die_with_main) must be off for it to outlive
+    /// that), which must admit it ([`IpcMain::on_attach`](crate::IpcMain::on_attach)).
+    ///
+    /// # Errors
+    ///
+    /// As [`attach`](Self::attach), after the time-out if nobody is there; at once if main refuses. Then this
+    /// endpoint keeps its listeners, and the call may be repeated. [`ConnectError::ChannelMissing`] if the new main
+    /// lacks a channel, or its policy does not allow one, on which something is registered.
+    pub fn reconnect(&self, timeout: Duration) -> Result<Self, ConnectError> {
+        if inside::any() {
+            return Err(ConnectError::InsideListener);
+        }
+        let Inner { origin, config, .. } = &*self.inner.0;
+        let name = origin.endpoint.as_deref().ok_or(ConnectError::NoWayBack)?;
+        self.inner.finish();
+        let declared = declarations(origin.contract)?;
+        let (socket, joined) = find_again(name, &declared, config, timeout)?;
+        let (table, allowed) = joined.welcome.table(declared)?;
+        let carried = self.inner.hand_over(&table, &allowed);
+        let Carried { registered, topics } =
+            carried.map_err(|channel| ConnectError::ChannelMissing { channel })?;
+        let inner = Inner::start(
+            socket,
+            config.clone(),
+            joined,
+            table,
+            allowed,
+            origin.clone(),
+            Some(registered),
+        )?;
+        let renderer = Self { inner: Arc::new(Handle(inner)) };
+        for (number, conflate) in topics {
+            // Main has gone again if it cannot be told, and then its loop says so.
+            let _ = renderer.read_topic("topic", number, conflate);
+        }
+        Ok(renderer)
     }
 
     /// Whether this process was launched by a main process, so that [`connect`](Self::connect) can work.
@@ -158,11 +238,12 @@ impl IpcRenderer {
         env::var_os(SOCKET_VARIABLE).is_some()
     }
 
-    fn begin(socket: Socket, contract: Contract, config: Config) -> Result<Self, ConnectError> {
-        let declared = declarations(contract)?;
+    fn begin(socket: Socket, origin: Origin, config: Config) -> Result<Self, ConnectError> {
+        let declared = declarations(origin.contract)?;
         let joined = join(&socket, &declared, config.handshake_timeout, config.prefault)?;
         let (table, allowed) = joined.welcome.table(declared)?;
-        Ok(Self { inner: Arc::new(Handle(Inner::start(socket, config, joined, table, allowed))) })
+        let inner = Inner::start(socket, config, joined, table, allowed, origin, None)?;
+        Ok(Self { inner: Arc::new(Handle(inner)) })
     }
 
     /// The number of this renderer's window in main.
@@ -380,16 +461,22 @@ impl IpcRenderer {
     ) -> Result<ListenerId, RegisterError> {
         let key = topic.key();
         let number = self.registrable(&key)?;
-        let memory = self.inner.topic(number).ok_or_else(|| unknown(&key))?;
+        if self.inner.topic(number).is_none() {
+            return Err(unknown(&key));
+        }
         let id = self.listen(key, Times::Always, listener)?;
-        self.inner.change_topics(TopicChange::Add {
-            number,
-            reader: TopicReader::new(memory),
-            conflate,
-        });
-        // The reader exists before main is told: what is published from here on is seen.
-        self.tell_main(key, number, Kind::Subscribe)?;
+        self.read_topic(key.name(), number, conflate)?;
         Ok(id)
+    }
+
+    fn read_topic(&self, name: &'static str, number: u16, conflate: bool) -> Result<(), SendError> {
+        let Some(memory) = self.inner.topic(number) else {
+            return Err(SendError::UnknownChannel { channel: name });
+        };
+        let reader = TopicReader::new(memory);
+        self.inner.change_topics(TopicChange::Add { number, reader, conflate });
+        // The reader exists before main is told: what is published from here on is seen.
+        self.tell_main(name, number, Kind::Subscribe)
     }
 
     /// Stops reading a topic and removes its listeners.
@@ -402,13 +489,13 @@ impl IpcRenderer {
         let number = self.inner.port.permitted(&key)?;
         self.inner.dispatcher.routes.update(|routes| routes.remove_all_listeners(Some(number)));
         self.inner.change_topics(TopicChange::Remove { number });
-        self.tell_main(key, number, Kind::Unsubscribe)
+        self.tell_main(key.name(), number, Kind::Unsubscribe)
     }
 
-    fn tell_main(&self, key: ChannelKey, number: u16, kind: Kind) -> Result<(), SendError> {
+    fn tell_main(&self, name: &'static str, number: u16, kind: Kind) -> Result<(), SendError> {
         let port = &self.inner.port;
         let label = Label { kind, flags: 0, channel: number, id: None };
-        port.commit(key.name(), label, &[], Patience::Usual)
+        port.commit(name, label, &[], Patience::Usual)
     }
 
     fn listen<T: Payload + ?Sized>(
@@ -562,6 +649,48 @@ impl IpcRenderer {
         self.inner.drive_in_background()
     }
 
+    // --- the sandbox -------------------------------------------------------------------------------
+
+    /// Gives up what this process does not need to talk to main, for good: see [`Sandbox`](crate::Sandbox).
+    ///
+    /// From here on no file is opened, no socket, process or shared memory made, no other process
+    /// signalled or looked into, and nothing mapped executable, by any thread of this process,
+    /// whatever runs in it. Sending, invoking, listening, topics and large payloads work as before, and
+    /// so do threads, memory, clocks, and what is open: standard output, say. What is refused is an
+    /// error (`EPERM`, or `EACCES`), not the end.
+    ///
+    /// Do before what needs more: read files, load libraries, build an asynchronous runtime, connect
+    /// other sessions; and close what hostile code must not have. Descriptors that are open stay open: they
+    /// belong to whoever has opened them. A renderer that came by a name cannot come again.
+    ///
+    /// What the kernel does not have is missing, and said so; the rest is enforced all the same. Calling it again
+    /// does nothing, and returns the same.
+    ///
+    /// ```no_run
+    /// # use ringbridge::{Contract, IpcRenderer};
+    /// # const CONTRACT: Contract = &[];
+    /// # fn main() -> Result<(), ringbridge::Error> {
+    /// let ipc = IpcRenderer::connect(CONTRACT)?;
+    /// // Or without complete(): as much of it as this kernel has.
+    /// let sandbox = ipc.sandbox()?.complete()?;
+    /// println!("{sandbox}");
+    /// assert!(std::fs::File::open("/etc/passwd").is_err());
+    /// ipc.run()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// Threads that run already are interrupted for a moment by SIGURG.
+    ///
+    /// # Errors
+    ///
+    /// If something that the kernel has could not be enforced, as when a thread blocks all signals. Then
+    /// end the process: some of it may be.
+    #[cfg(feature = "sandbox")]
+    pub fn sandbox(&self) -> Result<crate::Sandbox, crate::SandboxError> {
+        crate::sandbox::enter()
+    }
+
     /// Whether main is there.
     pub fn is_connected(&self) -> bool {
         self.inner.is_connected()
@@ -570,6 +699,36 @@ impl IpcRenderer {
     /// What happened so far.
     pub fn counters(&self) -> Counters {
         self.inner.port.counters.read()
+    }
+}
+
+/// Looks for a main process of this name until one answers or the time is over.
+fn find_again(
+    name: &str,
+    declared: &[Declaration],
+    config: &Config,
+    timeout: Duration,
+) -> Result<(Socket, Joined), ConnectError> {
+    let deadline = Instant::now().checked_add(timeout);
+    let left = || deadline.map_or(timeout, |end| end.saturating_duration_since(Instant::now()));
+    let [mut pause, longest] = LOOK_AGAIN;
+    loop {
+        let found = endpoint::connect(name).and_then(|socket| {
+            let handshake_timeout = config.handshake_timeout.min(left());
+            let joined = join(&socket, declared, handshake_timeout, config.prefault)?;
+            Ok((socket, joined))
+        });
+        match found {
+            Err(
+                ConnectError::NoSuchEndpoint { .. }
+                | ConnectError::Stale { .. }
+                | ConnectError::HungUp
+                | ConnectError::TimedOut(_),
+            ) if !left().is_zero() => {}
+            found => return found,
+        }
+        thread::sleep(pause.min(left()));
+        pause = (2 * pause).min(longest);
     }
 }
 

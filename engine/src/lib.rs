@@ -82,7 +82,8 @@
 //!
 //! - An *unsandboxed* process of the same user can get at main around all of this, through `ptrace`
 //!   or `/proc`. Main makes itself non-dumpable, which stops the ordinary ways
-//!   ([`Config::protect_memory`]); renderers that run hostile code belong in a sandbox or another user.
+//!   ([`Config::protect_memory`]); renderers that run hostile code belong in a sandbox
+//!   (`IpcRenderer::sandbox`, with the feature `sandbox`) or another user.
 //! - A session does not survive `fork`: its memory is not mapped in the child.
 
 #![deny(unsafe_code)]
@@ -101,19 +102,17 @@ extern crate self as ringbridge;
 #[cfg(not(loom))]
 mod attachment;
 mod biased;
-#[cfg(not(loom))]
 mod channels;
-#[cfg(not(loom))]
 mod config;
-#[cfg(not(loom))]
 mod contract;
 mod counters;
-#[cfg(not(loom))]
 mod error;
-#[cfg(not(loom))]
 mod executor;
 mod fences;
-#[cfg(not(loom))]
+mod flag;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod inside;
 #[cfg(not(loom))]
 mod ipc_main;
@@ -121,71 +120,92 @@ mod ipc_main;
 mod ipc_renderer;
 #[cfg(not(loom))]
 mod keyed;
+mod kill_points;
 mod layout;
 #[cfg(not(loom))]
 mod main_loop;
 mod memory;
-#[cfg(not(loom))]
+mod owed;
 mod payload;
-#[cfg(not(loom))]
+mod pending;
 mod policy;
+#[cfg(all(feature = "policy-file", not(loom)))]
+mod policy_file;
 #[cfg(not(loom))]
 mod port;
+#[cfg(not(loom))]
+mod quota;
 #[cfg(not(loom))]
 mod register;
 #[cfg(not(loom))]
 mod renderer_loop;
 mod request;
 mod ring;
-#[cfg(not(loom))]
+mod room;
 mod router;
+#[cfg(all(feature = "sandbox", not(loom)))]
+mod sandbox;
 mod seat;
 #[cfg(not(loom))]
 mod session;
-#[cfg(not(loom))]
 mod signal;
-#[cfg(not(loom))]
 mod snapshot;
 mod sync;
-#[cfg(not(loom))]
+#[cfg_attr(loom, path = "sys/modelled.rs")]
 mod sys;
 mod timed;
 mod topic;
-#[cfg(not(loom))]
 mod wait;
 #[cfg(not(loom))]
 mod web_contents;
 
 pub use zerocopy;
 
-#[cfg(not(loom))]
+#[cfg(all(feature = "kill-points", not(loom)))]
+pub use crate::kill_points::{KillPoint, arm as arm_kill_point};
+
 pub use crate::{
     config::Config,
-    contract::{Channel, ChannelKey, ChannelKind, Contract, Event, Method, Push, Topic},
+    contract::{
+        Channel, ChannelKey, ChannelKind, Contract, Event, FromRenderer, Method, Push, Topic,
+    },
     counters::Counters,
     error::{
         BindError, ConnectError, ContractError, Error, GoneReason, HandlerError, InvokeError,
         LaunchError, RegisterError, RunError, SendAllError, SendError,
     },
-    ipc_main::{
-        Candidate, IpcMain, IpcMainEvent, IpcMainInvokeEvent, LaunchOptions, MainCounters,
-        RenderProcessGone,
-    },
-    ipc_renderer::{IpcRenderer, IpcRendererEvent, IpcRendererInvokeEvent},
     layout::frame::Violation,
     payload::{
         DecodeError, Dynamic, EncodeError, Failure, FixedLayout, PAYLOAD_ALIGN_MAX, Payload,
     },
     policy::{OnViolation, Policy},
+    router::ListenerId,
+    wait::WaitStrategy,
+};
+
+#[cfg(all(feature = "sandbox", not(loom)))]
+pub use crate::{
+    error::SandboxError,
+    sandbox::{MissingPart, Sandbox, SandboxPart},
+};
+#[cfg(not(loom))]
+pub use crate::{
+    ipc_main::{
+        Candidate, IpcMain, IpcMainEvent, IpcMainInvokeEvent, LaunchOptions, MainCounters,
+        RenderProcessGone, RestartPolicy, Restarts,
+    },
+    ipc_renderer::{IpcRenderer, IpcRendererEvent, IpcRendererInvokeEvent},
     port::{
         invocation::{Invocation, InvokeResult},
         loan::Loan,
         responder::Responder,
     },
-    router::ListenerId,
-    wait::WaitStrategy,
+    quota::Quota,
     web_contents::WebContents,
 };
+
+#[cfg(all(feature = "policy-file", not(loom)))]
+pub use crate::policy_file::{PolicyFile, PolicyFileError};
 
 /// The README's program compiles.
 #[cfg(doctest)]

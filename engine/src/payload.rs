@@ -61,6 +61,7 @@ impl DecodeError {
     }
 
     /// Keeps which of the two it was, and drops zerocopy's text, which contains addresses.
+    #[cold]
     fn from_conversion<T: Payload + ?Sized, A, S, V>(
         error: ConvertError<A, S, V>,
         len: usize,
@@ -91,6 +92,13 @@ pub trait Payload {
 
     /// Checks the bytes and makes a value of its own.
     fn decode_owned(bytes: &[u8]) -> Result<Self::Owned, DecodeError>;
+
+    /// As [`decode_owned`](Self::decode_owned), into the place where the value will be looked for. Fixed
+    /// layouts are copied there in one piece, and are in no `Result` on the way.
+    fn decode_into(bytes: &[u8], place: &mut Option<Self::Owned>) -> Result<(), DecodeError> {
+        *place = Some(Self::decode_owned(bytes)?);
+        Ok(())
+    }
 }
 
 /// A type whose bytes are its value: no pointers, no padding, the same in both processes.
@@ -137,6 +145,11 @@ impl<T: FixedLayout> Payload for T {
     fn decode_owned(bytes: &[u8]) -> Result<T, DecodeError> {
         T::try_read_from_bytes(bytes)
             .map_err(|error| DecodeError::from_conversion::<T, _, _, _>(error, bytes.len()))
+    }
+
+    #[inline]
+    fn decode_into(bytes: &[u8], place: &mut Option<T>) -> Result<(), DecodeError> {
+        T::decode(bytes, |value| *place = Some(*value))
     }
 }
 

@@ -5,7 +5,10 @@
 
 use std::time::Duration;
 
-use crate::contract::{Channel, ChannelKey};
+use crate::{
+    contract::{Channel, ChannelKey},
+    quota::Quota,
+};
 
 /// What main does with a renderer that breaks the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +39,11 @@ pub struct Policy {
     pub(crate) pending_invokes_max: u16,
     pub(crate) attachment_bytes_max: usize,
     pub(crate) attachments_max: u16,
+    pub(crate) frames: Option<Quota>,
+    pub(crate) bytes: Option<Quota>,
+    pub(crate) message_max: usize,
     pub(crate) on_violation: OnViolation,
+    pub(crate) rejection_is_violation: bool,
     pub(crate) handshake_timeout: Duration,
 }
 
@@ -48,7 +55,11 @@ impl Policy {
             pending_invokes_max: 256,
             attachment_bytes_max: 256 << 20,
             attachments_max: 32,
+            frames: None,
+            bytes: None,
+            message_max: usize::MAX,
             on_violation: OnViolation::Disconnect,
+            rejection_is_violation: false,
             handshake_timeout: Duration::from_secs(10),
         }
     }
@@ -89,6 +100,43 @@ impl Policy {
     #[must_use]
     pub fn attachments_max(mut self, max: u16) -> Self {
         self.attachments_max = max;
+        self
+    }
+
+    /// How many frames (messages, invokes, replies, cancels) it may send in a second. No limit unless set.
+    ///
+    /// Beyond it main leaves its frames alone until they are due, and counts that
+    /// ([`Counters::throttled`](crate::Counters::throttled)): nothing is lost, its ring fills, and its sends
+    /// wait for room. It costs main nothing meanwhile. What it committed before it died is delivered at once.
+    #[must_use]
+    pub fn frames_quota(mut self, quota: Quota) -> Self {
+        self.frames = Some(quota);
+        self
+    }
+
+    /// How many bytes it may send in a second: what its frames take of the ring, headers and padding to 64
+    /// bytes included, and its large payloads. No limit unless set. It works as
+    /// [`frames_quota`](Self::frames_quota); a message larger than the burst goes through, and is paid for
+    /// with a longer pause.
+    #[must_use]
+    pub fn bytes_quota(mut self, quota: Quota) -> Self {
+        self.bytes = Some(quota);
+        self
+    }
+
+    /// How long a message of it may be, in bytes: its payload. Unless set, what the ring and the attachments
+    /// carry. An honest renderer gets [`SendError::TooLarge`](crate::SendError::TooLarge).
+    #[must_use]
+    pub fn message_max(mut self, max: usize) -> Self {
+        self.message_max = max;
+        self
+    }
+
+    /// Whether a message that a validator ([`IpcMain::validate`](crate::IpcMain::validate)) refuses counts as
+    /// breaking the protocol. Not unless set: it is dropped, or its invoke fails.
+    #[must_use]
+    pub fn rejection_is_violation(mut self, is: bool) -> Self {
+        self.rejection_is_violation = is;
         self
     }
 

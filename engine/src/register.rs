@@ -17,7 +17,7 @@ use crate::{
     keyed::Keyed,
     payload::Payload,
     port::{
-        incoming::{Delivery, Dispatcher},
+        incoming::{Delivery, Dispatcher, Unwelcome},
         invocation::FailCode,
         responder::{Call, Responder},
     },
@@ -41,6 +41,20 @@ impl Dispatcher {
             .update(|routes| routes.on(number, times, Arc::new(Keyed::new(self.key, erased))))
     }
 
+    pub(crate) fn validate<T: Payload + ?Sized>(
+        &self,
+        number: u16,
+        mut validator: impl FnMut(&Delivery<'_>, &T) -> Result<(), String> + Send + 'static,
+    ) {
+        let erased = move |delivery: &Delivery<'_>, bytes: &[u8]| {
+            T::decode(bytes, |value| validator(delivery, value))
+                .map_err(Unwelcome::BadPayload)?
+                .map_err(Unwelcome::Rejected)
+        };
+        self.routes
+            .update(|routes| routes.validate(number, Arc::new(Keyed::new(self.key, erased))));
+    }
+
     pub(crate) fn handle<A, R, E>(
         &self,
         method: Method<A, R, E>,
@@ -55,13 +69,21 @@ impl Dispatcher {
     {
         let erased = move |call: Call<'_>, _: &Arc<Executor>, bytes: &[u8]| {
             A::decode(bytes, |arguments| {
-                match catch_unwind(AssertUnwindSafe(|| handler(call, arguments))) {
-                    Ok(Ok(value)) => call.answer::<R, E>(Ok(value.borrow())),
-                    Ok(Err(error)) => call.answer::<R, E>(Err(error.borrow())),
-                    Err(panic) => {
-                        call.fail(FailCode::Panicked, "");
-                        resume_unwind(panic);
+                let mut answered = false;
+                let run = || {
+                    // Answered where it is: moving it out of here first takes time.
+                    let result = handler(call, arguments);
+                    match &result {
+                        Ok(value) => call.answer::<R, E>(Ok(value.borrow())),
+                        Err(error) => call.answer::<R, E>(Err(error.borrow())),
                     }
+                    answered = true;
+                };
+                if let Err(panic) = catch_unwind(AssertUnwindSafe(run)) {
+                    if !answered {
+                        call.fail(FailCode::Panicked, "");
+                    }
+                    resume_unwind(panic);
                 }
             })
         };

@@ -21,10 +21,13 @@ use crate::{
     attachment::{AttachmentLimits, Attachments, borrower::Borrower},
     channels::ChannelTable,
     config::Config,
+    contract::{ChannelKind, Contract},
     error::{GoneReason, RunError},
     executor::Executor,
+    flag::Flag,
     inside::{self, Inside, Running},
     keyed::Key,
+    kill_points::{KillPoint, reach},
     memory::{aligned::AlignedBuf, shared::TopicMemory},
     policy::ChannelSet,
     port::{
@@ -55,14 +58,30 @@ const EXPIRE_EVERY: Duration = Duration::from_millis(1);
 /// Turns of the loop between two looks at the clock while there is always something to do.
 const BUSY_TURNS: u32 = 256;
 
+/// How a session was begun, to begin it again.
+#[derive(Clone)]
+pub(crate) struct Origin {
+    pub(crate) contract: Contract,
+    /// The endpoint's name, if it is known.
+    pub(crate) endpoint: Option<String>,
+}
+
+/// What an application has registered, on its way into another session.
+pub(crate) struct Carried {
+    pub(crate) registered: (Routes, Key),
+    /// Numbers in the new session, and whether only the newest message is of interest.
+    pub(crate) topics: Vec<(u16, bool)>,
+}
+
 pub(crate) struct Inner {
+    pub(crate) origin: Origin,
     pub(crate) port: Arc<Port>,
     pub(crate) dispatcher: Dispatcher,
     seat: Seat<RendererLoop>,
     socket: Arc<Socket>,
     pub(crate) config: Config,
     /// Main hung up: what it committed before is delivered, then the session ends.
-    hung_up: AtomicBool,
+    hung_up: Flag,
     running: Running,
     stopped: AtomicBool,
     /// For the loop, and whether there are any.
@@ -106,7 +125,9 @@ impl Inner {
         joined: Joined,
         table: ChannelTable,
         allowed: ChannelSet,
-    ) -> Arc<Self> {
+        origin: Origin,
+        carried: Option<(Routes, Key)>,
+    ) -> io::Result<Arc<Self>> {
         let Joined { welcome, main, own, event, topics, early } = joined;
         let socket = Arc::new(socket);
         let limits = AttachmentLimits {
@@ -115,7 +136,7 @@ impl Inner {
             lent_max: welcome.lent_max,
         };
         let borrower = Arc::new(Borrower::new(socket.clone(), limits, early));
-        let channels = table.len();
+        let (routes, key) = carried.unwrap_or_else(|| (Router::new(table.len()), Key::new()));
         let inner = Arc::new_cyclic(|weak: &Weak<Inner>| {
             let interrupting = weak.clone();
             let executor = Executor::new(Arc::new(move || {
@@ -134,23 +155,25 @@ impl Inner {
                     owed_max: welcome.main_pending_max,
                     pending_max: welcome.renderer_pending_max,
                     send_timeout: config.send_timeout,
+                    received_max: u64::MAX,
+                    rejection_is_violation: false,
                 },
                 bell: PeerBell::new(
                     Signal::Event(event),
                     own.control.clone(),
                     main.control.clone(),
                 ),
-                producer: Producer::new(own.data, main.control.clone(), 0),
+                producer: Producer::new(own.data, main.control.clone(), 0)
+                    .limited_to(usize::try_from(welcome.message_max).unwrap_or(usize::MAX)),
                 own: own.control.clone(),
                 peer: main.control,
                 driver,
                 attachments: Attachments::Renderer(borrower.clone()),
-                attached_max: limits.lent_message_max(),
+                attached_max: limits.lent_message_max().min(welcome.message_max),
                 // There is only this session to look at.
                 timed_requests: Arc::new(TimedRequests::new()),
             });
-            let routes = Snapshot::new(Router::new(channels));
-            let key = Key::new();
+            let routes = Snapshot::new(routes);
             let key_name = key.name();
             let seat = Seat::new(RendererLoop {
                 consumer: Consumer::trusting(main.data, own.control, 0),
@@ -163,12 +186,13 @@ impl Inner {
                 expired_at: None,
             });
             Inner {
+                origin,
                 port,
                 dispatcher: Dispatcher { routes, executor, key: key_name },
                 seat,
                 socket,
                 config,
-                hung_up: AtomicBool::new(false),
+                hung_up: Flag::default(),
                 running: Running::default(),
                 stopped: AtomicBool::new(false),
                 topic_changes: Mutex::new(Vec::new()),
@@ -176,13 +200,13 @@ impl Inner {
                 topics,
             }
         });
-        watch(&inner, borrower);
-        inner
+        watch(&inner, borrower)?;
+        Ok(inner)
     }
 
     /// Whether main is there.
     pub(crate) fn is_connected(&self) -> bool {
-        self.port.gone().is_none() && !self.hung_up.load(Ordering::Acquire)
+        self.port.gone().is_none() && !self.hung_up.is_raised()
     }
 
     /// A topic's memory, if the policy allows it.
@@ -221,6 +245,45 @@ impl Inner {
             let _ = inner.run(None);
         })?;
         Ok(())
+    }
+
+    /// The session is over or about to be: delivers what main had committed, if main is gone, and settles
+    /// everything that waits.
+    pub(crate) fn finish(&self) {
+        if self.hung_up.is_raised() {
+            let mut driver = self.seat.take();
+            self.drive(&mut driver, None, None);
+        }
+        self.close();
+    }
+
+    /// Gives up what the application has registered, for a session in which channels have the numbers of
+    /// `table`. After the [end](Self::finish).
+    pub(crate) fn hand_over(
+        &self,
+        table: &ChannelTable,
+        allowed: &ChannelSet,
+    ) -> Result<Carried, &'static str> {
+        let channels = &self.port.channels;
+        let number = |old: u16| {
+            let declaration = channels.get(old)?;
+            let new = table.number_of_hash(declaration.hash)?;
+            // A method is handled here, which is no affair of the policy's.
+            let permitted = declaration.kind == ChannelKind::Method || allowed.contains(new);
+            permitted.then_some(new)
+        };
+        let name = |old: u16| channels.get(old).map_or("", |declaration| declaration.name);
+        let mut driver = self.seat.take();
+        self.apply_topic_changes(&mut driver);
+        let routes = self.dispatcher.routes.load().renumbered(table.len(), number).map_err(name)?;
+        let topics = driver.topics.iter().map(|topic| {
+            number(topic.number).map(|new| (new, topic.conflate)).ok_or_else(|| name(topic.number))
+        });
+        let topics = topics.collect::<Result<_, _>>()?;
+        // Nobody is called by the old loop any more: it has lost the key, too.
+        self.dispatcher.routes.update(|routes| *routes = Router::new(channels.len()));
+        let key = std::mem::replace(&mut driver.key, Key::new());
+        Ok(Carried { registered: (routes, key), topics })
     }
 
     /// Ends the session: main sees a hang-up, and so does the watching thread, which ends.
@@ -322,7 +385,7 @@ impl Inner {
             if self.publish(driver) {
                 taken += usize::from(self.has_news(driver));
             }
-            if self.hung_up.load(Ordering::Acquire) && taken == 0 && !self.has_news(driver) {
+            if self.hung_up.is_raised() && taken == 0 && !self.has_news(driver) {
                 self.port.end(GoneReason::MainGone);
             }
         }
@@ -346,6 +409,7 @@ impl Inner {
                     return taken;
                 }
             };
+            reach(KillPoint::FrameReceived);
             let routes = driver.routes.refresh(&self.dispatcher.routes);
             let bytes = driver.consumer.payload(&frame);
             let received = self.dispatcher.receive(
@@ -359,8 +423,9 @@ impl Inner {
             if received.is_err() {
                 self.port.counters.violations.add();
             }
+            reach(KillPoint::FrameHandled);
             driver.consumer.advance(frame);
-            let took_long = matches!(received, Ok(Request::Publish));
+            let took_long = matches!(received, Ok(Request::Publish { .. }));
             if took_long || driver.consumer.publish_due() {
                 self.publish(driver);
             }
@@ -429,10 +494,12 @@ impl Inner {
         // Read before the last look, so that whatever comes after it ends the sleep.
         let (bell, interrupt) = (port.peer.bell.read(), port.interrupt.read());
         port.own.parked.announce();
+        reach(KillPoint::ParkAnnounced);
         if !self.has_news(driver) && !self.has_work(waits) {
             port.counters.parks.add_alone(1);
             port.interrupt.sleep(&port.peer.bell, bell, interrupt, deadline);
         }
+        reach(KillPoint::ParkEnded);
         port.own.parked.withdraw();
     }
 
@@ -444,7 +511,7 @@ impl Inner {
     /// What an interrupt may have been for. A request to stop is not for who waits for a reply.
     fn has_work(&self, waits: bool) -> bool {
         (!waits && self.stopped.load(Ordering::Relaxed))
-            || self.hung_up.load(Ordering::Acquire)
+            || self.hung_up.is_raised()
             || self.topics_changed.load(Ordering::Relaxed)
             || self.dispatcher.executor.has_ready()
             || self.port.gone().is_some()
@@ -515,18 +582,20 @@ impl Drive for Inner {
     }
 }
 
-/// Starts the thread that takes what main hands over, until main hangs up.
-fn watch(inner: &Arc<Inner>, borrower: Arc<Borrower>) {
+/// Starts the thread that takes what main hands over, until main hangs up. Without it nothing would tell of
+/// main's end.
+fn watch(inner: &Arc<Inner>, borrower: Arc<Borrower>) -> io::Result<()> {
     let weak = Arc::downgrade(inner);
     let watcher = move || {
         borrower.watch();
         drop(borrower);
         let Some(inner) = weak.upgrade() else { return };
-        inner.hung_up.store(true, Ordering::Release);
+        inner.hung_up.raise();
         inner.port.interrupt.raise();
         // Whoever drives now sees that and ends the session. If nobody does, it ends here.
         let mut driver = inner.seat.take();
         inner.drive(&mut driver, None, None);
     };
-    let _ = thread::Builder::new().name("ringbridge-watch".to_owned()).spawn(watcher);
+    thread::Builder::new().name("ringbridge-watch".to_owned()).spawn(watcher)?;
+    Ok(())
 }

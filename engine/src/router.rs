@@ -2,7 +2,8 @@
 //!
 //! Listeners run in the order of their registration; the same one may be registered twice. A channel
 //! has one handler at the most. `once` and `handle_once` are taken out *before* they run, so that they
-//! may register again from inside. Removing listeners leaves handlers alone.
+//! may register again from inside. Removing listeners leaves handlers alone. What validates a channel's messages
+//! stays for good.
 //!
 //! The router is generic over what it stores: it knows no payload, no ring and no clock. It is held
 //! in a [`Snapshot`](crate::snapshot::Snapshot), hence `Clone`.
@@ -30,25 +31,28 @@ pub(crate) struct Registered<F> {
 }
 
 #[derive(Clone)]
-pub(crate) struct Route<L, H> {
+pub(crate) struct Route<L, H, V> {
     pub(crate) listeners: Vec<Registered<L>>,
     pub(crate) handler: Option<Registered<H>>,
+    /// Asked first, in order.
+    pub(crate) validators: Vec<V>,
 }
 
 /// Routes by channel number.
 #[derive(Clone)]
-pub(crate) struct Router<L, H> {
-    routes: Vec<Route<L, H>>,
+pub(crate) struct Router<L, H, V> {
+    routes: Vec<Route<L, H, V>>,
     next_id: u64,
 }
 
-impl<L: Clone, H: Clone> Router<L, H> {
+impl<L: Clone, H: Clone, V: Clone> Router<L, H, V> {
     pub(crate) fn new(channels: usize) -> Self {
-        Self { routes: vec![Route { listeners: Vec::new(), handler: None }; channels], next_id: 1 }
+        let nobody = Route { listeners: Vec::new(), handler: None, validators: Vec::new() };
+        Self { routes: vec![nobody; channels], next_id: 1 }
     }
 
     /// `None`: no such channel.
-    pub(crate) fn route(&self, channel: u16) -> Option<&Route<L, H>> {
+    pub(crate) fn route(&self, channel: u16) -> Option<&Route<L, H, V>> {
         self.routes.get(usize::from(channel))
     }
 
@@ -56,6 +60,29 @@ impl<L: Clone, H: Clone> Router<L, H> {
         let id = self.next_id();
         self.routes[usize::from(channel)].listeners.push(Registered { id, times, function });
         id
+    }
+
+    pub(crate) fn validate(&mut self, channel: u16, function: V) {
+        self.routes[usize::from(channel)].validators.push(function);
+    }
+
+    /// The same registrations, under the same ids, where channels have other numbers. `Err`: a channel on which
+    /// something is registered has none there.
+    pub(crate) fn renumbered(
+        &self,
+        channels: usize,
+        number: impl Fn(u16) -> Option<u16>,
+    ) -> Result<Self, u16> {
+        let mut moved = Self { next_id: self.next_id, ..Self::new(channels) };
+        for (old, route) in (0..).zip(&self.routes) {
+            if route.listeners.is_empty() && route.handler.is_none() && route.validators.is_empty()
+            {
+                continue;
+            }
+            let new = number(old).and_then(|new| moved.routes.get_mut(usize::from(new)));
+            *new.ok_or(old)? = route.clone();
+        }
+        Ok(moved)
     }
 
     /// Removes one listener; `false` if it is not there (any more).
@@ -111,13 +138,13 @@ impl<L: Clone, H: Clone> Router<L, H> {
 mod tests {
     use super::*;
 
-    fn names(router: &Router<&'static str, &'static str>, channel: u16) -> Vec<&'static str> {
+    fn names(router: &Router<&'static str, &'static str, ()>, channel: u16) -> Vec<&'static str> {
         router.route(channel).unwrap().listeners.iter().map(|listener| listener.function).collect()
     }
 
     #[test]
     fn listeners_keep_the_order_of_their_registration_and_may_repeat() {
-        let mut router = Router::<_, &str>::new(1);
+        let mut router = Router::<_, &str, ()>::new(1);
         let first = router.on(0, Times::Always, "a");
         router.on(0, Times::Once, "b");
         router.on(0, Times::Always, "a");
@@ -129,7 +156,7 @@ mod tests {
 
     #[test]
     fn a_second_handler_is_refused_until_the_first_is_removed() {
-        let mut router = Router::<&str, _>::new(1);
+        let mut router = Router::<&str, _, ()>::new(1);
         assert_eq!(router.handle(0, Times::Always, "a"), Ok(()));
         assert_eq!(router.handle(0, Times::Always, "b"), Err(SecondHandler));
         router.remove_handler(0);
@@ -139,7 +166,7 @@ mod tests {
 
     #[test]
     fn removing_all_listeners_leaves_handlers_alone() {
-        let mut router = Router::new(2);
+        let mut router = Router::<_, _, ()>::new(2);
         router.on(0, Times::Always, "a");
         router.on(1, Times::Always, "b");
         router.handle(0, Times::Always, "h").unwrap();
@@ -151,8 +178,23 @@ mod tests {
     }
 
     #[test]
+    fn registrations_move_to_other_numbers_and_keep_their_ids() {
+        let mut router = Router::<_, _, ()>::new(3);
+        router.on(0, Times::Always, "a");
+        let id = router.on(2, Times::Once, "c");
+        router.handle(2, Times::Always, "h").unwrap();
+        let mut moved =
+            router.renumbered(2, |old| [Some(1), None, Some(0)][usize::from(old)]).unwrap();
+        assert_eq!((names(&moved, 0), names(&moved, 1)), (vec!["c"], vec!["a"]));
+        assert!(moved.route(0).unwrap().handler.is_some());
+        assert!(moved.off(id));
+        assert_ne!(moved.on(0, Times::Always, "d"), id);
+        assert_eq!(router.renumbered(2, |old| (old == 0).then_some(1)).map(drop), Err(2));
+    }
+
+    #[test]
     fn a_handler_for_one_call_is_taken_once_and_never_its_successor() {
-        let mut router = Router::<&str, _>::new(1);
+        let mut router = Router::<&str, _, ()>::new(1);
         router.handle(0, Times::Once, "a").unwrap();
         let id = router.route(0).unwrap().handler.as_ref().unwrap().id;
         assert!(router.take_handler(0, id));

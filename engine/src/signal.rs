@@ -13,8 +13,9 @@
 
 use crate::{
     counters::Counter,
+    kill_points::{KillPoint, reach},
     layout::{outbox::OutboxControl, words::fence_before_look},
-    memory::shared::Shared,
+    memory::{bytes, shared::Shared},
     sync::{AtomicU32, Ordering},
     sys::{EventFd, clock, futex},
 };
@@ -49,6 +50,13 @@ impl PeerBell {
         Self { signal, own, peer, rung: AtomicU32::new(0), room_rung: AtomicU32::new(0) }
     }
 
+    /// Call before writing a frame: what is looked at behind it is on its way meanwhile. A peer that sleeps
+    /// between any two messages has written it since the last look, as it has read where the frame goes.
+    #[inline]
+    pub(crate) fn will_look(&self) {
+        bytes::prefetch(&self.peer.parked);
+    }
+
     /// Call after committing frames: wakes the peer if it sleeps.
     #[inline]
     pub(crate) fn frames_committed(&self, wakes: &Counter) {
@@ -76,6 +84,7 @@ impl PeerBell {
     /// Call after publishing `consumed`: wakes whoever waits for room in the peer's outbox.
     #[inline]
     pub(crate) fn room_published(&self, wakes: &Counter) {
+        reach(KillPoint::RoomPublished);
         // Twin of the fence in `Epoch::announce`: either we see it waiting, or it sees the room.
         fence_before_look();
         if let Some(epoch) = self.peer.space_wanted.asleep() {
@@ -88,6 +97,7 @@ impl PeerBell {
         // Relaxed: only which epoch was last matters, and each thread fenced before it looked.
         if rung.swap(epoch, Ordering::Relaxed) != epoch {
             wakes.add();
+            reach(KillPoint::WakeDecided);
             ring(self);
         }
     }
@@ -111,6 +121,7 @@ impl PeerBell {
     /// All who sleep on it are the peer's threads; each looks for what it waits for.
     fn ring_bell(&self) {
         self.own.bell.bump();
+        reach(KillPoint::BellBumped);
         // It fails only for a bad address, which a mapping of ours is not.
         let _ = futex::wake(self.own.bell.word(), u32::MAX, futex::Scope::Shared);
     }
@@ -130,6 +141,7 @@ impl Interrupt {
     }
 
     pub(crate) fn raise(&self) {
+        // Release: pairs with the Acquire in `read`.
         self.word.fetch_add(1, Ordering::Release);
         let _ = futex::wake(&self.word, u32::MAX, futex::Scope::Private);
     }
@@ -146,5 +158,70 @@ impl Interrupt {
         // Any error but the ordinary ones means a word that is not mapped, which ours are; to spin
         // then is better than to stop.
         let _ = futex::wait_either(bell.word(), bell_seen, &self.word, seen, deadline);
+    }
+}
+
+#[cfg(all(test, loom))]
+mod loom_tests {
+    use super::*;
+    use crate::memory::shared::OutboxMemory;
+    use crate::sync::{Arc, AtomicU64, Ordering::Relaxed, thread};
+
+    /// What a thread is interrupted for is looked at after the word was read, and before the sleep.
+    #[test]
+    fn loom_a_sleeper_sees_what_it_is_interrupted_for() {
+        loom::model(|| {
+            let shared = Arc::new((Interrupt::default(), AtomicU32::new(0)));
+            let bell = crate::layout::words::Bell::new();
+            let raising = thread::spawn({
+                let shared = shared.clone();
+                move || {
+                    shared.1.store(1, Relaxed);
+                    shared.0.raise();
+                }
+            });
+            let (interrupt, stopped) = &*shared;
+            loop {
+                let (bell_seen, seen) = (bell.read(), interrupt.read());
+                if stopped.load(Relaxed) == 1 {
+                    break;
+                }
+                interrupt.sleep(&bell, bell_seen, seen, None);
+            }
+            raising.join().unwrap();
+        });
+    }
+
+    /// Two threads send to a peer that sleeps, perhaps twice. That each epoch is rung for once must not leave
+    /// it asleep beside what the other has sent.
+    #[test]
+    fn loom_a_sleeper_to_whom_two_threads_send_misses_neither() {
+        let mut builder = loom::model::Builder::new();
+        builder.preemption_bound = Some(2);
+        builder.check(|| {
+            let [own, peer] = [(); 2].map(|()| OutboxMemory::heap(256).control);
+            let bell = Arc::new(PeerBell::new(Signal::Futex, own.clone(), peer.clone()));
+            let sent = Arc::new([AtomicU64::new(0), AtomicU64::new(0)]);
+            let sending = [0, 1].map(|which| {
+                let (bell, sent) = (bell.clone(), sent.clone());
+                thread::spawn(move || {
+                    sent[which].store(1, Relaxed);
+                    bell.frames_committed(&Counter::default());
+                })
+            });
+            let interrupt = Interrupt::default();
+            let all_came = || sent.iter().all(|sent| sent.load(Relaxed) == 1);
+            while !all_came() {
+                let (bell_seen, seen) = (own.bell.read(), interrupt.read());
+                peer.parked.announce();
+                if !all_came() {
+                    interrupt.sleep(&own.bell, bell_seen, seen, None);
+                }
+                peer.parked.withdraw();
+            }
+            for sending in sending {
+                sending.join().unwrap();
+            }
+        });
     }
 }

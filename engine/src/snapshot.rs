@@ -4,13 +4,16 @@
 //! A reader in the middle of a pass goes on with what it began with, as an `EventEmitter` does when
 //! a listener adds or removes listeners.
 
-use std::sync::PoisonError;
+// Counting shares is no part of the protocol.
+use std::sync::{Arc, PoisonError};
 
-use crate::sync::{Arc, AtomicU64, Mutex, Ordering};
+use crate::sync::{AtomicU64, Mutex, Ordering::Relaxed};
 
 pub(crate) struct Snapshot<T> {
     current: Mutex<Arc<T>>,
-    /// Counts the changes. A stale read only delays what the next look sees; the mutex orders the rest.
+    /// Counts the changes, under the lock. Relaxed: who has seen a change counted locks after whoever
+    /// counted it, for had it been before, then the count that it saw would have come later. A stale
+    /// look only delays what the next one sees.
     version: AtomicU64,
 }
 
@@ -23,8 +26,7 @@ impl<T: Clone> Snapshot<T> {
     pub(crate) fn update<R>(&self, change: impl FnOnce(&mut T) -> R) -> R {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         let result = change(Arc::make_mut(&mut current));
-        // Release: pairs with the Acquire in `refresh`.
-        self.version.fetch_add(1, Ordering::Release);
+        self.version.fetch_add(1, Relaxed);
         result
     }
 
@@ -35,7 +37,8 @@ impl<T: Clone> Snapshot<T> {
 
     /// A reader's own copy.
     pub(crate) fn cached(&self) -> Cached<T> {
-        let version = self.version.load(Ordering::Acquire);
+        // Before the value: one that is newer than its version is looked at once more, one that is older never.
+        let version = self.version.load(Relaxed);
         Cached { version, value: self.load() }
     }
 }
@@ -50,10 +53,35 @@ impl<T: Clone> Cached<T> {
     /// The newest value.
     #[inline]
     pub(crate) fn refresh(&mut self, snapshot: &Snapshot<T>) -> &Arc<T> {
-        // Acquire: pairs with the Release in `update`; what it counted is in `current` by then.
-        if snapshot.version.load(Ordering::Acquire) != self.version {
+        if snapshot.version.load(Relaxed) != self.version {
             *self = snapshot.cached();
         }
         &self.value
+    }
+}
+
+#[cfg(all(test, loom))]
+mod loom_tests {
+    use super::*;
+    use crate::sync::thread;
+
+    #[test]
+    fn loom_no_reader_keeps_what_was_changed_before_it_looked() {
+        loom::model(|| {
+            let snapshot = Arc::new(Snapshot::new(0));
+            let changing = thread::spawn({
+                let snapshot = snapshot.clone();
+                move || {
+                    snapshot.update(|value| *value += 1);
+                    snapshot.update(|value| *value += 1);
+                }
+            });
+            let mut cached = snapshot.cached();
+            let first = **cached.refresh(&snapshot);
+            let second = **cached.refresh(&snapshot);
+            assert!(first <= second, "what was seen once stays seen");
+            changing.join().unwrap();
+            assert_eq!(**cached.refresh(&snapshot), 2);
+        });
     }
 }

@@ -153,6 +153,13 @@ impl WebContents {
         self.port.gone().cloned()
     }
 
+    /// For a renderer that crashed: how long after that main launches it again, as
+    /// [`LaunchOptions::restart`](crate::LaunchOptions::restart) says. `None`: it does not. Known when
+    /// `render-process-gone` is told; [`close`](Self::close) ends the waiting, and then it is not launched.
+    pub fn restarts_in(&self) -> Option<Duration> {
+        self.port.restarts_in()
+    }
+
     /// What happened in this session so far, seen from main.
     pub fn counters(&self) -> Counters {
         self.port.counters.read()

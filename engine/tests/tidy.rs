@@ -10,24 +10,40 @@ use std::{
 const LEVELS: &[(&str, &[&str])] = &[
     ("used by all", &["sync", "counters"]),
     ("what the bytes are", &["layout"]),
-    ("where the bytes are, and the system", &["memory", "sys"]),
+    ("where the bytes are, and the system", &["memory", "sys", "kill_points"]),
     (
         "moving frames, waiting",
         &[
-            "ring", "topic", "wait", "signal", "seat", "keyed", "biased", "fences", "snapshot",
-            "timed",
+            "ring", "topic", "wait", "signal", "seat", "keyed", "biased", "fences", "flag", "room",
+            "snapshot", "timed",
         ],
     ),
     (
         "what it means, and who is there",
         &[
-            "payload", "contract", "channels", "config", "error", "policy", "request", "router",
-            "executor", "inside", "session",
+            "payload",
+            "contract",
+            "channels",
+            "config",
+            "error",
+            "policy",
+            "policy_file",
+            "quota",
+            "request",
+            "pending",
+            "router",
+            "executor",
+            "owed",
+            "inside",
+            "session",
+            "sandbox",
         ],
     ),
     ("large payloads", &["attachment"]),
     ("one conversation", &["port", "register"]),
     ("the endpoints", &["renderer_loop", "main_loop", "ipc_main", "ipc_renderer", "web_contents"]),
+    // It hands private parsers to fuzzers, so it sees everything and nothing sees it.
+    ("doors for fuzzers", &["fuzzing"]),
 ];
 
 fn sources() -> Vec<(PathBuf, String)> {
@@ -89,13 +105,10 @@ fn acquire_and_release_are_where_protocols_are() {
         "seat.rs",
         "biased.rs",
         "fences.rs",
+        "sys/confine.rs",
         "signal.rs",
-        "snapshot.rs",
+        "flag.rs",
         "inside.rs",
-        "port/responder.rs",
-        "executor.rs",
-        "ipc_main/shared.rs",
-        "renderer_loop.rs",
     ];
     for (path, text) in sources() {
         let name = name(&path);
@@ -176,7 +189,7 @@ fn imports_are_read_from_both_forms() {
 
 #[test]
 fn the_pure_parts_know_no_memory_clock_or_system() {
-    for pure in ["router.rs", "policy.rs", "channels.rs", "contract.rs", "payload.rs"] {
+    for pure in ["router.rs", "policy.rs", "quota.rs", "channels.rs", "contract.rs", "payload.rs"] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(pure);
         let text = fs::read_to_string(path).unwrap();
         for impure in ["Atomic", "Instant::now", "crate::sys", "crate::memory", "Shared<"] {

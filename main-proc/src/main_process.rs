@@ -14,7 +14,7 @@ use std::{
 
 use contract::{CONTRACT, GET_SYSTEM_INFO, LOG_MESSAGE, READ_FILE, SystemInfo};
 use renderer_proc::{console::Console, ending::Ending, options::Interval};
-use ringbridge::{BindError, Config, GoneReason, IpcMain};
+use ringbridge::{BindError, Config, GoneReason, IpcMain, LaunchOptions, Policy, PolicyFile};
 
 use crate::{
     files::{Folder, Reader},
@@ -45,6 +45,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let folder = options.files.as_deref().map(open_folder).transpose()?;
     let system_info = system_info::collect();
     let program = renderer_program(options)?;
+    let policy = policy(options)?;
 
     let ipc = bind(options)?;
     let stopped = ipc.clone();
@@ -60,6 +61,9 @@ pub(crate) fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let pusher = start_pusher(options, &push_counts)?;
     let failure = Arc::new(OnceLock::new());
     answer(&ipc, &console, &counts, system_info, folder)?;
+    // Other users are refused before they are asked about.
+    let attached = policy.clone();
+    ipc.on_attach(move |_candidate| Ok(attached.clone()));
     watch_windows(
         &ipc,
         &console,
@@ -70,7 +74,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         &failure,
     );
 
-    let served = launch(&ipc, options, &program).and_then(|()| {
+    let served = launch(&ipc, options, &program, &policy).and_then(|()| {
         match options.duration {
             Some(duration) => ipc.run_for(duration)?,
             None => ipc.run()?,
@@ -112,6 +116,14 @@ fn renderer_program(options: &Options) -> Result<PathBuf, String> {
         Some(program) => Ok(program.clone()),
         None => env::current_exe().map_err(|error| format!("cannot find this program: {error}")),
     }
+}
+
+/// The demo's own policy, unless another one is written down.
+fn policy(options: &Options) -> Result<Policy, String> {
+    let Some(path) = &options.policy else { return Ok(contract::policy()) };
+    PolicyFile::read(path)
+        .and_then(|file| file.policy(CONTRACT))
+        .map_err(|error| format!("cannot use the policy {}: {error}", path.display()))
 }
 
 fn bind(options: &Options) -> Result<IpcMain, Box<dyn Error>> {
@@ -165,8 +177,6 @@ fn answer(
         reader.read(path, responder);
     })?;
 
-    // Other users are refused before they are asked about.
-    ipc.on_attach(|_candidate| Ok(contract::policy()));
     Ok(())
 }
 
@@ -189,6 +199,16 @@ fn watch_windows(
         }
     });
 
+    let printed = console.clone();
+    ipc.on_render_process_restarted(move |old, new| match new {
+        Ok(new) => {
+            printed.print(&Line::RenderProcessRestarted { renderer: old.id(), successor: new.id() })
+        }
+        Err(error) => {
+            printed.print(&Line::RestartFailed { renderer: old.id(), why: error.to_string() });
+        }
+    });
+
     let (printed, told) = (console.clone(), audience);
     let (ending, failure, program) = (ending.clone(), failure.clone(), program.to_owned());
     ipc.on_render_process_gone(move |window, details| {
@@ -200,8 +220,9 @@ fn watch_windows(
         if let Some(audience) = &told {
             audience.remove(window);
         }
-        // Only what was launched here has an exit code.
-        if let (GoneReason::LaunchFailed, Some(code)) = (&details.reason, details.exit_code)
+        // Only what was launched here has an exit code; and what is launched again has another chance.
+        if window.restarts_in().is_none()
+            && let (GoneReason::LaunchFailed, Some(code)) = (&details.reason, details.exit_code)
             && !ending.is_requested()
         {
             let program = program.display();
@@ -213,14 +234,33 @@ fn watch_windows(
     });
 }
 
-fn launch(ipc: &IpcMain, options: &Options, program: &Path) -> Result<(), Box<dyn Error>> {
+fn launch(
+    ipc: &IpcMain,
+    options: &Options,
+    program: &Path,
+    policy: &Policy,
+) -> Result<(), Box<dyn Error>> {
     for _ in 0..options.renderers {
         let mut command = Command::new(program);
-        command.args(["--wait", options.wait.name()]);
+        command.args(["--wait", options.wait.name()]).args(options.sandbox.arguments());
         if options.json {
             command.arg("--json");
         }
-        ipc.launch(command, contract::policy())?;
+        let restart = options.restart.into();
+        let how = LaunchOptions { restart, ..LaunchOptions::default() };
+        ipc.launch_with(command, policy.clone(), how)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_policy_that_is_written_down_as_an_example_is_the_demos_own() {
+        let written = PolicyFile::parse(include_str!("../policy.toml")).unwrap();
+        let (written, own) = (written.policy(CONTRACT).unwrap(), contract::policy());
+        assert_eq!(format!("{written:?}"), format!("{own:?}"));
+    }
 }

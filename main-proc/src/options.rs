@@ -2,8 +2,9 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::Parser;
-use renderer_proc::options::{Interval, Wait, duration};
+use clap::{Parser, ValueEnum};
+use renderer_proc::options::{Interval, SandboxOptions, Wait, duration};
+use ringbridge::{RestartPolicy, Restarts};
 
 /// How many windows there may be, launched and attached ones together.
 pub(crate) const WINDOWS_MAX: u16 = 1024;
@@ -30,7 +31,7 @@ pub(crate) struct Options {
           value_parser = clap::value_parser!(u16).range(0..=i64::from(WINDOWS_MAX)))]
     pub(crate) renderers: u16,
 
-    /// The renderers' program, launched with --wait and --json as given here [default: main-proc itself]
+    /// The renderers' program, launched with --wait, --json and the sandbox as given here [default: main-proc itself]
     #[arg(long, value_name = "PATH")]
     pub(crate) renderer: Option<PathBuf>,
 
@@ -46,6 +47,14 @@ pub(crate) struct Options {
     #[arg(long, value_name = "DIR")]
     pub(crate) files: Option<PathBuf>,
 
+    /// What renderers may do, in TOML, in place of the demo's own policy; see policy.toml beside main-proc's source
+    #[arg(long, value_name = "FILE")]
+    pub(crate) policy: Option<PathBuf>,
+
+    /// Whether a renderer that was launched here is launched again: 'on-crash', after a growing wait, or 'never'
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t = Restart::Never)]
+    pub(crate) restart: Restart,
+
     /// Ends after this time, such as 500ms or 1m; until Ctrl-C without it
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub(crate) duration: Option<Duration>,
@@ -54,9 +63,31 @@ pub(crate) struct Options {
     #[arg(long, value_enum, value_name = "HOW", default_value_t = Wait::Adaptive)]
     pub(crate) wait: Wait,
 
+    /// The renderers' sandbox.
+    #[command(flatten)]
+    pub(crate) sandbox: SandboxOptions,
+
     /// Prints one JSON object a line, each with an "event", the last one a "summary"
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// [`RestartPolicy`] by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Restart {
+    /// When it is gone it is gone
+    Never,
+    /// When it crashed, up to 5 times in a row: after 100ms, 200ms, 400ms ...
+    OnCrash,
+}
+
+impl From<Restart> for RestartPolicy {
+    fn from(restart: Restart) -> Self {
+        match restart {
+            Restart::Never => Self::Never,
+            Restart::OnCrash => Self::OnCrash(Restarts::default()),
+        }
+    }
 }
 
 const AFTER_HELP: &str = "\
@@ -103,12 +134,13 @@ mod tests {
     fn every_argument_is_understood() {
         let options = parse(
             "--endpoint other --renderers 0 --renderer ./r --push-interval off --sample-interval 1s \
-             --files . --duration 5s --wait park --json",
+             --files . --policy policy.toml --restart on-crash --duration 5s --wait park --no-sandbox --json",
         )
         .unwrap();
         assert_eq!(options.push_interval, Interval(None));
         assert_eq!(options.duration, Some(Duration::from_secs(5)));
         assert_eq!(options.wait, Wait::Park);
+        assert!(options.sandbox.no_sandbox);
     }
 
     #[test]

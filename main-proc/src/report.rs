@@ -18,6 +18,10 @@ pub(crate) enum Line<'a> {
     DidConnect { renderer: u32, pid: u32 },
     /// A renderer went.
     RenderProcessGone { renderer: u32, reason: &'a str, exit_code: Option<i32> },
+    /// A renderer that crashed was launched again, in another window.
+    RenderProcessRestarted { renderer: u32, successor: u32 },
+    /// It could not be.
+    RestartFailed { renderer: u32, why: String },
     /// What a renderer logged.
     LogMessage { renderer: u32, message: &'a str },
     /// The last line.
@@ -54,6 +58,12 @@ impl Display for Line<'_> {
                     Some(code) => write!(f, " ({code})"),
                     None => Ok(()),
                 }
+            }
+            Self::RenderProcessRestarted { renderer, successor } => {
+                write!(f, "main: renderer {renderer} is launched again, as renderer {successor}")
+            }
+            Self::RestartFailed { renderer, why } => {
+                write!(f, "main: renderer {renderer} could not be launched again: {why}")
             }
             Self::LogMessage { renderer, message } => {
                 write!(f, "main: renderer {renderer} says: {}", Harmless(message))

@@ -26,6 +26,11 @@ impl Default for Sequence {
 }
 
 impl Sequence {
+    /// Another main counts from 1.
+    pub(crate) fn begin_again(&mut self) {
+        self.next = 1;
+    }
+
     pub(crate) fn record(&mut self, number: u64) {
         self.received += 1;
         if number < self.next {

@@ -2,7 +2,7 @@
 
 use std::{str::FromStr, time::Duration};
 
-use clap::{Parser, ValueEnum};
+use clap::{Args, Parser, ValueEnum};
 use ringbridge::WaitStrategy;
 
 /// What a renderer is told on its command line.
@@ -15,6 +15,8 @@ use ringbridge::WaitStrategy;
         It attaches to a running main process by name, sends it a log message, asks it what machine \
         this is, and listens to the machine's statistics. At its end it prints how many of them came, \
         how many were lost, and how long they and its invokes took.\n\n\
+        Once connected it enters a sandbox: no files, no network, no other processes, and few system \
+        calls. What the kernel lacks of it is said.\n\n\
         Launched by main-proc it uses the connection that it inherits, and --endpoint does not matter.",
     after_help = AFTER_HELP
 )]
@@ -35,9 +37,39 @@ pub struct Options {
     #[arg(long, value_name = "PATH")]
     pub read_file: Vec<String>,
 
+    /// When main is gone, waits so long for one to come back by the endpoint's name, and goes on with that. Who
+    /// does so needs sockets, and has no sandbox
+    #[arg(long, value_name = "DURATION", value_parser = duration, conflicts_with = "require_sandbox")]
+    pub reconnect: Option<Duration>,
+
+    /// Whether it gives up what it does not need.
+    #[command(flatten)]
+    pub sandbox: SandboxOptions,
+
     /// Prints one JSON object a line, each with an "event", the last one a "summary"
     #[arg(long)]
     pub json: bool,
+}
+
+/// How a renderer goes about its sandbox; main passes it on. By default it takes what the kernel has.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct SandboxOptions {
+    /// Leaves the sandbox out: a renderer keeps all the rights of its user
+    #[arg(long, conflicts_with = "require_sandbox")]
+    pub no_sandbox: bool,
+
+    /// Has a renderer refuse to run where the kernel lacks a part of the sandbox
+    #[arg(long)]
+    pub require_sandbox: bool,
+}
+
+impl SandboxOptions {
+    /// The same, for the command line of another process.
+    pub fn arguments(self) -> impl Iterator<Item = &'static str> {
+        let flags =
+            [(self.no_sandbox, "--no-sandbox"), (self.require_sandbox, "--require-sandbox")];
+        flags.into_iter().filter_map(|(is_set, flag)| is_set.then_some(flag))
+    }
 }
 
 const AFTER_HELP: &str = "\
@@ -46,10 +78,11 @@ Examples:
   renderer-proc                            in another
   renderer-proc --read-file Cargo.toml --duration 1s
   renderer-proc --duration 10s --json | tail -n 1
+  renderer-proc --reconnect 1m             survives restarts of main-proc
 
 Exit codes:
   0  ended by Ctrl-C or SIGTERM, by --duration, or because main is gone
-  1  could not reach the main process, or was refused; the reason is on stderr
+  1  could not reach the main process, was refused, or the sandbox was; the reason is on stderr
   2  bad arguments";
 
 /// [`WaitStrategy`] by name.
@@ -136,6 +169,17 @@ mod tests {
         assert_eq!(options.wait, Wait::Adaptive);
         assert_eq!(options.duration, None);
         assert!(!options.json);
+        assert_eq!(options.sandbox.arguments().count(), 0);
+    }
+
+    #[test]
+    fn what_is_said_about_the_sandbox_is_passed_on_and_makes_sense() {
+        let parse =
+            |flags: &[&'static str]| Options::try_parse_from([&["renderer-proc"], flags].concat());
+        for flag in ["--no-sandbox", "--require-sandbox"] {
+            assert!(parse(&[flag]).unwrap().sandbox.arguments().eq([flag]));
+        }
+        assert!(parse(&["--no-sandbox", "--require-sandbox"]).is_err());
     }
 
     #[test]

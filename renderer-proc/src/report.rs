@@ -6,6 +6,7 @@ use std::{
 };
 
 use contract::{ReadFileError, Statistics, SystemInfo};
+use ringbridge::Sandbox;
 use serde::Serialize;
 
 use crate::{
@@ -19,6 +20,10 @@ use crate::{
 pub(crate) enum Line<'a> {
     /// The session has begun.
     Connected { id: u32, pid: u32 },
+    /// What the renderer has given up.
+    Sandbox(SandboxLine<'a>),
+    /// Main has gone, and this renderer waits for it to come back.
+    MainGone { id: u32 },
     /// What main said about the machine.
     SystemInfo(SystemInfoLine<'a>),
     /// What a push said.
@@ -31,6 +36,60 @@ pub(crate) enum Line<'a> {
     InvokeError { id: u32, message: String },
     /// The last line.
     Summary(Summary),
+}
+
+/// How much of the sandbox there is around a renderer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum SandboxState {
+    /// All of it.
+    Complete,
+    /// What the kernel has.
+    Partial,
+    /// None was wanted.
+    Off,
+}
+
+impl SandboxState {
+    pub(crate) fn of(sandbox: Option<&Sandbox>) -> Self {
+        match sandbox {
+            Some(sandbox) if sandbox.is_complete() => Self::Complete,
+            Some(_) => Self::Partial,
+            None => Self::Off,
+        }
+    }
+}
+
+#[derive(Serialize)]
+pub(crate) struct SandboxLine<'a> {
+    id: u32,
+    state: SandboxState,
+    enforced: Vec<&'static str>,
+    missing: Vec<MissingLine<'a>>,
+    #[serde(skip)]
+    sandbox: Option<&'a Sandbox>,
+}
+
+#[derive(Serialize)]
+struct MissingLine<'a> {
+    part: &'static str,
+    why: &'a str,
+}
+
+impl<'a> SandboxLine<'a> {
+    pub(crate) fn new(id: u32, sandbox: Option<&'a Sandbox>) -> Self {
+        let enforced = sandbox.map_or(&[][..], Sandbox::enforced);
+        let missing = sandbox.map_or(&[][..], Sandbox::missing).iter();
+        Self {
+            id,
+            state: SandboxState::of(sandbox),
+            enforced: enforced.iter().map(|part| part.name()).collect(),
+            missing: missing
+                .map(|missing| MissingLine { part: missing.part.name(), why: &missing.why })
+                .collect(),
+            sandbox,
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -117,6 +176,7 @@ pub(crate) struct Summary {
     role: &'static str,
     id: u32,
     ended: Ended,
+    sandbox: SandboxState,
     received: u64,
     lost: u64,
     out_of_order: u64,
@@ -129,6 +189,7 @@ impl Summary {
     pub(crate) fn new(
         id: u32,
         ended: Ended,
+        sandbox: SandboxState,
         sequence: Sequence,
         failed_invokes: u64,
         push_latency_ns: LatencySummary,
@@ -139,6 +200,7 @@ impl Summary {
             role: "renderer",
             id,
             ended,
+            sandbox,
             received,
             lost,
             out_of_order,
@@ -157,9 +219,11 @@ impl Line<'_> {
     fn id(&self) -> u32 {
         match self {
             Self::Connected { id, .. }
+            | Self::MainGone { id }
             | Self::File { id, .. }
             | Self::FileError { id, .. }
             | Self::InvokeError { id, .. } => *id,
+            Self::Sandbox(line) => line.id,
             Self::SystemInfo(line) => line.id,
             Self::Statistics(line) => line.id,
             Self::Summary(line) => line.id,
@@ -172,12 +236,23 @@ impl Display for Line<'_> {
         write!(f, "renderer {}: ", self.id())?;
         match self {
             Self::Connected { pid, .. } => write!(f, "connected (process {pid})"),
+            Self::Sandbox(line) => line.fmt(f),
+            Self::MainGone { .. } => f.write_str("main has gone; waiting for it to come back"),
             Self::SystemInfo(line) => line.fmt(f),
             Self::Statistics(line) => line.fmt(f),
             Self::File { path, len, .. } => write!(f, "{path:?} has {len} bytes"),
             Self::FileError { path, message, .. } => write!(f, "cannot read {path:?}: {message}"),
             Self::InvokeError { message, .. } => f.write_str(message),
             Self::Summary(line) => line.fmt(f),
+        }
+    }
+}
+
+impl Display for SandboxLine<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.sandbox {
+            Some(sandbox) => write!(f, "in the sandbox; {sandbox}"),
+            None => f.write_str("not in the sandbox"),
         }
     }
 }
@@ -287,6 +362,7 @@ mod tests {
         let summary = json(&Line::Summary(Summary::new(
             7,
             Ended::MainGone,
+            SandboxState::Off,
             Sequence::default(),
             0,
             measured,
@@ -296,6 +372,7 @@ mod tests {
         assert_eq!(summary["role"], "renderer");
         assert_eq!(summary["id"], 7);
         assert_eq!(summary["ended"], "main-gone");
+        assert_eq!(summary["sandbox"], "off");
         for key in ["received", "lost", "out_of_order"] {
             assert_eq!(summary[key], 0, "{key}");
         }

@@ -4,19 +4,19 @@ use std::{
     error::Error,
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
     vec,
 };
 
 use contract::{CONTRACT, GET_SYSTEM_INFO, LOG_MESSAGE, READ_FILE, STATISTICS, Statistics, now_ns};
-use ringbridge::{Config, ConnectError, InvokeError, IpcRenderer, RunError};
+use ringbridge::{Config, ConnectError, InvokeError, IpcRenderer, RunError, Sandbox, SandboxError};
 
 use crate::{
     console::Console,
     ending::Ending,
     measurements::{Latencies, Sequence},
-    options::Options,
-    report::{Ended, Line, StatisticsLine, Summary, SystemInfoLine},
+    options::{Options, SandboxOptions},
+    report::{Ended, Line, SandboxLine, SandboxState, StatisticsLine, Summary, SystemInfoLine},
 };
 
 /// Between two lines of statistics, and two log messages, in nanoseconds.
@@ -25,6 +25,8 @@ const REPORT_EVERY_NS: u64 = 1_000_000_000;
 const ROUND_TRIP_EVERY_NS: u64 = 100_000_000;
 /// How long main may take for an answer.
 const INVOKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long Ctrl-C may go unnoticed while this process waits for main to come back.
+const RECONNECT_STEP: Duration = Duration::from_millis(100);
 
 /// Runs a renderer until its time is over, somebody asks it to end, or main is gone. Its summary is the
 /// last thing that it prints.
@@ -44,20 +46,25 @@ pub fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         Err(ConnectError::HungUp) if IpcRenderer::was_launched() => return Ok(()),
         Err(error) => return Err(error.into()),
     };
-    let stopped = ipc.clone();
-    ending.on_request(move || stopped.stop());
-
-    let session = Arc::new(Session { ipc, console, state: Mutex::default() });
-    session.begin(options)?;
-    let driven = match options.duration {
-        Some(duration) => session.ipc.run_for(duration),
-        None => session.ipc.run(),
-    };
-    let ended = match driven {
-        Ok(()) if ending.is_requested() => Ended::Asked,
-        Ok(()) => Ended::Duration,
-        Err(RunError::MainGone) => Ended::MainGone,
-        Err(error) => return Err(error.into()),
+    // The signals' handler has its pipe and its thread by now.
+    let sandbox = enter_sandbox(&ipc, options)?;
+    let session =
+        Arc::new(Session { ipc: Mutex::new(ipc), console, sandbox, state: Mutex::default() });
+    session.listen()?;
+    let until = options.duration.and_then(|duration| Instant::now().checked_add(duration));
+    let ended = loop {
+        session.begin(options, &ending);
+        match session.run(until) {
+            Ok(()) if ending.is_requested() => break Ended::Asked,
+            Ok(()) => break Ended::Duration,
+            Err(RunError::MainGone) if ending.is_requested() => break Ended::MainGone,
+            Err(RunError::MainGone) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let Some(patience) = options.reconnect else { break Ended::MainGone };
+        if !session.wait_for_main(patience, until, &ending)? {
+            break Ended::MainGone;
+        }
     };
     session.end(ended);
     Ok(())
@@ -73,9 +80,21 @@ fn connect(options: &Options) -> Result<IpcRenderer, ConnectError> {
     }
 }
 
+fn enter_sandbox(ipc: &IpcRenderer, options: &Options) -> Result<Option<Sandbox>, SandboxError> {
+    match options.sandbox {
+        // Who is to find another main needs a socket.
+        _ if options.reconnect.is_some() => Ok(None),
+        SandboxOptions { no_sandbox: true, .. } => Ok(None),
+        SandboxOptions { require_sandbox: true, .. } => ipc.sandbox()?.complete().map(Some),
+        SandboxOptions { .. } => ipc.sandbox().map(Some),
+    }
+}
+
 struct Session {
-    ipc: IpcRenderer,
+    /// The present session's. Locked only to be cloned or changed.
+    ipc: Mutex<IpcRenderer>,
     console: Console,
+    sandbox: Option<Sandbox>,
     /// Locked for moments only, and never while something is sent: a callback may run at once.
     state: Mutex<State>,
 }
@@ -100,16 +119,68 @@ struct Due {
 }
 
 impl Session {
-    fn begin(self: &Arc<Self>, options: &Options) -> Result<(), Box<dyn Error>> {
-        self.console.print(&Line::Connected { id: self.ipc.id(), pid: std::process::id() });
-        let session = self.clone();
-        self.ipc.on(STATISTICS, move |_event, statistics| session.take(statistics))?;
+    fn ipc(&self) -> IpcRenderer {
+        self.ipc.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 
+    fn listen(self: &Arc<Self>) -> Result<(), Box<dyn Error>> {
+        let session = self.clone();
+        self.ipc().on(STATISTICS, move |_event, statistics| session.take(statistics))?;
+        Ok(())
+    }
+
+    /// With each main.
+    fn begin(self: &Arc<Self>, options: &Options, ending: &Ending) {
+        let ipc = self.ipc();
+        self.console.print(&Line::Connected { id: ipc.id(), pid: std::process::id() });
+        self.console.print(&Line::Sandbox(SandboxLine::new(ipc.id(), self.sandbox.as_ref())));
+        self.state().sequence.begin_again();
         // Main may be gone already; then the loop says so.
-        let _ = self.ipc.send(LOG_MESSAGE, "User clicked a button!");
+        let _ = ipc.send(LOG_MESSAGE, "User clicked a button!");
+        ending.on_request(move || ipc.stop());
         self.ask_for_system_info();
         self.ask_for_files(options.read_file.clone().into_iter());
-        Ok(())
+    }
+
+    fn run(&self, until: Option<Instant>) -> Result<(), RunError> {
+        match until {
+            Some(until) => self.ipc().run_for(until.saturating_duration_since(Instant::now())),
+            None => self.ipc().run(),
+        }
+    }
+
+    /// Waits for main to come back: in steps, so that a wish for the end is noticed. `false`: in vain.
+    fn wait_for_main(
+        &self,
+        patience: Duration,
+        until: Option<Instant>,
+        ending: &Ending,
+    ) -> Result<bool, Box<dyn Error>> {
+        self.console.print(&Line::MainGone { id: self.ipc().id() });
+        let patience_ends = Instant::now().checked_add(patience);
+        let deadline = [patience_ends, until].into_iter().flatten().min();
+        while !ending.is_requested() {
+            let left = deadline.map_or(RECONNECT_STEP, |deadline| {
+                deadline.saturating_duration_since(Instant::now()).min(RECONNECT_STEP)
+            });
+            match self.ipc().reconnect(left) {
+                Ok(ipc) => {
+                    *self.ipc.lock().unwrap_or_else(PoisonError::into_inner) = ipc;
+                    return Ok(true);
+                }
+                Err(
+                    ConnectError::NoSuchEndpoint { .. }
+                    | ConnectError::Stale { .. }
+                    | ConnectError::HungUp
+                    | ConnectError::TimedOut(_),
+                ) if deadline.is_none_or(|deadline| deadline > Instant::now()) => {}
+                Err(ConnectError::NoSuchEndpoint { .. } | ConnectError::Stale { .. }) => {
+                    return Ok(false);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(false)
     }
 
     /// A push has come.
@@ -121,17 +192,17 @@ impl Session {
             self.measure_round_trip();
         }
         if due.report {
-            let line = StatisticsLine::new(self.ipc.id(), statistics, latency_ns);
+            let line = StatisticsLine::new(self.ipc().id(), statistics, latency_ns);
             self.console.print(&Line::Statistics(line));
             // A log message that main has no room for is not worth waiting for.
-            let _ = self.ipc.try_send(LOG_MESSAGE, "User clicked a button!");
+            let _ = self.ipc().try_send(LOG_MESSAGE, "User clicked a button!");
         }
     }
 
     fn measure_round_trip(self: &Arc<Self>) {
         let session = self.clone();
         let began_ns = now_ns();
-        match self.ipc.invoke(GET_SYSTEM_INFO, &()) {
+        match self.ipc().invoke(GET_SYSTEM_INFO, &()) {
             Ok(invocation) => invocation.then(move |result| {
                 session.state().record_round_trip(now_ns().saturating_sub(began_ns), &result);
             }),
@@ -146,13 +217,13 @@ impl Session {
             session.state().record_round_trip(now_ns().saturating_sub(began_ns), &result);
             match result {
                 Ok(info) => {
-                    let line = SystemInfoLine::new(session.ipc.id(), &info);
+                    let line = SystemInfoLine::new(session.ipc().id(), &info);
                     session.console.print(&Line::SystemInfo(line));
                 }
                 Err(error) => session.print_failure(error),
             }
         };
-        match self.ipc.invoke(GET_SYSTEM_INFO, &()) {
+        match self.ipc().invoke(GET_SYSTEM_INFO, &()) {
             Ok(invocation) => invocation.then(answered),
             Err(error) => answered(Err(error)),
         }
@@ -162,9 +233,9 @@ impl Session {
     fn ask_for_files(self: &Arc<Self>, mut paths: vec::IntoIter<String>) {
         let Some(path) = paths.next() else { return };
         let session = self.clone();
-        let asked = self.ipc.invoke(READ_FILE, &path);
+        let asked = self.ipc().invoke(READ_FILE, &path);
         let answered = move |result: Result<Vec<u8>, InvokeError<_>>| {
-            let id = session.ipc.id();
+            let id = session.ipc().id();
             match result {
                 Ok(bytes) => {
                     session.console.print(&Line::File { id, path: &path, len: bytes.len() });
@@ -186,18 +257,19 @@ impl Session {
     fn print_failure<E: fmt::Debug + fmt::Display>(&self, error: InvokeError<E>) {
         if !matches!(error, InvokeError::Gone { .. }) {
             let message = error.to_string();
-            self.console.print(&Line::InvokeError { id: self.ipc.id(), message });
+            self.console.print(&Line::InvokeError { id: self.ipc().id(), message });
         }
     }
 
     /// Prints the summary and hangs up.
     fn end(&self, ended: Ended) {
         // The listener holds the session, which holds the listener.
-        self.ipc.remove_all_listeners();
+        self.ipc().remove_all_listeners();
         let state = self.state();
         self.console.print(&Line::Summary(Summary::new(
-            self.ipc.id(),
+            self.ipc().id(),
             ended,
+            SandboxState::of(self.sandbox.as_ref()),
             state.sequence,
             state.failed_invokes,
             state.push_latency.summary(),

@@ -10,7 +10,13 @@
 //! short slices between looks at such a condition; `tests/wake.rs` is about those that sleep.
 
 pub mod allocations;
+pub mod attacker;
+pub mod attacks;
 pub mod contract;
 pub mod demo;
+pub mod doors;
+pub mod kill_points;
 pub mod processes;
+pub mod siege;
 pub mod stage;
+pub mod stress;

@@ -178,6 +178,13 @@ impl Stage {
         theirs.map(|(_, text)| text.clone()).collect()
     }
 
+    /// Forgets what was reported and who has ended so far: a test that goes on and on measures what *main*
+    /// keeps.
+    pub fn forget(&self) {
+        self.reports.lock().unwrap().clear();
+        self.endings.lock().unwrap().clear();
+    }
+
     /// How renderers have ended, in the order of their ends.
     pub fn endings(&self) -> Vec<Ending> {
         self.endings.lock().unwrap().clone()

@@ -1,42 +1,27 @@
-//! Payloads longer than a ring carries: each way, each limit, each lie, and what stays behind.
+//! Payloads longer than a ring carries: each way, each limit, some lies, and what stays behind.
 //!
 //! One test at a time, since they count what this process has mapped.
 
 use std::{
-    io::{IoSliceMut, Write},
-    mem::MaybeUninit,
     ops::Range,
-    os::fd::{AsFd, OwnedFd},
     sync::{Mutex, MutexGuard, PoisonError},
     thread,
     time::Duration,
 };
 
 use ringbridge::{
-    Config, GoneReason, InvokeError, OnViolation, Policy, SendError, Violation, WebContents,
-    zerocopy::IntoBytes,
+    Config, GoneReason, InvokeError, OnViolation, SendError, WebContents, zerocopy::IntoBytes,
 };
-use rustix::{
-    fs::{SealFlags, fcntl_add_seals},
-    io::pwrite,
-    net::{
-        AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-        SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType, connect, recvmsg,
-        send, sendmsg, socket_with,
-    },
-    process::Signal,
-};
+use rustix::{io::pwrite, process::Signal};
 use tests::{
+    attacker::{session::seal, until, wire},
     contract::{
-        BLOB, BYTES, CONTRACT, CUE, ECHO, NUMBER, PICTURE, PUSHED_PICTURE, PUSHED_WIDE, TICK, WIDE,
-        is_large, large, large_wide, seed_of,
+        BLOB, BYTES, CUE, ECHO, NUMBER, PICTURE, PUSHED_PICTURE, PUSHED_WIDE, TICK, WIDE, is_large,
+        large, large_wide, seed_of,
     },
-    processes::{
-        LIMIT, Lines, attachments_of_this_process, endpoint_files, open_descriptors, signal,
-    },
-    stage::{
-        Ending, Notes, Stage, allow_everything, config, scene_command, scene_command_with_input,
-    },
+    processes::{LIMIT, Lines, attachments_of_this_process, open_descriptors, signal},
+    siege::beside,
+    stage::{Notes, Stage, allow_everything, config, scene_command, scene_command_with_input},
 };
 
 const MIB: usize = 1 << 20;
@@ -480,295 +465,43 @@ fn a_main_that_ends_leaves_a_renderer_that_sends_or_waits_for_memory_with_an_err
     assert!(is_clean());
 }
 
-// --- lies --------------------------------------------------------------------------------------------
+// --- lies (those that end a session are in the catalogue of attacks) ---------------------------------
 
-/// A renderer that writes what it likes: the bare protocol, in this process.
-struct Liar {
-    socket: OwnedFd,
-    /// Its ring, and main's bell.
-    ring: OwnedFd,
-    bell: OwnedFd,
-    position: u64,
-}
-
-const SEND: u8 = 1;
-const ATTACHED: u8 = 10;
-const ASK: u8 = 11;
-const GIVE_BACK: u8 = 12;
-/// Of a frame, and in front of the cells.
-const HEADER: u64 = 16;
-const CONTROL: u64 = 4096;
-
-impl Liar {
-    fn connect(stage: &Stage) -> Self {
-        let connected = Notes::new();
-        let notes = connected.clone();
-        stage.ipc.on_did_connect(move |window| notes.add(window.id()));
-        let path = endpoint_files(stage.name())
-            .into_iter()
-            .find(|path| path.extension().is_some_and(|kind| kind == "sock"))
-            .expect("it is bound");
-        let flags = SocketFlags::CLOEXEC;
-        let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).unwrap();
-        connect(&socket, &SocketAddrUnix::new(path).unwrap()).unwrap();
-        // [magic, version, no channels] in MessagePack.
-        let magic = u32::from_le_bytes(*b"rbrg").to_be_bytes();
-        let hello = [&[0x93, 0xce], &magic[..], &[2, 0x90]].concat();
-        send(&socket, &hello, SendFlags::NOSIGNAL).unwrap();
-        let mut descriptors = Vec::new();
-        stage.run_until("the welcome", || {
-            descriptors = receive(&socket).unwrap_or_default();
-            !descriptors.is_empty()
-        });
-        let ready = [&[0x91, 0xce], &magic[..]].concat();
-        send(&socket, &ready, SendFlags::NOSIGNAL).unwrap();
-        stage.run_until("it is connected", || !connected.is_empty());
-        let mut descriptors = descriptors.into_iter().skip(1);
-        let [ring, bell] = [(); 2].map(|()| descriptors.next().unwrap());
-        Self { socket, ring, bell, position: 0 }
-    }
-
-    /// Commits a frame. The ring is never filled here.
-    fn frame(&mut self, kind: u8, channel: u16, payload: &[u8]) {
-        let at = CONTROL + self.position;
-        pwrite(&self.ring, payload, at + HEADER).unwrap();
-        let len = HEADER + payload.len() as u64;
-        let word = len | u64::from(kind) << 32 | u64::from(channel) << 48;
-        pwrite(&self.ring, &word.to_le_bytes(), at).unwrap();
-        self.position += len.next_multiple_of(64);
-        rustix::io::write(&self.bell, &1_u64.to_ne_bytes()).unwrap();
-    }
-
-    fn word(&mut self, kind: u8, word: u64) {
-        self.frame(kind, 0, &word.to_le_bytes());
-    }
-
-    fn attached(&mut self, channel: u16, id: u64, len: u64) {
-        let mut payload = [0; 32];
-        payload[..8].copy_from_slice(&id.to_le_bytes());
-        payload[8..16].copy_from_slice(&len.to_le_bytes());
-        payload[24] = SEND;
-        self.frame(ATTACHED, channel, &payload);
-    }
-
-    /// Asks for memory, as an honest renderer does, and gets it.
-    fn borrow(&mut self, stage: &Stage, size: usize) -> OwnedFd {
-        self.word(ASK, size as u64);
-        let mut memory = None;
-        stage.run_until("memory", || {
-            memory = receive(&self.socket).and_then(|mut descriptors| descriptors.pop());
-            memory.is_some()
-        });
-        memory.unwrap()
-    }
-}
-
-/// The descriptors of the next packet, if there is one.
-fn receive(socket: &OwnedFd) -> Option<Vec<OwnedFd>> {
-    let mut packet = [0; 64 * 1024];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(8))];
-    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-    let mut buffers = [IoSliceMut::new(&mut packet)];
-    let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
-    recvmsg(socket, &mut buffers, &mut ancillary, flags).ok()?;
-    let mut descriptors = Vec::new();
-    for part in ancillary.drain() {
-        if let RecvAncillaryMessage::ScmRights(rights) = part {
-            descriptors.extend(rights);
-        }
-    }
-    Some(descriptors)
-}
-
-fn seal(memory: &OwnedFd) {
-    fcntl_add_seals(memory, SealFlags::WRITE | SealFlags::SEAL).unwrap();
-}
-
-fn channel_number(name: &str) -> u16 {
-    CONTRACT.iter().position(|channel| channel.key().name() == name).unwrap() as u16
-}
-
-/// Lets a liar lie, and says what main called it. Main must go on.
-fn caught(policy: fn() -> Policy, lie: impl FnOnce(&Stage, &mut Liar)) -> Violation {
+#[test]
+fn a_flood_of_requests_gets_its_quota_and_then_refusals_and_no_mapping() {
     let _alone = alone();
-    let (stage, order) = noting_stage(config(), MIB);
-    stage.ipc.on_attach(move |_| Ok(policy()));
-    let mut liar = Liar::connect(&stage);
-    lie(&stage, &mut liar);
-    stage.run_until("it is caught", || !stage.endings().is_empty());
-    let Ending { details, counters, .. } = stage.endings().remove(0);
-    assert_eq!(counters.violations, 1);
-    assert!(is_clean(), "{:?}", attachments_of_this_process());
-    order.take();
-    let honest = stage.play_with("sends-large", &[&MIB.to_string(), "2"]);
-    stage.run_until_gone(&honest);
-    assert_eq!(order.take(), in_order(2), "others are served");
-    match details.reason {
-        GoneReason::ProtocolViolation(violation) => violation,
-        other => panic!("{other:?}"),
-    }
-}
-
-#[test]
-fn an_attachment_that_is_not_sealed_is_not_read() {
-    let violation = caught(allow_everything, |stage, liar| {
-        let memory = liar.borrow(stage, 2 * MIB);
-        pwrite(&memory, &[1; 100], 0).unwrap();
-        liar.attached(channel_number("bytes"), 1, 100);
-    });
-    assert_eq!(violation, Violation::UnsealedAttachment { id: 1 });
-}
-
-#[test]
-fn an_attachment_that_was_never_given_is_unknown() {
-    let violation = caught(allow_everything, |_, liar| {
-        liar.attached(channel_number("bytes"), 7, 100);
-    });
-    assert_eq!(violation, Violation::UnknownAttachment { id: 7 });
-}
-
-#[test]
-fn an_attachment_is_used_once() {
-    let violation = caught(allow_everything, |stage, liar| {
-        let memory = liar.borrow(stage, MIB);
-        pwrite(&memory, &large(MIB, 0), 0).unwrap();
-        seal(&memory);
-        liar.attached(channel_number("bytes"), 1, MIB as u64);
-        liar.attached(channel_number("bytes"), 1, MIB as u64);
-    });
-    assert_eq!(violation, Violation::UnknownAttachment { id: 1 });
-}
-
-#[test]
-fn what_was_given_back_is_unknown() {
-    let violation = caught(allow_everything, |stage, liar| {
-        let memory = liar.borrow(stage, MIB);
-        seal(&memory);
-        liar.word(GIVE_BACK, 1);
-        liar.attached(channel_number("bytes"), 1, MIB as u64);
-    });
-    assert_eq!(violation, Violation::UnknownAttachment { id: 1 });
-}
-
-#[test]
-fn an_attachment_with_holes_is_not_read_since_main_would_have_to_fill_them() {
-    let violation = caught(allow_everything, |stage, liar| {
-        let memory = liar.borrow(stage, 256 * MIB);
-        pwrite(&memory, &[1; 100], 0).unwrap();
-        seal(&memory);
-        liar.attached(channel_number("bytes"), 1, 256 * MIB as u64);
-    });
-    assert_eq!(violation, Violation::HollowAttachment { id: 1 });
-}
-
-#[test]
-fn a_payload_longer_than_its_attachment_is_not_read() {
-    for len in [MIB as u64 + 1, u64::MAX] {
-        let violation = caught(allow_everything, |stage, liar| {
-            let memory = liar.borrow(stage, MIB);
-            seal(&memory);
-            liar.attached(channel_number("bytes"), 1, len);
-        });
-        assert_eq!(violation, Violation::AttachmentLength { id: 1, len, size: MIB as u64 });
-    }
-}
-
-#[test]
-fn an_attachment_on_a_channel_that_is_not_allowed_is_not_read() {
-    let channel = channel_number("bytes");
-    let only_numbers = || Policy::deny_all().allow(NUMBER);
-    let lie = |stage: &Stage, liar: &mut Liar| {
-        let memory = liar.borrow(stage, MIB);
-        seal(&memory);
-        liar.attached(channel_number("bytes"), 1, MIB as u64);
-    };
-    assert_eq!(caught(only_numbers, lie), Violation::ForbiddenChannel { channel });
-    let blob = channel_number("blob");
-    let wrong_way = caught(allow_everything, |stage, liar| {
-        let memory = liar.borrow(stage, MIB);
-        seal(&memory);
-        liar.attached(channel_number("blob"), 1, MIB as u64);
-    });
-    assert_eq!(wrong_way, Violation::WrongDirection { kind: SEND, channel: blob });
-}
-
-#[test]
-fn a_request_for_more_than_there_can_ever_be_is_named_and_nothing_is_made() {
-    let max = 256 * MIB as u64;
-    for len in [u64::MAX, max + 4096, 0, 1] {
-        let violation = caught(allow_everything, |_, liar| liar.word(ASK, len));
-        assert_eq!(violation, Violation::AttachmentTooLarge { len, max });
-    }
-}
-
-#[test]
-fn a_flood_of_requests_gets_its_quota_and_then_refusals_and_then_nothing() {
-    let violation = caught(allow_everything, |stage, liar| {
+    let stage = Stage::new();
+    let connected = Notes::new();
+    let notes = connected.clone();
+    stage.ipc.on_did_connect(move |window| notes.add(window.clone()));
+    beside(&stage, allow_everything(), |session| {
         for _ in 0..40 {
-            liar.word(ASK, MIB as u64);
-        }
-        let window = stage.ipc.windows().remove(0);
-        stage.run_until("all are answered", || window.counters().frames_received == 40);
-        let counters = window.counters();
-        assert_eq!((counters.attachment_buffers, counters.attachments_refused), (32, 8));
-        assert_eq!(attachments_of_this_process().1, 0, "nothing is mapped for that");
-        // It never reads an answer.
-        while stage.endings().is_empty() {
-            if liar.position + 64 * 64 < 128 * 1024 {
-                (0..64).for_each(|_| liar.word(ASK, MIB as u64));
-            }
-            stage.ipc.poll().unwrap();
+            assert!(session.number(wire::ASK, MIB as u64));
+            until("an answer", || session.socket.descriptors().is_some());
         }
     });
-    assert_eq!(violation, Violation::UnreadAttachments { max: 64 });
-}
-
-#[test]
-fn nonsense_about_attachments_is_named() {
-    for kind in [ATTACHED, ASK, GIVE_BACK] {
-        let violation = caught(allow_everything, |_, liar| liar.frame(kind, 0, &[1; 5]));
-        assert_eq!(violation, Violation::BadAttachment { len: 5 });
-    }
-    let violation = caught(allow_everything, |_, liar| liar.word(GIVE_BACK, 3));
-    assert_eq!(violation, Violation::UnknownAttachment { id: 3 });
-}
-
-#[test]
-fn a_packet_or_a_descriptor_over_the_socket_is_no_way_to_hand_anything_over() {
-    let violation = caught(allow_everything, |_, liar| {
-        send(&liar.socket, b"attachment 1", SendFlags::NOSIGNAL).unwrap();
-    });
-    assert_eq!(violation, Violation::UnexpectedPacket);
-
-    let (reader, mut writer) = std::io::pipe().unwrap();
-    let violation = caught(allow_everything, |_, liar| {
-        let descriptors = [reader.as_fd(); 2];
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
-        let mut ancillary = SendAncillaryBuffer::new(&mut space);
-        assert!(ancillary.push(SendAncillaryMessage::ScmRights(&descriptors)));
-        let parts = [std::io::IoSlice::new(b"take this")];
-        sendmsg(&liar.socket, &parts, &mut ancillary, SendFlags::NOSIGNAL).unwrap();
-    });
-    assert_eq!(violation, Violation::UnexpectedPacket);
-    drop(reader);
-    assert!(writer.write_all(b"x").is_err(), "main has kept a descriptor");
+    let counters = connected.take().remove(0).counters();
+    assert_eq!((counters.attachment_buffers, counters.attachments_refused), (32, 8));
+    stage.run_until("it is gone", || !stage.endings().is_empty());
+    assert!(is_clean());
 }
 
 #[test]
 fn a_lie_that_is_tolerated_is_counted_and_the_session_goes_on() {
     let _alone = alone();
     let (stage, order) = noting_stage(config(), MIB);
-    stage.ipc.on_attach(|_| Ok(allow_everything().on_violation(OnViolation::Tolerate(2))));
-    let mut liar = Liar::connect(&stage);
-    liar.attached(channel_number("bytes"), 9, 100);
-    let memory = liar.borrow(&stage, MIB);
-    pwrite(&memory, &large(MIB, 0), 0).unwrap();
-    seal(&memory);
-    liar.attached(channel_number("bytes"), 1, MIB as u64);
-    stage.run_until("the truth", || order.len() == 1);
-    let window = stage.ipc.windows().remove(0);
-    assert_eq!((window.counters().violations, window.gone()), (1, None));
-    drop((liar, memory));
+    let policy = allow_everything().on_violation(OnViolation::Tolerate(2));
+    beside(&stage, policy, |session| {
+        session.attached("bytes", 9, 100);
+        let memory = session.borrow(MIB as u64);
+        assert_eq!(pwrite(&memory, &large(MIB, 0), 0), Ok(MIB));
+        seal(&memory).unwrap();
+        session.attached("bytes", 1, MIB as u64);
+    });
     stage.run_until("it is gone", || !stage.endings().is_empty());
+    assert_eq!(order.take(), in_order(1)[..1]);
+    let ending = stage.endings().remove(0);
+    assert_eq!(ending.details.reason, GoneReason::Disconnected);
+    assert_eq!(ending.counters.violations, 1);
     assert!(is_clean());
 }

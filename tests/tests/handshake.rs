@@ -1,9 +1,6 @@
 //! Who gets in, who does not, and why; and what main makes of those who speak no word of the protocol.
 
 use std::{
-    io::{IoSlice, Write},
-    os::fd::{AsFd, OwnedFd},
-    path::PathBuf,
     thread,
     time::{Duration, Instant},
 };
@@ -12,17 +9,12 @@ use ringbridge::{
     BindError, ConnectError, Contract, Dynamic, Event, GoneReason, IpcMain, IpcRenderer, Method,
     Policy, Push,
 };
-use rustix::{
-    io::Errno,
-    net::{
-        AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
-        SocketAddrUnix, SocketFlags, SocketType, connect, recv, send, sendmsg, socket_with,
-    },
-    process::Signal,
-};
+use rustix::process::Signal;
 use tests::{
+    attacker::door::Socket,
     contract::{ADD, ASK, CONTRACT, NUMBER, Numbered, TEXT},
     processes::{LIMIT, Program, endpoint_files, unique_name},
+    siege::socket_of,
     stage::{Notes, Stage, allow_everything, config, scene_command},
 };
 
@@ -242,77 +234,12 @@ fn a_main_that_does_not_answer_costs_the_renderer_its_time_out() {
 // --- those who do not speak the protocol ---------------------------------------------------------
 
 /// A bare connection to a stage's socket.
-fn raw_connection(stage: &Stage) -> OwnedFd {
-    let path: PathBuf = endpoint_files(stage.name())
-        .into_iter()
-        .find(|path| path.extension().is_some_and(|kind| kind == "sock"))
-        .expect("it is bound");
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).unwrap();
-    connect(&socket, &SocketAddrUnix::new(path).unwrap()).unwrap();
-    socket
+fn raw_connection(stage: &Stage) -> Socket {
+    Socket::try_connect(&socket_of(stage)).expect("there is room")
 }
 
-/// Whether main has hung up; whatever it said before is of no interest.
-fn is_hung_up(socket: &OwnedFd) -> bool {
-    let mut packet = [0; 64 * 1024];
-    matches!(recv(socket, &mut packet, RecvFlags::DONTWAIT), Ok((0, _)) | Err(Errno::CONNRESET))
-}
-
-fn run_until_hung_up(stage: &Stage, socket: &OwnedFd) {
-    stage.run_until("main hangs up", || is_hung_up(socket));
-}
-
-#[test]
-fn garbage_is_refused() {
-    let stage = open_stage();
-    let mut longest_hello = vec![0x93, 0xce];
-    longest_hello.extend(b"grbr\x01\xdd\xff\xff\xff\xff");
-    let packets: [&[u8]; 5] =
-        [b"GET / HTTP/1.1\r\n\r\n", &[0], &[0xff; 1000], &[0xc1], &longest_hello];
-    for packet in packets {
-        let socket = raw_connection(&stage);
-        send(&socket, packet, SendFlags::NOSIGNAL).unwrap();
-        run_until_hung_up(&stage, &socket);
-    }
-    assert_eq!(stage.ipc.counters().refused, 5);
-    assert!(stage.endings().is_empty());
-    others_are_served(&stage);
-}
-
-#[test]
-fn a_packet_longer_than_any_of_a_handshake_is_refused() {
-    let stage = open_stage();
-    let socket = raw_connection(&stage);
-    send(&socket, &[0x90; 160 * 1024], SendFlags::NOSIGNAL).unwrap();
-    run_until_hung_up(&stage, &socket);
-    others_are_served(&stage);
-}
-
-#[test]
-fn an_empty_packet_is_refused() {
-    let stage = open_stage();
-    let socket = raw_connection(&stage);
-    send(&socket, &[], SendFlags::NOSIGNAL).unwrap();
-    run_until_hung_up(&stage, &socket);
-    others_are_served(&stage);
-}
-
-#[test]
-fn descriptors_that_nobody_asked_for_are_closed_and_who_sends_them_is_refused() {
-    let stage = open_stage();
-    let socket = raw_connection(&stage);
-    // The reading end goes to main. Once that is closed everywhere, writing fails.
-    let (reader, mut writer) = std::io::pipe().unwrap();
-    let descriptors = [reader.as_fd(); 4];
-    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
-    let mut ancillary = SendAncillaryBuffer::new(&mut space);
-    assert!(ancillary.push(SendAncillaryMessage::ScmRights(&descriptors)));
-    sendmsg(&socket, &[IoSlice::new(b"hello")], &mut ancillary, SendFlags::NOSIGNAL).unwrap();
-    drop(reader);
-    run_until_hung_up(&stage, &socket);
-    assert!(writer.write_all(b"x").is_err(), "main has kept a descriptor");
-    others_are_served(&stage);
+fn run_until_hung_up(stage: &Stage, socket: &Socket) {
+    stage.run_until("main hangs up", || socket.is_hung_up());
 }
 
 #[test]
@@ -347,7 +274,7 @@ fn a_crowd_of_silent_ones_does_not_keep_launched_renderers_out() {
             socket
         })
         .collect();
-    let turned_away = || crowd.iter().filter(|socket| is_hung_up(socket)).count();
+    let turned_away = || crowd.iter().filter(|socket| socket.is_hung_up()).count();
     stage.run_until("those beyond the limit are turned away", || turned_away() > 0);
     others_are_served(&stage);
     // When they have gone, there is room for others again.

@@ -304,7 +304,7 @@ fn closing_main_ends_every_renderer_and_kills_the_one_that_does_not_notice() {
 fn closing_main_neither_kills_nor_awaits_a_renderer_that_may_outlive_it() {
     let stage = Stage::new();
     let (command, mut sign) = scene_command_with_input("does-not-notice-the-end", &[]);
-    let options = LaunchOptions { die_with_main: false };
+    let options = LaunchOptions { die_with_main: false, ..LaunchOptions::default() };
     let window = stage.launch_with(command, allow_everything(), options);
     stage.run_until_reported("connected");
     stage.ipc.close().unwrap();

@@ -336,3 +336,10 @@ fn sixty_four_renderers_at_once_are_all_served_each_in_its_order() {
     }
     assert!(stage.ipc.windows().is_empty());
 }
+
+#[test]
+fn a_renderer_that_could_not_see_mains_end_does_not_connect() {
+    let stage = Stage::new();
+    stage.play("has-no-memory-for-a-thread");
+    stage.run_to_the_end();
+}

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use ringbridge::{Dynamic, IpcMainEvent};
+use ringbridge::{Config, Dynamic, IpcMainEvent, WaitStrategy};
 use tests::{
     contract::{
         ADD, BYTES, CUE, NOTHING, NUMBER, NUMBERED, READING, READINGS, SETTINGS, TEXT, TICK,
         pattern, readings, settings,
     },
-    stage::{Notes, Stage},
+    processes::LIMIT,
+    stage::{Notes, Stage, config},
 };
 
 /// A listener that notes its name with each number that it hears.
@@ -31,6 +32,32 @@ fn listeners_run_in_the_order_of_their_registration_and_one_registered_twice_run
     stage.play_with("sends-numbers", &["2"]);
     stage.run_to_the_end();
     assert_eq!(heard.take(), ["a0", "b0", "a0", "a1", "b1", "a1"]);
+}
+
+#[test]
+fn what_a_batch_has_sent_before_the_applications_code_panics_wakes_the_receiver() {
+    const ROUNDS: u64 = 20;
+    let stage = Stage::with(Config { wait: WaitStrategy::Park, ..config() });
+    let heard = Notes::new();
+    let (notes, running) = (heard.clone(), stage.ipc.clone());
+    stage
+        .ipc
+        .on(NUMBER, move |_, number| {
+            notes.add(*number);
+            if *number == 1 {
+                running.stop();
+            }
+        })
+        .unwrap();
+    let window = stage.play_with("panics-amid-batches", &[&ROUNDS.to_string()]);
+    for _ in 0..ROUNDS {
+        window.send(CUE, "").unwrap();
+        // Asleep for as long as nobody rings.
+        stage.ipc.run_for(LIMIT).unwrap();
+        assert_eq!(heard.take(), [0, 1]);
+    }
+    window.send(CUE, "").unwrap();
+    stage.run_to_the_end();
 }
 
 #[test]

@@ -7,6 +7,7 @@ use benches::{
     scale::{
         Interruption, Plan,
         fan_out::{self, fan_out},
+        held_flood::{self, held_flood},
         measure, renderer_main,
         report::table,
     },
@@ -29,6 +30,12 @@ struct Arguments {
 enum Part {
     /// Measure main's side of a publish to many subscribers, against a send to each.
     FanOut,
+    /// Measure an invoke beside a renderer that floods and is held to its quota, against one alone.
+    HeldFlood {
+        /// The flood's quota, in frames a second; one line each.
+        #[arg(long, value_name = "NUMBERS", value_delimiter = ',', default_value = "10000,100000")]
+        quotas: Vec<u64>,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -83,18 +90,26 @@ fn run(arguments: &Arguments) -> Result<(), Error> {
     let requested = interruption.clone();
     // Renderers of the same terminal end at once; the endpoint's files have to be removed.
     ctrlc::set_handler(move || requested.request())?;
+    let plan = Plan { time: Duration::from_secs_f64(how.seconds) };
     match part {
         Some(Part::FanOut) => {
-            let measured = for_each(how, |renderers, bar| {
+            let measured = for_each(&how.renderers, |renderers, bar| {
                 fan_out(renderers, &interruption, |connected| {
                     bar.set_message(format!("{connected} of {renderers} connected"));
                 })
             })?;
-            print(how, &measured, fan_out::table)
+            print(how, &fan_out::judge(measured), fan_out::table)
+        }
+        Some(Part::HeldFlood { quotas }) => {
+            let measured = for_each(quotas, |quota, bar| {
+                held_flood(quota, &plan, &interruption, |slice| {
+                    bar.set_message(format!("{quota} frames a second: slice {slice}"));
+                })
+            })?;
+            print(how, &measured, held_flood::table)
         }
         None => {
-            let plan = Plan { time: Duration::from_secs_f64(how.seconds) };
-            let measured = for_each(how, |renderers, bar| {
+            let measured = for_each(&how.renderers, |renderers, bar| {
                 measure(renderers, &plan, &interruption, |part| {
                     bar.set_message(format!("{renderers} renderers: {part}"));
                 })
@@ -104,16 +119,16 @@ fn run(arguments: &Arguments) -> Result<(), Error> {
     }
 }
 
-fn for_each<R>(
-    how: &How,
-    mut measure: impl FnMut(usize, &ProgressBar) -> Result<R, Error>,
+fn for_each<S: Copy, R>(
+    sizes: &[S],
+    mut measure: impl FnMut(S, &ProgressBar) -> Result<R, Error>,
 ) -> Result<Vec<R>, Error> {
     let target = ProgressDrawTarget::stderr();
-    let bar = ProgressBar::with_draw_target(Some(how.renderers.len() as u64), target)
+    let bar = ProgressBar::with_draw_target(Some(sizes.len() as u64), target)
         .with_style(ProgressStyle::with_template("{bar:20} {msg}")?);
     let mut measured = Vec::new();
-    for &renderers in &how.renderers {
-        measured.push(measure(renderers, &bar)?);
+    for &size in sizes {
+        measured.push(measure(size, &bar)?);
         bar.inc(1);
     }
     bar.finish_and_clear();

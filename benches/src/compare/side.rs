@@ -33,9 +33,9 @@ use crate::{
 /// The stamp of the last message.
 pub(crate) const OVER: u64 = u64::MAX;
 /// Small messages of a stream between two looks at the clock, which costs as much as one of them.
-const STREAM_BATCH: u64 = 64;
+pub(crate) const STREAM_BATCH: u64 = 64;
 /// From this length on a message is so long that the clock does not matter.
-const LONG: usize = 4096;
+pub(crate) const LONG: usize = 4096;
 /// Pushes that are further apart than this are waited for asleep, as an application would, unless the task says
 /// otherwise; others by spinning, since a wake-up takes longer than the time between them.
 const SLEEP_ABOVE_NS: u64 = 50_000;
@@ -194,6 +194,22 @@ pub(crate) fn send_stream(
         }
     }
     send(OVER)?;
+    Ok(StreamPart::sent(began, count + 1))
+}
+
+/// As [`send_stream`], for a `send` that takes many messages at once: the first one's stamp, and how many.
+#[inline]
+pub(crate) fn send_stream_in_batches(
+    time_ns: u64,
+    mut send: impl FnMut(u64, usize) -> Result<(), Error>,
+) -> Result<StreamPart, Error> {
+    let began = now_ns();
+    let mut count = 0;
+    while now_ns() - began < time_ns {
+        send(count + 1, STREAM_BATCH as usize)?;
+        count += STREAM_BATCH;
+    }
+    send(OVER, 1)?;
     Ok(StreamPart::sent(began, count + 1))
 }
 

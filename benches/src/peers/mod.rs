@@ -1,5 +1,6 @@
 //! The subjects of the comparison: Ringbridge, the floors of the machine, and the peers. One file each.
 
+mod bare;
 mod copies;
 mod floors;
 #[cfg(feature = "peers")]
@@ -41,6 +42,8 @@ pub(crate) const LEFT_OUT: &[&str] = &[];
 /// All subjects, in the order of the report.
 pub(crate) const SUBJECTS: &[&dyn Subject] = &[
     &floors::Bounce,
+    &bare::TWO_LINES,
+    &bare::RING,
     &floors::FutexPair,
     &floors::Memcpy,
     &copies::Across,
@@ -48,6 +51,7 @@ pub(crate) const SUBJECTS: &[&dyn Subject] = &[
     &ringbridge::SPIN,
     &ringbridge::ADAPTIVE,
     &ringbridge::PARK,
+    &ringbridge::SEND_ALL,
     &ringbridge::IN_PLACE,
     #[cfg(feature = "peers")]
     &iceoryx2::Polling,

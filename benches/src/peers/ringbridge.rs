@@ -18,8 +18,8 @@ use crate::{
     clock::now_ns,
     compare::{
         side::{
-            MainSide, OVER, Pacer, RendererSide, StreamPart, Subject, call, pushes, send_stream,
-            stamp, sum, touched,
+            LONG, MainSide, OVER, Pacer, RendererSide, STREAM_BATCH, StreamPart, Subject, call,
+            pushes, send_stream, send_stream_in_batches, stamp, sum, touched,
         },
         stage::Stage,
         work::{Task, Work},
@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// From this length on a copy is dearer than a responder.
-const LONG: usize = 16 << 10;
+const DEFERRED_FROM: usize = 16 << 10;
 /// How long a loop may run without being stopped.
 const RUN_MAX: Duration = Duration::from_secs(60);
 
@@ -47,6 +47,8 @@ pub(super) struct Ringbridge {
 enum Way {
     /// The renderer's `send`; main copies out and its listener reads the copy.
     Send,
+    /// The renderer's `send_all`, many messages in one call; main as above.
+    SendAll,
     /// Main's `WebContents::send`; the renderer's listener reads in place.
     InPlace,
 }
@@ -68,6 +70,12 @@ pub(super) const PARK: Ringbridge = Ringbridge {
     about: "the same; sleeps at once",
     wait: Wait::Park,
     stream: Way::Send,
+};
+pub(super) const SEND_ALL: Ringbridge = Ringbridge {
+    name: "ringbridge-send-all",
+    about: "send_all as a stream, 64 messages a call; both spin",
+    wait: Wait::Spin,
+    stream: Way::SendAll,
 };
 pub(super) const IN_PLACE: Ringbridge = Ringbridge {
     name: "ringbridge-in-place",
@@ -101,8 +109,12 @@ impl Subject for Ringbridge {
     }
 
     fn unable(&self, task: Task) -> Option<&'static str> {
-        (self.stream == Way::InPlace && task.work != Work::Stream)
-            .then_some("a stream only: the rest is ringbridge-spin's")
+        match self.stream {
+            Way::Send => None,
+            _ if task.work != Work::Stream => Some("a stream only: the rest is ringbridge-spin's"),
+            Way::SendAll if task.payload >= LONG => Some("batches are for small messages"),
+            _ => None,
+        }
     }
 
     fn main_side(&self, stage: &mut Stage) -> Result<Box<dyn MainSide>, Error> {
@@ -174,7 +186,7 @@ fn main_side<M: Message + ?Sized>(
         says.store(true, Ordering::Relaxed);
         running.stop();
     };
-    if job.payload < LONG {
+    if job.payload < DEFERRED_FROM {
         ipc.handle(Channels::<M>::ECHO, |_event, message| Ok(message.copy()))?;
     } else {
         // A responder is given a reference, so that the answer is copied once, into the ring.
@@ -220,7 +232,7 @@ impl<M: Message + ?Sized> MainSide for Main<M> {
 
     fn stream(&mut self, time_ns: u64) -> Result<StreamPart, Error> {
         match self.way {
-            Way::Send => {
+            Way::Send | Way::SendAll => {
                 self.run_until_stopped()?;
                 Ok(self.tally.part())
             }
@@ -259,6 +271,8 @@ struct Renderer<M: Message + ?Sized> {
     ipc: IpcRenderer,
     way: Way,
     message: M::Owned,
+    /// What is sent in one call, where that is many.
+    batch: Vec<M::Owned>,
     payload: usize,
     tally: Arc<Tally>,
     latencies: Arc<Mutex<Vec<u64>>>,
@@ -296,7 +310,9 @@ fn renderer_side<M: Message + ?Sized>(
     }
     ipc.send(DONE, &())?;
     let (payload, way, message) = (job.payload, subject.stream, M::of_len(job.payload));
-    Ok(Box::new(Renderer::<M> { ipc, way, message, payload, tally, latencies }))
+    let batch_len = if way == Way::SendAll { STREAM_BATCH } else { 0 };
+    let batch = (0..batch_len).map(|_| M::of_len(payload)).collect();
+    Ok(Box::new(Renderer::<M> { ipc, way, message, batch, payload, tally, latencies }))
 }
 
 impl<M: Message + ?Sized> Renderer<M> {
@@ -322,6 +338,15 @@ impl<M: Message + ?Sized> RendererSide for Renderer<M> {
                 let Self { ipc, message, payload, .. } = self;
                 send_stream(*payload, time_ns, |stamp| {
                     Ok(ipc.send(Channels::<M>::STREAM, stamped::<M>(message, stamp))?)
+                })
+            }
+            Way::SendAll => {
+                let Self { ipc, batch, .. } = self;
+                send_stream_in_batches(time_ns, |first, len| {
+                    for (message, further) in batch[..len].iter_mut().zip(0..) {
+                        stamped::<M>(message, first + further);
+                    }
+                    Ok(ipc.send_all(Channels::<M>::STREAM, &batch[..len])?)
                 })
             }
             Way::InPlace => {

@@ -88,14 +88,23 @@ impl Crowd {
 
     /// Launches this program once for each renderer; its `main` must call
     /// [`renderer_main`](super::renderer_main) if it was launched.
-    pub(super) fn launch(&mut self, mut launched: impl FnMut(usize)) -> Result<(), Error> {
+    pub(super) fn launch(&mut self, launched: impl FnMut(usize)) -> Result<(), Error> {
+        self.launch_under(std::iter::repeat_with(policy), launched)
+    }
+
+    /// As [`launch`](Self::launch), each under a policy of its own.
+    pub(super) fn launch_under(
+        &mut self,
+        policies: impl IntoIterator<Item = Policy>,
+        mut launched: impl FnMut(usize),
+    ) -> Result<(), Error> {
         let program = env::current_exe()?;
         let renderers = self.arrivals.counts.len();
-        for number in 1..=renderers {
+        for (number, policy) in (1..=renderers).zip(policies) {
             let mut command = Command::new(&program);
             give_endpoint(&mut command, &self.name);
             let began = Instant::now();
-            self.windows.push(self.ipc.launch(command, policy())?);
+            self.windows.push(self.ipc.launch(command, policy)?);
             self.run_until("a renderer connects", || {
                 self.arrivals.connected.load(Ordering::Relaxed) as usize >= number
             })?;

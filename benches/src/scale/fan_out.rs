@@ -22,6 +22,9 @@ const SLICES: usize = 60;
 const PUBLISHES: u32 = 2000;
 /// Sends to each window in a slice. All of them together leave room in every ring.
 const SENDS: u32 = 40;
+/// What is claimed: a publish to many takes no more than one to the first row's, and so much for each
+/// further subscriber.
+const FURTHER_NS_MAX: f64 = 10.0;
 
 /// What one number of subscribers came to.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -34,6 +37,33 @@ pub struct FanOut {
     pub publish_least_ns: f64,
     /// Sending the same to all of them, each by its own `send`.
     pub send_to_each_ns: f64,
+    /// Beside the row with the fewest; `None` in that row.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub further: Option<Further>,
+}
+
+/// What each subscriber beyond those of the first row costs a `publish`, and whether that is as claimed.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Further {
+    /// Less than nothing, where many were cheaper than few.
+    pub each_ns: f64,
+    /// The claim.
+    pub each_ns_max: f64,
+    /// Whether it holds.
+    pub ok: bool,
+}
+
+/// Compares each with the first.
+pub fn judge(mut rows: Vec<FanOut>) -> Vec<FanOut> {
+    if let Some((first, others)) = rows.split_first_mut() {
+        for row in others.iter_mut().filter(|row| row.subscribers > first.subscribers) {
+            let beyond = (row.subscribers - first.subscribers) as f64;
+            let each_ns = (row.publish_ns - first.publish_ns) / beyond;
+            let ok = each_ns <= FURTHER_NS_MAX;
+            row.further = Some(Further { each_ns, each_ns_max: FURTHER_NS_MAX, ok });
+        }
+    }
+    rows
 }
 
 /// Measures it for so many subscribers. Calls `advanced` with how many are connected.
@@ -75,6 +105,7 @@ pub fn fan_out(
         publish_ns: publishing[SLICES / 2],
         publish_least_ns: publishing[0],
         send_to_each_ns: sending[SLICES / 2],
+        further: None,
     })
 }
 
@@ -88,24 +119,27 @@ fn time_each<E>(count: u32, mut call: impl FnMut() -> Result<(), E>) -> Result<f
     Ok(elapsed.as_nanos() as f64 / f64::from(count))
 }
 
-/// The table. The first row is what the others are compared with.
+/// The table, with the verdicts.
 pub fn table(rows: &[FanOut], markdown: bool) -> String {
     let mut lines = vec![
-        ["subscribers", "publish", "least", "each beyond the first", "send to each"]
+        ["subscribers", "publish", "least", "each further", "at most", "claim", "send to each"]
             .map(str::to_owned),
     ];
     for row in rows {
-        let beyond = row.subscribers.saturating_sub(rows[0].subscribers);
-        let each = if beyond == 0 {
-            "-".to_owned()
-        } else {
-            format!("{:.1} ns", (row.publish_ns - rows[0].publish_ns) / beyond as f64)
-        };
+        let [each, most, claim] = row.further.map_or_else(
+            || ["-"; 3].map(str::to_owned),
+            |Further { each_ns, each_ns_max, ok }| {
+                let claim = if ok { "ok" } else { "NOT MET" };
+                [format!("{each_ns:.1} ns"), format!("{each_ns_max:.0} ns"), claim.to_owned()]
+            },
+        );
         lines.push([
             row.subscribers.to_string(),
             format!("{:.0} ns", row.publish_ns),
             format!("{:.0} ns", row.publish_least_ns),
             each,
+            most,
+            claim,
             format!("{:.0} ns", row.send_to_each_ns),
         ]);
     }
@@ -114,12 +148,37 @@ pub fn table(rows: &[FanOut], markdown: bool) -> String {
         if markdown {
             text += &format!("| {} |\n", line.join(" | "));
             if number == 0 {
-                text += "| --- | --- | --- | --- | --- |\n";
+                text += &format!("|{}\n", " --- |".repeat(line.len()));
             }
         } else {
-            let cells: String = line.iter().map(|cell| format!("{cell:>22}")).collect();
+            let cells: String = line.iter().map(|cell| format!("{cell:>14}")).collect();
             text += &format!("{cells}\n");
         }
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(subscribers: usize, publish_ns: f64) -> FanOut {
+        FanOut {
+            subscribers,
+            publish_ns,
+            publish_least_ns: publish_ns,
+            send_to_each_ns: 0.0,
+            further: None,
+        }
+    }
+
+    #[test]
+    fn each_further_subscriber_has_so_much_and_no_more() {
+        let rows = judge(vec![row(1, 40.0), row(11, 140.0), row(101, 1041.0), row(3, 30.0)]);
+        let verdicts: Vec<_> = rows.iter().map(|row| row.further.map(|each| each.ok)).collect();
+        assert_eq!(verdicts, [None, Some(true), Some(false), Some(true)]);
+        let text = table(&rows, false);
+        assert_eq!((text.matches(" ok").count(), text.matches("NOT MET").count()), (2, 1));
+        assert!(serde_json::to_string(&rows[2]).unwrap().contains("\"ok\":false"));
+    }
 }

@@ -105,7 +105,7 @@ fn mean(values: impl ExactSizeIterator<Item = std::io::Result<u64>>) -> Result<f
     Ok(sum as f64 / count as f64)
 }
 
-fn order(task: Task, time: Duration) -> Order {
+pub(super) fn order(task: Task, time: Duration) -> Order {
     Order { task, count: 0, time_ns: time.as_nanos() as u64, interval_ns: 0 }
 }
 

@@ -12,6 +12,7 @@
 
 mod crowd;
 pub mod fan_out;
+pub mod held_flood;
 mod measure;
 mod messages;
 mod proc;

@@ -5,53 +5,70 @@
 
 use std::{
     io,
-    os::fd::OwnedFd,
-    process::{Child, Command},
     sync::{Mutex, PoisonError, mpsc},
-    thread,
+    thread::{self, ThreadId},
 };
-
-use crate::sys::process;
-
-/// The descriptor at which a launched renderer finds its socket.
-pub(super) const CHILD_SOCKET: i32 = 3;
 
 type Job = Box<dyn FnOnce() + Send>;
 
 /// Starts its thread with the first launch.
 #[derive(Default)]
 pub(super) struct Launcher {
-    jobs: Mutex<Option<mpsc::Sender<Job>>>,
+    running: Mutex<Option<Running>>,
+}
+
+#[derive(Clone)]
+struct Running {
+    jobs: mpsc::Sender<Job>,
+    thread: ThreadId,
 }
 
 impl Launcher {
-    /// Starts a process that holds `socket` at [`CHILD_SOCKET`].
-    pub(super) fn spawn(
+    /// Does something on the launching thread, and waits for it.
+    pub(super) fn run<R: Send + 'static>(
         &self,
-        command: Command,
-        socket: OwnedFd,
-        die_with_main: bool,
-    ) -> io::Result<Child> {
+        job: impl FnOnce() -> R + Send + 'static,
+    ) -> io::Result<R> {
         let (done, result) = mpsc::sync_channel(1);
-        let job: Job = Box::new(move || {
-            let child = process::spawn_with_socket(command, socket, CHILD_SOCKET, die_with_main);
+        self.post(move || {
             // Whoever asked waits for it.
-            let _ = done.send(child);
-        });
-        let gone = || io::Error::other("the launching thread is gone");
-        self.sender()?.send(job).map_err(|_| gone())?;
-        result.recv().map_err(|_| gone())?
+            let _ = done.send(job());
+        })?;
+        result.recv().map_err(|_| gone())
     }
 
-    fn sender(&self) -> io::Result<mpsc::Sender<Job>> {
-        let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(sender) = &*jobs {
-            return Ok(sender.clone());
+    /// Has something done on the launching thread.
+    pub(super) fn post(&self, job: impl FnOnce() + Send + 'static) -> io::Result<()> {
+        self.running()?.jobs.send(Box::new(job)).map_err(|_| gone())
+    }
+
+    /// Waits until everything is done that was posted.
+    pub(super) fn settle(&self) {
+        let running = self.lock().clone();
+        // Its own thread, which may hold the last handle of the endpoint, has nothing else to do.
+        if running.is_some_and(|running| running.thread != thread::current().id()) {
+            // If it is gone, nothing is under way.
+            let _ = self.run(|| ());
         }
-        let (sender, queue) = mpsc::channel::<Job>();
-        thread::Builder::new()
+    }
+
+    fn running(&self) -> io::Result<Running> {
+        let mut running = self.lock();
+        if let Some(running) = &*running {
+            return Ok(running.clone());
+        }
+        let (jobs, queue) = mpsc::channel::<Job>();
+        let thread = thread::Builder::new()
             .name("ringbridge-launch".to_owned())
             .spawn(move || queue.into_iter().for_each(|job| job()))?;
-        Ok(jobs.insert(sender).clone())
+        Ok(running.insert(Running { jobs, thread: thread.thread().id() }).clone())
     }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Running>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn gone() -> io::Error {
+    io::Error::other("the launching thread is gone")
 }

@@ -2,17 +2,21 @@
 
 mod events;
 mod launcher;
+mod restart;
 mod shared;
 mod topics;
 
 use std::{fmt, future::Future, process::Command, sync::Arc, time::Duration};
 
 pub use events::{Candidate, IpcMainEvent, IpcMainInvokeEvent, RenderProcessGone};
-pub(crate) use shared::Inner;
+pub(crate) use restart::Recipe;
+pub use restart::{LaunchOptions, RestartPolicy, Restarts};
+use shared::Restarted;
+pub(crate) use shared::{FailedRelaunch, Inner};
 
 use crate::{
     config::Config,
-    contract::{Channel, ChannelKey, Contract, Event, Method, Topic},
+    contract::{Channel, ChannelKey, Contract, Event, FromRenderer, Method, Topic},
     error::{BindError, HandlerError, LaunchError, RegisterError, RunError, SendError},
     payload::Payload,
     policy::Policy,
@@ -53,20 +57,6 @@ use crate::{
 #[derive(Clone)]
 pub struct IpcMain {
     inner: Arc<Inner>,
-}
-
-/// How a renderer is launched.
-#[derive(Clone, Copy, Debug)]
-pub struct LaunchOptions {
-    /// Whether the kernel kills the renderer when main dies. On by default; off, it takes what was
-    /// committed and ends by itself.
-    pub die_with_main: bool,
-}
-
-impl Default for LaunchOptions {
-    fn default() -> Self {
-        Self { die_with_main: true }
-    }
 }
 
 /// What happened to the endpoint as a whole. What happened in a session is in
@@ -155,6 +145,42 @@ impl IpcMain {
     /// Removes all listeners of all events. Handlers stay.
     pub fn remove_all_listeners(&self) {
         self.inner.dispatcher.routes.update(|routes| routes.remove_all_listeners(None));
+    }
+
+    /// Has `validator` decide over every message on an event, or over the arguments of every invoke of a
+    /// method, before any listener or handler sees them, whichever renderer they come from.
+    ///
+    /// `Err` says why not: a message is dropped and counted
+    /// ([`Counters::rejected`](crate::Counters::rejected)), an invoke fails with
+    /// [`InvokeError::Rejected`](crate::InvokeError::Rejected). With
+    /// [`Policy::rejection_is_violation`] it counts as a violation too. Validators of one channel are asked in
+    /// the order of their registration, and the first objection decides; one that panics objects. They stay
+    /// for good. Each decodes the payload for itself, which costs something where that is not a fixed layout.
+    ///
+    /// ```no_run
+    /// # use ringbridge::{IpcMain, Method};
+    /// # const READ_FILE: Method<str, [u8]> = Method::new("read-file");
+    /// # fn f(ipc: &IpcMain) -> Result<(), ringbridge::RegisterError> {
+    /// ipc.validate(READ_FILE, |_event, path| {
+    ///     if path.contains("..") { Err("the path leads upwards".to_owned()) } else { Ok(()) }
+    /// })
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If the contract does not have the channel.
+    pub fn validate<C: FromRenderer>(
+        &self,
+        channel: C,
+        mut validator: impl FnMut(&IpcMainEvent<'_>, &C::Said) -> Result<(), String> + Send + 'static,
+    ) -> Result<(), RegisterError> {
+        let number = self.number(&channel.key())?;
+        let validator = move |delivery: &Delivery<'_>, said: &C::Said| {
+            validator(&IpcMainEvent { delivery }, said)
+        };
+        self.inner.dispatcher.validate(number, validator);
+        Ok(())
     }
 
     // --- handling --------------------------------------------------------------------------------
@@ -343,6 +369,38 @@ impl IpcMain {
         let hook =
             move |(window, details): (WebContents, RenderProcessGone)| listener(&window, &details);
         self.inner.add_process_gone(hook);
+    }
+
+    /// Calls `listener` when main has launched a renderer again that crashed
+    /// ([`LaunchOptions::restart`]): with the window that went, and the one that has taken its place, which has
+    /// not connected yet. What is sent to it now waits in its ring.
+    ///
+    /// `Err`: it could not be launched. There is another attempt if the first window's
+    /// [`restarts_in`](WebContents::restarts_in) says so.
+    pub fn on_render_process_restarted(
+        &self,
+        mut listener: impl FnMut(&WebContents, Result<&WebContents, &LaunchError>) + Send + 'static,
+    ) {
+        self.inner.add_restarted(move |(old, new): (WebContents, Restarted)| {
+            listener(&old, new.as_ref().map_err(AsRef::as_ref));
+        });
+    }
+
+    /// Calls `listener` when a renderer has taken nothing for
+    /// [`Config::unresponsive_after`](crate::Config::unresponsive_after), although there is a message or an
+    /// invoke of main's for it: Electron's `unresponsive`. It may be stopped, or busy in an endless loop; main
+    /// goes on as before, and may [`close`](WebContents::close) it.
+    ///
+    /// A renderer that takes a backlog slowly says how far it has come now and then only, and at the latest when
+    /// an eighth of its ring is through.
+    pub fn on_unresponsive(&self, mut listener: impl FnMut(&WebContents) + Send + 'static) {
+        self.inner.add_unresponsive(move |window: WebContents| listener(&window));
+    }
+
+    /// Calls `listener` when a renderer that was [unresponsive](Self::on_unresponsive) takes something again:
+    /// Electron's `responsive`.
+    pub fn on_responsive(&self, mut listener: impl FnMut(&WebContents) + Send + 'static) {
+        self.inner.add_responsive(move |window: WebContents| listener(&window));
     }
 
     /// The windows whose session is not over, in the order of their numbers.

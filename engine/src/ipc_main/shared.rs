@@ -4,18 +4,19 @@
 use std::{
     collections::BTreeMap,
     io,
-    os::fd::AsFd,
+    os::fd::{AsFd, OwnedFd},
     panic::{AssertUnwindSafe, catch_unwind},
-    process::Command,
+    process::{Child, Command},
     sync::{Arc, Mutex, PoisonError, Weak},
     thread::Thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use super::{
     LaunchOptions, MainCounters,
     events::{Candidate, RenderProcessGone},
-    launcher::{CHILD_SOCKET, Launcher},
+    launcher::Launcher,
+    restart::{CHILD_SOCKET, Recipe},
     topics::TopicChannel,
 };
 use crate::{
@@ -26,9 +27,11 @@ use crate::{
     counters::Counter,
     error::{BindError, GoneReason, LaunchError, RunError, SendError},
     executor::Executor,
+    flag::Flag,
     inside::{self, Inside, Running},
-    ipc_renderer::SOCKET_VARIABLE,
+    ipc_renderer::{ENDPOINT_VARIABLE, SOCKET_VARIABLE},
     keyed::Key,
+    layout::{HEADER_LEN, frame::payload_max, padded},
     main_loop::{Handover, MainLoop, Newcomer, Session},
     memory::region::{Region, Writer},
     payload::Payload,
@@ -38,6 +41,7 @@ use crate::{
         incoming::Dispatcher,
         invocation::{Awaited, Drive, DriveEnd},
     },
+    quota::Allowance,
     ring::{consumer::Consumer, producer::Producer},
     router::Router,
     seat::Seat,
@@ -57,15 +61,33 @@ use crate::{
 type Hook<A> = Arc<Mutex<dyn FnMut(A) + Send>>;
 type Admission = Box<dyn FnMut(&Candidate) -> Result<Policy, String> + Send>;
 
+/// The window of a renderer that was launched again, or why it could not be.
+pub(super) type Restarted = Result<WebContents, Arc<LaunchError>>;
+
+/// A session whose process is not there yet.
+struct Prepared {
+    session: Session,
+    socket: Arc<Socket>,
+}
+
+/// A renderer that could not be launched again.
+pub(crate) struct FailedRelaunch {
+    pub(crate) recipe: Recipe,
+    pub(crate) old: Arc<Port>,
+    pub(crate) error: LaunchError,
+}
+
 pub(crate) struct Inner {
     pub(crate) config: Config,
+    /// Of the endpoint.
+    name: String,
     pub(crate) channels: Arc<ChannelTable>,
     pub(crate) dispatcher: Dispatcher,
     running: Running,
     closed: AtomicBool,
     pub(crate) stopped: AtomicBool,
     /// Something outside the rings wants the loop: a newcomer, a close, room for what was deferred.
-    pub(crate) attention: AtomicBool,
+    pub(crate) attention: Flag,
     pub(crate) refused: Counter,
     /// Whether a request of main to some renderer has a deadline to keep.
     pub(crate) timed_requests: Arc<TimedRequests>,
@@ -75,6 +97,8 @@ pub(crate) struct Inner {
     /// Ends the loop's sleep. Of this process alone.
     interrupt: Arc<EventFd>,
     newcomers: Mutex<Vec<Newcomer>>,
+    /// Renderers that could not be launched again.
+    failed: Mutex<Vec<FailedRelaunch>>,
     windows: Mutex<BTreeMap<u32, Arc<Port>>>,
     next_window: AtomicU32,
     /// By channel number; `None` where the channel is no topic.
@@ -82,6 +106,15 @@ pub(crate) struct Inner {
     admission: Mutex<Option<Admission>>,
     did_connect: Mutex<Vec<Hook<WebContents>>>,
     process_gone: Mutex<Vec<Hook<(WebContents, RenderProcessGone)>>>,
+    restarted: Mutex<Vec<Hook<(WebContents, Restarted)>>>,
+    unresponsive: Mutex<Vec<Hook<WebContents>>>,
+    responsive: Mutex<Vec<Hook<WebContents>>>,
+    /// Somebody listens for either.
+    watches: AtomicBool,
+    /// Windows that something was sent to, and whether by another thread than the loop's; and a hint that there
+    /// are any.
+    sent_to: Mutex<Vec<(u32, bool)>>,
+    has_sent_to: AtomicBool,
     launcher: Launcher,
 }
 
@@ -118,8 +151,15 @@ impl Inner {
         let routes = Snapshot::new(Router::new(channels.len()));
         let (key, waiter) = (Key::new(), Waiter::new(config.wait, config.spin_ceiling));
         let key_name = key.name();
-        let main_loop =
-            MainLoop::new(endpoint, &interrupt, routes.cached(), key, waiter).map_err(io)?;
+        let main_loop = MainLoop::new(
+            endpoint,
+            &interrupt,
+            routes.cached(),
+            key,
+            waiter,
+            config.unresponsive_after,
+        )
+        .map_err(io)?;
 
         Ok(Arc::new_cyclic(|weak: &Weak<Inner>| {
             let interrupting = weak.clone();
@@ -130,12 +170,13 @@ impl Inner {
             }));
             Inner {
                 config,
+                name: name.to_owned(),
                 channels,
                 dispatcher: Dispatcher { routes, executor, key: key_name },
                 running: Running::default(),
                 closed: AtomicBool::new(false),
                 stopped: AtomicBool::new(false),
-                attention: AtomicBool::new(false),
+                attention: Flag::default(),
                 refused: Counter::default(),
                 timed_requests: Arc::new(TimedRequests::new()),
                 published: Counter::default(),
@@ -143,12 +184,19 @@ impl Inner {
                 seat: Seat::new(main_loop),
                 interrupt,
                 newcomers: Mutex::new(Vec::new()),
+                failed: Mutex::new(Vec::new()),
                 windows: Mutex::new(BTreeMap::new()),
                 next_window: AtomicU32::new(1),
                 topics,
                 admission: Mutex::new(None),
                 did_connect: Mutex::new(Vec::new()),
                 process_gone: Mutex::new(Vec::new()),
+                restarted: Mutex::new(Vec::new()),
+                unresponsive: Mutex::new(Vec::new()),
+                responsive: Mutex::new(Vec::new()),
+                watches: AtomicBool::new(false),
+                sent_to: Mutex::new(Vec::new()),
+                has_sent_to: AtomicBool::new(false),
                 launcher: Launcher::default(),
             }
         }))
@@ -161,42 +209,115 @@ impl Inner {
         policy: Policy,
         options: LaunchOptions,
     ) -> Result<WebContents, LaunchError> {
-        let program = command.get_program().to_string_lossy().into_owned();
         command.env(SOCKET_VARIABLE, CHILD_SOCKET.to_string());
+        command.env(ENDPOINT_VARIABLE, &self.name);
+        let program = command.get_program().to_string_lossy().into_owned();
+        let spawn = |source| LaunchError::Spawn { program: program.clone(), source };
+        let mut recipe = Recipe::new(command, policy, options).map_err(spawn)?;
+        let (prepared, theirs) = self.prepare(&recipe.policy)?;
+        let started = self.launcher.run(move || {
+            let child = recipe.start(theirs);
+            (recipe, child)
+        });
+        match started {
+            Ok((recipe, child)) => {
+                self.take_in(prepared, recipe, child, None).map_err(|failed| failed.1)
+            }
+            Err(source) => {
+                self.forget_window(&prepared.session.port);
+                Err(spawn(source))
+            }
+        }
+    }
+
+    /// Launches a renderer again, without waiting for it. The loop hears how that went.
+    pub(crate) fn relaunch(&self, mut recipe: Recipe, old: Arc<Port>) {
+        let main = self.weak.clone();
+        let posted = self.launcher.post(move || {
+            let Some(main) = main.upgrade() else { return };
+            let (prepared, theirs) = match main.prepare(&recipe.policy) {
+                Ok(prepared) => prepared,
+                Err(error) => return main.relaunch_failed(recipe, old, error),
+            };
+            let child = recipe.start(theirs);
+            let taken_in = main.take_in(prepared, recipe, child, Some(old.clone()));
+            if let Err(failed) = taken_in {
+                let (recipe, error) = *failed;
+                main.relaunch_failed(recipe, old, error);
+            }
+        });
+        // It was there for the first launch, and lives as long as this.
+        debug_assert!(posted.is_ok());
+    }
+
+    /// A session for a process that is about to be launched, and its end of the socket.
+    fn prepare(&self, policy: &Policy) -> Result<(Prepared, OwnedFd), LaunchError> {
         let (ours, theirs) = Socket::pair().map_err(resources("a socket"))?;
         let ours = Arc::new(ours);
-        let session = self.open_session(policy, 0, &ours)?;
+        let session = self.open_session(policy.clone(), 0, &ours)?;
+        Ok((Prepared { session, socket: ours }, theirs.into()))
+    }
+
+    /// Hands a process that was launched, if it was, over to the loop.
+    fn take_in(
+        &self,
+        prepared: Prepared,
+        recipe: Recipe,
+        child: io::Result<Child>,
+        predecessor: Option<Arc<Port>>,
+    ) -> Result<WebContents, Box<(Recipe, LaunchError)>> {
+        let Prepared { session, socket } = prepared;
         let port = session.port.clone();
-        let launched = self.launcher.spawn(command, theirs.into(), options.die_with_main).and_then(
-            |mut child| {
-                match process::pidfd_open(child.id()) {
-                    Ok(process) => Ok((child, process)),
-                    Err(error) => {
-                        // Nothing would tell of its end. It fails only if it has ended.
-                        let _ = child.kill();
-                        let _ = child.wait();
-                        Err(error)
-                    }
-                }
-            },
-        );
+        let launched = child.and_then(|mut child| match process::pidfd_open(child.id()) {
+            Ok(process) => Ok((child, process)),
+            Err(error) => {
+                // Nothing would tell of its end. It fails only if it has ended.
+                let _ = child.kill();
+                let _ = child.wait();
+                Err(error)
+            }
+        });
         let (child, process) = match launched {
             Ok(launched) => launched,
             Err(source) => {
                 self.forget_window(&port);
-                return Err(LaunchError::Spawn { program, source });
+                let program = recipe.program.name();
+                return Err(Box::new((recipe, LaunchError::Spawn { program, source })));
             }
         };
         port.peer_pid.store(child.id(), Ordering::Relaxed);
         lock(&self.newcomers).push(Newcomer {
             session,
-            socket: ours,
+            socket,
             child,
             process,
-            die_with_main: options.die_with_main,
+            recipe,
+            launched: Instant::now(),
+            predecessor,
         });
         Drive::interrupt(self);
         Ok(WebContents::new(port))
+    }
+
+    fn relaunch_failed(&self, recipe: Recipe, old: Arc<Port>, error: LaunchError) {
+        lock(&self.failed).push(FailedRelaunch { recipe, old, error });
+        Drive::interrupt(self);
+    }
+
+    pub(crate) fn take_failed_relaunches(&self) -> Vec<FailedRelaunch> {
+        std::mem::take(&mut *lock(&self.failed))
+    }
+
+    /// Waits until no launch is under way any more.
+    pub(crate) fn settle_launches(&self) {
+        self.launcher.settle();
+    }
+
+    pub(super) fn add_restarted(
+        &self,
+        hook: impl FnMut((WebContents, Restarted)) + Send + 'static,
+    ) {
+        lock(&self.restarted).push(Arc::new(Mutex::new(hook)));
     }
 
     pub(super) fn set_admission(&self, hook: Admission) {
@@ -212,6 +333,42 @@ impl Inner {
         hook: impl FnMut((WebContents, RenderProcessGone)) + Send + 'static,
     ) {
         lock(&self.process_gone).push(Arc::new(Mutex::new(hook)));
+    }
+
+    pub(super) fn add_unresponsive(&self, hook: impl FnMut(WebContents) + Send + 'static) {
+        lock(&self.unresponsive).push(Arc::new(Mutex::new(hook)));
+        self.watch();
+    }
+
+    pub(super) fn add_responsive(&self, hook: impl FnMut(WebContents) + Send + 'static) {
+        lock(&self.responsive).push(Arc::new(Mutex::new(hook)));
+        self.watch();
+    }
+
+    /// From now on the loop looks after those whom something was sent to.
+    fn watch(&self) {
+        // Relaxed: a window that is made at this moment is found below, or its maker, who locks the list
+        // after us, finds this.
+        self.watches.store(true, Ordering::Relaxed);
+        lock(&self.windows).values().for_each(|port| port.tell_of_next_send());
+    }
+
+    /// The windows that something was sent to since they were last asked for, and whether another thread than
+    /// the loop's did so.
+    pub(crate) fn take_sent_to(&self) -> Vec<(Arc<Port>, bool)> {
+        // Relaxed: whoever sets it wakes the loop after that.
+        if !self.has_sent_to.load(Ordering::Relaxed) {
+            return Vec::new();
+        }
+        self.has_sent_to.store(false, Ordering::Relaxed);
+        let sent_to = std::mem::take(&mut *lock(&self.sent_to));
+        let windows = lock(&self.windows);
+        sent_to
+            .into_iter()
+            .filter_map(|(window, from_elsewhere)| {
+                Some((windows.get(&window)?.clone(), from_elsewhere))
+            })
+            .collect()
     }
 
     pub(super) fn windows(&self) -> Vec<WebContents> {
@@ -271,6 +428,10 @@ impl Inner {
         Ok(sequence)
     }
 
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+
     /// Makes a session's memory and its window.
     pub(crate) fn open_session(
         &self,
@@ -278,7 +439,7 @@ impl Inner {
         pid: u32,
         socket: &Arc<Socket>,
     ) -> Result<Session, LaunchError> {
-        if self.closed.load(Ordering::Relaxed) {
+        if self.is_closed() {
             return Err(LaunchError::Closed);
         }
         let mut allowed = ChannelSet::default();
@@ -313,6 +474,8 @@ impl Inner {
             owed_max: policy.pending_invokes_max,
             pending_max: self.config.main_pending_max,
             send_timeout: self.config.send_timeout,
+            received_max: policy.message_max as u64,
+            rejection_is_violation: policy.rejection_is_violation,
         };
         let attached = AttachmentLimits {
             message_max: self.config.attachment_max as u64,
@@ -342,6 +505,9 @@ impl Inner {
             timed_requests: self.timed_requests.clone(),
         });
         lock(&self.windows).insert(window, port.clone());
+        if self.watches.load(Ordering::Relaxed) {
+            port.tell_of_next_send();
+        }
         let welcome = Welcome {
             window,
             // At most 2^30, by `Config::check`.
@@ -355,9 +521,13 @@ impl Inner {
             attachment_max: attached.message_max,
             lent_bytes_max: attached.lent_bytes_max,
             lent_max: attached.lent_max,
+            message_max: limits.received_max,
         };
+        let payload_max = payload_max(renderer_capacity).min(policy.message_max);
+        let frame_len_max = padded(HEADER_LEN + payload_max);
+        let allowance = Allowance::new(policy.frames, policy.bytes, frame_len_max, Instant::now());
         let handover = Handover { welcome, main_region, renderer_region, event: theirs };
-        Ok(Session { port, policy, consumer, event, handover: Some(handover) })
+        Ok(Session { port, policy, consumer, allowance, event, handover: Some(handover) })
     }
 
     /// Hands a session's memory over. Our descriptors of it are closed with that.
@@ -402,13 +572,12 @@ impl Inner {
 
     /// The loop is about to look at what wants it.
     pub(crate) fn attended(&self) {
-        // Acquire: pairs with the Release in `interrupt`; what it was raised for is seen.
-        self.attention.swap(false, Ordering::AcqRel);
+        self.attention.take();
     }
 
     /// What an interrupt may have been for. A request to stop is not for who waits for a reply.
     pub(crate) fn has_work(&self, waits: bool) -> bool {
-        self.attention.load(Ordering::Relaxed)
+        self.attention.is_raised()
             || (!waits && self.stopped.load(Ordering::Relaxed))
             || self.dispatcher.executor.has_ready()
     }
@@ -455,6 +624,22 @@ impl Inner {
         }
     }
 
+    pub(crate) fn emit_restarted(&self, old: &Arc<Port>, new: Result<&Arc<Port>, LaunchError>) {
+        let hooks = lock(&self.restarted).clone();
+        let new = new.map(|port| WebContents::new(port.clone())).map_err(Arc::new);
+        for hook in hooks {
+            run_hook(old, &hook, (WebContents::new(old.clone()), new.clone()));
+        }
+    }
+
+    pub(crate) fn emit_responsiveness(&self, port: &Arc<Port>, responsive: bool) {
+        let hooks = if responsive { &self.responsive } else { &self.unresponsive };
+        let hooks = lock(hooks).clone();
+        for hook in hooks {
+            run_hook(port, &hook, WebContents::new(port.clone()));
+        }
+    }
+
     /// Ends the loop's sleep, unless this is the loop's own thread, which is awake.
     fn wake(&self) {
         if inside::now() != Inside::main(self) {
@@ -487,8 +672,15 @@ impl Drive for Inner {
     }
 
     fn interrupt(&self) {
-        // Release: pairs with the Acquire in `attended`. A swap, so that neither overwrites the other.
-        self.attention.swap(true, Ordering::AcqRel);
+        self.attention.raise();
+        self.wake();
+    }
+
+    fn sent_to(&self, window: u32) {
+        let from_elsewhere = inside::now() != Inside::main(self);
+        lock(&self.sent_to).push((window, from_elsewhere));
+        // Relaxed: a hint, and the lock orders the rest.
+        self.has_sent_to.store(true, Ordering::Relaxed);
         self.wake();
     }
 }

@@ -72,5 +72,8 @@ impl TopicChannel {
 
     pub(super) fn unsubscribe(&self, port: &Arc<Port>) {
         self.subscribers.update(|ports| ports.retain(|known| !Arc::ptr_eq(known, port)));
+        // The publisher's copy too, which would keep the memory of the dead until the next message.
+        let mut publishing = self.publishing.lock().unwrap_or_else(PoisonError::into_inner);
+        publishing.subscribers.refresh(&self.subscribers);
     }
 }

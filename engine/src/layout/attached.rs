@@ -29,6 +29,8 @@ pub(crate) struct Attached {
 
 impl Attached {
     pub(crate) const LEN: usize = 32;
+    /// Where the message's kind is.
+    pub(crate) const KIND_AT: usize = 24;
 
     /// The bytes that say so.
     pub(crate) fn encode(label: Label, attachment: u64, len: u64) -> [u8; Self::LEN] {
@@ -37,7 +39,7 @@ impl Attached {
         bytes[0..8].copy_from_slice(&attachment.to_le_bytes());
         bytes[8..16].copy_from_slice(&len.to_le_bytes());
         bytes[16..24].copy_from_slice(&request.to_le_bytes());
-        bytes[24] = label.kind as u8;
+        bytes[Self::KIND_AT] = label.kind as u8;
         bytes[25] = label.flags;
         bytes
     }

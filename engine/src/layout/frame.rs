@@ -364,6 +364,12 @@ pub enum Violation {
     /// Requests for attachments from a peer that does not take the answers.
     #[error("more than {max} answers to requests for attachments were not taken")]
     UnreadAttachments { max: u64 },
+    /// A message longer than the policy allows.
+    #[error("a message has {len} bytes, where the policy allows {max}")]
+    MessageTooLong { len: u64, max: u64 },
+    /// A message that a validator refused, where the policy counts that.
+    #[error("a message on channel {channel} was refused by its validator")]
+    Rejected { channel: u16 },
     /// Something over the socket from a renderer after the handshake, where it never says anything.
     #[error("a packet or a descriptor came over the socket after the handshake")]
     UnexpectedPacket,
@@ -394,6 +400,8 @@ impl Violation {
             Self::AttachmentLength { .. } => "attachment-length",
             Self::AttachmentTooLarge { .. } => "attachment-too-large",
             Self::UnreadAttachments { .. } => "unread-attachments",
+            Self::MessageTooLong { .. } => "message-too-long",
+            Self::Rejected { .. } => "rejected",
             Self::UnexpectedPacket => "unexpected-packet",
         }
     }

@@ -211,7 +211,6 @@ impl Bell {
     }
 
     /// The word itself, for the system call that sleeps on it or wakes who does.
-    #[cfg(not(loom))]
     pub(crate) fn word(&self) -> &AtomicU32 {
         &self.0
     }
@@ -249,6 +248,43 @@ impl Constant<AtomicU64> {
 
     pub(super) fn get(&self) -> u64 {
         self.0.load(Relaxed)
+    }
+}
+
+#[cfg(all(test, loom))]
+#[allow(unsafe_code, reason = "a model of memory that a cursor hands over")]
+mod loom_tests {
+    use loom::cell::Cell;
+
+    use super::*;
+    use crate::sync::{Arc, thread};
+
+    /// Shared, as memory is.
+    struct Place(Cell<u32>);
+
+    // SAFETY: that its accesses are ordered is what the model checks, and loom reports it if they are not.
+    unsafe impl Sync for Place {}
+
+    /// A place with plain data in it, which the owner of a cursor is done with from `publish` on. Loom reports
+    /// a reading and a writing that nothing orders, whatever the values.
+    #[test]
+    fn loom_a_place_is_written_again_only_after_it_was_read() {
+        loom::model(|| {
+            let shared = Arc::new((Cursor::new(0), Place(Cell::new(7))));
+            let reader = thread::spawn({
+                let shared = shared.clone();
+                move || {
+                    let (consumed, place) = &*shared;
+                    assert_eq!(place.0.get(), 7);
+                    consumed.publish(1);
+                }
+            });
+            let (consumed, place) = &*shared;
+            if consumed.observe() == 1 {
+                place.0.set(8);
+            }
+            reader.join().unwrap();
+        });
     }
 }
 

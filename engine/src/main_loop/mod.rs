@@ -3,6 +3,7 @@
 //! ```text
 //!   busy windows    looked at in every turn, up to 64 frames each
 //!   armed windows   quiet lately: their renderer rings its eventfd with the next frame
+//!   held windows    over their quota: neither looked at nor heard, until it is time
 //!   epoll           eventfds of armed windows, sockets (hang-ups, handshakes), pidfds, the listener,
 //!                   the interrupt; slept on when all windows are armed and nothing is left to do
 //! ```
@@ -16,6 +17,7 @@
 //! wait for someone (a handshake, a goodbye) has a deadline.
 
 mod sessions;
+mod watch;
 
 use std::{
     io,
@@ -29,8 +31,9 @@ use std::{
 use crate::{
     error::GoneReason,
     inside::{self, Inside},
-    ipc_main::Inner,
+    ipc_main::{FailedRelaunch, Inner, Recipe},
     keyed::Key,
+    kill_points::{KillPoint, reach},
     memory::{aligned::AlignedBuf, region::Region},
     policy::{OnViolation, Policy},
     port::{
@@ -38,6 +41,7 @@ use crate::{
         incoming::{Request, Routes},
         invocation::{Awaited, DriveEnd},
     },
+    quota::Allowance,
     ring::consumer::Consumer,
     session::{
         endpoint::Endpoint,
@@ -51,9 +55,13 @@ use crate::{
     },
     wait::{Step, Waiter},
 };
+use watch::Watch;
 
-/// Frames taken from one window before the next has its turn.
+/// Frames taken from one window, at the most, before the next has its turn.
 const BATCH: usize = 64;
+/// How many eighths of a window's ring a turn may have to give back: of long messages it takes fewer. (Of short
+/// ones, a batch is less than an eighth of all but the smallest rings.)
+const ROOM_GIVEN_MAX: u32 = 2;
 /// So few windows are looked at for as long as the loop is awake, however quiet they are: a look costs
 /// less than the ring that arming asks for.
 const BUSY_KEPT: usize = 4;
@@ -104,6 +112,8 @@ pub(crate) struct Session {
     pub(crate) port: Arc<Port>,
     pub(crate) policy: Policy,
     pub(crate) consumer: Consumer,
+    /// What its quotas still allow; `None`: anything.
+    pub(crate) allowance: Option<Allowance>,
     pub(crate) event: EventFd,
     /// Until it is handed over.
     pub(crate) handover: Option<Handover>,
@@ -115,7 +125,18 @@ pub(crate) struct Newcomer {
     pub(crate) socket: Arc<Socket>,
     pub(crate) child: Child,
     pub(crate) process: OwnedFd,
-    pub(crate) die_with_main: bool,
+    /// How it was launched, and is again if it crashes.
+    pub(crate) recipe: Recipe,
+    pub(crate) launched: Instant,
+    /// Whose place it takes.
+    pub(crate) predecessor: Option<Arc<Port>>,
+}
+
+/// A renderer that is to be launched again.
+struct Restart {
+    at: Instant,
+    recipe: Recipe,
+    old: Arc<Port>,
 }
 
 /// How far a connection has come.
@@ -134,12 +155,18 @@ struct Connection {
     /// `None`: nobody admitted it yet.
     session: Option<Session>,
     child: Option<(Child, OwnedFd)>,
+    /// How, and when, main launched it.
+    launched: Option<(Recipe, Instant)>,
     /// Whether main kills it if it outlives its session for too long.
     dies_with_session: bool,
     /// When the present stage must be over.
     deadline: Option<Instant>,
     /// Its place in the list of the armed.
     armed: Option<usize>,
+    /// Until when its frames are left alone, since its quota is used up.
+    held_until: Option<Instant>,
+    /// Its rings are not heard: it was held, and has not been armed since.
+    deaf: bool,
     quiet: u32,
     violations: u32,
     hung_up: bool,
@@ -155,6 +182,8 @@ pub(crate) struct MainLoop {
     /// Places of the windows that ring, and which of them is looked at next.
     armed: Vec<usize>,
     next_armed: usize,
+    /// Places of the windows that have used up their quota.
+    held: Vec<usize>,
     routes: Cached<Routes>,
     /// To what the application has registered.
     key: Key,
@@ -171,6 +200,8 @@ pub(crate) struct MainLoop {
     listening_from: Option<Instant>,
     /// Places of the connections that have a deadline, and of some that had one.
     timed: Vec<usize>,
+    watch: Watch,
+    restarts: Vec<Restart>,
 }
 
 impl MainLoop {
@@ -180,6 +211,7 @@ impl MainLoop {
         routes: Cached<Routes>,
         key: Key,
         waiter: Waiter,
+        unresponsive_after: Duration,
     ) -> io::Result<Self> {
         let epoll = Epoll::new()?;
         epoll.add(&endpoint.listener, LISTENER, Trigger::Level)?;
@@ -191,6 +223,7 @@ impl MainLoop {
             busy: Vec::new(),
             armed: Vec::new(),
             next_armed: 0,
+            held: Vec::new(),
             routes,
             key,
             waiter,
@@ -203,6 +236,8 @@ impl MainLoop {
             candidates: 0,
             listening_from: None,
             timed: Vec::new(),
+            watch: Watch::new(unresponsive_after),
+            restarts: Vec::new(),
         })
     }
 
@@ -303,7 +338,7 @@ impl MainLoop {
             self.effort = 0;
             self.look_at_armed(looks);
         }
-        if main.attention.load(Ordering::Relaxed) {
+        if main.attention.is_raised() {
             self.attend(main);
         }
         taken + main.dispatcher.executor.run_ready()
@@ -318,9 +353,21 @@ impl MainLoop {
     ) -> usize {
         let Some(connection) = self.connections[place].as_mut() else { return 0 };
         let Some(session) = connection.session.as_mut() else { return 0 };
-        let mut taken = 0;
+        let (mut taken, mut room_given) = (0, 0);
         let mut broken = None;
-        while taken < BATCH {
+        let mut batch = BATCH;
+        if session.allowance.is_some() {
+            match session.allowed_batch() {
+                Ok(allowed) => batch = allowed,
+                Err(until) => {
+                    self.hold(place, until);
+                    return 0;
+                }
+            }
+        }
+        let began = session.consumer.position();
+        let mut attached = 0;
+        while taken < batch {
             let frame = match session.consumer.peek() {
                 Ok(Some(frame)) => frame,
                 Ok(None) => break,
@@ -331,6 +378,7 @@ impl MainLoop {
                 }
             };
             taken += 1;
+            reach(KillPoint::FrameReceived);
             session.consumer.copy_payload(&frame, &mut self.scratch);
             let routes = self.routes.refresh(&main.dispatcher.routes);
             let header = frame.header;
@@ -343,10 +391,12 @@ impl MainLoop {
                 &mut self.key,
                 awaited.as_deref_mut(),
             );
+            reach(KillPoint::FrameHandled);
             session.consumer.advance(frame);
             match received {
                 Ok(Request::Nothing) => {}
-                Ok(Request::Publish) => {
+                Ok(Request::Publish { len }) => {
+                    attached += len;
                     session.publish();
                     // It took as long as very many small frames: others, the clock and the sockets have
                     // their turn.
@@ -369,7 +419,14 @@ impl MainLoop {
             }
             if session.consumer.publish_due() {
                 session.publish();
+                room_given += 1;
+                if room_given == ROOM_GIVEN_MAX {
+                    break;
+                }
             }
+        }
+        if let Some(allowance) = &mut session.allowance {
+            allowance.take(taken, session.consumer.position().wrapping_sub(began) + attached);
         }
         if taken < BATCH {
             session.publish();
@@ -404,7 +461,15 @@ impl MainLoop {
     fn arm(&mut self, place: usize) -> bool {
         let Some(connection) = self.connections[place].as_mut() else { return true };
         let Some(session) = connection.session.as_mut() else { return true };
+        if connection.deaf {
+            // It fails only for want of memory, and then the window is looked at as before.
+            if self.epoll.hear(&session.event, token(place, Source::Bell), Trigger::Edge).is_err() {
+                return false;
+            }
+            connection.deaf = false;
+        }
         session.port.own.parked.announce();
+        reach(KillPoint::ParkAnnounced);
         if session.has_news() {
             session.port.own.parked.withdraw();
             connection.quiet = 0;
@@ -422,6 +487,7 @@ impl MainLoop {
         let Some(at) = connection.armed.take() else { return false };
         connection.quiet = 0;
         if let Some(session) = &connection.session {
+            reach(KillPoint::ParkEnded);
             session.port.own.parked.withdraw();
         }
         self.armed.swap_remove(at);
@@ -433,6 +499,51 @@ impl MainLoop {
         }
         true
     }
+
+    // --- windows over their quota ----------------------------------------------------------------
+
+    /// Leaves a busy window alone, so that it gets what its quota says and no more of main's time. What it
+    /// commits stays in its ring, and what it rings is not heard.
+    #[cold]
+    fn hold(&mut self, place: usize, until: Instant) {
+        let Some(connection) = self.connections[place].as_mut() else { return };
+        let Some(session) = connection.session.as_mut() else { return };
+        session.port.counters.throttled.add_alone(1);
+        session.publish();
+        session.port.flush();
+        if !connection.deaf {
+            connection.deaf = self.epoll.ignore(&session.event).is_ok();
+        }
+        connection.held_until = Some(until);
+        self.busy.retain(|&busy| busy != place);
+        self.held.push(place);
+    }
+
+    /// Looks again at windows whose time has come, and says when the next one's will.
+    fn release_held(&mut self, now: Instant) -> Option<Instant> {
+        let mut next = None;
+        let mut index = 0;
+        while let Some(&place) = self.held.get(index) {
+            let connection = self.connections.get_mut(place).and_then(Option::as_mut);
+            let until = connection.and_then(|connection| {
+                connection.held_until.take_if(|until| *until <= now);
+                connection.held_until
+            });
+            match until {
+                Some(until) => {
+                    next = next.into_iter().chain([until]).min();
+                    index += 1;
+                }
+                None => {
+                    self.held.swap_remove(index);
+                    self.busy.push(place);
+                }
+            }
+        }
+        next
+    }
+
+    // --- quiet windows that are not any more -----------------------------------------------------
 
     /// It rang, or it is seen to have something.
     fn make_busy(&mut self, place: usize) {
@@ -516,7 +627,8 @@ impl MainLoop {
     /// Ends what is overdue, and says when to look again. Costs nothing for windows that have no deadline.
     fn keep_deadlines(&mut self, main: &Inner, now: Instant) -> Option<Instant> {
         self.listen_again(now);
-        let mut next = self.listening_from;
+        let held = self.release_held(now);
+        let mut next = [self.listening_from, held].into_iter().flatten().min();
         for session in self.connections.iter().flatten().filter_map(|each| each.session.as_ref()) {
             session.port.tidy_attachments();
         }
@@ -537,7 +649,9 @@ impl MainLoop {
             let ports = self.connections.iter().flatten().filter_map(Connection::port);
             ports.filter_map(|port| port.expire(now)).min()
         });
-        [next, requests].into_iter().flatten().min()
+        let watch = self.watch.look(main, now);
+        let restart = self.restart_due(main, now);
+        [next, requests, watch, restart].into_iter().flatten().min()
     }
 
     fn deadline(&self, place: usize) -> Option<Instant> {
@@ -575,19 +689,29 @@ impl MainLoop {
     fn attend(&mut self, main: &Inner) {
         main.attended();
         for newcomer in main.take_newcomers() {
-            let Newcomer { session, socket, child, process, die_with_main } = newcomer;
+            let Newcomer { session, socket, child, process, recipe, launched, predecessor } =
+                newcomer;
             let timeout = session.policy.handshake_timeout;
             let connection = Connection {
                 child: Some((child, process)),
-                dies_with_session: die_with_main,
+                dies_with_session: recipe.dies_with_session(),
+                launched: Some((recipe, launched)),
                 ..Connection::new(socket)
             };
             let place = self.insert(connection, timeout);
+            if let Some(old) = predecessor {
+                main.emit_restarted(&old, Ok(&session.port));
+            }
             if self.begin_session(place, session).is_err() {
                 // Without its events the session cannot live, nor its process's end be seen.
                 self.end_session(main, place, GoneReason::LaunchFailed);
                 self.abandon(main, place);
             }
+        }
+        for FailedRelaunch { mut recipe, old, error } in main.take_failed_relaunches() {
+            let again = recipe.restart_after(&GoneReason::LaunchFailed, Duration::ZERO);
+            self.restart_in(again, recipe, &old);
+            main.emit_restarted(&old, Err(error));
         }
         for place in 0..self.connections.len() {
             let session =
@@ -613,9 +737,12 @@ impl Connection {
             stage: Stage::Hello,
             session: None,
             child: None,
+            launched: None,
             dies_with_session: true,
             deadline: None,
             armed: None,
+            held_until: None,
+            deaf: false,
             quiet: 0,
             violations: 0,
             hung_up: false,
@@ -628,6 +755,21 @@ impl Connection {
 }
 
 impl Session {
+    /// How many frames may be taken in this turn, if any quota is set. Reads the clock only when it is used up.
+    /// `Err`: the window is to be held until then.
+    fn allowed_batch(&mut self) -> Result<usize, Instant> {
+        let Some(allowance) = &mut self.allowance else { return Ok(BATCH) };
+        let allowed = allowance.frames(BATCH);
+        if allowed > 0 {
+            return Ok(allowed);
+        }
+        let now = Instant::now();
+        allowance.fill(now);
+        let (allowed, until) = (allowance.frames(BATCH), allowance.held_until(now));
+        // Who has nothing to say need not be kept from it.
+        if allowed == 0 && self.has_news() { Err(until) } else { Ok(allowed) }
+    }
+
     fn has_news(&mut self) -> bool {
         !matches!(self.consumer.peek(), Ok(None))
     }

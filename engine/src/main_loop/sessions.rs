@@ -15,12 +15,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Connection, GRACE, LISTENER, MainLoop, Session, Source, Stage, token};
+use super::{Connection, GRACE, LISTENER, MainLoop, Restart, Session, Source, Stage, token};
 use crate::{
     error::GoneReason,
     inside::{self, Inside},
-    ipc_main::{Candidate, Inner},
+    ipc_main::{Candidate, Inner, Recipe},
+    kill_points::{KillPoint, reach},
     layout::{CELL, frame::Violation},
+    port::Port,
     session::{
         handshake::{Answer, Hello, Ready, Refusal, encode},
         liveness::reason_of,
@@ -143,14 +145,19 @@ impl MainLoop {
         let packet = &self.packet[..len];
         let answered = match connection.stage {
             Stage::Hello => match Hello::parse(packet) {
-                Ok(Ok(hello)) => self.welcome(main, place, &hello),
+                Ok(Ok(hello)) => {
+                    reach(KillPoint::HelloReceived);
+                    self.welcome(main, place, &hello)
+                }
                 Ok(Err(refusal)) => Err(Some(refusal)),
                 Err(_) => Err(None),
             },
             Stage::Ready if Ready::parse(packet).is_ok() => {
+                reach(KillPoint::ReadyReceived);
                 connection.stage = Stage::Live;
                 connection.deadline = None;
                 if let Some(session) = &connection.session {
+                    session.port.set_connected();
                     main.emit_connected(&session.port);
                 }
                 Ok(())
@@ -213,8 +220,10 @@ impl MainLoop {
         let Some(session) = connection.session.as_mut() else { return Ok(()) };
         let Some(mut handover) = session.handover.take() else { return Err(None) };
         handover.welcome.grants = grants;
+        reach(KillPoint::SessionOpened);
         main.send_welcome(&connection.socket, &port, handover)
             .map_err(|error| not_admitted(error.to_string()))?;
+        reach(KillPoint::WelcomeSent);
         connection.stage = Stage::Ready;
         Ok(())
     }
@@ -294,10 +303,11 @@ impl MainLoop {
                 return;
             }
             if let Some(session) =
-                self.connections[place].as_ref().and_then(|connection| connection.session.as_ref())
+                self.connections[place].as_mut().and_then(|connection| connection.session.as_mut())
             {
-                // Invokes of the dead are counted, not run.
+                // Invokes of the dead are counted, not run; and they send no more than is there.
                 session.port.mark_orphaned();
+                session.allowance = None;
             }
             match self.take_frames(main, place, &mut None) {
                 0 => return,
@@ -315,9 +325,11 @@ impl MainLoop {
         connection.stage = Stage::Ending;
         if !self.disarm(place) {
             self.busy.retain(|&busy| busy != place);
+            self.held.retain(|&held| held != place);
         }
         self.stop_listening(place);
         let Some(connection) = self.connections[place].as_mut() else { return };
+        connection.held_until = None;
         let _ = connection.socket.shutdown();
         if let Some(session) = &connection.session {
             let _ = self.epoll.remove(&session.event);
@@ -338,10 +350,34 @@ impl MainLoop {
     /// Drops a connection that is over, and tells who listens for it.
     pub(super) fn forget(&mut self, main: &Inner, place: usize, exit_code: Option<i32>) {
         let Some(connection) = self.connections[place].take() else { return };
-        match connection.session {
-            Some(session) => main.emit_gone(&session.port, exit_code),
-            None => self.candidates -= 1,
+        let Some(session) = connection.session else {
+            self.candidates -= 1;
+            return;
+        };
+        let port = session.port;
+        if let (Some((mut recipe, launched)), Some(reason)) = (connection.launched, port.gone()) {
+            let again = recipe.restart_after(reason, launched.elapsed());
+            self.restart_in(again.filter(|_| !main.is_closed()), recipe, &port);
         }
+        main.emit_gone(&port, exit_code);
+    }
+
+    /// Has a renderer launched again in so long, if at all.
+    pub(super) fn restart_in(&mut self, span: Option<Duration>, recipe: Recipe, old: &Arc<Port>) {
+        old.set_restarts_in(span);
+        if let Some(at) = span.and_then(|span| Instant::now().checked_add(span)) {
+            self.restarts.push(Restart { at, recipe, old: old.clone() });
+        }
+    }
+
+    /// Launches again those for whom it is time, and says when it is for the next.
+    pub(super) fn restart_due(&mut self, main: &Inner, now: Instant) -> Option<Instant> {
+        // Whose window was closed meanwhile is not wanted any more.
+        self.restarts.retain(|restart| !restart.old.close_requested());
+        for Restart { recipe, old, .. } in self.restarts.extract_if(.., |each| each.at <= now) {
+            main.relaunch(recipe, old);
+        }
+        self.restarts.iter().map(|restart| restart.at).min()
     }
 
     /// Ends every session, and waits for the processes that main launched: first for their own end,
@@ -349,7 +385,9 @@ impl MainLoop {
     pub(crate) fn close(&mut self, main: &Inner) {
         let _inside = inside::mark(Inside::main(main));
         self.endpoint = None;
+        main.settle_launches();
         self.attend(main);
+        self.restarts.clear();
         for place in 0..self.connections.len() {
             self.end_session(main, place, GoneReason::Closed);
         }

@@ -29,10 +29,17 @@ const SMALL_MAX: usize = 512;
 pub(crate) fn copy_in(words: &[AtomicU64], source: &[u8]) {
     let words = &words[..source.len().div_ceil(WORD)];
     if source.len() > SMALL_MAX {
-        let done = bulk::copy_in(words, source);
-        return copy_in_words(&words[done / WORD..], &source[done..]);
+        copy_in_bulk(words, source)
+    } else {
+        copy_in_words(words, source)
     }
-    copy_in_words(words, source);
+}
+
+// Out of line, and so out of the way of small ones.
+#[inline(never)]
+fn copy_in_bulk(words: &[AtomicU64], source: &[u8]) {
+    let done = bulk::copy_in(words, source);
+    copy_in_words(&words[done / WORD..], &source[done..]);
 }
 
 /// As [`copy_in`], but past the caches: for what is long, and on its way to another processor.
@@ -52,7 +59,7 @@ pub(crate) fn stream_in(words: &[AtomicU64], source: &[u8]) {
     copy_in_words(&words[done / WORD..], &source[done..]);
 }
 
-#[inline]
+#[inline(always)]
 fn copy_in_words(words: &[AtomicU64], source: &[u8]) {
     let (whole, rest) = source.as_chunks::<WORD>();
     for (word, bytes) in words.iter().zip(whole) {
@@ -67,6 +74,9 @@ fn copy_in_words(words: &[AtomicU64], source: &[u8]) {
 
 /// Copies the start of `words` to `target`, reading each word exactly once.
 ///
+/// Small ones go by two words, where that is to be had: a reader of `target` will use loads as wide, and one
+/// that spans two stores waits until both have left the processor.
+///
 /// # Panics
 ///
 /// If there are not enough words.
@@ -74,14 +84,25 @@ fn copy_in_words(words: &[AtomicU64], source: &[u8]) {
 pub(crate) fn copy_out(words: &[AtomicU64], target: &mut [u8]) {
     let words = &words[..target.len().div_ceil(WORD)];
     if target.len() > SMALL_MAX {
-        let done = bulk::copy_out(words, target);
-        return copy_out_words(&words[done / WORD..], &mut target[done..]);
+        copy_out_bulk(words, target)
+    } else {
+        copy_out_words(words, target)
     }
-    copy_out_words(words, target);
 }
 
-#[inline]
+#[inline(never)]
+fn copy_out_bulk(words: &[AtomicU64], target: &mut [u8]) {
+    let done = bulk::copy_out(words, target);
+    copy_out_words(&words[done / WORD..], &mut target[done..]);
+}
+
+#[inline(always)]
 fn copy_out_words(words: &[AtomicU64], target: &mut [u8]) {
+    let (pairs, target) = target.as_chunks_mut::<{ 2 * WORD }>();
+    let (words_of_pairs, words) = words.split_at(2 * pairs.len());
+    for (pair, bytes) in words_of_pairs.as_chunks().0.iter().zip(pairs) {
+        bulk::copy_pair(pair, bytes);
+    }
     let (whole, rest) = target.as_chunks_mut::<WORD>();
     for (word, bytes) in words.iter().zip(whole.iter_mut()) {
         *bytes = word.load(Relaxed).to_ne_bytes();
@@ -90,6 +111,12 @@ fn copy_out_words(words: &[AtomicU64], target: &mut [u8]) {
         let last = words[whole.len()].load(Relaxed).to_ne_bytes();
         rest.copy_from_slice(&last[..rest.len()]);
     }
+}
+
+/// Has the processor fetch the line of something that will be looked at soon.
+#[inline(always)]
+pub(crate) fn prefetch<T>(place: &T) {
+    bulk::prefetch(place);
 }
 
 /// The first `len` bytes of `words`, in place.
@@ -164,6 +191,30 @@ mod bulk {
         // SAFETY: as in `copy_in`, and the target is aligned (asserted).
         unsafe { stream_lines(source.as_ptr(), words.as_ptr().cast_mut().cast(), lines) }
         lines * LINE
+    }
+
+    /// Two words by one load and one store.
+    #[inline(always)]
+    pub(super) fn copy_pair(pair: &[AtomicU64; 2], target: &mut [u8; 2 * WORD]) {
+        // SAFETY: both are sixteen bytes, and `target` is borrowed for writing. The words may change
+        // meanwhile, as in `copy_out`. No `nomem`, as in `move_lines`.
+        unsafe {
+            std::arch::asm!(
+                "movups {both}, [{from}]",
+                "movups [{to}], {both}",
+                both = out(xmm_reg) _,
+                from = in(reg) pair.as_ptr(),
+                to = in(reg) target.as_mut_ptr(),
+                options(nostack, preserves_flags),
+            );
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn prefetch<T>(place: &T) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: it reads nothing, whatever the address.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(place).cast()) };
     }
 
     /// # Safety
@@ -245,7 +296,15 @@ mod bulk {
 
 #[cfg(not(all(target_arch = "x86_64", not(loom), not(miri))))]
 mod bulk {
-    use super::AtomicU64;
+    use super::{AtomicU64, Relaxed, WORD};
+
+    pub(super) fn copy_pair(pair: &[AtomicU64; 2], target: &mut [u8; 2 * WORD]) {
+        for (word, bytes) in pair.iter().zip(target.as_chunks_mut::<WORD>().0) {
+            *bytes = word.load(Relaxed).to_ne_bytes();
+        }
+    }
+
+    pub(super) fn prefetch<T>(_: &T) {}
 
     pub(super) fn copy_in(_: &[AtomicU64], _: &[u8]) -> usize {
         0

@@ -18,7 +18,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Body, Patience, Port, Refusal, ReplyError, TOO_SLOWLY};
+use super::{
+    Patience, Port,
+    replies::{Body, ReplyError, TOO_SLOWLY},
+    sending::Refusal,
+};
 use crate::{
     attachment::{
         Attachments, FillError, Incoming, MainSide, OpenError, Outgoing,
@@ -26,6 +30,7 @@ use crate::{
         pool::Buffer,
     },
     error::{GoneReason, SendError},
+    kill_points::{KillPoint, reach},
     layout::{
         attached::{Attached, parse_word},
         frame::{Kind, Label, Violation},
@@ -149,6 +154,7 @@ impl Port {
     ) -> Result<R, SendError> {
         let limit = Limit::of(self, patience);
         let mut outgoing = Some(self.fill(channel, payload, limit)?);
+        reach(KillPoint::AttachmentReady);
         let sent = send(limit, &mut outgoing);
         if let Some(outgoing) = outgoing {
             self.discard(outgoing);
@@ -240,7 +246,7 @@ impl Port {
 
     /// How far the peer says that it has read. For attachments that may be believed: a renderer that
     /// lies spoils its own, and main is trusted.
-    pub(super) fn consumed(&self) -> u64 {
+    pub(crate) fn consumed(&self) -> u64 {
         self.peer.consumed.observe()
     }
 
@@ -267,6 +273,7 @@ impl Port {
                         let size = wanting.size();
                         let asked = self.commit_word(Kind::Ask, size as u64);
                         asked.inspect_err(|_| borrower.not_asked(size))?;
+                        reach(KillPoint::AttachmentAsked);
                     }
                     Step::GiveBack(id) => {
                         let given = self.commit_word(Kind::GiveBack, id);
@@ -314,6 +321,7 @@ impl Port {
     ) -> Result<Filled, SendError> {
         let Grant { id, blank } = grant;
         let size = blank.size();
+        reach(KillPoint::AttachmentFilled);
         match filled.and_then(|()| blank.seal()) {
             Ok(()) => Ok(Filled { id, size }),
             Err(error) => {
@@ -358,6 +366,7 @@ impl Port {
         {
             return Err(Refusal::Full);
         }
+        reach(KillPoint::AttachmentAnnounced);
         let Some(outgoing) = outgoing.take() else {
             unreachable!("an attachment is taken out once")
         };
@@ -382,12 +391,13 @@ impl Port {
         let channel = label.channel;
         producer.commit(reservation, Label { kind: Kind::Attached, flags: 0, channel, id: None });
         self.counters.attachments_sent.add_alone(1);
+        reach(KillPoint::AttachmentNamed);
         let until = producer.position();
         match (&self.attachments, outgoing) {
             (Attachments::Main(main), Outgoing::Pooled(buffer)) => {
                 if main.sent(buffer, until) {
                     // The loop lets it go when it was read, and may be asleep then.
-                    self.want_room();
+                    self.room_wanted.ask();
                 }
             }
             (Attachments::Renderer(borrower), Outgoing::Lent(filled)) => {
@@ -402,7 +412,9 @@ impl Port {
     /// Main's part: a renderer asks for memory.
     #[cold]
     pub(super) fn lend_attachment(&self, kind: Kind, bytes: &[u8]) -> Result<(), Violation> {
-        self.main_side(kind)?.lend(parse_word(bytes)?, &self.counters)
+        let lent = self.main_side(kind)?.lend(parse_word(bytes)?, &self.counters);
+        reach(KillPoint::AttachmentLent);
+        lent
     }
 
     /// Main's part: a renderer does not need what it was lent.

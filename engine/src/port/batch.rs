@@ -5,8 +5,9 @@
 
 use std::borrow::Borrow;
 
-use super::{Patience, Port, Refusal};
+use super::{Outbox, Patience, Port, sending::Refusal};
 use crate::{
+    biased::Guard,
     contract::ChannelKey,
     error::{SendAllError, SendError},
     layout::frame::{Kind, Label},
@@ -63,34 +64,48 @@ impl Port {
         label: Label,
         messages: &[impl Borrow<T>],
     ) -> (usize, Option<Stop>) {
-        let mut outbox = match self.lock_outbox() {
-            Ok(outbox) => outbox,
+        let mut batch = match self.open_outbox() {
+            Ok(outbox) => Batch { port: self, outbox: Some(outbox), committed: 0 },
             Err(refusal) => return (0, Some(Stop::Refused(refusal))),
         };
-        if self.gone.get().is_some() {
-            return (0, Some(Stop::Refused(Refusal::Gone)));
-        }
-        if let Err(refusal) = self.send_deferred(&mut outbox) {
-            return (0, Some(Stop::Refused(refusal)));
-        }
-        // To encode may run the application's code. If that sends, the lock says so.
-        let mut committed = 0;
-        let mut stop = None;
-        for message in messages {
-            match message.borrow().encode(|bytes| self.put(&mut outbox.producer, label, bytes)) {
-                Ok(Ok(())) => committed += 1,
-                Ok(Err(refusal)) => stop = Some(Stop::Refused(refusal)),
-                Err(error) => stop = Some(Stop::Encode(error)),
+        // To encode may run the application's code. If that sends, the lock says so; if it panics, what
+        // went before it has been sent.
+        let stop = messages.iter().find_map(|message| batch.add(label, message.borrow()));
+        (batch.committed, stop)
+    }
+}
+
+/// The frames that were committed under one lock. However it ends, the peer hears of them.
+struct Batch<'a> {
+    port: &'a Port,
+    /// Taken when the batch ends.
+    outbox: Option<Guard<'a, Outbox>>,
+    committed: usize,
+}
+
+impl Batch<'_> {
+    /// Commits one more; or says what was in its way.
+    #[inline(always)]
+    fn add<T: Payload + ?Sized>(&mut self, label: Label, message: &T) -> Option<Stop> {
+        let producer = &mut self.outbox.as_mut()?.producer;
+        match message.encode(|bytes| self.port.put(producer, label, bytes)) {
+            Ok(Ok(())) => {
+                self.committed += 1;
+                None
             }
-            if stop.is_some() {
-                break;
-            }
+            Ok(Err(refusal)) => Some(Stop::Refused(refusal)),
+            Err(error) => Some(Stop::Encode(error)),
         }
-        self.counters.frames_sent.add_alone(committed as u64);
-        drop(outbox);
-        if committed > 0 {
-            self.bell.frames_committed(&self.counters.wakes);
+    }
+}
+
+impl Drop for Batch<'_> {
+    fn drop(&mut self) {
+        let counters = &self.port.counters;
+        counters.frames_sent.add_alone(self.committed as u64);
+        self.outbox = None;
+        if self.committed > 0 {
+            self.port.bell.frames_committed(&counters.wakes);
         }
-        (committed, stop)
     }
 }

@@ -3,8 +3,9 @@
 //! The frame's header has been checked for what it is ([`WireHeader::check`]); here it is checked for
 //! what *this* peer may do: the channel, its kind and direction, the policy, the quota. In main a failure is a
 //! [`Violation`], since the library on the other side never sends such a frame. Payloads are
-//! validated by the listener's or handler's own decoding, from bytes that nobody else can write;
-//! an invalid one is counted, and for an invoke it is the caller's error.
+//! validated by the listener's or handler's own decoding, from bytes that nobody else can write, and by what
+//! the application has registered to validate them; an invalid one is counted, and for an invoke it is the
+//! caller's error.
 //!
 //! [`WireHeader::check`]: crate::layout::frame::WireHeader::check
 
@@ -23,6 +24,7 @@ use crate::{
     contract::ChannelKind,
     executor::Executor,
     keyed::{Key, KeyName, Keyed},
+    kill_points::{KillPoint, reach},
     layout::{
         attached::Attached,
         frame::{Header, Kind, TimeoutCode, Violation},
@@ -50,7 +52,19 @@ pub(crate) type Listener =
 pub(crate) type Handler =
     Arc<Keyed<dyn FnMut(Call<'_>, &Arc<Executor>, &[u8]) -> Result<(), DecodeError> + Send>>;
 
-pub(crate) type Routes = Router<Listener, Handler>;
+/// What decides over a channel's messages before anyone hears them, with its payload's type erased.
+pub(crate) type Validator =
+    Arc<Keyed<dyn FnMut(&Delivery<'_>, &[u8]) -> Result<(), Unwelcome> + Send>>;
+
+/// Why a message is not passed on.
+#[derive(Debug)]
+pub(crate) enum Unwelcome {
+    BadPayload(DecodeError),
+    /// In the validator's words.
+    Rejected(String),
+}
+
+pub(crate) type Routes = Router<Listener, Handler, Validator>;
 
 /// What a process does with messages, whichever peer they come from.
 pub(crate) struct Dispatcher {
@@ -64,15 +78,18 @@ pub(crate) struct Dispatcher {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Request {
     Nothing,
-    /// Its sender waits to use its memory again: publish how far was read.
-    Publish,
+    /// Its sender waits to use its memory again: publish how far was read. Its attachment had so many bytes.
+    Publish {
+        len: u64,
+    },
     Subscribe(u16),
     Unsubscribe(u16),
 }
 
 impl Dispatcher {
     /// Acts on one frame. `routes` is the driver's copy, refreshed for this frame.
-    #[inline]
+    // Always inline: the header comes in registers then, and what is common is decided at once.
+    #[inline(always)]
     pub(crate) fn receive(
         &self,
         port: &Arc<Port>,
@@ -83,16 +100,34 @@ impl Dispatcher {
         awaited: Option<&mut Awaited<'_>>,
     ) -> Result<Request, Violation> {
         port.counters.frames_received.add_alone(1);
+        port.check_received_length(u64::from(header.payload_len))?;
         match header.kind {
             Kind::Send => {
                 port.check(header, port.receives())?;
-                self.emit(&Delivery { port, lost: 0 }, header.channel, bytes, routes, key);
+                self.deliver(&Delivery { port, lost: 0 }, header.channel, bytes, routes, key)?;
             }
             Kind::Invoke => {
                 port.check(header, ChannelKind::Method)?;
                 self.call(port, header, bytes, routes, key)?;
             }
             Kind::Reply => port.settle(requested(header)?, &Ending::Reply, bytes, awaited),
+            _ => return self.receive_other(port, header, bytes, routes, key, awaited),
+        }
+        Ok(Request::Nothing)
+    }
+
+    /// Acts on a frame of a kind that is not of every day.
+    #[cold]
+    fn receive_other(
+        &self,
+        port: &Arc<Port>,
+        header: Header,
+        bytes: &[u8],
+        routes: &Routes,
+        key: &mut Key,
+        awaited: Option<&mut Awaited<'_>>,
+    ) -> Result<Request, Violation> {
+        match header.kind {
             Kind::Reject => port.settle(requested(header)?, &Ending::Reject, bytes, awaited),
             Kind::Fail => {
                 port.settle(requested(header)?, &Ending::Fail(header.flags), bytes, awaited)
@@ -111,8 +146,10 @@ impl Dispatcher {
             }
             Kind::Ask => port.lend_attachment(header.kind, bytes)?,
             Kind::GiveBack => port.take_attachment_back(header.kind, bytes)?,
-            // The consumer follows pads itself.
-            Kind::Pad => return Err(Violation::UnknownKind { kind: header.kind as u8 }),
+            // `receive` does those; the consumer follows pads itself.
+            Kind::Send | Kind::Invoke | Kind::Reply | Kind::Pad => {
+                return Err(Violation::UnknownKind { kind: header.kind as u8 });
+            }
         }
         Ok(Request::Nothing)
     }
@@ -131,6 +168,7 @@ impl Dispatcher {
     ) -> Result<Request, Violation> {
         let attached = Attached::parse(channel, bytes)?;
         let header = attached.header;
+        port.check_received_length(attached.len)?;
         match header.kind {
             Kind::Send => port.check(header, port.receives())?,
             Kind::Invoke => port.check(header, ChannelKind::Method)?,
@@ -142,14 +180,15 @@ impl Dispatcher {
             Err(OpenError::System(why)) => {
                 port.counters.attachments_lost.add();
                 self.lose(port, header, &why, awaited)?;
-                return Ok(Request::Publish);
+                return Ok(Request::Publish { len: attached.len });
             }
         };
+        reach(KillPoint::AttachmentOpened);
         port.counters.attachments_received.add_alone(1);
         match header.kind {
             Kind::Send => {
                 let delivery = Delivery { port, lost: 0 };
-                self.emit(&delivery, header.channel, &payload, routes, key);
+                self.deliver(&delivery, header.channel, &payload, routes, key)?;
             }
             Kind::Invoke => self.call(port, header, &payload, routes, key)?,
             Kind::Reject => {
@@ -158,7 +197,7 @@ impl Dispatcher {
             // `Attached::parse` lets nothing else through.
             _ => port.settle_attached(requested(header)?, &Ending::Reply, payload, awaited),
         }
-        Ok(Request::Publish)
+        Ok(Request::Publish { len: attached.len })
     }
 
     /// Tells whoever waits that a payload is there and cannot be had.
@@ -182,6 +221,26 @@ impl Dispatcher {
             }
             _ => {}
         }
+        Ok(())
+    }
+
+    /// Passes a message on to those who listen, if nobody objects.
+    #[inline]
+    fn deliver(
+        &self,
+        delivery: &Delivery<'_>,
+        channel: u16,
+        bytes: &[u8],
+        routes: &Routes,
+        key: &mut Key,
+    ) -> Result<(), Violation> {
+        if let Some(route) = routes.route(channel)
+            && !route.validators.is_empty()
+            && let Err(unwelcome) = screen(delivery, &route.validators, bytes, key)
+        {
+            return delivery.port.judge(channel, &unwelcome);
+        }
+        self.emit(delivery, channel, bytes, routes, key);
         Ok(())
     }
 
@@ -237,8 +296,21 @@ impl Dispatcher {
             return Ok(());
         }
         port.check_owed(id)?;
-        let Some(handler) = routes.route(header.channel).and_then(|route| route.handler.as_ref())
-        else {
+        let route = routes.route(header.channel);
+        if let Some(route) = route
+            && !route.validators.is_empty()
+            && let Err(unwelcome) =
+                screen(&Delivery { port, lost: 0 }, &route.validators, bytes, key)
+        {
+            match &unwelcome {
+                Unwelcome::BadPayload(error) => {
+                    call.fail(FailCode::BadArguments, &error.to_string());
+                }
+                Unwelcome::Rejected(why) => call.fail(FailCode::Rejected, why),
+            }
+            return port.judge(header.channel, &unwelcome);
+        }
+        let Some(handler) = route.and_then(|route| route.handler.as_ref()) else {
             port.counters.unhandled.add();
             call.fail(FailCode::NoHandler, "");
             return Ok(());
@@ -265,6 +337,26 @@ impl Dispatcher {
     fn take_handler(&self, channel: u16, id: ListenerId) -> bool {
         self.routes.update(|routes| routes.take_handler(channel, id))
     }
+}
+
+/// Asks the validators of a channel, in order: the first that objects decides. One that panics objects.
+fn screen(
+    delivery: &Delivery<'_>,
+    validators: &[Validator],
+    bytes: &[u8],
+    key: &mut Key,
+) -> Result<(), Unwelcome> {
+    for validator in validators {
+        let run = || (validator.open(key))(delivery, bytes);
+        match catch_unwind(AssertUnwindSafe(run)) {
+            Ok(verdict) => verdict?,
+            Err(_) => {
+                delivery.port.counters.panics.add();
+                return Err(Unwelcome::Rejected("its validator panicked".to_owned()));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The request that a frame names; its header was checked to name one.
@@ -297,6 +389,29 @@ impl Port {
             return Err(Violation::ForbiddenChannel { channel });
         }
         Ok(())
+    }
+
+    /// Whether the policy allows so long a message.
+    #[inline]
+    fn check_received_length(&self, len: u64) -> Result<(), Violation> {
+        let max = self.limits.received_max;
+        if len <= max { Ok(()) } else { Err(Violation::MessageTooLong { len, max }) }
+    }
+
+    /// Counts what is not passed on, and says whether that is a violation.
+    #[cold]
+    fn judge(&self, channel: u16, unwelcome: &Unwelcome) -> Result<(), Violation> {
+        match unwelcome {
+            Unwelcome::BadPayload(_) => {
+                self.counters.bad_payloads.add();
+                Ok(())
+            }
+            Unwelcome::Rejected(_) => {
+                self.counters.rejected.add();
+                let counts = self.limits.rejection_is_violation;
+                if counts { Err(Violation::Rejected { channel }) } else { Ok(()) }
+            }
+        }
     }
 
     /// A new request must not have the id of one that is still owed, nor exceed the quota.

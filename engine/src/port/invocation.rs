@@ -6,6 +6,7 @@
 
 use std::{
     cell::Cell,
+    fmt::{Debug, Display},
     future::Future,
     marker::PhantomData,
     pin::Pin,
@@ -21,6 +22,7 @@ use crate::{
     contract::Method,
     error::{GoneReason, HandlerError, InvokeError, SendError},
     inside,
+    kill_points::{KillPoint, reach},
     layout::{
         frame::{Kind, Label, TimeoutCode},
         id::RequestId,
@@ -28,7 +30,6 @@ use crate::{
     memory::aligned::AlignedBuf,
     payload::Payload,
     request::{Stale, TooManyPending},
-    sync::Ordering,
 };
 
 /// Whom to tell that a request is settled.
@@ -49,6 +50,7 @@ pub(crate) enum FailCode {
     BadArguments = 4,
     ReplyFailed = 5,
     QuotaReached = 6,
+    Rejected = 7,
 }
 
 impl FailCode {
@@ -61,6 +63,7 @@ impl FailCode {
             Self::BadArguments,
             Self::ReplyFailed,
             Self::QuotaReached,
+            Self::Rejected,
         ]
         .into_iter()
         .find(|known| *known as u8 == code)
@@ -161,6 +164,10 @@ pub(crate) trait Drive: Send + Sync {
 
     /// Ends the loop's sleep.
     fn interrupt(&self);
+
+    /// There is, or will be in a moment, a frame that this window's renderer has to take. Called only where the
+    /// loop has asked for it, which in a renderer it does not.
+    fn sent_to(&self, _window: u32) {}
 }
 
 /// A request that is under way: wait for it, await it, or leave a callback.
@@ -270,6 +277,7 @@ impl Port {
         bytes: &[u8],
         awaited: Option<&mut Awaited<'_>>,
     ) {
+        reach(KillPoint::ReplyReceived);
         if self.settle_awaited(id, ending, bytes, awaited) {
             return;
         }
@@ -307,7 +315,7 @@ impl Port {
         {
             (awaited.take)(ending, bytes);
             awaited.settled = true;
-            self.settled_in_hand(id);
+            self.pending.settled_in_hand(id);
             return true;
         }
         false
@@ -378,7 +386,7 @@ impl Port {
             Err(_) => false,
         };
         if !sent {
-            self.want_room();
+            self.room_wanted.ask();
             if let Some(driver) = self.driver.upgrade() {
                 driver.interrupt();
             }
@@ -399,7 +407,7 @@ impl Port {
     /// passing of its deadline, or by the end of the session.
     #[inline]
     pub(crate) fn take_stored(&self, awaited: &mut Awaited<'_>) {
-        if !awaited.settled && self.unread.load(Ordering::Relaxed) != 0 {
+        if !awaited.settled && self.pending.has_unread() {
             let taken =
                 self.take_outcome(awaited.id, |ending, bytes| (awaited.take)(ending, bytes));
             awaited.settled = taken.is_some();
@@ -436,9 +444,15 @@ impl<R: Payload + ?Sized, E: HandlerError + ?Sized> Invocation<R, E> {
     pub fn wait(mut self) -> InvokeResult<R, E> {
         let pending = self.pending.take().expect("taken only by what consumes the invocation");
         let timeout = pending.timeout;
-        match pending.wait(timeout, decode::<R, E>) {
-            Ok(Some(result)) => result,
-            Ok(None) => {
+        let mut decoded = Decoded::<R, E>::default();
+        let waited = pending
+            .wait(timeout, &mut |ending, bytes| decoded.take(pending.channel, ending, bytes));
+        match waited {
+            Ok(true) => match decoded.reply {
+                Some(reply) => Ok(reply),
+                None => decoded.into_result(),
+            },
+            Ok(false) => {
                 pending.caller.port().counters.timed_out.add();
                 let timeout = timeout.unwrap_or_default();
                 Err(InvokeError::TimedOut { channel: pending.channel, timeout })
@@ -455,9 +469,13 @@ impl<R: Payload + ?Sized, E: HandlerError + ?Sized> Invocation<R, E> {
     /// The invocation itself, if the time-out passed first, or inside a listener or handler.
     pub fn wait_timeout(mut self, timeout: Duration) -> Result<InvokeResult<R, E>, Self> {
         let pending = self.pending.take().expect("taken only by what consumes the invocation");
-        match pending.wait(Some(timeout), decode::<R, E>) {
-            Ok(Some(result)) => Ok(result),
-            Ok(None) | Err(Inside) => Err(Self { pending: Some(pending), types: PhantomData }),
+        let mut decoded = Decoded::<R, E>::default();
+        let waited = pending.wait(Some(timeout), &mut |ending, bytes| {
+            decoded.take(pending.channel, ending, bytes);
+        });
+        match waited {
+            Ok(true) => Ok(decoded.into_result()),
+            Ok(false) | Err(Inside) => Err(Self { pending: Some(pending), types: PhantomData }),
         }
     }
 
@@ -467,8 +485,7 @@ impl<R: Payload + ?Sized, E: HandlerError + ?Sized> Invocation<R, E> {
         let caller = pending.caller.clone();
         let id = pending.id;
         let call = move || {
-            let result = pending.try_take(decode::<R, E>).expect("called when it is settled");
-            callback(result);
+            callback(pending.try_take::<R, E>().expect("called when it is settled"));
         };
         caller.port().notify_when_settled(id, Notify::Callback(Box::new(call)));
     }
@@ -478,25 +495,21 @@ impl<R: Payload + ?Sized, E: HandlerError + ?Sized> Invocation<R, E> {
 struct Inside;
 
 impl Pending {
-    /// `Ok(None)`: the time-out passed, and the request is still pending.
-    fn wait<T>(
+    /// `Ok(false)`: the time-out passed, and the request is still pending. Else `take` got its outcome.
+    fn wait(
         &self,
         timeout: Option<Duration>,
-        decode: impl Fn(&'static str, &Ending, &[u8]) -> T,
-    ) -> Result<Option<T>, Inside> {
+        take: &mut dyn FnMut(&Ending, &[u8]),
+    ) -> Result<bool, Inside> {
         if inside::any() {
             return Err(Inside);
         }
-        let mut result = None;
-        let mut take =
-            |ending: &Ending, bytes: &[u8]| result = Some(decode(self.channel, ending, bytes));
-        let mut awaited =
-            Awaited { port: self.caller.port(), id: self.id, take: &mut take, settled: false };
+        let mut awaited = Awaited { port: self.caller.port(), id: self.id, take, settled: false };
         if self.caller.drive_for(&mut awaited, timeout, None).is_none() {
             self.wait_beside_driver(&mut awaited, timeout);
         }
         self.taken.set(awaited.settled);
-        Ok(result)
+        Ok(awaited.settled)
     }
 
     /// Another thread drives: sleep until it has settled the request, or has left.
@@ -525,10 +538,13 @@ impl Pending {
         }
     }
 
-    fn try_take<T>(&self, decode: impl Fn(&'static str, &Ending, &[u8]) -> T) -> Option<T> {
-        self.caller
-            .port()
-            .take_outcome(self.id, |ending, bytes| decode(self.channel, ending, bytes))
+    fn try_take<R: Payload + ?Sized, E: HandlerError + ?Sized>(
+        &self,
+    ) -> Option<InvokeResult<R, E>> {
+        let mut decoded = Decoded::<R, E>::default();
+        let port = self.caller.port();
+        port.take_outcome(self.id, |ending, bytes| decoded.take(self.channel, ending, bytes))?;
+        Some(decoded.into_result())
     }
 }
 
@@ -558,43 +574,82 @@ impl<R: Payload + ?Sized, E: HandlerError + ?Sized> Future for Invocation<R, E> 
             }
             return Poll::Pending;
         }
-        let result = pending.try_take(decode::<R, E>).expect("it is settled");
+        let result = pending.try_take::<R, E>().expect("it is settled");
         self.pending = None;
         Poll::Ready(result)
     }
 }
 
-/// Turns an outcome into the caller's result.
-fn decode<R: Payload + ?Sized, E: HandlerError + ?Sized>(
+/// What an outcome is decoded to.
+///
+/// The reply has a place of its own, so that it is copied there from the ring in one piece, and from there
+/// to its caller. As a variant of a result it would be moved in the pieces that the error is made of, and
+/// loads that span several stores wait for them.
+struct Decoded<R: Payload + ?Sized, E: HandlerError + ?Sized> {
+    reply: Option<R::Owned>,
+    error: Option<Box<InvokeError<E::Owned>>>,
+}
+
+impl<R: Payload + ?Sized, E: HandlerError + ?Sized> Default for Decoded<R, E> {
+    #[inline]
+    fn default() -> Self {
+        Self { reply: None, error: None }
+    }
+}
+
+impl<R: Payload + ?Sized, E: HandlerError + ?Sized> Decoded<R, E> {
+    /// Called once.
+    #[inline]
+    fn take(&mut self, channel: &'static str, ending: &Ending, bytes: &[u8]) {
+        if *ending != Ending::Reply {
+            self.error = Some(failure::<E>(channel, ending, bytes));
+        } else if let Err(source) = R::decode_into(bytes, &mut self.reply) {
+            self.error = Some(Box::new(InvokeError::BadReply { channel, source }));
+        }
+    }
+
+    /// After `take`.
+    #[cold]
+    fn into_result(self) -> InvokeResult<R, E> {
+        match (self.reply, self.error) {
+            (Some(reply), _) => Ok(reply),
+            (None, Some(error)) => Err(*error),
+            (None, None) => unreachable!("an outcome is a reply or an error"),
+        }
+    }
+}
+
+/// The error of an outcome that is no reply.
+#[cold]
+fn failure<E: HandlerError + ?Sized>(
     channel: &'static str,
     ending: &Ending,
     bytes: &[u8],
-) -> InvokeResult<R, E> {
-    match ending {
-        Ending::Reply => {
-            R::decode_owned(bytes).map_err(|source| InvokeError::BadReply { channel, source })
-        }
+) -> Box<InvokeError<E::Owned>> {
+    Box::new(match ending {
+        Ending::Reply => unreachable!("a reply is no failure"),
         Ending::Reject => match E::decode_owned(bytes) {
-            Ok(error) => Err(InvokeError::Handler { channel, error }),
-            Err(source) => Err(InvokeError::BadReply { channel, source }),
+            Ok(error) => InvokeError::Handler { channel, error },
+            Err(source) => InvokeError::BadReply { channel, source },
         },
         Ending::Fail(code) => {
             let why = || String::from_utf8_lossy(bytes).into_owned();
-            Err(match FailCode::from_wire(*code).unwrap_or(FailCode::ReplyFailed) {
+            match FailCode::from_wire(*code).unwrap_or(FailCode::ReplyFailed) {
                 FailCode::NoHandler => InvokeError::NoHandler { channel },
                 FailCode::Panicked => InvokeError::Panicked { channel },
                 FailCode::ReplyNeverSent => InvokeError::ReplyNeverSent { channel },
                 FailCode::BadArguments => InvokeError::BadArguments { channel, why: why() },
                 FailCode::ReplyFailed => InvokeError::ReplyFailed { channel, why: why() },
                 FailCode::QuotaReached => InvokeError::QuotaReached { channel },
-            })
+                FailCode::Rejected => InvokeError::Rejected { channel, why: why() },
+            }
         }
-        Ending::TimedOut(timeout) => Err(InvokeError::TimedOut { channel, timeout: *timeout }),
-        Ending::Gone(reason) => Err(InvokeError::Gone { channel, reason: reason.clone() }),
-    }
+        Ending::TimedOut(timeout) => InvokeError::TimedOut { channel, timeout: *timeout },
+        Ending::Gone(reason) => InvokeError::Gone { channel, reason: reason.clone() },
+    })
 }
 
-impl<E: std::fmt::Debug + std::fmt::Display> InvokeError<E> {
+impl<E: Debug + Display> InvokeError<E> {
     /// Whether the request was never sent, so that it is safe to try it again.
     pub fn was_not_sent(&self) -> bool {
         matches!(

@@ -14,8 +14,9 @@ use std::{
 use zerocopy::FromZeros;
 
 use super::{
-    Outbox, Patience, Port, Refusal,
+    Outbox, Patience, Port,
     attached::{Limit, no_memory},
+    sending::Refusal,
 };
 use crate::{
     attachment::{Attachments, Outgoing, borrower::Grant, pool::Buffer},
@@ -86,11 +87,7 @@ impl Port {
     }
 
     fn try_loan<T: FixedLayout>(&self, label: Label, len: usize) -> Result<Loan<'_, T>, Refusal> {
-        let mut outbox = self.lock_outbox()?;
-        if self.gone().is_some() {
-            return Err(Refusal::Gone);
-        }
-        self.send_deferred(&mut outbox)?;
+        let mut outbox = self.open_outbox()?;
         let reserved = outbox.producer.reserve(len);
         let reservation = reserved.map_err(|error| self.refusal(error))?;
         outbox.producer.payload_mut(&reservation).zero();
@@ -228,6 +225,8 @@ impl<T: FixedLayout> Loan<'_, T> {
         };
         port.counters.frames_sent.add_alone(u64::from(sent));
         drop(outbox);
+        // Since the room was taken, which may be long ago, the loop may have looked and found nothing.
+        port.tell_if_wanted();
         port.bell.frames_committed(&port.counters.wakes);
     }
 }

@@ -9,9 +9,10 @@
 //!        Mutex<Outbox> ──▶ ring ──▶ peer, bell               └▶ listeners, handlers
 //! ```
 //!
-//! - [`Port`]: sending, and everything that both directions share.
+//! - [`Port`]: everything that both directions share.
+//! - [`sending`]: one frame into the outbox. [`batch`]: many messages at once.
 //! - [`incoming`]: what a frame from the peer means, and whether it may say it.
-//! - [`batch`]: sending many messages at once.
+//! - [`requests`]: what we ask. [`replies`]: what we answer, which never waits.
 //! - [`invocation`]: waiting for a reply. [`responder`]: giving one. [`loan`]: writing in place.
 //! - [`attached`]: what is too long for a frame.
 //!
@@ -24,48 +25,37 @@ mod batch;
 pub(crate) mod incoming;
 pub(crate) mod invocation;
 pub(crate) mod loan;
+mod replies;
+mod requests;
 pub(crate) mod responder;
+mod sending;
 
 use std::{
     collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use crate::{
-    attachment::{Attachments, Outgoing},
-    biased::{Biased, Guard, HeldHere},
+    attachment::Attachments,
+    biased::Biased,
     channels::ChannelTable,
-    contract::ChannelKey,
     counters::SessionCounters,
-    error::{GoneReason, SendError},
-    inside::{self, Inside},
-    layout::{
-        frame::{Kind, Label, Violation},
-        id::RequestId,
-        outbox::OutboxControl,
-    },
+    error::GoneReason,
+    layout::{frame::Label, id::RequestId, outbox::OutboxControl},
     memory::shared::Shared,
-    payload::Payload,
+    owed::Owed,
+    pending::Pending,
     policy::ChannelSet,
-    request::{RequestTable, TooManyPending},
-    ring::producer::{Producer, ReserveError},
+    ring::{producer::Producer, untaken::Untaken},
+    room::RoomWanted,
     signal::{Interrupt, PeerBell},
     sync::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     timed::TimedRequests,
 };
 
 use invocation::{Drive, Notify, Outcome};
-use responder::Owed;
-
-/// Replies that wait for room take at most this many times the outbox's capacity.
-const BACKLOG_CAPACITIES: usize = 4;
-/// Why a reply that found no room is not kept either.
-const TOO_SLOWLY: &str = "the caller takes its replies too slowly";
-/// Why a reply of the thread that holds the outbox is not sent.
-const LOAN_HELD: &str = "this thread holds a loan of the ring";
-/// Looks for room before a waiting send goes to sleep.
-const LOOKS_FOR_ROOM: u32 = 2_000;
+use replies::Kept;
 
 /// Which end of a session this process is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,6 +84,10 @@ pub(crate) struct Limits {
     pub(crate) pending_max: u16,
     /// How long a plain send waits for room.
     pub(crate) send_timeout: Duration,
+    /// How long a message of the peer may be. In a renderer, of any length: main is trusted.
+    pub(crate) received_max: u64,
+    /// Whether a message of the peer that a validator refuses is a violation.
+    pub(crate) rejection_is_violation: bool,
 }
 
 pub(crate) struct Port {
@@ -120,18 +114,16 @@ pub(crate) struct Port {
     timed_requests: Arc<TimedRequests>,
 
     outbox: Biased<Outbox>,
-    /// How many threads wait for room. Under the lock because the epoch has one writer at a time.
-    room_waiters: Mutex<u32>,
-    /// Replies or cancels wait for room; the driver sends them when it comes.
-    deferred: AtomicBool,
+    room_wanted: RoomWanted,
+    /// The loop wants to know that there is a frame that the peer has to take.
+    tell: AtomicBool,
+    /// What the peer has yet to take.
+    untaken: Untaken,
+    /// The handshake is over.
+    connected: AtomicBool,
 
-    requests: Mutex<RequestTable<Notify, Outcome>>,
-    /// How many settled requests nobody has taken: a hint, read without the lock. A driver sees what
-    /// the one before it stored, because the seat's lock lies between them.
-    unread: AtomicU64,
-    /// A request whose reply went straight into its caller's hands, or 0. Its slot is freed by whoever
-    /// next works on the table. Set by the driver alone, and only when it is 0.
-    in_hand: AtomicU64,
+    /// Our requests, and whether replies or cancels wait for room.
+    pending: Pending<Notify, Outcome>,
     owed: Mutex<HashMap<RequestId, Arc<Owed>>>,
     /// How many there are at the most: only the driver adds any, and it reads this without the lock.
     owed_count: AtomicU64,
@@ -139,6 +131,8 @@ pub(crate) struct Port {
     /// The peer is dead, and what it committed is being taken: its invokes are counted, not run.
     orphaned: AtomicBool,
     close_requested: AtomicBool,
+    /// In how long the peer is launched again.
+    restarts_in: Mutex<Option<Duration>>,
 }
 
 /// What writes into our outbox, one thread at a time.
@@ -149,36 +143,6 @@ struct Outbox {
     /// The id of the next request: begun while the last one was on its way, so that this one need not
     /// wait for the table.
     spare: Option<RequestId>,
-}
-
-/// The payload of a reply that waits for room.
-enum Kept {
-    Bytes(Box<[u8]>),
-    /// In its memory already; taken out once a frame has named it.
-    Attached {
-        outgoing: Option<Outgoing>,
-        len: usize,
-    },
-}
-
-impl Kept {
-    /// What it takes of the backlog's bytes; an attachment is counted elsewhere.
-    fn len(&self) -> usize {
-        match self {
-            Self::Bytes(bytes) => bytes.len(),
-            Self::Attached { .. } => 0,
-        }
-    }
-}
-
-/// The payload of a reply that was not sent at once.
-enum Body<'a> {
-    Bytes(&'a [u8]),
-    /// Taken out if it is kept.
-    Attached {
-        outgoing: &'a mut Option<Outgoing>,
-        len: usize,
-    },
 }
 
 /// What a port is made of.
@@ -220,6 +184,7 @@ impl Port {
             timed_requests,
         } = parts;
         let in_band_max = producer.payload_max();
+        let untaken = producer.untaken();
         Arc::new(Self {
             side,
             window,
@@ -228,6 +193,7 @@ impl Port {
             allowed,
             limits,
             counters: SessionCounters::default(),
+            room_wanted: RoomWanted::new(own.clone()),
             own,
             peer,
             bell,
@@ -243,23 +209,18 @@ impl Port {
                 backlog_bytes: 0,
                 spare: None,
             }),
-            room_waiters: Mutex::new(0),
-            deferred: AtomicBool::new(false),
-            requests: Mutex::new(RequestTable::new(
-                limits.pending_max,
-                RequestId::FIRST_GENERATION,
-            )),
-            unread: AtomicU64::new(0),
-            in_hand: AtomicU64::new(0),
+            tell: AtomicBool::new(false),
+            untaken,
+            connected: AtomicBool::new(false),
+            pending: Pending::new(limits.pending_max),
             owed: Mutex::new(HashMap::new()),
             owed_count: AtomicU64::new(0),
             gone: OnceLock::new(),
             orphaned: AtomicBool::new(false),
             close_requested: AtomicBool::new(false),
+            restarts_in: Mutex::new(None),
         })
     }
-
-    // --- the end ---------------------------------------------------------------------------------
 
     /// How the peer went, if it did.
     pub(crate) fn gone(&self) -> Option<&GoneReason> {
@@ -303,564 +264,27 @@ impl Port {
         self.close_requested.load(Ordering::Relaxed)
     }
 
-    // --- sending ---------------------------------------------------------------------------------
-
-    /// The channel's number, if the policy lets this session use it.
-    #[inline]
-    pub(crate) fn permitted(&self, key: &ChannelKey) -> Result<u16, SendError> {
-        self.allowed_number(key).ok_or_else(|| self.not_allowed(key))
+    pub(crate) fn restarts_in(&self) -> Option<Duration> {
+        *lock(&self.restarts_in)
     }
 
-    #[inline]
-    fn allowed_number(&self, key: &ChannelKey) -> Option<u16> {
-        self.channels.number(key).filter(|number| self.allowed.contains(*number))
+    pub(crate) fn set_restarts_in(&self, span: Option<Duration>) {
+        *lock(&self.restarts_in) = span;
     }
 
-    #[cold]
-    fn not_allowed(&self, key: &ChannelKey) -> SendError {
-        match self.known(key) {
-            Ok(_) => {
-                self.counters.forbidden.add();
-                SendError::Forbidden { channel: key.name() }
-            }
-            Err(unknown) => unknown,
-        }
+    /// The driver's part: whether the peer has yet to take something that asks anything of it.
+    pub(crate) fn has_untaken(&self) -> bool {
+        self.untaken.asks_something(self.consumed())
     }
 
-    /// The channel's number, if both contracts have it.
-    #[inline]
-    pub(crate) fn known(&self, key: &ChannelKey) -> Result<u16, SendError> {
-        self.channels.number(key).ok_or_else(|| {
-            self.counters.unknown_channels.add();
-            SendError::UnknownChannel { channel: key.name() }
-        })
+    /// The driver's part: the handshake is over.
+    pub(crate) fn set_connected(&self) {
+        self.connected.store(true, Ordering::Relaxed);
     }
 
-    /// For how long to wait for room; `None` in main's loop, which never does.
-    fn room_timeout(&self, patience: Patience) -> Option<Duration> {
-        let in_main_loop = self.side == Side::Main && matches!(inside::now(), Inside::Main(_));
-        match patience {
-            _ if in_main_loop => None,
-            Patience::None => None,
-            Patience::Usual => Some(self.limits.send_timeout),
-            Patience::For(timeout) => Some(timeout),
-        }
+    pub(crate) fn is_connected(&self) -> bool {
+        self.connected.load(Ordering::Relaxed)
     }
-
-    /// Sends one message.
-    #[inline]
-    pub(crate) fn send<T: Payload + ?Sized>(
-        &self,
-        key: ChannelKey,
-        value: &T,
-        patience: Patience,
-    ) -> Result<(), SendError> {
-        let Some(channel) = self.allowed_number(&key) else { return Err(self.not_allowed(&key)) };
-        let label = Label { kind: Kind::Send, flags: 0, channel, id: None };
-        match value.encode(|bytes| self.try_commit(label, bytes)) {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(refusal)) => self.send_after(refusal, &key, label, value, patience),
-            Err(source) => Err(SendError::Encode { channel: key.name(), source }),
-        }
-    }
-
-    #[cold]
-    fn send_after<T: Payload + ?Sized>(
-        &self,
-        refusal: Refusal,
-        key: &ChannelKey,
-        label: Label,
-        value: &T,
-        patience: Patience,
-    ) -> Result<(), SendError> {
-        let channel = key.name();
-        value
-            .encode(|bytes| self.commit_after(refusal, channel, label, bytes, patience))
-            .map_err(|source| SendError::Encode { channel, source })?
-    }
-
-    /// Commits one frame and wakes the peer if it sleeps.
-    #[inline(always)]
-    pub(crate) fn commit(
-        &self,
-        channel: &'static str,
-        label: Label,
-        bytes: &[u8],
-        patience: Patience,
-    ) -> Result<(), SendError> {
-        match self.try_commit(label, bytes) {
-            Ok(()) => Ok(()),
-            Err(refusal) => self.commit_after(refusal, channel, label, bytes, patience),
-        }
-    }
-
-    #[cold]
-    fn commit_after(
-        &self,
-        refusal: Refusal,
-        channel: &'static str,
-        label: Label,
-        bytes: &[u8],
-        patience: Patience,
-    ) -> Result<(), SendError> {
-        if bytes.len() > self.in_band_max {
-            return self.commit_attached(channel, label, bytes, patience);
-        }
-        self.retry(refusal, patience, || self.try_commit(label, bytes))
-            .map_err(|refusal| self.explain(refusal, channel, bytes.len(), patience))
-    }
-
-    #[inline]
-    fn try_commit(&self, label: Label, bytes: &[u8]) -> Result<(), Refusal> {
-        self.try_commit_with(|producer| self.put(producer, label, bytes))
-    }
-
-    // Always inline: what it is given travels in registers then.
-    #[inline(always)]
-    fn try_commit_with(
-        &self,
-        put: impl FnOnce(&mut Producer) -> Result<(), Refusal>,
-    ) -> Result<(), Refusal> {
-        let mut outbox = self.lock_outbox()?;
-        if self.gone.get().is_some() {
-            return Err(Refusal::Gone);
-        }
-        self.send_deferred(&mut outbox)?;
-        put(&mut outbox.producer)?;
-        self.counters.frames_sent.add_alone(1);
-        drop(outbox);
-        self.bell.frames_committed(&self.counters.wakes);
-        Ok(())
-    }
-
-    /// Begins a request and commits its frame. `label` is without the id.
-    #[inline(always)]
-    pub(crate) fn commit_request(
-        &self,
-        channel: &'static str,
-        label: Label,
-        bytes: &[u8],
-        timeout: Option<Duration>,
-        patience: Patience,
-    ) -> Result<Result<RequestId, TooManyPending>, SendError> {
-        match self.try_commit_request(label, bytes, timeout) {
-            Ok(id) => Ok(Ok(id)),
-            Err(refusal) => {
-                self.commit_request_after(refusal, channel, label, bytes, timeout, patience)
-            }
-        }
-    }
-
-    #[cold]
-    fn commit_request_after(
-        &self,
-        refusal: Refusal,
-        channel: &'static str,
-        label: Label,
-        bytes: &[u8],
-        timeout: Option<Duration>,
-        patience: Patience,
-    ) -> Result<Result<RequestId, TooManyPending>, SendError> {
-        if bytes.len() > self.in_band_max {
-            return self.commit_request_attached(channel, label, bytes, timeout, patience);
-        }
-        match self.retry(refusal, patience, || self.try_commit_request(label, bytes, timeout)) {
-            Ok(id) => Ok(Ok(id)),
-            Err(Refusal::TooManyPending) => Ok(Err(TooManyPending)),
-            Err(refusal) => Err(self.explain(refusal, channel, bytes.len(), patience)),
-        }
-    }
-
-    #[inline]
-    fn try_commit_request(
-        &self,
-        label: Label,
-        bytes: &[u8],
-        timeout: Option<Duration>,
-    ) -> Result<RequestId, Refusal> {
-        self.try_commit_request_with(label, timeout, |producer, label| {
-            self.put(producer, label, bytes)
-        })
-    }
-
-    // Always inline: what it is given travels in registers then.
-    #[inline(always)]
-    fn try_commit_request_with(
-        &self,
-        label: Label,
-        timeout: Option<Duration>,
-        put: impl FnOnce(&mut Producer, Label) -> Result<(), Refusal>,
-    ) -> Result<RequestId, Refusal> {
-        let mut outbox = self.lock_outbox()?;
-        if self.gone.get().is_some() {
-            return Err(Refusal::Gone);
-        }
-        let Some(id) =
-            outbox.spare.take().or_else(|| self.requests(|requests| self.begin_in(requests)))
-        else {
-            // None begins after the end: see there.
-            return Err(self.gone.get().map_or(Refusal::TooManyPending, |_| Refusal::Gone));
-        };
-        // After the id was taken: if its slot was a cancelled request's, the cancel goes first.
-        let label = Label { id: Some(id), ..label };
-        let sent = self.send_deferred(&mut outbox).and_then(|()| put(&mut outbox.producer, label));
-        if let Err(refusal) = sent {
-            outbox.spare = Some(id);
-            return Err(refusal);
-        }
-        // From here on the frame travels, and nobody waits for what is done here.
-        outbox.spare = self.requests(|requests| {
-            requests.set_timeout(id, timeout);
-            self.begin_in(requests)
-        });
-        if timeout.is_some() {
-            self.timed_requests.begun();
-        }
-        self.counters.frames_sent.add_alone(1);
-        self.counters.invokes_sent.add_alone(1);
-        drop(outbox);
-        self.bell.frames_committed(&self.counters.wakes);
-        Ok(id)
-    }
-
-    /// `None`: every slot is in use, or the session is over. The end is looked at under the table's lock:
-    /// what begins before it is settled by it.
-    fn begin_in(&self, requests: &mut RequestTable<Notify, Outcome>) -> Option<RequestId> {
-        match self.gone.get() {
-            Some(_) => None,
-            None => requests.begin(None).ok(),
-        }
-    }
-
-    /// If there was no room, repeats the attempt until there is some, or the patience ends.
-    #[cold]
-    fn retry<R>(
-        &self,
-        refusal: Refusal,
-        patience: Patience,
-        mut attempt: impl FnMut() -> Result<R, Refusal>,
-    ) -> Result<R, Refusal> {
-        if refusal != Refusal::Full {
-            return Err(refusal);
-        }
-        self.counters.stalls.add();
-        let Some(timeout) = self.room_timeout(patience) else {
-            self.counters.full.add();
-            return Err(Refusal::Full);
-        };
-        for _ in 0..LOOKS_FOR_ROOM {
-            crate::sync::spin_loop();
-            match attempt() {
-                Err(Refusal::Full) => {}
-                result => return result,
-            }
-        }
-        let began = Instant::now();
-        let deadline = began.checked_add(timeout);
-        *lock(&self.room_waiters) += 1;
-        let result = loop {
-            let (bell, interrupt) = (self.peer.bell.read(), self.interrupt.read());
-            self.want_room();
-            match attempt() {
-                Err(Refusal::Full) => {}
-                result => break result,
-            }
-            if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
-                self.counters.full.add();
-                break Err(Refusal::Full);
-            }
-            self.interrupt.sleep(&self.peer.bell, bell, interrupt, deadline);
-        };
-        let mut waiters = lock(&self.room_waiters);
-        *waiters -= 1;
-        if *waiters == 0 && !self.has_deferred() {
-            self.own.space_wanted.withdraw();
-        }
-        result
-    }
-
-    /// Asks the peer to ring when it has made room. Each asking is an epoch of its own: the peer
-    /// rings once for each, and an earlier waiter may have used up the last. Look again afterwards.
-    fn want_room(&self) {
-        let _one_writer = lock(&self.room_waiters);
-        self.own.space_wanted.announce();
-    }
-
-    /// The error that an application sees, for a message of `len` bytes.
-    #[cold]
-    fn explain(
-        &self,
-        refusal: Refusal,
-        channel: &'static str,
-        len: usize,
-        patience: Patience,
-    ) -> SendError {
-        match refusal {
-            Refusal::Full => match self.room_timeout(patience) {
-                None => SendError::Full { channel },
-                Some(waited) => SendError::TimedOut { channel, waited },
-            },
-            Refusal::TooLarge { max } => {
-                self.counters.too_large.add();
-                SendError::TooLarge { channel, len, max }
-            }
-            Refusal::LoanHeld => SendError::LoanHeld { channel },
-            Refusal::Gone | Refusal::TooManyPending => {
-                // A request that cannot begin has an error of its own.
-                let reason = self.gone.get().cloned().unwrap_or(GoneReason::Closed);
-                SendError::Gone { channel, reason }
-            }
-        }
-    }
-
-    /// Locks the outbox, unless this very thread holds it: for a loan, or because it encodes a batch.
-    #[inline]
-    fn lock_outbox(&self) -> Result<Guard<'_, Outbox>, Refusal> {
-        self.outbox.lock().map_err(|HeldHere| Refusal::LoanHeld)
-    }
-
-    /// Works on the request table.
-    #[inline]
-    fn requests<R>(&self, work: impl FnOnce(&mut RequestTable<Notify, Outcome>) -> R) -> R {
-        let mut requests = lock(&self.requests);
-        // Relaxed: the id is all there is to it. Only one at a time takes it out, under the lock.
-        if let Some(id) = RequestId::from_wire(self.in_hand.load(Ordering::Relaxed)) {
-            requests.retract(id);
-            self.in_hand.store(0, Ordering::Relaxed);
-        }
-        let result = work(&mut requests);
-        if requests.has_cancels() {
-            // Under the lock: who is given the slot of a cancelled request sees this, and sends the
-            // cancel first.
-            self.deferred.store(true, Ordering::Relaxed);
-        }
-        self.unread.store(requests.done() as u64, Ordering::Relaxed);
-        result
-    }
-
-    /// The driver's part: a request's reply is in its caller's hands. The table need not be locked for
-    /// that now: its next user will see to it.
-    #[inline]
-    fn settled_in_hand(&self, id: RequestId) {
-        if self.in_hand.load(Ordering::Relaxed) == 0 {
-            self.in_hand.store(id.to_wire(), Ordering::Relaxed);
-        } else {
-            self.requests(|requests| requests.retract(id));
-        }
-    }
-
-    /// Works on the list of the peer's unanswered requests.
-    fn owed<R>(&self, work: impl FnOnce(&mut HashMap<RequestId, Arc<Owed>>) -> R) -> R {
-        let mut owed = lock(&self.owed);
-        let result = work(&mut owed);
-        self.owed_count.store(owed.len() as u64, Ordering::Relaxed);
-        result
-    }
-
-    // --- replies, which never wait -----------------------------------------------------------------
-
-    /// Sends a reply, or keeps it until there is room. Never waits.
-    pub(crate) fn reply(&self, label: Label, bytes: &[u8]) -> Result<(), ReplyError> {
-        match self.try_commit(label, bytes) {
-            Ok(()) => Ok(()),
-            Err(_) if bytes.len() > self.in_band_max => self.reply_attached(label, bytes),
-            Err(refusal) => self.reply_after(refusal, label, Body::Bytes(bytes)),
-        }
-    }
-
-    #[cold]
-    fn reply_after(
-        &self,
-        refusal: Refusal,
-        label: Label,
-        body: Body<'_>,
-    ) -> Result<(), ReplyError> {
-        match refusal {
-            Refusal::Full => self.keep_reply(label, body),
-            Refusal::TooLarge { max } => {
-                Err(ReplyError::Undeliverable(format!("at most {max} bytes fit into a frame")))
-            }
-            // In a loan's own thread: cannot be had without waiting for ourselves.
-            Refusal::LoanHeld => Err(ReplyError::Undeliverable(LOAN_HELD.to_owned())),
-            // Nobody waits for it any more.
-            Refusal::Gone | Refusal::TooManyPending => Ok(()),
-        }
-    }
-
-    /// An honest peer has no more requests pending than its quota, so neither does the backlog.
-    fn keep_reply(&self, label: Label, body: Body<'_>) -> Result<(), ReplyError> {
-        let Ok(mut outbox) = self.lock_outbox() else {
-            return Err(ReplyError::Undeliverable(LOAN_HELD.to_owned()));
-        };
-        let max = self.limits.owed_max;
-        if outbox.backlog.len() >= usize::from(max) {
-            return Err(ReplyError::Violation(Violation::TooManyPending { max: u64::from(max) }));
-        }
-        // News of a failure is short, and there is none to tell of its own failure.
-        let len = match &body {
-            Body::Bytes(bytes) => bytes.len(),
-            Body::Attached { .. } => 0,
-        };
-        let over = outbox.backlog_bytes + len > BACKLOG_CAPACITIES * outbox.producer.capacity();
-        if over && label.kind != Kind::Fail {
-            return Err(ReplyError::Undeliverable(TOO_SLOWLY.into()));
-        }
-        outbox.backlog_bytes += len;
-        let kept = match body {
-            Body::Bytes(bytes) => Kept::Bytes(bytes.into()),
-            Body::Attached { outgoing, len } => Kept::Attached { outgoing: outgoing.take(), len },
-        };
-        outbox.backlog.push_back((label, kept));
-        self.counters.backlogged.add();
-        self.defer();
-        // Asked first, now looked again: room that came in between has rung nobody.
-        let _still_full = self.send_deferred(&mut outbox);
-        Ok(())
-    }
-
-    /// Drops the reply to a request that was given up, so that the backlog holds no more of them than
-    /// an honest caller has pending.
-    pub(crate) fn forget_backlogged(&self, id: RequestId) {
-        if !self.has_deferred() {
-            return;
-        }
-        // A loan of this very thread keeps its replies until it is over.
-        let Ok(mut outbox) = self.lock_outbox() else { return };
-        let Some(place) = outbox.backlog.iter().position(|(label, _)| label.id == Some(id)) else {
-            return;
-        };
-        if let Some((_, kept)) = outbox.backlog.remove(place) {
-            outbox.backlog_bytes -= kept.len();
-            self.counters.late_replies.add();
-            drop(outbox);
-            if let Kept::Attached { outgoing: Some(outgoing), .. } = kept {
-                self.discard(outgoing);
-            }
-        }
-    }
-
-    /// Something waits for room: the driver is to send it.
-    fn defer(&self) {
-        // Relaxed: set under the outbox's lock or by the driver itself, and looked at under it.
-        self.deferred.store(true, Ordering::Relaxed);
-        self.want_room();
-    }
-
-    pub(crate) fn has_deferred(&self) -> bool {
-        self.deferred.load(Ordering::Relaxed)
-    }
-
-    /// The driver's part: sends what waits, as far as there is room.
-    pub(crate) fn flush(&self) {
-        if !self.has_deferred() {
-            return;
-        }
-        let Ok(mut outbox) = self.lock_outbox() else { return };
-        if self.send_deferred(&mut outbox).is_err() {
-            // Ask first, then look again: room that came in between has rung nobody.
-            self.want_room();
-            let _still_full = self.send_deferred(&mut outbox);
-        }
-    }
-
-    /// Sends waiting cancels and replies first, so that replies stay in order and neither list grows.
-    #[inline]
-    fn send_deferred(&self, outbox: &mut Outbox) -> Result<(), Refusal> {
-        if self.has_deferred() { self.send_deferred_now(outbox) } else { Ok(()) }
-    }
-
-    #[cold]
-    fn send_deferred_now(&self, outbox: &mut Outbox) -> Result<(), Refusal> {
-        let before = self.counters.frames_sent.get();
-        let result = self.commit_deferred(outbox);
-        if self.counters.frames_sent.get() != before {
-            // Here, because the caller may find no room for its own frame, and then rings nobody.
-            self.bell.frames_committed(&self.counters.wakes);
-        }
-        result
-    }
-
-    fn commit_deferred(&self, outbox: &mut Outbox) -> Result<(), Refusal> {
-        while let Some((label, kept)) = outbox.backlog.front_mut() {
-            let len = kept.len();
-            match kept {
-                Kept::Bytes(bytes) => self.put(&mut outbox.producer, *label, bytes)?,
-                Kept::Attached { outgoing, len } => {
-                    self.put_attached(&mut outbox.producer, *label, outgoing, *len)?;
-                }
-            }
-            self.counters.frames_sent.add_alone(1);
-            outbox.backlog_bytes -= len;
-            outbox.backlog.pop_front();
-        }
-        let mut requests = lock(&self.requests);
-        while let Some(id) = requests.next_cancel() {
-            let cancel = Label { kind: Kind::Cancel, flags: 0, channel: 0, id: Some(id) };
-            self.put(&mut outbox.producer, cancel, &[])?;
-            self.counters.frames_sent.add_alone(1);
-            requests.cancel_sent();
-        }
-        self.deferred.store(false, Ordering::Relaxed);
-        drop(requests);
-        let waiters = lock(&self.room_waiters);
-        if *waiters == 0 {
-            self.own.space_wanted.withdraw();
-        }
-        Ok(())
-    }
-
-    /// Copies one frame into the ring and commits it.
-    #[inline]
-    fn put(&self, producer: &mut Producer, label: Label, bytes: &[u8]) -> Result<(), Refusal> {
-        let reservation = producer.reserve(bytes.len()).map_err(|error| self.refusal(error))?;
-        producer.write(&reservation, bytes);
-        producer.commit(reservation, label);
-        Ok(())
-    }
-
-    #[cold]
-    fn refusal(&self, error: ReserveError) -> Refusal {
-        match error {
-            ReserveError::Full => Refusal::Full,
-            ReserveError::TooLarge { max, .. } => Refusal::TooLarge { max },
-            ReserveError::Peer(violation) => {
-                self.break_off(violation);
-                Refusal::Gone
-            }
-        }
-    }
-
-    /// A payload must not be longer than this, in bytes.
-    pub(crate) fn payload_max(&self) -> usize {
-        self.message_max
-    }
-}
-
-/// Why a frame was not committed. Nothing has happened.
-///
-/// It is small on purpose: it comes back in registers. An error with names and reasons in it comes back
-/// through memory, and copying that would wait until the frame's line has been handed to its reader.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Refusal {
-    /// No room now.
-    Full,
-    /// No room ever, for more than so many bytes.
-    TooLarge {
-        max: usize,
-    },
-    /// This thread holds a loan of the outbox.
-    LoanHeld,
-    /// The session is over.
-    Gone,
-    TooManyPending,
-}
-
-/// Why a reply will never be sent.
-pub(crate) enum ReplyError {
-    /// The caller should be told why.
-    Undeliverable(String),
-    /// The peer broke the protocol.
-    Violation(Violation),
 }
 
 /// Locks a mutex whose data is consistent at every step, so that a panic elsewhere does not matter.

@@ -6,75 +6,24 @@
 
 use std::{
     marker::PhantomData,
-    sync::{Arc, Mutex, Weak},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use super::{Port, ReplyError, invocation::FailCode, lock};
+use super::{Port, invocation::FailCode, replies::ReplyError};
 use crate::{
     error::GoneReason,
-    executor::Task,
+    kill_points::{KillPoint, reach},
     layout::{
         frame::{Kind, Label, TimeoutCode, Violation},
         id::RequestId,
     },
+    owed::Owed,
     payload::Payload,
-    sync::{AtomicBool, Ordering},
 };
 
 /// The longest text of a failure, in bytes.
 const FAILURE_TEXT_MAX: usize = 1024;
-
-/// A request of the peer that is not answered yet.
-#[derive(Default)]
-pub(crate) struct Owed {
-    cancelled: AtomicBool,
-    on_cancel: Mutex<OnCancel>,
-}
-
-#[derive(Default)]
-enum OnCancel {
-    #[default]
-    Nothing,
-    Call(Box<dyn FnOnce() + Send>),
-    /// The handler's future, which is dropped.
-    Drop(Weak<Task>),
-}
-
-impl Owed {
-    /// The caller does not wait any more. Called on the driver's thread.
-    pub(crate) fn cancel(&self) {
-        // Release: pairs with the Acquire in `is_cancelled`.
-        self.cancelled.store(true, Ordering::Release);
-        // Taken out first: the application's code runs without the lock.
-        let what = std::mem::take(&mut *lock(&self.on_cancel));
-        match what {
-            OnCancel::Nothing => {}
-            OnCancel::Call(callback) => {
-                // The application's code: its panic must not end the loop.
-                let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(callback));
-            }
-            OnCancel::Drop(task) => {
-                if let Some(task) = task.upgrade() {
-                    task.cancel();
-                }
-            }
-        }
-    }
-
-    pub(crate) fn is_cancelled(&self) -> bool {
-        self.cancelled.load(Ordering::Acquire)
-    }
-
-    /// Drops the future of an async handler when the caller gives up.
-    pub(crate) fn drop_on_cancel(&self, task: &Arc<Task>) {
-        *lock(&self.on_cancel) = OnCancel::Drop(Arc::downgrade(task));
-        // It may have been cancelled just before: then nobody else will look.
-        if self.is_cancelled() {
-            self.cancel();
-        }
-    }
-}
 
 /// One invoke as it arrives, before anyone has said when it will be answered.
 #[derive(Clone, Copy)]
@@ -94,21 +43,35 @@ impl Call<'_> {
     /// Answers with the handler's result. A result that cannot be sent becomes the caller's error.
     #[inline]
     pub(crate) fn answer<R: Payload + ?Sized, E: Payload + ?Sized>(&self, result: Result<&R, &E>) {
-        let sent = match result {
-            Ok(value) => value.encode(|bytes| self.port.reply(self.label(Kind::Reply, 0), bytes)),
-            Err(error) => error.encode(|bytes| self.port.reply(self.label(Kind::Reject, 0), bytes)),
-        };
-        match sent {
+        reach(KillPoint::ReplyBegun);
+        match result {
+            Ok(value) => self.answer_with(Kind::Reply, value),
+            Err(error) => self.answer_with(Kind::Reject, error),
+        }
+    }
+
+    #[inline(always)]
+    fn answer_with<T: Payload + ?Sized>(&self, kind: Kind, value: &T) {
+        let label = self.label(kind, 0);
+        match value.encode(|bytes| self.port.reply(label, bytes)) {
             Ok(Ok(())) => {}
-            Ok(Err(ReplyError::Violation(violation))) => self.port.break_off(violation),
-            Ok(Err(ReplyError::Undeliverable(why))) => self.fail(FailCode::ReplyFailed, &why),
+            Ok(Err(error)) => self.not_answered(error),
             Err(error) => self.fail(FailCode::ReplyFailed, &error.to_string()),
+        }
+    }
+
+    #[cold]
+    fn not_answered(&self, error: ReplyError) {
+        match error {
+            ReplyError::Violation(violation) => self.port.break_off(violation),
+            ReplyError::Undeliverable(why) => self.fail(FailCode::ReplyFailed, &why),
         }
     }
 
     pub(crate) fn fail(&self, code: FailCode, why: &str) {
         // Some of it may quote what the caller sent.
-        let why = &why[..why.floor_char_boundary(FAILURE_TEXT_MAX)];
+        let max = FAILURE_TEXT_MAX.min(self.port.payload_max());
+        let why = &why[..why.floor_char_boundary(max)];
         match self.port.reply(self.label(Kind::Fail, code as u8), why.as_bytes()) {
             Err(ReplyError::Violation(violation)) => self.port.break_off(violation),
             // Even the news of a failure does not fit: the caller's deadline remains.
@@ -186,13 +149,7 @@ impl<R: Payload + ?Sized, E: Payload + ?Sized> Responder<R, E> {
     /// Calls `callback` when the caller cancels, times out or goes; at once if it has. It runs on the
     /// thread that drives the loop. A second callback takes the place of the first.
     pub fn on_cancel(&self, callback: impl FnOnce() + Send + 'static) {
-        let replaced =
-            std::mem::replace(&mut *lock(&self.owed.on_cancel), OnCancel::Call(Box::new(callback)));
-        drop(replaced);
-        // It may have been cancelled just before: then nobody else will look.
-        if self.owed.is_cancelled() {
-            self.owed.cancel();
-        }
+        self.owed.call_on_cancel(callback);
     }
 
     /// When the caller stops waiting: at its time-out, seen from here, up to an eighth late.

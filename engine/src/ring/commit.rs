@@ -5,6 +5,7 @@
 
 use crate::layout::WORDS_PER_CELL;
 use crate::layout::frame::{Header, WireHeader};
+use crate::memory::bytes;
 use crate::sync::{
     AtomicU64,
     Ordering::{Acquire, Relaxed, Release},
@@ -37,6 +38,12 @@ impl<'a> HeadCell<'a> {
         if self.frame_in(self.cell[0].load(Relaxed)).is_some() {
             self.cell[0].store(self.lap, Relaxed);
         }
+    }
+
+    /// Has the processor fetch what will be looked at here soon.
+    #[inline]
+    pub(crate) fn prefetch(self) {
+        bytes::prefetch(&self.cell[0]);
     }
 
     /// Hands over the frame that starts here, and everything written before. Pairs with `observe`.

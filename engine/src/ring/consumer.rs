@@ -147,6 +147,13 @@ impl Consumer {
         self.cells.payload(frame.position, frame.payload_len())
     }
 
+    /// How far was read, whether it is published or not.
+    #[cfg(not(loom))]
+    #[inline]
+    pub(crate) fn position(&self) -> u64 {
+        self.position
+    }
+
     /// Reads past the frame. Its room is not given back before [`publish`](Self::publish).
     #[inline]
     pub(crate) fn advance(&mut self, frame: Frame) {

@@ -47,6 +47,8 @@ pub(crate) mod commit;
 pub(crate) mod consumer;
 pub(crate) mod producer;
 #[cfg(not(loom))]
+pub(crate) mod untaken;
+#[cfg(not(loom))]
 mod ways;
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 #[cfg(not(loom))]
 use std::time::Instant;
 
+use crate::kill_points::{KillPoint, reach};
 use crate::layout::frame::{Header, Label, Violation, payload_max};
 use crate::layout::outbox::OutboxControl;
 use crate::layout::{CELL, HEADER_LEN, padded};
@@ -12,7 +13,10 @@ use crate::sync::AtomicU64;
 
 use super::cells::Cells;
 #[cfg(not(loom))]
-use super::ways::{LONG, Way, Ways};
+use super::{
+    untaken::Untaken,
+    ways::{LONG, Way, Ways},
+};
 
 /// Writes frames into our outbox. One a ring: not `Clone`.
 pub(crate) struct Producer {
@@ -23,6 +27,8 @@ pub(crate) struct Producer {
     position: u64,
     /// `consumed` when it was last looked at, and found credible.
     consumed_seen: u64,
+    /// The longest payload that ever fits.
+    payload_max: usize,
     #[cfg(not(loom))]
     ways: Ways,
 }
@@ -74,6 +80,7 @@ impl Producer {
     pub(crate) fn new(data: Shared<[AtomicU64]>, peer: Shared<OutboxControl>, start: u64) -> Self {
         assert!(start.is_multiple_of(CELL as u64));
         let cells = Cells::new(data);
+        let payload_max = payload_max(cells.capacity());
         #[cfg(not(loom))]
         let ways = Ways::new(cells.capacity());
         Self {
@@ -81,15 +88,29 @@ impl Producer {
             peer,
             position: start,
             consumed_seen: start,
+            payload_max,
             #[cfg(not(loom))]
             ways,
         }
     }
 
+    /// Takes no payload that is longer than `max`, although the ring would.
+    #[cfg(not(loom))]
+    pub(crate) fn limited_to(mut self, max: usize) -> Self {
+        self.payload_max = self.payload_max.min(max);
+        self
+    }
+
+    /// A view of what the peer has yet to take.
+    #[cfg(not(loom))]
+    pub(crate) fn untaken(&self) -> Untaken {
+        Untaken::new(self.cells.clone())
+    }
+
     /// The longest payload that ever fits.
     #[inline]
     pub(crate) fn payload_max(&self) -> usize {
-        payload_max(self.cells.capacity())
+        self.payload_max
     }
 
     /// How much the ring holds.
@@ -213,11 +234,16 @@ impl Producer {
         let start = reservation.start();
         let end = start.wrapping_add(header.padded_len() as u64);
         self.cells.head(end).guard();
+        reach(KillPoint::FrameGuarded);
         self.cells.head(start).commit(header);
+        reach(KillPoint::FrameCommitted);
         if reservation.pad != 0 {
             self.cells.head(reservation.position).commit(Header::pad(reservation.pad as usize));
+            reach(KillPoint::PadCommitted);
         }
         self.position = end;
+        // Where the next frame's guard will be, if that frame is as long: not looked at by the reader yet.
+        self.cells.head(end.wrapping_add(header.padded_len() as u64)).prefetch();
     }
 
     #[inline]

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! The kernel drops the lock when its holder dies, however it dies, so a name is never blocked by a
-//! dead process. Who removes the lock file holds its lock, and who takes a lock checks that the file
+//! dead process. (A child that the dead one was just launching has a copy of the lock until its exec.) Who removes the lock file holds its lock, and who takes a lock checks that the file
 //! is still the one with that name.
 
 use std::{
@@ -130,6 +130,9 @@ fn make_folder(folder: &Path) -> Result<(), BindError> {
 /// How often the lock file may vanish between opening and locking before that is an error.
 const LOCK_TRIES: usize = 16;
 
+/// `O_NOFOLLOW`.
+const NO_FOLLOW: i32 = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
+
 fn take_lock(path: &Path) -> Result<File, TryLockError> {
     for _ in 0..LOCK_TRIES {
         let file = OpenOptions::new()
@@ -137,6 +140,8 @@ fn take_lock(path: &Path) -> Result<File, TryLockError> {
             .create(true)
             .truncate(false)
             .mode(0o600)
+            // A link that somebody put there would have us make and lock a file elsewhere.
+            .custom_flags(NO_FOLLOW)
             .open(path)
             .map_err(TryLockError::Error)?;
         file.try_lock()?;
@@ -192,6 +197,18 @@ mod tests {
         let rebound = Endpoint::bind(&name).expect("a stale socket is replaced");
         assert!(connect(&name).is_ok());
         drop(rebound);
+    }
+
+    #[test]
+    fn a_link_in_the_place_of_the_lock_is_not_followed() {
+        let name = unique("link");
+        drop(Endpoint::bind(&name).unwrap());
+        let (link, target) = (folder().join(format!("{name}.lock")), folder().join(&name));
+        std::os::unix::fs::symlink(&target, &link).unwrap();
+        let refused = Endpoint::bind(&name).map(drop);
+        fs::remove_file(&link).unwrap();
+        assert!(matches!(refused, Err(BindError::Io { .. })), "{refused:?}");
+        assert!(!target.exists());
     }
 
     #[test]

@@ -19,7 +19,7 @@
 //!
 //! [`parcel`]: super::parcel
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::parcel::Parcel;
 use crate::{
@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// Two builds with different numbers refuse each other.
-pub(crate) const PROTOCOL_VERSION: u32 = 2;
+pub(crate) const PROTOCOL_VERSION: u32 = 3;
 /// No packet of a handshake is longer, in bytes.
 pub(crate) const PACKET_MAX: usize = 128 * 1024;
 /// The most topics that one renderer may be allowed: each is a descriptor in one packet.
@@ -81,6 +81,8 @@ pub(crate) struct Welcome {
     pub(crate) attachment_max: u64,
     pub(crate) lent_bytes_max: u64,
     pub(crate) lent_max: u16,
+    /// The longest message that the policy allows, in bytes.
+    pub(crate) message_max: u64,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -216,11 +218,18 @@ impl Ready {
     }
 }
 
-fn parse<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, BadPacket> {
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, BadPacket> {
     if bytes.len() > PACKET_MAX {
         return Err(BadPacket(format!("{} bytes: at most {PACKET_MAX}", bytes.len())));
     }
-    rmp_serde::from_slice(bytes).map_err(|error| BadPacket(format!("malformed packet: {error}")))
+    let mut rest = bytes;
+    let packet = T::deserialize(&mut rmp_serde::Deserializer::new(&mut rest))
+        .map_err(|error| BadPacket(format!("malformed packet: {error}")))?;
+    if rest.is_empty() {
+        Ok(packet)
+    } else {
+        Err(BadPacket(format!("{} bytes behind the end of the packet", rest.len())))
+    }
 }
 
 #[cfg(test)]
@@ -290,6 +299,13 @@ mod tests {
         bytes.extend(MAGIC.to_be_bytes());
         bytes.extend([0x01, 0xdd, 0xff, 0xff, 0xff, 0xff]);
         assert!(Hello::parse(&bytes).is_err());
+    }
+
+    #[test]
+    fn a_packet_ends_where_it_says() {
+        let packet = [encode(&Hello::new(&[])), vec![0]].concat();
+        assert!(Hello::parse(&packet).is_err());
+        assert!(Hello::parse(&packet[..packet.len() - 1]).is_ok());
     }
 
     proptest! {

@@ -9,6 +9,7 @@ use std::{
 use crate::{
     contract::Declaration,
     error::ConnectError,
+    kill_points::{KillPoint, reach},
     memory::{
         region::{Access, Region},
         shared::{OutboxMemory, TopicMemory},
@@ -50,6 +51,7 @@ pub(crate) fn join(
 ) -> Result<Joined, ConnectError> {
     let mut early = Vec::new();
     let (welcome, descriptors) = shake_hands(socket, declared, timeout, &mut early)?;
+    reach(KillPoint::WelcomeReceived);
     let mut descriptors = descriptors.into_iter();
     let mut map = |capacity: u32, access| {
         let descriptor = descriptors.next().ok_or_else(|| bad_answer("a descriptor is missing"))?;
@@ -78,7 +80,9 @@ pub(crate) fn join(
         topic.control.check_identity(capacity as usize).map_err(bad_answer)?;
         topics.push((number, topic));
     }
+    reach(KillPoint::MemoryMapped);
     socket.send(&encode(&Ready::new()), &[]).map_err(hung_up)?;
+    reach(KillPoint::ReadySent);
     Ok(Joined { welcome, main, own, event: event.into(), topics, early })
 }
 
@@ -90,6 +94,7 @@ fn shake_hands(
     early: &mut Vec<Early>,
 ) -> Result<(Welcome, Vec<OwnedFd>), ConnectError> {
     socket.send(&encode(&Hello::new(declared)), &[]).map_err(hung_up)?;
+    reach(KillPoint::HelloSent);
     let deadline = Instant::now() + timeout;
     let mut packet = vec![0; PACKET_MAX];
     let (answer, descriptors) = loop {

@@ -56,12 +56,17 @@ impl Epoll {
     /// Listens to `source` from now on. Remove it before it is closed if another process holds it
     /// too: a close of one of several ends does not.
     pub(crate) fn add(&self, source: impl AsFd, token: u64, trigger: Trigger) -> io::Result<()> {
-        let trigger = match trigger {
-            Trigger::Level => EventFlags::empty(),
-            Trigger::Edge => EventFlags::ET,
-        };
-        let interest = EventFlags::IN | EventFlags::RDHUP | trigger;
-        Ok(epoll::add(&self.0, source, EventData::new_u64(token), interest)?)
+        Ok(epoll::add(&self.0, source, EventData::new_u64(token), interest(trigger))?)
+    }
+
+    /// Hears nothing of `source`, which stays added.
+    pub(crate) fn ignore(&self, source: impl AsFd) -> io::Result<()> {
+        Ok(epoll::modify(&self.0, source, EventData::new_u64(0), EventFlags::ET)?)
+    }
+
+    /// Listens again to what was ignored: as [`add`](Self::add), of what is there already too.
+    pub(crate) fn hear(&self, source: impl AsFd, token: u64, trigger: Trigger) -> io::Result<()> {
+        Ok(epoll::modify(&self.0, source, EventData::new_u64(token), interest(trigger))?)
     }
 
     pub(crate) fn remove(&self, source: impl AsFd) -> io::Result<()> {
@@ -103,6 +108,14 @@ impl Epoll {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+fn interest(trigger: Trigger) -> EventFlags {
+    let trigger = match trigger {
+        Trigger::Level => EventFlags::empty(),
+        Trigger::Edge => EventFlags::ET,
+    };
+    EventFlags::IN | EventFlags::RDHUP | trigger
 }
 
 impl Event {
@@ -160,6 +173,20 @@ mod tests {
         epoll.add(&bell, 7, Trigger::Edge).unwrap();
         epoll.remove(&bell).unwrap();
         bell.ring().unwrap();
+        assert_eq!(tokens(&epoll), []);
+    }
+
+    #[test]
+    fn an_ignored_bell_is_heard_when_it_is_listened_to_again() {
+        let (epoll, bell) = (Epoll::new().unwrap(), EventFd::new().unwrap());
+        epoll.add(&bell, 7, Trigger::Edge).unwrap();
+        bell.ring().unwrap();
+        epoll.ignore(&bell).unwrap();
+        assert_eq!(tokens(&epoll), []);
+        bell.ring().unwrap();
+        assert_eq!(tokens(&epoll), []);
+        epoll.hear(&bell, 7, Trigger::Edge).unwrap();
+        assert_eq!(tokens(&epoll), [7]);
         assert_eq!(tokens(&epoll), []);
     }
 

@@ -10,7 +10,7 @@
 //! end of time all look the same, `Ok(())`. Callers look at what they wait for, and loop.
 
 use std::io;
-#[cfg(test)]
+#[cfg(any(test, feature = "sandbox"))]
 use std::time::Duration;
 use std::time::Instant;
 
@@ -38,7 +38,7 @@ impl Scope {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, feature = "sandbox"))]
 /// Sleeps while `word` holds `seen`, at most for `timeout`.
 pub(crate) fn wait(
     word: &AtomicU32,

@@ -8,6 +8,7 @@
 //! | [`socket`] | packets and descriptors between two processes |
 //! | [`process`] | the lives of processes: spawn, die together, watch |
 //! | [`membarrier`] | fences for a whole process |
+//! | `confine` | rights, taken away from all threads |
 //! | [`clock`] | the one clock |
 //!
 //! Nothing here knows frames, channels or sessions, and nothing here decides what an error means for
@@ -15,6 +16,8 @@
 //! which surprises. Mapped memory is next door, in [`crate::memory`].
 
 pub(crate) mod clock;
+#[cfg(feature = "sandbox")]
+pub(crate) mod confine;
 pub(crate) mod epoll;
 pub(crate) mod eventfd;
 pub(crate) mod futex;

@@ -3,49 +3,87 @@
 #![allow(unsafe_code, reason = "a hook runs in the child between fork and exec")]
 
 use std::io::{self, ErrorKind};
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::mem::ManuallyDrop;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command};
+use std::sync::{
+    Arc,
+    atomic::{AtomicI32, Ordering},
+};
 
-use command_fds::{CommandFdExt, FdMapping};
-use rustix::io::{Errno, fcntl_dupfd_cloexec};
+use rustix::io::{Errno, FdFlags, dup2, fcntl_dupfd_cloexec, fcntl_setfd};
 use rustix::process::{
     DumpableBehavior, Pid, PidfdFlags, Resource, Rlimit, Signal, getpid, getppid, getrlimit,
     set_dumpable_behavior, set_parent_process_death_signal, setrlimit,
 };
 
-/// Starts `command` with `socket` at the number `child_fd`, and closes our copy of it: the child then
-/// holds the only one, so its end is a hang-up at the other end.
-///
-/// With `die_with_parent` the child is killed when the *thread* that calls this ends, however it
-/// ends: call it from one that lives as long as the process should.
-pub(crate) fn spawn_with_socket(
-    mut command: Command,
-    socket: OwnedFd,
+/// A program that can be started again and again, each time with another socket at the same number.
+#[derive(Debug)]
+pub(crate) struct Program {
+    command: Command,
     child_fd: RawFd,
-    die_with_parent: bool,
-) -> io::Result<Child> {
-    if child_fd <= 2 {
-        return Err(io::Error::new(ErrorKind::InvalidInput, "standard streams are in use"));
-    }
-    // Occupies the number if it is free here, and else takes a higher one. Otherwise the pipe by
-    // which the child says that exec failed could get this number, and be replaced in the child.
-    let parent_fd = fcntl_dupfd_cloexec(&socket, child_fd)?;
-    debug_assert!(parent_fd.as_raw_fd() >= child_fd);
-    drop(socket);
-    command
-        .fd_mappings(vec![FdMapping { parent_fd, child_fd }])
-        .map_err(|collision| io::Error::new(ErrorKind::InvalidInput, collision))?;
+    /// What number the socket has in this process, for the hook in the child.
+    socket: Arc<AtomicI32>,
+}
 
-    if die_with_parent {
-        let parent = getpid();
-        // SAFETY: between fork and exec only async-signal-safe calls are allowed. The hook makes two
-        // system calls directly (prctl, getppid), takes no lock, and its error is a bare number, so
-        // nothing is allocated.
-        unsafe { command.pre_exec(move || follow_to_death(parent)) };
+impl Program {
+    /// Programs started with `command` find their socket at the number `child_fd`.
+    ///
+    /// With `die_with_parent` each is killed when the *thread* that starts it ends, however it ends: start it
+    /// from one that lives as long as the process should.
+    pub(crate) fn new(
+        mut command: Command,
+        child_fd: RawFd,
+        die_with_parent: bool,
+    ) -> io::Result<Self> {
+        if child_fd <= 2 {
+            return Err(io::Error::new(ErrorKind::InvalidInput, "standard streams are in use"));
+        }
+        let socket = Arc::new(AtomicI32::new(-1));
+        let (number, parent) = (socket.clone(), getpid());
+        let hook = move || {
+            if die_with_parent {
+                follow_to_death(parent)?;
+            }
+            // Relaxed: set by the thread that forked this one.
+            put_at(number.load(Ordering::Relaxed), child_fd)
+        };
+        // SAFETY: between fork and exec only async-signal-safe calls are allowed. The hook makes a few
+        // system calls directly (prctl, getppid, dup2 or fcntl), takes no lock, and its error is a bare
+        // number, so nothing is allocated.
+        unsafe { command.pre_exec(hook) };
+        Ok(Self { command, child_fd, socket })
     }
-    // The command owns our copy of the socket, so it ends here, with this function.
-    command.spawn()
+
+    /// What to call it in an error.
+    pub(crate) fn name(&self) -> String {
+        self.command.get_program().to_string_lossy().into_owned()
+    }
+
+    /// Starts it, and closes our copy of the socket: the child then holds the only one, so its end is a
+    /// hang-up at the other end.
+    pub(crate) fn start(&mut self, socket: OwnedFd) -> io::Result<Child> {
+        // Occupies the number if it is free here, and else takes a higher one. Otherwise the pipe by
+        // which the child says that exec failed could get this number, and be replaced in the child.
+        let ours = fcntl_dupfd_cloexec(&socket, self.child_fd)?;
+        debug_assert!(ours.as_raw_fd() >= self.child_fd);
+        drop(socket);
+        self.socket.store(ours.as_raw_fd(), Ordering::Relaxed);
+        self.command.spawn()
+    }
+}
+
+/// In the child: puts the descriptor `from` at the number `to`, to survive exec.
+fn put_at(from: RawFd, to: RawFd) -> io::Result<()> {
+    // SAFETY: `start` keeps it open until the child has been started.
+    let from_fd = unsafe { BorrowedFd::borrow_raw(from) };
+    if from == to {
+        return Ok(fcntl_setfd(from_fd, FdFlags::empty())?);
+    }
+    // SAFETY: whatever is at this number in the child, nobody there uses it before exec; and it is not closed.
+    let mut target = ManuallyDrop::new(unsafe { OwnedFd::from_raw_fd(to) });
+    Ok(dup2(from_fd, &mut target)?)
 }
 
 /// Asks first and looks then: a parent that dies between the two is seen, in either order of events.
@@ -78,6 +116,14 @@ pub(crate) fn raise_descriptor_limit() -> io::Result<u64> {
     Ok(limit.maximum.unwrap_or(u64::MAX))
 }
 
+/// Ends this process at once, as if somebody else had killed it.
+#[cfg(feature = "kill-points")]
+pub(crate) fn kill_this_one() -> ! {
+    // A process may always kill itself, and nothing of it runs after that.
+    let _ = rustix::process::kill_process(getpid(), Signal::KILL);
+    std::process::abort()
+}
+
 fn pid_of(pid: u32) -> io::Result<Pid> {
     i32::try_from(pid)
         .ok()
@@ -98,6 +144,29 @@ mod tests {
         let mut command = Command::new("sh");
         command.args(["-c", script]);
         command
+    }
+
+    fn spawn_with_socket(
+        command: Command,
+        socket: OwnedFd,
+        child_fd: RawFd,
+        die_with_parent: bool,
+    ) -> io::Result<Child> {
+        Program::new(command, child_fd, die_with_parent)?.start(socket)
+    }
+
+    #[test]
+    fn a_program_can_be_started_again_with_another_socket() {
+        let mut program = Program::new(shell("echo hello >&3"), 3, true).unwrap();
+        for _ in 0..3 {
+            let (ours, theirs) = Socket::pair().unwrap();
+            let mut child = program.start(theirs.into()).unwrap();
+            let mut buffer = [0; 64];
+            let received = ours.receive(&mut buffer, 0).unwrap();
+            assert_eq!(&buffer[..received.len], b"hello\n");
+            assert_eq!(ours.receive(&mut buffer, 0).unwrap().len, 0, "nobody else has it");
+            assert!(child.wait().unwrap().success());
+        }
     }
 
     #[test]

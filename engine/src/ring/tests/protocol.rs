@@ -8,7 +8,7 @@ use crate::memory::aligned::AlignedBuf;
 use crate::memory::shared::OutboxMemory;
 use crate::ring::consumer::Consumer;
 use crate::ring::producer::{Producer, ReserveError};
-use crate::sync::Ordering::Relaxed;
+use crate::sync::{Ordering::Relaxed, thread};
 
 const CAPACITY: usize = 1024;
 /// What commit words of every other lap carry.
@@ -327,4 +327,83 @@ fn a_payload_of_a_renderer_is_not_seen_in_place() {
     send(&mut producer, 1, b"x").unwrap();
     let frame = consumer.peek().unwrap().unwrap();
     consumer.payload(&frame);
+}
+
+#[test]
+fn what_asks_something_of_the_peer_is_untaken_until_it_has_read_past_it() {
+    // Near the wrap of positions, and with a pad on the way.
+    for start in [0, 0_u64.wrapping_sub(LAP)] {
+        let (mut producer, mut consumer, control) = ring(CAPACITY, start);
+        let untaken = producer.untaken();
+        let asks = || untaken.asks_something(control.consumed.observe());
+        assert!(!asks());
+        let id = Some(RequestId::new(1, 0));
+        for _ in 0..3 * CAPACITY / (5 * CELL) {
+            let reply = Label { kind: Kind::Reply, flags: 0, channel: 1, id };
+            let reservation = producer.reserve(payload_of_cells(1)).unwrap();
+            producer.commit(reservation, reply);
+            assert!(!asks(), "a reply asks nothing");
+            send(&mut producer, 1, &[0; payload_of_cells(4)]).unwrap();
+            assert!(asks());
+            receive(&mut consumer).unwrap();
+            consumer.publish();
+            assert!(asks(), "the message is left");
+            receive(&mut consumer).unwrap();
+            assert!(asks(), "that it was read is not known yet");
+            consumer.publish();
+            assert!(!asks());
+        }
+    }
+}
+
+#[test]
+fn a_cursor_that_lies_gets_an_answer_and_no_more() {
+    let (mut producer, _, _) = ring(CAPACITY, 0);
+    let untaken = producer.untaken();
+    send(&mut producer, 1, &[0xff; payload_of_cells(4)]).unwrap();
+    for lie in [1, 64, 65, 128, 256, LAP - 1, LAP, u64::MAX, u64::MAX / 2] {
+        // Any answer will do, if there is one.
+        let _ = untaken.asks_something(lie);
+    }
+    assert!(untaken.asks_something(0));
+}
+
+/// Written and read in place, so that a sanitizer sees plain accesses on both sides, and nothing but the ring
+/// between them.
+#[test]
+fn two_threads_pass_frames_in_place_whole_and_in_order() {
+    const FRAMES: u16 = 20_000;
+    let (mut producer, mut consumer, _) = ring(4096, 0_u64.wrapping_sub(100 * 4096));
+    let len = |number: u16| usize::from(number) * 7919 % 900;
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            for number in 0..FRAMES {
+                let reservation = loop {
+                    match producer.reserve(len(number)) {
+                        Ok(reservation) => break reservation,
+                        Err(error) => assert_eq!(error, ReserveError::Full),
+                    }
+                    thread::yield_now();
+                };
+                producer.payload_mut(&reservation).fill(number as u8);
+                producer.commit(reservation, event(number));
+            }
+        });
+        scope.spawn(move || {
+            for number in 0..FRAMES {
+                let frame = loop {
+                    if let Some(frame) = consumer.peek().unwrap() {
+                        break frame;
+                    }
+                    consumer.publish();
+                    thread::yield_now();
+                };
+                assert_eq!(frame.header.channel, number);
+                let payload = consumer.payload(&frame);
+                assert_eq!(payload.len(), len(number));
+                assert!(payload.iter().all(|byte| *byte == number as u8));
+                consumer.advance(frame);
+            }
+        });
+    });
 }

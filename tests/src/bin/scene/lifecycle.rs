@@ -8,7 +8,7 @@ use std::{
 use ringbridge::{Config, IpcRenderer, LaunchOptions, RunError, WaitStrategy};
 use serde_json::json;
 use tests::{
-    contract::{ASK, CONTRACT, CUE, NUMBER, TICK},
+    contract::{ASK, CONTRACT, CUE, NEWS, NUMBER, TICK},
     processes::{LIMIT, open_descriptors},
     stage::{Notes, Stage, allow_everything, scene_command},
 };
@@ -19,6 +19,7 @@ pub(crate) const SCENES: &[(&str, Scene)] = &[
     ("exits", exits),
     ("crashes-after-sending", crashes_after_sending),
     ("stays", stays),
+    ("subscribes-and-stays", subscribes_and_stays),
     ("never-connects", never_connects),
     ("does-not-notice-the-end", does_not_notice_the_end),
     ("disconnects-and-lives-on", disconnects_and_lives_on),
@@ -52,6 +53,13 @@ fn crashes_after_sending(arguments: &[String]) {
 /// Listens until main goes.
 fn stays(_: &[String]) {
     let ipc = connect();
+    report(&ipc, "connected");
+    assert!(matches!(ipc.run(), Err(RunError::MainGone)));
+}
+
+fn subscribes_and_stays(_: &[String]) {
+    let ipc = connect();
+    ipc.subscribe(NEWS, |_, _| ()).unwrap();
     report(&ipc, "connected");
     assert!(matches!(ipc.run(), Err(RunError::MainGone)));
 }
@@ -165,7 +173,7 @@ fn is_main(arguments: &[String]) {
     let renderers = number(arguments, 1) as usize;
     let windows: Vec<_> = (0..renderers)
         .map(|_| {
-            let options = LaunchOptions { die_with_main };
+            let options = LaunchOptions { die_with_main, ..LaunchOptions::default() };
             stage.launch_with(scene_command(scene, &[]), allow_everything(), options)
         })
         .collect();
@@ -181,10 +189,12 @@ fn is_main(arguments: &[String]) {
 fn is_main_of_renderers_that_come_and_go(arguments: &[String]) {
     let stage = Stage::new();
     for round in 0..number(arguments, 0) {
-        let windows: Vec<_> = (0..4).map(|_| stage.play("stays")).collect();
+        let windows: Vec<_> = (0..4).map(|_| stage.play("subscribes-and-stays")).collect();
         stage.run_until("all have connected", || {
             windows.iter().all(|window| !stage.reports_of(window).is_empty())
         });
+        // The last message that they will hear, and that main will publish to them.
+        stage.ipc.publish(NEWS, &round).unwrap();
         windows.iter().for_each(|window| window.close());
         windows.iter().for_each(|window| _ = stage.run_until_gone(window));
         drop(windows);

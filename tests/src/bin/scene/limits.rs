@@ -1,11 +1,18 @@
 //! Renderers at the limits of rings and tables.
 
-use std::time::{Duration, Instant};
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
 
-use ringbridge::{Config, InvokeError, SendError};
+use ringbridge::{Config, ConnectError, InvokeError, IpcRenderer, SendError};
+use rustix::{
+    param::page_size,
+    process::{Resource, Rlimit, getrlimit, setrlimit},
+};
 use serde_json::json;
 use tests::{
-    contract::{ADD, ASK, BLOB, BYTES, ECHO, NUMBER, NUMBERED, Numbered, TICK, pattern},
+    contract::{ADD, ASK, BLOB, BYTES, CONTRACT, ECHO, NUMBER, NUMBERED, Numbered, TICK, pattern},
     stage::Notes,
 };
 
@@ -19,6 +26,7 @@ pub(crate) const SCENES: &[(&str, Scene)] = &[
     ("reads-its-replies-late", reads_its_replies_late),
     ("gives-up-what-it-asks", gives_up_what_it_asks),
     ("does-a-bit-of-everything", does_a_bit_of_everything),
+    ("has-no-memory-for-a-thread", has_no_memory_for_a_thread),
 ];
 
 /// Connects, and runs its loop only after a sign. Then it reports which ticks had come until the cue.
@@ -155,4 +163,15 @@ fn does_a_bit_of_everything(_: &[String]) {
     }
     run_until(&ipc, "twenty ticks", || ticks.len() == 20);
     assert!(ticks.take().into_iter().eq((0..20).map(|number| sender * 100 + number)));
+}
+
+/// May map what a session takes, and not the stack of the thread that would see main's end.
+fn has_no_memory_for_a_thread(_: &[String]) {
+    let sizes = fs::read_to_string("/proc/self/statm").unwrap();
+    let pages: u64 = sizes.split_whitespace().next().unwrap().parse().unwrap();
+    let enough = pages * page_size() as u64 + 1536 * 1024;
+    let maximum = getrlimit(Resource::As).maximum;
+    setrlimit(Resource::As, Rlimit { current: Some(enough), maximum }).unwrap();
+    let connected = IpcRenderer::connect(CONTRACT);
+    assert!(matches!(connected, Err(ConnectError::Io(_))), "{connected:?}");
 }

@@ -3,16 +3,24 @@
 //! A scene is in the file with the name of the test's. It fails by panicking.
 
 mod attachments;
+mod attacks;
 mod fairness;
 mod handshake;
 mod hot_path;
 mod invoke_and_handle;
+#[cfg(feature = "kill-points")]
+mod kill_points;
 mod lifecycle;
 mod limits;
 mod policy;
 mod push;
+mod quotas;
+mod reconnect;
+mod sandbox;
 mod send_and_on;
+mod supervision;
 mod topic;
+mod validators;
 mod wake;
 
 use std::{
@@ -38,16 +46,24 @@ type Scene = fn(&[String]);
 
 const FILES: &[&[(&str, Scene)]] = &[
     attachments::SCENES,
+    attacks::SCENES,
     fairness::SCENES,
     handshake::SCENES,
     hot_path::SCENES,
     invoke_and_handle::SCENES,
+    #[cfg(feature = "kill-points")]
+    kill_points::SCENES,
     lifecycle::SCENES,
     limits::SCENES,
     policy::SCENES,
     push::SCENES,
+    quotas::SCENES,
+    reconnect::SCENES,
+    sandbox::SCENES,
     send_and_on::SCENES,
+    supervision::SCENES,
     topic::SCENES,
+    validators::SCENES,
     wake::SCENES,
 ];
 

@@ -1,6 +1,10 @@
 //! Renderers that send.
 
-use std::{process, thread};
+use std::{
+    borrow::Borrow,
+    panic::{self, AssertUnwindSafe},
+    process, thread,
+};
 
 use ringbridge::{Dynamic, SendAllError, SendError};
 use tests::contract::{
@@ -14,6 +18,7 @@ pub(crate) const SCENES: &[(&str, Scene)] = &[
     ("sends-numbers", sends_numbers),
     ("sends-numbers-on-cue", sends_numbers_on_cue),
     ("sends-numbers-all-at-once", sends_numbers_all_at_once),
+    ("panics-amid-batches", panics_amid_batches),
     ("sends-every-kind-of-payload", sends_every_kind_of_payload),
     ("mixes-sends-and-invokes", mixes_sends_and_invokes),
     ("sends-from-several-threads", sends_from_several_threads),
@@ -47,6 +52,26 @@ fn sends_numbers_all_at_once(arguments: &[String]) {
     ipc.send_all(NUMBER, &numbers).unwrap();
     ipc.send_all::<u64>(NUMBER, &[] as &[u64]).unwrap();
     ipc.send_all(TEXT, &["and", "texts"]).unwrap();
+}
+
+/// `panics-amid-batches COUNT`: 0 and 1 for each cue, and then a panic in the same call.
+fn panics_amid_batches(arguments: &[String]) {
+    struct Fuse(u64);
+    impl Borrow<u64> for Fuse {
+        fn borrow(&self) -> &u64 {
+            assert!(self.0 < 2, "the application's own code");
+            &self.0
+        }
+    }
+    let ipc = connect();
+    let cues = Cues::listen(&ipc);
+    for _ in 0..number(arguments, 0) {
+        cues.wait();
+        let batch = || ipc.send_all(NUMBER, &[Fuse(0), Fuse(1), Fuse(2), Fuse(3)]);
+        assert!(panic::catch_unwind(AssertUnwindSafe(batch)).is_err());
+    }
+    // Its end would wake main as well.
+    cues.wait();
 }
 
 fn sends_every_kind_of_payload(_: &[String]) {

@@ -1,0 +1,143 @@
+//! Who does not take what main has sent: Electron's `unresponsive` and `responsive`.
+//!
+//! ```text
+//!                    from another thread
+//!   the first send ───────────────────────▶ watched ◀──────┐ not taken yet
+//!   after a quiet  ────▶ recent ───────────────────────────┘
+//!   time                   ▲  │ all taken: tell of the next send, look once more, forget
+//!                          └──┴──────────── watched, all taken
+//! ```
+//!
+//! A send costs nothing for it, but the first to a renderer after a quiet time, which tells the loop. The loop
+//! has a timer only while there is something that was not taken when it last looked. So it wakes up now and then
+//! while others of main's threads send, and idle processes do not wake up at all. What a loop sends itself it looks
+//! after when it goes to sleep, where it usually finds it taken.
+//!
+//! Nobody is watched unless the application listens for it.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crate::{ipc_main::Inner, port::Port};
+
+/// The times between two looks.
+const LOOK_EVERY_MIN: Duration = Duration::from_millis(10);
+const LOOK_EVERY_MAX: Duration = Duration::from_secs(1);
+
+/// One renderer that main has sent something to.
+struct Watched {
+    port: Arc<Port>,
+    /// How far it had read, and when that was first seen.
+    consumed: u64,
+    since: Instant,
+    unresponsive: bool,
+    /// It had taken all; its next message is told of, but one may just have been on its way.
+    leaving: bool,
+}
+
+pub(super) struct Watch {
+    /// How long a renderer may take nothing.
+    after: Duration,
+    look_every: Duration,
+    /// Looked at with every look.
+    recent: Vec<Watched>,
+    /// Looked at when the next look is due.
+    watched: Vec<Watched>,
+    next: Option<Instant>,
+}
+
+impl Watch {
+    pub(super) fn new(after: Duration) -> Self {
+        Self {
+            after,
+            look_every: (after / 4).clamp(LOOK_EVERY_MIN, LOOK_EVERY_MAX),
+            recent: Vec::new(),
+            watched: Vec::new(),
+            next: None,
+        }
+    }
+
+    /// Looks after those whom it is time to look after, tells who has changed, and says when to look again.
+    pub(super) fn look(&mut self, main: &Inner, now: Instant) -> Option<Instant> {
+        for (port, from_elsewhere) in main.take_sent_to() {
+            self.recent.retain(|known| !Arc::ptr_eq(&known.port, &port));
+            let list = if from_elsewhere { &mut self.watched } else { &mut self.recent };
+            list.push(Watched::new(port, now));
+        }
+        let mut index = 0;
+        while let Some(each) = self.recent.get_mut(index) {
+            if each.port.gone().is_some() {
+                self.recent.swap_remove(index);
+            } else if each.port.has_untaken() {
+                each.leaving = false;
+                self.watched.push(self.recent.swap_remove(index));
+            } else if each.leaving {
+                self.recent.swap_remove(index);
+            } else {
+                each.leave();
+                index += 1;
+            }
+        }
+        if self.next.is_some_and(|next| next <= now) {
+            self.next = None;
+            self.look_at_watched(main, now);
+        }
+        if self.next.is_none() && !self.watched.is_empty() {
+            self.next = now.checked_add(self.look_every);
+        }
+        self.next
+    }
+
+    fn look_at_watched(&mut self, main: &Inner, now: Instant) {
+        let mut index = 0;
+        while let Some(each) = self.watched.get_mut(index) {
+            if each.port.gone().is_some() {
+                self.watched.swap_remove(index);
+                continue;
+            }
+            let before = each.unresponsive;
+            let untaken = each.look(now, self.after);
+            if each.unresponsive != before {
+                main.emit_responsiveness(&each.port, !each.unresponsive);
+            }
+            if untaken {
+                index += 1;
+            } else {
+                let mut taken = self.watched.swap_remove(index);
+                taken.leave();
+                self.recent.push(taken);
+            }
+        }
+    }
+}
+
+impl Watched {
+    fn new(port: Arc<Port>, now: Instant) -> Self {
+        let consumed = port.consumed();
+        Self { port, consumed, since: now, unresponsive: false, leaving: false }
+    }
+
+    /// Says whether there is something that it has not taken.
+    fn look(&mut self, now: Instant, after: Duration) -> bool {
+        let untaken = self.port.has_untaken();
+        let consumed = self.port.consumed();
+        let moves = consumed != self.consumed;
+        self.consumed = consumed;
+        // One that has not connected yet has a deadline of its own.
+        if !untaken || moves || !self.port.is_connected() {
+            self.since = now;
+            self.unresponsive = false;
+        } else if now.saturating_duration_since(self.since) >= after {
+            self.unresponsive = true;
+        }
+        untaken
+    }
+
+    /// It has taken all. Its next message is to be told of.
+    fn leave(&mut self) {
+        self.leaving = true;
+        self.port.tell_of_next_send();
+    }
+}

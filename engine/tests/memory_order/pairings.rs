@@ -1,0 +1,836 @@
+//! Every place in the engine that orders memory: what it pairs with, which model says so, and what must be
+//! broken for the model to fail. `docs/memory-order.md` shows the list to people.
+
+/// Two sides that order memory for each other.
+pub(crate) struct Pairing {
+    /// What is handed over, or kept apart.
+    pub(crate) what: &'static str,
+    /// The two sides, as people find them.
+    pub(crate) sides: [&'static str; 2],
+    pub(crate) breaks: &'static [Break],
+}
+
+/// One thing taken out, and the model that notices.
+pub(crate) struct Break {
+    /// What is missing.
+    pub(crate) what: &'static str,
+    /// The path below `src`.
+    pub(crate) file: &'static str,
+    /// The one function of that file whose text begins like this after `fn `.
+    pub(crate) function: &'static str,
+    /// A text that is once in that function: an expression, or whole statements without a `let`.
+    pub(crate) find: &'static str,
+    /// What takes its place. Nothing: it is left out.
+    pub(crate) replace: &'static str,
+    pub(crate) model: &'static str,
+    /// Part of what the failing model says, so that it fails for this and for nothing else.
+    pub(crate) says: &'static str,
+}
+
+/// Orders memory, and has no model of its own that fails without it.
+pub(crate) struct Unmodelled {
+    pub(crate) file: &'static str,
+    pub(crate) functions: &'static [&'static str],
+    pub(crate) why: &'static str,
+}
+
+/// Accesses that order nothing (Relaxed) and stand in no pairing.
+pub(crate) struct Unordered {
+    pub(crate) file: &'static str,
+    pub(crate) why: &'static str,
+}
+
+/// Everybody waits, and nobody is left to end that.
+const DEADLOCK: &str = "deadlock";
+/// Two threads touch plain data, and neither happens before the other.
+const RACE: &str = "Causality violation";
+/// An `assert` of the model.
+const WRONG: &str = "assertion";
+
+const FRAMES: &str = "ring::tests::loom::loom_two_frames_across_a_pad_arrive_whole_and_in_order";
+const LAPS: &str = "ring::tests::loom::loom_what_an_earlier_lap_left_is_never_taken_for_a_frame";
+const ROOM: &str = "ring::tests::loom::loom_room_is_used_again_only_after_it_was_read";
+const SLEEPER: &str = "ring::tests::loom::loom_a_sleeper_never_misses_a_frame";
+const ROOM_SLEEPER: &str = "ring::tests::loom::loom_a_sleeper_never_misses_room";
+const TOPIC: &str = "topic::tests::loom::loom_a_copy_is_whole_or_counted_as_lost";
+const LATEST: &str = "topic::tests::loom::loom_the_latest_is_later_than_the_last_one";
+const JOINING: &str = "topic::tests::loom::loom_a_reader_that_joins_counts_from_where_it_joined";
+const PLACE: &str =
+    "layout::words::loom_tests::loom_a_place_is_written_again_only_after_it_was_read";
+const SEAT: &str = "seat::loom_tests::loom_nobody_sleeps_beside_a_free_seat";
+const FAVOUR: &str =
+    "biased::loom_tests::loom_one_thread_at_a_time_is_inside_while_the_favour_is_withdrawn";
+const STRANGERS: &str = "biased::loom_tests::loom_two_strangers_may_both_want_to_be_the_favourite";
+const HINT: &str = "timed::loom_tests::loom_a_request_is_found_or_leaves_a_hint";
+const INTERRUPTED: &str = "signal::loom_tests::loom_a_sleeper_sees_what_it_is_interrupted_for";
+const TWO_SENDERS: &str =
+    "signal::loom_tests::loom_a_sleeper_to_whom_two_threads_send_misses_neither";
+const ALARM: &str =
+    "ring::tests::loom::loom_a_sleeper_without_an_alarm_is_rung_whatever_alarms_it_had";
+const TWO_WAITERS: &str =
+    "room::loom_tests::loom_of_two_threads_that_wait_for_room_neither_sleeps_beside_its_own";
+const RAISED: &str = "flag::loom_tests::loom_who_sees_a_flag_raised_sees_what_it_was_raised_for";
+const TAKEN_DOWN: &str =
+    "flag::loom_tests::loom_who_takes_a_flag_down_sees_what_every_thread_raised_it_for";
+const READY: &str = "executor::loom_tests::loom_a_loop_never_sleeps_beside_a_task_that_is_ready";
+const CANCELLED: &str = "executor::loom_tests::loom_a_task_that_is_cancelled_while_it_is_polled_is_dropped_all_the_same";
+const TOLD: &str = "owed::loom_tests::loom_who_wants_to_hear_of_a_cancel_hears_of_it_once";
+const RUNS: &str =
+    "inside::loom_tests::loom_one_run_at_a_time_and_each_sees_what_the_last_one_left";
+const IN_HAND: &str = "pending::loom_tests::loom_every_slot_is_freed_whose_reply_was_in_hand";
+const UNREAD: &str = "pending::loom_tests::loom_the_next_driver_sees_what_the_last_one_stored";
+const DEFERRED: &str =
+    "pending::loom_tests::loom_a_cancel_is_sent_before_its_slot_is_used_again_and_never_forgotten";
+const CHANGED: &str =
+    "snapshot::loom_tests::loom_no_reader_keeps_what_was_changed_before_it_looked";
+const CALLER: &str = "request::loom_tests::loom_a_caller_never_sleeps_beside_its_reply";
+const SETTLED: &str =
+    "request::loom_tests::loom_a_request_is_settled_once_and_its_successor_by_neither";
+
+pub(crate) const PAIRINGS: &[Pairing] = &[
+    Pairing {
+        what: "a frame and everything in it",
+        sides: ["`HeadCell::commit`: Release", "`HeadCell::observe`: Acquire"],
+        breaks: &[
+            Break {
+                what: "the commit's Release",
+                file: "ring/commit.rs",
+                function: "commit",
+                find: "self.cell[0].store(header.to_commit_word() | self.lap, Release)",
+                replace: "self.cell[0].store(header.to_commit_word() | self.lap, Relaxed)",
+                model: FRAMES,
+                says: WRONG,
+            },
+            Break {
+                what: "the look's Acquire",
+                file: "ring/commit.rs",
+                function: "observe",
+                find: "self.cell[0].load(Acquire)",
+                replace: "self.cell[0].load(Relaxed)",
+                model: FRAMES,
+                says: WRONG,
+            },
+        ],
+    },
+    Pairing {
+        what: "nothing where no frame is yet",
+        sides: ["`HeadCell::guard`, before the commit", "`HeadCell::observe`"],
+        breaks: &[
+            Break {
+                what: "the guard",
+                file: "ring/commit.rs",
+                function: "guard",
+                find: "self.cell[0].store(self.lap, Relaxed);",
+                replace: "",
+                model: LAPS,
+                says: WRONG,
+            },
+            Break {
+                what: "the guard before the commit and not behind it",
+                file: "ring/producer.rs",
+                function: "commit",
+                find: COMMITS,
+                replace: "self.cells.head(start).commit(header);
+                    if reservation.pad != 0 {
+                        self.cells.head(reservation.position).commit(Header::pad(reservation.pad as usize));
+                    }
+                    self.cells.head(end).guard();",
+                model: LAPS,
+                says: WRONG,
+            },
+        ],
+    },
+    Pairing {
+        what: "the place of a frame that was not read yet",
+        sides: ["`Consumer::publish`, after the copy", "`Producer::reserve`, before it is written again"],
+        breaks: &[Break {
+            what: "the check for room",
+            file: "ring/producer.rs",
+            function: "reserve",
+            find: "if wanted > self.room() {
+                return Err(ReserveError::Full);
+            }",
+            replace: "",
+            model: ROOM,
+            says: WRONG,
+        }],
+    },
+    Pairing {
+        what: "what was written below a position, or finished with",
+        sides: ["`Cursor::publish`: Release", "`Cursor::observe`: Acquire"],
+        breaks: &[
+            Break {
+                what: "the Release of a topic's position",
+                file: "layout/words.rs",
+                function: "publish",
+                find: "self.0.store(position, Release)",
+                replace: "self.0.store(position, Relaxed)",
+                model: TOPIC,
+                says: WRONG,
+            },
+            Break {
+                what: "the Acquire of a topic's position",
+                file: "layout/words.rs",
+                function: "observe",
+                find: "self.0.load(Acquire)",
+                replace: "self.0.load(Relaxed)",
+                model: TOPIC,
+                says: WRONG,
+            },
+            Break {
+                what: "the Release of what a consumer has read",
+                file: "layout/words.rs",
+                function: "publish",
+                find: "self.0.store(position, Release)",
+                replace: "self.0.store(position, Relaxed)",
+                model: PLACE,
+                says: RACE,
+            },
+            Break {
+                what: "the Acquire of what a consumer has read",
+                file: "layout/words.rs",
+                function: "observe",
+                find: "self.0.load(Acquire)",
+                replace: "self.0.load(Relaxed)",
+                model: PLACE,
+                says: RACE,
+            },
+        ],
+    },
+    Pairing {
+        what: "a copy from a topic that the writer overwrites",
+        sides: ["`Claim::stake`: Release fence", "`Claim::staked`: Acquire fence"],
+        breaks: &[
+            Break {
+                what: "the writer's fence",
+                file: "layout/words.rs",
+                function: "stake",
+                find: "fence(Release);",
+                replace: "",
+                model: TOPIC,
+                says: WRONG,
+            },
+            Break {
+                what: "the reader's fence",
+                file: "layout/words.rs",
+                function: "staked",
+                find: "fence(Acquire);",
+                replace: "",
+                model: TOPIC,
+                says: WRONG,
+            },
+            Break {
+                what: "the look at the claim",
+                file: "topic.rs",
+                function: "read",
+                find: "self.control.claim.staked().wrapping_sub(from)",
+                replace: "0",
+                model: TOPIC,
+                says: WRONG,
+            },
+            Break {
+                what: "one look for the newest message, and not two",
+                file: "topic.rs",
+                function: "receive",
+                find: "newest == self.last",
+                replace: "!self.has_news()",
+                model: LATEST,
+                says: WRONG,
+            },
+            Break {
+                what: "a joining reader's place and count from one record",
+                file: "topic.rs",
+                function: "new(memory: TopicMemory) -> Self",
+                find: "reader.read(reader.control.newest.observe(), |_, _| ())",
+                replace: "reader.read(newest, |_, _| ()).map(|record| {
+                    let end = reader.control.newest.observe().wrapping_add(CELL as u64);
+                    Record { end, ..record }
+                })",
+                model: JOINING,
+                says: WRONG,
+            },
+        ],
+    },
+    Pairing {
+        what: "asleep, or work: a frame or room",
+        sides: [
+            "`Epoch::announce`: SeqCst fence between the epoch and the last look",
+            "`fence_before_look`: SeqCst fence between the work and the look at the epoch",
+        ],
+        breaks: &[
+            Break {
+                what: "the sleeper's fence, with a frame",
+                file: "layout/words.rs",
+                function: "announce",
+                find: "fence(SeqCst);",
+                replace: "",
+                model: SLEEPER,
+                says: DEADLOCK,
+            },
+            Break {
+                what: "the sleeper's fence, with room",
+                file: "layout/words.rs",
+                function: "announce",
+                find: "fence(SeqCst);",
+                replace: "",
+                model: ROOM_SLEEPER,
+                says: DEADLOCK,
+            },
+            Break {
+                what: "the waker's fence, with a frame",
+                file: "layout/words.rs",
+                function: "fence_before_look",
+                find: "fence(SeqCst);",
+                replace: "",
+                model: SLEEPER,
+                says: DEADLOCK,
+            },
+            Break {
+                what: "the waker's fence, with room",
+                file: "layout/words.rs",
+                function: "fence_before_look",
+                find: "fence(SeqCst);",
+                replace: "",
+                model: ROOM_SLEEPER,
+                says: DEADLOCK,
+            },
+        ],
+    },
+    Pairing {
+        what: "the driver's part, from driver to driver",
+        sides: ["`Driving::drop`: Release", "`Seat::try_take`: Acquire"],
+        breaks: &[
+            Break {
+                what: "the Release of who leaves",
+                file: "seat.rs",
+                function: "drop",
+                find: "self.seat.state.swap(FREE, Release)",
+                replace: "self.seat.state.swap(FREE, Relaxed)",
+                model: SEAT,
+                says: RACE,
+            },
+            Break {
+                what: "the Acquire of who takes it",
+                file: "seat.rs",
+                function: "try_take",
+                find: "self.state.compare_exchange(FREE, TAKEN, Acquire, Relaxed)",
+                replace: "self.state.compare_exchange(FREE, TAKEN, Relaxed, Relaxed)",
+                model: SEAT,
+                says: RACE,
+            },
+            Break {
+                what: "that a free seat cannot be wanted",
+                file: "seat.rs",
+                function: "take_or_queue",
+                find: "self.state.compare_exchange(TAKEN, WANTED, Relaxed, Relaxed)",
+                replace: "{ self.state.store(WANTED, Relaxed); Ok::<u32, u32>(TAKEN) }",
+                model: SEAT,
+                says: DEADLOCK,
+            },
+        ],
+    },
+    Pairing {
+        what: "one thread inside a biased lock",
+        sides: [
+            "`Biased::enter`, `leave`: light fence between the own mark and the look at the favour",
+            "`Biased::withdraw`: heavy fence between the end of the favour and the look at the mark",
+        ],
+        breaks: &[
+            Break {
+                what: "the favourite's fence on its way in",
+                file: "biased.rs",
+                function: "enter",
+                find: "light_fence();",
+                replace: "",
+                model: FAVOUR,
+                says: RACE,
+            },
+            Break {
+                what: "the favourite's fence on its way out",
+                file: "biased.rs",
+                function: "leave",
+                find: "light_fence();",
+                replace: "",
+                model: FAVOUR,
+                says: DEADLOCK,
+            },
+            Break {
+                what: "the heavy fence",
+                file: "biased.rs",
+                function: "withdraw",
+                find: "heavy_fence();",
+                replace: "",
+                model: FAVOUR,
+                says: RACE,
+            },
+            Break {
+                what: "that a stranger withdraws the favour",
+                file: "biased.rs",
+                function: "enter_as_other",
+                find: "self.withdraw();",
+                replace: "",
+                model: STRANGERS,
+                says: RACE,
+            },
+        ],
+    },
+    Pairing {
+        what: "what the favourite did inside",
+        sides: ["`Biased::leave`: Release", "`Biased::withdraw`: Acquire"],
+        breaks: &[
+            Break {
+                what: "the Release",
+                file: "biased.rs",
+                function: "leave",
+                find: "self.favourite_inside.store(false, Release)",
+                replace: "self.favourite_inside.store(false, Relaxed)",
+                model: FAVOUR,
+                says: RACE,
+            },
+            Break {
+                what: "the Acquire",
+                file: "biased.rs",
+                function: "withdraw",
+                find: "self.favourite_inside.load(Acquire)",
+                replace: "self.favourite_inside.load(Relaxed)",
+                model: FAVOUR,
+                says: RACE,
+            },
+        ],
+    },
+    Pairing {
+        what: "a request with a deadline: found in its table, or hinted at",
+        sides: [
+            "`TimedRequests::begun`, after the table's lock",
+            "`TimedRequests::look`, before the table's lock",
+        ],
+        breaks: &[Break {
+            what: "that the hint is withdrawn before the look",
+            file: "timed.rs",
+            function: "look",
+            find: "look()",
+            replace: "{ let next = look(); self.0.store(false, Ordering::Relaxed); next }",
+            model: HINT,
+            says: WRONG,
+        }],
+    },
+    Pairing {
+        what: "a request's outcome, from who settles it to who waits",
+        sides: ["`RequestTable::settle`, under the table's lock", "`RequestTable::notify`, under it too"],
+        breaks: &[
+            Break {
+                what: "that who comes late is told so",
+                file: "request.rs",
+                function: "notify",
+                find: "Ok(false)",
+                replace: "Ok(true)",
+                model: CALLER,
+                says: DEADLOCK,
+            },
+            Break {
+                what: "the generation",
+                file: "request.rs",
+                function: "slot",
+                find: "slot.generation == id.generation()",
+                replace: "true",
+                model: SETTLED,
+                says: WRONG,
+            },
+        ],
+    },
+    Pairing {
+        what: "what a thread is interrupted for",
+        sides: ["`Interrupt::raise`: Release", "`Interrupt::read`: Acquire, before the last look"],
+        breaks: &[
+            Break {
+                what: "the Release",
+                file: "signal.rs",
+                function: "raise",
+                find: "self.word.fetch_add(1, Ordering::Release)",
+                replace: "self.word.fetch_add(1, Ordering::Relaxed)",
+                model: INTERRUPTED,
+                says: DEADLOCK,
+            },
+            Break {
+                what: "the Acquire",
+                file: "signal.rs",
+                function: "read",
+                find: "self.word.load(Ordering::Acquire)",
+                replace: "self.word.load(Ordering::Relaxed)",
+                model: INTERRUPTED,
+                says: DEADLOCK,
+            },
+        ],
+    },
+    Pairing {
+        what: "a peer that is rung once for each of its sleeps, by whichever thread",
+        sides: ["`PeerBell::ring_once`, behind `fence_before_look`", "`Epoch::announce`, anew for each sleep"],
+        breaks: &[
+            Break {
+                what: "that each sleep is rung for, and not only the first",
+                file: "signal.rs",
+                function: "ring_once",
+                find: "rung.swap(epoch, Ordering::Relaxed) != epoch",
+                replace: "rung.swap(epoch, Ordering::Relaxed) == 0",
+                model: TWO_SENDERS,
+                says: DEADLOCK,
+            },
+            Break {
+                what: "that a sleep has a number of its own",
+                file: "layout/words.rs",
+                function: "announce",
+                find: "self.0.load(Relaxed).wrapping_add(1) | 1",
+                replace: "1",
+                model: TWO_SENDERS,
+                says: DEADLOCK,
+            },
+            Break {
+                what: "that a ring changes what the sleeper has read",
+                file: "signal.rs",
+                function: "ring_bell",
+                find: "self.own.bell.bump();",
+                replace: "",
+                model: TWO_SENDERS,
+                says: DEADLOCK,
+            },
+        ],
+    },
+    Pairing {
+        what: "room that several threads wait for, by one word",
+        sides: ["`RoomWanted::ask`, anew before each sleep", "`PeerBell::room_published`, once for each asking"],
+        breaks: &[
+            Break {
+                what: "that each asks anew",
+                file: "room.rs",
+                function: "ask",
+                find: "self.own.space_wanted.announce();",
+                replace: "if self.own.space_wanted.asleep().is_none() { self.own.space_wanted.announce(); }",
+                model: TWO_WAITERS,
+                says: DEADLOCK,
+            },
+            Break {
+                what: "that only the last one says that nobody waits",
+                file: "room.rs",
+                function: "end_waiting",
+                find: "*waiters == 0",
+                replace: "true",
+                model: TWO_WAITERS,
+                says: DEADLOCK,
+            },
+        ],
+    },
+    Pairing {
+        what: "when a sleep ends by itself, so that it need not be rung for",
+        sides: ["`Alarm::set`, before `Epoch::announce`", "`Alarm::is_near`, behind `fence_before_look`"],
+        breaks: &[Break {
+            what: "that a sleep without an alarm takes the last one's away",
+            file: "layout/words.rs",
+            function: "set(&self, at_ns",
+            find: "self.0.store(at_ns.unwrap_or(0), Relaxed);",
+            replace: "if let Some(at_ns) = at_ns { self.0.store(at_ns, Relaxed); }",
+            model: ALARM,
+            says: DEADLOCK,
+        }],
+    },
+    Pairing {
+        what: "what a flag was raised for",
+        sides: ["`Flag::raise`: Release", "`Flag::is_raised`, `take`: Acquire"],
+        breaks: &[
+            Break {
+                what: "the Release",
+                file: "flag.rs",
+                function: "raise",
+                find: "self.0.swap(true, Release);",
+                replace: "self.0.swap(true, crate::sync::Ordering::Relaxed);",
+                model: RAISED,
+                says: WRONG,
+            },
+            Break {
+                what: "the Acquire of who looks",
+                file: "flag.rs",
+                function: "is_raised",
+                find: "self.0.load(Acquire)",
+                replace: "self.0.load(crate::sync::Ordering::Relaxed)",
+                model: RAISED,
+                says: WRONG,
+            },
+            Break {
+                what: "the Acquire of who takes it down",
+                file: "flag.rs",
+                function: "take",
+                find: "self.0.swap(false, Acquire)",
+                replace: "self.0.swap(false, crate::sync::Ordering::Relaxed)",
+                model: TAKEN_DOWN,
+                says: "raised for nothing",
+            },
+            Break {
+                what: "the exchange, for a store",
+                file: "flag.rs",
+                function: "raise",
+                find: "self.0.swap(true, Release);",
+                replace: "self.0.store(true, Release);",
+                model: TAKEN_DOWN,
+                says: "raised for nothing",
+            },
+        ],
+    },
+    Pairing {
+        what: "a task that is ready: polled, or the loop is interrupted",
+        sides: [
+            "`Executor::enqueue`, under the queue's lock, then the interrupt",
+            "`Executor::run_queued`, under the queue's lock; `has_ready`, after the interrupt was read",
+        ],
+        breaks: &[
+            Break {
+                what: "that the hint is withdrawn under the lock",
+                file: "executor.rs",
+                function: "run_queued",
+                find: "std::mem::take(&mut *ready)",
+                replace: "{
+                    let taken = std::mem::take(&mut *ready);
+                    drop(ready);
+                    self.has_ready.store(false, Ordering::Relaxed);
+                    taken
+                }",
+                model: READY,
+                says: DEADLOCK,
+            },
+            Break {
+                what: "the interrupt",
+                file: "executor.rs",
+                function: "enqueue",
+                find: "(self.interrupt)();",
+                replace: "",
+                model: READY,
+                says: DEADLOCK,
+            },
+        ],
+    },
+    Pairing {
+        what: "a task that is cancelled: dropped by who cancels it, or by who polls it",
+        sides: ["`Task::cancel`: the flag, then the future's lock", "`Task::poll`: the lock, then the flag"],
+        breaks: &[Break {
+            what: "the look at the flag behind a poll",
+            file: "executor.rs",
+            function: "poll",
+            find: "self.cancelled.is_raised()",
+            replace: "false",
+            model: CANCELLED,
+            says: WRONG,
+        }],
+    },
+    Pairing {
+        what: "a handler that wants to hear of a cancel: told by who cancels, or at once",
+        sides: ["`Owed::cancel`: the flag, then the lock", "`Owed::leave`: the lock, then the flag"],
+        breaks: &[Break {
+            what: "the look at the flag",
+            file: "owed.rs",
+            function: "leave",
+            find: "self.is_cancelled()",
+            replace: "false",
+            model: TOLD,
+            says: WRONG,
+        }],
+    },
+    Pairing {
+        what: "what one run of a loop leaves to the next",
+        sides: ["`RunningGuard::drop`: Release", "`Running::begin`: Acquire"],
+        breaks: &[
+            Break {
+                what: "the Release",
+                file: "inside.rs",
+                function: "drop(&mut self) {\n        self.0",
+                find: "self.0.0.store(false, Ordering::Release)",
+                replace: "self.0.0.store(false, Ordering::Relaxed)",
+                model: RUNS,
+                says: RACE,
+            },
+            Break {
+                what: "the Acquire",
+                file: "inside.rs",
+                function: "begin",
+                find: "self.0.swap(true, Ordering::Acquire)",
+                replace: "self.0.swap(true, Ordering::Relaxed)",
+                model: RUNS,
+                says: RACE,
+            },
+        ],
+    },
+    Pairing {
+        what: "a value that changes seldom: seen by the next look, and not forgotten",
+        sides: ["`Snapshot::update`: counted under the lock", "`Snapshot::cached`: the count before the lock"],
+        breaks: &[
+            Break {
+                what: "that the count is read before the value",
+                file: "snapshot.rs",
+                function: "cached",
+                find: "Cached { version, value: self.load() }",
+                replace: "{
+                    let _ = version;
+                    let value = self.load();
+                    Cached { version: self.version.load(Relaxed), value }
+                }",
+                model: CHANGED,
+                says: WRONG,
+            },
+            Break {
+                what: "the count",
+                file: "snapshot.rs",
+                function: "update",
+                find: "self.version.fetch_add(1, Relaxed);",
+                replace: "",
+                model: CHANGED,
+                says: WRONG,
+            },
+        ],
+    },
+    Pairing {
+        what: "a slot whose reply is in its caller's hands: freed once, by who next locks the table",
+        sides: ["`Pending::settled_in_hand`, by the driver", "`Pending::work`, under the lock"],
+        breaks: &[
+            Break {
+                what: "that only an empty hand is filled",
+                file: "pending.rs",
+                function: "settled_in_hand",
+                find: "self.in_hand.load(Relaxed) == 0",
+                replace: "true",
+                model: IN_HAND,
+                says: "a slot was lost",
+            },
+            Break {
+                what: "that what is in hand is freed",
+                file: "pending.rs",
+                function: "work",
+                find: "table.retract(id);",
+                replace: "",
+                model: IN_HAND,
+                says: "a slot was lost",
+            },
+        ],
+    },
+    Pairing {
+        what: "a stored reply: seen by the next driver",
+        sides: ["`Pending::work`, and then the seat", "the seat, and then `Pending::has_unread`"],
+        breaks: &[
+            Break {
+                what: "that it is said at all",
+                file: "pending.rs",
+                function: "work",
+                find: "self.unread.store(table.done() as u64, Relaxed);",
+                replace: "",
+                model: UNREAD,
+                says: WRONG,
+            },
+            Break {
+                what: "the Release of who leaves the seat",
+                file: "seat.rs",
+                function: "drop",
+                find: "self.seat.state.swap(FREE, Release)",
+                replace: "self.seat.state.swap(FREE, Relaxed)",
+                model: UNREAD,
+                says: WRONG,
+            },
+        ],
+    },
+    Pairing {
+        what: "a cancel: sent before its slot is used again, and never forgotten",
+        sides: ["`Pending::work`: the flag, under the table's lock", "`Pending::send_cancels`, under it too"],
+        breaks: &[
+            Break {
+                what: "that the flag is raised",
+                file: "pending.rs",
+                function: "work",
+                find: "self.deferred.store(true, Relaxed);",
+                replace: "",
+                model: DEFERRED,
+                says: "the cancel comes first",
+            },
+            Break {
+                what: "that the flag is lowered under the lock",
+                file: "pending.rs",
+                function: "send_cancels",
+                find: "self.deferred.store(false, Relaxed);",
+                replace: "drop(table); self.deferred.store(false, Relaxed);",
+                model: DEFERRED,
+                says: "the cancel comes first",
+            },
+        ],
+    },
+];
+
+/// What `Producer::commit` does, in its order.
+const COMMITS: &str = "self.cells.head(end).guard();
+        self.cells.head(start).commit(header);
+        if reservation.pad != 0 {
+            self.cells.head(reservation.position).commit(Header::pad(reservation.pad as usize));
+        }";
+
+pub(crate) const UNMODELLED: &[Unmodelled] = &[
+    Unmodelled {
+        file: "layout/words.rs",
+        functions: &["read", "bump"],
+        why: "The bell's value must be read before the epoch is announced: Acquire keeps a later store behind a \
+              load. Loom runs the accesses of a thread in their order, so no model can fail without it; beyond \
+              that the two fences suffice. That the bell is bumped, and looked at by who sleeps, has its breaks above.",
+    },
+    Unmodelled {
+        file: "fences.rs",
+        functions: &["light_fence", "heavy_fence", "modelled_fence"],
+        why: "In a model both are SeqCst fences, and each of their callers has its break above. That `membarrier` \
+              makes a compiler fence into one is the kernel's promise; `biased::tests` run it on real processors.",
+    },
+];
+
+pub(crate) const UNORDERED: &[Unordered] = &[
+    Unordered {
+        file: "memory/bytes.rs",
+        why: "Payloads, word by word: a frame's commit word and a topic's claim order them. What is long is copied in \
+              assembly, which no model and no sanitizer sees; what goes past the caches ends with an `sfence`, so \
+              that no later commit is seen before it.",
+    },
+    Unordered { file: "counters.rs", why: "Counts, for people." },
+    Unordered {
+        file: "keyed.rs",
+        why: "Names that are never the same twice. What is behind a key moves from thread to thread with the seat.",
+    },
+    Unordered {
+        file: "attachment/lender.rs",
+        why: "A quota. Only the driver adds to it, under the lender's lock; what is taken off just now counts a \
+              moment longer.",
+    },
+    Unordered {
+        file: "attachment/mod.rs",
+        why: "Whether there is anything to tidy up. Raised after the lock under which there came to be, lowered \
+              under that lock: so what comes after the look raises it after it was lowered. (As `TimedRequests`.)",
+    },
+    Unordered {
+        file: "port/mod.rs",
+        why: "How many requests are owed: only the driver adds any, and it sees its own, or those of the driver \
+              before it by the seat. A request to close: the loop is interrupted for it. Whether the peer is \
+              dead: the driver's own.",
+    },
+    Unordered {
+        file: "port/incoming.rs",
+        why: "The driver's look at how many requests are owed: see `port/mod.rs`.",
+    },
+    Unordered {
+        file: "renderer_loop.rs",
+        why: "A request to stop, and that topics have changed: the loop is interrupted for both. The changes \
+              themselves are behind a lock.",
+    },
+    Unordered {
+        file: "ipc_main/shared.rs",
+        why: "A request to stop: the loop is interrupted for it. That the endpoint is closed: who launches at the \
+              same time is refused, or ended by the loop. Numbers of windows, never the same twice. A pid, for people.",
+    },
+    Unordered {
+        file: "main_loop/mod.rs",
+        why: "The loop's look at the request to stop: see `ipc_main/shared.rs`.",
+    },
+    Unordered { file: "web_contents.rs", why: "A pid, for people." },
+    Unordered {
+        file: "sys/socket.rs",
+        why: "That an inherited socket is taken once: the exchange says who is first.",
+    },
+    Unordered { file: "sys/modelled.rs", why: "The kernel's look at a futex, in models." },
+];

@@ -1,0 +1,113 @@
+//! Shared memory as bare atomics, to be written in whatever way.
+
+use std::{
+    os::fd::{AsFd, BorrowedFd},
+    ptr::{self, NonNull},
+    slice,
+    sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed},
+};
+
+use rustix::{
+    fs::fstat,
+    io::Errno,
+    mm::{MapFlags, MprotectFlags, ProtFlags, mmap, mprotect},
+};
+
+/// A mapping that lasts as long as the process.
+#[derive(Clone, Copy, Debug)]
+pub struct Mapped {
+    start: NonNull<u8>,
+    len: u64,
+}
+
+// SAFETY: it is a place and a length; what lies there is only ever seen as atomics.
+unsafe impl Send for Mapped {}
+// SAFETY: as above.
+unsafe impl Sync for Mapped {}
+
+impl Mapped {
+    /// All of some shared memory.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's.
+    pub fn new(memory: impl AsFd, protection: ProtFlags) -> Result<Self, Errno> {
+        let len = fstat(&memory)?.st_size as u64;
+        Self::of(memory.as_fd(), len, protection)
+    }
+
+    fn of(memory: BorrowedFd<'_>, len: u64, protection: ProtFlags) -> Result<Self, Errno> {
+        // SAFETY: the address is the kernel's choice, so nothing that is mapped already is replaced.
+        let start = unsafe {
+            mmap(ptr::null_mut(), len as usize, protection, MapFlags::SHARED, memory, 0)?
+        };
+        let start = NonNull::new(start.cast()).ok_or(Errno::NOMEM)?;
+        Ok(Self { start, len })
+    }
+
+    /// How many bytes it has.
+    pub fn size(self) -> u64 {
+        self.len
+    }
+
+    /// Tries to make it writable.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's.
+    pub fn make_writable(self) -> Result<(), Errno> {
+        let protection = MprotectFlags::READ | MprotectFlags::WRITE;
+        // SAFETY: exactly this mapping, which is only seen as atomics.
+        unsafe { mprotect(self.start.as_ptr().cast(), self.len as usize, protection) }
+    }
+
+    /// The word of eight bytes there.
+    pub fn u64(self, at: u64) -> &'static AtomicU64 {
+        // SAFETY: `place` checks bounds and alignment; a mapping lasts as long as the process, and
+        // others change it as they like, which atomics are for.
+        unsafe { &*self.place::<AtomicU64>(at) }
+    }
+
+    /// The word of four bytes there.
+    pub fn u32(self, at: u64) -> &'static AtomicU32 {
+        // SAFETY: as in `u64`.
+        unsafe { &*self.place::<AtomicU32>(at) }
+    }
+
+    /// The byte there.
+    pub fn u8(self, at: u64) -> &'static AtomicU8 {
+        // SAFETY: as in `u64`.
+        unsafe { &*self.place::<AtomicU8>(at) }
+    }
+
+    /// Writes bytes.
+    pub fn write(self, at: u64, bytes: &[u8]) {
+        let (words, rest) = bytes.as_chunks::<8>();
+        for (place, word) in self.words(at, words.len()).iter().zip(words) {
+            place.store(u64::from_le_bytes(*word), Relaxed);
+        }
+        let rest_at = at + (bytes.len() - rest.len()) as u64;
+        for (index, byte) in (0..).zip(rest) {
+            self.u8(rest_at + index).store(*byte, Relaxed);
+        }
+    }
+
+    /// So many words of eight bytes from there on.
+    pub fn words(self, at: u64, count: usize) -> &'static [AtomicU64] {
+        assert!(at + count as u64 * 8 <= self.len, "{count} words from {at} of {}", self.len);
+        // SAFETY: as in `u64`, and as many lie inside the mapping.
+        unsafe { slice::from_raw_parts(self.place::<AtomicU64>(at), count) }
+    }
+
+    /// Reads bytes.
+    pub fn read(self, at: u64, len: u64) -> Vec<u8> {
+        (at..at + len).map(|at| self.u8(at).load(Relaxed)).collect()
+    }
+
+    fn place<T>(self, at: u64) -> *const T {
+        let size = size_of::<T>() as u64;
+        assert!(at.is_multiple_of(size) && at + size <= self.len, "{at} of {}", self.len);
+        // SAFETY: inside the mapping, as was just found.
+        unsafe { self.start.as_ptr().add(at as usize).cast() }
+    }
+}

@@ -1,0 +1,79 @@
+//! A renderer that goes around the library: the real socket, the real memory, and no rules.
+//!
+//! Nothing here uses the engine. What the bytes are is written down a second time, in [`wire`], from
+//! `ARCHITECTURE.md`: an attacker who shared the engine's own constants would move with every change of
+//! the layout, and no test would notice that two versions do not understand each other any more.
+//!
+//! - [`wire`]: the layout, restated. [`memory`]: mappings as bare atomics.
+//! - [`door`]: sockets and what comes over them. [`session`]: a handshake done, and memory in hand.
+//! - [`system`]: the system calls that reach for other processes.
+//!
+//! All of it belongs into a process of its own, which ends soon: mappings are never undone, and whatever
+//! goes wrong is a panic.
+
+pub mod door;
+pub mod memory;
+pub mod session;
+pub mod system;
+pub mod wire;
+
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use crate::processes::LIMIT;
+use door::Socket;
+use session::Session;
+
+/// What an attacker knows, and where it stands.
+pub struct Attacker {
+    /// The endpoint's socket.
+    pub path: PathBuf,
+    /// Main's process.
+    pub main: u32,
+    /// Another renderer's process.
+    pub bystander: u32,
+    /// The socket with which main launched it.
+    pub inherited: Option<Socket>,
+    /// A descriptor of the socket's file, which some careless administrator has left to it.
+    pub way_in: Option<Socket>,
+}
+
+impl Attacker {
+    /// The socket with which main launched it, before a word was said.
+    pub fn socket(&mut self) -> Socket {
+        self.inherited.take().expect("main has launched it")
+    }
+
+    /// A connection by name.
+    pub fn knock(&self) -> Socket {
+        Socket::connect(&self.path).expect("main listens")
+    }
+
+    /// Shakes hands as it should, over the socket with which main launched it.
+    pub fn session(&mut self) -> Session {
+        Session::begin(self.socket())
+    }
+}
+
+/// Looks again and again, until it is so.
+///
+/// # Panics
+///
+/// If it does not come to be so within [`LIMIT`].
+pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + LIMIT;
+    while !condition() {
+        assert!(Instant::now() < deadline, "not within {LIMIT:?}: {what}");
+        std::thread::yield_now();
+    }
+}
+
+/// Does something again and again for so long.
+pub fn for_a_while(span: Duration, mut step: impl FnMut()) {
+    let end = Instant::now() + span;
+    while Instant::now() < end {
+        step();
+    }
+}

@@ -1,0 +1,111 @@
+//! System calls that reach for other processes, and the way to another user.
+
+use std::{io, process};
+
+use rustix::{
+    process::getuid,
+    thread::{Gid, Uid, set_thread_groups, set_thread_res_gid, set_thread_res_uid},
+};
+
+/// Which `libc` does not name: the same on all Linux architectures.
+const F_SETSIG: libc::c_int = 10;
+
+/// The other user: nobody.
+pub const NOBODY: u32 = 65534;
+
+/// Whether this process may become another user.
+pub fn can_change_user() -> bool {
+    getuid().is_root()
+}
+
+/// Becomes nobody, for good. While there is one thread only: each has its own user.
+///
+/// # Panics
+///
+/// If the kernel refuses.
+pub fn become_nobody() {
+    let (user, group) = (Uid::from_raw(NOBODY), Gid::from_raw(NOBODY));
+    set_thread_groups(&[]).expect("root may");
+    set_thread_res_gid(group, group, group).expect("root may");
+    set_thread_res_uid(user, user, user).expect("root may");
+    assert_eq!((getuid(), rustix::process::geteuid()), (user, user));
+}
+
+/// Attaches to a process as a debugger does.
+///
+/// # Errors
+///
+/// The kernel's.
+pub fn seize(process_id: u32) -> io::Result<()> {
+    // SAFETY: the request takes no pointer that is used.
+    let seized = unsafe { libc::ptrace(libc::PTRACE_SEIZE, process_id as libc::pid_t, 0, 0) };
+    if seized == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Reads some bytes at this address of another process.
+///
+/// # Errors
+///
+/// The kernel's.
+pub fn read_memory(process_id: u32, address: usize) -> io::Result<usize> {
+    let mut bytes = [0_u8; 16];
+    let local = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
+    let remote = libc::iovec { iov_base: address as *mut libc::c_void, iov_len: bytes.len() };
+    // SAFETY: the local part is a buffer of ours, of that length; the remote one is not ours.
+    let read =
+        unsafe { libc::process_vm_readv(process_id as libc::pid_t, &local, 1, &remote, 1, 0) };
+    usize::try_from(read).map_err(|_| io::Error::last_os_error())
+}
+
+/// Writes some bytes at this address of another process.
+///
+/// # Errors
+///
+/// The kernel's.
+pub fn write_memory(process_id: u32, address: usize) -> io::Result<usize> {
+    let mut bytes = [0_u8; 16];
+    let local = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
+    let remote = libc::iovec { iov_base: address as *mut libc::c_void, iov_len: bytes.len() };
+    // SAFETY: as in `read_memory`.
+    let written =
+        unsafe { libc::process_vm_writev(process_id as libc::pid_t, &local, 1, &remote, 1, 0) };
+    usize::try_from(written).map_err(|_| io::Error::last_os_error())
+}
+
+/// Has signals about a socket sent to another process, with a kill in the place of the usual one.
+///
+/// # Errors
+///
+/// The kernel's.
+pub fn aim_signals(socket: impl std::os::fd::AsRawFd, process_id: u32) -> io::Result<()> {
+    let socket = socket.as_raw_fd();
+    // SAFETY: none of them takes a pointer.
+    let results = unsafe {
+        [
+            libc::fcntl(socket, libc::F_SETOWN, process_id as libc::c_int),
+            libc::fcntl(socket, F_SETSIG, libc::SIGKILL),
+            libc::fcntl(socket, libc::F_SETFL, libc::O_ASYNC),
+        ]
+    };
+    if results.contains(&-1) { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Runs `child` in a forked process, which shares all descriptors and mappings, and goes on here at once.
+///
+/// While there is one thread only.
+///
+/// # Panics
+///
+/// If there can be no more processes.
+pub fn fork(child: impl FnOnce()) {
+    // SAFETY: this process has one thread, so the child finds no lock taken.
+    match unsafe { libc::fork() } {
+        -1 => panic!("{}", io::Error::last_os_error()),
+        0 => {
+            // It must never come back into the parent's code.
+            let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(child));
+            process::exit(0);
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,161 @@
+//! The wire, restated: what two processes agree on, written down without a look at the engine's code.
+//!
+//! ```text
+//!   an outbox    0 magic "ringbox\0" u64, 8 version u32, 16 capacity u64      a control page,
+//!                128 consumed u64    256 parked u32    260 space_wanted u32   4096 bytes, and
+//!                384 bell u32        4096 cells of 64 bytes                   the cells
+//!
+//!   a frame      len u32 | kind u8 | flags u8 | channel u16,  request u64,  payload
+//!                bit 39 is inverted in every other lap
+//!
+//!   a packet     MessagePack, structs as arrays: Hello [magic, version, [[kind, name, fingerprint] ...]],
+//!                Ready [magic]
+//! ```
+
+use crate::contract::CONTRACT;
+
+/// The unit of room.
+pub const CELL: u64 = 64;
+/// In front of a payload.
+pub const HEADER: u64 = 16;
+/// In front of the cells.
+pub const CONTROL: u64 = 4096;
+
+/// Of an outbox's control page.
+pub const OUTBOX_MAGIC: u64 = u64::from_le_bytes(*b"ringbox\0");
+/// Of a topic's control page.
+pub const TOPIC_MAGIC: u64 = u64::from_le_bytes(*b"ringtop\0");
+/// Of the layout of memory.
+pub const LAYOUT_VERSION: u32 = 1;
+
+/// Where the version is in a control page.
+pub const VERSION_AT: u64 = 8;
+/// Where the capacity is in a control page.
+pub const CAPACITY_AT: u64 = 16;
+/// How far the owner has read.
+pub const CONSUMED: u64 = 128;
+/// Odd: the owner sleeps.
+pub const PARKED: u64 = 256;
+/// Odd: the owner waits for room.
+pub const SPACE_WANTED: u64 = 260;
+/// The peer sleeps on it.
+pub const BELL: u64 = 384;
+/// In a topic: the start of the newest record.
+pub const TOPIC_NEWEST: u64 = 136;
+
+/// The bit of a commit word that every other lap has inverted.
+pub const ODD_LAP: u64 = 1 << 39;
+
+/// Kinds of frames.
+pub const SEND: u8 = 1;
+/// Wants a reply.
+pub const INVOKE: u8 = 2;
+/// The answer.
+pub const REPLY: u8 = 3;
+/// The handler's own error.
+pub const REJECT: u8 = 4;
+/// No answer.
+pub const FAIL: u8 = 5;
+/// Nobody waits any more.
+pub const CANCEL: u8 = 6;
+/// Wants a topic.
+pub const SUBSCRIBE: u8 = 7;
+/// Wants it no more.
+pub const UNSUBSCRIBE: u8 = 8;
+/// Fills a lap.
+pub const PAD: u8 = 9;
+/// The payload is elsewhere.
+pub const ATTACHED: u8 = 10;
+/// Memory, please.
+pub const ASK: u8 = 11;
+/// Not needed.
+pub const GIVE_BACK: u8 = 12;
+
+/// The first word of a hello, and the only one of a ready.
+pub const MAGIC: u32 = u32::from_le_bytes(*b"rbrg");
+/// Of the handshake.
+pub const VERSION: u32 = 3;
+
+/// The most channels in a hello.
+pub const CHANNELS_MAX: usize = 512;
+/// The longest name of a channel, in bytes.
+pub const NAME_MAX: usize = 128;
+/// The longest packet, in bytes.
+pub const PACKET_MAX: usize = 128 * 1024;
+
+/// A commit word of an even lap.
+pub const fn word(len: u32, kind: u8, flags: u8, channel: u16) -> u64 {
+    len as u64 | (kind as u64) << 32 | (flags as u64) << 40 | (channel as u64) << 48
+}
+
+/// The longest frame of a ring: half of it, less a cell.
+pub const fn frame_max(capacity: u64) -> u64 {
+    capacity / 2 - CELL
+}
+
+/// What so many bytes occupy.
+pub const fn padded(len: u64) -> u64 {
+    len.next_multiple_of(CELL)
+}
+
+/// A request's name: 48 bits of generation, 16 of slot.
+pub const fn request(generation: u64, slot: u16) -> u64 {
+    generation << 16 | slot as u64
+}
+
+/// A channel's number: its place in main's contract.
+///
+/// # Panics
+///
+/// If there is none of that name.
+pub fn channel(name: &str) -> u16 {
+    let place = CONTRACT.iter().position(|channel| channel.key().name() == name);
+    place.unwrap_or_else(|| panic!("no channel '{name}'")) as u16
+}
+
+/// One offer of a hello: the kind's name, the channel's, and the fingerprint of its types.
+pub type Offer<'a> = (&'a str, &'a str, u64);
+
+/// A renderer's first packet.
+pub fn hello(magic: u32, version: u32, offers: &[Offer<'_>]) -> Vec<u8> {
+    let mut packet = vec![0x93];
+    number(&mut packet, magic.into());
+    number(&mut packet, version.into());
+    packet.push(0xdd);
+    packet.extend((offers.len() as u32).to_be_bytes());
+    for (kind, name, fingerprint) in offers {
+        packet.push(0x93);
+        text(&mut packet, kind);
+        text(&mut packet, name);
+        number(&mut packet, *fingerprint);
+    }
+    packet
+}
+
+/// A renderer's last packet.
+pub fn ready(magic: u32) -> Vec<u8> {
+    let mut packet = vec![0x91];
+    number(&mut packet, magic.into());
+    packet
+}
+
+/// What a frame of the kind [`ATTACHED`] says.
+pub fn attached(id: u64, len: u64, request: u64, kind: u8) -> [u8; 32] {
+    let mut payload = [0; 32];
+    payload[..8].copy_from_slice(&id.to_le_bytes());
+    payload[8..16].copy_from_slice(&len.to_le_bytes());
+    payload[16..24].copy_from_slice(&request.to_le_bytes());
+    payload[24] = kind;
+    payload
+}
+
+fn number(packet: &mut Vec<u8>, number: u64) {
+    packet.push(0xcf);
+    packet.extend(number.to_be_bytes());
+}
+
+fn text(packet: &mut Vec<u8>, text: &str) {
+    packet.push(0xda);
+    packet.extend((text.len() as u16).to_be_bytes());
+    packet.extend(text.as_bytes());
+}

@@ -1,0 +1,188 @@
+//! The catalogue of attacks: what each does, what must come of it, and what stops it.
+//!
+//! One list is everything: the tests run it (`tests/tests/attacks.rs`), the soak runs it again and again
+//! (`tests/tests/attacks_soak.rs`), the program `attacker` finds its part in it, and the table in `SECURITY.md`
+//! is made of it.
+
+mod attachments;
+mod control;
+mod door;
+mod floods;
+mod frames;
+mod kernel;
+mod others;
+mod requests;
+mod traps;
+
+use std::{fmt::Write, thread::JoinHandle};
+
+use ringbridge::{Policy, WebContents};
+
+use crate::attacker::Attacker;
+
+/// One attack.
+pub struct Attack {
+    /// Its name, which its test has as well.
+    pub name: &'static str,
+    /// What it does, for people.
+    pub does: &'static str,
+    /// What must come of it.
+    pub verdict: Verdict,
+    /// What stops it.
+    pub stopped_by: StoppedBy,
+    /// How the attacker comes to main.
+    pub entry: Entry,
+    /// The offender's policy, made of the ordinary one.
+    pub policy: fn(Policy) -> Policy,
+    /// What another thread of main does meanwhile.
+    pub meanwhile: Option<fn(WebContents) -> JoinHandle<()>>,
+    /// The attacker's part.
+    pub run: fn(&mut Attacker),
+}
+
+/// What must come of an attack. Besides: main and the bystander go on, whatever it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The session ends with one of these violations, which is counted once.
+    Violation(&'static [&'static str]),
+    /// The session goes on, and the window's counter of this name says what happened.
+    Counted(&'static str),
+    /// The session goes on, and there is nothing to count.
+    Harmless,
+    /// It is allowed so many violations, and they are counted.
+    Tolerated(u64),
+    /// The session ends with this reason, which is no violation.
+    Gone(&'static str),
+    /// It does not get in, and main counts that.
+    Refused,
+    /// It does not get in, or is turned away, without a word.
+    TurnedAway,
+    /// The kernel says no to the attacker.
+    Denied,
+    /// The victim gets an error that says what is wrong.
+    Told(&'static str),
+}
+
+/// What stops an attack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoppedBy {
+    /// Main's own checks and bounds, whoever the attacker is.
+    Main,
+    /// Seals and read-only mappings, whoever the attacker is.
+    Kernel,
+    /// The library's checks of where an endpoint is and whose it is.
+    Library,
+    /// Another user, or the sandbox. The test runs it as another user.
+    AnotherUser,
+}
+
+/// How the attacker comes to main.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// Main launches it.
+    Launched,
+    /// It knows the endpoint's name.
+    Door,
+}
+
+impl Attack {
+    /// The verdict for people.
+    fn verdict_text(&self) -> String {
+        match self.verdict {
+            Verdict::Violation(names) => {
+                let names: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
+                format!("session ended: {}", names.join(", "))
+            }
+            Verdict::Counted(counter) => format!("session goes on; `{counter}` counts it"),
+            Verdict::Harmless => "nothing happens to anyone else".to_owned(),
+            Verdict::Tolerated(count) => {
+                format!("session goes on, as its policy says; `violations` is {count}")
+            }
+            Verdict::Gone(reason) => format!("session ended: `{reason}`"),
+            Verdict::Refused => "not let in; main's `refused` counts it".to_owned(),
+            Verdict::TurnedAway => "turned away".to_owned(),
+            Verdict::Denied => "the kernel says no to the attacker".to_owned(),
+            Verdict::Told(error) => format!("`{error}` for who comes there"),
+        }
+    }
+}
+
+impl StoppedBy {
+    fn text(self) -> &'static str {
+        match self {
+            Self::Main => "main",
+            Self::Kernel => "the kernel",
+            Self::Library => "the library",
+            Self::AnotherUser => "another user, or the sandbox",
+        }
+    }
+}
+
+/// A launched attacker that shakes hands and is stopped by main, to name the rest.
+const LAUNCHED: Attack = Attack {
+    name: "",
+    does: "",
+    verdict: Verdict::Harmless,
+    stopped_by: StoppedBy::Main,
+    entry: Entry::Launched,
+    policy: |policy| policy,
+    meanwhile: None,
+    run: |_| (),
+};
+
+/// An attacker at the door, to name the rest.
+const AT_THE_DOOR: Attack = Attack { entry: Entry::Door, verdict: Verdict::Refused, ..LAUNCHED };
+
+/// An attacker whom the kernel tells no.
+const BY_THE_KERNEL: Attack =
+    Attack { stopped_by: StoppedBy::Kernel, verdict: Verdict::Denied, ..LAUNCHED };
+
+/// An attacker whom only another user, or the sandbox, keeps out.
+const BY_ANOTHER_USER: Attack =
+    Attack { stopped_by: StoppedBy::AnotherUser, verdict: Verdict::Denied, ..LAUNCHED };
+
+/// The parts of the catalogue, each with a heading.
+pub const CATALOGUE: &[(&str, &[Attack])] = &[
+    ("Frames", frames::ATTACKS),
+    ("The control page", control::ATTACKS),
+    ("Requests", requests::ATTACKS),
+    ("Floods", floods::ATTACKS),
+    ("Large payloads", attachments::ATTACKS),
+    ("The handshake and the socket", door::ATTACKS),
+    ("Shared memory and its words", kernel::ATTACKS),
+    ("The endpoint's place", traps::ATTACKS),
+    ("Other processes", others::ATTACKS),
+];
+
+/// All attacks.
+pub fn all() -> impl Iterator<Item = &'static Attack> {
+    CATALOGUE.iter().flat_map(|(_, attacks)| attacks.iter())
+}
+
+/// The attack of this name.
+///
+/// # Panics
+///
+/// If there is none.
+pub fn find(name: &str) -> &'static Attack {
+    all().find(|attack| attack.name == name).unwrap_or_else(|| panic!("no attack '{name}'"))
+}
+
+/// The catalogue as the tables of `SECURITY.md`.
+pub fn markdown() -> String {
+    let mut text = String::new();
+    for (heading, attacks) in CATALOGUE {
+        write!(
+            text,
+            "### {heading}\n\n| attack | what it does | verdict | stopped by |\n| --- | --- | --- | --- |\n"
+        )
+        .expect("a string takes everything");
+        for attack in *attacks {
+            let (verdict, stopped_by) = (attack.verdict_text(), attack.stopped_by.text());
+            writeln!(text, "| `{}` | {} | {verdict} | {stopped_by} |", attack.name, attack.does)
+                .expect("a string takes everything");
+        }
+        text.push('\n');
+    }
+    text
+}

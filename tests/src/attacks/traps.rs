@@ -1,0 +1,205 @@
+//! Traps at the place where an endpoint is found: folders, links and sockets that somebody else has put there.
+//!
+//! The victim is a process of its own, which binds or attaches where the trap is.
+
+use std::{
+    fs::{self, Permissions},
+    io::Write,
+    os::unix::fs::{PermissionsExt, chown, symlink},
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use rustix::net::{
+    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with,
+};
+
+use super::{AT_THE_DOOR, Attack, StoppedBy, Verdict};
+use crate::{
+    attacker::{system, until},
+    processes::program,
+};
+
+pub(super) const ATTACKS: &[Attack] = &[
+    Attack {
+        name: "folder-that-is-a-link",
+        does: "puts a link to some folder in the place of the folder of endpoints",
+        verdict: Verdict::Told("UnsafeFolder"),
+        run: |_| {
+            let trap = Trap::new();
+            let elsewhere = trap.root.join("elsewhere");
+            fs::create_dir(&elsewhere).expect("it is new");
+            symlink(&elsewhere, trap.folder()).expect("it is new");
+            assert!(trap.victim("binds-in-a-trap").contains("UnsafeFolder"));
+            assert_eq!(fs::read_dir(elsewhere).expect("it is there").count(), 0);
+        },
+        ..TRAP
+    },
+    Attack {
+        name: "folder-that-is-open-to-others",
+        does: "makes the folder of endpoints before main does, for everyone to write",
+        verdict: Verdict::Told("UnsafeFolder"),
+        run: |_| {
+            let trap = Trap::with_folder();
+            fs::set_permissions(trap.folder(), Permissions::from_mode(0o777)).expect("it is ours");
+            assert!(trap.victim("binds-in-a-trap").contains("UnsafeFolder"));
+        },
+        ..TRAP
+    },
+    Attack {
+        name: "folder-of-another-user",
+        does: "makes the folder of endpoints before main does, and keeps it",
+        verdict: Verdict::Told("UnsafeFolder"),
+        run: |_| {
+            let trap = Trap::with_folder();
+            if can_change_user() {
+                give_to_nobody(&trap.folder());
+                assert!(trap.victim("binds-in-a-trap").contains("UnsafeFolder"));
+            }
+        },
+        ..TRAP
+    },
+    Attack {
+        name: "link-in-the-place-of-the-socket",
+        does: "puts a link to a file in the place of the socket: the link is replaced, and its target left alone",
+        verdict: Verdict::Harmless,
+        run: |_| {
+            let trap = Trap::with_folder();
+            let target = trap.root.join("precious");
+            fs::write(&target, "precious").expect("it is new");
+            symlink(&target, trap.file("sock")).expect("it is new");
+            assert_eq!(trap.victim("binds-in-a-trap"), "Ok(())");
+            assert_eq!(fs::read_to_string(target).expect("it is there"), "precious");
+        },
+        ..TRAP
+    },
+    Attack {
+        name: "folder-in-the-place-of-the-socket",
+        does: "squats at the socket's path with a folder, which nobody can replace",
+        verdict: Verdict::Told("Io"),
+        run: |_| {
+            let trap = Trap::with_folder();
+            fs::create_dir(trap.file("sock")).expect("it is new");
+            assert!(trap.victim("binds-in-a-trap").contains("Io {"));
+        },
+        ..TRAP
+    },
+    Attack {
+        name: "link-in-the-place-of-the-lock",
+        does: "puts a link in the place of the lock file, so that main would make and lock a file elsewhere",
+        verdict: Verdict::Told("Io"),
+        run: |_| {
+            let trap = Trap::with_folder();
+            let target = trap.root.join("made");
+            symlink(&target, trap.file("lock")).expect("it is new");
+            assert!(trap.victim("binds-in-a-trap").contains("Io {"));
+            assert!(!target.exists(), "the link was followed");
+        },
+        ..TRAP
+    },
+    Attack {
+        name: "lock-that-is-held",
+        does: "holds the lock of a name without being its main process",
+        verdict: Verdict::Told("NameInUse"),
+        run: |_| {
+            let trap = Trap::with_folder();
+            let lock = fs::File::create(trap.file("lock")).expect("it is new");
+            lock.lock().expect("nobody has it");
+            assert!(trap.victim("binds-in-a-trap").contains("NameInUse"));
+        },
+        ..TRAP
+    },
+    Attack {
+        name: "listener-of-another-user",
+        does: "listens at the endpoint's path as another user, for renderers to come",
+        verdict: Verdict::Told("ForeignServer"),
+        run: |_| {
+            let trap = Trap::with_folder();
+            if !can_change_user() {
+                return;
+            }
+            give_to_nobody(&trap.root);
+            give_to_nobody(&trap.folder());
+            let socket = trap.file("sock");
+            system::fork(|| {
+                system::become_nobody();
+                let kind = SocketType::SEQPACKET;
+                let listener = socket_with(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)
+                    .expect("descriptors are left");
+                let address = SocketAddrUnix::new(&socket).expect("it is short");
+                bind(&listener, &address).expect("it is new");
+                listen(&listener, 8).expect("it is bound");
+                fs::set_permissions(&socket, Permissions::from_mode(0o777)).expect("it is ours");
+                until("the trap is taken away", || !socket.exists());
+            });
+            until("nobody listens", || socket.exists());
+            let told = trap.victim("attaches-in-a-trap");
+            assert!(told.contains("ForeignServer"), "{told}");
+            assert!(told.contains(&system::NOBODY.to_string()), "{told}");
+        },
+        ..TRAP
+    },
+];
+
+const TRAP: Attack = Attack { stopped_by: StoppedBy::Library, ..AT_THE_DOOR };
+
+/// A runtime directory of its own. Removed when dropped.
+struct Trap {
+    root: PathBuf,
+}
+
+const NAME: &str = "trapped";
+
+impl Trap {
+    /// Without the folder of endpoints.
+    fn new() -> Self {
+        // A socket's path is short, so this one is too.
+        let root = PathBuf::from(format!("/tmp/rb-trap-{}", std::process::id()));
+        fs::create_dir(&root).expect("it is new");
+        Self { root }
+    }
+
+    fn with_folder() -> Self {
+        let trap = Self::new();
+        fs::create_dir(trap.folder()).expect("it is new");
+        fs::set_permissions(trap.folder(), Permissions::from_mode(0o700)).expect("it is ours");
+        trap
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.root.join("ringbridge")
+    }
+
+    fn file(&self, kind: &str) -> PathBuf {
+        self.folder().join(format!("{NAME}.{kind}"))
+    }
+
+    /// Walks into it, and says what came of that.
+    fn victim(&self, scene: &str) -> String {
+        let mut command = Command::new(program("scene"));
+        let command = command.args([scene, NAME]).env("XDG_RUNTIME_DIR", &self.root);
+        let output = command.output().expect("it can be started");
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).expect("it is text").trim().to_owned()
+    }
+}
+
+impl Drop for Trap {
+    fn drop(&mut self) {
+        // What is left of it is in nobody's way.
+        let _ = fs::remove_dir_all(&self.root);
+    }
+}
+
+/// Says so if not: nothing is passed over in silence.
+fn can_change_user() -> bool {
+    let can = system::can_change_user();
+    if !can {
+        let _ = writeln!(std::io::stderr(), "NOT RUN: this attack needs root, to be another user");
+    }
+    can
+}
+
+fn give_to_nobody(path: &Path) {
+    chown(path, Some(system::NOBODY), Some(system::NOBODY)).expect("root may");
+}

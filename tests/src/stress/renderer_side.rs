@@ -1,0 +1,429 @@
+//! A renderer: sends and asks as fast as it can, takes what comes, notes all of it.
+
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use ringbridge::{
+    ConnectError, InvokeError, IpcRenderer, RegisterError, RunError, SendAllError, SendError,
+};
+
+use super::{
+    Failure, RendererRole, config, follow_to_death,
+    holdings::{Holdings, Starved, feed},
+    journal::{Board, Phase, Record, Slot, Stream, now_ns},
+    messages::{
+        ASK, BLOB, CALL, CONTRACT, Composer, EVENT, HOLD, Inflow, JOIN, KEEP, LARGE, LAST, NEWS,
+        Numbered, Outflow, PATIENT, PUSH, answer, read,
+    },
+};
+use crate::processes::within;
+
+/// How many calls are under way beside each other.
+const CALLS_MAX: usize = 8;
+/// How many messages are sent in one go.
+const BURST_MAX: usize = 64;
+/// How long the end of a session may take, once it has begun.
+const END_WITHIN: Duration = Duration::from_secs(5);
+/// A send that took so long has waited for room.
+const WAITED: Duration = Duration::from_millis(1);
+
+/// Plays the renderer: for the session that main has launched it for; or, attached, for one after the other.
+pub(super) fn play(role: &RendererRole) -> Result<(), Failure> {
+    feed();
+    let board = Board::inherited(role.journal, false)?;
+    let slot = board.slot(role.slot);
+    if let Some(session) = role.session {
+        let record = board.record(session).ok_or("main has not begun this session's record")?;
+        return match IpcRenderer::connect_with(CONTRACT, config()) {
+            Ok(ipc) => {
+                Session::begin(ipc, slot, record, role.seed)?.run();
+                Ok(())
+            }
+            // Main was killed, and the kernel is about to see to us.
+            Err(ConnectError::HungUp) => std::process::exit(1),
+            Err(error) => Err(error.into()),
+        };
+    }
+    follow_to_death(role.parent)?;
+    let before = Holdings::now();
+    while board.phase() == Phase::Run {
+        let ipc = match IpcRenderer::attach_with(&role.endpoint, CONTRACT, config()) {
+            Ok(ipc) => ipc,
+            Err(error) if is_passing(&error) => {
+                thread::sleep(Duration::from_millis(2));
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let record = board.begin(role.slot, 0, true);
+        record.process.set(u64::from(std::process::id()));
+        match Session::begin(ipc, slot, record, role.seed) {
+            Ok(session) => session.run(),
+            // Main went at once.
+            Err(_) => record.settled_by_renderer_ns.set(now_ns()),
+        }
+        let left = || Holdings::now().beyond(&before);
+        if !within(END_WITHIN, || left() == 0) {
+            slot.leaks.add(left());
+        }
+    }
+    Ok(())
+}
+
+/// Main is not there, or not yet, or has nothing left to let us in with.
+fn is_passing(error: &ConnectError) -> bool {
+    matches!(
+        error,
+        ConnectError::NoSuchEndpoint { .. }
+            | ConnectError::Stale { .. }
+            | ConnectError::Refused { .. }
+            | ConnectError::HungUp
+            | ConnectError::Io(_)
+    )
+}
+
+/// One session of this renderer.
+struct Session {
+    ipc: IpcRenderer,
+    slot: &'static Slot,
+    record: &'static Record,
+    composer: Composer,
+    events: Outflow,
+    large: Outflow,
+    calls: Outflow,
+    /// Calls whose end a callback will be told.
+    pending: Arc<AtomicUsize>,
+    /// The call that is never answered.
+    held: Arc<AtomicUsize>,
+    /// Main has sent everything.
+    last: Arc<AtomicBool>,
+    starved: Option<(Starved, Instant)>,
+}
+
+/// Main is gone.
+struct Gone;
+
+impl Session {
+    fn begin(
+        ipc: IpcRenderer,
+        slot: &'static Slot,
+        record: &'static Record,
+        seed: u64,
+    ) -> Result<Self, Failure> {
+        let session = record.session.get();
+        let mut composer = Composer::new(seed ^ session.rotate_left(32));
+        let outflow = |stream| Outflow::new(record, session, stream);
+        // In one of four sessions a thread of its own runs the loop.
+        let background = composer.rng().u8(..4) == 0;
+        let this = Self {
+            ipc,
+            slot,
+            record,
+            composer,
+            events: outflow(Stream::Event),
+            large: outflow(Stream::Large),
+            calls: outflow(Stream::Call),
+            pending: Arc::default(),
+            held: Arc::default(),
+            last: Arc::default(),
+            starved: None,
+        };
+        this.listen(session)?;
+        this.ipc.send(JOIN, &session)?;
+        record.joined.set(1);
+        this.hold()?;
+        if background {
+            this.ipc.drive_in_background()?;
+        }
+        Ok(this)
+    }
+
+    fn listen(&self, session: u64) -> Result<(), RegisterError> {
+        let record = self.record;
+        let inflow = |stream| Inflow::new(record, session, stream);
+        let mut pushes = inflow(Stream::Push);
+        self.ipc.on(PUSH, move |_, message| _ = pushes.take(message))?;
+        let mut patient = inflow(Stream::Patient);
+        self.ipc.on(PATIENT, move |_, message| _ = patient.take(message))?;
+        let mut blobs = inflow(Stream::Blob);
+        self.ipc.on(BLOB, move |_, message| _ = blobs.take(message))?;
+        let last = self.last.clone();
+        self.ipc.on(LAST, move |_, ()| last.store(true, Relaxed))?;
+        let mut asked = inflow(Stream::Ask);
+        self.ipc.handle(ASK, move |_, message| Ok(asked.take(message).map_or(0, answer)))?;
+        let kept = Mutex::new(Vec::new());
+        self.ipc.handle_deferred(KEEP, move |_, (), responder| {
+            kept.lock().unwrap_or_else(PoisonError::into_inner).push(responder);
+        })?;
+        let topic = &record.topic;
+        self.ipc.subscribe(NEWS, move |event, message| {
+            let Some(Numbered { number, .. }) = read(message) else {
+                topic.corrupt.add(1);
+                return;
+            };
+            let before = topic.last.get();
+            if before > 0 && number != before + 1 + event.lost() {
+                topic.out_of_order.add(1);
+            }
+            topic.lapped.add(event.lost());
+            topic.last.set(number);
+            topic.received.add(1);
+        })?;
+        Ok(())
+    }
+
+    /// Asks what is never answered, so that something is pending whenever main dies.
+    fn hold(&self) -> Result<(), InvokeError> {
+        let (record, held) = (self.record, self.held.clone());
+        held.store(1, Relaxed);
+        self.ipc.invoke_with(HOLD, &(), None)?.then(move |result| {
+            held.store(0, Relaxed);
+            if !matches!(result, Err(InvokeError::Gone { .. })) {
+                record.unexpected.add(1);
+            }
+            record.last_error_ns.raise(now_ns());
+        });
+        Ok(())
+    }
+
+    fn run(mut self) {
+        let mut talked = Ok(());
+        while talked.is_ok() && !self.last.load(Relaxed) {
+            self.obey();
+            talked = self.step().and_then(|()| self.take());
+        }
+        self.starved = None;
+        if talked.is_ok() && self.end_in_order() {
+            self.note_counters();
+            self.record.in_order.set(1);
+        } else {
+            self.see_main_go();
+        }
+    }
+
+    /// Does one thing of many.
+    fn step(&mut self) -> Result<(), Gone> {
+        match self.composer.rng().u8(..100) {
+            0..=54 => self.send(),
+            55..=64 => self.send_all(),
+            65..=79 => self.call(),
+            80..=91 => self.call_beside(),
+            92..=94 => self.send_large(),
+            _ => {
+                let pause = Duration::from_micros(self.composer.rng().u64(..2000));
+                match self.ipc.run_for(pause) {
+                    Err(RunError::MainGone) => Err(Gone),
+                    _ => Ok(()),
+                }
+            }
+        }
+    }
+
+    /// Takes what has come meanwhile.
+    fn take(&self) -> Result<(), Gone> {
+        match self.ipc.poll() {
+            Err(RunError::MainGone) => Err(Gone),
+            // Somebody else takes it.
+            _ => Ok(()),
+        }
+    }
+
+    fn send(&mut self) -> Result<(), Gone> {
+        let burst = self.composer.rng().usize(1..=BURST_MAX);
+        for _ in 0..burst {
+            let len = self.composer.ordinary();
+            let began = Instant::now();
+            let ipc = &self.ipc;
+            let sent = self.events.send(&mut self.composer, len, |bytes, _| ipc.send(EVENT, bytes));
+            self.judge(sent, began)?;
+        }
+        Ok(())
+    }
+
+    fn send_all(&mut self) -> Result<(), Gone> {
+        let burst = self.composer.rng().usize(1..=BURST_MAX);
+        let lens: Vec<_> = (0..burst).map(|_| self.composer.ordinary()).collect();
+        let began = Instant::now();
+        let ipc = &self.ipc;
+        let sent = self
+            .events
+            .send_all(&mut self.composer, &lens, |messages| ipc.send_all(EVENT, messages));
+        self.judge(sent.map_err(|SendAllError { source, .. }| source), began)
+    }
+
+    fn send_large(&mut self) -> Result<(), Gone> {
+        let len = self.composer.large();
+        let began = Instant::now();
+        let ipc = &self.ipc;
+        let sent = self.large.send(&mut self.composer, len, |bytes, _| ipc.send(LARGE, bytes));
+        self.judge(sent, began)
+    }
+
+    fn call(&mut self) -> Result<(), Gone> {
+        let len = self.composer.ordinary();
+        let began = Instant::now();
+        let ipc = &self.ipc;
+        let sent = self.calls.send(&mut self.composer, len, |bytes, numbered| {
+            ipc.invoke(CALL, bytes).map(|invocation| (invocation, numbered))
+        });
+        let (invocation, numbered) = match sent {
+            Ok(sent) => sent,
+            Err(error) => return self.judge_invoke(error, began),
+        };
+        match invocation.wait() {
+            Ok(reply) => {
+                self.acknowledge(reply, numbered);
+                Ok(())
+            }
+            Err(InvokeError::Gone { .. }) => {
+                self.record.last_error_ns.raise(now_ns());
+                Err(Gone)
+            }
+            Err(error) => self.judge_invoke(error, began),
+        }
+    }
+
+    /// Calls without waiting for the reply, up to [`CALLS_MAX`] at once.
+    fn call_beside(&mut self) -> Result<(), Gone> {
+        while self.pending.load(Relaxed) < CALLS_MAX {
+            let len = self.composer.ordinary();
+            let began = Instant::now();
+            let ipc = &self.ipc;
+            let sent = self.calls.send(&mut self.composer, len, |bytes, numbered| {
+                ipc.invoke(CALL, bytes).map(|invocation| (invocation, numbered))
+            });
+            let (invocation, numbered) = match sent {
+                Ok(sent) => sent,
+                Err(error) => return self.judge_invoke(error, began),
+            };
+            self.pending.fetch_add(1, Relaxed);
+            let (record, flow, pending) = (self.record, self.calls.flow(), self.pending.clone());
+            invocation.then(move |result| {
+                match result {
+                    Ok(reply) if reply == answer(numbered) => _ = flow.acknowledged.add(1),
+                    Ok(_) => _ = flow.corrupt.add(1),
+                    Err(InvokeError::Gone { .. }) => record.last_error_ns.raise(now_ns()),
+                    Err(error) => {
+                        eprintln!("stress renderer: {error}");
+                        record.unexpected.add(1);
+                    }
+                }
+                pending.fetch_sub(1, Relaxed);
+            });
+        }
+        Ok(())
+    }
+
+    fn acknowledge(&self, reply: u64, numbered: Numbered) {
+        let flow = self.calls.flow();
+        if reply == answer(numbered) {
+            flow.acknowledged.add(1);
+        } else {
+            flow.corrupt.add(1);
+        }
+    }
+
+    fn judge_invoke(&self, error: InvokeError, began: Instant) -> Result<(), Gone> {
+        match error {
+            InvokeError::Send(error) => self.judge(Err(error), began),
+            InvokeError::Gone { .. } => Err(Gone),
+            InvokeError::TooManyPending { .. } => {
+                self.record.refused.add(1);
+                Ok(())
+            }
+            error => {
+                eprintln!("stress renderer: {error}");
+                self.record.unexpected.add(1);
+                Ok(())
+            }
+        }
+    }
+
+    /// What a send came to. Main may have been stopped, or short of something.
+    fn judge(&self, sent: Result<(), SendError>, began: Instant) -> Result<(), Gone> {
+        match sent {
+            Ok(()) => Ok(()),
+            Err(SendError::Gone { .. }) => {
+                if began.elapsed() > WAITED {
+                    self.record.last_error_ns.raise(now_ns());
+                }
+                Err(Gone)
+            }
+            Err(
+                SendError::TimedOut { .. }
+                | SendError::AttachmentQuota { .. }
+                | SendError::NoMemory { .. },
+            ) => {
+                self.record.refused.add(1);
+                Ok(())
+            }
+            Err(error) => {
+                eprintln!("stress renderer: {error}");
+                self.record.unexpected.add(1);
+                Ok(())
+            }
+        }
+    }
+
+    /// Is short of something for a while, if the controller wants that.
+    fn obey(&mut self) {
+        if self.starved.as_ref().is_some_and(|(_, until)| *until <= Instant::now()) {
+            self.starved = None;
+        }
+        if self.starved.is_none()
+            && let Some((what, duration)) = self.slot.order.take()
+            && let Some(starved) = Starved::of(what)
+        {
+            self.starved = Some((starved, Instant::now() + Duration::from_nanos(duration)));
+        }
+    }
+
+    /// Waits for the replies that are still to come; `false` if main went meanwhile.
+    fn end_in_order(&self) -> bool {
+        let deadline = Instant::now() + END_WITHIN;
+        while self.pending.load(Relaxed) > 0 && Instant::now() < deadline {
+            match self.ipc.run_for(Duration::from_millis(1)) {
+                Err(RunError::MainGone) => return false,
+                Err(RunError::AlreadyRunning) => thread::sleep(Duration::from_millis(1)),
+                _ => {}
+            }
+        }
+        // What waits for an answer that never comes ends with this process, or this session.
+        self.record.unsettled.set(self.pending.load(Relaxed) as u64);
+        true
+    }
+
+    /// Takes what main has committed, and sees that everything that waited is told.
+    fn see_main_go(&self) {
+        let deadline = Instant::now() + END_WITHIN;
+        let mut gone = false;
+        while !gone && Instant::now() < deadline {
+            gone = match self.ipc.run_for(END_WITHIN) {
+                Err(RunError::MainGone) => true,
+                Err(RunError::AlreadyRunning) => {
+                    thread::sleep(Duration::from_micros(100));
+                    false
+                }
+                _ => false,
+            };
+        }
+        // Another thread may be about to tell the last of them.
+        let waiting = || self.pending.load(Relaxed) + self.held.load(Relaxed);
+        within(END_WITHIN, || waiting() == 0);
+        self.record.unsettled.set(waiting() as u64 + u64::from(!gone));
+        self.note_counters();
+        self.record.settled_by_renderer_ns.set(now_ns());
+    }
+
+    fn note_counters(&self) {
+        let counters = self.ipc.counters();
+        self.record.flow(Stream::Blob).counted.set(counters.attachments_lost);
+        self.record.violations.add(counters.violations);
+    }
+}

@@ -1,0 +1,192 @@
+//! Who sends more than it may is held to its quota: nothing is lost, and main does not work for it.
+
+use std::{
+    io::Write,
+    time::{Duration, Instant},
+};
+
+use ringbridge::{
+    Config, Counters, GoneReason, Policy, Quota, Violation, WaitStrategy, WebContents,
+};
+use tests::{
+    contract::{ASK, BYTES, ECHO, NUMBER},
+    processes::voluntary_switches,
+    stage::{Notes, Stage, allow_everything, config, scene_command, scene_command_with_input},
+};
+
+const MS: Duration = Duration::from_millis(1);
+
+/// Notes when each number came.
+fn arrivals(stage: &Stage) -> Notes<(u64, Instant)> {
+    let arrivals = Notes::new();
+    let notes = arrivals.clone();
+    stage.ipc.on(NUMBER, move |_, number| notes.add((*number, Instant::now()))).unwrap();
+    arrivals
+}
+
+/// Plays a scene that sends at a sign until all of it has come.
+fn play_at_a_sign(stage: &Stage, scene: &str, arguments: &[&str], policy: Policy) -> Counters {
+    let (command, mut sign) = scene_command_with_input(scene, arguments);
+    let window = stage.launch(command, policy);
+    stage.run_until_reported("ready");
+    sign.write_all(b".").unwrap();
+    stage.run_until_reported("sent");
+    let counters = window.counters();
+    window.close();
+    stage.run_until_gone(&window);
+    counters
+}
+
+/// From the first arrival to the last.
+fn span(arrivals: &[(u64, Instant)]) -> Duration {
+    let times = || arrivals.iter().map(|(_, at)| *at);
+    times().max().unwrap() - times().min().unwrap()
+}
+
+#[test]
+fn frames_beyond_the_quota_wait_in_order_and_none_is_lost() {
+    // In a ring that holds them all, and in one in which their sender has to wait for room.
+    for renderer_capacity in [256 << 10, 4 << 10] {
+        let stage = Stage::with(Config { renderer_capacity, ..config() });
+        let arrivals = arrivals(&stage);
+        let policy = allow_everything().frames_quota(Quota::per_second(1000).burst(100));
+        let counters = play_at_a_sign(&stage, "sends-numbers-at-a-sign", &["600"], policy);
+        let arrived = arrivals.take();
+        assert!(arrived.iter().map(|(number, _)| *number).eq(0..600));
+        assert!(span(&arrived) >= 490 * MS, "they took {:?}", span(&arrived));
+        assert!(counters.throttled > 0);
+        assert_eq!((counters.violations, counters.unheard), (0, 0));
+    }
+}
+
+#[test]
+fn who_stays_below_its_quota_is_never_held() {
+    let stage = Stage::new();
+    let arrivals = arrivals(&stage);
+    let policy = allow_everything()
+        .frames_quota(Quota::per_second(1000).burst(2000))
+        .bytes_quota(Quota::per_second(1 << 20));
+    let counters = play_at_a_sign(&stage, "sends-numbers-at-a-sign", &["600"], policy);
+    assert_eq!((arrivals.len(), counters.throttled), (600, 0));
+}
+
+#[test]
+fn bytes_beyond_the_quota_wait_whether_in_many_messages_or_in_one() {
+    let quota = Quota::per_second(1 << 20).burst(64 << 10);
+    // In the ring, and in memory of their own. The last report waits for what is owed.
+    for (count, len) in [("400", "1000"), ("2", "400000")] {
+        let stage = Stage::new();
+        let bytes = Notes::new();
+        let notes = bytes.clone();
+        stage.ipc.on(BYTES, move |_, bytes| notes.add(bytes.len())).unwrap();
+        let policy = allow_everything().bytes_quota(quota);
+        let began = Instant::now();
+        let counters = play_at_a_sign(&stage, "sends-bytes-at-a-sign", &[count, len], policy);
+        let took = began.elapsed();
+        assert_eq!(bytes.len().to_string(), count);
+        assert!(took >= 300 * MS, "{count} of {len} bytes took {took:?}");
+        assert!(counters.throttled > 0);
+    }
+}
+
+#[test]
+fn what_was_committed_before_a_death_is_delivered_at_once_whatever_the_quota() {
+    let stage = Stage::new();
+    let arrivals = arrivals(&stage);
+    // At this rate they would take a minute.
+    let policy = allow_everything().frames_quota(Quota::per_second(10).burst(0));
+    let (command, mut sign) = scene_command_with_input("dies-of-its-own-sending", &["600"]);
+    let window = stage.launch(command, policy);
+    stage.run_until_reported("ready");
+    sign.write_all(b".").unwrap();
+    let began = Instant::now();
+    stage.run_until_gone(&window);
+    assert!(arrivals.take().into_iter().map(|(number, _)| number).eq(0..600));
+    assert!(began.elapsed() < Duration::from_secs(10));
+}
+
+#[test]
+fn who_is_held_cannot_wake_main_however_it_rings() {
+    let stage = Stage::with(Config { wait: WaitStrategy::Park, ..config() });
+    let arrivals = arrivals(&stage);
+    let policy = allow_everything().frames_quota(Quota::per_second(50).burst(0));
+    let window = stage.launch(scene_command("rings-without-end", &["1000"]), policy);
+    stage.run_until("it is held", || window.counters().throttled > 3);
+    let (before, count) = (voluntary_switches(), arrivals.len());
+    stage.ipc.run_for(Duration::from_secs(1)).unwrap();
+    let (switches, taken) = (voluntary_switches() - before, arrivals.len() - count);
+    assert!((40..=60).contains(&taken), "{taken} frames in a second");
+    // One or two for each frame: for whole milliseconds, and for the rest.
+    assert!(switches <= 200, "main slept {switches} times in a second");
+    window.close();
+    stage.run_until_gone(&window);
+}
+
+#[test]
+fn a_renderer_is_heard_again_after_it_was_held() {
+    let stage = Stage::with(Config { wait: WaitStrategy::Park, ..config() });
+    stage.ipc.handle(ASK, |_, number| Ok(*number)).unwrap();
+    let policy = allow_everything().frames_quota(Quota::per_second(200).burst(0));
+    // One at a time: main sleeps in between, and has to be woken by it.
+    let window = stage.launch(scene_command("asks-in-turn", &["60"]), policy);
+    assert_eq!(stage.run_to_the_end(), ["asks", "answered"]);
+    assert!(window.counters().parks > 0);
+}
+
+#[test]
+fn beside_one_that_is_held_others_are_served_at_once() {
+    let stage = Stage::new();
+    let arrivals = arrivals(&stage);
+    stage.ipc.handle(ASK, |_, number| Ok(*number)).unwrap();
+    let policy = allow_everything().frames_quota(Quota::per_second(100));
+    let flood = stage.launch(scene_command("floods", &[]), policy);
+    stage.run_until("it is held", || flood.counters().throttled > 0);
+    let (began, before) = (Instant::now(), arrivals.len());
+    let asking: WebContents = stage.play_with("asks-in-turn", &["2000"]);
+    stage.run_until("all is answered", || {
+        stage.reports_of(&asking).iter().any(|report| report == "answered")
+    });
+    let allowed = 100.0 * began.elapsed().as_secs_f64() + 12.0;
+    let taken = arrivals.len() - before;
+    assert!(taken as f64 <= allowed, "{taken} frames of the flood, where {allowed} are allowed");
+    flood.close();
+    stage.run_until_gone(&flood);
+}
+
+#[test]
+fn a_message_may_be_as_long_as_the_policy_says_and_its_sender_knows() {
+    // Less than the ring carries, less than a cache line, and in memory of its own.
+    for max in [1000, 20, 300_000] {
+        let stage = Stage::new();
+        stage.ipc.handle(ECHO, |_, bytes| Ok(bytes.to_vec())).unwrap();
+        stage.ipc.on(BYTES, |_, _| ()).unwrap();
+        let policy = allow_everything().message_max(max);
+        let command = scene_command("sends-longer-messages", &[&max.to_string()]);
+        let window = stage.launch(command, policy);
+        stage.run_to_the_end();
+        assert_eq!(window.counters().violations, 0);
+    }
+}
+
+#[test]
+fn a_longer_message_than_the_policy_allows_is_a_violation_however_it_got_into_the_ring() {
+    let stage = Stage::new();
+    let lengths = Notes::new();
+    let notes = lengths.clone();
+    stage.ipc.on(BYTES, move |_, bytes| notes.add(bytes.len())).unwrap();
+    let forge = |len: &str| {
+        let (command, sign) = scene_command_with_input("forges-a-longer-message", &[len]);
+        (stage.launch(command, allow_everything().message_max(1000)), sign)
+    };
+    let (window, _sign) = forge("1001");
+    let ending = stage.run_until_gone(&window);
+    let violation = Violation::MessageTooLong { len: 1001, max: 1000 };
+    assert_eq!(ending.details.reason, GoneReason::ProtocolViolation(violation));
+    assert!(lengths.is_empty());
+
+    let (window, mut sign) = forge("1000");
+    stage.run_until("what is just short enough is heard", || lengths.len() == 1);
+    sign.write_all(b".").unwrap();
+    stage.run_until_gone(&window);
+    assert_eq!(lengths.take(), [1000]);
+}
