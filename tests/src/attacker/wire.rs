@@ -3,7 +3,7 @@
 //! ```text
 //!   an outbox    0 magic "ringbox\0" u64, 8 version u32, 16 capacity u64      a control page,
 //!                128 consumed u64    256 parked u32    260 space_wanted u32   4096 bytes, and
-//!                384 bell u32        4096 cells of 64 bytes                   the cells
+//!                264 alarm u64       384 bell u32      4096 cells of 64 bytes the cells
 //!
 //!   a frame      len u32 | kind u8 | flags u8 | channel u16,  request u64,  payload
 //!                bit 39 is inverted in every other lap
@@ -38,6 +38,8 @@ pub const CONSUMED: u64 = 128;
 pub const PARKED: u64 = 256;
 /// Odd: the owner waits for room.
 pub const SPACE_WANTED: u64 = 260;
+/// When the owner, who sleeps, wakes up by itself.
+pub const ALARM: u64 = 264;
 /// The peer sleeps on it.
 pub const BELL: u64 = 384;
 /// In a topic: the start of the newest record.
