@@ -73,9 +73,9 @@ mod tests {
     #[test]
     fn rings_for_frames_are_no_storm_however_many_they_are() {
         let mut rings = Rings::default();
-        for position in 1..10 * u64::from(RINGS_MAX) {
-            // Some were taken before the ring was heard, some lie there yet.
-            assert!(!rings.note(64 * (position / 2), position % 2 == 0));
+        for ring in 1..10 * u64::from(RINGS_MAX) {
+            // Every other frame was taken before its ring was heard, and the rest lie there yet.
+            assert!(!rings.note(64 * ring.div_ceil(2), ring.is_multiple_of(2)));
             assert_eq!(rings.next_look(), None);
         }
     }

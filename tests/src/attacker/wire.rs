@@ -12,6 +12,8 @@
 //!                Ready [magic]
 //! ```
 
+use rustix::time::{ClockId, clock_gettime};
+
 use crate::contract::CONTRACT;
 
 /// The unit of room.
@@ -38,7 +40,7 @@ pub const CONSUMED: u64 = 128;
 pub const PARKED: u64 = 256;
 /// Odd: the owner waits for room.
 pub const SPACE_WANTED: u64 = 260;
-/// When the owner, who sleeps, wakes up by itself.
+/// When the owner, who sleeps, wakes up by itself, in nanoseconds of `CLOCK_MONOTONIC`.
 pub const ALARM: u64 = 264;
 /// The peer sleeps on it.
 pub const BELL: u64 = 384;
@@ -84,6 +86,12 @@ pub const CHANNELS_MAX: usize = 512;
 pub const NAME_MAX: usize = 128;
 /// The longest packet, in bytes.
 pub const PACKET_MAX: usize = 128 * 1024;
+
+/// The clock of alarms.
+pub fn now_ns() -> u64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
 
 /// A commit word of an even lap.
 pub const fn word(len: u32, kind: u8, flags: u8, channel: u16) -> u64 {

@@ -9,7 +9,6 @@ use std::{
 use rustix::{
     fs::{OFlags, fcntl_setfl},
     thread::futex::{self, Flags},
-    time::{ClockId, clock_gettime},
 };
 
 use super::{Attack, LAUNCHED, Verdict};
@@ -137,13 +136,9 @@ pub(super) const ATTACKS: &[Attack] = &[
             let mut session = attacker.session();
             let (parked, alarm) = (session.outbox.u32(PARKED), session.outbox.u64(ALARM));
             let (mut epoch, mut generation) = (1, 1);
-            let now = || {
-                let now = clock_gettime(ClockId::Monotonic);
-                now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
-            };
             for_a_while(A_WHILE, || {
-                let hour = 3_600_000_000_000;
-                for lie in [now(), 1, now() + hour, u64::MAX, u64::MAX - 1, 0] {
+                let (now, hour) = (wire::now_ns(), 3_600_000_000_000);
+                for lie in [now, 1, now + hour, u64::MAX, u64::MAX - 1, 0] {
                     alarm.store(lie, Relaxed);
                     parked.store(epoch, Release);
                     session.invoke("add", wire::request(generation, 0), &[0; 16]);
