@@ -105,6 +105,9 @@ counters! {
     violations,
     /// Times that main left this renderer's frames alone for a while, since its quota was used up.
     throttled,
+    /// Times that main stopped listening to this renderer's rings for a while, since too many of them came
+    /// without a frame.
+    storms,
     /// Messages and invokes that a validator refused.
     rejected,
     /// Large payloads sent by attachment.

@@ -22,7 +22,7 @@ use ringbridge::{Config, Failure, GoneReason, LaunchOptions, Policy, Responder, 
 
 use crate::{
     attacker::{door::Socket, session::Session, system},
-    attacks::{Attack, Entry, StoppedBy, Verdict},
+    attacks::{Attack, Entry, REFUSED, StoppedBy, Verdict},
     contract::{
         ADD, ASK, BYTES, CUE, ECHO, FLAG, NEGATE, NEWS, NOTHING, NUMBER, READ, SETTINGS, TEXT, TICK,
     },
@@ -181,10 +181,7 @@ impl Siege {
 
     /// The attacker's command.
     fn attacker(&self, attack: &Attack) -> Command {
-        let mut command = Command::new(program("attacker"));
-        command.arg(attack.name).arg(socket_of(&self.stage));
-        command.args([std::process::id(), self.bystander.os_process_id()].map(|id| id.to_string()));
-        command
+        attacker_command(attack, &self.stage, self.bystander.os_process_id())
     }
 
     // --- main's life -------------------------------------------------------------------------------
@@ -289,6 +286,14 @@ pub fn start_beside<R: Send + 'static>(
     })
 }
 
+/// The command of the attacker's part in an attack on this process.
+pub fn attacker_command(attack: &Attack, stage: &Stage, bystander: u32) -> Command {
+    let mut command = Command::new(program("attacker"));
+    command.arg(attack.name).arg(socket_of(stage));
+    command.args([std::process::id(), bystander].map(|id| id.to_string()));
+    command
+}
+
 /// Where a stage's endpoint is found.
 pub fn socket_of(stage: &Stage) -> PathBuf {
     let files = endpoint_files(stage.name());
@@ -299,7 +304,9 @@ pub fn socket_of(stage: &Stage) -> PathBuf {
 /// The listeners and handlers of main. Those that can be lied to look at what they get.
 fn live_as_usual(stage: &Stage) -> Arc<Mutex<Vec<NeverAnswered>>> {
     let ipc = &stage.ipc;
-    ipc.on(NUMBER, |_, _| ()).unwrap();
+    ipc.on(NUMBER, |_, number| assert_ne!(*number, REFUSED)).unwrap();
+    let refuse = |number: &u64| if *number == REFUSED { Err("refused".to_owned()) } else { Ok(()) };
+    ipc.validate(NUMBER, move |_, number| refuse(number)).unwrap();
     ipc.on(NOTHING, |_, ()| ()).unwrap();
     ipc.on(SETTINGS, |_, _| ()).unwrap();
     ipc.on(FLAG, |_, flag| {

@@ -11,15 +11,18 @@ use std::{
         atomic::Ordering::{Relaxed, Release},
         mpsc,
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
-use rustix::mm::ProtFlags;
+use rustix::{
+    mm::ProtFlags,
+    time::{ClockId, clock_gettime},
+};
 use tests::{
     attacker::{memory::Mapped, session::Session, until, wire},
     attacks,
     contract::{ADD, NUMBER, TICK},
-    siege::{Siege, beside, start_beside},
+    siege::{Siege, attacker_command, beside, start_beside},
     stage::{Notes, Stage, allow_everything},
 };
 
@@ -49,6 +52,9 @@ attacks! {
     payload_where_none_belongs,
     channel_that_is_none,
     channel_that_is_forbidden,
+    message_longer_than_its_policy_says,
+    values_that_a_validator_refuses,
+    value_that_a_validator_refuses_once,
     topic_that_is_forbidden,
     message_on_a_push_channel,
     message_on_a_topic,
@@ -79,6 +85,7 @@ attacks! {
     consumed_that_flips,
     parked_that_flips,
     asleep_for_ever,
+    alarm_that_lies,
     bell_that_flips,
     crowd_on_its_bell,
     identity_of_something_else,
@@ -101,6 +108,8 @@ attacks! {
 
     flood_of_messages,
     flood_of_the_longest,
+    flood_beyond_its_quota_of_frames,
+    flood_beyond_its_quota_of_bytes,
     flood_that_nobody_hears,
     flood_of_nonsense,
     flood_of_subscriptions,
@@ -211,7 +220,7 @@ fn the_layout_of_memory_is_as_it_is_written_down() {
         assert_eq!(topic.u64(wire::CAPACITY_AT).load(Relaxed), topic.size() - wire::CONTROL);
         // What a renderer writes is zeroes at first, its own identity too: main knows what it has made.
         assert!(session.outbox.read(0, wire::CONTROL).iter().all(|byte| *byte == 0));
-        let named = [wire::VERSION_AT..24, wire::CONSUMED..136, wire::PARKED..264, wire::BELL..388];
+        let named = [wire::VERSION_AT..24, wire::CONSUMED..136, wire::PARKED..272, wire::BELL..388];
         let rest = (24..wire::CONTROL).filter(|at| !named.iter().any(|part| part.contains(at)));
         assert!(
             rest.into_iter().all(|at| page.u8(at).load(Relaxed) == 0),
@@ -261,6 +270,20 @@ fn bells_and_sleeps_are_as_they_are_written_down() {
         until("main has rung", || session.inbox.u32(wire::BELL).load(Relaxed) != before);
         until("main has read", || {
             session.inbox.u64(wire::CONSUMED).load(Relaxed) == session.position
+        });
+
+        // Who is about to wake up by itself is not rung; main may only be too late to see it so.
+        let mut generation = 1;
+        until("main spares a ring", || {
+            generation += 1;
+            session.outbox.u64(wire::ALARM).store(wire::now_ns(), Relaxed);
+            session.outbox.u32(wire::PARKED).store(generation * 2 + 1, Release);
+            let before = session.inbox.u32(wire::BELL).load(Relaxed);
+            assert!(session.invoke("add", wire::request(generation.into(), 0), &[0; 16]));
+            session.receive_of(wire::REPLY);
+            // By then it has rung, if it does.
+            until("main sleeps", || session.inbox.u32(wire::PARKED).load(Relaxed) % 2 == 1);
+            session.inbox.u32(wire::BELL).load(Relaxed) == before
         });
     });
 }
@@ -327,6 +350,35 @@ fn in_turns(
     }
     go.send(()).unwrap();
     attacker.join().unwrap();
+}
+
+// --- what an attack costs ---------------------------------------------------------------------------
+
+#[test]
+fn a_storm_of_rings_costs_main_little_and_hides_no_message() {
+    // Nobody else is there, so that all that main does is for the attacker.
+    let stage = Stage::new();
+    let (numbers, connected) = (Notes::new(), Notes::new());
+    let (notes, connections) = (numbers.clone(), connected.clone());
+    stage.ipc.on(NUMBER, move |_, number| notes.add(*number)).unwrap();
+    stage.ipc.on_did_connect(move |_| connections.add(()));
+    let attack = attacks::find("rings-without-frames");
+    let command = attacker_command(attack, &stage, std::process::id());
+    let window = stage.launch(command, allow_everything());
+    stage.run_until("it is connected", || connected.len() == 1);
+    let (began, used) = (Instant::now(), time_of_this_thread());
+    let ending = stage.run_until_gone(&window);
+    let (took, used) = (began.elapsed(), time_of_this_thread() - used);
+    println!("{used:.1?} of main's time in {took:.1?}; {} storms", ending.counters.storms);
+    assert!(used < took / 2, "main worked {used:?} of {took:?}");
+    assert!(ending.counters.storms > 0);
+    assert_eq!(numbers.take(), [77]);
+}
+
+/// The processor time that this thread has used.
+fn time_of_this_thread() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
 // --- the catalogue itself ------------------------------------------------------------------------

@@ -17,7 +17,7 @@ use tests::{
     contract::{ASK, CONTRACT, CUE, NUMBER, TICK},
     processes::{
         LIMIT, Program, SweptName, endpoint_files, eventually, exists, is_alive,
-        shared_memory_files, signal, within,
+        shared_memory_files, signal, unique_name, within,
     },
     stage::{Notes, Stage, allow_everything, config, scene_command, scene_command_with_input},
 };
@@ -439,4 +439,16 @@ fn an_attached_renderer_sees_main_go_promptly() {
     assert!(killed.elapsed() < PROMPTLY);
     assert!(renderer.end().success());
     eventually("no process is left", || !is_alive(renderer.id()));
+}
+
+#[test]
+fn the_name_of_a_main_that_was_killed_in_the_middle_of_a_launch_is_free() {
+    let name = SweptName(unique_name("half-launched"));
+    let command = &mut scene_command("is-main-that-launches-slowly", &[&name.0, "100"]);
+    let mut main = Program::start(command);
+    main.lines.next_of("forked");
+    main.signal(Signal::KILL);
+    main.end();
+    // The child has a copy of the lock now, and keeps it for another 100 ms.
+    IpcMain::bind_with(&name.0, CONTRACT, config()).expect("the name is free");
 }

@@ -75,7 +75,7 @@ impl IpcMain {
     ///
     /// # Errors
     ///
-    /// [`BindError::NameInUse`] if another main process has it.
+    /// [`BindError::NameInUse`] if another main process has it, and keeps it for half a second.
     pub fn bind(name: &str, contract: Contract) -> Result<Self, BindError> {
         Self::bind_with(name, contract, Config::default())
     }

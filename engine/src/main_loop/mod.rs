@@ -3,7 +3,7 @@
 //! ```text
 //!   busy windows    looked at in every turn, up to 64 frames each
 //!   armed windows   quiet lately: their renderer rings its eventfd with the next frame
-//!   held windows    over their quota: neither looked at nor heard, until it is time
+//!   held windows    over their quota, or ringing in a storm: neither looked at nor heard, until it is time
 //!   epoll           eventfds of armed windows, sockets (hang-ups, handshakes), pidfds, the listener,
 //!                   the interrupt; slept on when all windows are armed and nothing is left to do
 //! ```
@@ -17,6 +17,7 @@
 //! wait for someone (a handshake, a goodbye) has a deadline.
 
 mod sessions;
+mod storm;
 mod watch;
 
 use std::{
@@ -55,6 +56,7 @@ use crate::{
     },
     wait::{Step, Waiter},
 };
+use storm::Rings;
 use watch::Watch;
 
 /// Frames taken from one window, at the most, before the next has its turn.
@@ -163,10 +165,11 @@ struct Connection {
     deadline: Option<Instant>,
     /// Its place in the list of the armed.
     armed: Option<usize>,
-    /// Until when its frames are left alone, since its quota is used up.
+    /// Until when its frames are left alone, since its quota is used up or it rings in a storm.
     held_until: Option<Instant>,
-    /// Its rings are not heard: it was held, and has not been armed since.
+    /// Its rings are not heard: it was held, or they are a storm, and it has not been armed since.
     deaf: bool,
+    rings: Rings,
     quiet: u32,
     violations: u32,
     hung_up: bool,
@@ -182,7 +185,7 @@ pub(crate) struct MainLoop {
     /// Places of the windows that ring, and which of them is looked at next.
     armed: Vec<usize>,
     next_armed: usize,
-    /// Places of the windows that have used up their quota.
+    /// Places of the windows that have used up their quota, and of those that ring in a storm.
     held: Vec<usize>,
     routes: Cached<Routes>,
     /// To what the application has registered.
@@ -326,7 +329,7 @@ impl MainLoop {
                 // Its session has ended, and it has left the list.
                 continue;
             }
-            if self.is_quiet(place) && self.arm(place) {
+            if self.is_quiet(place) && (self.hold_in_storm(place).is_some() || self.arm(place)) {
                 self.busy.swap_remove(index);
             } else {
                 index += 1;
@@ -463,7 +466,7 @@ impl MainLoop {
         let Some(session) = connection.session.as_mut() else { return true };
         if connection.deaf {
             // It fails only for want of memory, and then the window is looked at as before.
-            if self.epoll.hear(&session.event, token(place, Source::Bell), Trigger::Edge).is_err() {
+            if self.epoll.add(&session.event, token(place, Source::Bell), Trigger::Edge).is_err() {
                 return false;
             }
             connection.deaf = false;
@@ -500,7 +503,7 @@ impl MainLoop {
         true
     }
 
-    // --- windows over their quota ----------------------------------------------------------------
+    // --- windows over their quota, or in a storm -------------------------------------------------
 
     /// Leaves a busy window alone, so that it gets what its quota says and no more of main's time. What it
     /// commits stays in its ring, and what it rings is not heard.
@@ -512,11 +515,34 @@ impl MainLoop {
         session.publish();
         session.port.flush();
         if !connection.deaf {
-            connection.deaf = self.epoll.ignore(&session.event).is_ok();
+            connection.deaf = self.epoll.remove(&session.event).is_ok();
         }
         connection.held_until = Some(until);
         self.busy.retain(|&busy| busy != place);
         self.held.push(place);
+    }
+
+    /// It rang. If that was for nothing, and too often, its rings are not heard for a while.
+    fn heed_ring(&mut self, place: usize) {
+        let Some(Some(connection)) = self.connections.get_mut(place) else { return };
+        let Some(session) = connection.session.as_mut() else { return };
+        let (position, has_news) = (session.consumer.position(), session.has_news());
+        if !connection.deaf && connection.rings.note(position, has_news) {
+            connection.deaf = self.epoll.remove(&session.event).is_ok();
+            session.port.counters.storms.add_alone(1);
+        }
+        self.make_busy(place);
+    }
+
+    /// Has a busy window that rings in a storm looked at again a little later, if it is one, and says when. The
+    /// caller takes it out of the busy ones.
+    #[inline]
+    fn hold_in_storm(&mut self, place: usize) -> Option<Instant> {
+        let connection = self.connections[place].as_mut()?;
+        let until = connection.rings.next_look()?;
+        connection.held_until = Some(until);
+        self.held.push(place);
+        Some(until)
     }
 
     /// Looks again at windows whose time has come, and says when the next one's will.
@@ -545,7 +571,7 @@ impl MainLoop {
 
     // --- quiet windows that are not any more -----------------------------------------------------
 
-    /// It rang, or it is seen to have something.
+    /// It rang, or it is seen to have something, and is looked at in every turn from now on.
     fn make_busy(&mut self, place: usize) {
         if self.disarm(place) {
             self.busy.push(place);
@@ -572,8 +598,11 @@ impl MainLoop {
 
     /// Arms every window and sleeps, unless one of them has something.
     fn park(&mut self, main: &Inner, deadline: Option<Instant>, waits: bool) -> io::Result<()> {
+        let mut deadline = deadline;
         while let Some(&place) = self.busy.last() {
-            if !self.arm(place) {
+            if let Some(next_look) = self.hold_in_storm(place) {
+                deadline = deadline.into_iter().chain([next_look]).min();
+            } else if !self.arm(place) {
                 return Ok(());
             }
             self.busy.pop();
@@ -609,7 +638,7 @@ impl MainLoop {
             return;
         }
         match token & 3 {
-            source if source == Source::Bell as u64 => self.make_busy(place),
+            source if source == Source::Bell as u64 => self.heed_ring(place),
             source if source == Source::Process as u64 => self.reap(main, place),
             _ => self.hear(main, place, event),
         }
@@ -743,6 +772,7 @@ impl Connection {
             armed: None,
             held_until: None,
             deaf: false,
+            rings: Rings::default(),
             quiet: 0,
             violations: 0,
             hung_up: false,

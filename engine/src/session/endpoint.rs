@@ -7,8 +7,10 @@
 //! ```
 //!
 //! The kernel drops the lock when its holder dies, however it dies, so a name is never blocked by a
-//! dead process. (A child that the dead one was just launching has a copy of the lock until its exec.) Who removes the lock file holds its lock, and who takes a lock checks that the file
-//! is still the one with that name.
+//! dead process. A child that the dead one was just launching has a copy of the lock, and of the listening
+//! socket, until its exec or its end a moment later; so who finds a name in use looks again for
+//! that long before it believes it. (Whether the socket answers says nothing: the child's copy does too.) Who
+//! removes the lock file holds its lock, and who takes a lock checks that the file is still the one with that name.
 
 use std::{
     env,
@@ -16,6 +18,8 @@ use std::{
     io::{self, ErrorKind},
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
 };
 
 use crate::{
@@ -44,7 +48,7 @@ impl Endpoint {
         make_folder(&folder)?;
         let lock_path = folder.join(format!("{name}.lock"));
         let socket_path = folder.join(format!("{name}.sock"));
-        let lock = match take_lock(&lock_path) {
+        let lock = match take_lock_soon(&lock_path) {
             Ok(lock) => lock,
             Err(TryLockError::WouldBlock) => {
                 return Err(BindError::NameInUse { endpoint: name.to_owned() });
@@ -124,6 +128,24 @@ fn make_folder(folder: &Path) -> Result<(), BindError> {
         Err(unsafe_folder(format!("its mode is {:o}; make it 700", found.mode() & 0o777)))
     } else {
         Ok(())
+    }
+}
+
+/// How long a child that a killed main process was launching may hold the lock: it has to be scheduled once.
+const HALF_LAUNCHED_MAX: Duration = Duration::from_millis(500);
+/// Between two looks at a lock that is held.
+const LOCK_LOOK_EVERY: Duration = Duration::from_millis(1);
+
+/// Takes the lock, also if its holder is dead and only a child that it was launching still has a copy.
+fn take_lock_soon(path: &Path) -> Result<File, TryLockError> {
+    let began = Instant::now();
+    loop {
+        match take_lock(path) {
+            Err(TryLockError::WouldBlock) if began.elapsed() < HALF_LAUNCHED_MAX => {
+                thread::sleep(LOCK_LOOK_EVERY);
+            }
+            taken => return taken,
+        }
     }
 }
 

@@ -53,20 +53,10 @@ impl Epoll {
         Ok(Epoll(epoll::create(CreateFlags::CLOEXEC)?))
     }
 
-    /// Listens to `source` from now on. Remove it before it is closed if another process holds it
-    /// too: a close of one of several ends does not.
+    /// Listens to `source` from now on, and hears of what is there already. Remove it before it is closed if
+    /// another process holds it too: a close of one of several ends does not.
     pub(crate) fn add(&self, source: impl AsFd, token: u64, trigger: Trigger) -> io::Result<()> {
         Ok(epoll::add(&self.0, source, EventData::new_u64(token), interest(trigger))?)
-    }
-
-    /// Hears nothing of `source`, which stays added.
-    pub(crate) fn ignore(&self, source: impl AsFd) -> io::Result<()> {
-        Ok(epoll::modify(&self.0, source, EventData::new_u64(0), EventFlags::ET)?)
-    }
-
-    /// Listens again to what was ignored: as [`add`](Self::add), of what is there already too.
-    pub(crate) fn hear(&self, source: impl AsFd, token: u64, trigger: Trigger) -> io::Result<()> {
-        Ok(epoll::modify(&self.0, source, EventData::new_u64(token), interest(trigger))?)
     }
 
     pub(crate) fn remove(&self, source: impl AsFd) -> io::Result<()> {
@@ -177,15 +167,14 @@ mod tests {
     }
 
     #[test]
-    fn an_ignored_bell_is_heard_when_it_is_listened_to_again() {
+    fn a_removed_bell_that_was_rung_meanwhile_is_heard_when_it_is_added_again() {
         let (epoll, bell) = (Epoll::new().unwrap(), EventFd::new().unwrap());
         epoll.add(&bell, 7, Trigger::Edge).unwrap();
         bell.ring().unwrap();
-        epoll.ignore(&bell).unwrap();
+        epoll.remove(&bell).unwrap();
         assert_eq!(tokens(&epoll), []);
         bell.ring().unwrap();
-        assert_eq!(tokens(&epoll), []);
-        epoll.hear(&bell, 7, Trigger::Edge).unwrap();
+        epoll.add(&bell, 7, Trigger::Edge).unwrap();
         assert_eq!(tokens(&epoll), [7]);
         assert_eq!(tokens(&epoll), []);
     }

@@ -3,7 +3,7 @@
 //! ```text
 //!   an outbox    0 magic "ringbox\0" u64, 8 version u32, 16 capacity u64      a control page,
 //!                128 consumed u64    256 parked u32    260 space_wanted u32   4096 bytes, and
-//!                384 bell u32        4096 cells of 64 bytes                   the cells
+//!                264 alarm u64       384 bell u32      4096 cells of 64 bytes the cells
 //!
 //!   a frame      len u32 | kind u8 | flags u8 | channel u16,  request u64,  payload
 //!                bit 39 is inverted in every other lap
@@ -11,6 +11,8 @@
 //!   a packet     MessagePack, structs as arrays: Hello [magic, version, [[kind, name, fingerprint] ...]],
 //!                Ready [magic]
 //! ```
+
+use rustix::time::{ClockId, clock_gettime};
 
 use crate::contract::CONTRACT;
 
@@ -38,6 +40,8 @@ pub const CONSUMED: u64 = 128;
 pub const PARKED: u64 = 256;
 /// Odd: the owner waits for room.
 pub const SPACE_WANTED: u64 = 260;
+/// When the owner, who sleeps, wakes up by itself, in nanoseconds of `CLOCK_MONOTONIC`.
+pub const ALARM: u64 = 264;
 /// The peer sleeps on it.
 pub const BELL: u64 = 384;
 /// In a topic: the start of the newest record.
@@ -82,6 +86,12 @@ pub const CHANNELS_MAX: usize = 512;
 pub const NAME_MAX: usize = 128;
 /// The longest packet, in bytes.
 pub const PACKET_MAX: usize = 128 * 1024;
+
+/// The clock of alarms.
+pub fn now_ns() -> u64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
 
 /// A commit word of an even lap.
 pub const fn word(len: u32, kind: u8, flags: u8, channel: u16) -> u64 {

@@ -16,7 +16,7 @@ use crate::attacker::{
     for_a_while,
     session::Session,
     until,
-    wire::{self, BELL, CONSUMED, CONTROL, PARKED, SPACE_WANTED},
+    wire::{self, ALARM, BELL, CONSUMED, CONTROL, PARKED, SPACE_WANTED},
 };
 
 const A_WHILE: Duration = Duration::from_millis(200);
@@ -129,6 +129,27 @@ pub(super) const ATTACKS: &[Attack] = &[
         ..LAUNCHED
     },
     Attack {
+        name: "alarm-that-lies",
+        does: "sleeps, and says that it will wake up by itself now, long ago, in an hour, and at the end of time",
+        verdict: Verdict::Counted("wakes"),
+        run: |attacker| {
+            let mut session = attacker.session();
+            let (parked, alarm) = (session.outbox.u32(PARKED), session.outbox.u64(ALARM));
+            let (mut epoch, mut generation) = (1, 1);
+            for_a_while(A_WHILE, || {
+                let (now, hour) = (wire::now_ns(), 3_600_000_000_000);
+                for lie in [now, 1, now + hour, u64::MAX, u64::MAX - 1, 0] {
+                    alarm.store(lie, Relaxed);
+                    parked.store(epoch, Release);
+                    session.invoke("add", wire::request(generation, 0), &[0; 16]);
+                    session.receive_of(wire::REPLY);
+                    (epoch, generation) = (epoch + 2, generation + 1);
+                }
+            });
+        },
+        ..LAUNCHED
+    },
+    Attack {
         name: "bell-that-flips",
         does: "changes the word on which main's waiting threads would sleep, millions of times, and wakes whoever sleeps there",
         run: |attacker| {
@@ -180,12 +201,13 @@ pub(super) const ATTACKS: &[Attack] = &[
     },
     Attack {
         name: "rings-without-frames",
-        does: "rings main's bell 200,000 times and never sends anything",
+        does: "rings main's bell without a pause for 400 ms, and sends one message meanwhile",
+        verdict: Verdict::Counted("frames_received"),
         run: |attacker| {
-            let session = attacker.session();
-            for _ in 0..200_000 {
-                session.ring();
-            }
+            let mut session = attacker.session();
+            for_a_while(A_WHILE, || session.ring());
+            session.send("number", &77_u64.to_le_bytes());
+            for_a_while(A_WHILE, || session.ring());
         },
         ..LAUNCHED
     },

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
+use ringbridge::Quota;
+
 use super::{Attack, LAUNCHED, Verdict};
 use crate::attacker::{
     session::Session,
@@ -31,6 +33,33 @@ pub(super) const ATTACKS: &[Attack] = &[
             let mut session = attacker.session();
             let payload = vec![7; (wire::frame_max(session.capacity()) - wire::HEADER) as usize];
             for _ in 0..300 {
+                assert!(session.send("bytes", &payload));
+            }
+        },
+        ..LAUNCHED
+    },
+    Attack {
+        name: "flood-beyond-its-quota-of-frames",
+        does: "sends 6,000 messages as fast as it can, where its quota is 4,000 in a second",
+        verdict: Verdict::Counted("throttled"),
+        policy: |policy| policy.frames_quota(Quota::per_second(4000).burst(100)),
+        run: |attacker| {
+            let mut session = attacker.session();
+            for _ in 0..6000 {
+                assert!(session.send("number", &[0; 8]));
+            }
+        },
+        ..LAUNCHED
+    },
+    Attack {
+        name: "flood-beyond-its-quota-of-bytes",
+        does: "sends 8 of the longest messages as fast as it can, where its quota is 1 MiB in a second",
+        verdict: Verdict::Counted("throttled"),
+        policy: |policy| policy.bytes_quota(Quota::per_second(1 << 20).burst(64 << 10)),
+        run: |attacker| {
+            let mut session = attacker.session();
+            let payload = vec![7; (wire::frame_max(session.capacity()) - wire::HEADER) as usize];
+            for _ in 0..8 {
                 assert!(session.send("bytes", &payload));
             }
         },

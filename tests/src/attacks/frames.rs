@@ -11,7 +11,7 @@ use std::{
 
 use rustix::fs::{FallocateFlags, fallocate};
 
-use super::{Attack, LAUNCHED, Verdict};
+use super::{Attack, LAUNCHED, REFUSED, Verdict};
 use crate::attacker::{
     Attacker, for_a_while,
     session::Session,
@@ -133,6 +133,44 @@ pub(super) const ATTACKS: &[Attack] = &[
         run: |attacker| {
             let session = attacker.session();
             caught(&session, wire::word(24, wire::SEND, 0, number()), 0, &[0; 8]);
+        },
+        ..LAUNCHED
+    },
+    Attack {
+        name: "message-longer-than-its-policy-says",
+        does: "sends a message one byte longer than `message_max`, in a frame that is as it should be",
+        verdict: Verdict::Violation(&["message-too-long"]),
+        policy: |policy| policy.message_max(1000),
+        run: |attacker| {
+            let mut session = attacker.session();
+            assert!(session.send("bytes", &[7; 1000]), "it may be so long");
+            let word = wire::word(16 + 1001, wire::SEND, 0, wire::channel("bytes"));
+            caught(&session, word, 0, &[7; 1001]);
+        },
+        ..LAUNCHED
+    },
+    Attack {
+        name: "values-that-a-validator-refuses",
+        does: "sends 10,000 messages that the application's validator refuses, and one that it does not",
+        verdict: Verdict::Counted("rejected"),
+        run: |attacker| {
+            let mut session = attacker.session();
+            for _ in 0..10_000 {
+                assert!(session.send("number", &REFUSED.to_le_bytes()));
+            }
+            assert!(session.send("number", &[0; 8]));
+        },
+        ..LAUNCHED
+    },
+    Attack {
+        name: "value-that-a-validator-refuses-once",
+        does: "sends such a message where the policy says that this is a violation",
+        verdict: Verdict::Violation(&["rejected"]),
+        policy: |policy| policy.rejection_is_violation(true),
+        run: |attacker| {
+            let session = attacker.session();
+            let word = wire::word(24, wire::SEND, 0, number());
+            caught(&session, word, 0, &REFUSED.to_le_bytes());
         },
         ..LAUNCHED
     },

@@ -118,6 +118,9 @@ impl StoppedBy {
     }
 }
 
+/// A number that main's validator refuses.
+pub const REFUSED: u64 = 0x0bad_0bad;
+
 /// A launched attacker that shakes hands and is stopped by main, to name the rest.
 const LAUNCHED: Attack = Attack {
     name: "",

@@ -19,8 +19,7 @@ use std::{
 };
 
 use ringbridge::{
-    BindError, Config, GoneReason, InvokeError, IpcMain, Policy, RenderProcessGone, SendError,
-    WebContents,
+    Config, GoneReason, InvokeError, IpcMain, Policy, RenderProcessGone, SendError, WebContents,
 };
 
 use super::{
@@ -43,8 +42,6 @@ const PATIENT_MAX: usize = 256;
 const ASKS_MAX: usize = 4;
 /// One large message in so many turns.
 const BLOB_ONE_IN: u32 = 64;
-/// How long a dead main process's name may be in use.
-const NAME_FREE_WITHIN: Duration = Duration::from_secs(1);
 /// What is not let go by then is leaked. The machine may be busy.
 const RELEASED_WITHIN: Duration = Duration::from_secs(10);
 /// A send that took so long has waited for room.
@@ -62,7 +59,7 @@ pub(super) fn play(role: MainRole) -> Result<(), Failure> {
         protect_memory: false,
         ..config()
     };
-    let ipc = bind(&role.endpoint, &config)?;
+    let ipc = IpcMain::bind_with(&role.endpoint, CONTRACT, config)?;
     let main = Arc::new(Main {
         page: board.main(role.generation),
         board,
@@ -97,17 +94,6 @@ pub(super) fn play(role: MainRole) -> Result<(), Failure> {
     main.ipc.run()?;
     main.ipc.close()?;
     Ok(())
-}
-
-/// Takes the name. A child that a killed main was launching holds that main's lock until its exec.
-fn bind(endpoint: &str, config: &Config) -> Result<IpcMain, BindError> {
-    let deadline = Instant::now() + NAME_FREE_WITHIN;
-    loop {
-        match IpcMain::bind_with(endpoint, CONTRACT, config.clone()) {
-            Err(BindError::NameInUse { .. }) if Instant::now() < deadline => thread::sleep(TICK),
-            bound => return bound,
-        }
-    }
 }
 
 struct Main {

@@ -1,11 +1,15 @@
 //! Renderers that end in every way, and main processes that do.
 
+#![allow(unsafe_code, reason = "a hook runs in the child between fork and exec")]
+
 use std::{
-    fs, process, thread,
+    fs, io,
+    os::unix::process::CommandExt,
+    process, thread,
     time::{Duration, Instant},
 };
 
-use ringbridge::{Config, IpcRenderer, LaunchOptions, RunError, WaitStrategy};
+use ringbridge::{Config, IpcMain, IpcRenderer, LaunchOptions, RunError, WaitStrategy};
 use serde_json::json;
 use tests::{
     contract::{ASK, CONTRACT, CUE, NEWS, NUMBER, TICK},
@@ -28,6 +32,7 @@ pub(crate) const SCENES: &[(&str, Scene)] = &[
     ("is-stuck", is_stuck),
     ("stops-itself", stops_itself),
     ("is-main", is_main),
+    ("is-main-that-launches-slowly", is_main_that_launches_slowly),
     ("is-main-of-renderers-that-come-and-go", is_main_of_renderers_that_come_and_go),
 ];
 
@@ -183,6 +188,34 @@ fn is_main(arguments: &[String]) {
     stage.run_until("somebody attaches", || kept.len() > renderers);
     println!("{}", json!({ "event": "attached" }));
     stage.ipc.run_for(LIMIT).unwrap();
+}
+
+/// `is-main-that-launches-slowly ENDPOINT MILLISECONDS`: launches a child that stays between fork and exec until
+/// main is dead, and for so long after it.
+fn is_main_that_launches_slowly(arguments: &[String]) {
+    let (endpoint, outlives_for) = (&arguments[0], Duration::from_millis(number(arguments, 1)));
+    let ipc = IpcMain::bind_with(endpoint, CONTRACT, tests::stage::config()).unwrap();
+    let main = process::id();
+    let line = format!("{}\n", json!({ "event": "forked" }));
+    let output = rustix::io::dup(io::stdout()).unwrap();
+    let hook = move || {
+        rustix::io::write(&output, line.as_bytes())?;
+        let deadline = Instant::now() + LIMIT;
+        let has_parent =
+            || rustix::process::getppid().is_some_and(|id| id.as_raw_pid() == main as i32);
+        while has_parent() && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(1));
+        }
+        thread::sleep(outlives_for);
+        // Nobody is left to be told that it could not be executed.
+        // SAFETY: it ends this process and runs nothing.
+        unsafe { libc::_exit(0) }
+    };
+    let mut command = scene_command("never-connects", &[]);
+    // SAFETY: the hook makes system calls and looks at the clock; it allocates nothing and takes no lock.
+    unsafe { command.pre_exec(hook) };
+    let refused = ipc.launch(command, allow_everything());
+    panic!("main was to be killed: {refused:?}");
 }
 
 /// `is-main-of-renderers-that-come-and-go ROUNDS`: prints what it holds after each round.
