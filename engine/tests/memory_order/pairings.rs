@@ -808,7 +808,10 @@ pub(crate) const UNORDERED: &[Unordered] = &[
         file: "kill_points.rs",
         why: "Where a test wants this process to die (with the feature `kill-points`).",
     },
-    Unordered { file: "fuzzing/rings.rs", why: "What the fuzzer has the peer write, all on one thread." },
+    Unordered {
+        file: "fuzzing/rings.rs",
+        why: "What the fuzzer has the peer write, all on one thread.",
+    },
     Unordered {
         file: "keyed.rs",
         why: "Names that are never the same twice. What is behind a key moves from thread to thread with the seat.",
