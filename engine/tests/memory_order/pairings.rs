@@ -783,6 +783,13 @@ pub(crate) const UNMODELLED: &[Unmodelled] = &[
               makes a compiler fence into one is the kernel's promise; `biased::tests` run it on real processors.",
     },
     Unmodelled {
+        file: "port/replies.rs",
+        functions: &["tell_of_next_send", "frames_committed"],
+        why: "Whether the loop hears of a frame, for who tells of an unresponsive peer. As between sleepers and wakers: \
+              the loop's wish, a fence, its last look for a frame; a sender's frame, a fence, its look for the \
+              wish. No model has a whole port.",
+    },
+    Unmodelled {
         file: "sys/confine.rs",
         functions: &["take", "wait_for", "respond"],
         why: "Whose turn it is to give up its rights: a hand-over between a thread and a signal's handler, by way of \
@@ -834,10 +841,7 @@ pub(crate) const UNORDERED: &[Unordered] = &[
     },
     Unordered {
         file: "port/replies.rs",
-        why: "The number of requests that are owed, stored under the list's lock: see `port/mod.rs`. Whether the loop \
-              wants to hear of the next frame: a hint for who tells of an unresponsive peer. Who sends looks at it \
-              before the frame is there, and the loop looks for the frame once more, a turn after it has asked. Of \
-              who is held up between the two for longer, the loop hears with the frame after that.",
+        why: "The number of requests that are owed, stored under the list's lock: see `port/mod.rs`.",
     },
     Unordered {
         file: "port/incoming.rs",
