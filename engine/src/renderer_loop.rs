@@ -425,10 +425,15 @@ impl Inner {
             }
             reach(KillPoint::FrameHandled);
             driver.consumer.advance(frame);
-            if matches!(received, Ok(Request::Publish { .. })) || driver.consumer.publish_due() {
+            let took_long = matches!(received, Ok(Request::Publish { .. }));
+            if took_long || driver.consumer.publish_due() {
                 self.publish(driver);
             }
-            if awaited.as_ref().is_some_and(|awaited| awaited.settled) {
+            if took_long {
+                // As long as very many small frames: the clock has its turn.
+                driver.turns = BUSY_TURNS - 1;
+            }
+            if took_long || awaited.as_ref().is_some_and(|awaited| awaited.settled) {
                 return taken + 1;
             }
         }

@@ -6,6 +6,7 @@ use std::{
     ops::Range,
     sync::{Mutex, MutexGuard, PoisonError},
     thread,
+    time::Duration,
 };
 
 use ringbridge::{
@@ -418,6 +419,23 @@ fn a_renderer_that_is_killed_in_the_middle_leaves_nothing() {
         drop(input);
         assert_eq!(open_descriptors(), before);
     }
+}
+
+#[test]
+fn a_stream_of_large_messages_does_not_keep_main_from_its_clock() {
+    let _alone = alone();
+    let (stage, order) = noting_stage(config(), MIB);
+    let sender = stage.play_with("sends-large", &[&MIB.to_string(), "100000"]);
+    let large_ones = || order.len().div_ceil(2);
+    stage.run_until("it sends", || large_ones() > 1);
+    for _ in 0..8 {
+        let before = large_ones();
+        stage.ipc.run_for(Duration::ZERO).unwrap();
+        assert!(large_ones() - before <= 1, "time was over after the first");
+    }
+    signal(sender.os_process_id(), Signal::KILL);
+    stage.run_until_gone(&sender);
+    assert!(is_clean());
 }
 
 #[test]

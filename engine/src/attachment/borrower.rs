@@ -9,6 +9,11 @@
 //! what comes. What comes too late, or was asked for by a call that does not wait, lies ready for the
 //! next call, and is given back if that needs another size.
 //!
+//! Who sends a second message of one size is about to send a third. So main is asked for the next
+//! memory when this one is taken, not when it is needed: main answers while this one is filled, and
+//! the renderer fills while main reads. There is one *ahead* at the most. It has no pages yet, and
+//! makes way as everything that lies here for nobody.
+//!
 //! The renderer keeps account of its quota as main does, so that it waits until main has read
 //! something, as for room in a ring, and is not refused.
 
@@ -76,9 +81,11 @@ struct State {
     packet: Box<[u8]>,
     /// Main's buffers, or why they could not be mapped.
     mapped: HashMap<u64, Result<Arc<Readable>, String>>,
-    /// The sizes that main was asked for and has not answered, and those that someone waits for.
-    asked: Vec<usize>,
+    /// What main was asked for and has not answered, in that order, and the sizes that someone waits for.
+    asked: Vec<Asked>,
     wanted: Vec<usize>,
+    /// The size that was taken last.
+    taken: usize,
     lent: Vec<Grant>,
     refused: Vec<(usize, NotLent)>,
     /// To be given back when there is room.
@@ -89,6 +96,14 @@ struct State {
     used: usize,
     used_bytes: u64,
     ended: bool,
+}
+
+/// A request that main has not answered.
+#[derive(Clone, Copy)]
+struct Asked {
+    size: usize,
+    /// Nobody has needed it then, so a refusal concerns nobody.
+    ahead: bool,
 }
 
 /// Somebody needs memory of one size, until this is dropped.
@@ -109,6 +124,7 @@ impl Borrower {
             mapped: HashMap::new(),
             asked: Vec::new(),
             wanted: Vec::new(),
+            taken: 0,
             lent: Vec::new(),
             refused: Vec::new(),
             returns: Vec::new(),
@@ -196,9 +212,19 @@ impl Borrower {
         Wanting { borrower: self, size }
     }
 
+    /// Whether to ask main for memory of this size, which was just taken, once more: the next message is
+    /// likely to need it. If that cannot be sent, say [`Borrower::not_asked`].
+    pub(crate) fn ask_ahead(&self, size: usize, consumed: u64) -> bool {
+        self.lock().ask_ahead(size, consumed, self.limits)
+    }
+
     /// The request for memory was not sent.
     pub(crate) fn not_asked(&self, size: usize) {
-        self.lock().answered(size);
+        let mut state = self.lock();
+        if let Some(place) = state.asked.iter().rposition(|asked| asked.size == size) {
+            state.asked.remove(place);
+        }
+        state.release(size);
     }
 
     /// It was not given back yet.
@@ -272,7 +298,9 @@ impl Wanting<'_> {
 impl Drop for Wanting<'_> {
     fn drop(&mut self) {
         let mut state = self.borrower.lock();
-        remove_one(&mut state.wanted, self.size);
+        if let Some(place) = state.wanted.iter().position(|size| *size == self.size) {
+            state.wanted.swap_remove(place);
+        }
         if !state.wanted.contains(&self.size) {
             // A refusal that came too late is none for the next who asks.
             state.refused.retain(|(size, _)| *size != self.size);
@@ -286,7 +314,7 @@ impl State {
         match (parcel, descriptor) {
             (Parcel::Lent { id, size }, Some(descriptor)) => {
                 let size = size as usize;
-                remove_one(&mut self.asked, size);
+                self.answered(size);
                 match Blank::open(descriptor, size) {
                     Ok(blank) => self.lent.push(Grant { id, blank }),
                     Err(error) => {
@@ -299,9 +327,11 @@ impl State {
             }
             (Parcel::Refused { size, why }, None) => {
                 let size = size as usize;
-                self.answered(size);
-                // For whoever waits for it; a call that does not wait asks again.
-                if self.wanted.contains(&size) {
+                let ahead = self.answered(size);
+                self.release(size);
+                // For whoever waits for it; a call that does not wait asks again, and so does one that
+                // has come since main was asked ahead.
+                if !ahead && self.wanted.contains(&size) {
                     self.refused.push((size, why));
                 }
             }
@@ -325,61 +355,77 @@ impl State {
             return Step::Take(self.lent.swap_remove(place));
         }
         if let Some(place) = self.refused.iter().position(|(refused, _)| *refused == size) {
-            return Step::Refused(self.refused.swap_remove(place).1);
+            let why = self.refused.swap_remove(place).1;
+            // What the quota is full of may be what lies here for nobody.
+            return self.give_idle_back().map_or(Step::Refused(why), Step::GiveBack);
         }
         if let Some(id) = self.returns.pop() {
             return Step::GiveBack(id);
         }
-        let count = |sizes: &[usize]| sizes.iter().filter(|&&other| other == size).count();
-        if count(&self.asked) >= count(&self.wanted) {
+        if !self.lacks_request(size) {
             return Step::Wait;
         }
+        if self.ask(Asked { size, ahead: false }, consumed, limits) {
+            return Step::Ask;
+        }
+        // What lies here for nobody is in the way.
+        self.give_idle_back().map_or(Step::Full, Step::GiveBack)
+    }
+
+    fn ask_ahead(&mut self, size: usize, consumed: u64, limits: AttachmentLimits) -> bool {
+        let is_one_of_many = std::mem::replace(&mut self.taken, size) == size;
+        let has_one = self.lent.iter().any(|grant| grant.blank.size() == size)
+            || self.asked.iter().any(|asked| asked.size == size);
+        is_one_of_many && !has_one && self.ask(Asked { size, ahead: true }, consumed, limits)
+    }
+
+    /// Notes a request, if it fits into the quota.
+    fn ask(&mut self, asked: Asked, consumed: u64, limits: AttachmentLimits) -> bool {
         while let Some((_, size)) =
             self.in_flight.pop_front_if(|(until, _)| has_passed(consumed, *until))
         {
             self.release(size);
         }
         let fits = self.used < usize::from(limits.lent_max)
-            && self.used_bytes + size as u64 <= limits.lent_bytes_max;
+            && self.used_bytes + asked.size as u64 <= limits.lent_bytes_max;
         if fits {
-            self.asked.push(size);
+            self.asked.push(asked);
             self.used += 1;
-            self.used_bytes += size as u64;
-            return Step::Ask;
+            self.used_bytes += asked.size as u64;
         }
-        // What lies here for nobody is in the way.
-        let idle = self.lent.iter().position(|grant| !self.wanted.contains(&grant.blank.size()));
-        match idle.map(|place| self.lent.swap_remove(place)) {
-            Some(grant) => {
-                self.release(grant.blank.size());
-                Step::GiveBack(grant.id)
-            }
-            None => Step::Full,
-        }
+        fits
+    }
+
+    /// Takes out what was lent and nobody needs.
+    fn give_idle_back(&mut self) -> Option<u64> {
+        let idle = |grant: &Grant| !self.wanted.contains(&grant.blank.size());
+        let grant = self.lent.swap_remove(self.lent.iter().position(idle)?);
+        self.release(grant.blank.size());
+        Some(grant.id)
     }
 
     fn has_answer(&self, size: usize) -> bool {
-        let ask = |sizes: &[usize]| sizes.iter().filter(|&&other| other == size).count();
         self.ended
             || self.lent.iter().any(|grant| grant.blank.size() == size)
             || self.refused.iter().any(|(refused, _)| *refused == size)
-            || ask(&self.asked) < ask(&self.wanted)
+            || self.lacks_request(size)
     }
 
-    fn answered(&mut self, size: usize) {
-        remove_one(&mut self.asked, size);
-        self.release(size);
+    /// Whether more need memory of this size than main was asked for.
+    fn lacks_request(&self, size: usize) -> bool {
+        let asked = self.asked.iter().filter(|asked| asked.size == size).count();
+        asked < self.wanted.iter().filter(|wanted| **wanted == size).count()
+    }
+
+    /// Main answers in the order in which it was asked. Says whether it was asked ahead.
+    fn answered(&mut self, size: usize) -> bool {
+        let place = self.asked.iter().position(|asked| asked.size == size);
+        place.is_some_and(|place| self.asked.remove(place).ahead)
     }
 
     fn release(&mut self, size: usize) {
         self.used = self.used.saturating_sub(1);
         self.used_bytes = self.used_bytes.saturating_sub(size as u64);
-    }
-}
-
-fn remove_one(sizes: &mut Vec<usize>, size: usize) {
-    if let Some(place) = sizes.iter().position(|other| *other == size) {
-        sizes.swap_remove(place);
     }
 }
 
@@ -398,9 +444,16 @@ mod tests {
 
     /// Both ends of one session, and what main counts.
     fn session() -> (MainSide, Borrower, SessionCounters) {
+        session_of(2)
+    }
+
+    /// The same, with room for so many attachments of [`SIZE`].
+    fn session_of(lent_max: u16) -> (MainSide, Borrower, SessionCounters) {
+        let lent_bytes_max = u64::from(lent_max) * SIZE as u64;
+        let limits = AttachmentLimits { lent_bytes_max, lent_max, ..LIMITS };
         let (ours, theirs) = Socket::pair().unwrap();
-        let main = MainSide::new(Arc::new(ours), LIMITS, 1 << 20);
-        let borrower = Borrower::new(Arc::new(theirs), LIMITS, Vec::new());
+        let main = MainSide::new(Arc::new(ours), limits, 1 << 20);
+        let borrower = Borrower::new(Arc::new(theirs), limits, Vec::new());
         (main, borrower, SessionCounters::default())
     }
 
@@ -465,6 +518,83 @@ mod tests {
         assert!(matches!(smaller.step(0), Step::GiveBack(2)));
         main.take_back(2).unwrap();
         assert!(matches!(smaller.step(0), Step::Ask));
+    }
+
+    /// Fills the next and asks ahead, as a sender does; says whether main was asked.
+    fn fill_next(session: &(MainSide, Borrower, SessionCounters), until: u64) -> bool {
+        let (main, borrower, counters) = session;
+        let grant = borrow(session, 0).unwrap();
+        let asks = borrower.ask_ahead(SIZE, 0);
+        if asks {
+            main.lend(SIZE as u64, counters).unwrap();
+        }
+        borrower.sent(&fill(grant, 7), until);
+        asks
+    }
+
+    #[test]
+    fn the_next_of_a_size_is_asked_for_when_the_second_is_taken_and_only_one_ahead() {
+        let session = session_of(4);
+        let (_, borrower, counters) = &session;
+        assert!(!fill_next(&session, 100), "one is no stream");
+        assert!(fill_next(&session, 200));
+        assert!(!borrower.ask_ahead(SIZE, 0), "it is on its way");
+        borrower.take_what_came(&mut borrower.lock());
+        assert!(!borrower.ask_ahead(SIZE, 0), "it is here");
+        let wanting = borrower.want(SIZE);
+        assert!(matches!(wanting.step(0), Step::Take(_)), "at once");
+        assert_eq!(counters.attachment_buffers.get(), 3);
+        assert!(!borrower.ask_ahead(PAGE, 0), "of another size");
+    }
+
+    #[test]
+    fn nothing_is_asked_ahead_beyond_the_quota() {
+        let session = session_of(2);
+        assert!(!fill_next(&session, 100));
+        assert!(!fill_next(&session, 200), "so many are lent");
+        assert!(session.1.ask_ahead(SIZE, 100), "the first was read");
+        assert_eq!(session.2.attachments_refused.get(), 0);
+    }
+
+    #[test]
+    fn what_was_asked_ahead_makes_way_for_another_size_even_if_main_keeps_the_rest() {
+        let session = session_of(3);
+        let (main, borrower, counters) = &session;
+        for until in [1, 2] {
+            fill_next(&session, until);
+        }
+        let _held = [1, 2].map(|id| main.open(id, 1).unwrap());
+        // The renderer believes that both were read; the third is here.
+        let smaller = borrower.want(PAGE);
+        assert!(matches!(smaller.step(2), Step::Ask));
+        main.lend(PAGE as u64, counters).unwrap();
+        assert_eq!(counters.attachments_refused.get(), 1);
+        assert!(matches!(smaller.step(2), Step::GiveBack(3)));
+        main.take_back(3).unwrap();
+        assert!(matches!(smaller.step(2), Step::Ask));
+        main.lend(PAGE as u64, counters).unwrap();
+        assert!(matches!(smaller.step(2), Step::Take(_)));
+    }
+
+    #[test]
+    fn what_is_refused_ahead_is_asked_for_again_by_who_needs_it() {
+        let session = session();
+        let (main, borrower, counters) = &session;
+        let filled = fill(borrow(&session, 0).unwrap(), 7);
+        assert!(!borrower.ask_ahead(SIZE, 0));
+        borrower.sent(&filled, 1);
+        let held = main.open(1, 1).unwrap();
+        let _second = borrow(&session, 1).unwrap();
+        // Main has both, and the renderer believes that it has one.
+        assert!(borrower.ask_ahead(SIZE, 1));
+        let wanting = borrower.want(SIZE);
+        assert!(matches!(wanting.step(1), Step::Wait));
+        main.lend(SIZE as u64, counters).unwrap();
+        assert_eq!(counters.attachments_refused.get(), 1);
+        drop(held);
+        assert!(matches!(wanting.step(1), Step::Ask), "the refusal was nobody's");
+        main.lend(SIZE as u64, counters).unwrap();
+        assert!(matches!(wanting.step(1), Step::Take(_)));
     }
 
     #[test]

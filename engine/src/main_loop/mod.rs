@@ -398,6 +398,10 @@ impl MainLoop {
                 Ok(Request::Publish { len }) => {
                     attached += len;
                     session.publish();
+                    // It took as long as very many small frames: others, the clock and the sockets have
+                    // their turn.
+                    self.busy_frames = BUSY_FRAMES;
+                    break;
                 }
                 Ok(Request::Subscribe(topic)) => main.subscribe(topic, &session.port),
                 Ok(Request::Unsubscribe(topic)) => main.unsubscribe(topic, &session.port),

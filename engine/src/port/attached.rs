@@ -3,6 +3,7 @@
 //! ```text
 //!   main       a buffer ── payload ──▶ parcel, if it is new ──▶ frame
 //!   renderer   Ask, wait for memory ── payload, seal ─────────▶ frame
+//!                └─ Ask for the next, if this is not the first of its size
 //! ```
 //!
 //! The payload is written before the outbox is locked, so that others send meanwhile. From then on
@@ -264,7 +265,10 @@ impl Port {
                     return Err(Refusal::Gone);
                 }
                 match wanting.step(self.consumed()) {
-                    Step::Take(grant) => return Ok(Ok(grant)),
+                    Step::Take(grant) => {
+                        self.ask_ahead(borrower, grant.blank.size());
+                        return Ok(Ok(grant));
+                    }
                     Step::Ask => {
                         let size = wanting.size();
                         let asked = self.commit_word(Kind::Ask, size as u64);
@@ -289,6 +293,16 @@ impl Port {
                 }
             }
         })
+    }
+
+    /// Asks for the memory of the next message, so that main gives it while this one is filled. What
+    /// cannot be asked now is asked when it is needed.
+    fn ask_ahead(&self, borrower: &Borrower, size: usize) {
+        if borrower.ask_ahead(size, self.consumed())
+            && self.commit_word(Kind::Ask, size as u64).is_err()
+        {
+            borrower.not_asked(size);
+        }
     }
 
     fn commit_word(&self, kind: Kind, word: u64) -> Result<(), Refusal> {

@@ -46,8 +46,13 @@ fn sends_large(arguments: &[String]) {
     }
     let counters = ipc.counters();
     assert_eq!(counters.attachments_sent, times);
-    // What was sent is main's affair alone.
-    assert_eq!(attachments_of_this_process(), (0, 0));
+    assert_only_one_is_ahead();
+}
+
+/// What was sent is main's affair alone. Memory for one more may be here, and is not filled yet.
+fn assert_only_one_is_ahead() {
+    let (open, mapped) = attachments_of_this_process();
+    assert!(open <= 1 && mapped == 0, "{open} open, {mapped} mapped");
 }
 
 /// `sends-wide LEN`
@@ -219,7 +224,7 @@ fn loans_large(_: &[String]) {
         assert!(matches!(held, Err(SendError::LoanHeld { .. })), "{held:?}");
         picture.send();
     }
-    assert_eq!(attachments_of_this_process(), (0, 0));
+    assert_only_one_is_ahead();
     assert_eq!(ipc.counters().attachments_lost, 0);
 }
 
