@@ -133,7 +133,6 @@ mod policy;
 mod policy_file;
 #[cfg(not(loom))]
 mod port;
-#[cfg(not(loom))]
 mod quota;
 #[cfg(not(loom))]
 mod register;

@@ -1,11 +1,11 @@
 //! Who does not take what main has sent: Electron's `unresponsive` and `responsive`.
 //!
 //! ```text
-//!                    from another thread
-//!   the first send ───────────────────────▶ watched ◀──────┐ not taken yet
-//!   after a quiet  ────▶ recent ───────────────────────────┘
-//!   time                   ▲  │ all taken: tell of the next send, look once more, forget
-//!                          └──┴──────────── watched, all taken
+//!                    from another thread, or not taken yet
+//!   the first send ────────────────────────────────────────▶ watched
+//!   after a quiet                                               │
+//!   time           ◀────────────────────────────────────────────┘
+//!                    all taken: tell of the next send, look once more, forget
 //! ```
 //!
 //! A send costs nothing for it, but the first to a renderer after a quiet time, which tells the loop. The loop
@@ -33,16 +33,12 @@ struct Watched {
     consumed: u64,
     since: Instant,
     unresponsive: bool,
-    /// It had taken all; its next message is told of, but one may just have been on its way.
-    leaving: bool,
 }
 
 pub(super) struct Watch {
     /// How long a renderer may take nothing.
     after: Duration,
     look_every: Duration,
-    /// Looked at with every look.
-    recent: Vec<Watched>,
     /// Looked at when the next look is due.
     watched: Vec<Watched>,
     next: Option<Instant>,
@@ -53,7 +49,6 @@ impl Watch {
         Self {
             after,
             look_every: (after / 4).clamp(LOOK_EVERY_MIN, LOOK_EVERY_MAX),
-            recent: Vec::new(),
             watched: Vec::new(),
             next: None,
         }
@@ -62,22 +57,13 @@ impl Watch {
     /// Looks after those whom it is time to look after, tells who has changed, and says when to look again.
     pub(super) fn look(&mut self, main: &Inner, now: Instant) -> Option<Instant> {
         for (port, from_elsewhere) in main.take_sent_to() {
-            self.recent.retain(|known| !Arc::ptr_eq(&known.port, &port));
-            let list = if from_elsewhere { &mut self.watched } else { &mut self.recent };
-            list.push(Watched::new(port, now));
-        }
-        let mut index = 0;
-        while let Some(each) = self.recent.get_mut(index) {
-            if each.port.gone().is_some() {
-                self.recent.swap_remove(index);
-            } else if each.port.has_untaken() {
-                each.leaving = false;
-                self.watched.push(self.recent.swap_remove(index));
-            } else if each.leaving {
-                self.recent.swap_remove(index);
-            } else {
-                each.leave();
-                index += 1;
+            // Told of by two threads, or just when it was not to be forgotten after all.
+            if self.watched.iter().any(|known| Arc::ptr_eq(&known.port, &port)) {
+                continue;
+            }
+            let each = Watched::new(port, now);
+            if from_elsewhere || !each.may_leave() {
+                self.watched.push(each);
             }
         }
         if self.next.is_some_and(|next| next <= now) {
@@ -102,12 +88,10 @@ impl Watch {
             if each.unresponsive != before {
                 main.emit_responsiveness(&each.port, !each.unresponsive);
             }
-            if untaken {
+            if untaken || !each.may_leave() {
                 index += 1;
             } else {
-                let mut taken = self.watched.swap_remove(index);
-                taken.leave();
-                self.recent.push(taken);
+                self.watched.swap_remove(index);
             }
         }
     }
@@ -116,7 +100,7 @@ impl Watch {
 impl Watched {
     fn new(port: Arc<Port>, now: Instant) -> Self {
         let consumed = port.consumed();
-        Self { port, consumed, since: now, unresponsive: false, leaving: false }
+        Self { port, consumed, since: now, unresponsive: false }
     }
 
     /// Says whether there is something that it has not taken.
@@ -135,9 +119,13 @@ impl Watched {
         untaken
     }
 
-    /// It has taken all. Its next message is to be told of.
-    fn leave(&mut self) {
-        self.leaving = true;
+    /// Whether it has taken all, and its next message is told of.
+    fn may_leave(&self) -> bool {
+        if self.port.has_untaken() {
+            return false;
+        }
         self.port.tell_of_next_send();
+        // Asked first, now looked again: who was sending did not hear of the wish.
+        !self.port.has_untaken()
     }
 }

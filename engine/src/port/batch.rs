@@ -105,7 +105,7 @@ impl Drop for Batch<'_> {
         counters.frames_sent.add_alone(self.committed as u64);
         self.outbox = None;
         if self.committed > 0 {
-            self.port.bell.frames_committed(&counters.wakes);
+            self.port.frames_committed();
         }
     }
 }

@@ -225,9 +225,7 @@ impl<T: FixedLayout> Loan<'_, T> {
         };
         port.counters.frames_sent.add_alone(u64::from(sent));
         drop(outbox);
-        // Since the room was taken, which may be long ago, the loop may have looked and found nothing.
-        port.tell_if_wanted();
-        port.bell.frames_committed(&port.counters.wakes);
+        port.frames_committed();
     }
 }
 

@@ -9,6 +9,7 @@ use crate::{
     layout::{
         frame::{Kind, Label, Violation},
         id::RequestId,
+        words::fence_before_look,
     },
     owed::Owed,
     sync::Ordering,
@@ -177,24 +178,17 @@ impl Port {
         }
     }
 
-    /// Sends waiting cancels and replies first, so that replies stay in order and neither list grows; and tells
-    /// the loop of the frame to come, if it wants to know.
+    /// Sends waiting cancels and replies first, so that replies stay in order and neither list grows.
     #[inline]
     pub(super) fn send_deferred(&self, outbox: &mut Outbox) -> Result<(), Refusal> {
-        // Not `||`: one branch.
-        let errands = self.has_deferred() | self.tell.load(Ordering::Relaxed);
-        if errands { self.run_errands(outbox) } else { Ok(()) }
-    }
-
-    #[cold]
-    fn run_errands(&self, outbox: &mut Outbox) -> Result<(), Refusal> {
-        self.tell_if_wanted();
         if self.has_deferred() { self.send_deferred_now(outbox) } else { Ok(()) }
     }
 
-    /// Tells the loop that there is a frame that the peer has to take, if it wants to know.
+    /// Call after committing frames: wakes the peer if it sleeps, and tells the loop if it wants to know.
     #[inline]
-    pub(super) fn tell_if_wanted(&self) {
+    pub(super) fn frames_committed(&self) {
+        // It fences: either we see here that the loop wants to know, or its next look finds the frame.
+        self.bell.frames_committed(&self.counters.wakes);
         if self.tell.load(Ordering::Relaxed) {
             self.tell();
         }
@@ -208,9 +202,12 @@ impl Port {
         }
     }
 
-    /// The driver's part: it wants to know of the next frame.
+    /// The driver's part: it wants to know of the next frame. It looks once more after this, for one that may have
+    /// been on its way.
     pub(crate) fn tell_of_next_send(&self) {
         self.tell.store(true, Ordering::Relaxed);
+        // Twin of the fence in `frames_committed`.
+        fence_before_look();
     }
 
     #[cold]
@@ -219,7 +216,7 @@ impl Port {
         let result = self.commit_deferred(outbox);
         if self.counters.frames_sent.get() != before {
             // Here, because the caller may find no room for its own frame, and then rings nobody.
-            self.bell.frames_committed(&self.counters.wakes);
+            self.frames_committed();
         }
         result
     }

@@ -105,7 +105,7 @@ impl Port {
         self.counters.frames_sent.add_alone(1);
         self.counters.invokes_sent.add_alone(1);
         drop(outbox);
-        self.bell.frames_committed(&self.counters.wakes);
+        self.frames_committed();
         Ok(id)
     }
 

@@ -163,7 +163,7 @@ impl Port {
         self.counters.frames_sent.add_alone(1);
         drop(outbox);
         reach(KillPoint::SendCommitted);
-        self.bell.frames_committed(&self.counters.wakes);
+        self.frames_committed();
         Ok(())
     }
 

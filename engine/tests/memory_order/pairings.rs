@@ -760,9 +760,12 @@ pub(crate) const PAIRINGS: &[Pairing] = &[
 
 /// What `Producer::commit` does, in its order.
 const COMMITS: &str = "self.cells.head(end).guard();
+        reach(KillPoint::FrameGuarded);
         self.cells.head(start).commit(header);
+        reach(KillPoint::FrameCommitted);
         if reservation.pad != 0 {
             self.cells.head(reservation.position).commit(Header::pad(reservation.pad as usize));
+            reach(KillPoint::PadCommitted);
         }";
 
 pub(crate) const UNMODELLED: &[Unmodelled] = &[
@@ -779,6 +782,21 @@ pub(crate) const UNMODELLED: &[Unmodelled] = &[
         why: "In a model both are SeqCst fences, and each of their callers has its break above. That `membarrier` \
               makes a compiler fence into one is the kernel's promise; `biased::tests` run it on real processors.",
     },
+    Unmodelled {
+        file: "port/replies.rs",
+        functions: &["tell_of_next_send", "frames_committed"],
+        why: "Whether the loop hears of a frame, for who tells of an unresponsive peer. As between sleepers and wakers: \
+              the loop's wish, a fence, its last look for a frame; a sender's frame, a fence, its look for the \
+              wish. No model has a whole port.",
+    },
+    Unmodelled {
+        file: "sys/confine.rs",
+        functions: &["take", "wait_for", "respond"],
+        why: "Whose turn it is to give up its rights: a hand-over between a thread and a signal's handler, by way of \
+              the kernel, of which loom knows neither. `Turn::take` stores the turn (Release) behind the ruleset and \
+              the outcome; `Turn::respond` loads it (Acquire) before either. `respond` stores the outcome (Release) \
+              when it has given up; `Turn::wait_for` loads it (Acquire) before it believes that.",
+    },
 ];
 
 pub(crate) const UNORDERED: &[Unordered] = &[
@@ -788,7 +806,19 @@ pub(crate) const UNORDERED: &[Unordered] = &[
               assembly, which no model and no sanitizer sees; what goes past the caches ends with an `sfence`, so \
               that no later commit is seen before it.",
     },
+    Unordered {
+        file: "ring/untaken.rs",
+        why: "What an attached frame carries: a look at the commit word in front of it comes first, and orders it.",
+    },
     Unordered { file: "counters.rs", why: "Counts, for people." },
+    Unordered {
+        file: "kill_points.rs",
+        why: "Where a test wants this process to die (with the feature `kill-points`).",
+    },
+    Unordered {
+        file: "fuzzing/rings.rs",
+        why: "What the fuzzer has the peer write, all on one thread.",
+    },
     Unordered {
         file: "keyed.rs",
         why: "Names that are never the same twice. What is behind a key moves from thread to thread with the seat.",
@@ -807,7 +837,11 @@ pub(crate) const UNORDERED: &[Unordered] = &[
         file: "port/mod.rs",
         why: "How many requests are owed: only the driver adds any, and it sees its own, or those of the driver \
               before it by the seat. A request to close: the loop is interrupted for it. Whether the peer is \
-              dead: the driver's own.",
+              dead, and whether the handshake is over: the driver's own.",
+    },
+    Unordered {
+        file: "port/replies.rs",
+        why: "The number of requests that are owed, stored under the list's lock: see `port/mod.rs`.",
     },
     Unordered {
         file: "port/incoming.rs",
@@ -821,7 +855,10 @@ pub(crate) const UNORDERED: &[Unordered] = &[
     Unordered {
         file: "ipc_main/shared.rs",
         why: "A request to stop: the loop is interrupted for it. That the endpoint is closed: who launches at the \
-              same time is refused, or ended by the loop. Numbers of windows, never the same twice. A pid, for people.",
+              same time is refused, or ended by the loop. Numbers of windows, never the same twice. A pid, for people. \
+              That somebody listens for unresponsive peers: raised before the list of windows is locked and gone \
+              through, read after a window was added under that lock. That something was sent to some: raised after \
+              the lock under which they were noted, lowered before they are taken under it; then the loop is woken.",
     },
     Unordered {
         file: "main_loop/mod.rs",
@@ -831,6 +868,10 @@ pub(crate) const UNORDERED: &[Unordered] = &[
     Unordered {
         file: "sys/socket.rs",
         why: "That an inherited socket is taken once: the exchange says who is first.",
+    },
+    Unordered {
+        file: "sys/process.rs",
+        why: "The number of a socket, for a child: read by a copy of the thread that has stored it.",
     },
     Unordered { file: "sys/modelled.rs", why: "The kernel's look at a futex, in models." },
 ];
