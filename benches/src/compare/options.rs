@@ -144,7 +144,7 @@ mod tests {
     #[test]
     fn everything_is_measured_unless_it_is_said_otherwise() {
         let plan = plan(&[]).unwrap();
-        assert_eq!((plan.subjects.len(), plan.tasks.len()), (SUBJECTS.len(), 4 + 5 + 3 + 1));
+        assert_eq!((plan.subjects.len(), plan.tasks.len()), (SUBJECTS.len(), 5 + 5 + 5 + 1));
     }
 
     #[test]

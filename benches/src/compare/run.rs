@@ -433,7 +433,7 @@ mod tests {
     fn every_cell_is_there_and_those_that_are_able_are_counted() {
         let plan = plan(3);
         let cells = plan.cells();
-        assert_eq!(cells.len(), SUBJECTS.len() * 5);
+        assert_eq!(cells.len(), SUBJECTS.len() * (3 + 5));
         assert_eq!(plan.slices(), 3 * cells.iter().filter(|cell| cell.unable.is_none()).count());
         assert!(plan.duration() > Duration::from_millis(100) * plan.slices() as u32);
     }

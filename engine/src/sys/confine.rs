@@ -110,20 +110,23 @@ struct Turn {
     thread: AtomicU32,
     /// A descriptor's number, or [`NONE`].
     ruleset: AtomicU32,
-    /// [`PENDING`], [`DONE`], or the number of an error. A futex.
+    /// [`PENDING`], the number of the thread that has done it, or [`FAILED`] and the number of an error. A futex.
+    ///
+    /// The thread's number, so that one which answers when it was given up already is not taken for the next.
     outcome: AtomicU32,
 }
 
 static TURN: Turn = Turn {
     thread: AtomicU32::new(NOBODY),
     ruleset: AtomicU32::new(NONE),
-    outcome: AtomicU32::new(DONE),
+    outcome: AtomicU32::new(PENDING),
 };
 
 const NOBODY: u32 = 0;
 const NONE: u32 = u32::MAX;
-const DONE: u32 = 0;
-const PENDING: u32 = u32::MAX;
+const PENDING: u32 = 0;
+/// No thread's number has this bit.
+const FAILED: u32 = 1 << 31;
 
 impl Turn {
     /// Has `thread` confine itself, and waits until it has, or has ended.
@@ -146,30 +149,35 @@ impl Turn {
         let deadline = Instant::now() + PATIENCE;
         loop {
             // Acquire: pairs with the handler's Release.
-            match self.outcome.load(Acquire) {
-                DONE => return Ok(()),
-                PENDING if !signal(thread, 0)? => return Ok(()),
-                PENDING if Instant::now() >= deadline => {
-                    return Err(io::Error::new(
-                        ErrorKind::TimedOut,
-                        "it blocks SIGURG, or is stopped",
-                    ));
-                }
-                PENDING => futex::wait(&self.outcome, PENDING, Some(LOOK_AGAIN), Scope::Private)?,
-                error => return Err(io::Error::from_raw_os_error(error.cast_signed())),
+            let outcome = self.outcome.load(Acquire);
+            if outcome == thread {
+                return Ok(());
             }
+            if outcome & FAILED != 0 {
+                return Err(io::Error::from_raw_os_error((outcome & !FAILED).cast_signed()));
+            }
+            if !signal(thread, 0)? {
+                return Ok(());
+            }
+            if Instant::now() >= deadline {
+                return Err(io::Error::new(ErrorKind::TimedOut, "it blocks SIGURG, or is stopped"));
+            }
+            futex::wait(&self.outcome, outcome, Some(LOOK_AGAIN), Scope::Private)?;
         }
     }
 
     /// In the handler, on any thread.
     fn respond(&self) {
-        if self.thread.load(Acquire) != gettid().as_raw_pid().cast_unsigned() {
+        let me = gettid().as_raw_pid().cast_unsigned();
+        if self.thread.load(Acquire) != me {
             return;
         }
         let ruleset = self.ruleset.load(Relaxed);
         let ruleset = (ruleset != NONE).then(|| ruleset.cast_signed());
-        let outcome =
-            give_up(ruleset).map_or_else(|error| error.raw_os_error().cast_unsigned(), |()| DONE);
+        let outcome = match give_up(ruleset) {
+            Ok(()) => me,
+            Err(error) => FAILED | error.raw_os_error().cast_unsigned(),
+        };
         self.outcome.store(outcome, Release);
         // A waiter that is not woken looks again by itself.
         let _ = futex::wake(&self.outcome, 1, Scope::Private);
