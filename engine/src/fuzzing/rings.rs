@@ -36,7 +36,7 @@ const CAPACITY_MAX: usize = 4096;
 /// The memory of one execution, all of it zeroes.
 fn region() -> Region {
     let len = Region::ring_len(CAPACITY_MAX);
-    Region::create("ringbridge-fuzz", len, Writer::Creator, true).expect("memory can be had")
+    Region::create("ringbridge-fuzz", len, Writer::Creator).expect("memory can be had")
 }
 
 /// An outbox, and the part of its data that the input chooses for its ring.
