@@ -159,11 +159,15 @@ fn a_renderer_comes_through_wherever_main_dies() {
         drop(IpcMain::bind_with(&name.0, CONTRACT, config()).expect("the dead hold no name"));
 
         // Its watcher may take a moment to leave.
-        let before = *before.get_or_insert_with(held);
+        let before = before.get_or_insert_with(held);
+        let no_more = |now: (usize, usize)| now.0 <= before.0 && now.1 <= before.1;
         assert!(
-            within(PROMPTLY, || held() == before),
+            within(PROMPTLY, || no_more(held())),
             "{point:?} {nth}: held {before:?}, holds {:?}",
             held()
         );
+        // The first count may have come a moment too early as well.
+        let now = held();
+        *before = (before.0.min(now.0), before.1.min(now.1));
     }
 }
