@@ -55,7 +55,6 @@ fn runs(of: fn(KillPoint) -> bool) -> impl Iterator<Item = (usize, KillPoint, u3
 }
 
 #[test]
-#[ignore = "the fifth send of its renderer is never reached, since when and why is not known: run it with --ignored"]
 fn main_comes_through_wherever_a_renderer_dies() {
     let _alone = ALONE.lock().unwrap();
     let stage = Stage::with(config());

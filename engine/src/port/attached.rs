@@ -269,12 +269,7 @@ impl Port {
                         self.ask_ahead(borrower, grant.blank.size());
                         return Ok(Ok(grant));
                     }
-                    Step::Ask => {
-                        let size = wanting.size();
-                        let asked = self.commit_word(Kind::Ask, size as u64);
-                        asked.inspect_err(|_| borrower.not_asked(size))?;
-                        reach(KillPoint::AttachmentAsked);
-                    }
+                    Step::Ask => self.ask(borrower, wanting.size())?,
                     Step::GiveBack(id) => {
                         let given = self.commit_word(Kind::GiveBack, id);
                         given.inspect_err(|_| borrower.keep_return(id))?;
@@ -298,11 +293,17 @@ impl Port {
     /// Asks for the memory of the next message, so that main gives it while this one is filled. What
     /// cannot be asked now is asked when it is needed.
     fn ask_ahead(&self, borrower: &Borrower, size: usize) {
-        if borrower.ask_ahead(size, self.consumed())
-            && self.commit_word(Kind::Ask, size as u64).is_err()
-        {
-            borrower.not_asked(size);
+        if borrower.ask_ahead(size, self.consumed()) {
+            let _not_now = self.ask(borrower, size);
         }
+    }
+
+    /// Sends the request for memory that the borrower has noted.
+    fn ask(&self, borrower: &Borrower, size: usize) -> Result<(), Refusal> {
+        let asked = self.commit_word(Kind::Ask, size as u64);
+        asked.inspect_err(|_| borrower.not_asked(size))?;
+        reach(KillPoint::AttachmentAsked);
+        Ok(())
     }
 
     fn commit_word(&self, kind: Kind, word: u64) -> Result<(), Refusal> {
