@@ -28,7 +28,7 @@ use super::{
     journal::{Board, MainPage, Phase, Record, Shortage, Stream, now_ns},
     messages::{
         ASK, BLOB, CALL, CAPACITY, CONTRACT, Composer, EVENT, HOLD, Inflow, JOIN, KEEP, LARGE,
-        LAST, NEWS, Numbered, Outflow, PATIENT, PUSH, TOPIC_CAPACITY, answer,
+        LAST, NEWS, Numbered, Outflow, PATIENT, PUSH, TOPIC_CAPACITY, answer, note_outcome,
     },
 };
 use crate::processes::{eventually, within};
@@ -521,15 +521,7 @@ fn push_to(window: &Window, composer: &mut Composer) -> bool {
         window.asking.fetch_add(1, Relaxed);
         let (record, flow, asking) = (window.record, asks.flow(), window.asking.clone());
         invocation.then(move |result| {
-            match result {
-                Ok(reply) if reply == answer(numbered) => _ = flow.acknowledged.add(1),
-                Ok(_) => _ = flow.corrupt.add(1),
-                Err(InvokeError::Gone { .. }) => record.last_error_ns.raise(now_ns()),
-                Err(error) => {
-                    eprintln!("stress main: {error}");
-                    record.unexpected.add(1);
-                }
-            }
+            note_outcome("main", record, flow, numbered, result);
             asking.fetch_sub(1, Relaxed);
         });
     }

@@ -1,9 +1,9 @@
 //! What the processes say to each other: numbered, sealed with a checksum, of every length.
 
 use fastrand::Rng;
-use ringbridge::{Contract, Event, Method, Push, SendAllError, Topic};
+use ringbridge::{Contract, Event, InvokeError, Method, Push, SendAllError, Topic};
 
-use super::journal::{Flow, Record, Stream, Tally};
+use super::journal::{Flow, Record, Stream, Tally, now_ns};
 
 /// The session's number, once, before anything else.
 pub(super) const JOIN: Event<u64> = Event::new("join");
@@ -59,6 +59,33 @@ pub(super) fn read(message: &[u8]) -> Option<Numbered> {
 /// The right answer to a request.
 pub(super) fn answer(request: Numbered) -> u64 {
     mix(mix(request.number) ^ request.session)
+}
+
+/// Notes whether a reply was the right one.
+pub(super) fn note_reply(flow: &Flow, request: Numbered, reply: u64) {
+    if reply == answer(request) {
+        flow.acknowledged.add(1);
+    } else {
+        flow.corrupt.add(1);
+    }
+}
+
+/// Notes what became of a request for which nobody waited.
+pub(super) fn note_outcome(
+    role: &str,
+    record: &Record,
+    flow: &Flow,
+    request: Numbered,
+    outcome: Result<u64, InvokeError>,
+) {
+    match outcome {
+        Ok(reply) => note_reply(flow, request, reply),
+        Err(InvokeError::Gone { .. }) => record.last_error_ns.raise(now_ns()),
+        Err(error) => {
+            eprintln!("stress {role}: {error}");
+            record.unexpected.add(1);
+        }
+    }
 }
 
 fn checksum(numbered: Numbered, body: &[u8]) -> u64 {

@@ -19,7 +19,7 @@ use super::{
     journal::{Board, Phase, Record, Slot, Stream, now_ns},
     messages::{
         ASK, BLOB, CALL, CONTRACT, Composer, EVENT, HOLD, Inflow, JOIN, KEEP, LARGE, LAST, NEWS,
-        Numbered, Outflow, PATIENT, PUSH, answer, read,
+        Numbered, Outflow, PATIENT, PUSH, answer, note_outcome, note_reply, read,
     },
 };
 use crate::processes::within;
@@ -278,7 +278,7 @@ impl Session {
         };
         match invocation.wait() {
             Ok(reply) => {
-                self.acknowledge(reply, numbered);
+                note_reply(self.calls.flow(), numbered, reply);
                 Ok(())
             }
             Err(InvokeError::Gone { .. }) => {
@@ -305,28 +305,11 @@ impl Session {
             self.pending.fetch_add(1, Relaxed);
             let (record, flow, pending) = (self.record, self.calls.flow(), self.pending.clone());
             invocation.then(move |result| {
-                match result {
-                    Ok(reply) if reply == answer(numbered) => _ = flow.acknowledged.add(1),
-                    Ok(_) => _ = flow.corrupt.add(1),
-                    Err(InvokeError::Gone { .. }) => record.last_error_ns.raise(now_ns()),
-                    Err(error) => {
-                        eprintln!("stress renderer: {error}");
-                        record.unexpected.add(1);
-                    }
-                }
+                note_outcome("renderer", record, flow, numbered, result);
                 pending.fetch_sub(1, Relaxed);
             });
         }
         Ok(())
-    }
-
-    fn acknowledge(&self, reply: u64, numbered: Numbered) {
-        let flow = self.calls.flow();
-        if reply == answer(numbered) {
-            flow.acknowledged.add(1);
-        } else {
-            flow.corrupt.add(1);
-        }
     }
 
     fn judge_invoke(&self, error: InvokeError, began: Instant) -> Result<(), Gone> {
