@@ -97,9 +97,14 @@ impl Consumer {
     /// No pad is honest at the start of a lap, so `look` refuses a second one.
     #[cold]
     fn peek_past(&mut self, pad: Frame) -> Result<Option<Frame>, Violation> {
+        let before = self.position;
         self.advance(pad);
         match self.look() {
-            Err(Violation::BadPad { .. }) => Err(Violation::SecondPad),
+            Err(Violation::BadPad { .. }) => {
+                // So that whoever looks next finds the same.
+                self.position = before;
+                Err(Violation::SecondPad)
+            }
             found => found,
         }
     }

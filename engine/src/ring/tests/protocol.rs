@@ -282,6 +282,7 @@ fn a_second_pad_is_named_not_followed() {
     data[(CAPACITY - 64) / 8].store(64 | 9 << 32, Relaxed);
     data[0].store(LAP | 9 << 32 | ODD_LAP, Relaxed);
     assert_eq!(consumer.peek().unwrap_err(), Violation::SecondPad);
+    assert_eq!(consumer.peek().unwrap_err(), Violation::SecondPad, "to whoever looks again");
     assert!(consumer.peek().is_err(), "it is not followed later either");
 }
 
