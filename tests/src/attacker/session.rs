@@ -176,7 +176,7 @@ impl Session {
     }
 
     /// Waits for so much room. `false`: main has hung up.
-    fn has_room(&self, size: u64) -> bool {
+    pub fn has_room(&self, size: u64) -> bool {
         let mut hung_up = false;
         let mut looks = 0_u32;
         until("main reads", || {

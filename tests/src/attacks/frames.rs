@@ -257,6 +257,8 @@ pub(super) const ATTACKS: &[Attack] = &[
             let mut session = attacker.session();
             advance_to_the_end(&mut session);
             let capacity = session.capacity();
+            // Where the next lap begins main has read the last one: else it would find no frame there at all.
+            assert!(session.has_room(5 * CELL), "it was honest so far");
             // The one that main comes to second is there first.
             session.position += 4 * CELL;
             session.put(wire::word(capacity as u32, wire::PAD, 0, 0), 0, &[]);
