@@ -160,7 +160,9 @@ impl<'a> Controller<'a> {
             summary: Summary { seed, renderers: options.renderers, ..Summary::default() },
             recoveries: Vec::new(),
         };
-        if !controller.supervise_until(UP_WITHIN, |this| this.page().ready_ns.get() != 0) {
+        let is_up = controller.supervise_until(UP_WITHIN, |this| this.page().ready_ns.get() != 0);
+        // Who is interrupted before that has a summary of nothing, and ends as always.
+        if !is_up && !controller.is_interrupted() {
             controller.leave();
             return Err("the main process does not come up".into());
         }
