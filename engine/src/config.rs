@@ -9,6 +9,21 @@ const CAPACITY_MIN: usize = 4096;
 const CAPACITY_MAX: usize = 1 << 30;
 const _: () = assert!(CAPACITY_MIN.is_multiple_of(CELL));
 
+/// How the processes of an endpoint share memory, find and wake each other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Backend {
+    /// Memory that only one process can write, which the kernel enforces; sockets, futexes, eventfds. For renderers
+    /// that nobody trusts. Linux only.
+    #[default]
+    Sealed,
+    /// Named segments and events (the crates `shared_memory` and `raw_sync`), for processes that **trust each other**:
+    /// each can write all of it. No descriptor is handed over, and it needs neither memfd nor futex. What it costs
+    /// and what it lacks is in ARCHITECTURE.md, "Which backend".
+    #[cfg(feature = "portable")]
+    Portable,
+}
+
 /// The settings of an [`IpcMain`](crate::IpcMain) or an [`IpcRenderer`](crate::IpcRenderer).
 ///
 /// Capacities are main's to decide, since it makes all memory; a renderer's are not looked at.
@@ -19,6 +34,11 @@ const _: () = assert!(CAPACITY_MIN.is_multiple_of(CELL));
 /// ```
 #[derive(Clone, Debug)]
 pub struct Config {
+    /// How the processes of the endpoint share memory. Main and those who attach must mean the same one; who is
+    /// launched learns it from main. Where the platform has no [`Backend::Sealed`], it is [`Backend::Portable`].
+    pub backend: Backend,
+    /// Whether to refuse to work with a backend that does not keep the processes' memory apart.
+    pub require_isolation: bool,
     /// How this process waits for messages.
     pub wait: WaitStrategy,
     /// The longest that [`WaitStrategy::Adaptive`] spins in one wait before it sleeps: about what a wake-up
@@ -70,6 +90,8 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
+            backend: Backend::default(),
+            require_isolation: false,
             wait: WaitStrategy::default(),
             spin_ceiling: Duration::from_micros(50),
             main_capacity: 256 * 1024,
@@ -90,6 +112,27 @@ impl Default for Config {
 }
 
 impl Config {
+    /// The backend that is meant, if this platform and these settings have it.
+    pub(crate) fn backend(&self) -> Result<Backend, ContractError> {
+        if self.backend == Backend::Sealed && cfg!(target_os = "linux") {
+            return Ok(Backend::Sealed);
+        }
+        self.portable()
+    }
+
+    #[cfg(feature = "portable")]
+    fn portable(&self) -> Result<Backend, ContractError> {
+        if self.require_isolation {
+            return Err(ContractError::NoIsolation);
+        }
+        Ok(Backend::Portable)
+    }
+
+    #[cfg(not(feature = "portable"))]
+    fn portable(&self) -> Result<Backend, ContractError> {
+        Err(ContractError::NoBackend)
+    }
+
     pub(crate) fn check(&self) -> Result<(), ContractError> {
         let capacities = [
             ("main_capacity", self.main_capacity),

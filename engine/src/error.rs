@@ -91,6 +91,16 @@ pub enum ContractError {
         /// The most, in bytes.
         max: usize,
     },
+    /// [`Config::require_isolation`](crate::Config::require_isolation), and a backend without any.
+    #[error(
+        "isolation is required, and between processes that share memory by name there is none: use the sealed backend, which Linux has"
+    )]
+    NoIsolation,
+    /// This platform has no sealed memory, and the library was built without the other backend.
+    #[error(
+        "this platform has no sealed memory: build ringbridge with the feature 'portable', for processes that trust each other"
+    )]
+    NoBackend,
 }
 
 /// Why `IpcMain::bind` failed.
@@ -540,6 +550,9 @@ pub enum SandboxError {
     /// All that the kernel has is enforced, and that is not everything.
     #[error("the sandbox is not complete: {0}")]
     Incomplete(Sandbox),
+    /// Who shares memory by name has to open more of it later, and can write all of main's.
+    #[error("there is no sandbox with the portable backend, whose processes trust each other")]
+    Trusted,
 }
 
 /// Why `run` or `poll` ended with an error.

@@ -8,7 +8,8 @@
 //! ```
 //!
 //! Whoever waits drives: [`IpcRenderer::run`], [`IpcRenderer::poll`] or a waiting
-//! [`Invocation`]. One quiet thread watches the socket for main's end.
+//! [`Invocation`]. One quiet thread watches the socket for main's end. (With the portable backend there are two: one
+//! for packets, one for main's life.)
 
 use std::{
     borrow::Borrow,
@@ -22,7 +23,7 @@ use std::{
 };
 
 use crate::{
-    config::Config,
+    config::{Backend, Config},
     contract::{
         Channel, ChannelKey, Contract, Declaration, Event, Method, Push, Topic, declarations,
     },
@@ -46,13 +47,12 @@ use crate::{
     session::{
         endpoint,
         joining::{Joined, join},
+        meeting,
+        tether::Tether,
     },
-    sys::Socket,
     topic::TopicReader,
 };
 
-/// The environment variable by which a launched renderer learns the number of its socket.
-pub(crate) const SOCKET_VARIABLE: &str = "RINGBRIDGE_SOCKET";
 /// The environment variable by which it learns its main's endpoint, should it outlive that main.
 pub(crate) const ENDPOINT_VARIABLE: &str = "RINGBRIDGE_ENDPOINT";
 /// Between two looks for a main that is gone: so long at first, twice as long each time, up to the second.
@@ -144,11 +144,10 @@ impl IpcRenderer {
     ///
     /// As [`connect`](Self::connect).
     pub fn connect_with(contract: Contract, config: Config) -> Result<Self, ConnectError> {
-        let number = env::var(SOCKET_VARIABLE).map_err(|_| ConnectError::NotLaunched)?;
-        let number = number.parse().map_err(|_| ConnectError::NotLaunched)?;
-        let socket = Socket::inherited(number)?;
-        let origin = Origin { contract, endpoint: env::var(ENDPOINT_VARIABLE).ok() };
-        Self::begin(socket, origin, config)
+        let tether = meeting::inherited_tether()?;
+        let endpoint = env::var(ENDPOINT_VARIABLE).ok();
+        let origin = Origin { contract, endpoint, backend: tether.backend() };
+        Self::begin(tether, origin, config)
     }
 
     /// Connects to the main process that has bound the endpoint `name`, as this same user.
@@ -171,8 +170,10 @@ impl IpcRenderer {
         contract: Contract,
         config: Config,
     ) -> Result<Self, ConnectError> {
-        let origin = Origin { contract, endpoint: Some(name.to_owned()) };
-        Self::begin(endpoint::connect(name)?, origin, config)
+        let backend = config.backend()?;
+        let origin = Origin { contract, endpoint: Some(name.to_owned()), backend };
+        let tether = endpoint::connect(name, backend, config.handshake_timeout)?;
+        Self::begin(tether, origin, config)
     }
 
     /// Waits up to `timeout` for a main process to bind the endpoint again, and begins a session with it: after
@@ -211,13 +212,13 @@ impl IpcRenderer {
         let name = origin.endpoint.as_deref().ok_or(ConnectError::NoWayBack)?;
         self.inner.finish();
         let declared = declarations(origin.contract)?;
-        let (socket, joined) = find_again(name, &declared, config, timeout)?;
+        let (tether, joined) = find_again(name, origin.backend, &declared, config, timeout)?;
         let (table, allowed) = joined.welcome.table(declared)?;
         let carried = self.inner.hand_over(&table, &allowed);
         let Carried { registered, topics } =
             carried.map_err(|channel| ConnectError::ChannelMissing { channel })?;
         let inner = Inner::start(
-            socket,
+            tether,
             config.clone(),
             joined,
             table,
@@ -235,14 +236,14 @@ impl IpcRenderer {
 
     /// Whether this process was launched by a main process, so that [`connect`](Self::connect) can work.
     pub fn was_launched() -> bool {
-        env::var_os(SOCKET_VARIABLE).is_some()
+        meeting::was_launched()
     }
 
-    fn begin(socket: Socket, origin: Origin, config: Config) -> Result<Self, ConnectError> {
+    fn begin(tether: Tether, origin: Origin, config: Config) -> Result<Self, ConnectError> {
         let declared = declarations(origin.contract)?;
-        let joined = join(&socket, &declared, config.handshake_timeout, config.prefault)?;
+        let joined = join(&tether, &declared, config.handshake_timeout, config.prefault)?;
         let (table, allowed) = joined.welcome.table(declared)?;
-        let inner = Inner::start(socket, config, joined, table, allowed, origin, None)?;
+        let inner = Inner::start(tether, config, joined, table, allowed, origin, None)?;
         Ok(Self { inner: Arc::new(Handle(inner)) })
     }
 
@@ -684,10 +685,14 @@ impl IpcRenderer {
     ///
     /// # Errors
     ///
-    /// If something that the kernel has could not be enforced, as when a thread blocks all signals. Then
-    /// end the process: some of it may be.
+    /// [`SandboxError::Trusted`](crate::SandboxError::Trusted) with a backend that has no walls. Otherwise if something
+    /// that the kernel has could not be enforced, as when a thread blocks all signals. Then end the process:
+    /// some of it may be.
     #[cfg(feature = "sandbox")]
     pub fn sandbox(&self) -> Result<crate::Sandbox, crate::SandboxError> {
+        if self.inner.origin.backend != Backend::Sealed {
+            return Err(crate::SandboxError::Trusted);
+        }
         crate::sandbox::enter()
     }
 
@@ -705,18 +710,19 @@ impl IpcRenderer {
 /// Looks for a main process of this name until one answers or the time is over.
 fn find_again(
     name: &str,
+    backend: Backend,
     declared: &[Declaration],
     config: &Config,
     timeout: Duration,
-) -> Result<(Socket, Joined), ConnectError> {
+) -> Result<(Tether, Joined), ConnectError> {
     let deadline = Instant::now().checked_add(timeout);
     let left = || deadline.map_or(timeout, |end| end.saturating_duration_since(Instant::now()));
     let [mut pause, longest] = LOOK_AGAIN;
     loop {
-        let found = endpoint::connect(name).and_then(|socket| {
-            let handshake_timeout = config.handshake_timeout.min(left());
-            let joined = join(&socket, declared, handshake_timeout, config.prefault)?;
-            Ok((socket, joined))
+        let handshake_timeout = config.handshake_timeout.min(left());
+        let found = endpoint::connect(name, backend, handshake_timeout).and_then(|tether| {
+            let joined = join(&tether, declared, handshake_timeout, config.prefault)?;
+            Ok((tether, joined))
         });
         match found {
             Err(

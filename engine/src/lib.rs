@@ -106,6 +106,8 @@ mod channels;
 mod config;
 mod contract;
 mod counters;
+#[cfg(all(feature = "portable", not(loom)))]
+mod doorbell;
 mod error;
 mod executor;
 mod fences;
@@ -164,7 +166,7 @@ pub use zerocopy;
 pub use crate::kill_points::{KillPoint, arm as arm_kill_point};
 
 pub use crate::{
-    config::Config,
+    config::{Backend, Config},
     contract::{
         Channel, ChannelKey, ChannelKind, Contract, Event, FromRenderer, Method, Push, Topic,
     },

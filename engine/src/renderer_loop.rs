@@ -20,7 +20,7 @@ use std::{
 use crate::{
     attachment::{AttachmentLimits, Attachments, borrower::Borrower},
     channels::ChannelTable,
-    config::Config,
+    config::{Backend, Config},
     contract::{ChannelKind, Contract},
     error::{GoneReason, RunError},
     executor::Executor,
@@ -38,14 +38,11 @@ use crate::{
     ring::{consumer::Consumer, producer::Producer},
     router::Router,
     seat::Seat,
-    session::joining::Joined,
-    signal::{PeerBell, Signal},
+    session::{joining::Joined, tether::Tether},
+    signal::PeerBell,
     snapshot::{Cached, Snapshot},
     sync::{AtomicBool, Ordering},
-    sys::{
-        Socket,
-        clock::{self, Punctual},
-    },
+    sys::clock::{self, Punctual},
     timed::TimedRequests,
     topic::TopicReader,
     wait::{Step, Waiter},
@@ -64,6 +61,7 @@ pub(crate) struct Origin {
     pub(crate) contract: Contract,
     /// The endpoint's name, if it is known.
     pub(crate) endpoint: Option<String>,
+    pub(crate) backend: Backend,
 }
 
 /// What an application has registered, on its way into another session.
@@ -78,7 +76,7 @@ pub(crate) struct Inner {
     pub(crate) port: Arc<Port>,
     pub(crate) dispatcher: Dispatcher,
     seat: Seat<RendererLoop>,
-    socket: Arc<Socket>,
+    tether: Arc<Tether>,
     pub(crate) config: Config,
     /// Main hung up: what it committed before is delivered, then the session ends.
     hung_up: Flag,
@@ -120,7 +118,7 @@ struct Subscribed {
 impl Inner {
     /// Sets a session up, and the thread that watches for its end.
     pub(crate) fn start(
-        socket: Socket,
+        tether: Tether,
         config: Config,
         joined: Joined,
         table: ChannelTable,
@@ -128,14 +126,14 @@ impl Inner {
         origin: Origin,
         carried: Option<(Routes, Key)>,
     ) -> io::Result<Arc<Self>> {
-        let Joined { welcome, main, own, event, topics, early } = joined;
-        let socket = Arc::new(socket);
+        let Joined { welcome, main, own, signal, interrupt, topics, early } = joined;
+        let tether = Arc::new(tether);
         let limits = AttachmentLimits {
             message_max: welcome.attachment_max,
             lent_bytes_max: welcome.lent_bytes_max,
             lent_max: welcome.lent_max,
         };
-        let borrower = Arc::new(Borrower::new(socket.clone(), limits, early));
+        let borrower = Arc::new(Borrower::new(tether.clone(), limits, early));
         let (routes, key) = carried.unwrap_or_else(|| (Router::new(table.len()), Key::new()));
         let inner = Arc::new_cyclic(|weak: &Weak<Inner>| {
             let interrupting = weak.clone();
@@ -148,7 +146,7 @@ impl Inner {
             let port = Port::new(PortParts {
                 side: Side::Renderer,
                 window: welcome.window,
-                peer_pid: socket.peer_credentials().map_or(0, |credentials| credentials.pid),
+                peer_pid: tether.peer_credentials().map_or(0, |credentials| credentials.pid),
                 channels: Arc::new(table),
                 allowed,
                 limits: Limits {
@@ -158,11 +156,8 @@ impl Inner {
                     received_max: u64::MAX,
                     rejection_is_violation: false,
                 },
-                bell: PeerBell::new(
-                    Signal::Event(event),
-                    own.control.clone(),
-                    main.control.clone(),
-                ),
+                bell: PeerBell::new(signal, own.control.clone(), main.control.clone()),
+                interrupt,
                 producer: Producer::new(own.data, main.control.clone(), 0)
                     .limited_to(usize::try_from(welcome.message_max).unwrap_or(usize::MAX)),
                 own: own.control.clone(),
@@ -190,7 +185,7 @@ impl Inner {
                 port,
                 dispatcher: Dispatcher { routes, executor, key: key_name },
                 seat,
-                socket,
+                tether,
                 config,
                 hung_up: Flag::default(),
                 running: Running::default(),
@@ -289,7 +284,7 @@ impl Inner {
     /// Ends the session: main sees a hang-up, and so does the watching thread, which ends.
     pub(crate) fn close(&self) {
         self.port.end(GoneReason::Closed);
-        let _ = self.socket.shutdown();
+        let _ = self.tether.shutdown();
     }
 
     /// Drives until the awaited request is settled, the time is over, the loop is stopped, or main is gone.

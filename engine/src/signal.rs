@@ -10,6 +10,15 @@
 //! | a renderer | the bell in its window's outbox (futex) | main |
 //! | main's loop | one `epoll` with an eventfd per renderer | the renderer |
 //! | any thread that waits for room in its outbox | the bell in the peer's outbox (futex) | the peer |
+//!
+//! The portable backend has events in place of futexes and eventfds, which several threads cannot sleep on as they
+//! can on a word; so the word stays what is waited for, and the event only ends the sleep.
+//!
+//! | who sleeps | on | rung by |
+//! | --- | --- | --- |
+//! | a renderer, and its threads that wait for room | the event of its session | main |
+//! | main's loop | one event for all renderers, each of which says that it was the one | the renderer |
+//! | main's threads that wait for room | another event of the session | the renderer |
 
 use crate::{
     counters::Counter,
@@ -18,6 +27,13 @@ use crate::{
     memory::{bytes, shared::Shared},
     sync::{AtomicU32, Ordering},
     sys::{EventFd, clock, futex},
+};
+#[cfg(all(feature = "portable", not(loom)))]
+use crate::{
+    doorbell::Doorbell,
+    layout::rendezvous::Rung,
+    sync::Arc,
+    sys::{EventSleep, NamedEvent},
 };
 
 /// A ring takes about so long to wake a sleeper.
@@ -29,6 +45,12 @@ pub(crate) enum Signal {
     Futex,
     /// An eventfd in its epoll. Shared with the peer, so never read here.
     Event(EventFd),
+    #[cfg(all(feature = "portable", not(loom)))]
+    /// The event of a renderer, on which all its threads sleep.
+    OfRenderer(Arc<NamedEvent>),
+    #[cfg(all(feature = "portable", not(loom)))]
+    /// Main's one event, and that of its threads that wait for room in this session.
+    OfMain { rung: Shared<Rung>, doorbell: Arc<Doorbell>, room: Arc<NamedEvent> },
 }
 
 /// Rings for one peer.
@@ -107,14 +129,26 @@ impl PeerBell {
             Signal::Futex => self.ring_bell(),
             // It fails only when the peer has broken its own eventfd.
             Signal::Event(event) => _ = event.ring(),
+            #[cfg(all(feature = "portable", not(loom)))]
+            Signal::OfRenderer(_) => self.ring_bell(),
+            #[cfg(all(feature = "portable", not(loom)))]
+            Signal::OfMain { rung, doorbell, .. } => {
+                rung.set();
+                doorbell.ring();
+            }
         }
     }
 
     fn ring_for_room(&self) {
         self.ring_bell();
         // Main's loop may be who wants room, for its backlog, and it does not sleep on the bell.
-        if let Signal::Event(event) = &self.signal {
-            let _ = event.ring();
+        match &self.signal {
+            Signal::Futex => {}
+            Signal::Event(event) => _ = event.ring(),
+            #[cfg(all(feature = "portable", not(loom)))]
+            Signal::OfRenderer(_) => {}
+            #[cfg(all(feature = "portable", not(loom)))]
+            Signal::OfMain { .. } => self.ring(),
         }
     }
 
@@ -122,8 +156,14 @@ impl PeerBell {
     fn ring_bell(&self) {
         self.own.bell.bump();
         reach(KillPoint::BellBumped);
-        // It fails only for a bad address, which a mapping of ours is not.
-        let _ = futex::wake(self.own.bell.word(), u32::MAX, futex::Scope::Shared);
+        match &self.signal {
+            // It fails only for a bad address, which a mapping of ours is not.
+            Signal::Futex | Signal::Event(_) => {
+                _ = futex::wake(self.own.bell.word(), u32::MAX, futex::Scope::Shared);
+            }
+            #[cfg(all(feature = "portable", not(loom)))]
+            Signal::OfRenderer(event) | Signal::OfMain { room: event, .. } => event.set(),
+        }
     }
 }
 
@@ -131,9 +171,18 @@ impl PeerBell {
 #[derive(Default)]
 pub(crate) struct Interrupt {
     word: AtomicU32,
+    #[cfg(all(feature = "portable", not(loom)))]
+    /// What they sleep on, where that is no futex.
+    event: Option<Arc<EventSleep>>,
 }
 
 impl Interrupt {
+    #[cfg(all(feature = "portable", not(loom)))]
+    /// Of threads that sleep on an event.
+    pub(crate) fn of_event(event: Arc<EventSleep>) -> Self {
+        Self { word: AtomicU32::new(0), event: Some(event) }
+    }
+
     /// What to pass to the sleep that this should end.
     pub(crate) fn read(&self) -> u32 {
         // Acquire: pairs with the Release in `raise`; what it was raised for is seen.
@@ -143,6 +192,10 @@ impl Interrupt {
     pub(crate) fn raise(&self) {
         // Release: pairs with the Acquire in `read`.
         self.word.fetch_add(1, Ordering::Release);
+        #[cfg(all(feature = "portable", not(loom)))]
+        if let Some(event) = &self.event {
+            return event.ring();
+        }
         let _ = futex::wake(&self.word, u32::MAX, futex::Scope::Private);
     }
 
@@ -155,6 +208,11 @@ impl Interrupt {
         seen: u32,
         deadline: Option<std::time::Instant>,
     ) {
+        #[cfg(all(feature = "portable", not(loom)))]
+        if let Some(event) = &self.event {
+            let unchanged = || bell.read() == bell_seen && self.read() == seen;
+            return event.sleep_while(unchanged, deadline);
+        }
         // Any error but the ordinary ones means a word that is not mapped, which ours are; to spin
         // then is better than to stop.
         let _ = futex::wait_either(bell.word(), bell_seen, &self.word, seen, deadline);

@@ -12,6 +12,7 @@
 pub mod allocations;
 pub mod attacker;
 pub mod attacks;
+pub mod backend;
 pub mod contract;
 pub mod demo;
 pub mod doors;

@@ -12,6 +12,7 @@ use ringbridge::{
 };
 
 use crate::{
+    backend::{self, backend},
     contract::{CONTRACT, REPORT},
     processes::{LIMIT, program, unique_name},
 };
@@ -50,7 +51,7 @@ impl Default for Stage {
 /// The settings of a stage, to change some of them.
 pub fn config() -> Config {
     // The tests of one file are one process, which must be able to look at itself.
-    Config { protect_memory: false, ..Config::default() }
+    Config { protect_memory: false, backend: backend(), ..Config::default() }
 }
 
 /// A policy that allows every channel of the contract.
@@ -202,6 +203,7 @@ impl Drop for Stage {
 pub fn scene_command(scene: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new(program("scene"));
     command.arg(scene).args(arguments);
+    backend::tell(&mut command);
     command
 }
 

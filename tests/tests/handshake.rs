@@ -21,7 +21,7 @@ use tests::{
 /// Attaches from another thread, while the stage answers.
 fn attach(stage: &Stage, contract: Contract) -> Result<IpcRenderer, ConnectError> {
     let name = stage.name().to_owned();
-    let attaching = thread::spawn(move || IpcRenderer::attach(&name, contract));
+    let attaching = thread::spawn(move || IpcRenderer::attach_with(&name, contract, config()));
     stage.run_until("the handshake is over", || attaching.is_finished());
     attaching.join().unwrap()
 }
@@ -47,7 +47,7 @@ fn others_are_served(stage: &Stage) {
 #[test]
 fn a_name_that_nobody_has_bound_is_no_endpoint() {
     let name = unique_name("nobody");
-    let refused = IpcRenderer::attach(&name, CONTRACT).map(drop);
+    let refused = IpcRenderer::attach_with(&name, CONTRACT, config()).map(drop);
     assert!(
         matches!(&refused, Err(ConnectError::NoSuchEndpoint { endpoint }) if *endpoint == name)
     );
@@ -57,9 +57,9 @@ fn a_name_that_nobody_has_bound_is_no_endpoint() {
 #[test]
 fn a_name_that_is_no_name_is_refused_on_both_sides() {
     for name in ["", "..", "a/b", "/tmp/x", "a\0b"] {
-        let bound = IpcMain::bind(name, CONTRACT).map(drop);
+        let bound = IpcMain::bind_with(name, CONTRACT, config()).map(drop);
         assert!(matches!(bound, Err(BindError::BadName { .. })), "{name:?}: {bound:?}");
-        let attached = IpcRenderer::attach(name, CONTRACT).map(drop);
+        let attached = IpcRenderer::attach_with(name, CONTRACT, config()).map(drop);
         assert!(matches!(attached, Err(ConnectError::BadName { .. })), "{name:?}: {attached:?}");
     }
 }
@@ -76,7 +76,7 @@ fn a_name_in_use_is_refused_and_stale_when_its_main_is_dead_and_then_free() {
     main.signal(Signal::KILL);
     main.end();
 
-    let attached = IpcRenderer::attach(&name, CONTRACT).map(drop);
+    let attached = IpcRenderer::attach_with(&name, CONTRACT, config()).map(drop);
     assert!(matches!(attached, Err(ConnectError::Stale { .. })), "{attached:?}");
     let successor = bind().expect("the kernel has dropped the dead one's lock");
     drop(successor);

@@ -93,7 +93,7 @@ fn a_session_that_still_lives_ends_and_another_begins() {
     stage.ipc.on_attach(|_| Ok(allow_everything()));
     let name = stage.name().to_owned();
     let attached = std::thread::spawn(move || {
-        let ipc = IpcRenderer::attach(&name, CONTRACT).unwrap();
+        let ipc = IpcRenderer::attach_with(&name, CONTRACT, config()).unwrap();
         let again = ipc.reconnect(Duration::from_secs(20)).unwrap();
         assert!(again.id() > ipc.id());
         assert!(again.is_connected() && !ipc.is_connected());

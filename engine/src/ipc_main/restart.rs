@@ -10,10 +10,14 @@ use std::{
     time::Duration,
 };
 
-use crate::{error::GoneReason, policy::Policy, sys::process::Program};
+use crate::{
+    error::GoneReason,
+    policy::Policy,
+    sys::process::{Heirloom, Program},
+};
 
 /// The descriptor at which a launched renderer finds its socket.
-pub(super) const CHILD_SOCKET: i32 = 3;
+const CHILD_SOCKET: i32 = 3;
 
 /// Whether main launches a renderer again when it went.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -87,8 +91,8 @@ impl Recipe {
         Ok(Self { program, policy, options, crashes: 0 })
     }
 
-    pub(super) fn start(&mut self, socket: std::os::fd::OwnedFd) -> io::Result<Child> {
-        self.program.start(socket)
+    pub(super) fn start(&mut self, heirloom: Heirloom) -> io::Result<Child> {
+        self.program.start(heirloom)
     }
 
     /// Whether main kills the process if it outlives its session for too long.

@@ -4,7 +4,7 @@
 use std::{
     collections::BTreeMap,
     io,
-    os::fd::{AsFd, OwnedFd},
+    os::fd::OwnedFd,
     panic::{AssertUnwindSafe, catch_unwind},
     process::{Child, Command},
     sync::{Arc, Mutex, PoisonError, Weak},
@@ -16,7 +16,7 @@ use super::{
     LaunchOptions, MainCounters,
     events::{Candidate, RenderProcessGone},
     launcher::Launcher,
-    restart::{CHILD_SOCKET, Recipe},
+    restart::Recipe,
     topics::TopicChannel,
 };
 use crate::{
@@ -29,11 +29,14 @@ use crate::{
     executor::Executor,
     flag::Flag,
     inside::{self, Inside, Running},
-    ipc_renderer::{ENDPOINT_VARIABLE, SOCKET_VARIABLE},
+    ipc_renderer::ENDPOINT_VARIABLE,
     keyed::Key,
     layout::{HEADER_LEN, frame::payload_max, padded},
-    main_loop::{Handover, MainLoop, Newcomer, Session},
-    memory::region::{Region, Writer},
+    main_loop::{Handover, LaunchedProcess, MainLoop, Newcomer, Session},
+    memory::{
+        Handle,
+        region::{Region, Writer},
+    },
     payload::Payload,
     policy::{ChannelSet, Policy},
     port::{
@@ -48,11 +51,16 @@ use crate::{
     session::{
         endpoint::Endpoint,
         handshake::{Answer, TOPICS_MAX, Welcome, encode},
+        meeting::{LoopBell, Meeting, SEGMENT_VARIABLE, SOCKET_VARIABLE},
+        tether::Tether,
     },
-    signal::{PeerBell, Signal},
+    signal::PeerBell,
     snapshot::Snapshot,
     sync::{AtomicBool, AtomicU32, Ordering},
-    sys::{EventFd, Socket, process},
+    sys::{
+        EventFd,
+        process::{self, Heirloom},
+    },
     timed::TimedRequests,
     wait::Waiter,
     web_contents::WebContents,
@@ -67,7 +75,7 @@ pub(super) type Restarted = Result<WebContents, Arc<LaunchError>>;
 /// A session whose process is not there yet.
 struct Prepared {
     session: Session,
-    socket: Arc<Socket>,
+    tether: Arc<Tether>,
 }
 
 /// A renderer that could not be launched again.
@@ -94,8 +102,8 @@ pub(crate) struct Inner {
     published: Counter,
     weak: Weak<Inner>,
     seat: Seat<MainLoop>,
-    /// Ends the loop's sleep. Of this process alone.
-    interrupt: Arc<EventFd>,
+    meeting: Meeting,
+    bell: LoopBell,
     newcomers: Mutex<Vec<Newcomer>>,
     /// Renderers that could not be launched again.
     failed: Mutex<Vec<FailedRelaunch>>,
@@ -128,7 +136,8 @@ impl Inner {
         config.check()?;
         let declared = declarations(contract)?;
         let io = |source| BindError::Io { endpoint: name.to_owned(), source };
-        let endpoint = Endpoint::bind(name)?;
+        let endpoint = Endpoint::bind(name, config.backend()?)?;
+        let meeting = endpoint.meeting();
         if config.protect_memory {
             process::make_non_dumpable().map_err(io)?;
         }
@@ -139,21 +148,22 @@ impl Inner {
             .iter()
             .map(|channel| match channel.kind {
                 ChannelKind::Topic => {
-                    TopicChannel::create(channel.name, config.topic_capacity, config.prefault)
-                        .map(Some)
+                    let Config { topic_capacity, prefault, .. } = config;
+                    let backing = meeting.backing();
+                    TopicChannel::create(&backing, channel.name, topic_capacity, prefault).map(Some)
                 }
                 _ => Ok(None),
             })
             .collect::<Result<Vec<_>, _>>()
             .map_err(io)?;
         let channels = Arc::new(ChannelTable::new(declared.into_iter().map(Some).collect()));
-        let interrupt = Arc::new(EventFd::new().map_err(io)?);
+        let bell = meeting.loop_bell().map_err(io)?;
         let routes = Snapshot::new(Router::new(channels.len()));
         let (key, waiter) = (Key::new(), Waiter::new(config.wait, config.spin_ceiling));
         let key_name = key.name();
         let main_loop = MainLoop::new(
             endpoint,
-            &interrupt,
+            &bell,
             routes.cached(),
             key,
             waiter,
@@ -182,7 +192,8 @@ impl Inner {
                 published: Counter::default(),
                 weak: weak.clone(),
                 seat: Seat::new(main_loop),
-                interrupt,
+                meeting,
+                bell,
                 newcomers: Mutex::new(Vec::new()),
                 failed: Mutex::new(Vec::new()),
                 windows: Mutex::new(BTreeMap::new()),
@@ -209,7 +220,8 @@ impl Inner {
         policy: Policy,
         options: LaunchOptions,
     ) -> Result<WebContents, LaunchError> {
-        command.env(SOCKET_VARIABLE, CHILD_SOCKET.to_string());
+        // Of the session that this process itself may have been launched into.
+        command.env_remove(SOCKET_VARIABLE).env_remove(SEGMENT_VARIABLE);
         command.env(ENDPOINT_VARIABLE, &self.name);
         let program = command.get_program().to_string_lossy().into_owned();
         let spawn = |source| LaunchError::Spawn { program: program.clone(), source };
@@ -250,12 +262,12 @@ impl Inner {
         debug_assert!(posted.is_ok());
     }
 
-    /// A session for a process that is about to be launched, and its end of the socket.
-    fn prepare(&self, policy: &Policy) -> Result<(Prepared, OwnedFd), LaunchError> {
-        let (ours, theirs) = Socket::pair().map_err(resources("a socket"))?;
-        let ours = Arc::new(ours);
-        let session = self.open_session(policy.clone(), 0, &ours)?;
-        Ok((Prepared { session, socket: ours }, theirs.into()))
+    /// A session for a process that is about to be launched, and by what that one finds it.
+    fn prepare(&self, policy: &Policy) -> Result<(Prepared, Heirloom), LaunchError> {
+        let (ours, theirs) = self.meeting.tie().map_err(resources("a tether"))?;
+        let tether = Arc::new(ours);
+        let session = self.open_session(policy.clone(), 0, &tether)?;
+        Ok((Prepared { session, tether }, theirs))
     }
 
     /// Hands a process that was launched, if it was, over to the loop.
@@ -266,9 +278,9 @@ impl Inner {
         child: io::Result<Child>,
         predecessor: Option<Arc<Port>>,
     ) -> Result<WebContents, Box<(Recipe, LaunchError)>> {
-        let Prepared { session, socket } = prepared;
+        let Prepared { session, tether } = prepared;
         let port = session.port.clone();
-        let launched = child.and_then(|mut child| match process::pidfd_open(child.id()) {
+        let launched = child.and_then(|mut child| match self.watch(child.id()) {
             Ok(process) => Ok((child, process)),
             Err(error) => {
                 // Nothing would tell of its end. It fails only if it has ended.
@@ -288,7 +300,7 @@ impl Inner {
         port.peer_pid.store(child.id(), Ordering::Relaxed);
         lock(&self.newcomers).push(Newcomer {
             session,
-            socket,
+            tether,
             child,
             process,
             recipe,
@@ -297,6 +309,15 @@ impl Inner {
         });
         Drive::interrupt(self);
         Ok(WebContents::new(port))
+    }
+
+    /// By what the end of a child is noticed.
+    fn watch(&self, pid: u32) -> io::Result<LaunchedProcess> {
+        match &self.meeting {
+            Meeting::Sockets => process::pidfd_open(pid).map(LaunchedProcess::Descriptor),
+            #[cfg(feature = "portable")]
+            Meeting::Names(hub) => Ok(LaunchedProcess::Watched(hub.watch_child(pid))),
+        }
     }
 
     fn relaunch_failed(&self, recipe: Recipe, old: Arc<Port>, error: LaunchError) {
@@ -437,7 +458,7 @@ impl Inner {
         &self,
         policy: Policy,
         pid: u32,
-        socket: &Arc<Socket>,
+        tether: &Arc<Tether>,
     ) -> Result<Session, LaunchError> {
         if self.is_closed() {
             return Err(LaunchError::Closed);
@@ -452,8 +473,9 @@ impl Inner {
             return Err(LaunchError::TooManyWindows { max });
         }
         let Config { main_capacity, renderer_capacity, prefault, .. } = self.config;
+        let backing = self.meeting.backing();
         let region = |name, capacity, writer| {
-            let region = Region::create(name, Region::ring_len(capacity), writer)
+            let region = Region::create(&backing, name, Region::ring_len(capacity), writer)
                 .map_err(resources("memory"))?;
             if prefault {
                 region.prefault().map_err(resources("memory"))?;
@@ -465,8 +487,10 @@ impl Inner {
         let own = main_region.outbox().expect("made with a ring's length");
         let peer = renderer_region.outbox().expect("made with a ring's length");
         own.control.initialise(main_capacity);
-        let event = EventFd::new().map_err(resources("an eventfd"))?;
-        let theirs = event.try_clone().map_err(resources("an eventfd"))?;
+        let event = tether.needs_an_event().then(EventFd::new).transpose();
+        let event = event.map_err(resources("an eventfd"))?;
+        let theirs = event.as_ref().map(EventFd::try_clone).transpose();
+        let theirs = theirs.map_err(resources("an eventfd"))?;
 
         let window = self.next_window.fetch_add(1, Ordering::Relaxed);
         let driver: Weak<dyn Drive> = self.weak.clone();
@@ -484,6 +508,7 @@ impl Inner {
         };
         let kept_max = self.config.attachment_pool_max as u64;
         let consumer = Consumer::new(peer.data, own.control.clone(), 0);
+        let (signal, interrupt) = tether.mains_signals();
         let port = Port::new(PortParts {
             side: Side::Main,
             window,
@@ -491,13 +516,15 @@ impl Inner {
             channels: self.channels.clone(),
             allowed,
             limits,
-            bell: PeerBell::new(Signal::Futex, own.control.clone(), peer.control.clone()),
+            bell: PeerBell::new(signal, own.control.clone(), peer.control.clone()),
+            interrupt,
             producer: Producer::new(own.data, peer.control.clone(), 0),
             own: own.control,
             peer: peer.control,
             driver,
             attachments: Attachments::Main(Box::new(MainSide::new(
-                socket.clone(),
+                tether.clone(),
+                backing,
                 attached,
                 kept_max,
             ))),
@@ -530,20 +557,17 @@ impl Inner {
         Ok(Session { port, policy, consumer, allowance, event, handover: Some(handover) })
     }
 
-    /// Hands a session's memory over. Our descriptors of it are closed with that.
+    /// Hands a session's memory over. Our handles of it are let go with that.
     pub(crate) fn send_welcome(
         &self,
-        socket: &Socket,
+        tether: &Tether,
         port: &Port,
         handover: Handover,
     ) -> io::Result<()> {
         let Handover { mut welcome, main_region, renderer_region, event } = handover;
-        let missing = || io::Error::other("memory that was passed on before");
-        let mut descriptors = vec![
-            main_region.descriptor().ok_or_else(missing)?,
-            renderer_region.descriptor().ok_or_else(missing)?,
-            event.as_fd(),
-        ];
+        let event = event.map(|event| Handle::from(OwnedFd::from(event)));
+        let mut handles = vec![main_region.handle(), renderer_region.handle()];
+        handles.extend(&event);
         for (number, topic) in (0..).zip(&self.topics) {
             let Some(topic) = topic.as_ref().filter(|_| port.allowed.contains(number)) else {
                 continue;
@@ -554,9 +578,9 @@ impl Inner {
                 )));
             }
             welcome.topics.push((number, self.config.topic_capacity as u32));
-            descriptors.push(topic.descriptor().ok_or_else(missing)?);
+            handles.push(topic.handle());
         }
-        socket.try_send(&encode(&Answer::Welcome(welcome)), &descriptors)
+        tether.try_send(&encode(&Answer::Welcome(welcome)), &handles)
     }
 
     pub(crate) fn admit(&self, candidate: &Candidate) -> Result<Policy, String> {
@@ -643,8 +667,7 @@ impl Inner {
     /// Ends the loop's sleep, unless this is the loop's own thread, which is awake.
     fn wake(&self) {
         if inside::now() != Inside::main(self) {
-            // It fails only when its count is at the limit, and then it has rung.
-            let _ = self.interrupt.ring();
+            self.bell.ring();
         }
     }
 }

@@ -19,6 +19,8 @@ pub(crate) mod frame;
 pub(crate) mod id;
 pub(crate) mod identity;
 pub(crate) mod outbox;
+#[cfg(all(feature = "portable", not(loom)))]
+pub(crate) mod rendezvous;
 pub(crate) mod topic;
 pub(crate) mod words;
 

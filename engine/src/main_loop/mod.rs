@@ -16,13 +16,13 @@
 //! Main never waits for a renderer here, and never reads an eventfd, since a renderer shares it. Every
 //! wait for someone (a handshake, a goodbye) has a deadline.
 
+mod ears;
 mod sessions;
 mod storm;
 mod watch;
 
 use std::{
     io,
-    os::fd::OwnedFd,
     process::Child,
     sync::Arc,
     thread,
@@ -47,15 +47,16 @@ use crate::{
     session::{
         endpoint::Endpoint,
         handshake::{PACKET_MAX, Welcome},
+        meeting::LoopBell,
+        tether::Tether,
     },
     snapshot::Cached,
     sync::Ordering,
-    sys::{
-        Epoll, EventFd, Socket,
-        epoll::{Event, Trigger},
-    },
+    sys::{EventFd, epoll::Event},
     wait::{Step, Waiter},
 };
+pub(crate) use ears::LaunchedProcess;
+use ears::{Ears, Source as Heard};
 use storm::Rings;
 use watch::Watch;
 
@@ -92,7 +93,7 @@ const INTERRUPT: u64 = u64::MAX - 1;
 /// What an epoll token stands for, beside a place in the table.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Source {
-    Socket = 0,
+    Tether = 0,
     Bell = 1,
     Process = 2,
 }
@@ -106,7 +107,7 @@ pub(crate) struct Handover {
     pub(crate) welcome: Welcome,
     pub(crate) main_region: Region,
     pub(crate) renderer_region: Region,
-    pub(crate) event: EventFd,
+    pub(crate) event: Option<EventFd>,
 }
 
 /// A session with its window: everything but its socket.
@@ -116,7 +117,8 @@ pub(crate) struct Session {
     pub(crate) consumer: Consumer,
     /// What its quotas still allow; `None`: anything.
     pub(crate) allowance: Option<Allowance>,
-    pub(crate) event: EventFd,
+    /// What the renderer rings, if that is a thing of its own.
+    pub(crate) event: Option<EventFd>,
     /// Until it is handed over.
     pub(crate) handover: Option<Handover>,
 }
@@ -124,9 +126,9 @@ pub(crate) struct Session {
 /// A renderer that was just launched, on its way into the loop.
 pub(crate) struct Newcomer {
     pub(crate) session: Session,
-    pub(crate) socket: Arc<Socket>,
+    pub(crate) tether: Arc<Tether>,
     pub(crate) child: Child,
-    pub(crate) process: OwnedFd,
+    pub(crate) process: LaunchedProcess,
     /// How it was launched, and is again if it crashes.
     pub(crate) recipe: Recipe,
     pub(crate) launched: Instant,
@@ -152,11 +154,11 @@ enum Stage {
 }
 
 struct Connection {
-    socket: Arc<Socket>,
+    tether: Arc<Tether>,
     stage: Stage,
     /// `None`: nobody admitted it yet.
     session: Option<Session>,
-    child: Option<(Child, OwnedFd)>,
+    child: Option<(Child, LaunchedProcess)>,
     /// How, and when, main launched it.
     launched: Option<(Recipe, Instant)>,
     /// Whether main kills it if it outlives its session for too long.
@@ -177,7 +179,7 @@ struct Connection {
 
 /// What only main's driver touches.
 pub(crate) struct MainLoop {
-    epoll: Epoll,
+    ears: Ears,
     endpoint: Option<Endpoint>,
     connections: Vec<Option<Connection>>,
     /// Places of the windows that are looked at in every turn.
@@ -210,17 +212,16 @@ pub(crate) struct MainLoop {
 impl MainLoop {
     pub(crate) fn new(
         endpoint: Endpoint,
-        interrupt: &EventFd,
+        bell: &LoopBell,
         routes: Cached<Routes>,
         key: Key,
         waiter: Waiter,
         unresponsive_after: Duration,
     ) -> io::Result<Self> {
-        let epoll = Epoll::new()?;
-        epoll.add(&endpoint.listener, LISTENER, Trigger::Level)?;
-        epoll.add(interrupt, INTERRUPT, Trigger::Edge)?;
+        let mut ears = Ears::new(bell)?;
+        ears.add(Heard::Door(&endpoint), LISTENER)?;
         Ok(Self {
-            epoll,
+            ears,
             endpoint: Some(endpoint),
             connections: Vec::new(),
             busy: Vec::new(),
@@ -466,7 +467,8 @@ impl MainLoop {
         let Some(session) = connection.session.as_mut() else { return true };
         if connection.deaf {
             // It fails only for want of memory, and then the window is looked at as before.
-            if self.epoll.add(&session.event, token(place, Source::Bell), Trigger::Edge).is_err() {
+            let bell = Heard::Bell(session.event.as_ref(), &connection.tether);
+            if self.ears.add(bell, token(place, Source::Bell)).is_err() {
                 return false;
             }
             connection.deaf = false;
@@ -515,7 +517,8 @@ impl MainLoop {
         session.publish();
         session.port.flush();
         if !connection.deaf {
-            connection.deaf = self.epoll.remove(&session.event).is_ok();
+            let bell = Heard::Bell(session.event.as_ref(), &connection.tether);
+            connection.deaf = self.ears.remove(bell, token(place, Source::Bell)).is_ok();
         }
         connection.held_until = Some(until);
         self.busy.retain(|&busy| busy != place);
@@ -528,7 +531,8 @@ impl MainLoop {
         let Some(session) = connection.session.as_mut() else { return };
         let (position, has_news) = (session.consumer.position(), session.has_news());
         if !connection.deaf && connection.rings.note(position, has_news) {
-            connection.deaf = self.epoll.remove(&session.event).is_ok();
+            let bell = Heard::Bell(session.event.as_ref(), &connection.tether);
+            connection.deaf = self.ears.remove(bell, token(place, Source::Bell)).is_ok();
             session.port.counters.storms.add_alone(1);
         }
         self.make_busy(place);
@@ -618,7 +622,7 @@ impl MainLoop {
     /// Waits for events, at most for `timeout`, and acts on them.
     fn wait(&mut self, main: &Inner, timeout: Option<Duration>) -> io::Result<()> {
         let mut events = std::mem::take(&mut self.events);
-        let waited = self.epoll.wait(&mut events, timeout);
+        let waited = self.ears.wait(&mut events, timeout);
         for event in &events {
             match event.token {
                 LISTENER => self.accept(),
@@ -718,14 +722,14 @@ impl MainLoop {
     fn attend(&mut self, main: &Inner) {
         main.attended();
         for newcomer in main.take_newcomers() {
-            let Newcomer { session, socket, child, process, recipe, launched, predecessor } =
+            let Newcomer { session, tether, child, process, recipe, launched, predecessor } =
                 newcomer;
             let timeout = session.policy.handshake_timeout;
             let connection = Connection {
                 child: Some((child, process)),
                 dies_with_session: recipe.dies_with_session(),
                 launched: Some((recipe, launched)),
-                ..Connection::new(socket)
+                ..Connection::new(tether)
             };
             let place = self.insert(connection, timeout);
             if let Some(old) = predecessor {
@@ -760,9 +764,9 @@ impl MainLoop {
 }
 
 impl Connection {
-    fn new(socket: Arc<Socket>) -> Self {
+    fn new(tether: Arc<Tether>) -> Self {
         Self {
-            socket,
+            tether,
             stage: Stage::Hello,
             session: None,
             child: None,

@@ -15,7 +15,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Connection, GRACE, LISTENER, MainLoop, Restart, Session, Source, Stage, token};
+use super::{
+    Connection, GRACE, Heard, LISTENER, MainLoop, Restart, Session, Source, Stage, token,
+};
 use crate::{
     error::GoneReason,
     inside::{self, Inside},
@@ -27,7 +29,7 @@ use crate::{
         handshake::{Answer, Hello, Ready, Refusal, encode},
         liveness::reason_of,
     },
-    sys::epoll::{Event, Trigger},
+    sys::epoll::Event,
 };
 
 /// How many connections that nobody admitted yet may be open.
@@ -53,12 +55,14 @@ impl MainLoop {
     pub(super) fn begin_session(&mut self, place: usize, session: Session) -> io::Result<()> {
         let Some(connection) = self.connections[place].as_mut() else { return Ok(()) };
         let session = connection.session.insert(session);
-        self.epoll.add(&session.event, token(place, Source::Bell), Trigger::Edge)?;
+        let tether = &connection.tether;
+        let bell = Heard::Bell(session.event.as_ref(), tether);
+        self.ears.add(bell, token(place, Source::Bell))?;
         if let Some((_, process)) = &connection.child {
-            self.epoll.add(process, token(place, Source::Process), Trigger::Level)?;
+            self.ears.add(Heard::Process(process), token(place, Source::Process))?;
         }
         if connection.stage == Stage::Hello {
-            self.epoll.add(&connection.socket, token(place, Source::Socket), Trigger::Level)?;
+            self.ears.add(Heard::Tether(tether), token(place, Source::Tether))?;
         }
         self.busy.push(place);
         Ok(())
@@ -67,12 +71,12 @@ impl MainLoop {
     /// Takes the connections that wait, as far as there is room for them.
     pub(super) fn accept(&mut self) {
         let Some(endpoint) = &self.endpoint else { return };
-        let socket = match endpoint.listener.accept() {
-            Ok(Some(socket)) => socket,
+        let tether = match endpoint.accept() {
+            Ok(Some(tether)) => tether,
             Ok(None) => return,
             Err(_) => {
                 // A limit was met, and who knocked still waits: without a pause the loop would spin.
-                let _ = self.epoll.remove(&endpoint.listener);
+                let _ = self.ears.remove(Heard::Door(endpoint), LISTENER);
                 self.listening_from = Instant::now().checked_add(ACCEPT_PAUSE);
                 return;
             }
@@ -80,9 +84,10 @@ impl MainLoop {
         if self.candidates >= CANDIDATES_MAX {
             return;
         }
-        let place = self.insert(Connection::new(Arc::new(socket)), HELLO_TIMEOUT);
+        let place = self.insert(Connection::new(Arc::new(tether)), HELLO_TIMEOUT);
         let Some(connection) = &self.connections[place] else { return };
-        match self.epoll.add(&connection.socket, token(place, Source::Socket), Trigger::Level) {
+        let heard = Heard::Tether(&connection.tether);
+        match self.ears.add(heard, token(place, Source::Tether)) {
             Ok(()) => self.candidates += 1,
             Err(_) => self.connections[place] = None,
         }
@@ -93,7 +98,7 @@ impl MainLoop {
         if self.listening_from.is_some_and(|from| from <= now)
             && let Some(endpoint) = &self.endpoint
         {
-            let added = self.epoll.add(&endpoint.listener, LISTENER, Trigger::Level);
+            let added = self.ears.add(Heard::Door(endpoint), LISTENER);
             self.listening_from = added.err().and_then(|_| now.checked_add(ACCEPT_PAUSE));
         }
     }
@@ -112,7 +117,7 @@ impl MainLoop {
             return;
         }
         // No descriptor is expected from a renderer: one that comes is closed, and an error.
-        match connection.socket.try_receive(&mut self.packet, 0) {
+        match connection.tether.try_receive(&mut self.packet, 0) {
             Ok(received) if received.len == 0 => self.hung_up(main, place),
             Ok(received) => self.hear_packet(main, place, received.len),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -172,7 +177,7 @@ impl MainLoop {
                 main.refused.add();
                 if let Some(connection) = &self.connections[place] {
                     // Who does not read its refusal misses it.
-                    let _ = connection.socket.try_send(&encode(&Answer::Refused(refusal)), &[]);
+                    let _ = connection.tether.try_send(&encode(&Answer::Refused(refusal)), &[]);
                 }
                 self.end_session(main, place, GoneReason::LaunchFailed);
             }
@@ -191,10 +196,10 @@ impl MainLoop {
         let newly_admitted = match connection.session {
             Some(_) => None,
             None => {
-                let peer = connection.socket.peer_credentials().map_err(|_| None)?;
+                let peer = connection.tether.peer_credentials().map_err(|_| None)?;
                 let candidate = Candidate::new(peer.pid, peer.uid, peer.gid);
                 let policy = main.admit(&candidate).map_err(not_admitted)?;
-                let session = main.open_session(policy, peer.pid, &connection.socket);
+                let session = main.open_session(policy, peer.pid, &connection.tether);
                 Some(session.map_err(|error| not_admitted(error.to_string()))?)
             }
         };
@@ -221,7 +226,7 @@ impl MainLoop {
         let Some(mut handover) = session.handover.take() else { return Err(None) };
         handover.welcome.grants = grants;
         reach(KillPoint::SessionOpened);
-        main.send_welcome(&connection.socket, &port, handover)
+        main.send_welcome(&connection.tether, &port, handover)
             .map_err(|error| not_admitted(error.to_string()))?;
         reach(KillPoint::WelcomeSent);
         connection.stage = Stage::Ready;
@@ -249,7 +254,8 @@ impl MainLoop {
     pub(super) fn stop_listening(&mut self, place: usize) {
         if let Some(connection) = &self.connections[place] {
             // It fails only if it was never added.
-            let _ = self.epoll.remove(&connection.socket);
+            let heard = Heard::Tether(&connection.tether);
+            let _ = self.ears.remove(heard, token(place, Source::Tether));
         }
     }
 
@@ -273,7 +279,7 @@ impl MainLoop {
         if let Some(Some(connection)) = self.connections.get(place)
             && let Some((_, process)) = &connection.child
         {
-            let _ = self.epoll.remove(process);
+            let _ = self.ears.remove(Heard::Process(process), token(place, Source::Process));
         }
         self.forget(main, place, exit_code);
     }
@@ -330,9 +336,10 @@ impl MainLoop {
         self.stop_listening(place);
         let Some(connection) = self.connections[place].as_mut() else { return };
         connection.held_until = None;
-        let _ = connection.socket.shutdown();
+        let _ = connection.tether.shutdown();
         if let Some(session) = &connection.session {
-            let _ = self.epoll.remove(&session.event);
+            let bell = Heard::Bell(session.event.as_ref(), &connection.tether);
+            let _ = self.ears.remove(bell, token(place, Source::Bell));
             session.port.end(reason.clone());
             main.forget_window(&session.port);
         }

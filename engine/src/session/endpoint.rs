@@ -23,23 +23,36 @@ use std::{
 };
 
 use crate::{
+    config::Backend,
     error::{BindError, ConnectError},
+    session::{meeting::Meeting, tether::Tether},
     sys::{Listener, Socket, process},
+};
+#[cfg(feature = "portable")]
+use crate::{
+    session::portable::{self, Hub},
+    sync::Arc,
 };
 
 /// How long a name may be, in bytes: a socket's path has room for 107 in all.
 pub(crate) const NAME_MAX: usize = 48;
 
-/// A bound name: its lock and its listening socket. Dropping it removes both files.
+/// A bound name: its lock, and by what renderers find it. Dropping it removes both.
 pub(crate) struct Endpoint {
-    pub(crate) listener: Listener,
-    socket_path: PathBuf,
+    door: Door,
     lock_path: PathBuf,
     _lock: File,
 }
 
+/// By what renderers that main did not launch find it.
+enum Door {
+    Socket { listener: Listener, path: PathBuf },
+    #[cfg(feature = "portable")]
+    Directory(Arc<Hub>),
+}
+
 impl Endpoint {
-    pub(crate) fn bind(name: &str) -> Result<Self, BindError> {
+    pub(crate) fn bind(name: &str, backend: Backend) -> Result<Self, BindError> {
         if !is_name(name) {
             return Err(BindError::BadName { endpoint: name.to_owned(), max: NAME_MAX });
         }
@@ -55,10 +68,45 @@ impl Endpoint {
             }
             Err(TryLockError::Error(error)) => return Err(io(error)),
         };
-        // With the lock in hand, a socket of that name is left over from the dead.
+        // With the lock in hand, a socket of that name is left over from the dead, and so are segments.
         remove_if_there(&socket_path).map_err(io)?;
-        let listener = Listener::bind(&socket_path).map_err(io)?;
-        Ok(Self { listener, socket_path, lock_path, _lock: lock })
+        let door = match backend {
+            Backend::Sealed => {
+                #[cfg(feature = "portable")]
+                portable::sweep(name).map_err(io)?;
+                let listener = Listener::bind(&socket_path).map_err(io)?;
+                Door::Socket { listener, path: socket_path }
+            }
+            #[cfg(feature = "portable")]
+            Backend::Portable => Door::Directory(Hub::create(name)?),
+        };
+        Ok(Self { door, lock_path, _lock: lock })
+    }
+
+    pub(crate) fn meeting(&self) -> Meeting {
+        match &self.door {
+            Door::Socket { .. } => Meeting::Sockets,
+            #[cfg(feature = "portable")]
+            Door::Directory(hub) => Meeting::Names(hub.clone()),
+        }
+    }
+
+    /// Lets in the next one who waits. Never blocks.
+    pub(crate) fn accept(&self) -> io::Result<Option<Tether>> {
+        match &self.door {
+            Door::Socket { listener, .. } => Ok(listener.accept()?.map(Tether::Socket)),
+            #[cfg(feature = "portable")]
+            Door::Directory(hub) => Ok(hub.accept()?.map(Tether::Mailbox)),
+        }
+    }
+
+    /// What an epoll can listen to.
+    pub(crate) fn listener(&self) -> Option<&Listener> {
+        match &self.door {
+            Door::Socket { listener, .. } => Some(listener),
+            #[cfg(feature = "portable")]
+            Door::Directory(_) => None,
+        }
     }
 }
 
@@ -66,17 +114,36 @@ impl Drop for Endpoint {
     fn drop(&mut self) {
         // While the lock is held, so nobody else's files are meant. What cannot be removed is
         // recognised as stale.
-        let _ = remove_if_there(&self.socket_path);
+        match &self.door {
+            Door::Socket { path, .. } => _ = remove_if_there(path),
+            #[cfg(feature = "portable")]
+            Door::Directory(hub) => hub.close(),
+        }
         let _ = remove_if_there(&self.lock_path);
     }
 }
 
 /// Connects to the main process behind `name`, if it is this user's.
-pub(crate) fn connect(name: &str) -> Result<Socket, ConnectError> {
-    let endpoint = || name.to_owned();
+pub(crate) fn connect(
+    name: &str,
+    backend: Backend,
+    timeout: Duration,
+) -> Result<Tether, ConnectError> {
     if !is_name(name) {
-        return Err(ConnectError::BadName { endpoint: endpoint() });
+        return Err(ConnectError::BadName { endpoint: name.to_owned() });
     }
+    match backend {
+        Backend::Sealed => {
+            let _ = timeout;
+            connect_by_socket(name).map(Tether::Socket)
+        }
+        #[cfg(feature = "portable")]
+        Backend::Portable => portable::attach(name, timeout).map(Tether::Mailbox),
+    }
+}
+
+pub(crate) fn connect_by_socket(name: &str) -> Result<Socket, ConnectError> {
+    let endpoint = || name.to_owned();
     let socket = Socket::connect(&folder().join(format!("{name}.sock"))).map_err(|error| {
         match error.kind() {
             ErrorKind::NotFound => ConnectError::NoSuchEndpoint { endpoint: endpoint() },

@@ -1,8 +1,7 @@
-//! A renderer's part of the handshake: from a connected socket to mapped memory.
+//! A renderer's part of the handshake: from a tether to mapped memory.
 
 use std::{
     fmt, io,
-    os::fd::OwnedFd,
     time::{Duration, Instant},
 };
 
@@ -11,6 +10,7 @@ use crate::{
     error::ConnectError,
     kill_points::{KillPoint, reach},
     memory::{
+        Handle,
         region::{Access, Region},
         shared::{OutboxMemory, TopicMemory},
     },
@@ -20,8 +20,10 @@ use crate::{
             Welcome, encode,
         },
         parcel::Parcel,
+        tether::Tether,
     },
-    sys::{EventFd, Socket},
+    signal::{Interrupt, Signal},
+    sys::EventFd,
 };
 
 /// What main handed over.
@@ -31,31 +33,33 @@ pub(crate) struct Joined {
     pub(crate) main: OutboxMemory,
     /// Our own, which main reads.
     pub(crate) own: OutboxMemory,
-    /// Rings for main's loop.
-    pub(crate) event: EventFd,
+    /// Wakes main.
+    pub(crate) signal: Signal,
+    /// Ends the sleeps of this process's threads.
+    pub(crate) interrupt: Interrupt,
     /// The topics that the policy allows, by channel number.
     pub(crate) topics: Vec<(u16, TopicMemory)>,
     /// What main sent before its welcome.
     pub(crate) early: Vec<Early>,
 }
 
-/// A parcel with its descriptors.
-pub(crate) type Early = (Parcel, Vec<OwnedFd>);
+/// A parcel, and what it hands over.
+pub(crate) type Early = (Parcel, Vec<Handle>);
 
 /// Says hello, maps what main answers with, and says so.
 pub(crate) fn join(
-    socket: &Socket,
+    tether: &Tether,
     declared: &[Declaration],
     timeout: Duration,
     prefault: bool,
 ) -> Result<Joined, ConnectError> {
     let mut early = Vec::new();
-    let (welcome, descriptors) = shake_hands(socket, declared, timeout, &mut early)?;
+    let (welcome, handles) = shake_hands(tether, declared, timeout, &mut early)?;
     reach(KillPoint::WelcomeReceived);
-    let mut descriptors = descriptors.into_iter();
+    let mut handles = handles.into_iter();
     let mut map = |capacity: u32, access| {
-        let descriptor = descriptors.next().ok_or_else(|| bad_answer("a descriptor is missing"))?;
-        let region = Region::open(descriptor, Region::ring_len(capacity as usize), access)
+        let handle = handles.next().ok_or_else(|| bad_answer("a ring is missing"))?;
+        let region = Region::open(handle, Region::ring_len(capacity as usize), access)
             .map_err(bad_answer)?;
         if prefault {
             region.prefault()?;
@@ -67,11 +71,14 @@ pub(crate) fn join(
     own.control.initialise(welcome.renderer_capacity as usize);
     main.control.check_identity(welcome.main_capacity as usize).map_err(bad_answer)?;
 
-    let event = descriptors.next().ok_or_else(|| bad_answer("the eventfd is missing"))?;
+    let event = tether.needs_an_event().then(|| handles.next()).flatten();
+    let event = event.and_then(Handle::into_descriptor).map(EventFd::from);
+    let (signal, interrupt) =
+        tether.renderers_signals(event).ok_or_else(|| bad_answer("the eventfd is missing"))?;
     let mut topics = Vec::with_capacity(welcome.topics.len());
     for &(number, capacity) in &welcome.topics {
-        let descriptor = descriptors.next().ok_or_else(|| bad_answer("a topic is missing"))?;
-        let region = Region::open(descriptor, Region::ring_len(capacity as usize), Access::Read)
+        let handle = handles.next().ok_or_else(|| bad_answer("a topic is missing"))?;
+        let region = Region::open(handle, Region::ring_len(capacity as usize), Access::Read)
             .map_err(bad_answer)?;
         if prefault {
             region.prefault()?;
@@ -81,42 +88,42 @@ pub(crate) fn join(
         topics.push((number, topic));
     }
     reach(KillPoint::MemoryMapped);
-    socket.send(&encode(&Ready::new()), &[]).map_err(hung_up)?;
+    tether.send(&encode(&Ready::new()), &[]).map_err(hung_up)?;
     reach(KillPoint::ReadySent);
-    Ok(Joined { welcome, main, own, event: event.into(), topics, early })
+    Ok(Joined { welcome, main, own, signal, interrupt, topics, early })
 }
 
 /// Says hello and reads main's answer.
 fn shake_hands(
-    socket: &Socket,
+    tether: &Tether,
     declared: &[Declaration],
     timeout: Duration,
     early: &mut Vec<Early>,
-) -> Result<(Welcome, Vec<OwnedFd>), ConnectError> {
-    socket.send(&encode(&Hello::new(declared)), &[]).map_err(hung_up)?;
+) -> Result<(Welcome, Vec<Handle>), ConnectError> {
+    tether.send(&encode(&Hello::new(declared)), &[]).map_err(hung_up)?;
     reach(KillPoint::HelloSent);
     let deadline = Instant::now() + timeout;
     let mut packet = vec![0; PACKET_MAX];
-    let (answer, descriptors) = loop {
+    let (answer, handles) = loop {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Err(ConnectError::TimedOut(timeout));
         }
-        let found = socket.poll_readable(Some(left))?;
+        let found = tether.poll_readable(Some(left))?;
         if !found.readable && !found.hangup {
             continue;
         }
-        let received = socket.try_receive(&mut packet, TOPICS_MAX + 3).map_err(hung_up)?;
+        let received = tether.try_receive(&mut packet, TOPICS_MAX + 3).map_err(hung_up)?;
         if received.len == 0 {
             return Err(ConnectError::HungUp);
         }
         match Answer::parse(&packet[..received.len]).map_err(bad_answer)? {
-            Answer::Parcel(parcel) => early.push((parcel, received.descriptors)),
-            answer => break (answer, received.descriptors),
+            Answer::Parcel(parcel) => early.push((parcel, received.handles)),
+            answer => break (answer, received.handles),
         }
     };
     match answer {
-        Answer::Welcome(welcome) => Ok((welcome, descriptors)),
+        Answer::Welcome(welcome) => Ok((welcome, handles)),
         Answer::Parcel(_) => Err(bad_answer("a parcel in place of an answer")),
         Answer::Refused(Refusal::Version { main }) => {
             Err(ConnectError::VersionMismatch { ours: PROTOCOL_VERSION, theirs: main })

@@ -7,6 +7,7 @@
 //! | [`epoll`] | one sleeper, many descriptors |
 //! | [`socket`] | packets and descriptors between two processes |
 //! | [`process`] | the lives of processes: spawn, die together, watch |
+//! | `processes` | who else runs |
 //! | [`membarrier`] | fences for a whole process |
 //! | `confine` | rights, taken away from all threads |
 //! | [`clock`] | the one clock |
@@ -23,9 +24,13 @@ pub(crate) mod eventfd;
 pub(crate) mod futex;
 pub(crate) mod membarrier;
 pub(crate) mod process;
+#[cfg(feature = "portable")]
+mod processes;
 pub(crate) mod socket;
 
 pub(crate) use epoll::Epoll;
 pub(crate) use eventfd::EventFd;
 pub(crate) use membarrier::{process_fence, register_process_fence};
+#[cfg(feature = "portable")]
+pub(crate) use processes::Processes;
 pub(crate) use socket::{Listener, Socket};

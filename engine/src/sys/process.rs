@@ -18,17 +18,26 @@ use rustix::process::{
     set_dumpable_behavior, set_parent_process_death_signal, setrlimit,
 };
 
-/// A program that can be started again and again, each time with another socket at the same number.
+/// A program that can be started again and again, each time with a session of its own.
 #[derive(Debug)]
 pub(crate) struct Program {
     command: Command,
     child_fd: RawFd,
-    /// What number the socket has in this process, for the hook in the child.
+    /// What number the socket has in this process, for the hook in the child; less than 0: there is none.
     socket: Arc<AtomicI32>,
 }
 
+/// By what a child finds its session, and the environment variable that tells it so.
+#[derive(Debug)]
+pub(crate) enum Heirloom {
+    /// A socket, at the number that all of a program's have.
+    Descriptor { variable: &'static str, descriptor: OwnedFd },
+    #[cfg(feature = "portable")]
+    Name { variable: &'static str, value: String },
+}
+
 impl Program {
-    /// Programs started with `command` find their socket at the number `child_fd`.
+    /// Programs started with `command` find their socket, if they get one, at the number `child_fd`.
     ///
     /// With `die_with_parent` each is killed when the *thread* that starts it ends, however it ends: start it
     /// from one that lives as long as the process should.
@@ -47,7 +56,10 @@ impl Program {
                 follow_to_death(parent)?;
             }
             // Relaxed: set by the thread that forked this one.
-            put_at(number.load(Ordering::Relaxed), child_fd)
+            match number.load(Ordering::Relaxed) {
+                ..0 => Ok(()),
+                number => put_at(number, child_fd),
+            }
         };
         // SAFETY: between fork and exec only async-signal-safe calls are allowed. The hook makes a few
         // system calls directly (prctl, getppid, dup2 or fcntl), takes no lock, and its error is a bare
@@ -61,9 +73,18 @@ impl Program {
         self.command.get_program().to_string_lossy().into_owned()
     }
 
-    /// Starts it, and closes our copy of the socket: the child then holds the only one, so its end is a
-    /// hang-up at the other end.
-    pub(crate) fn start(&mut self, socket: OwnedFd) -> io::Result<Child> {
+    /// Starts it with `heirloom`. Our copy of a socket is closed: the child then holds the only one, so its end is
+    /// a hang-up at the other end.
+    pub(crate) fn start(&mut self, heirloom: Heirloom) -> io::Result<Child> {
+        let (variable, socket) = match heirloom {
+            Heirloom::Descriptor { variable, descriptor } => (variable, descriptor),
+            #[cfg(feature = "portable")]
+            Heirloom::Name { variable, value } => {
+                self.socket.store(-1, Ordering::Relaxed);
+                return self.command.env(variable, value).spawn();
+            }
+        };
+        self.command.env(variable, self.child_fd.to_string());
         // Occupies the number if it is free here, and else takes a higher one. Otherwise the pipe by
         // which the child says that exec failed could get this number, and be replaced in the child.
         let ours = fcntl_dupfd_cloexec(&socket, self.child_fd)?;
@@ -96,6 +117,12 @@ fn follow_to_death(parent: Pid) -> io::Result<()> {
 /// and for no other: a number may name someone new by now.
 pub(crate) fn pidfd_open(pid: u32) -> io::Result<OwnedFd> {
     Ok(rustix::process::pidfd_open(pid_of(pid)?, PidfdFlags::empty())?)
+}
+
+/// The group that this process acts as.
+#[cfg(feature = "portable")]
+pub(crate) fn group_id() -> u32 {
+    rustix::process::getegid().as_raw()
 }
 
 /// The user that this process acts as.
@@ -146,13 +173,17 @@ mod tests {
         command
     }
 
+    fn heirloom(descriptor: OwnedFd) -> Heirloom {
+        Heirloom::Descriptor { variable: "TEST_SOCKET", descriptor }
+    }
+
     fn spawn_with_socket(
         command: Command,
         socket: OwnedFd,
         child_fd: RawFd,
         die_with_parent: bool,
     ) -> io::Result<Child> {
-        Program::new(command, child_fd, die_with_parent)?.start(socket)
+        Program::new(command, child_fd, die_with_parent)?.start(heirloom(socket))
     }
 
     #[test]
@@ -160,7 +191,7 @@ mod tests {
         let mut program = Program::new(shell("echo hello >&3"), 3, true).unwrap();
         for _ in 0..3 {
             let (ours, theirs) = Socket::pair().unwrap();
-            let mut child = program.start(theirs.into()).unwrap();
+            let mut child = program.start(heirloom(theirs.into())).unwrap();
             let mut buffer = [0; 64];
             let received = ours.receive(&mut buffer, 0).unwrap();
             assert_eq!(&buffer[..received.len], b"hello\n");

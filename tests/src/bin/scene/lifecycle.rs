@@ -97,7 +97,7 @@ fn floods(_: &[String]) {
 /// `outlives-main [ENDPOINT]`: prints what it sees of main's end.
 fn outlives_main(arguments: &[String]) {
     let ipc = match arguments.first() {
-        Some(endpoint) => IpcRenderer::attach(endpoint, CONTRACT).unwrap(),
+        Some(endpoint) => IpcRenderer::attach_with(endpoint, CONTRACT, config()).unwrap(),
         None => connect(),
     };
     let (ticks, pending) = (Notes::new(), Notes::new());

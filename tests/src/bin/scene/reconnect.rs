@@ -71,7 +71,7 @@ fn listen(ipc: &IpcRenderer) -> Notes<String> {
 fn waits_for_main(arguments: &[String]) {
     let mut ipc = match arguments[0].as_str() {
         "launched" => IpcRenderer::connect(CONTRACT).unwrap(),
-        name => IpcRenderer::attach(name, CONTRACT).unwrap(),
+        name => IpcRenderer::attach_with(name, CONTRACT, config()).unwrap(),
     };
     let heard = listen(&ipc);
     for round in 1.. {

@@ -1,0 +1,369 @@
+//! The pages by which processes that share nothing but names find each other, and tell that they live. Of the
+//! portable backend alone, where all processes trust each other: **several write here**.
+//!
+//! ```text
+//!   the directory, one per endpoint                the session page, one per renderer
+//!   +-----------------------------------+          +-----------------------------------+
+//!   | magic, version, reserved, length  |          | magic, version, reserved, length  |
+//!   +-----------------------------------+          +-----------------------------------+
+//!   | presence    main's                |          | main_left   it has ended this     |
+//!   +-----------------------------------+          +-----------------------------------+
+//!   | current     which event main      |          | presence    the renderer's        |
+//!   |             sleeps on             |          +-----------------------------------+
+//!   +-----------------------------------+          | rung        the renderer wants    |
+//!   | claims      64: a renderer says   |          |             to be looked at       |
+//!   |   who it is, main answers with    |          +-----------------------------------+
+//!   |   the number of a session page    |          | mail        the numbers of the    |
+//!   +-----------------------------------+          |             two rings for packets |
+//!   | events      16, one after another |          +-----------------------------------+
+//!   +-----------------------------------+          | events      bell, room, post      |
+//!   | segments    the numbers of those  |          +-----------------------------------+
+//!   |             that main has made    |
+//!   +-----------------------------------+
+//! ```
+//!
+//! Every fixed-size part is as long on each platform; the events hold what the platform's `raw_sync` makes of them.
+
+use super::Line;
+use super::identity::{Identity, IdentityError};
+use super::words::fence_before_look;
+use crate::sync::{
+    AtomicU32, AtomicU64,
+    Ordering::{AcqRel, Acquire, Relaxed, Release},
+};
+
+const DIRECTORY_MAGIC: [u8; 8] = *b"ringdir\0";
+const SESSION_MAGIC: [u8; 8] = *b"ringses\0";
+
+/// How many renderers may be about to attach at once.
+pub(crate) const CLAIMS: usize = 64;
+/// How many events main can go through before one is used again. Each is given up when a renderer dies, which
+/// may have been in the middle of ringing it.
+pub(crate) const EVENTS: usize = 16;
+/// How many segments one main process can have.
+pub(crate) const SEGMENTS_MAX: usize = 16 * 1024;
+
+/// A process: its number, and when it was started, in seconds since 1970, since numbers are used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ProcessIdentity {
+    pub(crate) pid: u32,
+    pub(crate) started: u64,
+}
+
+/// That a process is here, and still moves. Written by that process.
+#[derive(Debug, Default)]
+#[repr(C)]
+pub(crate) struct Presence {
+    state: AtomicU32,
+    pid: AtomicU32,
+    started: AtomicU64,
+    heartbeat: AtomicU64,
+}
+
+const ABSENT: u32 = 0;
+const HERE: u32 = 1;
+const LEFT: u32 = 2;
+
+impl Presence {
+    pub(crate) fn enter(&self, who: ProcessIdentity) {
+        self.pid.store(who.pid, Relaxed);
+        self.started.store(who.started, Relaxed);
+        // Pairs with the Acquire in `who`: who sees it here reads its numbers.
+        self.state.store(HERE, Release);
+    }
+
+    /// Everything that it wrote before is there to be read.
+    pub(crate) fn leave(&self) {
+        // Pairs with the Acquire in `has_left`.
+        self.state.store(LEFT, Release);
+    }
+
+    /// Who is here, or was.
+    pub(crate) fn who(&self) -> Option<ProcessIdentity> {
+        // Pairs with the Release in `enter`, and that in `leave`, which comes after it.
+        (self.state.load(Acquire) != ABSENT).then(|| ProcessIdentity {
+            pid: self.pid.load(Relaxed),
+            started: self.started.load(Relaxed),
+        })
+    }
+
+    pub(crate) fn has_left(&self) -> bool {
+        // Pairs with the Release in `leave`.
+        self.state.load(Acquire) == LEFT
+    }
+
+    pub(crate) fn beat(&self) {
+        // Relaxed: that it changes is all that matters.
+        self.heartbeat.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn heartbeat(&self) -> u64 {
+        self.heartbeat.load(Relaxed)
+    }
+}
+
+/// A renderer that attaches, and main's answer.
+///
+/// ```text
+///   free ──(renderer)──▶ taken ──▶ knocking ──(main)──▶ answered ──(renderer)──▶ free
+///     ▲                    │          │                    │
+///     └───── main, when the renderer is dead ──────────────┘
+/// ```
+///
+/// The state and the renderer's number are one word, so whoever has it is known from its first moment.
+#[derive(Debug, Default)]
+#[repr(C, align(64))]
+pub(crate) struct Claim {
+    word: AtomicU64,
+    session: AtomicU32,
+}
+
+const TAKEN: u64 = 1;
+const KNOCKING: u64 = 2;
+const ANSWERED: u64 = 3;
+
+impl Claim {
+    /// The renderer takes it, if it is free.
+    pub(crate) fn take(&self, pid: u32) -> bool {
+        // Acquire: pairs with the Release in `give_back`; what the last one read here it has read.
+        self.word.compare_exchange(0, claim_word(pid, TAKEN), Acquire, Relaxed).is_ok()
+    }
+
+    /// The renderer asks to be let in.
+    pub(crate) fn knock(&self, pid: u32) {
+        // Pairs with the Acquire in `knocker`.
+        self.word.store(claim_word(pid, KNOCKING), Release);
+    }
+
+    /// Main: who asks to be let in.
+    pub(crate) fn knocker(&self) -> Option<u32> {
+        // Pairs with the Release in `knock`.
+        let word = self.word.load(Acquire);
+        (word & 3 == KNOCKING).then_some((word >> 2) as u32)
+    }
+
+    /// Main: who has it, in whatever state.
+    pub(crate) fn holder(&self) -> Option<u32> {
+        let word = self.word.load(Relaxed);
+        (word != 0).then_some((word >> 2) as u32)
+    }
+
+    /// Main lets it in, by the number of a segment.
+    pub(crate) fn answer(&self, pid: u32, session: u32) {
+        self.session.store(session, Relaxed);
+        // Pairs with the Acquire in `answered`.
+        self.word.store(claim_word(pid, ANSWERED), Release);
+    }
+
+    /// The renderer reads the answer, and the claim is free again.
+    pub(crate) fn answered(&self, pid: u32) -> Option<u32> {
+        // Pairs with the Release in `answer`.
+        if self.word.load(Acquire) != claim_word(pid, ANSWERED) {
+            return None;
+        }
+        let session = self.session.load(Relaxed);
+        self.give_back(pid);
+        Some(session)
+    }
+
+    /// Frees it, if this process still has it.
+    pub(crate) fn give_back(&self, pid: u32) {
+        let word = self.word.load(Relaxed);
+        if word >> 2 == u64::from(pid) {
+            // Release: pairs with the Acquire in `take`. It fails if main has answered meanwhile, or taken it back.
+            let _ = self.word.compare_exchange(word, 0, AcqRel, Relaxed);
+        }
+    }
+}
+
+const fn claim_word(pid: u32, state: u64) -> u64 {
+    (pid as u64) << 2 | state
+}
+
+/// That the renderer wants to be looked at. Set by the renderer, taken by main.
+#[derive(Debug, Default)]
+#[repr(transparent)]
+pub(crate) struct Rung(AtomicU32);
+
+impl Rung {
+    pub(crate) fn set(&self) {
+        // Pairs with the Acquire in `take`.
+        self.0.store(1, Release);
+    }
+
+    pub(crate) fn take(&self) -> bool {
+        // Pairs with the Release in `set`.
+        self.0.swap(0, Acquire) == 1
+    }
+}
+
+/// That main has ended a session. Set by main.
+#[derive(Debug, Default)]
+#[repr(transparent)]
+pub(crate) struct Farewell(AtomicU32);
+
+impl Farewell {
+    /// Everything that was written before is there to be read.
+    pub(crate) fn say(&self) {
+        // Pairs with the Acquire in `is_said`.
+        self.0.store(1, Release);
+    }
+
+    pub(crate) fn is_said(&self) -> bool {
+        // Pairs with the Release in `say`.
+        self.0.load(Acquire) == 1
+    }
+}
+
+/// On which of its events main sleeps.
+#[derive(Debug, Default)]
+#[repr(transparent)]
+pub(crate) struct Current(AtomicU32);
+
+impl Current {
+    /// Which one to ring, after whatever it is rung for was handed over.
+    pub(crate) fn get(&self) -> usize {
+        // Pairs with the fence in `advance`: either we see the next event, or main, which looks at everything after
+        // that, sees what we ring for.
+        fence_before_look();
+        // Acquire: pairs with the Release in `advance`; the event is made.
+        self.0.load(Acquire) as usize % EVENTS
+    }
+
+    /// Main goes on to the next event, which is ready, and then looks at everything.
+    pub(crate) fn advance(&self) {
+        self.0.fetch_add(1, Release);
+        // Twin of the fence in `get`.
+        fence_before_look();
+    }
+}
+
+/// Room for one event. What is in it is the business of the library that makes it.
+#[derive(Debug)]
+#[repr(C, align(64))]
+pub(crate) struct EventPlace([AtomicU64; 32]);
+
+const _: () = assert!(size_of::<EventPlace>() == 256);
+
+/// See the [module](self).
+#[repr(C)]
+pub(crate) struct DirectoryPage {
+    identity: Line<Identity>,
+    pub(crate) main: Line<Presence>,
+    pub(crate) current: Line<Current>,
+    pub(crate) claims: [Claim; CLAIMS],
+    pub(crate) events: [EventPlace; EVENTS],
+    pub(crate) segments: [AtomicU32; SEGMENTS_MAX],
+}
+
+/// See the [module](self).
+#[repr(C)]
+pub(crate) struct SessionPage {
+    identity: Line<Identity>,
+    pub(crate) main_left: Line<Farewell>,
+    pub(crate) renderer: Line<Presence>,
+    pub(crate) rung: Line<Rung>,
+    mail: Line<[AtomicU32; 2]>,
+    /// The renderer's threads sleep on it.
+    pub(crate) bell: EventPlace,
+    /// Main's threads that wait for room.
+    pub(crate) room: EventPlace,
+    /// The renderer's thread that reads packets.
+    pub(crate) post: EventPlace,
+}
+
+const _: () = {
+    use std::mem::offset_of;
+    assert!(offset_of!(DirectoryPage, identity) == 0);
+    assert!(offset_of!(DirectoryPage, main) == 128);
+    assert!(offset_of!(DirectoryPage, current) == 256);
+    assert!(offset_of!(DirectoryPage, claims) == 384);
+    assert!(offset_of!(DirectoryPage, events) == 384 + 64 * CLAIMS);
+    assert!(offset_of!(DirectoryPage, segments) == 384 + 64 * CLAIMS + 256 * EVENTS);
+    assert!(offset_of!(SessionPage, renderer) == 256);
+    assert!(offset_of!(SessionPage, mail) == 512);
+    assert!(offset_of!(SessionPage, bell) == 640);
+};
+
+/// How long the segments of the two pages are: whole pages.
+pub(crate) const DIRECTORY_LEN: usize = size_of::<DirectoryPage>().next_multiple_of(4096);
+pub(crate) const SESSION_LEN: usize = size_of::<SessionPage>().next_multiple_of(4096);
+
+impl DirectoryPage {
+    /// Main, when everything else in it is ready.
+    pub(crate) fn initialise(&self) {
+        self.identity.initialise(DIRECTORY_MAGIC, DIRECTORY_LEN);
+    }
+
+    pub(crate) fn check_identity(&self) -> Result<(), IdentityError> {
+        self.identity.check(DIRECTORY_MAGIC, DIRECTORY_LEN)
+    }
+}
+
+impl SessionPage {
+    /// Main, before anybody else has the number of the page. `mail`: of the rings for packets, main's first.
+    pub(crate) fn initialise(&self, mail: [u32; 2]) {
+        for (word, number) in self.mail.iter().zip(mail) {
+            // Relaxed, like the identity: whoever learns the page's number learns it after this.
+            word.store(number, Relaxed);
+        }
+        self.identity.initialise(SESSION_MAGIC, SESSION_LEN);
+    }
+
+    pub(crate) fn check_identity(&self) -> Result<(), IdentityError> {
+        self.identity.check(SESSION_MAGIC, SESSION_LEN)
+    }
+
+    pub(crate) fn mail(&self) -> [u32; 2] {
+        [0, 1].map(|which: usize| self.mail[which].load(Relaxed))
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_claim_goes_its_round_and_knows_its_holder_all_the_way() {
+        let claim = Claim::default();
+        assert_eq!(claim.holder(), None);
+        assert!(claim.take(7) && !claim.take(8));
+        assert_eq!((claim.holder(), claim.knocker()), (Some(7), None));
+        claim.knock(7);
+        assert_eq!(claim.knocker(), Some(7));
+        assert_eq!(claim.answered(7), None);
+        claim.answer(7, 99);
+        assert_eq!((claim.knocker(), claim.answered(8)), (None, None));
+        assert_eq!(claim.answered(7), Some(99));
+        assert_eq!(claim.holder(), None);
+    }
+
+    #[test]
+    fn nobody_gives_back_the_claim_of_another() {
+        let claim = Claim::default();
+        assert!(claim.take(7));
+        claim.give_back(8);
+        assert_eq!(claim.holder(), Some(7));
+        claim.give_back(7);
+        assert!(claim.take(8));
+    }
+
+    #[test]
+    fn who_has_left_was_here() {
+        let (presence, who) = (Presence::default(), ProcessIdentity { pid: 3, started: 4 });
+        assert_eq!((presence.who(), presence.has_left()), (None, false));
+        presence.enter(who);
+        assert_eq!((presence.who(), presence.has_left()), (Some(who), false));
+        presence.leave();
+        assert_eq!((presence.who(), presence.has_left()), (Some(who), true));
+    }
+
+    #[test]
+    fn a_ring_is_heard_once() {
+        let rung = Rung::default();
+        assert!(!rung.take());
+        rung.set();
+        rung.set();
+        assert!(rung.take() && !rung.take());
+    }
+}

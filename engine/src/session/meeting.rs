@@ -1,0 +1,100 @@
+//! How the processes of one endpoint meet, as main sees it: over sockets, with memory that is handed over by
+//! descriptor, or by name.
+
+use std::{env, io};
+#[cfg(feature = "portable")]
+use std::sync::Arc;
+
+use crate::{
+    error::ConnectError,
+    memory::Backing,
+    session::tether::Tether,
+    sys::{EventFd, Socket, process::Heirloom},
+};
+#[cfg(feature = "portable")]
+use crate::session::portable::{self, Hub};
+
+/// The environment variable by which a launched renderer learns the number of its socket ...
+pub(crate) const SOCKET_VARIABLE: &str = "RINGBRIDGE_SOCKET";
+/// ... or the name of its session's segment.
+pub(crate) const SEGMENT_VARIABLE: &str = "RINGBRIDGE_SEGMENT";
+
+/// Whether main has launched this process into a session.
+pub(crate) fn was_launched() -> bool {
+    [SOCKET_VARIABLE, SEGMENT_VARIABLE].iter().any(|variable| env::var_os(variable).is_some())
+}
+
+/// The tether to the main process that has launched this one.
+pub(crate) fn inherited_tether() -> Result<Tether, ConnectError> {
+    #[cfg(feature = "portable")]
+    if let Ok(segment) = env::var(SEGMENT_VARIABLE) {
+        return portable::launched(&segment).map(Tether::Mailbox);
+    }
+    let number = env::var(SOCKET_VARIABLE).map_err(|_| ConnectError::NotLaunched)?;
+    let number = number.parse().map_err(|_| ConnectError::NotLaunched)?;
+    Ok(Tether::Socket(Socket::inherited(number)?))
+}
+
+/// How an endpoint's processes meet.
+#[derive(Clone)]
+pub(crate) enum Meeting {
+    Sockets,
+    #[cfg(feature = "portable")]
+    Names(Arc<Hub>),
+}
+
+/// Ends the sleep of main's loop, from any of its threads.
+pub(crate) enum LoopBell {
+    /// Of this process alone.
+    Event(EventFd),
+    #[cfg(feature = "portable")]
+    Hub(Arc<Hub>),
+}
+
+impl Meeting {
+    /// How main makes memory for those whom it meets.
+    pub(crate) fn backing(&self) -> Backing {
+        match self {
+            Self::Sockets => Backing::Sealed,
+            #[cfg(feature = "portable")]
+            Self::Names(hub) => Backing::Named(hub.segments.clone()),
+        }
+    }
+
+    pub(crate) fn loop_bell(&self) -> io::Result<LoopBell> {
+        match self {
+            Self::Sockets => Ok(LoopBell::Event(EventFd::new()?)),
+            #[cfg(feature = "portable")]
+            Self::Names(hub) => Ok(LoopBell::Hub(hub.clone())),
+        }
+    }
+
+    /// The tether to a process that is about to be launched, and what that one needs for its end.
+    pub(crate) fn tie(&self) -> io::Result<(Tether, Heirloom)> {
+        match self {
+            Self::Sockets => {
+                let (ours, theirs) = Socket::pair()?;
+                let theirs = Heirloom::Descriptor { variable: SOCKET_VARIABLE, descriptor: theirs.into() };
+                Ok((Tether::Socket(ours), theirs))
+            }
+            #[cfg(feature = "portable")]
+            Self::Names(hub) => {
+                let mailbox = hub.open_session()?;
+                let value = mailbox.page_name().as_str().to_owned();
+                let theirs = Heirloom::Name { variable: SEGMENT_VARIABLE, value };
+                Ok((Tether::Mailbox(mailbox), theirs))
+            }
+        }
+    }
+}
+
+impl LoopBell {
+    pub(crate) fn ring(&self) {
+        match self {
+            // It fails only when its count is at the limit, and then it has rung.
+            Self::Event(event) => _ = event.ring(),
+            #[cfg(feature = "portable")]
+            Self::Hub(hub) => hub.doorbell.ring(),
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! The way into a portable endpoint: a segment that has its name, which main makes and each renderer opens.
+//!
+//! Only who holds the endpoint's lock makes or removes it, so there is one main process at a time. What a killed one
+//! has left is found by the name and by the list of segments in the directory, and removed by the next; but never what
+//! belongs to a process that runs.
+
+use std::{
+    io::{self, ErrorKind},
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::{
+    mailbox::{MAIL_CAPACITY, Mailbox, Parts},
+    watcher::{Signs, Watched, Watcher},
+};
+use crate::{
+    doorbell::Doorbell,
+    error::{BindError, ConnectError},
+    layout::rendezvous::{CLAIMS, DIRECTORY_LEN, DirectoryPage, SESSION_LEN, SessionPage},
+    memory::{
+        Backing, Handle, SegmentName, Segments, Swept,
+        region::{Access, Region, RegionError, Writer},
+        shared::{OutboxMemory, Shared},
+    },
+    sys::Processes,
+};
+
+/// Between two looks whether main has answered: there is nothing to sleep on before there is a session.
+const ANSWER_LOOK_EVERY: Duration = Duration::from_micros(500);
+/// How long a renderer waits for a directory to be finished, or for a claim to be free.
+const CLAIM_WAIT_MAX: Duration = Duration::from_secs(2);
+
+/// Main's side: the directory, what was made for sessions, and who is looked after.
+pub(crate) struct Hub {
+    page: Shared<DirectoryPage>,
+    pub(crate) doorbell: Arc<Doorbell>,
+    pub(crate) segments: Arc<Segments>,
+    watcher: Watcher,
+    /// Removed last.
+    _directory: Region,
+}
+
+impl Hub {
+    /// Makes the directory. The caller holds the endpoint's lock.
+    pub(crate) fn create(endpoint: &str) -> Result<Arc<Self>, BindError> {
+        let io = |source| BindError::Io { endpoint: endpoint.to_owned(), source };
+        let name = SegmentName::directory(endpoint);
+        match sweep(endpoint).map_err(io)? {
+            Leftovers::OfTheLiving { .. } => {
+                return Err(BindError::NameInUse { endpoint: endpoint.to_owned() });
+            }
+            Leftovers::None | Leftovers::Swept(_) => {}
+        }
+        let directory = Region::create_named(&name, DIRECTORY_LEN).map_err(io)?;
+        let page = directory.page::<DirectoryPage>();
+        let doorbell = Arc::new(Doorbell::create(page.clone()).map_err(io)?);
+        let table = page.clone().map(|page| &page.segments[..]);
+        let segments = Arc::new(Segments::new(name, table));
+        let watcher = Watcher::start(page.clone().map(|page| &*page.main)).map_err(io)?;
+        page.initialise();
+        Ok(Arc::new(Self { page, doorbell, segments, watcher, _directory: directory }))
+    }
+
+    /// A session's page and rings for packets, and main's end of them.
+    pub(crate) fn open_session(&self) -> io::Result<Mailbox> {
+        let backing = Backing::Named(self.segments.clone());
+        let ring = || -> io::Result<Region> {
+            Region::create(&backing, "mail", Region::ring_len(MAIL_CAPACITY), Writer::Creator)
+        };
+        let (own, peer) = (ring()?, ring()?);
+        let region = Region::create(&backing, "session", SESSION_LEN, Writer::Creator)?;
+        let page = region.page::<SessionPage>();
+        let numbers = [own.handle().segment_number()?, peer.handle().segment_number()?];
+        let page_name = self.segments.name(region.handle().segment_number()?);
+        let parts = Parts {
+            page: page.clone(),
+            page_name,
+            own: outbox(&own),
+            peer: outbox(&peer),
+            doorbell: self.doorbell.clone(),
+        };
+        let mailbox = Mailbox::of_main(parts, &self.watcher)?;
+        page.initialise(numbers);
+        Ok(mailbox)
+    }
+
+    /// Lets in one who knocks.
+    pub(crate) fn accept(&self) -> io::Result<Option<Mailbox>> {
+        let mut held = 0;
+        for claim in &self.page.claims {
+            let Some(pid) = claim.knocker() else {
+                held += usize::from(claim.holder().is_some());
+                continue;
+            };
+            let mailbox = self.open_session()?;
+            claim.answer(pid, mailbox.page_name().number());
+            return Ok(Some(mailbox));
+        }
+        if held > CLAIMS / 2 {
+            self.free_claims_of_the_dead()?;
+        }
+        Ok(None)
+    }
+
+    /// Whether somebody knocks.
+    pub(crate) fn is_knocked_at(&self) -> bool {
+        self.page.claims.iter().any(|claim| claim.knocker().is_some())
+    }
+
+    /// Looks after a process that main has launched.
+    pub(crate) fn watch_child(&self, pid: u32) -> Arc<Watched> {
+        let doorbell = self.doorbell.clone();
+        let child = Watched::new(Signs::Child { pid }, move |_| doorbell.ring());
+        self.watcher.watch(child.clone());
+        child
+    }
+
+    #[cold]
+    fn free_claims_of_the_dead(&self) -> io::Result<()> {
+        let mut processes = Processes::new()?;
+        for claim in &self.page.claims {
+            if let Some(pid) = claim.holder()
+                && processes.started(pid).is_none()
+            {
+                claim.give_back(pid);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Hub {
+    fn drop(&mut self) {
+        // Who is about to attach need not wait for the watcher to find out.
+        self.page.main.leave();
+    }
+}
+
+// --- a renderer's side ---------------------------------------------------------------------------
+
+/// Attaches to the endpoint of this name.
+pub(crate) fn attach(endpoint: &str, timeout: Duration) -> Result<Mailbox, ConnectError> {
+    let directory = open_directory(&SegmentName::directory(endpoint), endpoint)?;
+    let pid = std::process::id();
+    let began = Instant::now();
+    let wait = |limit: Duration| {
+        thread::sleep(ANSWER_LOOK_EVERY);
+        if began.elapsed() < limit { Ok(()) } else { Err(ConnectError::TimedOut(limit)) }
+    };
+    let claim = loop {
+        match directory.claims.iter().find(|claim| claim.take(pid)) {
+            Some(claim) => break claim,
+            None => wait(timeout.min(CLAIM_WAIT_MAX))?,
+        }
+    };
+    claim.knock(pid);
+    let doorbell = Arc::new(Doorbell::open(directory.clone())?);
+    doorbell.ring();
+    let session = loop {
+        if let Some(session) = claim.answered(pid) {
+            break session;
+        }
+        if directory.main.has_left() {
+            return Err(ConnectError::HungUp);
+        }
+        if let Err(error) = wait(timeout) {
+            claim.give_back(pid);
+            return Err(error);
+        }
+    };
+    join(directory, doorbell, SegmentName::directory(endpoint).sibling(session))
+}
+
+/// Joins the session that main has made for this process, by the name of its segment.
+pub(crate) fn launched(segment: &str) -> Result<Mailbox, ConnectError> {
+    let name = SegmentName::parse(segment).map_err(|_| ConnectError::NotLaunched)?;
+    let directory = open_directory(&name.sibling(0), segment)?;
+    let doorbell = Arc::new(Doorbell::open(directory.clone())?);
+    join(directory, doorbell, name)
+}
+
+fn join(
+    directory: Shared<DirectoryPage>,
+    doorbell: Arc<Doorbell>,
+    page_name: SegmentName,
+) -> Result<Mailbox, ConnectError> {
+    let open = |name: &SegmentName, len| {
+        Region::open(Handle::Segment(name.clone()), len, Access::Write).map_err(not_a_session)
+    };
+    let page = open(&page_name, SESSION_LEN)?.page::<SessionPage>();
+    page.check_identity().map_err(not_a_session)?;
+    let [mains, own] = page.mail().map(|number| page_name.sibling(number));
+    let ring = |name| Ok::<_, ConnectError>(outbox(&open(name, Region::ring_len(MAIL_CAPACITY))?));
+    let parts = Parts { page, page_name, own: ring(&own)?, peer: ring(&mains)?, doorbell };
+    let main = Signs::Presence(directory.map(|directory| &*directory.main));
+    Ok(Mailbox::of_renderer(parts, main)?)
+}
+
+fn open_directory(
+    name: &SegmentName,
+    endpoint: &str,
+) -> Result<Shared<DirectoryPage>, ConnectError> {
+    let endpoint = || endpoint.to_owned();
+    let region = Region::open(Handle::Segment(name.clone()), DIRECTORY_LEN, Access::Write);
+    let page = match region {
+        Ok(region) => region.page::<DirectoryPage>(),
+        Err(RegionError::System(error)) if error.kind() == ErrorKind::NotFound => {
+            return Err(ConnectError::NoSuchEndpoint { endpoint: endpoint() });
+        }
+        Err(error) => return Err(not_a_session(error)),
+    };
+    page.check_identity().map_err(not_a_session)?;
+    let lives = match page.main.who() {
+        Some(main) => !page.main.has_left() && Processes::new()?.is_running(main),
+        None => false,
+    };
+    if lives { Ok(page) } else { Err(ConnectError::Stale { endpoint: endpoint() }) }
+}
+
+fn outbox(region: &Region) -> OutboxMemory {
+    region.outbox().expect("a ring's length")
+}
+
+fn not_a_session(why: impl std::fmt::Display) -> ConnectError {
+    ConnectError::BadAnswer(why.to_string())
+}
+
+// --- what is left --------------------------------------------------------------------------------
+
+/// What was found of an endpoint's segments.
+#[derive(Debug)]
+pub(crate) enum Leftovers {
+    None,
+    /// Of a process that runs: left alone.
+    OfTheLiving { pid: u32 },
+    /// Of one that is gone: removed.
+    Swept(Swept),
+}
+
+/// Removes what a dead main process has left of an endpoint. The caller holds the endpoint's lock.
+pub(crate) fn sweep(endpoint: &str) -> io::Result<Leftovers> {
+    let name = SegmentName::directory(endpoint);
+    let region = match Region::open(Handle::Segment(name.clone()), DIRECTORY_LEN, Access::Write) {
+        Ok(region) => region,
+        Err(RegionError::System(error)) if error.kind() == ErrorKind::NotFound => {
+            return Ok(Leftovers::None);
+        }
+        // Its maker died before it had its size, or it is something else that has the name of ours. It says nothing
+        // of others.
+        Err(RegionError::Size { .. }) => return Ok(Leftovers::Swept(Swept::one(&name)?)),
+        Err(error) => return Err(io::Error::other(error)),
+    };
+    let page = region.page::<DirectoryPage>();
+    if let Some(main) = page.main.who()
+        && !page.main.has_left()
+        && Processes::new()?.is_running(main)
+    {
+        return Ok(Leftovers::OfTheLiving { pid: main.pid });
+    }
+    let table = page.map(|page| &page.segments[..]);
+    let mut swept = Swept::table(&name, &table)?;
+    drop((table, region));
+    swept += Swept::one(&name)?;
+    Ok(Leftovers::Swept(swept))
+}
