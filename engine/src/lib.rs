@@ -95,6 +95,10 @@
         reason = "models check the protocols without what uses them"
     )
 )]
+#![cfg_attr(
+    feature = "portable",
+    allow(dead_code, reason = "sessions by name are what uses all of it")
+)]
 
 // So that `payload!`'s paths mean the same inside and outside the crate.
 extern crate self as ringbridge;
@@ -107,6 +111,8 @@ mod config;
 mod contract;
 mod counters;
 mod error;
+#[cfg(any(feature = "portable", all(loom, test)))]
+mod event_sleep;
 mod executor;
 mod fences;
 mod flag;

@@ -19,7 +19,6 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    os::fd::OwnedFd,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -27,7 +26,10 @@ use std::{
 use super::{AttachmentLimits, Incoming, OpenError, pool::has_passed};
 use crate::{
     layout::frame::Violation,
-    memory::attachment::{Blank, PAGE, Readable},
+    memory::{
+        attachment::{Blank, PAGE, Readable},
+        handle::Handle,
+    },
     session::{
         handshake::Answer,
         parcel::{NotLent, PARCEL_MAX, Parcel},
@@ -117,7 +119,7 @@ impl Borrower {
     pub(crate) fn new(
         socket: Arc<Socket>,
         limits: AttachmentLimits,
-        early: Vec<(Parcel, Vec<OwnedFd>)>,
+        early: Vec<(Parcel, Vec<Handle>)>,
     ) -> Self {
         let mut state = State {
             packet: vec![0; PARCEL_MAX].into(),
@@ -133,8 +135,8 @@ impl Borrower {
             used_bytes: 0,
             ended: false,
         };
-        for (parcel, descriptors) in early {
-            state.receive(parcel, descriptors);
+        for (parcel, handles) in early {
+            state.receive(parcel, handles);
         }
         Self { socket, limits, state: Mutex::new(state), came: Condvar::new() }
     }
@@ -170,7 +172,10 @@ impl Borrower {
                 }
             };
             match Answer::parse(&state.packet[..received.len]) {
-                Ok(Answer::Parcel(parcel)) => state.receive(parcel, received.descriptors),
+                Ok(Answer::Parcel(parcel)) => {
+                    let handles = received.descriptors.into_iter().map(Handle::from).collect();
+                    state.receive(parcel, handles);
+                }
                 _ => state.ended = true,
             }
             came = true;
@@ -309,13 +314,13 @@ impl Drop for Wanting<'_> {
 }
 
 impl State {
-    fn receive(&mut self, parcel: Parcel, descriptors: Vec<OwnedFd>) {
-        let descriptor = descriptors.into_iter().next();
-        match (parcel, descriptor) {
-            (Parcel::Lent { id, size }, Some(descriptor)) => {
+    fn receive(&mut self, parcel: Parcel, handles: Vec<Handle>) {
+        let handle = handles.into_iter().next();
+        match (parcel, handle) {
+            (Parcel::Lent { id, size }, Some(handle)) => {
                 let size = size as usize;
                 self.answered(size);
-                match Blank::open(descriptor, size) {
+                match Blank::open(handle, size) {
                     Ok(blank) => self.lent.push(Grant { id, blank }),
                     Err(error) => {
                         self.returns.push(id);
@@ -335,8 +340,8 @@ impl State {
                     self.refused.push((size, why));
                 }
             }
-            (Parcel::Pooled { id, size }, Some(descriptor)) => {
-                let memory = Readable::of_main(&descriptor, size as usize);
+            (Parcel::Pooled { id, size }, Some(handle)) => {
+                let memory = Readable::of_main(&handle, size as usize);
                 self.mapped.insert(id, memory.map(Arc::new).map_err(|error| error.to_string()));
             }
             (Parcel::Forget { ids }, None) => ids.iter().for_each(|id| {
@@ -435,6 +440,7 @@ mod tests {
     use crate::{
         attachment::{MainSide, Outgoing},
         counters::SessionCounters,
+        memory::backing::Backing,
         session::handshake::encode,
     };
 
@@ -452,7 +458,7 @@ mod tests {
         let lent_bytes_max = u64::from(lent_max) * SIZE as u64;
         let limits = AttachmentLimits { lent_bytes_max, lent_max, ..LIMITS };
         let (ours, theirs) = Socket::pair().unwrap();
-        let main = MainSide::new(Arc::new(ours), limits, 1 << 20);
+        let main = MainSide::new(Arc::new(ours), Backing::Sealed, limits, 1 << 20);
         let borrower = Borrower::new(Arc::new(theirs), limits, Vec::new());
         (main, borrower, SessionCounters::default())
     }

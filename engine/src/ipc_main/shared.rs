@@ -33,7 +33,10 @@ use crate::{
     keyed::Key,
     layout::{HEADER_LEN, frame::payload_max, padded},
     main_loop::{Handover, MainLoop, Newcomer, Session},
-    memory::region::{Region, Writer},
+    memory::{
+        backing::Backing,
+        region::{Region, Writer},
+    },
     payload::Payload,
     policy::{ChannelSet, Policy},
     port::{
@@ -79,6 +82,8 @@ pub(crate) struct FailedRelaunch {
 
 pub(crate) struct Inner {
     pub(crate) config: Config,
+    /// What it makes memory of.
+    backing: Backing,
     /// Of the endpoint.
     name: String,
     pub(crate) channels: Arc<ChannelTable>,
@@ -135,12 +140,13 @@ impl Inner {
         // Each window needs a few. What cannot be raised is told by the launch that meets the limit.
         let _ = process::raise_descriptor_limit();
 
+        let backing = Backing::Sealed;
         let topics = declared
             .iter()
             .map(|channel| match channel.kind {
                 ChannelKind::Topic => {
-                    TopicChannel::create(channel.name, config.topic_capacity, config.prefault)
-                        .map(Some)
+                    let Config { topic_capacity, prefault, .. } = config;
+                    TopicChannel::create(&backing, channel.name, topic_capacity, prefault).map(Some)
                 }
                 _ => Ok(None),
             })
@@ -170,6 +176,7 @@ impl Inner {
             }));
             Inner {
                 config,
+                backing,
                 name: name.to_owned(),
                 channels,
                 dispatcher: Dispatcher { routes, executor, key: key_name },
@@ -453,7 +460,7 @@ impl Inner {
         }
         let Config { main_capacity, renderer_capacity, prefault, .. } = self.config;
         let region = |name, capacity, writer| {
-            let region = Region::create(name, Region::ring_len(capacity), writer)
+            let region = Region::create(&self.backing, name, Region::ring_len(capacity), writer)
                 .map_err(resources("memory"))?;
             if prefault {
                 region.prefault().map_err(resources("memory"))?;
@@ -498,6 +505,7 @@ impl Inner {
             driver,
             attachments: Attachments::Main(Box::new(MainSide::new(
                 socket.clone(),
+                self.backing.clone(),
                 attached,
                 kept_max,
             ))),
@@ -538,10 +546,9 @@ impl Inner {
         handover: Handover,
     ) -> io::Result<()> {
         let Handover { mut welcome, main_region, renderer_region, event } = handover;
-        let missing = || io::Error::other("memory that was passed on before");
         let mut descriptors = vec![
-            main_region.descriptor().ok_or_else(missing)?,
-            renderer_region.descriptor().ok_or_else(missing)?,
+            main_region.handle().descriptor()?,
+            renderer_region.handle().descriptor()?,
             event.as_fd(),
         ];
         for (number, topic) in (0..).zip(&self.topics) {
@@ -554,7 +561,7 @@ impl Inner {
                 )));
             }
             welcome.topics.push((number, self.config.topic_capacity as u32));
-            descriptors.push(topic.descriptor().ok_or_else(missing)?);
+            descriptors.push(topic.handle().descriptor()?);
         }
         socket.try_send(&encode(&Answer::Welcome(welcome)), &descriptors)
     }

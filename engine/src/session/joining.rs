@@ -11,6 +11,7 @@ use crate::{
     error::ConnectError,
     kill_points::{KillPoint, reach},
     memory::{
+        handle::Handle,
         region::{Access, Region},
         shared::{OutboxMemory, TopicMemory},
     },
@@ -39,8 +40,8 @@ pub(crate) struct Joined {
     pub(crate) early: Vec<Early>,
 }
 
-/// A parcel with its descriptors.
-pub(crate) type Early = (Parcel, Vec<OwnedFd>);
+/// A parcel with its handles.
+pub(crate) type Early = (Parcel, Vec<Handle>);
 
 /// Says hello, maps what main answers with, and says so.
 pub(crate) fn join(
@@ -55,8 +56,8 @@ pub(crate) fn join(
     let mut descriptors = descriptors.into_iter();
     let mut map = |capacity: u32, access| {
         let descriptor = descriptors.next().ok_or_else(|| bad_answer("a descriptor is missing"))?;
-        let region = Region::open(descriptor, Region::ring_len(capacity as usize), access)
-            .map_err(bad_answer)?;
+        let len = Region::ring_len(capacity as usize);
+        let region = Region::open(descriptor.into(), len, access).map_err(bad_answer)?;
         if prefault {
             region.prefault()?;
         }
@@ -71,8 +72,8 @@ pub(crate) fn join(
     let mut topics = Vec::with_capacity(welcome.topics.len());
     for &(number, capacity) in &welcome.topics {
         let descriptor = descriptors.next().ok_or_else(|| bad_answer("a topic is missing"))?;
-        let region = Region::open(descriptor, Region::ring_len(capacity as usize), Access::Read)
-            .map_err(bad_answer)?;
+        let len = Region::ring_len(capacity as usize);
+        let region = Region::open(descriptor.into(), len, Access::Read).map_err(bad_answer)?;
         if prefault {
             region.prefault()?;
         }
@@ -111,7 +112,10 @@ fn shake_hands(
             return Err(ConnectError::HungUp);
         }
         match Answer::parse(&packet[..received.len]).map_err(bad_answer)? {
-            Answer::Parcel(parcel) => early.push((parcel, received.descriptors)),
+            Answer::Parcel(parcel) => {
+                let handles = received.descriptors.into_iter().map(Handle::from).collect();
+                early.push((parcel, handles));
+            }
             answer => break (answer, received.descriptors),
         }
     };
