@@ -17,6 +17,7 @@ use std::{fmt, marker::PhantomData};
 
 use crate::{
     error::ContractError,
+    layout::fnv::{FNV_OFFSET, fnv1a},
     payload::{Failure, Payload},
 };
 
@@ -87,18 +88,6 @@ impl fmt::Debug for ChannelKey {
 /// FNV-1a of the kind and the name.
 pub(crate) const fn channel_hash(kind: ChannelKind, name: &str) -> u64 {
     fnv1a(fnv1a(FNV_OFFSET, &[kind as u8]), name.as_bytes())
-}
-
-const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
-
-/// Fowler, Noll and Vo's hash, 1a, 64 bits: small, and `const`. Not for hostile input.
-const fn fnv1a(mut hash: u64, bytes: &[u8]) -> u64 {
-    let mut index = 0;
-    while index < bytes.len() {
-        hash = (hash ^ bytes[index] as u64).wrapping_mul(0x0000_0100_0000_01b3);
-        index += 1;
-    }
-    hash
 }
 
 /// A channel of any kind, for lists of them. Implemented by the four channel types only.

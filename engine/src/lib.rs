@@ -109,6 +109,8 @@ mod counters;
 #[cfg(all(feature = "portable", not(loom)))]
 mod doorbell;
 mod error;
+#[cfg(any(feature = "portable", all(loom, test)))]
+mod event_sleep;
 mod executor;
 mod fences;
 mod flag;

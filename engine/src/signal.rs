@@ -30,10 +30,8 @@ use crate::{
 };
 #[cfg(all(feature = "portable", not(loom)))]
 use crate::{
-    doorbell::Doorbell,
-    layout::rendezvous::Rung,
-    sync::Arc,
-    sys::{EventSleep, NamedEvent},
+    doorbell::Doorbell, event_sleep::EventSleep, layout::rendezvous::Rung, sync::Arc,
+    sys::event::NamedEvent,
 };
 
 /// A ring takes about so long to wake a sleeper.

@@ -8,7 +8,7 @@ use serde_json::json;
 use tests::{
     contract::CONTRACT,
     processes::{Program, SweptName, unique_name},
-    stage::{Stage, allow_everything, scene_command},
+    stage::{Stage, allow_everything, config, scene_command},
 };
 
 fn start_main(name: &SweptName, how: &[&str]) -> Program {

@@ -1,6 +1,6 @@
 //! A renderer's end: the memory that main hands over, in both directions.
 //!
-//! Everything comes over the socket, which the watching thread reads, and so does anyone who needs
+//! Everything comes over the tether, which the watching thread reads, and so does anyone who needs
 //! what has come: the driver for a frame that names memory it does not know yet (main sends the memory
 //! first), and a thread that has asked for some. So a listener that sends a large message never waits
 //! for another thread of this process.
@@ -19,7 +19,6 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    os::fd::OwnedFd,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -27,16 +26,19 @@ use std::{
 use super::{AttachmentLimits, Incoming, OpenError, pool::has_passed};
 use crate::{
     layout::frame::Violation,
-    memory::attachment::{Blank, PAGE, Readable},
+    memory::{
+        attachment::{Blank, PAGE, Readable},
+        handle::Handle,
+    },
     session::{
         handshake::Answer,
         parcel::{NotLent, PARCEL_MAX, Parcel},
+        tether::Tether,
     },
     sync::spin_loop,
-    sys::Socket,
 };
 
-/// For how long who has asked looks at the socket before it sleeps: main is usually quick.
+/// For how long who has asked looks at it before it sleeps: main is usually quick.
 const LOOK_FOR: Duration = Duration::from_micros(100);
 
 /// Memory of main's that this renderer may fill.
@@ -71,7 +73,7 @@ pub(crate) enum Step {
 }
 
 pub(crate) struct Borrower {
-    socket: Arc<Socket>,
+    tether: Arc<Tether>,
     pub(crate) limits: AttachmentLimits,
     state: Mutex<State>,
     came: Condvar,
@@ -115,9 +117,9 @@ pub(crate) struct Wanting<'a> {
 impl Borrower {
     /// `early` are parcels that came before the session began.
     pub(crate) fn new(
-        socket: Arc<Socket>,
+        tether: Arc<Tether>,
         limits: AttachmentLimits,
-        early: Vec<(Parcel, Vec<OwnedFd>)>,
+        early: Vec<(Parcel, Vec<Handle>)>,
     ) -> Self {
         let mut state = State {
             packet: vec![0; PARCEL_MAX].into(),
@@ -133,17 +135,17 @@ impl Borrower {
             used_bytes: 0,
             ended: false,
         };
-        for (parcel, descriptors) in early {
-            state.receive(parcel, descriptors);
+        for (parcel, handles) in early {
+            state.receive(parcel, handles);
         }
-        Self { socket, limits, state: Mutex::new(state), came: Condvar::new() }
+        Self { tether, limits, state: Mutex::new(state), came: Condvar::new() }
     }
 
-    // --- what comes over the socket ------------------------------------------------------------------
+    // --- what comes over the tether ------------------------------------------------------------------
 
     /// The watching thread: takes what comes until main hangs up.
     pub(crate) fn watch(&self) {
-        while let Ok(found) = self.socket.poll_readable(None) {
+        while let Ok(found) = self.tether.poll_readable(None) {
             if found.readable {
                 if self.take_what_came(&mut self.lock()) {
                     return;
@@ -159,7 +161,7 @@ impl Borrower {
         let mut came = false;
         while !state.ended {
             let State { packet, .. } = state;
-            let received = match self.socket.try_receive(packet, 1) {
+            let received = match self.tether.try_receive(packet, 1) {
                 Ok(received) if received.len > 0 => received,
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => break,
                 // The end, or what cannot be received, without which this session cannot go on.
@@ -170,7 +172,7 @@ impl Borrower {
                 }
             };
             match Answer::parse(&state.packet[..received.len]) {
-                Ok(Answer::Parcel(parcel)) => state.receive(parcel, received.descriptors),
+                Ok(Answer::Parcel(parcel)) => state.receive(parcel, received.handles),
                 _ => state.ended = true,
             }
             came = true;
@@ -180,7 +182,7 @@ impl Borrower {
         }
         if state.ended {
             // So that the watching thread hears of it, if it was not the one that has found it out.
-            let _ = self.socket.shutdown();
+            let _ = self.tether.shutdown();
         }
         state.ended
     }
@@ -309,13 +311,13 @@ impl Drop for Wanting<'_> {
 }
 
 impl State {
-    fn receive(&mut self, parcel: Parcel, descriptors: Vec<OwnedFd>) {
-        let descriptor = descriptors.into_iter().next();
-        match (parcel, descriptor) {
-            (Parcel::Lent { id, size }, Some(descriptor)) => {
+    fn receive(&mut self, parcel: Parcel, handles: Vec<Handle>) {
+        let handle = handles.into_iter().next();
+        match (parcel, handle) {
+            (Parcel::Lent { id, size }, Some(handle)) => {
                 let size = size as usize;
                 self.answered(size);
-                match Blank::open(descriptor, size) {
+                match Blank::open(handle, size) {
                     Ok(blank) => self.lent.push(Grant { id, blank }),
                     Err(error) => {
                         self.returns.push(id);
@@ -335,8 +337,8 @@ impl State {
                     self.refused.push((size, why));
                 }
             }
-            (Parcel::Pooled { id, size }, Some(descriptor)) => {
-                let memory = Readable::of_main(&descriptor, size as usize);
+            (Parcel::Pooled { id, size }, Some(handle)) => {
+                let memory = Readable::of_main(&handle, size as usize);
                 self.mapped.insert(id, memory.map(Arc::new).map_err(|error| error.to_string()));
             }
             (Parcel::Forget { ids }, None) => ids.iter().for_each(|id| {
@@ -435,7 +437,9 @@ mod tests {
     use crate::{
         attachment::{MainSide, Outgoing},
         counters::SessionCounters,
+        memory::backing::Backing,
         session::handshake::encode,
+        sys::Socket,
     };
 
     const SIZE: usize = 32 * PAGE;
@@ -452,8 +456,8 @@ mod tests {
         let lent_bytes_max = u64::from(lent_max) * SIZE as u64;
         let limits = AttachmentLimits { lent_bytes_max, lent_max, ..LIMITS };
         let (ours, theirs) = Socket::pair().unwrap();
-        let main = MainSide::new(Arc::new(ours), limits, 1 << 20);
-        let borrower = Borrower::new(Arc::new(theirs), limits, Vec::new());
+        let main = MainSide::new(Arc::new(ours.into()), Backing::Sealed, limits, 1 << 20);
+        let borrower = Borrower::new(Arc::new(theirs.into()), limits, Vec::new());
         (main, borrower, SessionCounters::default())
     }
 
@@ -650,7 +654,7 @@ mod tests {
     #[test]
     fn what_is_no_parcel_ends_it_and_whoever_waits_hears_of_it() {
         let (ours, theirs) = Socket::pair().unwrap();
-        let borrower = Borrower::new(Arc::new(theirs), LIMITS, Vec::new());
+        let borrower = Borrower::new(Arc::new(theirs.into()), LIMITS, Vec::new());
         let wanting = borrower.want(SIZE);
         assert!(matches!(wanting.step(0), Step::Ask));
         // Lent, and no memory comes with it.

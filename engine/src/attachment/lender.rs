@@ -10,13 +10,15 @@
 //! is used or not. What a frame says is compared with what is written down here, and main looks at
 //! its own descriptor, so the renderer cannot show it another memory. Each is used once.
 
-use std::{collections::HashMap, ops::Deref, os::fd::OwnedFd, sync::Arc};
+use std::{collections::HashMap, ops::Deref, sync::Arc};
 
 use super::{AttachmentLimits, OpenError};
 use crate::{
     layout::frame::Violation,
     memory::{
         attachment::{Blank, PAGE, Readable},
+        backing::Backing,
+        handle::Handle,
         region::RegionError,
     },
     session::parcel::NotLent,
@@ -24,6 +26,7 @@ use crate::{
 };
 
 pub(crate) struct Lender {
+    backing: Backing,
     limits: AttachmentLimits,
     lent: HashMap<u64, Lent>,
     next_id: u64,
@@ -45,7 +48,7 @@ struct Charge {
     bytes: u64,
 }
 
-/// Memory that the renderer may fill, and main's own descriptor of it.
+/// Memory that the renderer may fill, as main has made it.
 pub(crate) struct Lent {
     blank: Blank,
     charge: Charge,
@@ -59,14 +62,14 @@ pub(crate) struct Sealed {
 }
 
 impl Lender {
-    pub(crate) fn new(limits: AttachmentLimits) -> Self {
-        Self { limits, lent: HashMap::new(), next_id: 1, usage: Arc::default() }
+    pub(crate) fn new(backing: Backing, limits: AttachmentLimits) -> Self {
+        Self { backing, limits, lent: HashMap::new(), next_id: 1, usage: Arc::default() }
     }
 
-    /// Lends memory of this size: its id, and the descriptor to pass on. `Ok(Err)`: not now.
+    /// Lends memory of this size: its id, and the handle to pass on. `Ok(Err)`: not now.
     ///
     /// The renderer knows the limits, so one that asks for more than there can ever be breaks a rule.
-    pub(crate) fn lend(&mut self, size: u64) -> Result<Result<(u64, OwnedFd), NotLent>, Violation> {
+    pub(crate) fn lend(&mut self, size: u64) -> Result<Result<(u64, Handle), NotLent>, Violation> {
         let max = self.limits.lent_message_max().next_multiple_of(PAGE as u64);
         if size == 0 || size > max || !size.is_multiple_of(PAGE as u64) {
             return Err(Violation::AttachmentTooLarge { len: size, max });
@@ -79,11 +82,11 @@ impl Lender {
         if !fits {
             return Ok(Err(NotLent::Quota { bytes, count }));
         }
-        let made = Blank::create(size as usize).and_then(|blank| {
-            let descriptor = blank.descriptor().try_clone_to_owned()?;
-            Ok((blank, descriptor))
+        let made = Blank::create(&self.backing, size as usize).and_then(|blank| {
+            let handle = blank.handle()?;
+            Ok((blank, handle))
         });
-        let (blank, descriptor) = match made {
+        let (blank, handle) = match made {
             Ok(made) => made,
             Err(error) => return Ok(Err(NotLent::NoMemory { why: error.to_string() })),
         };
@@ -91,7 +94,7 @@ impl Lender {
         self.next_id += 1;
         let charge = Charge::new(&self.usage, size);
         self.lent.insert(id, Lent { blank, charge });
-        Ok(Ok((id, descriptor)))
+        Ok(Ok((id, handle)))
     }
 
     /// What a frame names, which no other frame can name again.
@@ -162,8 +165,8 @@ mod tests {
         AttachmentLimits { message_max: 1 << 30, lent_bytes_max: 2 * SIZE, lent_max: 2 };
 
     fn lent(lender: &mut Lender, size: u64) -> (u64, Blank) {
-        let (id, descriptor) = lender.lend(size).unwrap().unwrap();
-        (id, Blank::open(descriptor, size as usize).unwrap())
+        let (id, handle) = lender.lend(size).unwrap().unwrap();
+        (id, Blank::open(handle, size as usize).unwrap())
     }
 
     fn open(lender: &mut Lender, id: u64, len: u64) -> Result<Sealed, Violation> {
@@ -175,7 +178,7 @@ mod tests {
 
     #[test]
     fn what_was_filled_and_sealed_is_read_once() {
-        let mut lender = Lender::new(LIMITS);
+        let mut lender = Lender::new(Backing::Sealed, LIMITS);
         let (id, theirs) = lent(&mut lender, SIZE);
         let content = [b"content", &[0; SIZE as usize - 7][..]].concat();
         theirs.fill(&content).unwrap();
@@ -187,7 +190,7 @@ mod tests {
 
     #[test]
     fn what_is_not_sealed_or_too_long_or_full_of_holes_is_not_read() {
-        let mut lender = Lender::new(LIMITS);
+        let mut lender = Lender::new(Backing::Sealed, LIMITS);
         let (id, theirs) = lent(&mut lender, SIZE);
         let too_long = Violation::AttachmentLength { id, len: SIZE + 1, size: SIZE };
         assert_eq!(open(&mut lender, id, SIZE + 1).map(drop), Err(too_long));
@@ -201,7 +204,7 @@ mod tests {
 
     #[test]
     fn the_quota_counts_what_is_lent_and_what_is_being_read() {
-        let mut lender = Lender::new(LIMITS);
+        let mut lender = Lender::new(Backing::Sealed, LIMITS);
         let (first, theirs) = lent(&mut lender, SIZE);
         let (second, _) = lent(&mut lender, PAGE as u64);
         let quota = |lender: &mut Lender, size| lender.lend(size).unwrap().map(drop);
@@ -222,22 +225,22 @@ mod tests {
 
     #[test]
     fn a_request_for_what_there_can_never_be_is_a_violation() {
-        let mut lender = Lender::new(LIMITS);
+        let mut lender = Lender::new(Backing::Sealed, LIMITS);
         let max = LIMITS.lent_bytes_max;
         for len in [0, 1, max - 1, max + PAGE as u64, u64::MAX, u64::MAX - 4095] {
             let refused = lender.lend(len).map(drop);
             assert_eq!(refused, Err(Violation::AttachmentTooLarge { len, max }));
         }
         let none = AttachmentLimits { lent_max: 0, ..LIMITS };
-        assert!(Lender::new(none).lend(SIZE).is_err());
+        assert!(Lender::new(Backing::Sealed, none).lend(SIZE).is_err());
     }
 
     #[test]
     fn our_own_descriptor_is_the_one_that_is_looked_at() {
-        let mut lender = Lender::new(LIMITS);
+        let mut lender = Lender::new(Backing::Sealed, LIMITS);
         let (id, _theirs) = lent(&mut lender, SIZE);
         // The renderer seals some other memory of its own: that is of no interest.
-        let other = Blank::create(SIZE as usize).unwrap();
+        let other = Blank::create(&Backing::Sealed, SIZE as usize).unwrap();
         other.seal().unwrap();
         assert_eq!(open(&mut lender, id, 7).map(drop), Err(Violation::UnsealedAttachment { id }));
     }

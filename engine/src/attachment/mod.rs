@@ -7,7 +7,7 @@
 //!   main to a renderer                          a renderer to main
 //!   ------------------                          ------------------
 //!   takes a buffer that was read, or            Ask ──── ring ────▶ makes one, within the quota
-//!     makes one: Pooled ── socket ──▶ maps it      ◀── socket ── Lent (or Refused)
+//!     makes one: Pooled ── tether ──▶ maps it      ◀── tether ── Lent (or Refused)
 //!   writes the payload                          writes the payload, seals it
 //!   Attached ─── ring ──▶ reads it in place     Attached ─ ring ──▶ checks size and seal, maps it,
 //!   `consumed` passes the frame:                                      reads it in place, unmaps it
@@ -19,7 +19,7 @@
 //! - [`borrower`]: a renderer's end of both ways.
 //!
 //! Invariants: main makes all memory and never waits for a renderer here; what a renderer can make
-//! main keep is bounded by its quota; a descriptor is closed once its memory is mapped or handed over;
+//! main keep is bounded by its quota; a handle is let go once its memory is mapped or handed over;
 //! everything is let go when the session ends.
 //!
 //! Nothing here knows frames or channels, nor waits for room: that is the port's.
@@ -38,10 +38,15 @@ use std::{
 use crate::{
     counters::SessionCounters,
     layout::frame::Violation,
-    memory::attachment::{PAGE, Readable, Writable},
-    session::parcel::{NotLent, Parcel},
+    memory::{
+        attachment::{PAGE, Readable, Writable},
+        backing::Backing,
+    },
+    session::{
+        parcel::{NotLent, Parcel},
+        tether::Tether,
+    },
     sync::{AtomicBool, Ordering},
-    sys::Socket,
 };
 
 use borrower::Borrower;
@@ -121,6 +126,7 @@ pub(crate) enum FillError {
 
 /// Main's end.
 pub(crate) struct MainSide {
+    backing: Backing,
     pool: Mutex<Pool>,
     lender: Mutex<Lender>,
     post: Mutex<Post>,
@@ -130,11 +136,17 @@ pub(crate) struct MainSide {
 
 impl MainSide {
     /// `kept_max` is how many bytes stay here for reuse.
-    pub(crate) fn new(socket: Arc<Socket>, limits: AttachmentLimits, kept_max: u64) -> Self {
+    pub(crate) fn new(
+        tether: Arc<Tether>,
+        backing: Backing,
+        limits: AttachmentLimits,
+        kept_max: u64,
+    ) -> Self {
         Self {
             pool: Mutex::new(Pool::new(limits.message_max, kept_max)),
-            lender: Mutex::new(Lender::new(limits)),
-            post: Mutex::new(Post::new(socket)),
+            lender: Mutex::new(Lender::new(backing.clone(), limits)),
+            post: Mutex::new(Post::new(tether)),
+            backing,
             untidy: AtomicBool::new(false),
         }
     }
@@ -149,8 +161,8 @@ impl MainSide {
         counters: &SessionCounters,
     ) -> Result<Buffer, FillError> {
         let make = |id, size| {
-            let (memory, descriptor) = Writable::create(size, payload)?;
-            Ok(Buffer::new(id, memory, descriptor))
+            let (memory, handle) = Writable::create(&self.backing, size, payload)?;
+            Ok(Buffer::new(id, memory, handle))
         };
         let write = |buffer: &mut Buffer| {
             buffer.memory.populate(payload.len())?;
@@ -168,9 +180,9 @@ impl MainSide {
         counters: &SessionCounters,
     ) -> Result<Buffer, FillError> {
         let make = |id, size| {
-            let (mut memory, descriptor) = Writable::create(size, &[])?;
+            let (mut memory, handle) = Writable::create(&self.backing, size, &[])?;
             memory.populate(len)?;
-            Ok(Buffer::new(id, memory, descriptor))
+            Ok(Buffer::new(id, memory, handle))
         };
         let write = |buffer: &mut Buffer| {
             buffer.memory.populate(len)?;
@@ -211,13 +223,13 @@ impl MainSide {
         }
     }
 
-    /// Hands a new buffer over, before a frame names it. `false`: the socket is full.
+    /// Hands a new buffer over, before a frame names it. `false`: the tether is full.
     pub(crate) fn announce(&self, buffer: &mut Buffer) -> bool {
-        let Some(descriptor) = &buffer.descriptor else { return true };
+        let Some(handle) = &buffer.handle else { return true };
         let parcel = Parcel::Pooled { id: buffer.id, size: buffer.memory.len() as u64 };
-        let sent = lock(&self.post).send(parcel, descriptor);
+        let sent = lock(&self.post).send(parcel, handle);
         if sent {
-            buffer.descriptor = None;
+            buffer.handle = None;
         }
         sent
     }
@@ -241,17 +253,17 @@ impl MainSide {
     /// Answers a renderer that asks for memory.
     pub(crate) fn lend(&self, size: u64, counters: &SessionCounters) -> Result<(), Violation> {
         let lent = lock(&self.lender).lend(size)?;
-        let (parcel, descriptor) = match lent {
-            Ok((id, descriptor)) => {
+        let (parcel, handle) = match lent {
+            Ok((id, handle)) => {
                 counters.attachment_buffers.add();
-                (Parcel::Lent { id, size }, Some(descriptor))
+                (Parcel::Lent { id, size }, Some(handle))
             }
             Err(why) => {
                 counters.attachments_refused.add();
                 (Parcel::Refused { size, why }, None)
             }
         };
-        let is_kept = lock(&self.post).send_or_keep(parcel, descriptor)?;
+        let is_kept = lock(&self.post).send_or_keep(parcel, handle)?;
         if is_kept {
             self.untidy.store(true, Ordering::Relaxed);
         }
@@ -272,7 +284,7 @@ impl MainSide {
 
     // --- the loop's part -----------------------------------------------------------------------------
 
-    /// Lets go of what is not needed any more, and sends what waits for room in the socket.
+    /// Lets go of what is not needed any more, and sends what waits for room in the tether.
     #[inline]
     pub(crate) fn tidy(&self, consumed: impl FnOnce() -> u64) {
         // Relaxed: who sets it late is seen at the next look.

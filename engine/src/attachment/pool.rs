@@ -13,9 +13,9 @@
 //!
 //! Renderers say how far they have read, and may lie: one that does sees its own payloads change.
 
-use std::{collections::VecDeque, os::fd::OwnedFd};
+use std::collections::VecDeque;
 
-use crate::memory::attachment::Writable;
+use crate::memory::{attachment::Writable, handle::Handle};
 
 /// The smallest buffer.
 const SIZE_MIN: usize = 64 * 1024;
@@ -26,12 +26,12 @@ pub(crate) struct Buffer {
     pub(crate) id: u64,
     pub(crate) memory: Writable,
     /// Until it is handed over.
-    pub(crate) descriptor: Option<OwnedFd>,
+    pub(crate) handle: Option<Handle>,
 }
 
 impl Buffer {
-    pub(crate) fn new(id: u64, memory: Writable, descriptor: OwnedFd) -> Self {
-        Self { id, memory, descriptor: Some(descriptor) }
+    pub(crate) fn new(id: u64, memory: Writable, handle: Handle) -> Self {
+        Self { id, memory, handle: Some(handle) }
     }
 }
 
@@ -159,7 +159,7 @@ impl Pool {
 
     fn forget(&mut self, buffer: &Buffer) {
         // One that was never handed over is known to nobody.
-        if buffer.descriptor.is_none() {
+        if buffer.handle.is_none() {
             self.forgotten.push(buffer.id);
         }
     }
@@ -178,6 +178,7 @@ pub(super) fn has_passed(cursor: u64, position: u64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::memory::backing::Backing;
 
     const SIZE: u64 = SIZE_MIN as u64;
 
@@ -190,9 +191,9 @@ mod tests {
         Some(match pool.take(len, consumed)? {
             Taken::Again(buffer) => (buffer, false),
             Taken::New { id, size } => {
-                let (memory, descriptor) = Writable::create(size, &[]).unwrap();
-                let mut buffer = Buffer::new(id, memory, descriptor);
-                buffer.descriptor = None;
+                let (memory, handle) = Writable::create(&Backing::Sealed, size, &[]).unwrap();
+                let mut buffer = Buffer::new(id, memory, handle);
+                buffer.handle = None;
                 (buffer, true)
             }
         })

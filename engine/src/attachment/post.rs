@@ -1,22 +1,19 @@
-//! Main's parcels for one renderer, over the session's socket.
+//! Main's parcels for one renderer, over the session's tether.
 //!
-//! Never waits. A renderer reads its socket whenever something comes, so a full one means that it does
+//! Never waits. A renderer reads its end whenever something comes, so a full one means that it does
 //! not. Then what it asked for waits here, up to a limit behind which asking on is a violation; what
 //! main wants to send waits in its own place.
 
-use std::{
-    collections::VecDeque,
-    os::fd::{AsFd, OwnedFd},
-    sync::Arc,
-};
+use std::{collections::VecDeque, sync::Arc};
 
 use crate::{
     layout::frame::Violation,
+    memory::handle::Handle,
     session::{
         handshake::{Answer, encode},
         parcel::{FORGET_MAX, Parcel},
+        tether::Tether,
     },
-    sys::Socket,
 };
 
 /// How many answers wait for a renderer that does not take them.
@@ -24,36 +21,36 @@ const UNSENT_MAX: usize = 64;
 
 pub(crate) struct Post {
     /// `None` after the end.
-    socket: Option<Arc<Socket>>,
-    unsent: VecDeque<(Vec<u8>, Option<OwnedFd>)>,
+    tether: Option<Arc<Tether>>,
+    unsent: VecDeque<(Vec<u8>, Option<Handle>)>,
 }
 
 impl Post {
-    pub(crate) fn new(socket: Arc<Socket>) -> Self {
-        Self { socket: Some(socket), unsent: VecDeque::new() }
+    pub(crate) fn new(tether: Arc<Tether>) -> Self {
+        Self { tether: Some(tether), unsent: VecDeque::new() }
     }
 
-    /// Sends a parcel with its descriptor, or says that there is no room.
-    pub(crate) fn send(&mut self, parcel: Parcel, descriptor: &OwnedFd) -> bool {
+    /// Sends a parcel with its handle, or says that there is no room.
+    pub(crate) fn send(&mut self, parcel: Parcel, handle: &Handle) -> bool {
         self.flush();
-        self.unsent.is_empty() && self.try_send(&encode(&Answer::Parcel(parcel)), Some(descriptor))
+        self.unsent.is_empty() && self.try_send(&encode(&Answer::Parcel(parcel)), Some(handle))
     }
 
     /// Sends an answer, or keeps it until there is room, and says so.
     pub(crate) fn send_or_keep(
         &mut self,
         parcel: Parcel,
-        descriptor: Option<OwnedFd>,
+        handle: Option<Handle>,
     ) -> Result<bool, Violation> {
         self.flush();
         let packet = encode(&Answer::Parcel(parcel));
-        if self.unsent.is_empty() && self.try_send(&packet, descriptor.as_ref()) {
+        if self.unsent.is_empty() && self.try_send(&packet, handle.as_ref()) {
             return Ok(false);
         }
         if self.unsent.len() >= UNSENT_MAX {
             return Err(Violation::UnreadAttachments { max: UNSENT_MAX as u64 });
         }
-        self.unsent.push_back((packet, descriptor));
+        self.unsent.push_back((packet, handle));
         Ok(true)
     }
 
@@ -71,9 +68,9 @@ impl Post {
 
     /// Sends what waits, as far as there is room.
     pub(crate) fn flush(&mut self) {
-        while let Some((packet, descriptor)) = self.unsent.pop_front() {
-            if !self.try_send(&packet, descriptor.as_ref()) {
-                self.unsent.push_front((packet, descriptor));
+        while let Some((packet, handle)) = self.unsent.pop_front() {
+            if !self.try_send(&packet, handle.as_ref()) {
+                self.unsent.push_front((packet, handle));
                 return;
             }
         }
@@ -84,28 +81,27 @@ impl Post {
     }
 
     pub(crate) fn end(&mut self) {
-        self.socket = None;
+        self.tether = None;
         self.unsent.clear();
     }
 
-    /// Any failure is a lack of room here: of the socket's end the loop hears by itself.
-    fn try_send(&self, packet: &[u8], descriptor: Option<&OwnedFd>) -> bool {
-        let Some(socket) = &self.socket else { return false };
-        match descriptor {
-            Some(descriptor) => socket.try_send(packet, &[descriptor.as_fd()]),
-            None => socket.try_send(packet, &[]),
-        }
-        .is_ok()
+    /// Any failure is a lack of room here: of the tether's end the loop hears by itself.
+    fn try_send(&self, packet: &[u8], handle: Option<&Handle>) -> bool {
+        let Some(tether) = &self.tether else { return false };
+        tether.try_send(packet, handle.as_slice()).is_ok()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::OwnedFd;
+
     use super::*;
+    use crate::sys::Socket;
 
     fn post() -> (Post, Socket) {
         let (ours, theirs) = Socket::pair().unwrap();
-        (Post::new(Arc::new(ours)), theirs)
+        (Post::new(Arc::new(ours.into())), theirs)
     }
 
     fn next(socket: &Socket) -> Option<(u64, usize)> {
@@ -120,17 +116,17 @@ mod tests {
     #[test]
     fn answers_that_nobody_takes_wait_in_order_and_one_too_many_is_a_violation() {
         let (mut post, theirs) = post();
-        let descriptor = || Some(OwnedFd::from(std::io::pipe().unwrap().0));
+        let handle = || Some(Handle::from(OwnedFd::from(std::io::pipe().unwrap().0)));
         let mut sent = 0;
         let violation = loop {
-            match post.send_or_keep(Parcel::Lent { id: sent, size: 4096 }, descriptor()) {
+            match post.send_or_keep(Parcel::Lent { id: sent, size: 4096 }, handle()) {
                 Ok(_) => sent += 1,
                 Err(violation) => break violation,
             }
         };
         assert_eq!(violation, Violation::UnreadAttachments { max: UNSENT_MAX as u64 });
         assert!(sent > UNSENT_MAX as u64 && post.has_unsent());
-        let unwanted = descriptor().unwrap();
+        let unwanted = handle().unwrap();
         assert!(!post.send(Parcel::Pooled { id: 1, size: 4096 }, &unwanted), "not out of turn");
         for id in 0..sent {
             post.flush();
@@ -144,8 +140,8 @@ mod tests {
     fn nothing_is_sent_or_kept_after_the_end() {
         let (mut post, theirs) = post();
         post.end();
-        let descriptor = OwnedFd::from(std::io::pipe().unwrap().0);
-        assert!(!post.send(Parcel::Pooled { id: 1, size: 4096 }, &descriptor));
+        let handle = Handle::from(OwnedFd::from(std::io::pipe().unwrap().0));
+        assert!(!post.send(Parcel::Pooled { id: 1, size: 4096 }, &handle));
         assert_eq!(theirs.try_receive(&mut [0; 64], 0).unwrap().len, 0, "it is closed");
     }
 }

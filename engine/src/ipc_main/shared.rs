@@ -34,7 +34,7 @@ use crate::{
     layout::{HEADER_LEN, frame::payload_max, padded},
     main_loop::{Handover, LaunchedProcess, MainLoop, Newcomer, Session},
     memory::{
-        Handle,
+        handle::Handle,
         region::{Region, Writer},
     },
     payload::Payload,
@@ -280,7 +280,7 @@ impl Inner {
     ) -> Result<WebContents, Box<(Recipe, LaunchError)>> {
         let Prepared { session, tether } = prepared;
         let port = session.port.clone();
-        let launched = child.and_then(|mut child| match self.watch(child.id()) {
+        let launched = child.and_then(|mut child| match self.look_after(child.id()) {
             Ok(process) => Ok((child, process)),
             Err(error) => {
                 // Nothing would tell of its end. It fails only if it has ended.
@@ -312,7 +312,7 @@ impl Inner {
     }
 
     /// By what the end of a child is noticed.
-    fn watch(&self, pid: u32) -> io::Result<LaunchedProcess> {
+    fn look_after(&self, pid: u32) -> io::Result<LaunchedProcess> {
         match &self.meeting {
             Meeting::Sockets => process::pidfd_open(pid).map(LaunchedProcess::Descriptor),
             #[cfg(feature = "portable")]

@@ -2,13 +2,16 @@
 
 use std::{
     io,
-    os::fd::BorrowedFd,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use crate::{
     layout::words::fence_before_look,
-    memory::region::{Region, Writer},
+    memory::{
+        backing::Backing,
+        handle::Handle,
+        region::{Region, Writer},
+    },
     port::Port,
     snapshot::{Cached, Snapshot},
     topic::{TooLarge, TopicWriter},
@@ -26,8 +29,14 @@ struct Publishing {
 }
 
 impl TopicChannel {
-    pub(super) fn create(name: &str, capacity: usize, prefault: bool) -> io::Result<Self> {
+    pub(super) fn create(
+        backing: &Backing,
+        name: &str,
+        capacity: usize,
+        prefault: bool,
+    ) -> io::Result<Self> {
         let region = Region::create(
+            backing,
             &format!("ringbridge-topic-{name}"),
             Region::ring_len(capacity),
             Writer::Creator,
@@ -44,8 +53,8 @@ impl TopicChannel {
     }
 
     /// What a renderer needs to map it.
-    pub(super) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-        self.region.descriptor()
+    pub(super) fn handle(&self) -> &Handle {
+        self.region.handle()
     }
 
     /// Writes a message once and wakes the subscribers that sleep. Returns its sequence.

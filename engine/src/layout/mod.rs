@@ -15,6 +15,9 @@
 //! in [`words`], inside methods that say what they are for.
 
 pub(crate) mod attached;
+#[cfg(all(feature = "portable", not(loom)))]
+pub(crate) mod event;
+pub(crate) mod fnv;
 pub(crate) mod frame;
 pub(crate) mod id;
 pub(crate) mod identity;

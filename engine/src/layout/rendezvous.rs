@@ -8,14 +8,14 @@
 //!   +-----------------------------------+          +-----------------------------------+
 //!   | presence    main's                |          | main_left   it has ended this     |
 //!   +-----------------------------------+          +-----------------------------------+
-//!   | current     which event main      |          | presence    the renderer's        |
+//!   | generation  which event main      |          | presence    the renderer's        |
 //!   |             sleeps on             |          +-----------------------------------+
 //!   +-----------------------------------+          | rung        the renderer wants    |
 //!   | claims      64: a renderer says   |          |             to be looked at       |
 //!   |   who it is, main answers with    |          +-----------------------------------+
 //!   |   the number of a session page    |          | mail        the numbers of the    |
 //!   +-----------------------------------+          |             two rings for packets |
-//!   | events      16, one after another |          +-----------------------------------+
+//!   | events      64, one after another |          +-----------------------------------+
 //!   +-----------------------------------+          | events      bell, room, post      |
 //!   | segments    the numbers of those  |          +-----------------------------------+
 //!   |             that main has made    |
@@ -25,6 +25,7 @@
 //! Every fixed-size part is as long on each platform; the events hold what the platform's `raw_sync` makes of them.
 
 use super::Line;
+use super::event::EventPlace;
 use super::identity::{Identity, IdentityError};
 use super::words::fence_before_look;
 use crate::sync::{
@@ -37,9 +38,9 @@ const SESSION_MAGIC: [u8; 8] = *b"ringses\0";
 
 /// How many renderers may be about to attach at once.
 pub(crate) const CLAIMS: usize = 64;
-/// How many events main can go through before one is used again. Each is given up when a renderer dies, which
-/// may have been in the middle of ringing it.
-pub(crate) const EVENTS: usize = 16;
+/// How many events main can go through before the room of one is used again. Each is given up when a renderer
+/// dies, which may have been in the middle of ringing it.
+pub(crate) const EVENTS: usize = 64;
 /// How many segments one main process can have.
 pub(crate) const SEGMENTS_MAX: usize = 16 * 1024;
 
@@ -215,42 +216,35 @@ impl Farewell {
     }
 }
 
-/// On which of its events main sleeps.
+/// How many events main has given up: it sleeps on the next one.
 #[derive(Debug, Default)]
 #[repr(transparent)]
-pub(crate) struct Current(AtomicU32);
+pub(crate) struct Generation(AtomicU32);
 
-impl Current {
+impl Generation {
     /// Which one to ring, after whatever it is rung for was handed over.
-    pub(crate) fn get(&self) -> usize {
+    pub(crate) fn get(&self) -> u32 {
         // Pairs with the fence in `advance`: either we see the next event, or main, which looks at everything after
         // that, sees what we ring for.
         fence_before_look();
         // Acquire: pairs with the Release in `advance`; the event is made.
-        self.0.load(Acquire) as usize % EVENTS
+        self.0.load(Acquire)
     }
 
-    /// Main goes on to the next event, which is ready, and then looks at everything.
-    pub(crate) fn advance(&self) {
-        self.0.fetch_add(1, Release);
+    /// Main goes on to this one, which is made, and then looks at everything.
+    pub(crate) fn advance(&self, to: u32) {
+        self.0.store(to, Release);
         // Twin of the fence in `get`.
         fence_before_look();
     }
 }
-
-/// Room for one event. What is in it is the business of the library that makes it.
-#[derive(Debug)]
-#[repr(C, align(64))]
-pub(crate) struct EventPlace([AtomicU64; 32]);
-
-const _: () = assert!(size_of::<EventPlace>() == 256);
 
 /// See the [module](self).
 #[repr(C)]
 pub(crate) struct DirectoryPage {
     identity: Line<Identity>,
     pub(crate) main: Line<Presence>,
-    pub(crate) current: Line<Current>,
+    pub(crate) generation: Line<Generation>,
     pub(crate) claims: [Claim; CLAIMS],
     pub(crate) events: [EventPlace; EVENTS],
     pub(crate) segments: [AtomicU32; SEGMENTS_MAX],
@@ -276,7 +270,7 @@ const _: () = {
     use std::mem::offset_of;
     assert!(offset_of!(DirectoryPage, identity) == 0);
     assert!(offset_of!(DirectoryPage, main) == 128);
-    assert!(offset_of!(DirectoryPage, current) == 256);
+    assert!(offset_of!(DirectoryPage, generation) == 256);
     assert!(offset_of!(DirectoryPage, claims) == 384);
     assert!(offset_of!(DirectoryPage, events) == 384 + 64 * CLAIMS);
     assert!(offset_of!(DirectoryPage, segments) == 384 + 64 * CLAIMS + 256 * EVENTS);

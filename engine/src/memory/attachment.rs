@@ -1,6 +1,6 @@
-//! Memory of one large payload: a `memfd` of its own, which travels beside the ring.
+//! Memory of one large payload: an object of its own, which travels beside the ring.
 //!
-//! Main makes all of it. Who fills it decides how it is kept from changing under its reader:
+//! Main makes all of it. Who fills it decides how sealed memory is kept from changing under its reader:
 //!
 //! ```text
 //!   filled by    seals when it is read                      so that
@@ -10,11 +10,8 @@
 //! ```
 //!
 //! `WRITE` is refused by the kernel while a writable mapping is left, and cannot be taken back. So a
-//! [`Readable`] of what a renderer has sealed may be read in place however hostile that is.
-//!
-//! New pages are filled by `pwrite`, not through a mapping: the kernel then takes no fault for each
-//! page and need not zero what is overwritten at once. (Measured for 16 MiB: 3.8 ms, against 8.6 ms
-//! through a new mapping and 1.9 ms for a copy between two warm buffers.)
+//! [`Readable`] of what a renderer has sealed may be read in place however hostile that is. Named memory cannot be
+//! sealed: there, whoever has filled it is trusted to leave it alone.
 //!
 //! A page that cannot be had while a mapping is read or written would end the process with SIGBUS.
 //! So pages are asked for beforehand (`MADV_POPULATE_READ`, `_WRITE`), which fails with an error.
@@ -22,24 +19,21 @@
 use std::{
     io,
     ops::{Deref, DerefMut},
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
 
-use rustix::{
-    fs::{SealFlags, fcntl_add_seals, fstat, ftruncate},
-    io::retry_on_intr,
+#[cfg(target_os = "linux")]
+use std::os::fd::OwnedFd;
+
+#[cfg(feature = "portable")]
+use super::named::Segment;
+#[cfg(target_os = "linux")]
+use super::sealed;
+use super::{
+    backing::Backing,
+    handle::Handle,
+    mapping::Mapping,
+    region::{Access, RegionError},
 };
-
-use super::region::{Access, Mapping, RegionError, check_sealed, sealable_memory};
-
-const SIZE_SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW);
-/// What a renderer has sealed before main reads it.
-const FILLED_SEALS: SealFlags = SIZE_SEALS.union(SealFlags::WRITE).union(SealFlags::SEAL);
-/// What main has sealed before a renderer sees it.
-const MAINS_SEALS: SealFlags = SIZE_SEALS.union(SealFlags::FUTURE_WRITE).union(SealFlags::SEAL);
-
-/// The unit of `st_blocks`.
-const BLOCK: u64 = 512;
 
 /// The unit in which memory is had.
 pub(crate) const PAGE: usize = 4096;
@@ -47,23 +41,43 @@ pub(crate) const PAGE: usize = 4096;
 /// Memory of a fixed size that is not filled yet: made by main, to be filled and sealed by a renderer.
 #[derive(Debug)]
 pub(crate) struct Blank {
-    descriptor: OwnedFd,
+    memory: Memory,
     size: usize,
 }
 
+/// Not mapped, or not to be read or written through the mapping that it has.
+#[derive(Debug)]
+enum Memory {
+    #[cfg(target_os = "linux")]
+    Sealed(OwnedFd),
+    #[cfg(feature = "portable")]
+    Named(Segment),
+}
+
 impl Blank {
-    /// Makes `size` zero bytes whose size nobody can change.
-    pub(crate) fn create(size: usize) -> io::Result<Self> {
-        let descriptor = sealable_memory("ringbridge-attachment")?;
-        ftruncate(&descriptor, size as u64)?;
-        fcntl_add_seals(&descriptor, SIZE_SEALS)?;
-        Ok(Self { descriptor, size })
+    /// Makes `size` zero bytes.
+    pub(crate) fn create(backing: &Backing, size: usize) -> io::Result<Self> {
+        let memory = match backing {
+            #[cfg(target_os = "linux")]
+            Backing::Sealed => Memory::Sealed(sealed::create_blank(size)?),
+            #[cfg(feature = "portable")]
+            Backing::Named(segments) => Memory::Named(segments.create(size)?),
+        };
+        Ok(Self { memory, size })
     }
 
-    /// Takes over what another process made, if its size is this one for good.
-    pub(crate) fn open(descriptor: OwnedFd, size: usize) -> Result<Self, RegionError> {
-        check_sealed(&descriptor, size, SIZE_SEALS)?;
-        Ok(Self { descriptor, size })
+    /// Takes over what another process made, if it has this size.
+    pub(crate) fn open(handle: Handle, size: usize) -> Result<Self, RegionError> {
+        let memory = match handle {
+            #[cfg(target_os = "linux")]
+            Handle::Descriptor(descriptor) => {
+                sealed::check_blank(&descriptor, size)?;
+                Memory::Sealed(descriptor)
+            }
+            #[cfg(feature = "portable")]
+            Handle::Segment(name) => Memory::Named(Segment::open(&name, size)?),
+        };
+        Ok(Self { memory, size })
     }
 
     pub(crate) fn size(&self) -> usize {
@@ -71,40 +85,65 @@ impl Blank {
     }
 
     /// What the other process needs to fill it.
-    pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
-        self.descriptor.as_fd()
+    pub(crate) fn handle(&self) -> io::Result<Handle> {
+        match &self.memory {
+            #[cfg(target_os = "linux")]
+            Memory::Sealed(descriptor) => descriptor.try_clone().map(Handle::from),
+            #[cfg(feature = "portable")]
+            Memory::Named(segment) => Ok(Handle::from(segment.name().clone())),
+        }
     }
 
     /// Writes the payload to its start.
     pub(crate) fn fill(&self, payload: &[u8]) -> io::Result<()> {
-        write_to_start(&self.descriptor, payload)
+        match &self.memory {
+            #[cfg(target_os = "linux")]
+            Memory::Sealed(descriptor) => sealed::write_to_start(descriptor, payload),
+            #[cfg(feature = "portable")]
+            Memory::Named(segment) => segment.write_to_start(payload),
+        }
     }
 
     /// Maps its first `len` bytes, to be written in place. Unmap it before [`seal`](Self::seal).
     pub(crate) fn map(&self, len: usize) -> io::Result<Writable> {
-        let mapping = Mapping::new(self.descriptor(), self.size, Access::Write)?;
+        let mapping = match &self.memory {
+            #[cfg(target_os = "linux")]
+            Memory::Sealed(descriptor) => sealed::map(descriptor, self.size, Access::Write)?,
+            // Once more, so that each of them is the only way to what it maps in this process.
+            #[cfg(feature = "portable")]
+            Memory::Named(segment) => Mapping::Named(Segment::open(segment.name(), self.size)?),
+        };
         let mut writable = Writable { mapping, populated: 0 };
         writable.populate(len)?;
         Ok(writable)
     }
 
-    /// Ends all writing to it, by anyone and for good. Fails while a writable mapping is left.
+    /// Ends all writing to sealed memory, by anyone and for good; fails while a writable mapping is left. Of named
+    /// memory it says no more than that this process is done.
     pub(crate) fn seal(self) -> io::Result<()> {
-        Ok(fcntl_add_seals(&self.descriptor, SealFlags::WRITE | SealFlags::SEAL)?)
+        match self.memory {
+            #[cfg(target_os = "linux")]
+            Memory::Sealed(descriptor) => sealed::finish_blank(&descriptor),
+            #[cfg(feature = "portable")]
+            Memory::Named(_) => Ok(()),
+        }
     }
 
-    /// The first `len` bytes, if whoever filled it has written every page and sealed it. `self` is
-    /// main's own descriptor of it, so that the size is known.
+    /// The first `len` bytes, if whoever filled it has written every page and sealed it, as far as that can be
+    /// known. `self` is what main has made, so that the size is known.
     pub(crate) fn into_readable(self, len: usize) -> Result<Readable, RegionError> {
-        check_sealed(&self.descriptor, self.size, FILLED_SEALS)?;
-        // After the seals, which let nobody make a hole any more. To fill them would be main's work,
-        // and main's memory.
-        let blocks = fstat(&self.descriptor).map_err(io::Error::from)?.st_blocks.cast_unsigned();
-        let actual = blocks.saturating_mul(BLOCK);
-        if actual < self.size as u64 {
-            return Err(RegionError::Hollow { expected: self.size, actual });
-        }
-        let mapping = Mapping::new(self.descriptor(), self.size, Access::Read)?;
+        let mapping = match self.memory {
+            #[cfg(target_os = "linux")]
+            Memory::Sealed(descriptor) => {
+                sealed::check_finished(&descriptor, self.size)?;
+                sealed::map(&descriptor, self.size, Access::Read)?
+            }
+            #[cfg(feature = "portable")]
+            Memory::Named(segment) => {
+                segment.check()?;
+                Mapping::Named(segment)
+            }
+        };
         mapping.populate(len, Access::Read)?;
         Ok(Readable { mapping, len })
     }
@@ -119,16 +158,28 @@ pub(crate) struct Writable {
 }
 
 impl Writable {
-    /// Makes `size` bytes that only this mapping writes, whoever gets the descriptor. `payload` is
-    /// what they begin with; behind it are zeroes.
-    pub(crate) fn create(size: usize, payload: &[u8]) -> io::Result<(Self, OwnedFd)> {
-        let descriptor = sealable_memory("ringbridge-attachment")?;
-        ftruncate(&descriptor, size as u64)?;
-        // Before the seal, which ends writing by descriptor for main as well.
-        write_to_start(&descriptor, payload)?;
-        let mapping = Mapping::new(descriptor.as_fd(), size, Access::Write)?;
-        fcntl_add_seals(&descriptor, MAINS_SEALS)?;
-        Ok((Self { mapping, populated: 0 }, descriptor))
+    /// Makes `size` bytes that no other mapping writes. `payload` is what they begin with; behind it are
+    /// zeroes. Whoever gets the handle may read them.
+    pub(crate) fn create(
+        backing: &Backing,
+        size: usize,
+        payload: &[u8],
+    ) -> io::Result<(Self, Handle)> {
+        let (mapping, handle) = match backing {
+            #[cfg(target_os = "linux")]
+            Backing::Sealed => {
+                let (mapping, descriptor) = sealed::create_written(size, payload)?;
+                (mapping, Handle::from(descriptor))
+            }
+            #[cfg(feature = "portable")]
+            Backing::Named(segments) => {
+                let segment = segments.create(size)?;
+                segment.write_to_start(payload)?;
+                let handle = Handle::from(segment.name().clone());
+                (Mapping::Named(segment), handle)
+            }
+        };
+        Ok((Self { mapping, populated: 0 }, handle))
     }
 
     /// Sees to it that writing the first `len` bytes takes no fault, or says why that cannot be.
@@ -145,9 +196,10 @@ impl Deref for Writable {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        // SAFETY: the whole mapping, whose size is sealed, and which `self` keeps. The one mapping
+        // SAFETY: the whole mapping, whose size nobody changes, and which `self` keeps. The one mapping
         // through which it can be written is this one (FUTURE_WRITE was sealed before the descriptor
-        // was passed on), or it is a renderer's `Blank`, which main leaves alone: main is trusted.
+        // was passed on; of a segment, by trust), or it is a renderer's `Blank`, which main leaves alone: main
+        // is trusted.
         unsafe { self.mapping.bytes() }
     }
 }
@@ -170,9 +222,13 @@ pub(crate) struct Readable {
 impl Readable {
     /// Maps what main has made and goes on writing: main leaves a payload alone until `consumed` has
     /// passed the frame that names it. All `size` bytes of it.
-    pub(crate) fn of_main(descriptor: &OwnedFd, size: usize) -> Result<Self, RegionError> {
-        check_sealed(descriptor, size, MAINS_SEALS)?;
-        let mapping = Mapping::new(descriptor.as_fd(), size, Access::Read)?;
+    pub(crate) fn of_main(handle: &Handle, size: usize) -> Result<Self, RegionError> {
+        let mapping = match handle {
+            #[cfg(target_os = "linux")]
+            Handle::Descriptor(descriptor) => sealed::open_written(descriptor, size)?,
+            #[cfg(feature = "portable")]
+            Handle::Segment(name) => Mapping::Named(Segment::open(name, size)?),
+        };
         Ok(Self { mapping, len: size })
     }
 }
@@ -181,29 +237,17 @@ impl Deref for Readable {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        // SAFETY: part of the mapping, whose size is sealed, and which `self` keeps. Nobody writes it:
-        // either nobody can (`into_readable` has checked the WRITE seal), or it is main's, which is
-        // trusted to write only what its reader is not looking at (`of_main`).
+        // SAFETY: part of the mapping, whose size nobody changes, and which `self` keeps. Nobody writes it:
+        // either nobody can (`into_readable` has checked the WRITE seal), or its writer is trusted to write only
+        // what its reader is not looking at: main (`of_main`), or whoever has filled a segment.
         unsafe { &self.mapping.bytes()[..self.len] }
     }
 }
 
-fn write_to_start(descriptor: &OwnedFd, payload: &[u8]) -> io::Result<()> {
-    let mut written = 0;
-    while written < payload.len() {
-        let rest = &payload[written..];
-        match retry_on_intr(|| rustix::io::pwrite(descriptor, rest, written as u64))? {
-            0 => return Err(io::ErrorKind::WriteZero.into()),
-            count => written += count,
-        }
-    }
-    Ok(())
-}
-
-#[cfg(test)]
+#[cfg(all(test, target_os = "linux"))]
 mod tests {
     use rustix::{
-        fs::{FallocateFlags, fallocate},
+        fs::{FallocateFlags, fallocate, ftruncate},
         io::Errno,
         mm::{MapFlags, ProtFlags, mmap},
     };
@@ -218,9 +262,13 @@ mod tests {
 
     /// A blank, and what the process that is to fill it holds.
     fn lent() -> (Blank, Blank) {
-        let ours = Blank::create(SIZE).unwrap();
-        let passed_on = ours.descriptor().try_clone_to_owned().unwrap();
+        let ours = Blank::create(&Backing::Sealed, SIZE).unwrap();
+        let passed_on = ours.handle().unwrap();
         (ours, Blank::open(passed_on, SIZE).unwrap())
+    }
+
+    fn descriptor(blank: &Blank) -> OwnedFd {
+        blank.handle().unwrap().descriptor().unwrap().try_clone_to_owned().unwrap()
     }
 
     #[test]
@@ -254,8 +302,8 @@ mod tests {
     fn what_has_holes_is_not_read() {
         for written in [0..0, 0..3 * PAGE, PAGE..SIZE] {
             let (ours, theirs) = lent();
-            rustix::io::pwrite(&theirs.descriptor, &vec![1; written.len()], written.start as u64)
-                .unwrap();
+            let bytes = vec![1; written.len()];
+            rustix::io::pwrite(descriptor(&theirs), &bytes, written.start as u64).unwrap();
             theirs.seal().unwrap();
             let refused = ours.into_readable(PAGE).unwrap_err();
             assert!(
@@ -270,7 +318,7 @@ mod tests {
     fn a_sealed_attachment_can_be_changed_by_nobody() {
         let (ours, theirs) = lent();
         theirs.fill(&payload()).unwrap();
-        let kept = theirs.descriptor().try_clone_to_owned().unwrap();
+        let kept = descriptor(&theirs);
         theirs.seal().unwrap();
         let readable = ours.into_readable(SIZE).unwrap();
         assert_eq!(rustix::io::pwrite(&kept, &[0; 8], 0), Err(Errno::PERM));
@@ -287,12 +335,12 @@ mod tests {
 
     #[test]
     fn what_main_fills_only_main_can_change() {
-        let (mut ours, descriptor) = Writable::create(SIZE, &payload()).unwrap();
-        let theirs = Readable::of_main(&descriptor, SIZE).unwrap();
+        let (mut ours, handle) = Writable::create(&Backing::Sealed, SIZE, &payload()).unwrap();
+        let theirs = Readable::of_main(&handle, SIZE).unwrap();
         assert_eq!(theirs[..SIZE - 100], payload());
         assert!(theirs[SIZE - 100..].iter().all(|byte| *byte == 0));
-        assert_eq!(rustix::io::pwrite(&descriptor, &[0; 8], 0), Err(Errno::PERM));
-        let blank = Blank::open(descriptor, SIZE).unwrap();
+        assert_eq!(rustix::io::pwrite(handle.descriptor().unwrap(), &[0; 8], 0), Err(Errno::PERM));
+        let blank = Blank::open(handle, SIZE).unwrap();
         assert_eq!(blank.map(SIZE).unwrap_err().kind(), io::ErrorKind::PermissionDenied);
         ours.populate(SIZE).unwrap();
         ours[0] = 77;
@@ -301,14 +349,17 @@ mod tests {
 
     #[test]
     fn memory_of_another_size_or_with_no_seals_is_no_attachment() {
-        let other = Blank::create(2 * SIZE).unwrap();
-        let passed_on = || other.descriptor().try_clone_to_owned().unwrap();
+        let other = Blank::create(&Backing::Sealed, 2 * SIZE).unwrap();
+        let passed_on = || other.handle().unwrap();
         assert!(matches!(Blank::open(passed_on(), SIZE), Err(RegionError::Size { .. })));
         assert!(matches!(
             Readable::of_main(&passed_on(), 2 * SIZE),
             Err(RegionError::Unsealed { .. })
         ));
         let (reader, _writer) = io::pipe().unwrap();
-        assert!(matches!(Blank::open(reader.into(), SIZE), Err(RegionError::Unsealed { .. })));
+        assert!(matches!(
+            Blank::open(OwnedFd::from(reader).into(), SIZE),
+            Err(RegionError::Unsealed { .. })
+        ));
     }
 }

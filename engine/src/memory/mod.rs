@@ -2,8 +2,15 @@
 //!
 //! | module | what it is |
 //! | --- | --- |
-//! | [`region`] | shared memory: created, sealed, checked, mapped |
+//! | [`backing`] | what main makes memory of: sealed memory, or segments with names |
+//! | [`handle`] | what another process needs to map it too |
+//! | [`region`] | a ring's memory: created, checked, mapped |
 //! | [`attachment`] | the memory of one large payload |
+//! | `mapping` | a mapping, and what keeps it |
+//! | `sealed` | memory without a name, and its seals |
+//! | `named` | memory with a name: segments |
+//! | `segments` | the segments of one main process, listed so that others find what the dead left |
+//! | `name` | the names of segments |
 //! | [`heap`] | the same shapes on the heap, for tests and model checks |
 //! | [`shared`] | a pointer into memory and a share in what keeps it alive |
 //! | [`bytes`] | words of shared memory to and from bytes of our own |
@@ -15,12 +22,29 @@
 
 #![allow(unsafe_code, reason = "memory that another process writes has no other way in")]
 
+#[cfg(all(not(target_os = "linux"), not(feature = "portable")))]
+compile_error!("on this system memory has names: the feature `portable` is needed");
+
 pub(crate) mod aligned;
 #[cfg(not(loom))]
 pub(crate) mod attachment;
+#[cfg(not(loom))]
+pub(crate) mod backing;
 pub(crate) mod bytes;
+#[cfg(not(loom))]
+pub(crate) mod handle;
 #[cfg(any(test, loom))]
 pub(crate) mod heap;
 #[cfg(not(loom))]
+mod mapping;
+#[cfg(all(feature = "portable", not(loom)))]
+pub(crate) mod name;
+#[cfg(all(feature = "portable", not(loom)))]
+pub(crate) mod named;
+#[cfg(not(loom))]
 pub(crate) mod region;
+#[cfg(all(target_os = "linux", not(loom)))]
+mod sealed;
+#[cfg(all(feature = "portable", not(loom)))]
+pub(crate) mod segments;
 pub(crate) mod shared;

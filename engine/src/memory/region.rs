@@ -1,7 +1,8 @@
-//! Shared memory: created, sealed, checked, mapped.
+//! Shared memory: created, checked, mapped.
 //!
-//! Main creates every region, as a `memfd` of its final size, and seals it before any other process
-//! sees it. The seals are what makes the rest of the engine sound:
+//! Main creates every region, of its final size. What keeps others from changing what they should not is
+//! the backing's affair. Of **sealed** memory (a `memfd`) the seals, set before any other process sees it,
+//! are what makes the rest of the engine sound:
 //!
 //! ```text
 //!   who writes it        seals                                  so that
@@ -10,9 +11,13 @@
 //!   a renderer           SHRINK  GROW                SEAL       nobody can change its size (SIGBUS)
 //! ```
 //!
+//! **Named** memory (a segment) has no seals: whoever opens it could write it and change its size, and is
+//! trusted not to. Its owner, mode and size are checked when it is opened, so that what is there by mistake is an
+//! error.
+//!
 //! Invariants: a region's size never changes; a region that is mapped [`Access::Read`] here is never
-//! written through this mapping (a store would end the process, not corrupt the peer); a mapping
-//! lives as long as any [`Shared`] that points into it; a forked child has none of it.
+//! written through this mapping (in sealed memory a store would end the process, not corrupt the peer); a
+//! mapping lives as long as any [`Shared`] that points into it; a forked child has none of it.
 //!
 //! A renderer may fill, punch or unmap the region that it writes: punched pages read as zeroes. What
 //! its bytes mean, and whether they are true, is not looked at here. Main never trusts the identity
@@ -20,16 +25,19 @@
 
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::ptr::{self, NonNull};
+use std::ptr::NonNull;
 
-use rustix::fs::{
-    MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, fstat, ftruncate, memfd_create,
-};
-use rustix::io::{Errno, retry_on_intr};
-use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, munmap};
+#[cfg(target_os = "linux")]
+use rustix::fs::SealFlags;
 
-use super::shared::{OutboxMemory, Shared, TopicMemory};
+use super::backing::Backing;
+use super::handle::Handle;
+use super::mapping::Mapping;
+#[cfg(feature = "portable")]
+use super::named::{Segment, SegmentError};
+#[cfg(target_os = "linux")]
+use super::sealed;
+use super::shared::{Atomics, OutboxMemory, Shared, TopicMemory};
 use crate::layout::CONTROL_LEN;
 use crate::layout::outbox::OutboxControl;
 use crate::layout::topic::TopicControl;
@@ -66,11 +74,16 @@ pub(crate) enum RegionError {
     #[error("the memory has {actual} bytes where {expected} were announced")]
     Size { expected: usize, actual: u64 },
     /// The seals that it lacks: its size, or its contents, could change at any time.
+    #[cfg(target_os = "linux")]
     #[error("the memory is not sealed as it must be: {missing:?} missing")]
     Unsealed { missing: SealFlags },
     /// Pages that were never written: whoever reads them would have to make them.
+    #[cfg(target_os = "linux")]
     #[error("the memory has holes: {actual} bytes are there of {expected}")]
     Hollow { expected: usize, actual: u64 },
+    #[cfg(feature = "portable")]
+    #[error(transparent)]
+    Segment(#[from] SegmentError),
     #[error("the memory could not be looked at or mapped")]
     System(#[from] io::Error),
 }
@@ -86,50 +99,59 @@ pub(crate) struct LayoutError {
 pub(crate) struct Region {
     mapping: Arc<Mapping>,
     access: Access,
-    /// To pass on. A backend whose regions have names would have none.
-    descriptor: Option<OwnedFd>,
+    /// To pass on.
+    handle: Handle,
 }
 
 impl Region {
-    /// Creates `len` zero bytes, maps them as `writer` asks, and seals them.
+    /// Creates `len` zero bytes and maps them as `writer` asks.
     ///
-    /// `name` only shows in `/proc`.
-    pub(crate) fn create(name: &str, len: usize, writer: Writer) -> io::Result<Region> {
-        let descriptor = sealable_memory(name)?;
-        ftruncate(&descriptor, len as u64)?;
+    /// `name` only shows in `/proc`, and only for memory that has no other name.
+    pub(crate) fn create(
+        backing: &Backing,
+        name: &str,
+        len: usize,
+        writer: Writer,
+    ) -> io::Result<Region> {
         let access = match writer {
             Writer::Creator => Access::Write,
             Writer::Peer => Access::Read,
         };
-        // FUTURE_WRITE spares the mappings that exist: this one stays the only writable one.
-        let mapping = Mapping::new(descriptor.as_fd(), len, access)?;
-        fcntl_add_seals(&descriptor, seals_for(writer) | SealFlags::SEAL)?;
-        Ok(Region { mapping: Arc::new(mapping), access, descriptor: Some(descriptor) })
+        let (mapping, handle) = match backing {
+            #[cfg(target_os = "linux")]
+            Backing::Sealed => {
+                let (mapping, descriptor) = sealed::create_region(name, len, writer)?;
+                (mapping, Handle::from(descriptor))
+            }
+            #[cfg(feature = "portable")]
+            Backing::Named(segments) => {
+                let segment = segments.create(len)?;
+                let handle = Handle::from(segment.name().clone());
+                let mapping = Mapping::Named(segment);
+                // Named memory may be scarce, and a page that cannot be had when a message is written ends the
+                // process.
+                mapping.populate(len, Access::Write)?;
+                (mapping, handle)
+            }
+        };
+        Ok(Region { mapping: Arc::new(mapping), access, handle })
     }
 
-    /// Maps memory that another process created, once it is known that nobody can change its size
-    /// and, if it is to be read, that nobody but its creator can write it.
-    pub(crate) fn open(
-        descriptor: OwnedFd,
-        len: usize,
-        access: Access,
-    ) -> Result<Region, RegionError> {
-        check_sealed(
-            &descriptor,
-            len,
-            seals_for(match access {
-                Access::Read => Writer::Creator,
-                Access::Write => Writer::Peer,
-            }),
-        )?;
-        let mapping = Mapping::new(descriptor.as_fd(), len, access)?;
-        Ok(Region { mapping: Arc::new(mapping), access, descriptor: Some(descriptor) })
+    /// Maps memory that another process created, once it is known to be what was announced.
+    pub(crate) fn open(handle: Handle, len: usize, access: Access) -> Result<Region, RegionError> {
+        let mapping = match &handle {
+            #[cfg(target_os = "linux")]
+            Handle::Descriptor(descriptor) => sealed::open_region(descriptor, len, access)?,
+            #[cfg(feature = "portable")]
+            Handle::Segment(name) => Mapping::Named(Segment::open(name, len)?),
+        };
+        Ok(Region { mapping: Arc::new(mapping), access, handle })
     }
 
     /// Sees to it that all of it is there and mapped here, so that no later access takes a page fault; or
     /// says why that cannot be. Pages that nobody has touched are made, by a reader too.
     pub(crate) fn prefault(&self) -> io::Result<()> {
-        self.mapping.populate(self.mapping.len, self.access)
+        self.mapping.populate(self.mapping.len(), self.access)
     }
 
     /// How long a region must be for a ring of `capacity` bytes.
@@ -138,8 +160,8 @@ impl Region {
     }
 
     /// What the other process needs to map it too.
-    pub(crate) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-        self.descriptor.as_ref().map(AsFd::as_fd)
+    pub(crate) fn handle(&self) -> &Handle {
+        &self.handle
     }
 
     /// The region as an outbox. Of one that is mapped [`Access::Read`] nothing may be stored.
@@ -154,11 +176,11 @@ impl Region {
         Ok(TopicMemory { control, data })
     }
 
-    fn control_and_data<C: ControlPage>(
+    fn control_and_data<C: Atomics>(
         &self,
     ) -> Result<(Shared<C>, Shared<[AtomicU64]>), LayoutError> {
-        let start = self.mapping.start;
-        let capacity = capacity_of(self.mapping.len)?;
+        let start = self.mapping.start();
+        let capacity = capacity_of(self.mapping.len())?;
         let control = start.cast::<C>();
         // SAFETY: `capacity_of` found that the mapping is longer than the control page, so the sum
         // stays inside it.
@@ -166,9 +188,9 @@ impl Region {
         let data = NonNull::slice_from_raw_parts(data, capacity / size_of::<AtomicU64>());
         debug_assert!(control.is_aligned() && data.cast::<AtomicU64>().is_aligned());
         // SAFETY: both lie in the mapping, which the `Arc` keeps, and do not overlap; a mapping is
-        // page-aligned, and the asserts above hold both types to a page. The size cannot change
-        // (SHRINK was sealed or checked), so no page of it can go away. Every bit pattern is a valid
-        // value of either: atomics only (`ControlPage`). Other processes write them at any time,
+        // page-aligned, and the asserts above hold both types to a page. The size cannot change (SHRINK
+        // was sealed or checked, or all who can open the segment are trusted not to change it), so no page
+        // of it can go away. Every bit pattern is a valid value of either: atomics only (`Atomics`). Other processes write them at any time,
         // which atomics are for; through a read-only mapping they are only loaded, and loads of up to
         // 8 bytes are plain moves.
         unsafe {
@@ -184,145 +206,10 @@ impl fmt::Debug for Region {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_struct("Region")
-            .field("len", &self.mapping.len)
+            .field("len", &self.mapping.len())
             .field("access", &self.access)
-            .field("descriptor", &self.descriptor)
+            .field("handle", &self.handle)
             .finish()
-    }
-}
-
-/// A control page: atomics and nothing else, so that any bytes are a value of it, and another
-/// process may write it while it is borrowed.
-///
-/// # Safety
-///
-/// Implement it only for `repr(C)` types of which every field is an atomic or made of such.
-unsafe trait ControlPage {}
-
-// SAFETY: every field is an atomic, or a `repr` transparent or C struct of atomics.
-unsafe impl ControlPage for OutboxControl {}
-// SAFETY: as above.
-unsafe impl ControlPage for TopicControl {}
-
-/// A mapping of a whole memory object, shared with whoever else maps it.
-#[derive(Debug)]
-pub(super) struct Mapping {
-    start: NonNull<u8>,
-    len: usize,
-}
-
-// SAFETY: it is a place in memory and its length, no more. It hands out nothing but what lies
-// there, as `Shared` values, which are `Send` and `Sync` by what they point to.
-unsafe impl Send for Mapping {}
-// SAFETY: as above; nothing in it changes before it is dropped.
-unsafe impl Sync for Mapping {}
-
-impl Mapping {
-    pub(super) fn new(
-        descriptor: BorrowedFd<'_>,
-        len: usize,
-        access: Access,
-    ) -> io::Result<Mapping> {
-        let protection = match access {
-            Access::Read => ProtFlags::READ,
-            Access::Write => ProtFlags::READ | ProtFlags::WRITE,
-        };
-        // SAFETY: the address is the kernel's choice, so nothing that is mapped already is replaced.
-        let start =
-            unsafe { mmap(ptr::null_mut(), len, protection, MapFlags::SHARED, descriptor, 0)? };
-        let start = NonNull::new(start.cast::<u8>()).ok_or(Errno::NOMEM)?;
-        let mapping = Mapping { start, len };
-        // A forked child would be a second writer of the same outbox.
-        mapping.advise(Advice::LinuxDontFork)?;
-        // Messages are nobody's business after a crash.
-        mapping.advise(Advice::LinuxDontDump)?;
-        Ok(mapping)
-    }
-
-    fn advise(&self, advice: Advice) -> io::Result<()> {
-        // SAFETY: exactly this mapping, and neither piece of advice changes what it holds.
-        unsafe { madvise(self.start.as_ptr().cast(), self.len, advice)? };
-        Ok(())
-    }
-
-    /// Has the pages of the first `len` bytes mapped, for this access, and made where there are none.
-    pub(super) fn populate(&self, len: usize, access: Access) -> io::Result<()> {
-        assert!(len <= self.len);
-        let advice = match access {
-            Access::Read => Advice::LinuxPopulateRead,
-            Access::Write => Advice::LinuxPopulateWrite,
-        };
-        // SAFETY: inside this mapping, and neither piece of advice changes what it holds.
-        let populate = || unsafe { madvise(self.start.as_ptr().cast(), len, advice) };
-        Ok(retry_on_intr(populate)?)
-    }
-
-    /// All of it, in place.
-    ///
-    /// # Safety
-    ///
-    /// While the slice lives nobody may write this memory, neither here nor in another process.
-    pub(super) unsafe fn bytes(&self) -> &[u8] {
-        // SAFETY: mapped for reading as long as `self` lives, of a size that is sealed; the caller
-        // promises that it does not change.
-        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }
-    }
-
-    /// All of it, in place and writable.
-    ///
-    /// # Safety
-    ///
-    /// It must be mapped [`Access::Write`], and nobody else may write it while the slice lives.
-    pub(super) unsafe fn bytes_mut(&mut self) -> &mut [u8] {
-        // SAFETY: as in `bytes`; this mapping is borrowed for writing, and the caller promises that
-        // it is the only way to the memory that is written.
-        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.len) }
-    }
-}
-
-impl Drop for Mapping {
-    fn drop(&mut self) {
-        // SAFETY: exactly what `new` mapped; every pointer into it shares in the `Arc` around this
-        // mapping, and the last share is going.
-        let unmapped = unsafe { munmap(self.start.as_ptr().cast(), self.len) };
-        debug_assert_eq!(unmapped, Ok(()));
-    }
-}
-
-fn seals_for(writer: Writer) -> SealFlags {
-    let size = SealFlags::SHRINK | SealFlags::GROW;
-    match writer {
-        Writer::Creator => size | SealFlags::FUTURE_WRITE,
-        Writer::Peer => size,
-    }
-}
-
-/// Whether memory has these seals and, for good, this size.
-pub(super) fn check_sealed(
-    descriptor: &OwnedFd,
-    len: usize,
-    required: SealFlags,
-) -> Result<(), RegionError> {
-    // In this order: after the size is sealed, what fstat says stays true.
-    let missing = match fcntl_get_seals(descriptor) {
-        Ok(present) => required.difference(present),
-        // Not memory that could be sealed.
-        Err(Errno::INVAL) => required,
-        Err(error) => return Err(RegionError::System(error.into())),
-    };
-    if !missing.is_empty() {
-        return Err(RegionError::Unsealed { missing });
-    }
-    let actual = fstat(descriptor).map_err(io::Error::from)?.st_size.cast_unsigned();
-    if actual == len as u64 { Ok(()) } else { Err(RegionError::Size { expected: len, actual }) }
-}
-
-pub(super) fn sealable_memory(name: &str) -> io::Result<OwnedFd> {
-    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-    match memfd_create(name, flags | MemfdFlags::NOEXEC_SEAL) {
-        // Before Linux 6.3.
-        Err(Errno::INVAL) => Ok(memfd_create(name, flags)?),
-        created => Ok(created?),
     }
 }
 
@@ -333,13 +220,18 @@ fn capacity_of(len: usize) -> Result<usize, LayoutError> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, target_os = "linux"))]
 mod tests {
+    use std::os::fd::OwnedFd;
+    use std::ptr;
     use std::thread;
     use std::time::{Duration, Instant};
 
-    use rustix::fs::{FallocateFlags, fallocate};
-    use rustix::mm::{MprotectFlags, mprotect};
+    use rustix::fs::{FallocateFlags, fallocate, fcntl_add_seals, ftruncate};
+    use rustix::io::Errno;
+    use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap, mprotect, munmap};
+
+    use super::sealed::sealable_memory;
 
     use super::*;
     use crate::sync::{AtomicU32, Ordering};
@@ -348,16 +240,16 @@ mod tests {
     const LEN: usize = CONTROL_LEN + CAPACITY_MIN;
 
     fn created(writer: Writer) -> Region {
-        Region::create("ringbridge-test", LEN, writer).unwrap()
+        Region::create(&Backing::Sealed, "ringbridge-test", LEN, writer).unwrap()
     }
 
     /// What another process would hold: a descriptor of its own.
     fn passed_on(region: &Region) -> OwnedFd {
-        region.descriptor().unwrap().try_clone_to_owned().unwrap()
+        region.handle().descriptor().unwrap().try_clone_to_owned().unwrap()
     }
 
     fn opened(region: &Region, access: Access) -> Region {
-        Region::open(passed_on(region), LEN, access).unwrap()
+        Region::open(passed_on(region).into(), LEN, access).unwrap()
     }
 
     fn sealed_with(seals: SealFlags) -> OwnedFd {
@@ -404,7 +296,7 @@ mod tests {
     #[test]
     fn what_is_prefaulted_is_mapped_whole_whoever_writes_it() {
         let mapped = |region: &Region| {
-            let lines = described(region.mapping.start);
+            let lines = described(region.mapping.start());
             let line = lines.iter().find(|line| line.starts_with("Rss:")).unwrap().clone();
             line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() * 1024
         };
@@ -427,8 +319,8 @@ mod tests {
         ] {
             let ours = created(writer);
             let theirs = opened(&ours, theirs);
-            assert!(described(ours.mapping.start)[0].contains(ours_may));
-            assert!(described(theirs.mapping.start)[0].contains(theirs_may));
+            assert!(described(ours.mapping.start())[0].contains(ours_may));
+            assert!(described(theirs.mapping.start())[0].contains(theirs_may));
         }
     }
 
@@ -438,7 +330,7 @@ mod tests {
         assert_eq!(map(&descriptor, ProtFlags::READ | ProtFlags::WRITE), Err(Errno::PERM));
         assert_eq!(map(&descriptor, ProtFlags::WRITE), Err(Errno::PERM));
         assert!(matches!(
-            Region::open(descriptor, LEN, Access::Write),
+            Region::open(descriptor.into(), LEN, Access::Write),
             Err(RegionError::System(_)),
         ));
     }
@@ -482,7 +374,7 @@ mod tests {
         let theirs = opened(&ours, Access::Write);
         theirs.outbox().unwrap().data[0].store(42, Ordering::Relaxed);
         let punch = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-        fallocate(theirs.descriptor().unwrap(), punch, 0, LEN as u64).unwrap();
+        fallocate(theirs.handle().descriptor().unwrap(), punch, 0, LEN as u64).unwrap();
         assert_eq!(ours.outbox().unwrap().data[0].load(Ordering::Relaxed), 0);
     }
 
@@ -490,7 +382,8 @@ mod tests {
     fn memory_of_another_size_is_refused() {
         let region = created(Writer::Creator);
         for announced in [LEN - 1, LEN + 1, 2 * LEN, 0, usize::MAX] {
-            let refused = Region::open(passed_on(&region), announced, Access::Read).unwrap_err();
+            let refused =
+                Region::open(passed_on(&region).into(), announced, Access::Read).unwrap_err();
             assert!(
                 matches!(refused, RegionError::Size { expected, actual }
                     if expected == announced && actual == LEN as u64),
@@ -509,7 +402,7 @@ mod tests {
             (shrink | grow, Access::Read, SealFlags::FUTURE_WRITE),
             (SealFlags::FUTURE_WRITE, Access::Read, shrink | grow),
         ] {
-            let refused = Region::open(sealed_with(present), LEN, access).unwrap_err();
+            let refused = Region::open(sealed_with(present).into(), LEN, access).unwrap_err();
             assert!(
                 matches!(refused, RegionError::Unsealed { missing } if missing == lacking),
                 "{refused}",
@@ -520,7 +413,7 @@ mod tests {
     #[test]
     fn a_descriptor_that_is_no_sealable_memory_is_refused() {
         let (reader, _writer) = io::pipe().unwrap();
-        let refused = Region::open(reader.into(), LEN, Access::Read).unwrap_err();
+        let refused = Region::open(OwnedFd::from(reader).into(), LEN, Access::Read).unwrap_err();
         assert!(matches!(refused, RegionError::Unsealed { .. }), "{refused}");
     }
 
@@ -534,7 +427,8 @@ mod tests {
             (CONTROL_LEN, None),
             (8, None),
         ] {
-            let region = Region::create("ringbridge-test", len, Writer::Creator).unwrap();
+            let region =
+                Region::create(&Backing::Sealed, "ringbridge-test", len, Writer::Creator).unwrap();
             let words = region.outbox().map(|outbox| outbox.data.len());
             let expected = capacity.map(|capacity| capacity / 8).ok_or(LayoutError { len });
             assert_eq!(words, expected);
@@ -544,7 +438,7 @@ mod tests {
 
     #[test]
     fn a_region_of_no_bytes_is_an_error() {
-        Region::create("ringbridge-test", 0, Writer::Creator).unwrap_err();
+        Region::create(&Backing::Sealed, "ringbridge-test", 0, Writer::Creator).unwrap_err();
     }
 
     #[test]
@@ -559,7 +453,7 @@ mod tests {
     #[test]
     fn a_mapping_is_neither_forked_nor_dumped() {
         let region = created(Writer::Creator);
-        let described = described(region.mapping.start);
+        let described = described(region.mapping.start());
         let flags = described.iter().find(|line| line.starts_with("VmFlags:")).unwrap();
         let flags: Vec<_> = flags.split_whitespace().collect();
         assert!(flags.contains(&"dc"), "not copied by fork: {flags:?}");
@@ -572,7 +466,7 @@ mod tests {
         let theirs = opened(&ours, Access::Read);
         // The lower half of a word of the data serves as the bell here.
         let bell = |region: &Region| {
-            let word = region.mapping.start.as_ptr().wrapping_add(CONTROL_LEN).cast::<u32>();
+            let word = region.mapping.start().as_ptr().wrapping_add(CONTROL_LEN).cast::<u32>();
             // SAFETY: a word of the data, which `region` keeps mapped while the test runs.
             unsafe { AtomicU32::from_ptr(word) }
         };

@@ -36,6 +36,28 @@ pub(crate) struct TopicMemory {
     pub(crate) data: Shared<[AtomicU64]>,
 }
 
+/// Atomics and nothing else: any bytes are a value of it, and another process may write it while it is
+/// borrowed.
+///
+/// # Safety
+///
+/// Implement it only for `repr(C)` types of which every field is an atomic or made of such.
+pub(crate) unsafe trait Atomics {}
+
+// SAFETY: every field is an atomic, or a `repr` transparent or C struct of atomics.
+unsafe impl Atomics for OutboxControl {}
+// SAFETY: as above.
+unsafe impl Atomics for TopicControl {}
+// SAFETY: as above.
+#[cfg(all(feature = "portable", not(loom)))]
+unsafe impl Atomics for crate::layout::event::EventPlace {}
+// SAFETY: as above.
+#[cfg(all(feature = "portable", not(loom)))]
+unsafe impl Atomics for crate::layout::rendezvous::DirectoryPage {}
+// SAFETY: as above.
+#[cfg(all(feature = "portable", not(loom)))]
+unsafe impl Atomics for crate::layout::rendezvous::SessionPage {}
+
 /// A `&T` that keeps alive what it points into.
 pub(crate) struct Shared<T: ?Sized> {
     target: NonNull<T>,

@@ -10,7 +10,7 @@ use crate::{
     error::ConnectError,
     kill_points::{KillPoint, reach},
     memory::{
-        Handle,
+        handle::Handle,
         region::{Access, Region},
         shared::{OutboxMemory, TopicMemory},
     },

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::{
     error::ConnectError,
-    memory::Backing,
+    memory::backing::Backing,
     session::tether::Tether,
     sys::{EventFd, Socket, process::Heirloom},
 };

@@ -7,7 +7,7 @@ use std::{io, time::Duration};
 
 use crate::{
     config::Backend,
-    memory::Handle,
+    memory::handle::Handle,
     signal::{Interrupt, Signal},
     sys::{
         EventFd, Socket,

@@ -40,6 +40,13 @@ impl From<OwnedFd> for EventFd {
     }
 }
 
+/// To pass on.
+impl From<EventFd> for OwnedFd {
+    fn from(event: EventFd) -> OwnedFd {
+        event.0
+    }
+}
+
 impl AsFd for EventFd {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()

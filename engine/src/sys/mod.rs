@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | [`futex`] | sleep on a word of memory, wake its sleepers |
 //! | [`eventfd`] | a bell that an epoll can hear |
+//! | `event` | a bell in memory that several processes map, without an epoll |
 //! | [`epoll`] | one sleeper, many descriptors |
 //! | [`socket`] | packets and descriptors between two processes |
 //! | [`process`] | the lives of processes: spawn, die together, watch |
@@ -20,6 +21,8 @@ pub(crate) mod clock;
 #[cfg(feature = "sandbox")]
 pub(crate) mod confine;
 pub(crate) mod epoll;
+#[cfg(feature = "portable")]
+pub(crate) mod event;
 pub(crate) mod eventfd;
 pub(crate) mod futex;
 pub(crate) mod membarrier;

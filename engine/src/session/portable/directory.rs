@@ -20,11 +20,15 @@ use crate::{
     error::{BindError, ConnectError},
     layout::rendezvous::{CLAIMS, DIRECTORY_LEN, DirectoryPage, SESSION_LEN, SessionPage},
     memory::{
-        Backing, Handle, SegmentName, Segments, Swept,
-        region::{Access, Region, RegionError, Writer},
+        backing::Backing,
+        handle::Handle,
+        name::{SegmentName, SegmentPrefix},
+        named::{self, Segment, SegmentError},
+        region::{Access, Region, Writer},
+        segments::{self, Segments, Swept},
         shared::{OutboxMemory, Shared},
     },
-    sys::Processes,
+    sys::{Processes, process},
 };
 
 /// Between two looks whether main has answered: there is nothing to sleep on before there is a session.
@@ -38,29 +42,40 @@ pub(crate) struct Hub {
     pub(crate) doorbell: Arc<Doorbell>,
     pub(crate) segments: Arc<Segments>,
     watcher: Watcher,
-    /// Removed last.
-    _directory: Region,
+    directory: Arc<Segment>,
 }
 
 impl Hub {
     /// Makes the directory. The caller holds the endpoint's lock.
     pub(crate) fn create(endpoint: &str) -> Result<Arc<Self>, BindError> {
         let io = |source| BindError::Io { endpoint: endpoint.to_owned(), source };
-        let name = SegmentName::directory(endpoint);
+        let prefix = prefix(endpoint);
         match sweep(endpoint).map_err(io)? {
             Leftovers::OfTheLiving { .. } => {
                 return Err(BindError::NameInUse { endpoint: endpoint.to_owned() });
             }
             Leftovers::None | Leftovers::Swept(_) => {}
         }
-        let directory = Region::create_named(&name, DIRECTORY_LEN).map_err(io)?;
-        let page = directory.page::<DirectoryPage>();
+        let directory = Segment::create(&prefix.directory(), DIRECTORY_LEN);
+        let directory = Arc::new(directory.map_err(io::Error::from).map_err(io)?);
+        directory.reserve().map_err(io)?;
+        let page = directory.shared::<DirectoryPage>();
         let doorbell = Arc::new(Doorbell::create(page.clone()).map_err(io)?);
         let table = page.clone().map(|page| &page.segments[..]);
-        let segments = Arc::new(Segments::new(name, table));
-        let watcher = Watcher::start(page.clone().map(|page| &*page.main)).map_err(io)?;
+        let segments = Arc::new(Segments::new(prefix, table));
+        let (presence, rung) = (page.clone().map(|page| &*page.main), doorbell.clone());
+        let watcher = Watcher::start(presence, move || rung.free_the_caught()).map_err(io)?;
         page.initialise();
-        Ok(Arc::new(Self { page, doorbell, segments, watcher, _directory: directory }))
+        Ok(Arc::new(Self { page, doorbell, segments, watcher, directory }))
+    }
+
+    /// Removes all names, so that another main process can have the endpoint. What is mapped stays until its last
+    /// user is gone.
+    pub(crate) fn close(&self) {
+        self.page.main.leave();
+        self.segments.close();
+        // Last: by it the others are found, should this process die meanwhile.
+        self.directory.remove_name();
     }
 
     /// A session's page and rings for packets, and main's end of them.
@@ -70,13 +85,17 @@ impl Hub {
             Region::create(&backing, "mail", Region::ring_len(MAIL_CAPACITY), Writer::Creator)
         };
         let (own, peer) = (ring()?, ring()?);
-        let region = Region::create(&backing, "session", SESSION_LEN, Writer::Creator)?;
-        let page = region.page::<SessionPage>();
-        let numbers = [own.handle().segment_number()?, peer.handle().segment_number()?];
-        let page_name = self.segments.name(region.handle().segment_number()?);
+        let segment = Arc::new(self.segments.create(SESSION_LEN)?);
+        segment.reserve()?;
+        let page = segment.shared::<SessionPage>();
+        let numbers = [&own, &peer].map(|ring| match ring.handle() {
+            Handle::Segment(name) => name.number(),
+            #[cfg(target_os = "linux")]
+            Handle::Descriptor(_) => unreachable!("the backing is a named one"),
+        });
         let parts = Parts {
             page: page.clone(),
-            page_name,
+            page_name: segment.name().clone(),
             own: outbox(&own),
             peer: outbox(&peer),
             doorbell: self.doorbell.clone(),
@@ -131,18 +150,12 @@ impl Hub {
     }
 }
 
-impl Drop for Hub {
-    fn drop(&mut self) {
-        // Who is about to attach need not wait for the watcher to find out.
-        self.page.main.leave();
-    }
-}
-
 // --- a renderer's side ---------------------------------------------------------------------------
 
 /// Attaches to the endpoint of this name.
 pub(crate) fn attach(endpoint: &str, timeout: Duration) -> Result<Mailbox, ConnectError> {
-    let directory = open_directory(&SegmentName::directory(endpoint), endpoint)?;
+    let prefix = prefix(endpoint);
+    let directory = open_directory(&prefix.directory(), endpoint)?;
     let pid = std::process::id();
     let began = Instant::now();
     let wait = |limit: Duration| {
@@ -170,7 +183,7 @@ pub(crate) fn attach(endpoint: &str, timeout: Duration) -> Result<Mailbox, Conne
             return Err(error);
         }
     };
-    join(directory, doorbell, SegmentName::directory(endpoint).sibling(session))
+    join(directory, doorbell, prefix.segment(session))
 }
 
 /// Joins the session that main has made for this process, by the name of its segment.
@@ -186,14 +199,16 @@ fn join(
     doorbell: Arc<Doorbell>,
     page_name: SegmentName,
 ) -> Result<Mailbox, ConnectError> {
-    let open = |name: &SegmentName, len| {
-        Region::open(Handle::Segment(name.clone()), len, Access::Write).map_err(not_a_session)
-    };
-    let page = open(&page_name, SESSION_LEN)?.page::<SessionPage>();
+    let page = Arc::new(Segment::open(&page_name, SESSION_LEN).map_err(not_opened)?);
+    let page = page.shared::<SessionPage>();
     page.check_identity().map_err(not_a_session)?;
     let [mains, own] = page.mail().map(|number| page_name.sibling(number));
-    let ring = |name| Ok::<_, ConnectError>(outbox(&open(name, Region::ring_len(MAIL_CAPACITY))?));
-    let parts = Parts { page, page_name, own: ring(&own)?, peer: ring(&mains)?, doorbell };
+    let ring = |name: SegmentName| {
+        let len = Region::ring_len(MAIL_CAPACITY);
+        let ring = Region::open(Handle::Segment(name), len, Access::Write);
+        ring.map(|ring| outbox(&ring)).map_err(not_a_session)
+    };
+    let parts = Parts { page, page_name, own: ring(own)?, peer: ring(mains)?, doorbell };
     let main = Signs::Presence(directory.map(|directory| &*directory.main));
     Ok(Mailbox::of_renderer(parts, main)?)
 }
@@ -203,10 +218,9 @@ fn open_directory(
     endpoint: &str,
 ) -> Result<Shared<DirectoryPage>, ConnectError> {
     let endpoint = || endpoint.to_owned();
-    let region = Region::open(Handle::Segment(name.clone()), DIRECTORY_LEN, Access::Write);
-    let page = match region {
-        Ok(region) => region.page::<DirectoryPage>(),
-        Err(RegionError::System(error)) if error.kind() == ErrorKind::NotFound => {
+    let page = match Segment::open(name, DIRECTORY_LEN) {
+        Ok(segment) => Arc::new(segment).shared::<DirectoryPage>(),
+        Err(SegmentError::System(error)) if error.kind() == ErrorKind::NotFound => {
             return Err(ConnectError::NoSuchEndpoint { endpoint: endpoint() });
         }
         Err(error) => return Err(not_a_session(error)),
@@ -221,6 +235,18 @@ fn open_directory(
 
 fn outbox(region: &Region) -> OutboxMemory {
     region.outbox().expect("a ring's length")
+}
+
+fn prefix(endpoint: &str) -> SegmentPrefix {
+    SegmentPrefix::new(process::user_id(), endpoint)
+}
+
+/// Main may have closed the endpoint in this moment, and removed what it had announced.
+fn not_opened(error: SegmentError) -> ConnectError {
+    match error {
+        SegmentError::System(error) if error.kind() == ErrorKind::NotFound => ConnectError::HungUp,
+        error => not_a_session(error),
+    }
 }
 
 fn not_a_session(why: impl std::fmt::Display) -> ConnectError {
@@ -241,27 +267,31 @@ pub(crate) enum Leftovers {
 
 /// Removes what a dead main process has left of an endpoint. The caller holds the endpoint's lock.
 pub(crate) fn sweep(endpoint: &str) -> io::Result<Leftovers> {
-    let name = SegmentName::directory(endpoint);
-    let region = match Region::open(Handle::Segment(name.clone()), DIRECTORY_LEN, Access::Write) {
-        Ok(region) => region,
-        Err(RegionError::System(error)) if error.kind() == ErrorKind::NotFound => {
+    let prefix = prefix(endpoint);
+    let segment = match Segment::open(&prefix.directory(), DIRECTORY_LEN) {
+        Ok(segment) => Arc::new(segment),
+        Err(SegmentError::System(error)) if error.kind() == ErrorKind::NotFound => {
             return Ok(Leftovers::None);
         }
-        // Its maker died before it had its size, or it is something else that has the name of ours. It says nothing
-        // of others.
-        Err(RegionError::Size { .. }) => return Ok(Leftovers::Swept(Swept::one(&name)?)),
-        Err(error) => return Err(io::Error::other(error)),
+        // Its maker died before it had its size, or something else has the name of ours. It says nothing of others.
+        Err(SegmentError::Size { .. }) => return remove_directory(&prefix, Swept::default()),
+        Err(error) => return Err(error.into()),
     };
-    let page = region.page::<DirectoryPage>();
+    let page = segment.shared::<DirectoryPage>();
     if let Some(main) = page.main.who()
         && !page.main.has_left()
         && Processes::new()?.is_running(main)
     {
         return Ok(Leftovers::OfTheLiving { pid: main.pid });
     }
-    let table = page.map(|page| &page.segments[..]);
-    let mut swept = Swept::table(&name, &table)?;
-    drop((table, region));
-    swept += Swept::one(&name)?;
+    // Who has left has removed them itself, or was about to.
+    remove_directory(&prefix, segments::sweep(&prefix, &page.segments))
+}
+
+fn remove_directory(prefix: &SegmentPrefix, mut swept: Swept) -> io::Result<Leftovers> {
+    if let Some(bytes) = named::remove(&prefix.directory())? {
+        swept.segments += 1;
+        swept.bytes += bytes;
+    }
     Ok(Leftovers::Swept(swept))
 }

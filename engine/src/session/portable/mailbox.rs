@@ -18,14 +18,16 @@ use std::{
 use super::watcher::{End, Signs, Watched, Watcher};
 use crate::{
     doorbell::Doorbell,
+    event_sleep::EventSleep,
     flag::Flag,
     layout::{
         frame::{Kind, Label},
         rendezvous::SessionPage,
     },
     memory::{
-        Handle, SegmentName,
         aligned::AlignedBuf,
+        handle::Handle,
+        name::SegmentName,
         shared::{OutboxMemory, Shared},
     },
     ring::{
@@ -34,11 +36,12 @@ use crate::{
     },
     session::tether::Received,
     signal::{Interrupt, Signal},
-    sys::{EventSleep, NamedEvent, socket::Readiness},
+    sys::{event::NamedEvent, socket::Readiness},
 };
 
-/// How much each ring for packets holds: twice the longest packet, and some.
-pub(crate) const MAIL_CAPACITY: usize = 512 * 1024;
+/// How much each ring for packets holds. The longest packet is half of it, less a cell: a contract of some thousand
+/// channels.
+pub(crate) const MAIL_CAPACITY: usize = 128 * 1024;
 /// A wait without an end looks about itself so often.
 const WAIT_MAX: Duration = Duration::from_secs(1);
 /// A handed-over segment's number.
@@ -95,7 +98,7 @@ impl Mailbox {
                 bell.rescue();
                 room.rescue();
                 post.rescue();
-                doorbell.give_up_current();
+                doorbell.give_up_present();
             }
             room.ring();
             doorbell.ring();
@@ -114,14 +117,15 @@ impl Mailbox {
         let post = Arc::new(NamedEvent::open(page.clone().map(|page| &page.post))?);
         let events =
             Events::Renderer { bell: bell.clone(), room: room.clone(), post: post.clone() };
-        let watcher = Watcher::start(page.clone().map(|page| &*page.renderer))?;
-        let doorbell = doorbell.clone();
+        let presence = page.clone().map(|page| &*page.renderer);
+        let (doorbell, rung) = (doorbell.clone(), doorbell.clone());
+        let watcher = Watcher::start(presence, move || rung.free_the_caught())?;
         let on_gone = move |end| {
             if end == End::Died {
                 bell.rescue();
                 room.rescue();
                 post.rescue();
-                doorbell.rescue();
+                doorbell.give_up();
             }
             post.set();
         };
@@ -167,7 +171,7 @@ impl Mailbox {
         let mut packet = Vec::with_capacity(1 + handles.len() * NUMBER + bytes.len());
         packet.push(u8::try_from(handles.len()).map_err(io::Error::other)?);
         for handle in handles {
-            packet.extend(handle.segment_number()?.to_ne_bytes());
+            packet.extend(segment_of(handle)?.number().to_ne_bytes());
         }
         packet.extend_from_slice(bytes);
 
@@ -300,6 +304,14 @@ impl Mailbox {
 impl Drop for Mailbox {
     fn drop(&mut self) {
         self.shutdown();
+    }
+}
+
+fn segment_of(handle: &Handle) -> io::Result<&SegmentName> {
+    match handle {
+        Handle::Segment(name) => Ok(name),
+        #[cfg(target_os = "linux")]
+        Handle::Descriptor(_) => Err(io::Error::other("memory without a name")),
     }
 }
 

@@ -127,13 +127,16 @@ struct State {
 }
 
 impl Watcher {
-    /// Says of this process that it is here, and from now on that it lives.
-    pub(crate) fn start(own: Shared<Presence>) -> io::Result<Self> {
+    /// Says of this process that it is here, and from now on that it lives. `at_each_look` is done whenever it looks.
+    pub(crate) fn start(
+        own: Shared<Presence>,
+        at_each_look: impl Fn() + Send + 'static,
+    ) -> io::Result<Self> {
         let shift = Arc::new(Shift { state: Mutex::default(), changed: Condvar::new() });
         let mut processes = Processes::new()?;
         own.enter(processes.this()?);
         let theirs = shift.clone();
-        let work = move || theirs.work(&mut processes, &own);
+        let work = move || theirs.work(&mut processes, &own, at_each_look);
         thread::Builder::new().name("ringbridge-life".to_owned()).spawn(work)?;
         Ok(Self(shift))
     }
@@ -152,13 +155,14 @@ impl Drop for Watcher {
 }
 
 impl Shift {
-    fn work(&self, processes: &mut Processes, own: &Presence) {
+    fn work(&self, processes: &mut Processes, own: &Presence, at_each_look: impl Fn()) {
         let mut state = self.lock();
         while !state.is_over {
             own.beat();
             state.watched.retain(|watched| Arc::strong_count(watched) > 1);
             let watched = state.watched.clone();
             drop(state);
+            at_each_look();
             let now = Instant::now();
             for each in watched {
                 if let Some(end) = each.look(processes, now) {

@@ -14,7 +14,7 @@ use serde_json::json;
 use tests::{
     contract::{ASK, CONTRACT, CUE, NEWS, NUMBER, TICK},
     processes::{LIMIT, open_descriptors},
-    stage::{Notes, Stage, allow_everything, scene_command},
+    stage::{Notes, Stage, allow_everything, config, scene_command},
 };
 
 use crate::{Scene, connect, number, report, wait_for_input};
@@ -157,7 +157,7 @@ fn stops_itself(_: &[String]) {
 /// `is-main die|drain RENDERERS`: launches renderers that die with it or may outlive it, and waits to be
 /// killed.
 fn is_main(arguments: &[String]) {
-    let stage = Stage::with(Config { wait: WaitStrategy::Park, ..tests::stage::config() });
+    let stage = Stage::with(Config { wait: WaitStrategy::Park, ..config() });
     stage.ipc.on_attach(|_| Ok(allow_everything()));
     // Whoever asks is never answered.
     let kept = Notes::new();
@@ -194,7 +194,7 @@ fn is_main(arguments: &[String]) {
 /// main is dead, and for so long after it.
 fn is_main_that_launches_slowly(arguments: &[String]) {
     let (endpoint, outlives_for) = (&arguments[0], Duration::from_millis(number(arguments, 1)));
-    let ipc = IpcMain::bind_with(endpoint, CONTRACT, tests::stage::config()).unwrap();
+    let ipc = IpcMain::bind_with(endpoint, CONTRACT, config()).unwrap();
     let main = process::id();
     let line = format!("{}\n", json!({ "event": "forked" }));
     let output = rustix::io::dup(io::stdout()).unwrap();

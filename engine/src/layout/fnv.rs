@@ -1,0 +1,14 @@
+//! Fowler, Noll and Vo's hash, 1a, 64 bits: small, `const`, and the same in every build. Not for hostile
+//! input.
+
+pub(crate) const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
+
+/// Goes on with `hash`, which begins as [`FNV_OFFSET`].
+pub(crate) const fn fnv1a(mut hash: u64, bytes: &[u8]) -> u64 {
+    let mut index = 0;
+    while index < bytes.len() {
+        hash = (hash ^ bytes[index] as u64).wrapping_mul(0x0000_0100_0000_01b3);
+        index += 1;
+    }
+    hash
+}
