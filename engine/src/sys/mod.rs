@@ -25,6 +25,8 @@ pub(crate) mod event;
 pub(crate) mod eventfd;
 pub(crate) mod futex;
 pub(crate) mod membarrier;
+#[cfg(all(test, feature = "portable"))]
+pub(crate) mod other_process;
 pub(crate) mod process;
 pub(crate) mod socket;
 
