@@ -36,6 +36,12 @@ impl OtherProcess {
         assert_eq!(status.signal(), Some(9), "it ended before: {status}");
     }
 
+    /// Waits for its end, and that it ended well.
+    pub(crate) fn succeeds(mut self) {
+        let status = self.0.wait().unwrap();
+        assert!(status.success(), "{status}");
+    }
+
     pub(crate) fn is_running(&mut self) -> bool {
         self.0.try_wait().unwrap().is_none()
     }
