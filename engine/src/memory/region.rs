@@ -353,7 +353,7 @@ mod tests {
         fits.outbox().unwrap().data[0].store(42, Ordering::Relaxed);
     }
 
-    /// From now on, and for this process alone.
+    /// From now on, and for this thread alone.
     #[cfg(feature = "portable")]
     fn has_a_small_place_for_segments() -> bool {
         let (target, kind, size) = (c"/dev/shm", c"tmpfs", c"size=512k");
