@@ -97,3 +97,132 @@ impl Drop for Listening<'_> {
         self.0.returned.notify_all();
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::thread;
+
+    use super::*;
+    use crate::{
+        layout::event::EventPlace,
+        memory::shared::Shared,
+        sync::{Arc, AtomicU32, Ordering::Relaxed},
+    };
+
+    const MUCH_LATER: Duration = Duration::from_secs(20);
+
+    /// Two processes' ends of one event.
+    fn ends() -> (EventSleep, NamedEvent) {
+        let place: Shared<EventPlace> = Shared::from_arc(Arc::default());
+        let ours = NamedEvent::create(place.clone()).unwrap();
+        (EventSleep::new(ours), NamedEvent::open(place).unwrap())
+    }
+
+    #[test]
+    fn each_ring_reaches_all_who_sleep() {
+        const THREADS: usize = 4;
+        const ROUNDS: u32 = 500;
+        let (sleep, theirs) = ends();
+        let round = AtomicU32::new(0);
+        let seen: [AtomicU32; THREADS] = Default::default();
+        // A ring that is missed costs a look, which is too long for so many.
+        let began = Instant::now();
+        thread::scope(|scope| {
+            for seen in &seen {
+                scope.spawn(|| {
+                    for next in 1..=ROUNDS {
+                        while round.load(Relaxed) < next {
+                            sleep.sleep_while(|| round.load(Relaxed) < next, None);
+                        }
+                        seen.store(next, Relaxed);
+                    }
+                });
+            }
+            for next in 1..=ROUNDS {
+                round.store(next, Relaxed);
+                theirs.set();
+                while seen.iter().any(|seen| seen.load(Relaxed) < next) {
+                    thread::yield_now();
+                }
+            }
+        });
+        assert!(began.elapsed() < LOOK_EVERY * ROUNDS / 4);
+    }
+
+    #[test]
+    fn what_has_changed_already_is_not_slept_for() {
+        let (sleep, _theirs) = ends();
+        let began = Instant::now();
+        sleep.sleep_while(|| false, None);
+        sleep.sleep_while(|| true, Some(began));
+        assert!(began.elapsed() < LOOK_EVERY);
+    }
+
+    #[test]
+    fn a_sleep_ends_with_its_deadline_whoever_listens() {
+        let (sleep, _theirs) = ends();
+        let deadline = Instant::now() + 3 * LOOK_EVERY;
+        thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    while Instant::now() < deadline {
+                        sleep.sleep_while(|| true, Some(deadline));
+                    }
+                });
+            }
+        });
+        assert!(deadline.elapsed() < MUCH_LATER);
+    }
+
+    #[test]
+    fn after_a_rescue_the_threads_of_this_process_sleep_and_ring_among_themselves() {
+        let (sleep, _theirs) = ends();
+        assert!(sleep.rescue());
+        let changed = AtomicU32::new(0);
+        let began = Instant::now();
+        sleep.sleep_while(|| true, Some(began + LOOK_EVERY / 2));
+        assert!(began.elapsed() >= LOOK_EVERY / 2, "it does not spin");
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                while changed.load(Relaxed) == 0 {
+                    sleep.sleep_while(|| changed.load(Relaxed) == 0, None);
+                }
+            });
+            changed.store(1, Relaxed);
+            sleep.ring();
+        });
+    }
+}
+
+#[cfg(all(test, loom))]
+mod models {
+    use super::*;
+    use crate::sync::{Arc, AtomicU32, Ordering::Relaxed, thread};
+
+    /// One ring reaches both sleepers: in a model no time passes, so one that it does not reach sleeps for
+    /// ever, which is reported.
+    #[test]
+    fn loom_a_ring_reaches_whoever_sleeps_or_is_about_to() {
+        loom::model(|| {
+            let sleep = Arc::new(EventSleep::new(NamedEvent::default()));
+            let changed = Arc::new(AtomicU32::new(0));
+            let sleeper = |(sleep, changed): (Arc<EventSleep>, Arc<AtomicU32>)| {
+                while changed.load(Relaxed) == 0 {
+                    sleep.sleep_while(|| changed.load(Relaxed) == 0, None);
+                }
+            };
+            let shared = (sleep.clone(), changed.clone());
+            let other = thread::spawn(move || sleeper(shared));
+            let waker = {
+                let (sleep, changed) = (sleep.clone(), changed.clone());
+                thread::spawn(move || {
+                    changed.store(1, Relaxed);
+                    sleep.ring();
+                })
+            };
+            sleeper((sleep, changed));
+            other.join().unwrap();
+            waker.join().unwrap();
+        });
+    }
+}

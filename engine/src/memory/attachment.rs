@@ -262,7 +262,11 @@ mod tests {
 
     /// A blank, and what the process that is to fill it holds.
     fn lent() -> (Blank, Blank) {
-        let ours = Blank::create(&Backing::Sealed, SIZE).unwrap();
+        lent_of(&Backing::Sealed)
+    }
+
+    fn lent_of(backing: &Backing) -> (Blank, Blank) {
+        let ours = Blank::create(backing, SIZE).unwrap();
         let passed_on = ours.handle().unwrap();
         (ours, Blank::open(passed_on, SIZE).unwrap())
     }
@@ -273,20 +277,24 @@ mod tests {
 
     #[test]
     fn what_was_filled_and_sealed_is_read_in_place() {
-        let (ours, theirs) = lent();
-        theirs.fill(&payload()).unwrap();
-        theirs.seal().unwrap();
-        assert_eq!(*ours.into_readable(SIZE - 100).unwrap(), payload());
+        for backing in Backing::all_for_test() {
+            let (ours, theirs) = lent_of(&backing);
+            theirs.fill(&payload()).unwrap();
+            theirs.seal().unwrap();
+            assert_eq!(*ours.into_readable(SIZE - 100).unwrap(), payload());
+        }
     }
 
     #[test]
     fn what_was_written_in_place_is_sealed_once_it_is_unmapped() {
-        let (ours, theirs) = lent();
-        let mut mapped = theirs.map(SIZE).unwrap();
-        mapped[..SIZE - 100].copy_from_slice(&payload());
-        drop(mapped);
-        theirs.seal().unwrap();
-        assert_eq!(ours.into_readable(SIZE).unwrap()[..SIZE - 100], payload());
+        for backing in Backing::all_for_test() {
+            let (ours, theirs) = lent_of(&backing);
+            let mut mapped = theirs.map(SIZE).unwrap();
+            mapped[..SIZE - 100].copy_from_slice(&payload());
+            drop(mapped);
+            theirs.seal().unwrap();
+            assert_eq!(ours.into_readable(SIZE).unwrap()[..SIZE - 100], payload());
+        }
     }
 
     #[test]
@@ -334,17 +342,46 @@ mod tests {
     }
 
     #[test]
+    fn what_main_fills_its_reader_sees_and_what_main_writes_later_too() {
+        for backing in Backing::all_for_test() {
+            let (mut ours, handle) = Writable::create(&backing, SIZE, &payload()).unwrap();
+            let theirs = Readable::of_main(&handle, SIZE).unwrap();
+            assert_eq!(theirs[..SIZE - 100], payload());
+            assert!(theirs[SIZE - 100..].iter().all(|byte| *byte == 0));
+            ours.populate(SIZE).unwrap();
+            ours[0] = 77;
+            assert_eq!(theirs[0], 77);
+        }
+    }
+
+    #[test]
     fn what_main_fills_only_main_can_change() {
-        let (mut ours, handle) = Writable::create(&Backing::Sealed, SIZE, &payload()).unwrap();
-        let theirs = Readable::of_main(&handle, SIZE).unwrap();
-        assert_eq!(theirs[..SIZE - 100], payload());
-        assert!(theirs[SIZE - 100..].iter().all(|byte| *byte == 0));
+        let (_ours, handle) = Writable::create(&Backing::Sealed, SIZE, &payload()).unwrap();
         assert_eq!(rustix::io::pwrite(handle.descriptor().unwrap(), &[0; 8], 0), Err(Errno::PERM));
         let blank = Blank::open(handle, SIZE).unwrap();
         assert_eq!(blank.map(SIZE).unwrap_err().kind(), io::ErrorKind::PermissionDenied);
-        ours.populate(SIZE).unwrap();
-        ours[0] = 77;
-        assert_eq!(theirs[0], 77);
+    }
+
+    #[test]
+    fn memory_of_another_size_is_no_attachment() {
+        for backing in Backing::all_for_test() {
+            let other = Blank::create(&backing, 2 * SIZE).unwrap();
+            Blank::open(other.handle().unwrap(), SIZE).unwrap_err();
+            let (_kept, handle) = Writable::create(&backing, 2 * SIZE, &[]).unwrap();
+            Readable::of_main(&handle, SIZE).unwrap_err();
+        }
+    }
+
+    #[cfg(feature = "portable")]
+    #[test]
+    fn named_memory_that_shrank_meanwhile_is_not_read() {
+        let (ours, theirs) = lent_of(&Backing::named_for_test());
+        theirs.fill(&payload()).unwrap();
+        let Handle::Segment(name) = theirs.handle().unwrap() else { panic!("it has a name") };
+        let path = format!("/dev/shm{name}");
+        std::fs::File::options().write(true).open(path).unwrap().set_len(PAGE as u64).unwrap();
+        let refused = ours.into_readable(SIZE).unwrap_err();
+        assert!(matches!(refused, RegionError::Segment(_)), "{refused}");
     }
 
     #[test]

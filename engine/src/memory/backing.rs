@@ -20,3 +20,16 @@ pub(crate) enum Backing {
     #[cfg(feature = "portable")]
     Named(Arc<Segments>),
 }
+
+#[cfg(test)]
+impl Backing {
+    /// One of each that there is here.
+    pub(crate) fn all_for_test() -> Vec<Self> {
+        vec![
+            #[cfg(target_os = "linux")]
+            Self::Sealed,
+            #[cfg(feature = "portable")]
+            Self::named_for_test(),
+        ]
+    }
+}

@@ -325,3 +325,162 @@ mod system {
         Ok(None)
     }
 }
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::fd::OwnedFd;
+
+    use rustix::fs::{Gid, Mode, Uid, fchmod, fchown, ftruncate};
+    use rustix::shm;
+
+    use super::*;
+    use crate::memory::name::SegmentPrefix;
+    use crate::sync::{AtomicU64, Ordering::Relaxed};
+
+    const LEN: usize = 3 * 4096;
+
+    #[repr(C)]
+    struct Words([AtomicU64; 4]);
+
+    // SAFETY: atomics and nothing else.
+    unsafe impl Atomics for Words {}
+
+    fn unique(test: &str) -> SegmentName {
+        SegmentPrefix::new(crate::sys::process::user_id(), &format!("{test}-{}", process::id()))
+            .directory()
+    }
+
+    /// As somebody else would get at it.
+    fn object(name: &SegmentName) -> OwnedFd {
+        shm::open(name.as_str(), shm::OFlags::RDWR, Mode::empty()).unwrap()
+    }
+
+    fn exists(name: &SegmentName) -> bool {
+        shm::open(name.as_str(), shm::OFlags::RDONLY, Mode::empty()).is_ok()
+    }
+
+    #[test]
+    fn what_one_writes_all_see_who_have_opened_it() {
+        let name = unique("shared");
+        let ours = Arc::new(Segment::create(&name, LEN).unwrap());
+        let theirs = Arc::new(Segment::open(&name, LEN).unwrap());
+        assert_ne!(ours.start(), theirs.start());
+        ours.shared::<Words>().0[3].store(42, Relaxed);
+        assert_eq!(theirs.shared::<Words>().0[3].load(Relaxed), 42);
+        theirs.shared::<Words>().0[0].store(43, Relaxed);
+        assert_eq!(ours.shared::<Words>().0[0].load(Relaxed), 43);
+    }
+
+    #[test]
+    fn the_name_goes_with_who_has_made_it_and_with_nobody_else() {
+        let name = unique("name");
+        let ours = Segment::create(&name, LEN).unwrap();
+        let theirs = Segment::open(&name, LEN).unwrap();
+        drop(Segment::open(&name, LEN).unwrap());
+        assert!(exists(&name));
+        drop(ours);
+        assert!(!exists(&name));
+        theirs.write_to_start(&[1; LEN]).unwrap();
+    }
+
+    #[test]
+    fn the_memory_outlives_the_segment_while_something_points_into_it() {
+        let name = unique("outlives");
+        let segment = Arc::new(Segment::create(&name, LEN).unwrap());
+        let words = segment.shared::<Words>();
+        drop(segment);
+        words.0[0].store(42, Relaxed);
+        assert!(exists(&name), "and so does its name");
+        drop(words);
+        assert!(!exists(&name));
+    }
+
+    #[test]
+    fn a_name_that_exists_is_an_error_and_stays_what_it_is() {
+        let name = unique("exists");
+        let first = Segment::create(&name, LEN).unwrap();
+        first.write_to_start(b"first").unwrap();
+        let refused = io::Error::from(Segment::create(&name, 2 * LEN).unwrap_err());
+        assert_eq!(refused.kind(), io::ErrorKind::AlreadyExists);
+        assert!(Segment::open(&name, LEN).is_ok());
+    }
+
+    #[test]
+    fn what_does_not_exist_cannot_be_opened() {
+        let refused = io::Error::from(Segment::open(&unique("missing"), LEN).unwrap_err());
+        assert_eq!(refused.kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn a_segment_that_was_truncated_or_made_longer_is_an_error_and_no_crash() {
+        let name = unique("truncated");
+        let _ours = Segment::create(&name, LEN).unwrap();
+        for len in [0, 1, LEN - 1, LEN + 1, 2 * LEN] {
+            ftruncate(object(&name), len as u64).unwrap();
+            let refused = Segment::open(&name, LEN).unwrap_err();
+            assert!(
+                matches!(refused, SegmentError::Size { expected: LEN, actual } if actual == len as u64),
+                "{refused}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_segment_that_others_may_open_is_an_error() {
+        let name = unique("mode");
+        let ours = Segment::create(&name, LEN).unwrap();
+        for mode in [0o666, 0o640, 0o604, 0o602] {
+            fchmod(object(&name), Mode::from_raw_mode(mode)).unwrap();
+            let refused = Segment::open(&name, LEN).unwrap_err();
+            assert!(
+                matches!(refused, SegmentError::Mode { mode: found } if found == mode),
+                "{refused}"
+            );
+            assert!(matches!(ours.check(), Err(SegmentError::Mode { .. })));
+        }
+    }
+
+    #[test]
+    fn a_segment_of_another_user_is_an_error_and_is_not_removed() {
+        if !rustix::process::geteuid().is_root() {
+            // Nobody else can give a segment away; and what another user has made, this one cannot even open.
+            return;
+        }
+        let name = unique("foreign");
+        let ours = Segment::create(&name, LEN).unwrap();
+        fchown(object(&name), Some(Uid::from_raw(65534)), Some(Gid::from_raw(65534))).unwrap();
+        for refused in [Segment::open(&name, LEN).map(drop), remove(&name).map(drop)] {
+            let refused = refused.unwrap_err();
+            assert!(matches!(refused, SegmentError::Foreign { user_id: 65534 }), "{refused}");
+        }
+        assert!(exists(&name));
+        drop(ours);
+    }
+
+    #[test]
+    fn a_forked_child_that_drops_it_leaves_its_parents_segment_alone() {
+        let name = unique("forked");
+        let ours = Arc::new(Segment::create(&name, LEN).unwrap());
+        let words = ours.shared::<Words>();
+        let theirs = ManuallyDrop::new((ours.clone(), words.clone()));
+        // SAFETY: the child does nothing but to drop a segment, which locks nothing, and to end.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            drop((ours, words));
+            let (ours, words) = ManuallyDrop::into_inner(theirs);
+            // The last share.
+            drop((ours, words));
+            // SAFETY: ends this process and runs nothing of the test program's.
+            unsafe { libc::_exit(0) };
+        }
+        let mut status = -1;
+        // SAFETY: a child of this process, and a place of its own.
+        assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
+        assert_eq!(status, 0);
+        drop(ManuallyDrop::into_inner(theirs));
+        assert!(exists(&name));
+        words.0[0].store(42, Relaxed);
+        drop((ours, words));
+        assert!(!exists(&name));
+    }
+}

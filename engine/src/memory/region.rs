@@ -277,29 +277,115 @@ mod tests {
         std::iter::once(first).chain(rest).map(str::to_owned).collect()
     }
 
+    /// The same region of each backing, and as another process has opened it.
+    fn pairs(writer: Writer, access: Access) -> Vec<(Region, Region)> {
+        let pair = |backing| {
+            let ours = Region::create(&backing, "ringbridge-test", LEN, writer).unwrap();
+            let handle = match ours.handle() {
+                Handle::Descriptor(descriptor) => descriptor.try_clone().unwrap().into(),
+                #[cfg(feature = "portable")]
+                Handle::Segment(name) => name.clone().into(),
+            };
+            let theirs = Region::open(handle, LEN, access).unwrap();
+            (ours, theirs)
+        };
+        Backing::all_for_test().into_iter().map(pair).collect()
+    }
+
     #[test]
     fn what_the_creator_writes_its_reader_sees() {
-        let ours = created(Writer::Creator);
-        let theirs = opened(&ours, Access::Read);
-        ours.outbox().unwrap().data[511].store(42, Ordering::Release);
-        assert_eq!(theirs.outbox().unwrap().data[511].load(Ordering::Acquire), 42);
+        for (ours, theirs) in pairs(Writer::Creator, Access::Read) {
+            ours.outbox().unwrap().data[511].store(42, Ordering::Release);
+            assert_eq!(theirs.outbox().unwrap().data[511].load(Ordering::Acquire), 42);
+        }
     }
 
     #[test]
     fn what_the_peer_writes_the_creator_sees() {
-        let ours = created(Writer::Peer);
-        let theirs = opened(&ours, Access::Write);
-        theirs.outbox().unwrap().data[0].store(42, Ordering::Release);
-        assert_eq!(ours.outbox().unwrap().data[0].load(Ordering::Acquire), 42);
+        for (ours, theirs) in pairs(Writer::Peer, Access::Write) {
+            theirs.outbox().unwrap().data[0].store(42, Ordering::Release);
+            assert_eq!(ours.outbox().unwrap().data[0].load(Ordering::Acquire), 42);
+        }
+    }
+
+    #[cfg(feature = "portable")]
+    #[test]
+    fn named_memory_is_there_whole_from_the_start_and_is_not_forked_or_dumped_by_anyone() {
+        let backing = Backing::named_for_test();
+        let ours = Region::create(&backing, "", LEN, Writer::Creator).unwrap();
+        let Handle::Segment(name) = ours.handle() else { panic!("it has a name") };
+        let theirs = Region::open(name.clone().into(), LEN, Access::Read).unwrap();
+        assert_eq!((mapped(&ours), mapped(&theirs)), (LEN, 0));
+        theirs.prefault().unwrap();
+        assert_eq!(mapped(&theirs), LEN);
+        for region in [&ours, &theirs] {
+            assert_kept_to_ourselves(region);
+        }
+    }
+
+    #[cfg(feature = "portable")]
+    #[test]
+    fn named_memory_that_shrank_is_refused() {
+        let backing = Backing::named_for_test();
+        let ours = Region::create(&backing, "", LEN, Writer::Creator).unwrap();
+        let Handle::Segment(name) = ours.handle() else { panic!("it has a name") };
+        let refused = |announced| Region::open(name.clone().into(), announced, Access::Read);
+        assert!(matches!(refused(2 * LEN), Err(RegionError::Segment(_))));
+        assert!(refused(LEN).is_ok());
+    }
+
+    #[cfg(feature = "portable")]
+    #[test]
+    fn where_there_is_no_room_for_named_memory_is_an_error_and_no_crash() {
+        use crate::sys::other_process::{OtherProcess, role};
+        const NAME: &str = "where_there_is_no_room_for_named_memory_is_an_error_and_no_crash";
+        if role().is_none() {
+            // In a process of its own, which has another, small, place for its segments.
+            return OtherProcess::start(module_path!(), NAME, "small").succeeds();
+        }
+        if !has_a_small_place_for_segments() {
+            // That takes a privilege.
+            return;
+        }
+        let backing = Backing::named_for_test();
+        let fits = Region::create(&backing, "", LEN, Writer::Creator).unwrap();
+        Region::create(&backing, "", Region::ring_len(1 << 20), Writer::Creator).unwrap_err();
+        fits.outbox().unwrap().data[0].store(42, Ordering::Relaxed);
+    }
+
+    /// From now on, and for this thread alone.
+    #[cfg(feature = "portable")]
+    fn has_a_small_place_for_segments() -> bool {
+        let (target, kind, size) = (c"/dev/shm", c"tmpfs", c"size=512k");
+        // SAFETY: system calls that change no memory of this process, with strings that live.
+        unsafe {
+            libc::unshare(libc::CLONE_NEWNS) == 0
+                && libc::mount(
+                    c"none".as_ptr(),
+                    c"/".as_ptr(),
+                    ptr::null(),
+                    libc::MS_REC | libc::MS_PRIVATE,
+                    ptr::null(),
+                ) == 0
+                && libc::mount(
+                    kind.as_ptr(),
+                    target.as_ptr(),
+                    kind.as_ptr(),
+                    0,
+                    size.as_ptr().cast(),
+                ) == 0
+        }
+    }
+
+    /// How many bytes of it are there and mapped.
+    fn mapped(region: &Region) -> usize {
+        let lines = described(region.mapping.start());
+        let line = lines.iter().find(|line| line.starts_with("Rss:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() * 1024
     }
 
     #[test]
     fn what_is_prefaulted_is_mapped_whole_whoever_writes_it() {
-        let mapped = |region: &Region| {
-            let lines = described(region.mapping.start());
-            let line = lines.iter().find(|line| line.starts_with("Rss:")).unwrap().clone();
-            line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() * 1024
-        };
         for (writer, theirs) in [(Writer::Creator, Access::Read), (Writer::Peer, Access::Write)] {
             let ours = created(writer);
             let theirs = opened(&ours, theirs);
@@ -452,7 +538,10 @@ mod tests {
 
     #[test]
     fn a_mapping_is_neither_forked_nor_dumped() {
-        let region = created(Writer::Creator);
+        assert_kept_to_ourselves(&created(Writer::Creator));
+    }
+
+    fn assert_kept_to_ourselves(region: &Region) {
         let described = described(region.mapping.start());
         let flags = described.iter().find(|line| line.starts_with("VmFlags:")).unwrap();
         let flags: Vec<_> = flags.split_whitespace().collect();

@@ -212,3 +212,266 @@ fn rest_of_second() -> Duration {
 fn refused(error: Box<dyn std::error::Error>) -> io::Error {
     io::Error::other(error.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{self, Receiver};
+
+    use raw_sync::locks::{LockInit, Mutex};
+
+    use super::*;
+    use crate::memory::name::{SegmentName, SegmentPrefix};
+    use crate::memory::named::Segment;
+    use crate::memory::shared::Atomics;
+    use crate::sync::Arc;
+    use crate::sys::other_process::{OtherProcess, role, sleep_until_killed, until};
+    use crate::sys::process;
+
+    const SOON: Duration = Duration::from_millis(20);
+    const MUCH_LATER: Duration = Duration::from_secs(20);
+    const LEN: usize = 4096;
+
+    fn event() -> NamedEvent {
+        NamedEvent::create(Shared::from_arc(Arc::default())).unwrap()
+    }
+
+    /// Both processes' memory.
+    #[repr(C)]
+    struct Stage {
+        /// Towards the other process, and back.
+        places: [EventPlace; 2],
+        step: AtomicU32,
+    }
+
+    // SAFETY: atomics and nothing else.
+    unsafe impl Atomics for Stage {}
+
+    impl Stage {
+        fn create(name: &SegmentName) -> Shared<Stage> {
+            Arc::new(Segment::create(name, LEN).unwrap()).shared()
+        }
+
+        fn open(name: &SegmentName) -> Shared<Stage> {
+            Arc::new(Segment::open(name, LEN).unwrap()).shared()
+        }
+
+        fn has_come_to(&self, step: u32) -> bool {
+            self.step.load(Ordering::Acquire) >= step
+        }
+
+        fn comes_to(&self, step: u32) {
+            self.step.store(step, Ordering::Release);
+        }
+    }
+
+    fn place(stage: &Shared<Stage>, which: usize) -> Shared<EventPlace> {
+        stage.clone().map(|stage| &stage.places[which])
+    }
+
+    /// A segment's name for one test and its other processes, all of which know the first one's number.
+    fn name(test: &str) -> SegmentName {
+        let first = role()
+            .map_or(std::process::id(), |role| role.split_once(' ').unwrap().1.parse().unwrap());
+        SegmentPrefix::new(process::user_id(), &format!("event-{test}-{first}")).directory()
+    }
+
+    fn start_other(test: &str, role: &str) -> OtherProcess {
+        OtherProcess::start(module_path!(), test, &format!("{role} {}", std::process::id()))
+    }
+
+    #[test]
+    fn a_set_event_ends_one_wait_also_one_that_comes_later() {
+        let event = event();
+        assert!(!event.wait(Duration::ZERO));
+        event.set();
+        event.set();
+        assert!(event.wait(MUCH_LATER));
+        assert!(!event.wait(SOON));
+    }
+
+    #[test]
+    fn a_wait_is_ended_by_another_thread() {
+        let event = event();
+        let began = Instant::now();
+        thread::scope(|scope| {
+            let waits = scope.spawn(|| event.wait(MUCH_LATER));
+            thread::sleep(SOON);
+            event.set();
+            assert!(waits.join().unwrap());
+        });
+        assert!(began.elapsed() < MUCH_LATER);
+    }
+
+    #[test]
+    fn a_wait_lasts_as_long_as_it_should_wherever_in_a_second_it_begins() {
+        let event = event();
+        // The end is on the other side of a second, a slice or two later.
+        for (timeout, before) in [(2, 1), (30, 20), (101, 20), (250, 120)] {
+            let timeout = Duration::from_millis(timeout);
+            thread::sleep(rest_of_second().saturating_sub(Duration::from_millis(before)));
+            let began = Instant::now();
+            assert!(!event.wait(timeout));
+            assert!(began.elapsed() >= timeout, "{timeout:?}, {before} ms before a second");
+        }
+    }
+
+    #[test]
+    fn raw_sync_itself_fails_at_once_if_its_nanoseconds_exceed_a_second() {
+        let event = event();
+        thread::sleep(rest_of_second().saturating_sub(Duration::from_millis(100)));
+        let began = Instant::now();
+        assert!(event.event.0.wait(Timeout::Val(Duration::from_millis(900))).is_err());
+        assert!(began.elapsed() < Duration::from_millis(800), "the reason for slices is gone");
+    }
+
+    #[test]
+    fn processes_wake_each_other() {
+        const NAME: &str = "processes_wake_each_other";
+        const ROUNDS: u32 = 1000;
+        let name = name(NAME);
+        if role().is_some() {
+            let stage = Stage::open(&name);
+            let [ours, theirs] = [0, 1].map(|at| NamedEvent::open(place(&stage, at)).unwrap());
+            for _ in 0..ROUNDS {
+                assert!(ours.wait(MUCH_LATER));
+                theirs.set();
+            }
+            return;
+        }
+        let stage = Stage::create(&name);
+        let [theirs, ours] = [0, 1].map(|at| NamedEvent::create(place(&stage, at)).unwrap());
+        let other = start_other(NAME, "other");
+        for _ in 0..ROUNDS {
+            theirs.set();
+            assert!(ours.wait(MUCH_LATER));
+        }
+        other.succeeds();
+    }
+
+    /// In the other process: dies with the mutex.
+    fn lock_until_killed(stage: &Shared<Stage>) -> ! {
+        let start = start(&stage.places[0]).unwrap();
+        // SAFETY: there the event's mutex begins, which its owner has initialised.
+        let (mutex, _) = unsafe { Mutex::from_existing(start, std::ptr::null_mut()) }.unwrap();
+        std::mem::forget(mutex.lock().unwrap());
+        stage.comes_to(1);
+        sleep_until_killed()
+    }
+
+    /// Does it in a thread, and hands over the result.
+    fn apart<T: Send + 'static>(what: impl FnOnce() -> T + Send + 'static) -> Receiver<T> {
+        let (sender, receiver) = mpsc::channel();
+        thread::spawn(move || sender.send(what()));
+        receiver
+    }
+
+    #[test]
+    fn a_process_that_dies_with_the_mutex_makes_others_hang_for_ever() {
+        const NAME: &str = "a_process_that_dies_with_the_mutex_makes_others_hang_for_ever";
+        let name = name(NAME);
+        match role().as_deref().map(|role| role.split_once(' ').unwrap().0) {
+            Some("holder") => lock_until_killed(&Stage::open(&name)),
+            Some(_) => {
+                let stage = Stage::open(&name);
+                let event = NamedEvent::open(place(&stage, 0)).unwrap();
+                stage.comes_to(2);
+                event.set();
+                return stage.comes_to(3);
+            }
+            None => {}
+        }
+        let stage = Stage::create(&name);
+        let _event = NamedEvent::create(place(&stage, 0)).unwrap();
+        let holder = start_other(NAME, "holder");
+        until(|| stage.has_come_to(1));
+        holder.kill();
+        // In a process that can be ended.
+        let mut setter = start_other(NAME, "setter");
+        until(|| stage.has_come_to(2));
+        thread::sleep(10 * SOON);
+        assert!(setter.is_running() && !stage.has_come_to(3), "the reason for `rescue` is gone");
+        setter.kill();
+    }
+
+    #[test]
+    fn threads_that_hang_because_a_process_died_with_the_mutex_are_rescued() {
+        const NAME: &str = "threads_that_hang_because_a_process_died_with_the_mutex_are_rescued";
+        let name = name(NAME);
+        if role().is_some() {
+            lock_until_killed(&Stage::open(&name));
+        }
+        let stage = Stage::create(&name);
+        let event = Arc::new(NamedEvent::create(place(&stage, 0)).unwrap());
+        // This one sleeps when the mutex is taken, and needs it to wake up.
+        let sleeper = apart({
+            let event = event.clone();
+            move || event.wait(MUCH_LATER)
+        });
+        until(|| event.inside.load(Ordering::Relaxed) == 1);
+        let holder = start_other(NAME, "holder");
+        until(|| stage.has_come_to(1));
+        let setters = [(); 3].map(|()| {
+            let event = event.clone();
+            apart(move || event.set())
+        });
+        holder.kill();
+        thread::sleep(2 * SLICE);
+        assert!(event.inside.load(Ordering::Relaxed) >= 3, "they hang");
+        let began = Instant::now();
+        assert!(event.rescue());
+        assert!(began.elapsed() < MUCH_LATER);
+        assert_eq!(sleeper.recv_timeout(MUCH_LATER), Ok(false));
+        for setter in setters {
+            assert_eq!(setter.recv_timeout(MUCH_LATER), Ok(()));
+        }
+        // Nobody goes in any more; and its owner can begin anew.
+        event.set();
+        assert!(!event.wait(MUCH_LATER));
+        let next = NamedEvent::create(place(&stage, 0)).unwrap();
+        next.set();
+        assert!(next.wait(MUCH_LATER));
+    }
+
+    #[test]
+    fn threads_that_use_the_event_of_a_process_that_died_in_its_sleep_are_rescued() {
+        const NAME: &str =
+            "threads_that_use_the_event_of_a_process_that_died_in_its_sleep_are_rescued";
+        let name = name(NAME);
+        if role().is_some() {
+            let stage = Stage::open(&name);
+            let event = NamedEvent::open(place(&stage, 0)).unwrap();
+            stage.comes_to(1);
+            event.wait(MUCH_LATER);
+            return;
+        }
+        for _ in 0..5 {
+            let stage = Stage::create(&name);
+            let event = Arc::new(NamedEvent::create(place(&stage, 0)).unwrap());
+            let sleeper = start_other(NAME, "sleeper");
+            until(|| stage.has_come_to(1));
+            thread::sleep(SOON);
+            sleeper.kill();
+            // What the dead one has counted itself into is waited for by a `set` or two from here.
+            let user = apart({
+                let event = event.clone();
+                move || {
+                    for _ in 0..4 {
+                        event.set();
+                        event.wait(Duration::from_millis(1));
+                    }
+                }
+            });
+            thread::sleep(SOON);
+            assert!(event.rescue());
+            assert_eq!(user.recv_timeout(MUCH_LATER), Ok(()));
+            let next = NamedEvent::create(place(&stage, 0)).unwrap();
+            next.set();
+            assert!(next.wait(MUCH_LATER));
+        }
+    }
+
+    #[test]
+    fn a_rescue_from_nothing_succeeds_at_once() {
+        assert!(event().rescue());
+    }
+}

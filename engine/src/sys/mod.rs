@@ -26,6 +26,8 @@ pub(crate) mod event;
 pub(crate) mod eventfd;
 pub(crate) mod futex;
 pub(crate) mod membarrier;
+#[cfg(all(test, feature = "portable"))]
+pub(crate) mod other_process;
 pub(crate) mod process;
 #[cfg(feature = "portable")]
 mod processes;
