@@ -264,6 +264,9 @@ impl Inner {
 
     /// A session for a process that is about to be launched, and by what that one finds it.
     fn prepare(&self, policy: &Policy) -> Result<(Prepared, Heirloom), LaunchError> {
+        if self.is_closed() {
+            return Err(LaunchError::Closed);
+        }
         let (ours, theirs) = self.meeting.tie().map_err(resources("a tether"))?;
         let tether = Arc::new(ours);
         let session = self.open_session(policy.clone(), 0, &tether)?;

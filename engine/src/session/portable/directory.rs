@@ -189,7 +189,11 @@ pub(crate) fn attach(endpoint: &str, timeout: Duration) -> Result<Mailbox, Conne
 /// Joins the session that main has made for this process, by the name of its segment.
 pub(crate) fn launched(segment: &str) -> Result<Mailbox, ConnectError> {
     let name = SegmentName::parse(segment).map_err(|_| ConnectError::NotLaunched)?;
-    let directory = open_directory(&name.sibling(0), segment)?;
+    let directory = open_directory(&name.sibling(0), segment).map_err(|error| match error {
+        // Main has ended meanwhile.
+        ConnectError::NoSuchEndpoint { .. } | ConnectError::Stale { .. } => ConnectError::HungUp,
+        error => error,
+    })?;
     let doorbell = Arc::new(Doorbell::open(directory.clone())?);
     join(directory, doorbell, name)
 }
