@@ -4,16 +4,18 @@ use std::{
     io::{self, PipeWriter},
     process::Command,
     sync::{Arc, Mutex},
+    thread,
     time::{Duration, Instant},
 };
 
 use ringbridge::{
-    Config, Counters, GoneReason, IpcMain, LaunchOptions, Policy, RenderProcessGone, WebContents,
+    Config, ConnectError, Contract, Counters, GoneReason, IpcMain, IpcRenderer, LaunchOptions,
+    Policy, RenderProcessGone, WebContents,
 };
 
 use crate::{
     backend::{self, backend},
-    contract::{CONTRACT, REPORT},
+    contract::{ADD, ASK, CONTRACT, REPORT},
     processes::{LIMIT, program, unique_name},
 };
 
@@ -84,6 +86,47 @@ impl Stage {
             });
         });
         Self { ipc, name, reports, endings, launched: Mutex::new(Vec::new()) }
+    }
+
+    /// A stage that admits everyone and answers.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be had.
+    pub fn open() -> Self {
+        let stage = Self::new();
+        stage.ipc.on_attach(|_| Ok(allow_everything()));
+        stage.ipc.handle(ADD, |_, [left, right]| Ok(left + right)).expect("the contract has it");
+        stage.ipc.handle(ASK, |_, number| Ok(*number)).expect("the contract has it");
+        stage
+    }
+
+    /// Attaches from another thread, while the stage answers.
+    ///
+    /// # Errors
+    ///
+    /// As [`IpcRenderer::attach`].
+    ///
+    /// # Panics
+    ///
+    /// If the handshake does not end.
+    pub fn attach(&self, contract: Contract) -> Result<IpcRenderer, ConnectError> {
+        let name = self.name.clone();
+        let attaching = thread::spawn(move || IpcRenderer::attach_with(&name, contract, config()));
+        self.run_until("the handshake is over", || attaching.is_finished());
+        attaching.join().expect("it does not panic")
+    }
+
+    /// Launches an honest renderer, and sees it served by an [open](Self::open) stage.
+    ///
+    /// # Panics
+    ///
+    /// If it is not.
+    pub fn serves_others(&self) {
+        let window = self.play_with("asks", &["20"]);
+        self.run_until_gone(&window);
+        let expected = (0..20).map(|number| number.to_string());
+        assert!(self.reports_of(&window).into_iter().eq(expected));
     }
 
     /// The endpoint's name.

@@ -11,36 +11,10 @@ use ringbridge::{
 };
 use rustix::process::Signal;
 use tests::{
-    attacker::door::Socket,
     contract::{ADD, ASK, CONTRACT, NUMBER, Numbered, TEXT},
     processes::{LIMIT, Program, endpoint_files, unique_name},
-    siege::socket_of,
     stage::{Notes, Stage, allow_everything, config, scene_command},
 };
-
-/// Attaches from another thread, while the stage answers.
-fn attach(stage: &Stage, contract: Contract) -> Result<IpcRenderer, ConnectError> {
-    let name = stage.name().to_owned();
-    let attaching = thread::spawn(move || IpcRenderer::attach_with(&name, contract, config()));
-    stage.run_until("the handshake is over", || attaching.is_finished());
-    attaching.join().unwrap()
-}
-
-/// A stage that admits everyone.
-fn open_stage() -> Stage {
-    let stage = Stage::new();
-    stage.ipc.on_attach(|_| Ok(allow_everything()));
-    stage.ipc.handle(ADD, |_, [left, right]| Ok(left + right)).unwrap();
-    stage.ipc.handle(ASK, |_, number| Ok(*number)).unwrap();
-    stage
-}
-
-/// Launches an honest renderer, and sees it served.
-fn others_are_served(stage: &Stage) {
-    let window = stage.play_with("asks", &["20"]);
-    stage.run_until_gone(&window);
-    assert!(stage.reports_of(&window).into_iter().eq((0..20).map(|number| number.to_string())));
-}
 
 // --- names ---------------------------------------------------------------------------------------
 
@@ -123,9 +97,9 @@ fn another_build_is_refused_by_the_channels_name_and_both_its_types() {
         (&[&SETTINGS], ["settings", "Dynamic<alloc::vec::Vec<u8>>", MAP]),
     ];
     assert_eq!(size_of::<other::Numbered>(), size_of::<Numbered>(), "the size alone does not tell");
-    let stage = open_stage();
+    let stage = Stage::open();
     for (contract, expected) in cases {
-        let refused = attach(&stage, contract).map(drop).unwrap_err();
+        let refused = stage.attach(contract).map(drop).unwrap_err();
         let text = refused.to_string();
         let ConnectError::TypeMismatch { channel, ours, theirs } = refused else {
             panic!("{refused:?}")
@@ -135,7 +109,7 @@ fn another_build_is_refused_by_the_channels_name_and_both_its_types() {
     }
     assert_eq!(stage.ipc.counters().refused, 4);
     assert!(stage.ipc.windows().is_empty());
-    others_are_served(&stage);
+    stage.serves_others();
 }
 
 #[test]
@@ -150,11 +124,11 @@ fn another_build_that_main_launched_is_refused_likewise_and_is_a_failed_launch()
 #[test]
 fn a_contract_in_another_order_or_with_less_in_it_is_no_other_build() {
     const SOME: Contract = &[&NUMBER, &ADD, &TEXT];
-    let stage = open_stage();
+    let stage = Stage::open();
     let texts = Notes::new();
     let notes = texts.clone();
     stage.ipc.on(TEXT, move |_, text| notes.add(text.to_owned())).unwrap();
-    let ipc = attach(&stage, SOME).unwrap();
+    let ipc = stage.attach(SOME).unwrap();
     ipc.send(TEXT, "hello").unwrap();
     let sum = ipc.invoke(ADD, &[20, 3]).unwrap();
     let results = Notes::new();
@@ -172,7 +146,7 @@ fn a_contract_in_another_order_or_with_less_in_it_is_no_other_build() {
 #[test]
 fn without_an_admission_hook_nobody_may_attach() {
     let stage = Stage::new();
-    match attach(&stage, CONTRACT).map(drop) {
+    match stage.attach(CONTRACT).map(drop) {
         Err(ConnectError::Refused { why }) => assert!(why.contains("admits no renderers"), "{why}"),
         other => panic!("{other:?}"),
     }
@@ -187,101 +161,51 @@ fn the_admission_hook_knows_who_comes_and_says_why_not() {
         assert_eq!(candidate.process_id(), std::process::id());
         Err("not on a Sunday".to_owned())
     });
-    match attach(&stage, CONTRACT).map(drop) {
+    match stage.attach(CONTRACT).map(drop) {
         Err(ConnectError::Refused { why }) => assert_eq!(why, "not on a Sunday"),
         other => panic!("{other:?}"),
     }
     stage.ipc.on_attach(|_| Ok(Policy::deny_all()));
-    assert!(attach(&stage, CONTRACT).is_ok(), "the last hook decides");
+    assert!(stage.attach(CONTRACT).is_ok(), "the last hook decides");
 }
 
 #[test]
 fn an_admission_hook_that_panics_admits_nobody_and_main_goes_on() {
     let stage = Stage::new();
     stage.ipc.on_attach(|_| panic!("this panic is part of the test"));
-    let refused = attach(&stage, CONTRACT).map(drop);
+    let refused = stage.attach(CONTRACT).map(drop);
     assert!(refused.is_err());
     stage.ipc.on_attach(|_| Ok(allow_everything()));
-    assert!(attach(&stage, CONTRACT).is_ok());
+    assert!(stage.attach(CONTRACT).is_ok());
 }
 
 #[test]
 fn as_many_windows_as_main_allows_and_no_more() {
     let stage = Stage::with(ringbridge::Config { windows_max: 2, ..config() });
     stage.ipc.on_attach(|_| Ok(allow_everything()));
-    let _first = attach(&stage, CONTRACT).unwrap();
-    let second = attach(&stage, CONTRACT).unwrap();
-    match attach(&stage, CONTRACT).map(drop) {
+    let _first = stage.attach(CONTRACT).unwrap();
+    let second = stage.attach(CONTRACT).unwrap();
+    match stage.attach(CONTRACT).map(drop) {
         Err(ConnectError::Refused { why }) => assert!(why.contains("2 windows"), "{why}"),
         other => panic!("{other:?}"),
     }
     drop(second);
     stage.run_until("its place is free", || stage.ipc.windows().len() == 1);
-    assert!(attach(&stage, CONTRACT).is_ok());
+    assert!(stage.attach(CONTRACT).is_ok());
 }
 
 #[test]
 fn a_main_that_does_not_answer_costs_the_renderer_its_time_out() {
-    let stage = open_stage();
+    let stage = Stage::open();
     // Nobody drives the stage meanwhile.
     let timeout = Duration::from_millis(50);
     let settings = ringbridge::Config { handshake_timeout: timeout, ..config() };
     let refused = IpcRenderer::attach_with(stage.name(), CONTRACT, settings).map(drop);
     assert!(matches!(refused, Err(ConnectError::TimedOut(waited)) if waited == timeout));
-    others_are_served(&stage);
+    stage.serves_others();
 }
 
-// --- those who do not speak the protocol ---------------------------------------------------------
-
-/// A bare connection to a stage's socket.
-fn raw_connection(stage: &Stage) -> Socket {
-    Socket::try_connect(&socket_of(stage)).expect("there is room")
-}
-
-fn run_until_hung_up(stage: &Stage, socket: &Socket) {
-    stage.run_until("main hangs up", || socket.is_hung_up());
-}
-
-#[test]
-fn who_says_nothing_is_given_up_while_others_are_served() {
-    let stage = open_stage();
-    let silent = [raw_connection(&stage), raw_connection(&stage)];
-    others_are_served(&stage);
-    let began = Instant::now();
-    silent.iter().for_each(|socket| run_until_hung_up(&stage, socket));
-    assert!(began.elapsed() < LIMIT);
-    others_are_served(&stage);
-}
-
-#[test]
-fn who_hangs_up_before_a_word_is_forgotten() {
-    let stage = open_stage();
-    for _ in 0..200 {
-        drop(raw_connection(&stage));
-        stage.ipc.poll().unwrap();
-    }
-    others_are_served(&stage);
-    assert!(attach(&stage, CONTRACT).is_ok(), "no place among the candidates is taken for ever");
-}
-
-#[test]
-fn a_crowd_of_silent_ones_does_not_keep_launched_renderers_out() {
-    let stage = open_stage();
-    let crowd: Vec<_> = (0..100)
-        .map(|_| {
-            let socket = raw_connection(&stage);
-            stage.ipc.poll().unwrap();
-            socket
-        })
-        .collect();
-    let turned_away = || crowd.iter().filter(|socket| socket.is_hung_up()).count();
-    stage.run_until("those beyond the limit are turned away", || turned_away() > 0);
-    others_are_served(&stage);
-    // When they have gone, there is room for others again.
-    drop(crowd);
-    stage.ipc.run_for(Duration::from_millis(20)).unwrap();
-    assert!(attach(&stage, CONTRACT).is_ok());
-}
+// --- what strangers see --------------------------------------------------------------------------
 
 #[test]
 fn the_socket_and_its_folder_are_this_users_alone() {

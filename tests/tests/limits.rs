@@ -7,7 +7,8 @@ use std::{
 };
 
 use ringbridge::{
-    BindError, Config, InvokeError, IpcMain, LaunchError, SendAllError, SendError, WebContents,
+    BindError, Config, GoneReason, InvokeError, IpcMain, LaunchError, SendAllError, SendError,
+    WebContents,
 };
 use tests::{
     contract::{
@@ -340,6 +341,10 @@ fn sixty_four_renderers_at_once_are_all_served_each_in_its_order() {
 #[test]
 fn a_renderer_that_could_not_see_mains_end_does_not_connect() {
     let stage = Stage::new();
-    stage.play("has-no-memory-for-a-thread");
-    stage.run_to_the_end();
+    let window = stage.play("has-no-memory-for-a-thread");
+    let ending = stage.run_until_gone(&window);
+    // Before main knows of it, or just after.
+    let reasons = [GoneReason::LaunchFailed, GoneReason::CleanExit];
+    assert!(reasons.contains(&ending.details.reason), "{ending:?}");
+    assert_eq!(ending.details.exit_code, Some(0), "its own asserts hold");
 }

@@ -106,23 +106,6 @@ fn what_was_committed_before_a_death_is_delivered_at_once_whatever_the_quota() {
 }
 
 #[test]
-fn who_is_held_cannot_wake_main_however_it_rings() {
-    let stage = Stage::with(Config { wait: WaitStrategy::Park, ..config() });
-    let arrivals = arrivals(&stage);
-    let policy = allow_everything().frames_quota(Quota::per_second(50).burst(0));
-    let window = stage.launch(scene_command("rings-without-end", &["1000"]), policy);
-    stage.run_until("it is held", || window.counters().throttled > 3);
-    let (before, count) = (voluntary_switches(), arrivals.len());
-    stage.ipc.run_for(Duration::from_secs(1)).unwrap();
-    let (switches, taken) = (voluntary_switches() - before, arrivals.len() - count);
-    assert!((40..=60).contains(&taken), "{taken} frames in a second");
-    // One or two for each frame: for whole milliseconds, and for the rest.
-    assert!(switches <= 200, "main slept {switches} times in a second");
-    window.close();
-    stage.run_until_gone(&window);
-}
-
-#[test]
 fn a_renderer_is_heard_again_after_it_was_held() {
     let stage = Stage::with(Config { wait: WaitStrategy::Park, ..config() });
     stage.ipc.handle(ASK, |_, number| Ok(*number)).unwrap();
@@ -166,27 +149,4 @@ fn a_message_may_be_as_long_as_the_policy_says_and_its_sender_knows() {
         stage.run_to_the_end();
         assert_eq!(window.counters().violations, 0);
     }
-}
-
-#[test]
-fn a_longer_message_than_the_policy_allows_is_a_violation_however_it_got_into_the_ring() {
-    let stage = Stage::new();
-    let lengths = Notes::new();
-    let notes = lengths.clone();
-    stage.ipc.on(BYTES, move |_, bytes| notes.add(bytes.len())).unwrap();
-    let forge = |len: &str| {
-        let (command, sign) = scene_command_with_input("forges-a-longer-message", &[len]);
-        (stage.launch(command, allow_everything().message_max(1000)), sign)
-    };
-    let (window, _sign) = forge("1001");
-    let ending = stage.run_until_gone(&window);
-    let violation = Violation::MessageTooLong { len: 1001, max: 1000 };
-    assert_eq!(ending.details.reason, GoneReason::ProtocolViolation(violation));
-    assert!(lengths.is_empty());
-
-    let (window, mut sign) = forge("1000");
-    stage.run_until("what is just short enough is heard", || lengths.len() == 1);
-    sign.write_all(b".").unwrap();
-    stage.run_until_gone(&window);
-    assert_eq!(lengths.take(), [1000]);
 }

@@ -119,21 +119,3 @@ fn who_has_nothing_to_take_is_not_unresponsive_however_long_it_is_silent() {
     signal(window.os_process_id(), Signal::KILL);
     stage.run_until_gone(&window);
 }
-
-#[test]
-fn a_main_whose_renderers_have_taken_everything_does_not_wake_up() {
-    let (stage, changes) = watchful_stage();
-    let window = play_and_listen(&stage, "takes-ticks");
-    let sends = window.clone();
-    thread::spawn(move || sends.send(TICK, &1).unwrap()).join().unwrap();
-    // It is looked after once more.
-    stage.ipc.run_for(2 * AFTER).unwrap();
-    let before = voluntary_switches();
-    stage.ipc.run_for(4 * AFTER).unwrap();
-    let sleeps = voluntary_switches() - before;
-    // Its own deadline takes it two: whole milliseconds, and the rest.
-    assert!(sleeps <= 4, "it went to sleep {sleeps} times");
-    assert!(changes.is_empty());
-    window.close();
-    stage.run_until_gone(&window);
-}

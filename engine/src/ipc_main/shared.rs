@@ -161,15 +161,9 @@ impl Inner {
         let routes = Snapshot::new(Router::new(channels.len()));
         let (key, waiter) = (Key::new(), Waiter::new(config.wait, config.spin_ceiling));
         let key_name = key.name();
-        let main_loop = MainLoop::new(
-            endpoint,
-            &bell,
-            routes.cached(),
-            key,
-            waiter,
-            config.unresponsive_after,
-        )
-        .map_err(io)?;
+        let main_loop =
+            MainLoop::new(endpoint, &bell, routes.cached(), key, waiter, config.unresponsive_after)
+                .map_err(io)?;
 
         Ok(Arc::new_cyclic(|weak: &Weak<Inner>| {
             let interrupting = weak.clone();

@@ -9,17 +9,17 @@ use std::{io, os::fd::OwnedFd, sync::Arc, time::Duration};
 #[cfg(feature = "portable")]
 use std::collections::BTreeMap;
 
+#[cfg(feature = "portable")]
+use crate::{
+    doorbell::Doorbell,
+    session::portable::{Hub, Mailbox, Watched},
+};
 use crate::{
     session::{endpoint::Endpoint, meeting::LoopBell, tether::Tether},
     sys::{
         Epoll, EventFd,
         epoll::{Event, Trigger},
     },
-};
-#[cfg(feature = "portable")]
-use crate::{
-    doorbell::Doorbell,
-    session::portable::{Hub, Mailbox, Watched},
 };
 
 /// What can be listened to.
@@ -67,9 +67,15 @@ impl Ears {
     pub(super) fn add(&mut self, source: Source<'_>, token: u64) -> io::Result<()> {
         match self {
             Self::Epoll(epoll) => match source {
-                Source::Door(endpoint) => epoll.add(endpoint.listener().ok_or_else(absent)?, token, Trigger::Level),
-                Source::Bell(event, _) => epoll.add(event.ok_or_else(absent)?, token, Trigger::Edge),
-                Source::Tether(tether) => epoll.add(tether.socket().ok_or_else(absent)?, token, Trigger::Level),
+                Source::Door(endpoint) => {
+                    epoll.add(endpoint.listener().ok_or_else(absent)?, token, Trigger::Level)
+                }
+                Source::Bell(event, _) => {
+                    epoll.add(event.ok_or_else(absent)?, token, Trigger::Edge)
+                }
+                Source::Tether(tether) => {
+                    epoll.add(tether.socket().ok_or_else(absent)?, token, Trigger::Level)
+                }
                 Source::Process(process) => epoll.add(process.descriptor()?, token, Trigger::Level),
             },
             #[cfg(feature = "portable")]
@@ -190,7 +196,7 @@ impl HubEars {
 #[cfg(feature = "portable")]
 fn mailbox(tether: &Tether) -> Option<&Mailbox> {
     match tether {
-        Tether::Mailbox(mailbox) => Some(mailbox),
+        Tether::Mailbox(mailbox) => Some(&**mailbox),
         Tether::Socket(_) => None,
     }
 }

@@ -15,9 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{
-    Connection, GRACE, Heard, LISTENER, MainLoop, Restart, Session, Source, Stage, token,
-};
+use super::{Connection, GRACE, Heard, LISTENER, MainLoop, Restart, Session, Source, Stage, token};
 use crate::{
     error::GoneReason,
     inside::{self, Inside},

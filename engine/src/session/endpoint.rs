@@ -46,7 +46,10 @@ pub(crate) struct Endpoint {
 
 /// By what renderers that main did not launch find it.
 enum Door {
-    Socket { listener: Listener, path: PathBuf },
+    Socket {
+        listener: Listener,
+        path: PathBuf,
+    },
     #[cfg(feature = "portable")]
     Directory(Arc<Hub>),
 }
@@ -96,7 +99,7 @@ impl Endpoint {
         match &self.door {
             Door::Socket { listener, .. } => Ok(listener.accept()?.map(Tether::Socket)),
             #[cfg(feature = "portable")]
-            Door::Directory(hub) => Ok(hub.accept()?.map(Tether::Mailbox)),
+            Door::Directory(hub) => Ok(hub.accept()?.map(Tether::from)),
         }
     }
 
@@ -138,7 +141,7 @@ pub(crate) fn connect(
             connect_by_socket(name).map(Tether::Socket)
         }
         #[cfg(feature = "portable")]
-        Backend::Portable => portable::attach(name, timeout).map(Tether::Mailbox),
+        Backend::Portable => portable::attach(name, timeout).map(Tether::from),
     }
 }
 

@@ -1,18 +1,18 @@
 //! How the processes of one endpoint meet, as main sees it: over sockets, with memory that is handed over by
 //! descriptor, or by name.
 
-use std::{env, io};
 #[cfg(feature = "portable")]
 use std::sync::Arc;
+use std::{env, io};
 
+#[cfg(feature = "portable")]
+use crate::session::portable::{self, Hub};
 use crate::{
     error::ConnectError,
     memory::backing::Backing,
     session::tether::Tether,
     sys::{EventFd, Socket, process::Heirloom},
 };
-#[cfg(feature = "portable")]
-use crate::session::portable::{self, Hub};
 
 /// The environment variable by which a launched renderer learns the number of its socket ...
 pub(crate) const SOCKET_VARIABLE: &str = "RINGBRIDGE_SOCKET";
@@ -28,7 +28,7 @@ pub(crate) fn was_launched() -> bool {
 pub(crate) fn inherited_tether() -> Result<Tether, ConnectError> {
     #[cfg(feature = "portable")]
     if let Ok(segment) = env::var(SEGMENT_VARIABLE) {
-        return portable::launched(&segment).map(Tether::Mailbox);
+        return portable::launched(&segment).map(Tether::from);
     }
     let number = env::var(SOCKET_VARIABLE).map_err(|_| ConnectError::NotLaunched)?;
     let number = number.parse().map_err(|_| ConnectError::NotLaunched)?;
@@ -74,7 +74,8 @@ impl Meeting {
         match self {
             Self::Sockets => {
                 let (ours, theirs) = Socket::pair()?;
-                let theirs = Heirloom::Descriptor { variable: SOCKET_VARIABLE, descriptor: theirs.into() };
+                let theirs =
+                    Heirloom::Descriptor { variable: SOCKET_VARIABLE, descriptor: theirs.into() };
                 Ok((Tether::Socket(ours), theirs))
             }
             #[cfg(feature = "portable")]
@@ -82,7 +83,7 @@ impl Meeting {
                 let mailbox = hub.open_session()?;
                 let value = mailbox.page_name().as_str().to_owned();
                 let theirs = Heirloom::Name { variable: SEGMENT_VARIABLE, value };
-                Ok((Tether::Mailbox(mailbox), theirs))
+                Ok((mailbox.into(), theirs))
             }
         }
     }

@@ -20,7 +20,7 @@ use crate::{session::portable::Mailbox, sys::process};
 pub(crate) enum Tether {
     Socket(Socket),
     #[cfg(feature = "portable")]
-    Mailbox(Mailbox),
+    Mailbox(Box<Mailbox>),
 }
 
 /// A packet that came: the first `len` bytes of the caller's buffer, and what it hands over.
@@ -144,6 +144,13 @@ impl Tether {
     /// Whether a renderer at the other end wakes main by an eventfd, which main has to hand over.
     pub(crate) fn needs_an_event(&self) -> bool {
         matches!(self, Self::Socket(_))
+    }
+}
+
+#[cfg(feature = "portable")]
+impl From<Mailbox> for Tether {
+    fn from(mailbox: Mailbox) -> Self {
+        Self::Mailbox(Box::new(mailbox))
     }
 }
 

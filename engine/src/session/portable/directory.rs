@@ -18,7 +18,10 @@ use super::{
 use crate::{
     doorbell::Doorbell,
     error::{BindError, ConnectError},
-    layout::rendezvous::{CLAIMS, DIRECTORY_LEN, DirectoryPage, SESSION_LEN, SessionPage},
+    layout::{
+        identity::IdentityError,
+        rendezvous::{CLAIMS, DIRECTORY_LEN, DirectoryPage, SESSION_LEN, SessionPage},
+    },
     memory::{
         backing::Backing,
         handle::Handle,
@@ -222,14 +225,21 @@ fn open_directory(
     endpoint: &str,
 ) -> Result<Shared<DirectoryPage>, ConnectError> {
     let endpoint = || endpoint.to_owned();
+    let nobody = || ConnectError::NoSuchEndpoint { endpoint: endpoint() };
     let page = match Segment::open(name, DIRECTORY_LEN) {
         Ok(segment) => Arc::new(segment).shared::<DirectoryPage>(),
         Err(SegmentError::System(error)) if error.kind() == ErrorKind::NotFound => {
-            return Err(ConnectError::NoSuchEndpoint { endpoint: endpoint() });
+            return Err(nobody());
         }
+        // Main is making it in this moment, or making it anew.
+        Err(SegmentError::Size { actual: 0, .. } | SegmentError::Replaced) => return Err(nobody()),
         Err(error) => return Err(not_a_session(error)),
     };
-    page.check_identity().map_err(not_a_session)?;
+    match page.check_identity() {
+        Ok(()) => {}
+        Err(IdentityError::Magic { found: 0 }) => return Err(nobody()),
+        Err(error) => return Err(not_a_session(error)),
+    }
     let lives = match page.main.who() {
         Some(main) => !page.main.has_left() && Processes::new()?.is_running(main),
         None => false,
@@ -264,7 +274,9 @@ fn not_a_session(why: impl std::fmt::Display) -> ConnectError {
 pub(crate) enum Leftovers {
     None,
     /// Of a process that runs: left alone.
-    OfTheLiving { pid: u32 },
+    OfTheLiving {
+        pid: u32,
+    },
     /// Of one that is gone: removed.
     Swept(Swept),
 }

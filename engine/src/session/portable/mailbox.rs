@@ -215,9 +215,9 @@ impl Mailbox {
             return Err(malformed());
         }
         let (numbers, _) = numbers.as_chunks::<NUMBER>();
-        let handles = numbers.iter().map(|number| {
-            Handle::Segment(self.page_name.sibling(u32::from_ne_bytes(*number)))
-        });
+        let handles = numbers
+            .iter()
+            .map(|number| Handle::Segment(self.page_name.sibling(u32::from_ne_bytes(*number))));
         buffer[..bytes.len()].copy_from_slice(bytes);
         Ok(Received { len: bytes.len(), handles: handles.collect() })
     }

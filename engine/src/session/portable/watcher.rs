@@ -14,12 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{
-    flag::Flag,
-    layout::rendezvous::Presence,
-    memory::shared::Shared,
-    sys::Processes,
-};
+use crate::{flag::Flag, layout::rendezvous::Presence, memory::shared::Shared, sys::Processes};
 
 /// Between two looks: a death is noticed after one or two.
 const LOOK_EVERY: Duration = Duration::from_millis(25);
@@ -61,10 +56,7 @@ struct Seen {
 }
 
 impl Watched {
-    pub(crate) fn new(
-        signs: Signs,
-        on_gone: impl Fn(End) + Send + Sync + 'static,
-    ) -> Arc<Self> {
+    pub(crate) fn new(signs: Signs, on_gone: impl Fn(End) + Send + Sync + 'static) -> Arc<Self> {
         let (seen, gone) = (Mutex::default(), Flag::default());
         Arc::new(Self { signs, seen, gone, on_gone: Box::new(on_gone) })
     }
