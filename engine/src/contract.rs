@@ -89,10 +89,10 @@ pub(crate) const fn channel_hash(kind: ChannelKind, name: &str) -> u64 {
     fnv1a(fnv1a(FNV_OFFSET, &[kind as u8]), name.as_bytes())
 }
 
-const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
+pub(crate) const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
 
 /// Fowler, Noll and Vo's hash, 1a, 64 bits: small, and `const`. Not for hostile input.
-const fn fnv1a(mut hash: u64, bytes: &[u8]) -> u64 {
+pub(crate) const fn fnv1a(mut hash: u64, bytes: &[u8]) -> u64 {
     let mut index = 0;
     while index < bytes.len() {
         hash = (hash ^ bytes[index] as u64).wrapping_mul(0x0000_0100_0000_01b3);

@@ -34,6 +34,7 @@ use crate::{
     layout::{HEADER_LEN, frame::payload_max, padded},
     main_loop::{Handover, MainLoop, Newcomer, Session},
     memory::region::{Region, Writer},
+    metrics::MainMetrics,
     payload::Payload,
     policy::{ChannelSet, Policy},
     port::{
@@ -50,9 +51,10 @@ use crate::{
         handshake::{Answer, TOPICS_MAX, Welcome, encode},
     },
     signal::{PeerBell, Signal},
+    sleeps::SleepCounters,
     snapshot::Snapshot,
     sync::{AtomicBool, AtomicU32, Ordering},
-    sys::{EventFd, Socket, process},
+    sys::{EventFd, Socket, clock, process},
     timed::TimedRequests,
     wait::Waiter,
     web_contents::WebContents,
@@ -81,6 +83,7 @@ pub(crate) struct Inner {
     pub(crate) config: Config,
     /// Of the endpoint.
     name: String,
+    pub(crate) opened_ns: u64,
     pub(crate) channels: Arc<ChannelTable>,
     pub(crate) dispatcher: Dispatcher,
     running: Running,
@@ -92,6 +95,10 @@ pub(crate) struct Inner {
     /// Whether a request of main to some renderer has a deadline to keep.
     pub(crate) timed_requests: Arc<TimedRequests>,
     published: Counter,
+    /// How long the loop slept.
+    pub(crate) sleeps: SleepCounters,
+    /// How many inspectors the loop lets watch.
+    pub(crate) inspectors: AtomicU32,
     weak: Weak<Inner>,
     seat: Seat<MainLoop>,
     /// Ends the loop's sleep. Of this process alone.
@@ -171,6 +178,7 @@ impl Inner {
             Inner {
                 config,
                 name: name.to_owned(),
+                opened_ns: clock::now_ns(),
                 channels,
                 dispatcher: Dispatcher { routes, executor, key: key_name },
                 running: Running::default(),
@@ -180,6 +188,8 @@ impl Inner {
                 refused: Counter::default(),
                 timed_requests: Arc::new(TimedRequests::new()),
                 published: Counter::default(),
+                sleeps: SleepCounters::default(),
+                inspectors: AtomicU32::new(0),
                 weak: weak.clone(),
                 seat: Seat::new(main_loop),
                 interrupt,
@@ -379,6 +389,21 @@ impl Inner {
         MainCounters { refused: self.refused.get(), published: self.published.get() }
     }
 
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn metrics(&self) -> MainMetrics {
+        MainMetrics {
+            windows: lock(&self.windows).len() as u64,
+            inspectors: self.inspectors.load(Ordering::Relaxed).into(),
+            refused: self.refused.get(),
+            published: self.published.get(),
+            sleeps: self.sleeps.read().count(),
+            slept_ns: self.sleeps.total_ns(),
+        }
+    }
+
     /// Drives until the loop is stopped or the time is over.
     pub(super) fn run(&self, duration: Option<Duration>) -> Result<(), RunError> {
         let _running = self.running.begin()?;
@@ -493,6 +518,7 @@ impl Inner {
             limits,
             bell: PeerBell::new(Signal::Futex, own.control.clone(), peer.control.clone()),
             producer: Producer::new(own.data, peer.control.clone(), 0),
+            inbox_capacity: renderer_capacity,
             own: own.control,
             peer: peer.control,
             driver,
@@ -527,7 +553,17 @@ impl Inner {
         let frame_len_max = padded(HEADER_LEN + payload_max);
         let allowance = Allowance::new(policy.frames, policy.bytes, frame_len_max, Instant::now());
         let handover = Handover { welcome, main_region, renderer_region, event: theirs };
-        Ok(Session { port, policy, consumer, allowance, event, handover: Some(handover) })
+        let (opened_ns, summary) = (clock::now_ns(), policy.summary());
+        Ok(Session {
+            port,
+            policy,
+            consumer,
+            allowance,
+            event,
+            opened_ns,
+            summary,
+            handover: Some(handover),
+        })
     }
 
     /// Hands a session's memory over. Our descriptors of it are closed with that.

@@ -15,6 +15,7 @@
 //! in [`words`], inside methods that say what they are for.
 
 pub(crate) mod attached;
+pub(crate) mod board;
 pub(crate) mod frame;
 pub(crate) mod id;
 pub(crate) mod identity;
