@@ -52,7 +52,7 @@ macro_rules! metrics {
             },)*];
 
             /// The numbers with their names, for printing.
-            pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
+            pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
                 [$((stringify!($name), self.$name),)*].into_iter()
             }
 

@@ -73,9 +73,10 @@ struct Board {
 }
 
 impl Board {
-    fn create() -> io::Result<Self> {
+    fn create(endpoint: &str) -> io::Result<Self> {
         let len = Region::ring_len(board::CAPACITY);
-        let region = Region::create("ringbridge-board", len, Writer::Creator)?;
+        let name = format!("ringbridge-board-{endpoint}");
+        let region = Region::create(&name, len, Writer::Creator)?;
         let memory = region.topic().expect("made with a ring's length");
         memory.control.initialise(board::CAPACITY);
         Ok(Self { region, writer: TopicWriter::new(memory, 0), record: Vec::new() })
@@ -105,10 +106,10 @@ impl Gallery {
     }
 
     /// Lets somebody watch.
-    fn admit(&mut self, epoll: &Epoll, socket: &Arc<Socket>) -> io::Result<()> {
+    fn admit(&mut self, endpoint: &str, epoll: &Epoll, socket: &Arc<Socket>) -> io::Result<()> {
         let board = match &mut self.board {
             Some(board) => board,
-            none => none.insert(Board::create()?),
+            none => none.insert(Board::create(endpoint)?),
         };
         board.show_to(socket)?;
         let free = self.inspectors.iter().position(Option::is_none);
@@ -155,7 +156,7 @@ impl MainLoop {
             }
             Ok(()) => self
                 .gallery
-                .admit(&self.epoll, &connection.socket)
+                .admit(main.name(), &self.epoll, &connection.socket)
                 .map_err(|error| refused(&error.to_string())),
         };
         if let Err(answer) = admitted {

@@ -63,7 +63,7 @@ pub(crate) enum InspectorAnswer {
 }
 
 impl InspectorHello {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { magic: MAGIC, version: VERSION }
     }
 
@@ -132,7 +132,79 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::session::handshake::Hello;
+    use std::{
+        os::fd::{AsFd, OwnedFd},
+        thread,
+    };
+
+    use crate::{
+        memory::region::Writer,
+        session::{endpoint::Endpoint, endpoint::tests::unique, handshake::Hello},
+        topic::TopicWriter,
+    };
+
+    const CAPACITY: usize = 1 << 16;
+
+    /// Memory as main makes it for a board.
+    fn memory(writer: Writer) -> Region {
+        Region::create("test-board", Region::ring_len(CAPACITY), writer).unwrap()
+    }
+
+    fn opened(region: &Region) {
+        let memory = region.topic().unwrap();
+        memory.control.initialise(CAPACITY);
+        TopicWriter::new(memory, 0);
+    }
+
+    /// What an inspector makes of a main process that answers so.
+    fn attached(answer: &InspectorAnswer, memory: Option<&Region>) -> Result<(), InspectError> {
+        let name = unique("board");
+        let endpoint = Endpoint::bind(&name).unwrap();
+        let attaching = thread::spawn(move || attach(&name, Duration::from_secs(20)).map(drop));
+        let socket = loop {
+            if let Some(socket) = endpoint.listener.accept().unwrap() {
+                break socket;
+            }
+            thread::yield_now();
+        };
+        let mut packet = [0; 64];
+        let len = socket.receive(&mut packet, 0).unwrap().len;
+        assert!(matches!(InspectorHello::parse(&packet[..len]), Some(Ok(()))));
+        let memory: Option<OwnedFd> =
+            memory.map(|region| region.descriptor().unwrap().try_clone_to_owned().unwrap());
+        let descriptors: Vec<_> = memory.iter().map(AsFd::as_fd).collect();
+        socket.send(&encode(answer), &descriptors).unwrap();
+        attaching.join().unwrap()
+    }
+
+    #[test]
+    fn only_a_board_that_nobody_else_can_write_and_that_is_one_is_mapped() {
+        let board = |capacity| InspectorAnswer::Board { capacity };
+        let announced = board(CAPACITY as u32);
+        let honest = memory(Writer::Creator);
+        opened(&honest);
+        attached(&announced, Some(&honest)).unwrap();
+        let refused = |answer: &InspectorAnswer, memory: Option<&Region>| {
+            let error = attached(answer, memory).unwrap_err();
+            let InspectError::BadBoard { why } = error else { panic!("{error}") };
+            why
+        };
+        assert_eq!(refused(&announced, None), "its memory is missing");
+        assert!(refused(&announced, Some(&memory(Writer::Peer))).contains("not sealed"));
+        assert!(refused(&announced, Some(&memory(Writer::Creator))).contains("not the expected"));
+        for other in [CAPACITY as u32 / 2, CAPACITY as u32 * 2, 0, u32::MAX] {
+            assert!(refused(&board(other), Some(&honest)).contains("announced"), "{other}");
+        }
+    }
+
+    #[test]
+    fn what_main_says_against_an_inspector_is_told() {
+        let why = "no".to_owned();
+        let refused = attached(&InspectorAnswer::Refused { why }, None).unwrap_err();
+        assert_eq!(refused.to_string(), "main refused this inspector: no");
+        let other = attached(&InspectorAnswer::Version { main: 9 }, None).unwrap_err();
+        assert!(matches!(other, InspectError::OtherBuild));
+    }
 
     #[test]
     fn an_inspectors_hello_and_a_renderers_are_never_taken_for_each_other() {
