@@ -11,7 +11,7 @@ use std::{
 use crate::{
     counters::Counters,
     error::InspectError,
-    layout::board::{self, BoardError, Head, Slot, WindowState},
+    layout::board::{self, BoardError, Slot, WindowState},
     memory::aligned::AlignedBuf,
     metrics::{MainMetrics, SessionMetrics},
     session::inspection::{attach, fingerprint},
@@ -139,11 +139,11 @@ impl fmt::Debug for Inspector {
 impl Inspection {
     fn parse(record: &[u8]) -> Result<Self, BoardError> {
         let (head, slots) = board::parse(record, fingerprint())?;
-        let windows = slots.iter().map(|slot| InspectedWindow::from_slot(&head, slot));
+        let windows = slots.iter().map(InspectedWindow::from_slot);
         Ok(Self {
             endpoint: board::text(&head.name, head.name_len)?.to_owned(),
             pid: head.pid,
-            open_for: Duration::from_nanos(head.taken_ns.saturating_sub(head.opened_ns)),
+            open_for: Duration::from_nanos(head.open_ns),
             metrics: MainMetrics::from_values(first(&head.metrics)),
             sleeps: Sleeps { buckets: head.sleeps },
             windows: windows.collect::<Result<_, _>>()?,
@@ -153,13 +153,13 @@ impl Inspection {
 }
 
 impl InspectedWindow {
-    fn from_slot(head: &Head, slot: &Slot) -> Result<Self, BoardError> {
+    fn from_slot(slot: &Slot) -> Result<Self, BoardError> {
         let (metrics, counters) = slot.metrics.split_at(SessionMetrics::COUNT);
         Ok(Self {
             id: slot.id,
             pid: slot.pid,
             state: slot.state()?,
-            open_for: Duration::from_nanos(head.taken_ns.saturating_sub(slot.opened_ns)),
+            open_for: Duration::from_nanos(slot.open_ns),
             policy: board::text(&slot.policy, slot.policy_len)?.to_owned(),
             unread: slot.unread != 0,
             metrics: SessionMetrics::from_values(first(metrics)),

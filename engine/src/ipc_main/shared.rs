@@ -54,7 +54,7 @@ use crate::{
     sleeps::SleepCounters,
     snapshot::Snapshot,
     sync::{AtomicBool, AtomicU32, Ordering},
-    sys::{EventFd, Socket, clock, process},
+    sys::{EventFd, Socket, process},
     timed::TimedRequests,
     wait::Waiter,
     web_contents::WebContents,
@@ -83,7 +83,7 @@ pub(crate) struct Inner {
     pub(crate) config: Config,
     /// Of the endpoint.
     name: String,
-    pub(crate) opened_ns: u64,
+    pub(crate) opened: Instant,
     pub(crate) channels: Arc<ChannelTable>,
     pub(crate) dispatcher: Dispatcher,
     running: Running,
@@ -178,7 +178,7 @@ impl Inner {
             Inner {
                 config,
                 name: name.to_owned(),
-                opened_ns: clock::now_ns(),
+                opened: Instant::now(),
                 channels,
                 dispatcher: Dispatcher { routes, executor, key: key_name },
                 running: Running::default(),
@@ -553,14 +553,14 @@ impl Inner {
         let frame_len_max = padded(HEADER_LEN + payload_max);
         let allowance = Allowance::new(policy.frames, policy.bytes, frame_len_max, Instant::now());
         let handover = Handover { welcome, main_region, renderer_region, event: theirs };
-        let (opened_ns, summary) = (clock::now_ns(), policy.summary());
+        let (opened, summary) = (Instant::now(), policy.summary());
         Ok(Session {
             port,
             policy,
             consumer,
             allowance,
             event,
-            opened_ns,
+            opened,
             summary,
             handover: Some(handover),
         })

@@ -43,10 +43,8 @@ pub(crate) struct Head {
     pub(crate) slots: u32,
     /// Of the names of all numbers, in their order.
     pub(crate) fingerprint: u64,
-    /// When this was written, in nanoseconds of the one clock.
-    pub(crate) taken_ns: u64,
-    /// When the endpoint was opened.
-    pub(crate) opened_ns: u64,
+    /// How long the endpoint has been open, in nanoseconds.
+    pub(crate) open_ns: u64,
     pub(crate) pid: u32,
     /// Windows that there are and that have no slot.
     pub(crate) unshown: u32,
@@ -54,7 +52,7 @@ pub(crate) struct Head {
     pub(crate) name: [u8; NAME_MAX],
     pub(crate) metrics: [u64; MAIN_METRICS_MAX],
     pub(crate) sleeps: [u64; SLEEP_BUCKETS],
-    reserved: [u64; 11],
+    reserved: [u64; 12],
 }
 
 /// One window.
@@ -67,7 +65,8 @@ pub(crate) struct Slot {
     pub(crate) state: u32,
     /// 1: it has sent something that main has not taken.
     pub(crate) unread: u32,
-    pub(crate) opened_ns: u64,
+    /// How long it has been there, in nanoseconds.
+    pub(crate) open_ns: u64,
     pub(crate) policy_len: u64,
     pub(crate) metrics: [u64; WINDOW_METRICS_MAX],
     pub(crate) policy: [u8; POLICY_MAX],
@@ -76,9 +75,9 @@ pub(crate) struct Slot {
 const _: () = {
     use std::mem::offset_of;
     assert!(offset_of!(Head, fingerprint) == 16);
-    assert!(offset_of!(Head, name) == 56);
-    assert!(offset_of!(Head, metrics) == 104);
-    assert!(offset_of!(Head, sleeps) == 232);
+    assert!(offset_of!(Head, name) == 48);
+    assert!(offset_of!(Head, metrics) == 96);
+    assert!(offset_of!(Head, sleeps) == 224);
     assert!(size_of::<Head>() == 512);
     assert!(offset_of!(Slot, metrics) == 32);
     assert!(offset_of!(Slot, policy) == 416);

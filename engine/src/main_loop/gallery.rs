@@ -42,7 +42,7 @@ use crate::{
     },
     sleeps,
     sync::Ordering,
-    sys::{Epoll, Socket, clock, epoll::Trigger, process},
+    sys::{Epoll, Socket, epoll::Trigger, process},
     topic::TopicWriter,
 };
 
@@ -211,8 +211,7 @@ impl Inner {
     /// What a record says of the endpoint as a whole.
     fn picture(&self) -> Head {
         let mut head = Head::new();
-        head.taken_ns = clock::now_ns();
-        head.opened_ns = self.opened_ns;
+        head.open_ns = since(self.opened);
         head.pid = std::process::id();
         head.name_len = board::put_text(&mut head.name, self.name());
         head.metrics[..MainMetrics::COUNT].copy_from_slice(&self.metrics().values());
@@ -238,7 +237,7 @@ impl Connection {
         slot.id = port.window;
         slot.pid = port.peer_pid.load(Ordering::Relaxed);
         slot.state = state.to_wire();
-        slot.opened_ns = session.opened_ns;
+        slot.open_ns = since(session.opened);
         slot.policy_len = board::put_text(&mut slot.policy, &session.summary);
         let (metrics, counters) = slot.metrics.split_at_mut(SessionMetrics::COUNT);
         metrics.copy_from_slice(&port.metrics().values());
@@ -246,4 +245,8 @@ impl Connection {
         slot.unread = u32::from(session.has_news());
         Some(slot)
     }
+}
+
+fn since(moment: Instant) -> u64 {
+    u64::try_from(moment.elapsed().as_nanos()).unwrap_or(u64::MAX)
 }

@@ -122,7 +122,7 @@ pub(crate) struct Session {
     pub(crate) allowance: Option<Allowance>,
     pub(crate) event: EventFd,
     /// When it was opened, and its policy in a line: for inspectors.
-    pub(crate) opened_ns: u64,
+    pub(crate) opened: Instant,
     pub(crate) summary: String,
     /// Until it is handed over.
     pub(crate) handover: Option<Handover>,
