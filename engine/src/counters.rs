@@ -2,7 +2,10 @@
 //!
 //! All accesses are Relaxed: a counter orders nothing.
 
-use crate::sync::{AtomicU64, Ordering};
+use crate::{
+    metrics::metrics,
+    sync::{AtomicU64, Ordering},
+};
 
 /// One count.
 #[derive(Debug, Default)]
@@ -29,30 +32,23 @@ impl Counter {
 
 /// Defines the counters of a session and the public struct that reads them.
 macro_rules! counters {
-    ($($(#[$attribute:meta])* $name:ident,)*) => {
+    ($($(#[doc = $help:literal])* $name:ident,)*) => {
         /// The counters of one session, as [`Counters`] reads them.
         #[derive(Debug, Default)]
         pub(crate) struct SessionCounters {
             $(pub(crate) $name: Counter,)*
         }
 
-        /// What happened in one session so far, seen from this process.
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-        #[non_exhaustive]
-        pub struct Counters {
-            $($(#[$attribute])* pub $name: u64,)*
+        metrics! {
+            /// What happened in one session so far, seen from this process.
+            pub struct Counters {
+                $($(#[doc = $help])* Counter $name,)*
+            }
         }
 
         impl SessionCounters {
             pub(crate) fn read(&self) -> Counters {
                 Counters { $($name: self.$name.get(),)* }
-            }
-        }
-
-        impl Counters {
-            /// The counters with their names, for printing.
-            pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
-                [$((stringify!($name), self.$name),)*].into_iter()
             }
         }
     };

@@ -22,6 +22,9 @@ pub enum Error {
     /// The main process could not be reached, or refused.
     #[error(transparent)]
     Connect(#[from] ConnectError),
+    /// A main process could not be inspected.
+    #[error(transparent)]
+    Inspect(#[from] InspectError),
     /// A renderer could not be started.
     #[error(transparent)]
     Launch(#[from] LaunchError),
@@ -144,6 +147,63 @@ pub enum BindError {
         /// What it said.
         source: io::Error,
     },
+}
+
+/// Why this user's endpoints could not be looked at, or swept.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EndpointsError {
+    /// The folder of the sockets belongs to somebody else or is open to others.
+    #[error("the folder {path} is not this user's alone: {why}")]
+    UnsafeFolder {
+        /// The folder.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The operating system refused.
+    #[error("cannot look at {path}: {source}")]
+    Io {
+        /// The folder, or the endpoint in it.
+        path: PathBuf,
+        /// What it said.
+        source: io::Error,
+    },
+}
+
+/// Why a main process could not be inspected, or cannot be any more.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InspectError {
+    /// It could not be reached.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// It said no.
+    #[error("main refused this inspector: {why}")]
+    Refused {
+        /// In main's words.
+        why: String,
+    },
+    /// Its numbers are others than this process knows.
+    #[error(
+        "main was built from another version of ringbridge: inspect it with a tool of the same version"
+    )]
+    OtherBuild,
+    /// What it shows is not what it should be.
+    #[error("what main shows cannot be read: {why}")]
+    BadBoard {
+        /// What is wrong with it.
+        why: String,
+    },
+    /// It is gone.
+    #[error("the main process is gone")]
+    Gone,
+}
+
+impl From<io::Error> for InspectError {
+    fn from(error: io::Error) -> Self {
+        Self::Connect(ConnectError::Io(error))
+    }
 }
 
 /// Why a renderer could not connect to its main process.

@@ -33,6 +33,7 @@ use crate::{
     },
     inside,
     layout::frame::{Kind, Label},
+    metrics::SessionMetrics,
     payload::{FixedLayout, Payload},
     port::{
         Patience,
@@ -704,6 +705,11 @@ impl IpcRenderer {
     /// What happened so far.
     pub fn counters(&self) -> Counters {
         self.inner.port.counters.read()
+    }
+
+    /// How the session is doing at this moment: what waits, and for whom.
+    pub fn metrics(&self) -> SessionMetrics {
+        self.inner.port.metrics()
     }
 }
 

@@ -119,6 +119,8 @@ mod flag;
 pub mod fuzzing;
 mod inside;
 #[cfg(not(loom))]
+mod inspector;
+#[cfg(not(loom))]
 mod ipc_main;
 #[cfg(not(loom))]
 mod ipc_renderer;
@@ -129,6 +131,7 @@ mod layout;
 #[cfg(not(loom))]
 mod main_loop;
 mod memory;
+mod metrics;
 mod owed;
 mod payload;
 mod pending;
@@ -152,6 +155,7 @@ mod seat;
 #[cfg(not(loom))]
 mod session;
 mod signal;
+mod sleeps;
 mod snapshot;
 mod sync;
 #[cfg_attr(loom, path = "sys/modelled.rs")]
@@ -174,15 +178,17 @@ pub use crate::{
     },
     counters::Counters,
     error::{
-        BindError, ConnectError, ContractError, Error, GoneReason, HandlerError, InvokeError,
-        LaunchError, RegisterError, RunError, SendAllError, SendError,
+        BindError, ConnectError, ContractError, EndpointsError, Error, GoneReason, HandlerError,
+        InspectError, InvokeError, LaunchError, RegisterError, RunError, SendAllError, SendError,
     },
-    layout::frame::Violation,
+    layout::{board::WindowState, frame::Violation},
+    metrics::{MainMetrics, Metric, MetricKind, SessionMetrics},
     payload::{
         DecodeError, Dynamic, EncodeError, Failure, FixedLayout, PAYLOAD_ALIGN_MAX, Payload,
     },
     policy::{OnViolation, Policy},
     router::ListenerId,
+    sleeps::Sleeps,
     wait::WaitStrategy,
 };
 
@@ -193,6 +199,7 @@ pub use crate::{
 };
 #[cfg(not(loom))]
 pub use crate::{
+    inspector::{InspectedWindow, Inspection, Inspector},
     ipc_main::{
         Candidate, IpcMain, IpcMainEvent, IpcMainInvokeEvent, LaunchOptions, MainCounters,
         RenderProcessGone, RestartPolicy, Restarts,
@@ -204,6 +211,7 @@ pub use crate::{
         responder::Responder,
     },
     quota::Quota,
+    session::census::{EndpointInfo, SweptEndpoint, endpoints, sweep_endpoints},
     web_contents::WebContents,
 };
 

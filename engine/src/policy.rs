@@ -153,6 +153,23 @@ impl Policy {
         self.handshake_timeout = timeout;
         self
     }
+
+    /// In a line, for people: its limits on what is sent, and what it allows.
+    pub(crate) fn summary(&self) -> String {
+        let mut parts = Vec::new();
+        if let Some(frames) = &self.frames {
+            parts.push(format!("{} frames/s", frames.amount_per_second()));
+        }
+        if let Some(bytes) = &self.bytes {
+            parts.push(format!("{} bytes/s", bytes.amount_per_second()));
+        }
+        if self.message_max < usize::MAX {
+            parts.push(format!("messages up to {} bytes", self.message_max));
+        }
+        let names: Vec<_> = self.allowed.iter().map(ChannelKey::name).collect();
+        parts.push(if names.is_empty() { "nothing".to_owned() } else { names.join(", ") });
+        parts.join("; ")
+    }
 }
 
 /// A set of channel numbers.
@@ -181,6 +198,18 @@ impl ChannelSet {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::contract::Event;
+
+    #[test]
+    fn a_policy_is_summed_up_in_a_line() {
+        assert_eq!(Policy::deny_all().summary(), "nothing");
+        const ONE: Event<u32> = Event::new("one");
+        const TWO: Event<u32> = Event::new("two");
+        let policy = Policy::deny_all().allow(ONE).allow(TWO);
+        assert_eq!(policy.summary(), "one, two");
+        let policy = policy.frames_quota(Quota::per_second(10)).message_max(99);
+        assert_eq!(policy.summary(), "10 frames/s; messages up to 99 bytes; one, two");
+    }
 
     #[test]
     fn a_set_contains_what_was_put_in_and_nothing_else() {

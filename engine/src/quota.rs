@@ -49,6 +49,10 @@ impl Quota {
         self.burst = amount.min(i64::MAX as u64);
         self
     }
+
+    pub(crate) fn amount_per_second(&self) -> u64 {
+        self.per_second
+    }
 }
 
 #[derive(Clone, Debug)]

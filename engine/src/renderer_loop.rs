@@ -160,6 +160,7 @@ impl Inner {
                 interrupt,
                 producer: Producer::new(own.data, main.control.clone(), 0)
                     .limited_to(usize::try_from(welcome.message_max).unwrap_or(usize::MAX)),
+                inbox_capacity: welcome.main_capacity as usize,
                 own: own.control.clone(),
                 peer: main.control,
                 driver,

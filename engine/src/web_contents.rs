@@ -6,6 +6,7 @@ use crate::{
     contract::{Channel, Method, Push},
     counters::Counters,
     error::{GoneReason, HandlerError, InvokeError, SendAllError, SendError},
+    metrics::SessionMetrics,
     payload::{FixedLayout, Payload},
     port::{Patience, Port, invocation::Invocation, loan::Loan},
     sync::Ordering,
@@ -163,6 +164,11 @@ impl WebContents {
     /// What happened in this session so far, seen from main.
     pub fn counters(&self) -> Counters {
         self.port.counters.read()
+    }
+
+    /// How this session is doing at this moment: what waits, and for whom.
+    pub fn metrics(&self) -> SessionMetrics {
+        self.port.metrics()
     }
 }
 

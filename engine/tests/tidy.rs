@@ -8,7 +8,7 @@ use std::{
 
 /// The modules from the bottom up. A module may import those of its own level and below.
 const LEVELS: &[(&str, &[&str])] = &[
-    ("used by all", &["sync", "counters"]),
+    ("used by all", &["sync", "counters", "metrics", "sleeps"]),
     ("what the bytes are", &["layout"]),
     ("where the bytes are, and the system", &["memory", "sys", "kill_points"]),
     (
@@ -52,7 +52,10 @@ const LEVELS: &[(&str, &[&str])] = &[
     ),
     ("large payloads", &["attachment"]),
     ("one conversation", &["port", "register"]),
-    ("the endpoints", &["renderer_loop", "main_loop", "ipc_main", "ipc_renderer", "web_contents"]),
+    (
+        "the endpoints",
+        &["renderer_loop", "main_loop", "ipc_main", "ipc_renderer", "web_contents", "inspector"],
+    ),
     // It hands private parsers to fuzzers, so it sees everything and nothing sees it.
     ("doors for fuzzers", &["fuzzing"]),
 ];

@@ -1,4 +1,4 @@
-//! The demo's two programs, built once and started as users start them.
+//! The demo's two programs and the operator's tool, built once and started as users start them.
 
 use std::{
     env, fs,
@@ -11,7 +11,7 @@ use std::{
 
 use crate::processes::{SweptName, eventually, program, unique_name};
 
-/// The folder with the two programs, built like this test.
+/// The folder with the programs, built like this test.
 fn programs() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
@@ -25,6 +25,7 @@ fn programs() -> &'static Path {
         let target = folder.parent().expect("a profile's folder is in the target folder");
         let built = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
             .args(["build", "--quiet", "--package=main-proc", "--package=renderer-proc"])
+            .arg("--package=ringbridge-cli")
             .args(["--profile", profile, "--target-dir"])
             .arg(target)
             .current_dir(env!("CARGO_MANIFEST_DIR"))
@@ -35,7 +36,7 @@ fn programs() -> &'static Path {
     })
 }
 
-/// The path of `main-proc` or `renderer-proc`.
+/// The path of `main-proc`, `renderer-proc` or `ringbridge`.
 pub fn demo_program(name: &str) -> PathBuf {
     programs();
     program(name)

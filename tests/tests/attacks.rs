@@ -161,6 +161,14 @@ attacks! {
     descriptor_after_the_handshake,
     half_of_a_hang_up,
 
+    inspector_of_another_version,
+    inspector_with_descriptors,
+    inspector_that_speaks,
+    crowd_of_inspectors,
+    board_that_is_written,
+    renderer_that_asks_to_watch,
+    inspector_of_another_user,
+
     mains_memory_mapped_for_writing,
     mains_memory_made_writable,
     mains_memory_written_through_its_descriptor,

@@ -14,6 +14,7 @@ use crate::{
     policy::ChannelSet,
     session::{
         handshake::{Answer, Hello, PACKET_MAX, Ready, Welcome, encode},
+        inspection::InspectorHello,
         parcel::Parcel,
     },
 };
@@ -83,16 +84,20 @@ static DECLARED: LazyLock<Vec<Declaration>> =
 static TABLE: LazyLock<ChannelTable> =
     LazyLock::new(|| ChannelTable::new(DECLARED.iter().cloned().map(Some).collect()));
 
-static HONEST: LazyLock<[Vec<u8>; 4]> = LazyLock::new(|| {
+static HONEST: LazyLock<[Vec<u8>; 5]> = LazyLock::new(|| {
     [
         encode(&Hello::new(&DECLARED)),
         encode(&Ready::new()),
         encode(&Answer::Welcome(welcome())),
         encode(&Answer::Parcel(Parcel::Forget { ids: vec![1, 1 << 40] })),
+        encode(&InspectorHello::new()),
     ]
 });
 
 fn hear_hello(packet: &[u8]) {
+    if InspectorHello::parse(packet).is_some() {
+        assert!(Hello::parse(packet).is_err(), "nobody is both");
+    }
     let Ok(Ok(hello)) = Hello::parse(packet) else { return };
     let mut allowed = ChannelSet::default();
     allowed.insert(1);

@@ -18,6 +18,7 @@ use crate::{
     config::Config,
     contract::{Channel, ChannelKey, Contract, Event, FromRenderer, Method, Topic},
     error::{BindError, HandlerError, LaunchError, RegisterError, RunError, SendError},
+    metrics::MainMetrics,
     payload::Payload,
     policy::Policy,
     port::{
@@ -26,6 +27,7 @@ use crate::{
     },
     register::{Handled, unknown},
     router::{ListenerId, Times},
+    sleeps::Sleeps,
     web_contents::WebContents,
 };
 
@@ -455,6 +457,25 @@ impl IpcMain {
     /// What happened so far to the endpoint as a whole.
     pub fn counters(&self) -> MainCounters {
         self.inner.counters()
+    }
+
+    /// How the endpoint as a whole is doing at this moment. Each window's own is
+    /// [`WebContents::metrics`].
+    ///
+    /// ```no_run
+    /// # fn f(ipc: &ringbridge::IpcMain) {
+    /// for (name, value) in ipc.metrics().iter() {
+    ///     println!("{name} {value}");
+    /// }
+    /// # }
+    /// ```
+    pub fn metrics(&self) -> MainMetrics {
+        self.inner.metrics()
+    }
+
+    /// How long the loop slept, each time that it did.
+    pub fn sleeps(&self) -> Sleeps {
+        self.inner.sleeps.read()
     }
 }
 

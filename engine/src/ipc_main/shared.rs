@@ -34,9 +34,11 @@ use crate::{
     layout::{HEADER_LEN, frame::payload_max, padded},
     main_loop::{Handover, LaunchedProcess, MainLoop, Newcomer, Session},
     memory::{
+        backing::Backing,
         handle::Handle,
         region::{Region, Writer},
     },
+    metrics::MainMetrics,
     payload::Payload,
     policy::{ChannelSet, Policy},
     port::{
@@ -55,6 +57,7 @@ use crate::{
         tether::Tether,
     },
     signal::PeerBell,
+    sleeps::SleepCounters,
     snapshot::Snapshot,
     sync::{AtomicBool, AtomicU32, Ordering},
     sys::{
@@ -89,6 +92,7 @@ pub(crate) struct Inner {
     pub(crate) config: Config,
     /// Of the endpoint.
     name: String,
+    pub(crate) opened: Instant,
     pub(crate) channels: Arc<ChannelTable>,
     pub(crate) dispatcher: Dispatcher,
     running: Running,
@@ -100,6 +104,10 @@ pub(crate) struct Inner {
     /// Whether a request of main to some renderer has a deadline to keep.
     pub(crate) timed_requests: Arc<TimedRequests>,
     published: Counter,
+    /// How long the loop slept.
+    pub(crate) sleeps: SleepCounters,
+    /// How many inspectors the loop lets watch.
+    pub(crate) inspectors: AtomicU32,
     weak: Weak<Inner>,
     seat: Seat<MainLoop>,
     meeting: Meeting,
@@ -175,6 +183,7 @@ impl Inner {
             Inner {
                 config,
                 name: name.to_owned(),
+                opened: Instant::now(),
                 channels,
                 dispatcher: Dispatcher { routes, executor, key: key_name },
                 running: Running::default(),
@@ -184,6 +193,8 @@ impl Inner {
                 refused: Counter::default(),
                 timed_requests: Arc::new(TimedRequests::new()),
                 published: Counter::default(),
+                sleeps: SleepCounters::default(),
+                inspectors: AtomicU32::new(0),
                 weak: weak.clone(),
                 seat: Seat::new(main_loop),
                 meeting,
@@ -308,6 +319,11 @@ impl Inner {
         Ok(WebContents::new(port))
     }
 
+    /// How memory is made for those whom this endpoint meets.
+    pub(crate) fn backing(&self) -> Backing {
+        self.meeting.backing()
+    }
+
     /// By what the end of a child is noticed.
     fn look_after(&self, pid: u32) -> io::Result<LaunchedProcess> {
         match &self.meeting {
@@ -397,6 +413,21 @@ impl Inner {
         MainCounters { refused: self.refused.get(), published: self.published.get() }
     }
 
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn metrics(&self) -> MainMetrics {
+        MainMetrics {
+            windows: lock(&self.windows).len() as u64,
+            inspectors: self.inspectors.load(Ordering::Relaxed).into(),
+            refused: self.refused.get(),
+            published: self.published.get(),
+            sleeps: self.sleeps.read().count(),
+            slept_ns: self.sleeps.total_ns(),
+        }
+    }
+
     /// Drives until the loop is stopped or the time is over.
     pub(super) fn run(&self, duration: Option<Duration>) -> Result<(), RunError> {
         let _running = self.running.begin()?;
@@ -470,7 +501,7 @@ impl Inner {
             return Err(LaunchError::TooManyWindows { max });
         }
         let Config { main_capacity, renderer_capacity, prefault, .. } = self.config;
-        let backing = self.meeting.backing();
+        let backing = self.backing();
         let region = |name, capacity, writer| {
             let region = Region::create(&backing, name, Region::ring_len(capacity), writer)
                 .map_err(resources("memory"))?;
@@ -516,6 +547,7 @@ impl Inner {
             bell: PeerBell::new(signal, own.control.clone(), peer.control.clone()),
             interrupt,
             producer: Producer::new(own.data, peer.control.clone(), 0),
+            inbox_capacity: renderer_capacity,
             own: own.control,
             peer: peer.control,
             driver,
@@ -551,7 +583,17 @@ impl Inner {
         let frame_len_max = padded(HEADER_LEN + payload_max);
         let allowance = Allowance::new(policy.frames, policy.bytes, frame_len_max, Instant::now());
         let handover = Handover { welcome, main_region, renderer_region, event: theirs };
-        Ok(Session { port, policy, consumer, allowance, event, handover: Some(handover) })
+        let (opened, summary) = (Instant::now(), policy.summary());
+        Ok(Session {
+            port,
+            policy,
+            consumer,
+            allowance,
+            event,
+            opened,
+            summary,
+            handover: Some(handover),
+        })
     }
 
     /// Hands a session's memory over. Our handles of it are let go with that.

@@ -15,6 +15,7 @@
 //! in [`words`], inside methods that say what they are for.
 
 pub(crate) mod attached;
+pub(crate) mod board;
 #[cfg(all(feature = "portable", not(loom)))]
 pub(crate) mod event;
 pub(crate) mod fnv;

@@ -4,8 +4,8 @@
 //!   busy windows    looked at in every turn, up to 64 frames each
 //!   armed windows   quiet lately: their renderer rings its eventfd with the next frame
 //!   held windows    over their quota, or ringing in a storm: neither looked at nor heard, until it is time
-//!   epoll           eventfds of armed windows, sockets (hang-ups, handshakes), pidfds, the listener,
-//!                   the interrupt; slept on when all windows are armed and nothing is left to do
+//!   epoll           eventfds of armed windows, sockets (hang-ups, handshakes, inspectors), pidfds, the
+//!                   listener, the interrupt; slept on when all windows are armed and nothing is left to do
 //! ```
 //!
 //! A window is armed once and stays so until it rings. While the loop is awake for others, armed windows
@@ -17,6 +17,7 @@
 //! wait for someone (a handshake, a goodbye) has a deadline.
 
 mod ears;
+mod gallery;
 mod sessions;
 mod storm;
 mod watch;
@@ -57,6 +58,7 @@ use crate::{
 };
 pub(crate) use ears::LaunchedProcess;
 use ears::{Ears, Source as Heard};
+use gallery::Gallery;
 use storm::Rings;
 use watch::Watch;
 
@@ -96,6 +98,8 @@ enum Source {
     Tether = 0,
     Bell = 1,
     Process = 2,
+    /// The place is in the gallery's table.
+    Inspector = 3,
 }
 
 fn token(place: usize, source: Source) -> u64 {
@@ -119,6 +123,9 @@ pub(crate) struct Session {
     pub(crate) allowance: Option<Allowance>,
     /// What the renderer rings, if that is a thing of its own.
     pub(crate) event: Option<EventFd>,
+    /// When it was opened, and its policy in a line: for inspectors.
+    pub(crate) opened: Instant,
+    pub(crate) summary: String,
     /// Until it is handed over.
     pub(crate) handover: Option<Handover>,
 }
@@ -207,6 +214,7 @@ pub(crate) struct MainLoop {
     timed: Vec<usize>,
     watch: Watch,
     restarts: Vec<Restart>,
+    gallery: Gallery,
 }
 
 impl MainLoop {
@@ -242,6 +250,7 @@ impl MainLoop {
             timed: Vec::new(),
             watch: Watch::new(unresponsive_after),
             restarts: Vec::new(),
+            gallery: Gallery::default(),
         })
     }
 
@@ -622,7 +631,11 @@ impl MainLoop {
     /// Waits for events, at most for `timeout`, and acts on them.
     fn wait(&mut self, main: &Inner, timeout: Option<Duration>) -> io::Result<()> {
         let mut events = std::mem::take(&mut self.events);
+        let began = (timeout != Some(Duration::ZERO)).then(Instant::now);
         let waited = self.ears.wait(&mut events, timeout);
+        if let Some(began) = began {
+            main.sleeps.note(began.elapsed());
+        }
         for event in &events {
             match event.token {
                 LISTENER => self.accept(),
@@ -637,6 +650,9 @@ impl MainLoop {
 
     fn act_on(&mut self, main: &Inner, token: u64, event: &Event) {
         let place = (token >> 2) as usize;
+        if token & 3 == Source::Inspector as u64 {
+            return self.hear_inspector(main, place);
+        }
         // An earlier event of this batch may have ended it.
         if !self.connections.get(place).is_some_and(Option::is_some) {
             return;
@@ -684,7 +700,8 @@ impl MainLoop {
         });
         let watch = self.watch.look(main, now);
         let restart = self.restart_due(main, now);
-        [next, requests, watch, restart].into_iter().flatten().min()
+        let show = self.show(main, now);
+        [next, requests, watch, restart, show].into_iter().flatten().min()
     }
 
     fn deadline(&self, place: usize) -> Option<Instant> {

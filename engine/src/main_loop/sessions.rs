@@ -25,6 +25,7 @@ use crate::{
     port::Port,
     session::{
         handshake::{Answer, Hello, Ready, Refusal, encode},
+        inspection::InspectorHello,
         liveness::reason_of,
     },
     sys::epoll::Event,
@@ -146,6 +147,12 @@ impl MainLoop {
     pub(super) fn hear_packet(&mut self, main: &Inner, place: usize, len: usize) {
         let Some(connection) = self.connections[place].as_mut() else { return };
         let packet = &self.packet[..len];
+        if connection.stage == Stage::Hello
+            && connection.session.is_none()
+            && let Some(hello) = InspectorHello::parse(packet)
+        {
+            return self.let_watch(main, place, hello);
+        }
         let answered = match connection.stage {
             Stage::Hello => match Hello::parse(packet) {
                 Ok(Ok(hello)) => {
@@ -393,6 +400,7 @@ impl MainLoop {
         main.settle_launches();
         self.attend(main);
         self.restarts.clear();
+        self.close_gallery(main);
         for place in 0..self.connections.len() {
             self.end_session(main, place, GoneReason::Closed);
         }

@@ -50,6 +50,11 @@ impl Rings {
         storm
     }
 
+    /// Whether the window is not heard at present.
+    pub(super) fn are_ignored(&self) -> bool {
+        self.silent_until.is_some()
+    }
+
     /// When the window is to be looked at next; `None`: it is to be heard.
     #[inline]
     pub(super) fn next_look(&mut self) -> Option<Instant> {

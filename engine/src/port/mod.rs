@@ -44,6 +44,7 @@ use crate::{
     error::GoneReason,
     layout::{frame::Label, id::RequestId, outbox::OutboxControl},
     memory::shared::Shared,
+    metrics::SessionMetrics,
     owed::Owed,
     pending::Pending,
     policy::ChannelSet,
@@ -111,6 +112,8 @@ pub(crate) struct Port {
     /// The longest payload of a frame, and of a message: what is longer than the first is attached.
     in_band_max: usize,
     message_max: usize,
+    /// How many bytes the ring that the peer writes holds.
+    inbox_capacity: usize,
     timed_requests: Arc<TimedRequests>,
 
     outbox: Biased<Outbox>,
@@ -157,6 +160,7 @@ pub(crate) struct PortParts {
     pub(crate) bell: PeerBell,
     pub(crate) interrupt: Interrupt,
     pub(crate) producer: Producer,
+    pub(crate) inbox_capacity: usize,
     pub(crate) peer_pid: u32,
     pub(crate) driver: Weak<dyn Drive>,
     pub(crate) attachments: Attachments,
@@ -179,6 +183,7 @@ impl Port {
             bell,
             interrupt,
             producer,
+            inbox_capacity,
             peer_pid,
             driver,
             attachments,
@@ -204,6 +209,7 @@ impl Port {
             attachments,
             in_band_max,
             message_max: in_band_max.max(usize::try_from(attached_max).unwrap_or(usize::MAX)),
+            inbox_capacity,
             timed_requests,
             outbox: Biased::new(Outbox {
                 producer,
@@ -277,6 +283,22 @@ impl Port {
     /// The driver's part: whether the peer has yet to take something that asks anything of it.
     pub(crate) fn has_untaken(&self) -> bool {
         self.untaken.asks_something(self.consumed())
+    }
+
+    /// How this session is doing. Without the outbox's lock, which its favourite would pay for.
+    pub(crate) fn metrics(&self) -> SessionMetrics {
+        // One slot is taken beforehand for the next request once there was a first, unless all are in use.
+        let spare = usize::from(self.counters.invokes_sent.get() > 0);
+        let pending = self.requests(|requests| requests.pending());
+        let all = pending == usize::from(self.limits.pending_max);
+        SessionMetrics {
+            outbox_capacity_bytes: self.untaken.capacity() as u64,
+            outbox_used_bytes: self.untaken.bytes(self.consumed()) as u64,
+            inbox_capacity_bytes: self.inbox_capacity as u64,
+            pending_invokes: if all { pending } else { pending.saturating_sub(spare) } as u64,
+            unanswered_invokes: self.owed_count.load(Ordering::Relaxed),
+            asleep: u64::from(self.peer.parked.asleep().is_some()),
+        }
     }
 
     /// The driver's part: the handshake is over.

@@ -3,11 +3,13 @@
 //! Our own ring says it: from where the peer claims to have read up to, there is a frame or there is none. So
 //! nobody keeps count, and sending costs nothing more for it.
 
+use std::iter;
+
 use super::cells::Cells;
 use crate::{
     layout::{
         attached::Attached,
-        frame::{Kind, Place, frame_max},
+        frame::{Header, Kind, Place, frame_max},
     },
     sync::Ordering,
 };
@@ -28,27 +30,42 @@ impl Untaken {
     /// A peer that lies about `consumed` gets any answer, but only about itself. If the producer writes meanwhile,
     /// the answer may be that of a moment ago.
     pub(crate) fn asks_something(&self, consumed: u64) -> bool {
-        let capacity = self.cells.capacity() as u64;
+        self.frames(consumed).any(|(position, header)| match header.kind {
+            Kind::Send | Kind::Invoke => true,
+            Kind::Attached => !self.carries_reply(position),
+            _ => false,
+        })
+    }
+
+    /// How many bytes of the ring the frames behind `consumed` take. It looks at each of them.
+    ///
+    /// As true as `consumed` is, and never more than the capacity.
+    pub(crate) fn bytes(&self, consumed: u64) -> usize {
+        let lens = self.frames(consumed).map(|(_, header)| header.padded_len());
+        lens.sum::<usize>().min(self.cells.capacity())
+    }
+
+    pub(crate) fn capacity(&self) -> usize {
+        self.cells.capacity()
+    }
+
+    /// The frames behind `consumed`, and where they are: a lap at the most.
+    fn frames(&self, consumed: u64) -> impl Iterator<Item = (u64, Header)> {
+        let capacity = self.cells.capacity();
         let mut position = consumed;
-        while position.wrapping_sub(consumed) < capacity {
-            let Some((wire, id_word)) = self.cells.head(position).observe() else { return false };
-            let place = Place {
-                to_end: self.cells.to_end(position),
-                frame_max: frame_max(self.cells.capacity()),
-            };
-            // Not where a frame of ours begins: the peer's cursor has moved on, or lies.
-            let Ok(header) = wire.check(id_word, place) else { return false };
-            let asks = match header.kind {
-                Kind::Send | Kind::Invoke => true,
-                Kind::Attached => !self.carries_reply(position),
-                _ => false,
-            };
-            if asks {
-                return true;
+        iter::from_fn(move || {
+            if position.wrapping_sub(consumed) >= capacity as u64 {
+                return None;
             }
+            let (wire, id_word) = self.cells.head(position).observe()?;
+            let place =
+                Place { to_end: self.cells.to_end(position), frame_max: frame_max(capacity) };
+            // Where no frame of ours begins, the peer's cursor has moved on, or lies.
+            let header = wire.check(id_word, place).ok()?;
+            let found = (position, header);
             position = position.wrapping_add(header.padded_len() as u64);
-        }
-        false
+            Some(found)
+        })
     }
 
     /// Whether the frame names an attachment that is a reply. (A frame is a cell at least, and this one no more.)

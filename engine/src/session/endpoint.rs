@@ -14,7 +14,7 @@
 
 use std::{
     env,
-    fs::{self, DirBuilder, File, OpenOptions, TryLockError},
+    fs::{self, DirBuilder, File, Metadata, OpenOptions, TryLockError},
     io::{self, ErrorKind},
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
@@ -145,7 +145,16 @@ pub(crate) fn connect(
     }
 }
 
-pub(crate) fn connect_by_socket(name: &str) -> Result<Socket, ConnectError> {
+/// Connects to the main process behind `name` by whichever way it is to be found.
+pub(crate) fn connect_anyhow(name: &str, timeout: Duration) -> Result<Tether, ConnectError> {
+    match connect(name, Backend::Sealed, timeout) {
+        #[cfg(feature = "portable")]
+        Err(ConnectError::NoSuchEndpoint { .. }) => connect(name, Backend::Portable, timeout),
+        found => found,
+    }
+}
+
+fn connect_by_socket(name: &str) -> Result<Socket, ConnectError> {
     let endpoint = || name.to_owned();
     let socket = Socket::connect(&folder().join(format!("{name}.sock"))).map_err(|error| {
         match error.kind() {
@@ -162,7 +171,7 @@ pub(crate) fn connect_by_socket(name: &str) -> Result<Socket, ConnectError> {
     }
 }
 
-fn is_name(name: &str) -> bool {
+pub(super) fn is_name(name: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     !name.is_empty()
         && name.len() <= NAME_MAX
@@ -170,7 +179,7 @@ fn is_name(name: &str) -> bool {
         && name.bytes().all(allowed)
 }
 
-fn folder() -> PathBuf {
+pub(super) fn folder() -> PathBuf {
     match env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from) {
         // A socket's path is short; a longer folder would make every bind fail.
         Some(runtime) if runtime.is_absolute() && runtime.as_os_str().len() <= 40 => {
@@ -190,14 +199,22 @@ fn make_folder(folder: &Path) -> Result<(), BindError> {
     }
     // Not following a link, which somebody else may have put there.
     let found = fs::symlink_metadata(folder).map_err(|error| unsafe_folder(error.to_string()))?;
+    match strangers_may_enter(&found) {
+        Some(why) => Err(unsafe_folder(why)),
+        None => Ok(()),
+    }
+}
+
+/// Why the folder is not this user's alone.
+pub(super) fn strangers_may_enter(found: &Metadata) -> Option<String> {
     if !found.is_dir() {
-        Err(unsafe_folder("it is no folder".to_owned()))
+        Some("it is no folder".to_owned())
     } else if found.uid() != process::user_id() {
-        Err(unsafe_folder(format!("it belongs to the user {}", found.uid())))
+        Some(format!("it belongs to the user {}", found.uid()))
     } else if found.mode() & 0o077 != 0 {
-        Err(unsafe_folder(format!("its mode is {:o}; make it 700", found.mode() & 0o777)))
+        Some(format!("its mode is {:o}; make it 700", found.mode() & 0o777))
     } else {
-        Ok(())
+        None
     }
 }
 
@@ -223,9 +240,9 @@ fn take_lock_soon(path: &Path) -> Result<File, TryLockError> {
 const LOCK_TRIES: usize = 16;
 
 /// `O_NOFOLLOW`.
-const NO_FOLLOW: i32 = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
+pub(super) const NO_FOLLOW: i32 = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
 
-fn take_lock(path: &Path) -> Result<File, TryLockError> {
+pub(super) fn take_lock(path: &Path) -> Result<File, TryLockError> {
     for _ in 0..LOCK_TRIES {
         let file = OpenOptions::new()
             .write(true)
@@ -249,7 +266,7 @@ fn take_lock(path: &Path) -> Result<File, TryLockError> {
     Err(TryLockError::WouldBlock)
 }
 
-fn remove_if_there(path: &Path) -> io::Result<()> {
+pub(super) fn remove_if_there(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
         _ => Ok(()),
@@ -257,10 +274,10 @@ fn remove_if_there(path: &Path) -> io::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn unique(name: &str) -> String {
+    pub(crate) fn unique(name: &str) -> String {
         format!("test-{}-{name}", std::process::id())
     }
 

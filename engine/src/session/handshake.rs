@@ -101,7 +101,7 @@ pub(crate) struct Ready {
 /// Bytes that are no packet of this protocol.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub(crate) struct BadPacket(String);
+pub(crate) struct BadPacket(pub(super) String);
 
 pub(crate) fn encode(packet: &impl Serialize) -> Vec<u8> {
     // These types hold nothing that MessagePack lacks.
@@ -218,7 +218,7 @@ impl Ready {
     }
 }
 
-fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, BadPacket> {
+pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, BadPacket> {
     if bytes.len() > PACKET_MAX {
         return Err(BadPacket(format!("{} bytes: at most {PACKET_MAX}", bytes.len())));
     }

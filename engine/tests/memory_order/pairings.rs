@@ -858,11 +858,16 @@ pub(crate) const UNORDERED: &[Unordered] = &[
               same time is refused, or ended by the loop. Numbers of windows, never the same twice. A pid, for people. \
               That somebody listens for unresponsive peers: raised before the list of windows is locked and gone \
               through, read after a window was added under that lock. That something was sent to some: raised after \
-              the lock under which they were noted, lowered before they are taken under it; then the loop is woken.",
+              the lock under which they were noted, lowered before they are taken under it; then the loop is woken. \
+              How many inspectors there are, for people.",
     },
     Unordered {
         file: "main_loop/mod.rs",
         why: "The loop's look at the request to stop: see `ipc_main/shared.rs`.",
+    },
+    Unordered {
+        file: "main_loop/gallery.rs",
+        why: "A pid, and how many inspectors there are: for people. What they read is a topic.",
     },
     Unordered { file: "web_contents.rs", why: "A pid, for people." },
     Unordered {

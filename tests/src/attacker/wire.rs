@@ -9,7 +9,7 @@
 //!                bit 39 is inverted in every other lap
 //!
 //!   a packet     MessagePack, structs as arrays: Hello [magic, version, [[kind, name, fingerprint] ...]],
-//!                Ready [magic]
+//!                Ready [magic];  an inspector's hello [magic, version]
 //! ```
 
 use rustix::time::{ClockId, clock_gettime};
@@ -80,6 +80,11 @@ pub const MAGIC: u32 = u32::from_le_bytes(*b"rbrg");
 /// Of the handshake.
 pub const VERSION: u32 = 3;
 
+/// The first word of an inspector's hello.
+pub const INSPECTOR_MAGIC: u32 = u32::from_le_bytes(*b"rbin");
+/// The second.
+pub const INSPECTOR_VERSION: u32 = 1;
+
 /// The most channels in a hello.
 pub const CHANNELS_MAX: usize = 512;
 /// The longest name of a channel, in bytes.
@@ -146,6 +151,14 @@ pub fn hello(magic: u32, version: u32, offers: &[Offer<'_>]) -> Vec<u8> {
 pub fn ready(magic: u32) -> Vec<u8> {
     let mut packet = vec![0x91];
     number(&mut packet, magic.into());
+    packet
+}
+
+/// An inspector's only packet.
+pub fn inspector_hello(version: u32) -> Vec<u8> {
+    let mut packet = vec![0x92];
+    number(&mut packet, INSPECTOR_MAGIC.into());
+    number(&mut packet, version.into());
     packet
 }
 

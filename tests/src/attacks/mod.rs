@@ -9,6 +9,7 @@ mod control;
 mod door;
 mod floods;
 mod frames;
+mod inspectors;
 mod kernel;
 mod others;
 mod requests;
@@ -152,6 +153,7 @@ pub const CATALOGUE: &[(&str, &[Attack])] = &[
     ("Floods", floods::ATTACKS),
     ("Large payloads", attachments::ATTACKS),
     ("The handshake and the socket", door::ATTACKS),
+    ("Inspectors", inspectors::ATTACKS),
     ("Shared memory and its words", kernel::ATTACKS),
     ("The endpoint's place", traps::ATTACKS),
     ("Other processes", others::ATTACKS),

@@ -54,7 +54,7 @@ impl Hub {
         let io = |source| BindError::Io { endpoint: endpoint.to_owned(), source };
         let prefix = prefix(endpoint);
         match sweep(endpoint).map_err(io)? {
-            Leftovers::OfTheLiving { .. } => {
+            Leftovers::OfTheLiving => {
                 return Err(BindError::NameInUse { endpoint: endpoint.to_owned() });
             }
             Leftovers::None | Leftovers::Swept(_) => {}
@@ -274,9 +274,7 @@ fn not_a_session(why: impl std::fmt::Display) -> ConnectError {
 pub(crate) enum Leftovers {
     None,
     /// Of a process that runs: left alone.
-    OfTheLiving {
-        pid: u32,
-    },
+    OfTheLiving,
     /// Of one that is gone: removed.
     Swept(Swept),
 }
@@ -298,7 +296,7 @@ pub(crate) fn sweep(endpoint: &str) -> io::Result<Leftovers> {
         && !page.main.has_left()
         && Processes::new()?.is_running(main)
     {
-        return Ok(Leftovers::OfTheLiving { pid: main.pid });
+        return Ok(Leftovers::OfTheLiving);
     }
     // Who has left has removed them itself, or was about to.
     remove_directory(&prefix, segments::sweep(&prefix, &page.segments))

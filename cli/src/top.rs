@@ -1,0 +1,256 @@
+//! `ringbridge top`: what passes in a second, live.
+//!
+//! ```text
+//!   main's record, ten times a second ──▶ the newest, once a second ──▶ less the one before ──▶ rates
+//! ```
+//!
+//! The terminal is given back as it was found on every way out: a key, a signal, main's end, an error, a panic.
+
+use std::{
+    collections::HashMap,
+    error::Error,
+    io::{self, IsTerminal},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use ratatui::{
+    DefaultTerminal, Frame,
+    crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers},
+    layout::{Constraint, Layout},
+    style::{Color, Modifier, Style, Stylize},
+    text::{Line, Text},
+    widgets::{Cell, Paragraph, Row, Table},
+};
+use ringbridge::{Counters, InspectedWindow, Inspection, Inspector, WindowState};
+
+use crate::{
+    figures::{bytes, count, share},
+    inspect, output,
+};
+
+/// Between two pictures, which are what rates are measured between.
+const PERIOD: Duration = Duration::from_secs(1);
+/// How long a key or a signal may wait to be heard.
+const HEARD_WITHIN: Duration = Duration::from_millis(50);
+
+pub(crate) fn run(endpoint: &str, json: bool) -> Result<(), Box<dyn Error>> {
+    if !json && !io::stdout().is_terminal() {
+        return Err("standard output is no terminal: use --json, or 'ringbridge inspect'".into());
+    }
+    let mut inspector = Inspector::attach(endpoint)?;
+    let first = inspect::next(&mut inspector)?;
+    let ended = Arc::new(AtomicBool::new(false));
+    let signalled = ended.clone();
+    ctrlc::set_handler(move || signalled.store(true, Ordering::Relaxed))?;
+    if json {
+        return print(&mut inspector, &first, &ended);
+    }
+    // It sees to it that a panic gives the terminal back too.
+    let mut terminal = ratatui::try_init()?;
+    let shown = show(&mut terminal, &mut inspector, first, &ended);
+    ratatui::try_restore()?;
+    shown
+}
+
+fn print(
+    inspector: &mut Inspector,
+    first: &Inspection,
+    ended: &AtomicBool,
+) -> Result<(), Box<dyn Error>> {
+    output::line(&inspect::as_json(first))?;
+    let mut due = Instant::now() + PERIOD;
+    while !ended.load(Ordering::Relaxed) {
+        let newest = inspector.next(HEARD_WITHIN)?;
+        if let Some(newest) = newest.filter(|_| Instant::now() >= due) {
+            output::line(&inspect::as_json(&newest))?;
+            due += PERIOD;
+        }
+    }
+    Ok(())
+}
+
+/// Shows it until a key or a signal ends that, or main does.
+fn show(
+    terminal: &mut DefaultTerminal,
+    inspector: &mut Inspector,
+    first: Inspection,
+    ended: &AtomicBool,
+) -> Result<(), Box<dyn Error>> {
+    let mut view = View { rates: Rates::between(&first, &first), seen: first, scrolled: 0 };
+    let mut due = Instant::now() + PERIOD;
+    let mut changed = true;
+    while !ended.load(Ordering::Relaxed) {
+        if changed {
+            terminal.draw(|frame| view.draw(frame))?;
+            changed = false;
+        }
+        if event::poll(HEARD_WITHIN)? {
+            match event::read()? {
+                Event::Key(key) if ends(key) => return Ok(()),
+                Event::Key(key) => view.scroll(key),
+                _ => {}
+            }
+            changed = true;
+        }
+        if let Some(newest) = inspector.next(Duration::ZERO)?
+            && Instant::now() >= due
+        {
+            view.rates = Rates::between(&view.seen, &newest);
+            view.seen = newest;
+            due = Instant::now() + PERIOD;
+            changed = true;
+        }
+    }
+    Ok(())
+}
+
+fn ends(key: KeyEvent) -> bool {
+    let control = key.modifiers.contains(KeyModifiers::CONTROL);
+    key.kind == KeyEventKind::Press
+        && match key.code {
+            KeyCode::Char('q') | KeyCode::Esc => true,
+            // A terminal in this mode sends no signal for it.
+            KeyCode::Char('c') => control,
+            _ => false,
+        }
+}
+
+// --- rates ---------------------------------------------------------------------------------------
+
+/// What happened between two pictures, in a second.
+struct Rates {
+    seconds: f64,
+    /// Part of the time that main slept.
+    asleep: f64,
+    sleeps: f64,
+    /// By the number of the window; all zeroes for one that has just come.
+    before: HashMap<u32, Counters>,
+}
+
+impl Rates {
+    fn between(before: &Inspection, after: &Inspection) -> Self {
+        let seconds = after.open_for.saturating_sub(before.open_for).as_secs_f64();
+        let mut rates = Self {
+            seconds,
+            asleep: 0.0,
+            sleeps: 0.0,
+            before: before.windows.iter().map(|window| (window.id, window.counters)).collect(),
+        };
+        rates.sleeps = rates.rate(before.metrics.sleeps, after.metrics.sleeps);
+        rates.asleep = rates.rate(before.metrics.slept_ns, after.metrics.slept_ns) / 1e9;
+        rates
+    }
+
+    fn rate(&self, before: u64, after: u64) -> f64 {
+        match self.seconds {
+            0.0 => 0.0,
+            seconds => after.saturating_sub(before) as f64 / seconds,
+        }
+    }
+
+    /// How often something of a window happened.
+    fn of(&self, window: &InspectedWindow, what: fn(&Counters) -> u64) -> f64 {
+        // One that was not there has a second behind it at the most.
+        self.rate(self.before.get(&window.id).map_or(0, what), what(&window.counters))
+    }
+
+    fn traffic(&self, window: &InspectedWindow) -> f64 {
+        self.of(window, |counters| counters.frames_received + counters.frames_sent)
+    }
+}
+
+// --- the picture ---------------------------------------------------------------------------------
+
+struct View {
+    seen: Inspection,
+    rates: Rates,
+    /// How many windows are above the first line.
+    scrolled: usize,
+}
+
+const HEADINGS: [&str; 11] = [
+    "WINDOW",
+    "PID",
+    "STATE",
+    "FROM IT/s",
+    "TO IT/s",
+    "WAITING",
+    "ASKED",
+    "RUNG/s",
+    "PARKS/s",
+    "THROTTLED",
+    "VIOLATIONS",
+];
+const WIDTHS: [u16; HEADINGS.len()] = [6, 8, 10, 11, 11, 16, 9, 9, 9, 9, 10];
+
+impl View {
+    fn scroll(&mut self, key: KeyEvent) {
+        match key.code {
+            KeyCode::Up => self.scrolled = self.scrolled.saturating_sub(1),
+            KeyCode::Down => self.scrolled += 1,
+            _ => {}
+        }
+    }
+
+    fn draw(&mut self, frame: &mut Frame<'_>) {
+        let layout = Layout::vertical([Constraint::Length(3), Constraint::Min(1)]);
+        let [head, body] = layout.areas(frame.area());
+        let (seen, rates) = (&self.seen, &self.rates);
+        let asleep = format!(
+            "main sleeps {:.1} % of the time, {} times a second",
+            rates.asleep * 100.0,
+            count(rates.sleeps.round() as u64)
+        );
+        let head_lines = vec![Line::from(inspect::headline(seen)).bold(), Line::from(asleep)];
+        frame.render_widget(Paragraph::new(Text::from(head_lines)), head);
+
+        let mut windows: Vec<_> = seen.windows.iter().collect();
+        windows.sort_by(|one, other| {
+            let order = rates.traffic(other).total_cmp(&rates.traffic(one));
+            order.then(one.id.cmp(&other.id))
+        });
+        self.scrolled = self.scrolled.min(windows.len().saturating_sub(1));
+        let rows = windows.into_iter().skip(self.scrolled).map(|window| row(rates, window));
+        let more = seen.windows_unshown;
+        let unshown = (more > 0).then(|| Row::new([format!("+{more}")]));
+        let headings = Row::new(HEADINGS).style(Style::new().add_modifier(Modifier::REVERSED));
+        let table = Table::new(rows.chain(unshown), WIDTHS).header(headings);
+        frame.render_widget(table, body);
+    }
+}
+
+fn row(rates: &Rates, window: &InspectedWindow) -> Row<'static> {
+    let InspectedWindow { metrics, counters, .. } = window;
+    let rate = |what: fn(&Counters) -> u64| count(rates.of(window, what).round() as u64);
+    let waiting = format!(
+        "{} {}",
+        bytes(metrics.outbox_used_bytes),
+        share(metrics.outbox_used_bytes, metrics.outbox_capacity_bytes)
+    );
+    let state = match window.state {
+        WindowState::Live if metrics.asleep == 1 => Cell::from("asleep").dim(),
+        WindowState::Live => Cell::from("live").fg(Color::Green),
+        state => Cell::from(state.name()).fg(Color::Yellow),
+    };
+    let bad = |number: u64| match number {
+        0 => Cell::from("0"),
+        number => Cell::from(count(number)).fg(Color::Red),
+    };
+    Row::new([
+        Cell::from(window.id.to_string()),
+        Cell::from(window.pid.to_string()),
+        state,
+        Cell::from(rate(|counters| counters.frames_received)),
+        Cell::from(rate(|counters| counters.frames_sent)),
+        Cell::from(waiting),
+        Cell::from(format!("{} / {}", metrics.pending_invokes, metrics.unanswered_invokes)),
+        Cell::from(rate(|counters| counters.wakes)),
+        Cell::from(rate(|counters| counters.parks)),
+        bad(counters.throttled),
+        bad(counters.violations),
+    ])
+}

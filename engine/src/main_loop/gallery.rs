@@ -1,0 +1,254 @@
+//! Who watches main, and what they see.
+//!
+//! ```text
+//!   counters, rings ──▶ record ──▶ board (a topic in sealed memory) ──▶ inspectors, read-only
+//!                 10 times a second, while anybody watches
+//! ```
+//!
+//! # Why a copy now and then, and no counters in shared memory
+//!
+//! Counters that lie in the board would need no copying. But then each frame would count through one more pointer, into
+//! a line that an inspector's processor has just taken; what is no counter (a ring's fill, a state) would need the
+//! copy all the same; and an inspector would see numbers of different moments. So what happens for every frame stays
+//! as it is, to the instruction, and the copy costs main some microseconds, ten times a second, for as long as
+//! somebody watches. However many windows there are, and however full their rings, it is no more than a hundredth of
+//! the loop's time: an expensive record is followed by a longer pause ([`SHARE`]).
+//!
+//! Nobody watches: there is no board, no timer, and nothing to do. That many look costs no more than that one does.
+//!
+//! # What an inspector can do to main
+//!
+//! Look. It gets one descriptor, of memory that the kernel lets nobody but main write or resize. Whatever it
+//! says ends its visit; it holds one descriptor of main's, and there are [`INSPECTORS_MAX`] of them.
+
+use std::{
+    io,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use zerocopy::IntoBytes;
+
+use super::{Connection, Ears, Heard, MainLoop, Source, Stage, token};
+use crate::{
+    counters::Counters,
+    ipc_main::Inner,
+    layout::board::{self, Head, SLOTS_MAX, Slot, WindowState},
+    memory::{
+        backing::Backing,
+        region::{Region, Writer},
+    },
+    metrics::{MainMetrics, SessionMetrics},
+    session::{
+        handshake::encode,
+        inspection::{InspectorAnswer, fingerprint},
+        tether::Tether,
+    },
+    sleeps,
+    sync::Ordering,
+    sys::process,
+    topic::TopicWriter,
+};
+
+/// How many may watch at once.
+pub(super) const INSPECTORS_MAX: usize = 16;
+/// Between two records, at the least.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// The pause behind a record is so many times what the record took, if that is longer.
+const SHARE: u32 = 100;
+
+const _: () = assert!(MainMetrics::COUNT <= board::MAIN_METRICS_MAX);
+const _: () = assert!(SessionMetrics::COUNT + Counters::COUNT <= board::WINDOW_METRICS_MAX);
+const _: () = assert!(sleeps::BUCKETS == board::SLEEP_BUCKETS);
+
+#[derive(Default)]
+pub(super) struct Gallery {
+    /// Who watches; the place is in its token.
+    inspectors: Vec<Option<Arc<Tether>>>,
+    /// There while anybody watches.
+    board: Option<Board>,
+    next: Option<Instant>,
+}
+
+struct Board {
+    region: Region,
+    writer: TopicWriter,
+    record: Vec<u8>,
+}
+
+impl Board {
+    fn create(backing: &Backing, endpoint: &str) -> io::Result<Self> {
+        let len = Region::ring_len(board::CAPACITY);
+        let name = format!("ringbridge-board-{endpoint}");
+        let region = Region::create(backing, &name, len, Writer::Creator)?;
+        let memory = region.topic().expect("made with a ring's length");
+        memory.control.initialise(board::CAPACITY);
+        Ok(Self { region, writer: TopicWriter::new(memory, 0), record: Vec::new() })
+    }
+
+    /// Hands its memory over.
+    fn show_to(&self, tether: &Tether) -> io::Result<()> {
+        let answer = InspectorAnswer::Board { capacity: board::CAPACITY as u32 };
+        tether.try_send(&encode(&answer), &[self.region.handle()])
+    }
+
+    fn write(&mut self, head: &Head, slots: impl Iterator<Item = Slot>) {
+        self.record.clear();
+        self.record.extend_from_slice(head.as_bytes());
+        slots.for_each(|slot| self.record.extend_from_slice(slot.as_bytes()));
+        // The fullest record fits: see `layout::board`.
+        let written = self.writer.publish(&self.record);
+        debug_assert!(written.is_ok());
+    }
+}
+
+impl Gallery {
+    fn count(&self) -> usize {
+        self.inspectors.iter().flatten().count()
+    }
+
+    /// Lets somebody watch.
+    fn admit(&mut self, main: &Inner, ears: &mut Ears, tether: &Arc<Tether>) -> io::Result<()> {
+        let board = match &mut self.board {
+            Some(board) => board,
+            none => none.insert(Board::create(&main.backing(), main.name())?),
+        };
+        board.show_to(tether)?;
+        let free = self.inspectors.iter().position(Option::is_none);
+        let place = free.unwrap_or(self.inspectors.len());
+        ears.add(Heard::Tether(tether), token(place, Source::Inspector))?;
+        if place == self.inspectors.len() {
+            self.inspectors.push(None);
+        }
+        self.inspectors[place] = Some(tether.clone());
+        // A newcomer need not wait for the pause to end.
+        self.next = None;
+        Ok(())
+    }
+
+    /// The board goes with the last who watched.
+    fn close_if_empty(&mut self) {
+        if self.count() == 0 {
+            *self = Self::default();
+        }
+    }
+}
+
+impl MainLoop {
+    /// A connection turned out to be an inspector's: lets it in, or says why not.
+    pub(super) fn let_watch(
+        &mut self,
+        main: &Inner,
+        place: usize,
+        hello: Result<(), InspectorAnswer>,
+    ) {
+        self.stop_listening(place);
+        let Some(connection) = self.connections[place].take() else { return };
+        // What is no renderer has no place among them.
+        self.candidates -= 1;
+        let refused = |why: &str| InspectorAnswer::Refused { why: why.to_owned() };
+        let user = connection.tether.peer_credentials().map(|peer| peer.uid);
+        let admitted = match hello {
+            Err(answer) => Err(answer),
+            Ok(()) if !user.is_ok_and(|user| user == process::user_id()) => {
+                Err(refused("it belongs to another user"))
+            }
+            Ok(()) if self.gallery.count() >= INSPECTORS_MAX => {
+                Err(refused(&format!("{INSPECTORS_MAX} inspectors are watching already")))
+            }
+            Ok(()) => self
+                .gallery
+                .admit(main, &mut self.ears, &connection.tether)
+                .map_err(|error| refused(&error.to_string())),
+        };
+        if let Err(answer) = admitted {
+            main.refused.add();
+            // Who does not read its refusal misses it.
+            let _ = connection.tether.try_send(&encode(&answer), &[]);
+        }
+        self.note_inspectors(main);
+    }
+
+    /// An inspector has gone, or says something, which none of ours does.
+    pub(super) fn hear_inspector(&mut self, main: &Inner, place: usize) {
+        let Some(inspector) = self.gallery.inspectors.get_mut(place) else { return };
+        let Some(tether) = inspector.take() else { return };
+        let _ = self.ears.remove(Heard::Tether(&tether), token(place, Source::Inspector));
+        if !matches!(tether.try_receive(&mut self.packet, 0), Ok(received) if received.len == 0) {
+            main.refused.add();
+        }
+        self.note_inspectors(main);
+    }
+
+    pub(super) fn close_gallery(&mut self, main: &Inner) {
+        self.gallery = Gallery::default();
+        self.note_inspectors(main);
+    }
+
+    fn note_inspectors(&mut self, main: &Inner) {
+        self.gallery.close_if_empty();
+        main.inspectors.store(self.gallery.count() as u32, Ordering::Relaxed);
+    }
+
+    /// Shows those who watch how things are, if it is time to, and says when it is again.
+    pub(super) fn show(&mut self, main: &Inner, now: Instant) -> Option<Instant> {
+        let board = self.gallery.board.as_mut()?;
+        if let Some(next) = self.gallery.next.filter(|next| *next > now) {
+            return Some(next);
+        }
+        let count = self.connections.iter().flatten().filter_map(Connection::port).count();
+        let mut head = main.picture();
+        head.slots = count.min(SLOTS_MAX) as u32;
+        head.unshown = count.saturating_sub(SLOTS_MAX) as u32;
+        head.fingerprint = fingerprint();
+        let windows = self.connections.iter_mut().flatten().filter_map(Connection::picture);
+        board.write(&head, windows.take(SLOTS_MAX));
+        let pause = (now.elapsed() * SHARE).max(LOOK_EVERY);
+        self.gallery.next = now.checked_add(pause);
+        self.gallery.next
+    }
+}
+
+impl Inner {
+    /// What a record says of the endpoint as a whole.
+    fn picture(&self) -> Head {
+        let mut head = Head::new();
+        head.open_ns = since(self.opened);
+        head.pid = std::process::id();
+        head.name_len = board::put_text(&mut head.name, self.name());
+        head.metrics[..MainMetrics::COUNT].copy_from_slice(&self.metrics().values());
+        head.sleeps = self.sleeps.read().buckets;
+        head
+    }
+}
+
+impl Connection {
+    /// What a record says of a window.
+    fn picture(&mut self) -> Option<Slot> {
+        let state = match self.stage {
+            Stage::Hello => WindowState::Launching,
+            Stage::Ready => WindowState::Joining,
+            Stage::Ending => WindowState::Ending,
+            Stage::Live if self.rings.are_ignored() => WindowState::Storming,
+            Stage::Live if self.held_until.is_some() => WindowState::Held,
+            Stage::Live => WindowState::Live,
+        };
+        let session = self.session.as_mut()?;
+        let port = &session.port;
+        let mut slot = Slot::new();
+        slot.id = port.window;
+        slot.pid = port.peer_pid.load(Ordering::Relaxed);
+        slot.state = state.to_wire();
+        slot.open_ns = since(session.opened);
+        slot.policy_len = board::put_text(&mut slot.policy, &session.summary);
+        let (metrics, counters) = slot.metrics.split_at_mut(SessionMetrics::COUNT);
+        metrics.copy_from_slice(&port.metrics().values());
+        counters[..Counters::COUNT].copy_from_slice(&port.counters.read().values());
+        slot.unread = u32::from(session.has_news());
+        Some(slot)
+    }
+}
+
+fn since(moment: Instant) -> u64 {
+    u64::try_from(moment.elapsed().as_nanos()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,229 @@
+//! How an inspector begins: somebody of the same user who wants to see how a main process is doing.
+//!
+//! ```text
+//!   inspector                                                  main
+//!      │  hello: another magic number, version                       │
+//!      │ ──────────────────────────────────────────────────────────▶ │ looks at the user, by the kernel
+//!      │  the board's size + its memory, which main alone writes     │
+//!      │ ◀────────────────────────────────────────────────────────── │ or why not
+//! ```
+//!
+//! Nothing else is ever said on that socket, and its hang-up ends it. An inspector can look, and that is all: it
+//! has no ring, no window and no right to anything.
+
+use std::{
+    io,
+    time::{Duration, Instant},
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    endpoint,
+    handshake::{BadPacket, encode, parse},
+};
+use crate::{
+    counters::Counters,
+    error::{ConnectError, InspectError},
+    layout::fnv::{FNV_OFFSET, fnv1a},
+    memory::{
+        region::{Access, Region},
+        shared::TopicMemory,
+    },
+    metrics::{MainMetrics, SessionMetrics},
+    session::tether::Tether,
+};
+
+/// Two builds with different numbers refuse each other.
+const VERSION: u32 = 1;
+const MAGIC: u32 = u32::from_le_bytes(*b"rbin");
+/// No answer of main's is longer, in bytes.
+const ANSWER_MAX: usize = 4096;
+
+/// What an inspector says first. Shorter than any renderer's, and with a magic number of its own.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct InspectorHello {
+    magic: u32,
+    version: u32,
+}
+
+/// What main answers.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum InspectorAnswer {
+    /// With the descriptor of a topic of this capacity, in bytes.
+    Board {
+        capacity: u32,
+    },
+    Version {
+        main: u32,
+    },
+    Refused {
+        why: String,
+    },
+}
+
+impl InspectorHello {
+    pub(crate) fn new() -> Self {
+        Self { magic: MAGIC, version: VERSION }
+    }
+
+    /// Whether these bytes are an inspector's hello at all, and then whether main can answer it.
+    pub(crate) fn parse(bytes: &[u8]) -> Option<Result<(), InspectorAnswer>> {
+        let hello: Self = parse(bytes).ok().filter(|hello: &Self| hello.magic == MAGIC)?;
+        Some(match hello.version {
+            VERSION => Ok(()),
+            _ => Err(InspectorAnswer::Version { main: VERSION }),
+        })
+    }
+}
+
+/// Of the names of all numbers in a record of the board, in their order.
+pub(crate) fn fingerprint() -> u64 {
+    [MainMetrics::DESCRIPTIONS, SessionMetrics::DESCRIPTIONS, Counters::DESCRIPTIONS]
+        .into_iter()
+        .flatten()
+        .fold(FNV_OFFSET, |hash, metric| fnv1a(fnv1a(hash, metric.name.as_bytes()), b";"))
+}
+
+/// Asks the main process behind `name` to be let in, and maps its board.
+pub(crate) fn attach(name: &str, timeout: Duration) -> Result<(Tether, TopicMemory), InspectError> {
+    let tether = endpoint::connect_anyhow(name, timeout)?;
+    tether.send(&encode(&InspectorHello::new()), &[]).map_err(hung_up)?;
+    let deadline = Instant::now() + timeout;
+    while !tether.poll_readable(Some(deadline.saturating_duration_since(Instant::now())))?.readable
+    {
+        if deadline <= Instant::now() {
+            return Err(ConnectError::TimedOut(timeout).into());
+        }
+    }
+    let mut packet = vec![0; ANSWER_MAX];
+    let received = tether.try_receive(&mut packet, 1).map_err(hung_up)?;
+    if received.len == 0 {
+        return Err(InspectError::Gone);
+    }
+    let answer =
+        parse(&packet[..received.len]).map_err(|BadPacket(why)| InspectError::BadBoard { why })?;
+    let capacity = match answer {
+        InspectorAnswer::Board { capacity } => capacity as usize,
+        InspectorAnswer::Version { .. } => return Err(InspectError::OtherBuild),
+        InspectorAnswer::Refused { why } => return Err(InspectError::Refused { why }),
+    };
+    let bad = |why: String| InspectError::BadBoard { why };
+    let handle = received.handles.into_iter().next();
+    let handle = handle.ok_or_else(|| bad("its memory is missing".to_owned()))?;
+    // Nobody but main can ever write it or change its size: else it is not mapped.
+    let region = Region::open(handle, Region::ring_len(capacity), Access::Read)
+        .map_err(|error| bad(error.to_string()))?;
+    let board = region.topic().map_err(|error| bad(error.to_string()))?;
+    board.control.check_identity(capacity).map_err(|error| bad(error.to_string()))?;
+    Ok((tether, board))
+}
+
+/// A broken connection is main's hang-up.
+fn hung_up(error: io::Error) -> InspectError {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => InspectError::Gone,
+        _ => ConnectError::Io(error).into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use std::thread;
+
+    use crate::{
+        config::Backend,
+        memory::{backing::Backing, region::Writer},
+        session::{endpoint::Endpoint, endpoint::tests::unique, handshake::Hello},
+        topic::TopicWriter,
+    };
+
+    const CAPACITY: usize = 1 << 16;
+
+    /// Memory as main makes it for a board.
+    fn memory(writer: Writer) -> Region {
+        Region::create(&Backing::Sealed, "test-board", Region::ring_len(CAPACITY), writer).unwrap()
+    }
+
+    fn opened(region: &Region) {
+        let memory = region.topic().unwrap();
+        memory.control.initialise(CAPACITY);
+        TopicWriter::new(memory, 0);
+    }
+
+    /// What an inspector makes of a main process that answers so.
+    fn attached(answer: &InspectorAnswer, memory: Option<&Region>) -> Result<(), InspectError> {
+        let name = unique("board");
+        let endpoint = Endpoint::bind(&name, Backend::Sealed).unwrap();
+        let attaching = thread::spawn(move || attach(&name, Duration::from_secs(20)).map(drop));
+        let socket = loop {
+            if let Some(socket) = endpoint.listener().unwrap().accept().unwrap() {
+                break socket;
+            }
+            thread::yield_now();
+        };
+        let mut packet = [0; 64];
+        let len = socket.receive(&mut packet, 0).unwrap().len;
+        assert!(matches!(InspectorHello::parse(&packet[..len]), Some(Ok(()))));
+        let descriptors: Vec<_> =
+            memory.iter().map(|region| region.handle().descriptor().unwrap()).collect();
+        socket.send(&encode(answer), &descriptors).unwrap();
+        attaching.join().unwrap()
+    }
+
+    #[test]
+    fn only_a_board_that_nobody_else_can_write_and_that_is_one_is_mapped() {
+        let board = |capacity| InspectorAnswer::Board { capacity };
+        let announced = board(CAPACITY as u32);
+        let honest = memory(Writer::Creator);
+        opened(&honest);
+        attached(&announced, Some(&honest)).unwrap();
+        let refused = |answer: &InspectorAnswer, memory: Option<&Region>| {
+            let error = attached(answer, memory).unwrap_err();
+            let InspectError::BadBoard { why } = error else { panic!("{error}") };
+            why
+        };
+        assert_eq!(refused(&announced, None), "its memory is missing");
+        assert!(refused(&announced, Some(&memory(Writer::Peer))).contains("not sealed"));
+        assert!(refused(&announced, Some(&memory(Writer::Creator))).contains("not the expected"));
+        for other in [CAPACITY as u32 / 2, CAPACITY as u32 * 2, 0, u32::MAX] {
+            assert!(refused(&board(other), Some(&honest)).contains("announced"), "{other}");
+        }
+    }
+
+    #[test]
+    fn what_main_says_against_an_inspector_is_told() {
+        let why = "no".to_owned();
+        let refused = attached(&InspectorAnswer::Refused { why }, None).unwrap_err();
+        assert_eq!(refused.to_string(), "main refused this inspector: no");
+        let other = attached(&InspectorAnswer::Version { main: 9 }, None).unwrap_err();
+        assert!(matches!(other, InspectError::OtherBuild));
+    }
+
+    #[test]
+    fn an_inspectors_hello_and_a_renderers_are_never_taken_for_each_other() {
+        let hello = encode(&InspectorHello::new());
+        assert!(matches!(InspectorHello::parse(&hello), Some(Ok(()))));
+        assert!(Hello::parse(&hello).is_err());
+        assert!(InspectorHello::parse(&encode(&Hello::new(&[]))).is_none());
+    }
+
+    #[test]
+    fn another_version_is_answered_and_another_magic_number_is_no_hello() {
+        let other =
+            |magic, version| InspectorHello::parse(&encode(&InspectorHello { magic, version }));
+        let answer = other(MAGIC, VERSION + 1);
+        assert!(matches!(answer, Some(Err(InspectorAnswer::Version { main: VERSION }))));
+        assert!(other(MAGIC + 1, VERSION).is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_the_parser_panic(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
+            let _ = InspectorHello::parse(&bytes);
+        }
+    }
+}
