@@ -195,7 +195,7 @@ mod tests {
 }
 
 #[cfg(all(test, loom))]
-mod models {
+mod loom_tests {
     use super::*;
     use crate::sync::{Arc, AtomicU32, Ordering::Relaxed, thread};
 
@@ -203,7 +203,9 @@ mod models {
     /// ever, which is reported.
     #[test]
     fn loom_a_ring_reaches_whoever_sleeps_or_is_about_to() {
-        loom::model(|| {
+        let mut builder = loom::model::Builder::new();
+        builder.preemption_bound = Some(2);
+        builder.check(|| {
             let sleep = Arc::new(EventSleep::new(NamedEvent::default()));
             let changed = Arc::new(AtomicU32::new(0));
             let sleeper = |(sleep, changed): (Arc<EventSleep>, Arc<AtomicU32>)| {

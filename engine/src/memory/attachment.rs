@@ -51,7 +51,7 @@ enum Memory {
     #[cfg(target_os = "linux")]
     Sealed(OwnedFd),
     #[cfg(feature = "portable")]
-    Named(Segment),
+    Named(Box<Segment>),
 }
 
 impl Blank {
@@ -61,7 +61,7 @@ impl Blank {
             #[cfg(target_os = "linux")]
             Backing::Sealed => Memory::Sealed(sealed::create_blank(size)?),
             #[cfg(feature = "portable")]
-            Backing::Named(segments) => Memory::Named(segments.create(size)?),
+            Backing::Named(segments) => Memory::Named(Box::new(segments.create(size)?)),
         };
         Ok(Self { memory, size })
     }
@@ -75,7 +75,7 @@ impl Blank {
                 Memory::Sealed(descriptor)
             }
             #[cfg(feature = "portable")]
-            Handle::Segment(name) => Memory::Named(Segment::open(&name, size)?),
+            Handle::Segment(name) => Memory::Named(Box::new(Segment::open(&name, size)?)),
         };
         Ok(Self { memory, size })
     }
@@ -111,7 +111,9 @@ impl Blank {
             Memory::Sealed(descriptor) => sealed::map(descriptor, self.size, Access::Write)?,
             // Once more, so that each of them is the only way to what it maps in this process.
             #[cfg(feature = "portable")]
-            Memory::Named(segment) => Mapping::Named(Segment::open(segment.name(), self.size)?),
+            Memory::Named(segment) => {
+                Mapping::Named(Box::new(Segment::open(segment.name(), self.size)?))
+            }
         };
         let mut writable = Writable { mapping, populated: 0 };
         writable.populate(len)?;
@@ -176,7 +178,7 @@ impl Writable {
                 let segment = segments.create(size)?;
                 segment.write_to_start(payload)?;
                 let handle = Handle::from(segment.name().clone());
-                (Mapping::Named(segment), handle)
+                (Mapping::Named(Box::new(segment)), handle)
             }
         };
         Ok((Self { mapping, populated: 0 }, handle))
@@ -227,7 +229,7 @@ impl Readable {
             #[cfg(target_os = "linux")]
             Handle::Descriptor(descriptor) => sealed::open_written(descriptor, size)?,
             #[cfg(feature = "portable")]
-            Handle::Segment(name) => Mapping::Named(Segment::open(name, size)?),
+            Handle::Segment(name) => Mapping::Named(Box::new(Segment::open(name, size)?)),
         };
         Ok(Self { mapping, len: size })
     }

@@ -20,7 +20,8 @@ pub(super) enum Mapping {
     #[cfg(target_os = "linux")]
     Sealed(SealedMapping),
     #[cfg(feature = "portable")]
-    Named(Segment),
+    // Most mappings are of the other kind, and small.
+    Named(Box<Segment>),
 }
 
 impl Mapping {

@@ -127,7 +127,7 @@ impl Region {
             Backing::Named(segments) => {
                 let segment = segments.create(len)?;
                 let handle = Handle::from(segment.name().clone());
-                let mapping = Mapping::Named(segment);
+                let mapping = Mapping::Named(Box::new(segment));
                 // Named memory may be scarce, and a page that cannot be had when a message is written ends the
                 // process.
                 mapping.populate(len, Access::Write)?;
@@ -143,7 +143,7 @@ impl Region {
             #[cfg(target_os = "linux")]
             Handle::Descriptor(descriptor) => sealed::open_region(descriptor, len, access)?,
             #[cfg(feature = "portable")]
-            Handle::Segment(name) => Mapping::Named(Segment::open(name, len)?),
+            Handle::Segment(name) => Mapping::Named(Box::new(Segment::open(name, len)?)),
         };
         Ok(Region { mapping: Arc::new(mapping), access, handle })
     }

@@ -47,6 +47,7 @@ const RACE: &str = "Causality violation";
 /// An `assert` of the model.
 const WRONG: &str = "assertion";
 
+const EVENT: &str = "event_sleep::loom_tests::loom_a_ring_reaches_whoever_sleeps_or_is_about_to";
 const FRAMES: &str = "ring::tests::loom::loom_two_frames_across_a_pad_arrive_whole_and_in_order";
 const LAPS: &str = "ring::tests::loom::loom_what_an_earlier_lap_left_is_never_taken_for_a_frame";
 const ROOM: &str = "ring::tests::loom::loom_room_is_used_again_only_after_it_was_read";
@@ -533,6 +534,51 @@ pub(crate) const PAIRINGS: &[Pairing] = &[
         }],
     },
     Pairing {
+        what: "what the threads of a process sleep for, on one event that ends one wait",
+        sides: [
+            "`EventSleep::ring`, behind the change",
+            "`EventSleep::sleep_while`, under the lock; `Listening::drop`, for those who do not listen",
+        ],
+        breaks: &[
+            Break {
+                what: "that who has listened wakes the others",
+                file: "event_sleep.rs",
+                function: "drop",
+                find: "self.0.returned.notify_all();",
+                replace: "",
+                model: EVENT,
+                says: DEADLOCK,
+            },
+            Break {
+                what: "that only one listens",
+                file: "event_sleep.rs",
+                function: "sleep_while",
+                find: "*listening = true;",
+                replace: "",
+                model: EVENT,
+                says: DEADLOCK,
+            },
+            Break {
+                what: "the look behind the lock",
+                file: "event_sleep.rs",
+                function: "sleep_while",
+                find: "!unchanged()",
+                replace: "false",
+                model: EVENT,
+                says: DEADLOCK,
+            },
+            Break {
+                what: "that who listens says so no more",
+                file: "event_sleep.rs",
+                function: "drop",
+                find: "*self.0.lock() = false;",
+                replace: "",
+                model: EVENT,
+                says: DEADLOCK,
+            },
+        ],
+    },
+    Pairing {
         what: "what a flag was raised for",
         sides: ["`Flag::raise`: Release", "`Flag::is_raised`, `take`: Acquire"],
         breaks: &[
@@ -790,6 +836,14 @@ pub(crate) const UNMODELLED: &[Unmodelled] = &[
               wish. No model has a whole port.",
     },
     Unmodelled {
+        file: "sys/event.rs",
+        functions: &["rescue", "enter", "drop"],
+        why: "Whether a thread goes into `raw_sync`'s code, or sees that the event is lost: its entry, a fence, its look; \
+              the rescuer's word, a fence, its look for who is inside. As between sleepers and wakers. Who leaves \
+              (Release) is out before the rescuer, who sees that (Acquire), lets the place be used again. What \
+              the C library does in there no model has.",
+    },
+    Unmodelled {
         file: "sys/confine.rs",
         functions: &["take", "wait_for", "respond"],
         why: "Whose turn it is to give up its rights: a hand-over between a thread and a signal's handler, by way of \
@@ -809,6 +863,11 @@ pub(crate) const UNORDERED: &[Unordered] = &[
     Unordered {
         file: "ring/untaken.rs",
         why: "What an attached frame carries: a look at the commit word in front of it comes first, and orders it.",
+    },
+    Unordered {
+        file: "memory/segments.rs",
+        why: "Which segments exist, for who looks after this process's death, which orders everything; and numbers \
+              that are never the same twice.",
     },
     Unordered { file: "counters.rs", why: "Counts, for people." },
     Unordered {
