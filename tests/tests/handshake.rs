@@ -1,9 +1,6 @@
 //! Who gets in, who does not, and why; and what main makes of those who speak no word of the protocol.
 
-use std::{
-    thread,
-    time::{Duration, Instant},
-};
+use std::time::Duration;
 
 use ringbridge::{
     BindError, ConnectError, Contract, Dynamic, Event, GoneReason, IpcMain, IpcRenderer, Method,
@@ -11,8 +8,8 @@ use ringbridge::{
 };
 use rustix::process::Signal;
 use tests::{
-    contract::{ADD, ASK, CONTRACT, NUMBER, Numbered, TEXT},
-    processes::{LIMIT, Program, endpoint_files, unique_name},
+    contract::{ADD, CONTRACT, NUMBER, Numbered, TEXT},
+    processes::{Program, endpoint_files, unique_name},
     stage::{Notes, Stage, allow_everything, config, scene_command},
 };
 

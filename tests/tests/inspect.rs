@@ -50,7 +50,10 @@ fn look_until(
 fn attach(stage: &Stage) -> Result<Inspector, InspectError> {
     let (sender, attached) = mpsc::channel();
     let name = stage.name().to_owned();
-    thread::spawn(move || sender.send(Inspector::attach(&name)));
+    thread::spawn(move || {
+        // Who waits for it may have given up.
+        let _ = sender.send(Inspector::attach(&name));
+    });
     let mut result = None;
     stage.run_until("the inspector is answered", || {
         result = attached.try_recv().ok();

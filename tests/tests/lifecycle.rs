@@ -17,8 +17,8 @@ use tests::{
     backend::backend,
     contract::{ASK, CONTRACT, CUE, NUMBER, TICK},
     processes::{
-        LIMIT, Program, SweptName, endpoint_files, eventually, exists, is_alive,
-        shared_memory_files, signal, unique_name, within,
+        LIMIT, Program, SweptName, endpoint_files, eventually, exists, is_alive, signal,
+        unique_name, within,
     },
     stage::{Notes, Stage, allow_everything, config, scene_command, scene_command_with_input},
 };

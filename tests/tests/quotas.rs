@@ -5,12 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ringbridge::{
-    Config, Counters, GoneReason, Policy, Quota, Violation, WaitStrategy, WebContents,
-};
+use ringbridge::{Config, Counters, Policy, Quota, WaitStrategy, WebContents};
 use tests::{
     contract::{ASK, BYTES, ECHO, NUMBER},
-    processes::voluntary_switches,
     stage::{Notes, Stage, allow_everything, config, scene_command, scene_command_with_input},
 };
 

@@ -10,7 +10,7 @@ use std::{
 use ringbridge::{Config, GoneReason, Quota, Violation, WaitStrategy};
 use tests::{
     attacker::door::Socket,
-    contract::{BYTES, CONTRACT, NUMBER, TICK},
+    contract::{ASK, BYTES, CONTRACT, NUMBER, TICK},
     processes::{LIMIT, shared_memory_files, voluntary_switches},
     siege::socket_of,
     stage::{Notes, Stage, allow_everything, config, scene_command, scene_command_with_input},
@@ -123,6 +123,7 @@ fn a_main_whose_renderers_have_taken_everything_does_not_wake_up() {
     let (notes, noted) = (changes.clone(), changes.clone());
     stage.ipc.on_unresponsive(move |window| notes.add(window.id()));
     stage.ipc.on_responsive(move |window| noted.add(window.id()));
+    stage.ipc.handle(ASK, |_, number| Ok(*number)).unwrap();
     let window = stage.play("takes-ticks");
     stage.run_until("it listens", || !stage.reports_of(&window).is_empty());
     let sends = window.clone();

@@ -9,7 +9,7 @@ use ringbridge::{Config, WaitStrategy, WebContents};
 use rustix::process::Signal;
 use tests::{
     contract::{ASK, TICK},
-    processes::{eventually, is_stopped, signal, voluntary_switches},
+    processes::{eventually, is_stopped, signal},
     stage::{Notes, Stage, config},
 };
 

@@ -26,8 +26,12 @@ use crate::{
 pub(super) enum Source<'a> {
     /// Renderers that want to be let in.
     Door(&'a Endpoint),
-    /// A renderer that has rung. The event is an eventfd's, where the tether is a socket.
-    Bell(Option<&'a EventFd>, &'a Arc<Tether>),
+    /// A renderer that has rung: by an eventfd, if its tether is a socket.
+    Bell(
+        Option<&'a EventFd>,
+        #[cfg_attr(not(feature = "portable"), expect(dead_code, reason = "sockets do not ring"))]
+        &'a Arc<Tether>,
+    ),
     /// Packets, and the end.
     Tether(&'a Arc<Tether>),
     /// The end of a process that main has launched.
@@ -93,6 +97,10 @@ impl Ears {
     }
 
     /// Listens to it no more; an error if it did not.
+    #[cfg_attr(
+        not(feature = "portable"),
+        expect(unused_variables, reason = "for who has no epoll")
+    )]
     pub(super) fn remove(&mut self, source: Source<'_>, token: u64) -> io::Result<()> {
         match self {
             Self::Epoll(epoll) => match source {

@@ -164,7 +164,7 @@ impl super::backing::Backing {
     pub(crate) fn named_for_test() -> Self {
         use crate::sync::Arc;
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        let endpoint = format!("test-{}-{}", std::process::id(), NEXT.fetch_add(1, Relaxed));
+        let endpoint = format!("test-{}-{}", process::id(), NEXT.fetch_add(1, Relaxed));
         let prefix = SegmentPrefix::new(crate::sys::process::user_id(), &endpoint);
         let table: Box<[AtomicU32]> = (0..16).map(|_| AtomicU32::new(0)).collect();
         Self::Named(Arc::new(Segments::new(prefix, Shared::from_box(table))))

@@ -281,40 +281,58 @@ pub(super) mod tests {
         format!("test-{}-{name}", std::process::id())
     }
 
+    fn bind(name: &str) -> Result<Endpoint, BindError> {
+        Endpoint::bind(name, Backend::Sealed)
+    }
+
+    fn socket_path(endpoint: &Endpoint) -> PathBuf {
+        match &endpoint.door {
+            Door::Socket { path, .. } => path.clone(),
+            #[cfg(feature = "portable")]
+            Door::Directory(_) => unreachable!("it is sealed"),
+        }
+    }
+
     #[test]
     fn a_name_in_use_is_refused_and_free_again_afterwards() {
         let name = unique("twice");
-        let first = Endpoint::bind(&name).unwrap();
-        assert!(matches!(Endpoint::bind(&name), Err(BindError::NameInUse { .. })));
-        let paths = [first.socket_path.clone(), first.lock_path.clone()];
+        let first = bind(&name).unwrap();
+        assert!(matches!(bind(&name), Err(BindError::NameInUse { .. })));
+        let paths = [socket_path(&first), first.lock_path.clone()];
         drop(first);
         assert!(paths.iter().all(|path| !path.exists()));
-        drop(Endpoint::bind(&name).unwrap());
+        drop(bind(&name).unwrap());
     }
 
     #[test]
     fn nobody_there_and_nobody_there_any_more_are_told_apart() {
         let name = unique("stale");
-        assert!(matches!(connect(&name), Err(ConnectError::NoSuchEndpoint { .. })));
-        let endpoint = Endpoint::bind(&name).unwrap();
-        let path = endpoint.socket_path.clone();
+        assert!(matches!(
+            connect(&name, Backend::Sealed, Duration::ZERO),
+            Err(ConnectError::NoSuchEndpoint { .. })
+        ));
+        let endpoint = bind(&name).unwrap();
+        let path = socket_path(&endpoint);
         let kept = path.with_extension("kept");
         fs::hard_link(&path, &kept).unwrap();
         drop(endpoint);
         fs::rename(&kept, &path).unwrap();
-        assert!(matches!(connect(&name), Err(ConnectError::Stale { .. })));
-        let rebound = Endpoint::bind(&name).expect("a stale socket is replaced");
-        assert!(connect(&name).is_ok());
+        assert!(matches!(
+            connect(&name, Backend::Sealed, Duration::ZERO),
+            Err(ConnectError::Stale { .. })
+        ));
+        let rebound = bind(&name).expect("a stale socket is replaced");
+        assert!(connect(&name, Backend::Sealed, Duration::ZERO).is_ok());
         drop(rebound);
     }
 
     #[test]
     fn a_link_in_the_place_of_the_lock_is_not_followed() {
         let name = unique("link");
-        drop(Endpoint::bind(&name).unwrap());
+        drop(bind(&name).unwrap());
         let (link, target) = (folder().join(format!("{name}.lock")), folder().join(&name));
         std::os::unix::fs::symlink(&target, &link).unwrap();
-        let refused = Endpoint::bind(&name).map(drop);
+        let refused = bind(&name).map(drop);
         fs::remove_file(&link).unwrap();
         assert!(matches!(refused, Err(BindError::Io { .. })), "{refused:?}");
         assert!(!target.exists());
@@ -324,7 +342,7 @@ pub(super) mod tests {
     fn a_name_that_leads_elsewhere_is_refused() {
         let long = "x".repeat(NAME_MAX + 1);
         for name in ["", ".", "..", "a/b", "a\0b", "ä", long.as_str()] {
-            assert!(matches!(Endpoint::bind(name), Err(BindError::BadName { .. })), "{name:?}");
+            assert!(matches!(bind(name), Err(BindError::BadName { .. })), "{name:?}");
         }
     }
 
