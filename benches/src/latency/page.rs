@@ -95,7 +95,10 @@ impl Report {
 impl super::Figures {
     /// What a page says of them, in the words of the table.
     fn rows(&self) -> impl Iterator<Item = (&'static str, String)> {
-        let time = |ns: u64| format!("{} = {ns} ns", Time(ns as f64));
+        let time = |ns: u64| match ns {
+            0..1000 => format!("{ns} ns"),
+            _ => format!("{} = {ns} ns", Time(ns as f64)),
+        };
         [
             ("Messages", Some(self.count.to_string())),
             ("p50", Some(time(self.p50_ns))),
