@@ -88,7 +88,7 @@ fn a_report_has_every_cell_and_nothing_is_left_behind() {
         assert!(html.contains(line), "{line} is not in the page");
     }
     for subject in ["bounce", "pipe", "ringbridge-adaptive"] {
-        assert!(svg.contains(&format!(">{subject}</text>")), "{subject} is not in the picture");
+        assert!(svg.contains(&format!(">{subject} ")), "{subject} is not in the picture");
     }
     assert_eq!(left_behind(process), Vec::<String>::new());
 }

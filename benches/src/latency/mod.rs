@@ -294,7 +294,7 @@ mod tests {
         assert!(page.contains(&format!("<th>Messages</th><td>{}</td>", json["count"])));
         assert!(page.contains(&machine.command) && page.contains(&machine.kernel));
         for name in ["invoke", "bounce", "futex"] {
-            assert!(page.contains(&format!(">{name}</text>")), "{name} is not named");
+            assert!(page.contains(&format!(">{name} ")), "{name} is not named");
             assert!(page.contains(&format!("<figcaption>{name}, ")), "{name} has no histogram");
         }
     }

@@ -29,8 +29,8 @@ const AROUND: Frame =
 
 /// One that has the page to itself.
 pub(crate) const LARGE: Frame = AROUND;
-/// One whose lines are named at their ends.
-pub(crate) const LABELLED: Frame = Frame { height: 420.0, right: 150.0, ..AROUND };
+/// One whose lines are named beside it.
+pub(crate) const LABELLED: Frame = Frame { height: 400.0, right: 210.0, ..AROUND };
 /// One of two beside each other.
 pub(crate) const SMALL: Frame =
     Frame { width: NARROW, height: 190.0, left: 82.0, bottom: 26.0, ..AROUND };
@@ -52,20 +52,19 @@ pub(crate) struct Chart {
     across: Axis,
     up: Axis,
     frame: Frame,
-    /// Where lines end, and what they are called.
-    ends: Vec<End>,
+    names: Vec<Name>,
 }
 
-struct End {
-    x: f64,
+/// What is written beside a line, and at which height it would best stand.
+struct Name {
     y: f64,
     class: String,
-    name: String,
+    text: String,
 }
 
 impl Chart {
     pub(crate) fn new(frame: Frame, across: Axis, up: Axis) -> Result<Self, fmt::Error> {
-        let mut chart = Self { svg: String::new(), across, up, frame, ends: Vec::new() };
+        let mut chart = Self { svg: String::new(), across, up, frame, names: Vec::new() };
         chart.grid()?;
         Ok(chart)
     }
@@ -126,23 +125,22 @@ impl Chart {
         Ok(())
     }
 
-    /// A line through the points, whose name stands at its end.
+    /// A line through the points. Its name stands beside the chart, near the height of the value `at`.
     pub(crate) fn line(
         &mut self,
         class: &str,
         name: &str,
+        at: f64,
         points: impl IntoIterator<Item = (f64, f64)>,
     ) -> fmt::Result {
         let mut path = String::new();
-        let mut end = None;
         for (x, y) in points {
             let command = if path.is_empty() { 'M' } else { 'L' };
             let (x, y) = (self.x(x), self.y(y));
             write!(path, "{command}{x:.1} {y:.1}")?;
-            end = Some((x, y));
         }
-        let Some((x, y)) = end else { return Ok(()) };
-        self.ends.push(End { x, y, class: class.to_owned(), name: name.to_owned() });
+        let (y, class_of_name) = (self.y(at), class.to_owned());
+        self.names.push(Name { y, class: class_of_name, text: name.to_owned() });
         writeln!(
             self.svg,
             "<path class=\"line {class}\" d=\"{path}\"><title>{}</title></path>",
@@ -181,22 +179,20 @@ impl Chart {
         )
     }
 
-    /// The names of the lines, beside each other where they would lie on each other.
+    /// The names of the lines, below each other where they would lie on each other.
     fn names(&mut self) -> fmt::Result {
         let Frame { width, height, right, top, bottom, .. } = self.frame;
-        let right = width - right;
-        let wanted: Vec<f64> = self.ends.iter().map(|end| end.y).collect();
-        let places = spread_out(&wanted, TEXT, [top, height - bottom]);
-        for (End { x, y, class, name }, place) in self.ends.iter().zip(places) {
+        let left = width - right + 14.0;
+        let wanted: Vec<f64> = self.names.iter().map(|name| name.y).collect();
+        let places = spread_out(&wanted, TEXT + 1.0, [top, height - bottom]);
+        for (Name { class, text, .. }, y) in self.names.iter().zip(places) {
             writeln!(
                 self.svg,
-                "<path class=\"leader {class}\" d=\"M{x:.1} {y:.1}H{:.1}L{:.1} {place:.1}\"/>\
-                 <text class=\"name {class}\" x=\"{:.1}\" y=\"{:.1}\">{}</text>",
-                right.max(x + 2.0),
-                right + 16.0,
-                right + 20.0,
-                place + 4.0,
-                Escaped(name)
+                "<path class=\"line {class}\" d=\"M{left:.1} {y:.1}h14\"/>\
+                 <text x=\"{:.1}\" y=\"{:.1}\">{}</text>",
+                left + 20.0,
+                y + 4.0,
+                Escaped(text)
             )?;
         }
         Ok(())
@@ -332,11 +328,11 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_end_at_one_place_are_named_below_each_other() {
+    fn lines_at_one_height_are_named_below_each_other() {
         let up = Axis::factors([100.0, 1000.0].into_iter(), |value| value, "");
         let mut chart = Chart::new(LABELLED, Axis::percentiles(3.0), up).unwrap();
         for name in ["one", "other"] {
-            chart.line("c", name, [(0.0, 100.0), (3.0, 500.0)]).unwrap();
+            chart.line("c", name, 200.0, [(0.0, 100.0), (3.0, 500.0)]).unwrap();
         }
         let svg = chart.finish("two lines").unwrap();
         let y_of = |name: &str| -> f64 {

@@ -84,7 +84,12 @@ impl Machine {
 
     /// In one line, for a picture.
     pub(crate) fn summary(&self) -> String {
-        format!("{}, {} processors, {}", self.processor(), self.processors, self.kernel)
+        format!(
+            "by percentile; {}, {} processors, {}",
+            self.processor(),
+            self.processors,
+            self.kernel
+        )
     }
 }
 

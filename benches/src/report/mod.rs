@@ -38,12 +38,20 @@ pub(crate) enum Role {
 }
 
 /// A colour for each name.
-pub(crate) struct Colours(Vec<(&'static str, String)>);
+pub(crate) struct Colours(Vec<(&'static str, Role, &'static str)>);
 
 impl Colours {
     pub(crate) fn of(names: impl IntoIterator<Item = (&'static str, Role)>) -> Self {
-        const OURS: [&str; 5] = ["0 80% .9", "26 85% 1", "330 65% 1", "46 85% .95", "10 50% 1.2"];
-        const FLOORS: [&str; 3] = ["220 6% 1", "220 6% 1.35", "220 6% .7"];
+        const OURS: [&str; 5] = ["0 80% .9", "28 90% .95", "330 65% 1", "46 85% .9", "10 50% 1.2"];
+        const FLOORS: [&str; 7] = [
+            "220 6% 1",
+            "30 22% 1",
+            "160 16% .9",
+            "220 6% 1.35",
+            "300 12% 1",
+            "60 16% 1.1",
+            "200 14% .75",
+        ];
         const OTHERS: [&str; 10] = [
             "215 70% 1",
             "150 60% .85",
@@ -66,23 +74,26 @@ impl Colours {
             let count = &mut counts[role as usize];
             let colour = some[*count % some.len()];
             *count += 1;
-            (name, colour.to_owned())
+            (name, role, colour)
         });
         Self(colours.collect())
     }
 
     /// The class of a name's colour.
     pub(crate) fn class(&self, name: &str) -> String {
-        let number = self.0.iter().position(|(each, _)| *each == name);
+        let number = self.0.iter().position(|(each, ..)| *each == name);
         number.map_or(String::new(), |number| format!("s{number}"))
     }
 
-    /// Hue, saturation, and how light it is in parts of what suits the paper.
+    /// Hue, saturation, and how light it is in parts of what suits the paper. Ours are drawn a little stronger.
     fn css(&self) -> String {
-        let rules = self.0.iter().enumerate().map(|(number, (_, colour))| {
+        let rules = self.0.iter().enumerate().map(|(number, (_, role, colour))| {
             let parts: Vec<&str> = colour.split(' ').collect();
             let [hue, saturation, lightness] = parts[..] else { unreachable!("three parts each") };
-            format!(".s{number} {{ --c: hsl({hue} {saturation} calc({lightness} * var(--l))); }}\n")
+            let width = if *role == Role::Ours { 2.6 } else { 1.6 };
+            format!(
+                ".s{number} {{ --c: hsl({hue} {saturation} calc({lightness} * var(--l))); --w: {width}; }}\n"
+            )
         });
         rules.collect()
     }
@@ -201,7 +212,7 @@ impl Page {
 
     /// The percentiles of all series in one picture.
     pub(crate) fn percentiles(&mut self, series: &[Series<'_>]) -> fmt::Result {
-        const CAPTION: &str = "Percentiles";
+        const CAPTION: &str = "Percentiles, and the p50 of each";
         self.figure(CAPTION, &percentiles(LABELLED, series)?.finish(CAPTION)?)
     }
 
@@ -264,7 +275,8 @@ fn percentiles(frame: chart::Frame, series: &[Series<'_>]) -> Result<Chart, fmt:
     let mut chart = Chart::new(frame, Axis::percentiles(nines), up)?;
     for (each, curve) in &curves {
         let points = curve.iter().map(|&(nines, value)| (nines, value as f64));
-        chart.line(&each.class, each.name, points)?;
+        let p50 = each.all.at(0.5) as f64;
+        chart.line(&each.class, &format!("{} {}", each.name, Time(p50)), p50, points)?;
     }
     Ok(chart)
 }
@@ -326,7 +338,8 @@ pub(crate) mod tests {
         let series = series.map(|(name, all)| Series { name, class: colours.class(name), all });
         let svg = picture("48 <bytes>", "by a & b", &colours, &series).unwrap();
         assert_well_formed(&svg);
-        for part in ["48 &lt;bytes&gt;", "by a &amp; b", "prefers-color-scheme", ".paper", ">ours<"]
+        for part in
+            ["48 &lt;bytes&gt;", "by a &amp; b", "prefers-color-scheme", ".paper", ">ours 250 ns<"]
         {
             assert!(svg.contains(part), "{part}");
         }
@@ -339,7 +352,7 @@ pub(crate) mod tests {
         let mut rules: Vec<_> = colours.css().lines().map(str::to_owned).collect();
         assert_eq!(colours.class("c"), "s2");
         assert_eq!(colours.class("nobody"), "");
-        rules.iter_mut().for_each(|rule| *rule = rule.split_once(' ').unwrap().1.to_owned());
+        rules.iter_mut().for_each(|rule| *rule = rule.split_once(" {").unwrap().1.to_owned());
         rules.sort();
         rules.dedup();
         assert_eq!(rules.len(), names.len());
