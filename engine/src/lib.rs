@@ -206,7 +206,20 @@ pub use crate::{
 #[cfg(all(feature = "policy-file", not(loom)))]
 pub use crate::policy_file::{PolicyFile, PolicyFileError};
 
-/// The README's program compiles.
+/// The programs in the README and in the guide compile.
 #[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
-struct Readme;
+mod guide {
+    #[doc = include_str!("../../README.md")]
+    struct Readme;
+    #[doc = include_str!("../../docs/from-electron.md")]
+    struct FromElectron;
+    #[doc = include_str!("../../docs/push-or-topic.md")]
+    struct PushOrTopic;
+    #[doc = include_str!("../../docs/waiting.md")]
+    struct Waiting;
+    #[doc = include_str!("../../docs/policies.md")]
+    #[cfg(feature = "policy-file")]
+    struct Policies;
+    #[doc = include_str!("../../docs/crashes.md")]
+    struct Crashes;
+}
