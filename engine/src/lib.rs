@@ -1,6 +1,17 @@
 //! Electron's IPC model over shared memory: one privileged **main process**, several untrusted
 //! **renderer processes**, and four ways to talk.
 //!
+//! ```text
+//!       renderer process                                        main process
+//!  ┌────────────────────────┐                          ┌──────────────────────────────┐
+//!  │  IpcRenderer           │      send, invoke        │  IpcMain      on, handle     │
+//!  │    send, invoke        │ ───▶ its own memory ───▶ │                              │
+//!  │                        │      which main reads    │  WebContents, one a renderer │
+//!  │    on, handle          │ ◀─── main's memory ◀──── │    send, invoke              │
+//!  │    subscribe           │ ◀─── one topic for all ◀─│  IpcMain      publish        │
+//!  └────────────────────────┘      which it reads      └──────────────────────────────┘
+//! ```
+//!
 //! | Electron | Ringbridge | what it does |
 //! | --- | --- | --- |
 //! | `ipcRenderer.send`, `ipcMain.on` | [`IpcRenderer::send`], [`IpcMain::on`] | renderer to main, one way |
@@ -8,11 +19,17 @@
 //! | `webContents.send`, `ipcRenderer.on` | [`WebContents::send`], [`IpcRenderer::on`] | main to one renderer |
 //! | (a loop over windows) | [`IpcMain::publish`], [`IpcRenderer::subscribe`] | main to all, one write |
 //! | `contextBridge` | [`Policy`] | what one renderer may say and hear |
+//! | `render-process-gone` | [`IpcMain::on_render_process_gone`] | how a renderer went |
 //!
 //! Every shared page has exactly one writer, and the kernel enforces it: a renderer cannot
 //! write what main reads from itself or from others, and main checks everything that a renderer
 //! writes. A message of up to 48 bytes travels in one cache line, without a system call while its
 //! receiver is awake.
+//!
+//! Where to look: what may travel, [`Payload`] and [`payload!`]; which channels there are, [`Contract`]; how to wait,
+//! [`WaitStrategy`] and [`Config`]; what a renderer may do, [`Policy`] and [`Quota`]; what can fail, [`SendError`] and
+//! [`InvokeError`]; what was counted, [`Counters`]. `docs/` in the repository has a page on each question, and
+//! `docs/from-electron.md` every call of Electron's guide; `engine/examples/` a whole program for each pattern.
 //!
 //! # A whole program
 //!
