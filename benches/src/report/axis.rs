@@ -6,6 +6,8 @@ use std::fmt::Display;
 const MARKS: [f64; 3] = [1.0, 2.0, 5.0];
 /// Over how many factors of ten all of them are labelled; over more, only the first.
 const ALL_MARKS_UP_TO: f64 = 2.5;
+/// Up to how many nines there is room to name the median beside the least.
+const MEDIAN_UP_TO: f64 = 7.2;
 /// How far each mark may miss, for the sake of arithmetic.
 const CLOSE: f64 = 1e-9;
 
@@ -63,8 +65,10 @@ impl Axis {
             ["0", "90 %", "99 %", "99.9 %", "99.99 %", "99.999 %", "99.9999 %", "99.99999 %"];
         let whole = NAMES.iter().enumerate().map(|(nines, name)| (nines as f64, *name));
         let mut ticks: Vec<(f64, &str)> = whole.collect();
-        ticks.insert(1, (nines_of(0.5), "50 %"));
         let max = if nines > 0.0 { nines } else { 1.0 };
+        if max <= MEDIAN_UP_TO {
+            ticks.insert(1, (nines_of(0.5), "50 %"));
+        }
         ticks.retain(|(nines, _)| *nines <= max);
         let ticks = ticks.into_iter().map(|(nines, name)| (nines, name.to_owned())).collect();
         Self { min: 0.0, max, scale: Scale::Even, ticks, title: "percentile" }
@@ -99,18 +103,19 @@ pub(crate) fn nines_of(quantile: f64) -> f64 {
     -(1.0 - quantile).log10()
 }
 
-/// The labels among these that have room: each with its place and its width, in order of their places.
-pub(super) fn with_room(labels: &[(f64, f64)]) -> Vec<bool> {
-    const BETWEEN: f64 = 8.0;
-    let mut free_from = f64::NEG_INFINITY;
-    let room = labels.iter().map(|&(place, width)| {
-        let has_room = place - width / 2.0 >= free_from;
-        if has_room {
-            free_from = place + width / 2.0 + BETWEEN;
-        }
-        has_room
-    });
-    room.collect()
+/// Of these labels, each with its place and its width, every how manieth has room beside the next.
+pub(super) fn every_with_room(labels: &[(f64, f64)]) -> usize {
+    const BETWEEN: f64 = 5.0;
+    let fits = |every: &usize| {
+        let shown: Vec<_> = labels.iter().step_by(*every).collect();
+        shown.windows(2).all(|pair| {
+            let [(one, its_width), (other, other_width)] = pair else {
+                unreachable!("windows of two")
+            };
+            other - one >= (its_width + other_width) / 2.0 + BETWEEN
+        })
+    };
+    (1..=labels.len()).find(fits).unwrap_or(1)
 }
 
 /// Moves these places, each as little as it needs, until they are `distance` apart and within the limits (if
@@ -210,9 +215,11 @@ mod tests {
     }
 
     #[test]
-    fn labels_that_would_overlap_are_left_out() {
-        let labels = [(0.0, 20.0), (10.0, 20.0), (28.0, 20.0), (60.0, 20.0)];
-        assert_eq!(with_room(&labels), [true, false, true, true]);
+    fn labels_that_would_overlap_are_thinned_evenly() {
+        let labels = |distance: f64| [0.0, 1.0, 2.0, 3.0, 4.0].map(|at| (at * distance, 40.0));
+        let every = [50.0, 45.0, 44.0, 20.0, 0.0].map(|each| every_with_room(&labels(each)));
+        assert_eq!(every, [1, 1, 2, 3, 5]);
+        assert_eq!(every_with_room(&[]), 1);
     }
 
     #[test]

@@ -2,14 +2,14 @@
 
 use std::fmt::{self, Display, Write};
 
-use super::axis::{Axis, spread_out, with_room};
+use super::axis::{Axis, every_with_room, spread_out};
 
 /// How wide a chart is that has the page to itself.
 const WIDE: f64 = 860.0;
 /// How wide one of two is.
 const NARROW: f64 = 430.0;
 /// How much a letter takes, about.
-const LETTER: f64 = 6.6;
+const LETTER: f64 = 6.4;
 /// A line of text.
 const TEXT: f64 = 14.0;
 
@@ -93,19 +93,18 @@ impl Chart {
                 Escaped(label)
             )?;
         }
-        let places = self.across.ticks.iter().map(|(value, label)| {
+        let labels = self.across.ticks.iter().map(|(value, label)| {
             let width = label.chars().count() as f64 * LETTER;
             (self.x(*value), width)
         });
-        let places: Vec<_> = places.collect();
-        for ((label, &(x, _)), labelled) in
-            self.across.ticks.iter().map(|(_, label)| label).zip(&places).zip(with_room(&places))
-        {
+        let labels: Vec<_> = labels.collect();
+        let every = every_with_room(&labels);
+        for (number, ((x, _), (_, label))) in labels.iter().zip(&self.across.ticks).enumerate() {
             writeln!(
                 self.svg,
                 "<line class=\"grid\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{top}\" y2=\"{bottom}\"/>"
             )?;
-            if labelled {
+            if number.is_multiple_of(every) {
                 let y = bottom + TEXT + 2.0;
                 writeln!(
                     self.svg,
@@ -238,7 +237,7 @@ pub(crate) fn bars<D: Display>(
     const VALUES: f64 = 190.0;
     let ends = |bar: &Bar<'_>| bar.ends.unwrap_or((bar.value, bar.value));
     // The shortest bar is to be seen as well, so the axis begins before it.
-    let values = bars.iter().flat_map(|bar| [ends(bar).0 / 2.0, ends(bar).1]);
+    let values = bars.iter().flat_map(|bar| [bar.value / 2.0, ends(bar).0 / 2.0, ends(bar).1]);
     let axis = Axis::factors(values, tick, "");
     let place = |value: f64| NAMES + axis.place(value) * (WIDE - NAMES - VALUES);
     let height = ROW * bars.len() as f64 + 22.0;
