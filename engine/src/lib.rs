@@ -19,7 +19,6 @@
 //! | `webContents.send`, `ipcRenderer.on` | [`WebContents::send`], [`IpcRenderer::on`] | main to one renderer |
 //! | (a loop over windows) | [`IpcMain::publish`], [`IpcRenderer::subscribe`] | main to all, one write |
 //! | `contextBridge` | [`Policy`] | what one renderer may say and hear |
-//! | `render-process-gone` | [`IpcMain::on_render_process_gone`] | how a renderer went |
 //!
 //! Every shared page has exactly one writer, and the kernel enforces it: a renderer cannot
 //! write what main reads from itself or from others, and main checks everything that a renderer
