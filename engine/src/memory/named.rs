@@ -199,7 +199,7 @@ impl From<SegmentError> for io::Error {
 
 /// Removes a segment of this user's whose owner is dead, whatever it is like; says how many bytes it had, or that
 /// there is none.
-pub(super) fn remove(name: &SegmentName) -> Result<Option<u64>, SegmentError> {
+pub(crate) fn remove(name: &SegmentName) -> Result<Option<u64>, SegmentError> {
     system::remove(name)
 }
 
