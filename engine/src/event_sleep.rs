@@ -72,7 +72,8 @@ impl EventSleep {
     pub(crate) fn ring(&self) {
         self.event.set();
         if self.event.is_lost() {
-            // Then nobody listens, in this process or another.
+            // Then nobody listens. Behind the lock nobody is between its last look and its wait.
+            drop(self.lock());
             self.returned.notify_all();
         }
     }

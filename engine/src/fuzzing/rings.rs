@@ -17,6 +17,7 @@ use crate::{
     },
     memory::{
         aligned::AlignedBuf,
+        backing::Backing,
         bytes,
         region::{Region, Writer},
         shared::{OutboxMemory, Shared, TopicMemory},
@@ -36,7 +37,8 @@ const CAPACITY_MAX: usize = 4096;
 /// The memory of one execution, all of it zeroes.
 fn region() -> Region {
     let len = Region::ring_len(CAPACITY_MAX);
-    Region::create("ringbridge-fuzz", len, Writer::Creator).expect("memory can be had")
+    Region::create(&Backing::Sealed, "ringbridge-fuzz", len, Writer::Creator)
+        .expect("memory can be had")
 }
 
 /// An outbox, and the part of its data that the input chooses for its ring.

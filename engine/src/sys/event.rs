@@ -451,19 +451,24 @@ mod tests {
             until(|| stage.has_come_to(1));
             thread::sleep(SOON);
             sleeper.kill();
-            // What the dead one has counted itself into is waited for by a `set` or two from here.
-            let user = apart({
+            // The first `set` is for the dead one. The second, which is for a living one, waits (with this C library)
+            // until the dead one has gone, and has the mutex meanwhile.
+            event.set();
+            assert!(event.wait(MUCH_LATER));
+            let waiter = apart({
                 let event = event.clone();
-                move || {
-                    for _ in 0..4 {
-                        event.set();
-                        event.wait(Duration::from_millis(1));
-                    }
-                }
+                move || event.wait(MUCH_LATER)
+            });
+            until(|| event.inside.load(Ordering::Relaxed) == 1);
+            thread::sleep(SOON);
+            let setter = apart({
+                let event = event.clone();
+                move || event.set()
             });
             thread::sleep(SOON);
             assert!(event.rescue());
-            assert_eq!(user.recv_timeout(MUCH_LATER), Ok(()));
+            assert_eq!(setter.recv_timeout(MUCH_LATER), Ok(()));
+            waiter.recv_timeout(MUCH_LATER).unwrap();
             let next = NamedEvent::create(place(&stage, 0)).unwrap();
             next.set();
             assert!(next.wait(MUCH_LATER));
