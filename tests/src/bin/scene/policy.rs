@@ -1,8 +1,8 @@
 //! Renderers that try what they may not.
 
 use ringbridge::{
-    Channel, Config, Contract, Event, InvokeError, IpcRenderer, Method, Push, RegisterError, SendError,
-    Topic,
+    Channel, Config, Contract, Event, InvokeError, IpcRenderer, Method, Push, RegisterError,
+    SendError, Topic,
 };
 use tests::contract::{ADD, ASK, BYTES, CUE, NEWS, NUMBER, REPORT, TEXT, TICK};
 
