@@ -359,9 +359,14 @@ impl History {
         self.0.back().copied().filter(|value| value.is_finite())
     }
 
-    /// The last `count` values, the newest last.
-    pub(super) fn last(&self, count: usize) -> impl Iterator<Item = f64> {
-        self.0.range(self.0.len().saturating_sub(count)..).copied()
+    /// All values, the newest first.
+    pub(super) fn newest_first(&self) -> impl Iterator<Item = f64> {
+        self.0.iter().rev().copied()
+    }
+
+    /// The highest one, if any is known.
+    pub(super) fn highest(&self) -> Option<f64> {
+        self.0.iter().copied().filter(|value| value.is_finite()).reduce(f64::max)
     }
 
     /// What is known, with its time: seconds before now, so not above 0.
@@ -465,7 +470,7 @@ mod tests {
         model.apply(Action::Pause);
         assert!(model.figures().push_total.unwrap().count >= before.count + 1000);
         assert_eq!(model.figures().cpu.latest(), Some(90.0));
-        assert_eq!(model.figures().cpu.last(STEPS).count(), 7, "the charts have no hole");
+        assert_eq!(model.figures().cpu.newest_first().count(), 7, "the charts have no hole");
     }
 
     #[test]

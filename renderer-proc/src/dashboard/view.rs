@@ -133,11 +133,10 @@ fn state(model: &Model) -> Span<'static> {
 
 fn draw_cpu(frame: &mut Frame<'_>, area: Rect, figures: &Figures) {
     let load = figures.latest.as_ref().filter(|latest| latest.sampled_ns != 0).map(|latest| {
-        format!("load {:.2} {:.2} {:.2} ", latest.load_1, latest.load_5, latest.load_15)
+        format!(" load {:.2} {:.2} {:.2} ", latest.load_1, latest.load_5, latest.load_15)
     });
-    let block = panel("CPU")
-        .title(percent(figures.cpu.latest()).bold())
-        .title(Line::from(load.unwrap_or_default()).right_aligned());
+    let title = format!("CPU {}", percent(figures.cpu.latest()));
+    let block = panel(&title).title(Line::from(load.unwrap_or_default()).right_aligned());
     let inside = block.inner(area);
     frame.render_widget(block, area);
 
@@ -197,17 +196,18 @@ fn draw_memory(frame: &mut Frame<'_>, area: Rect, latest: Option<&Statistics>) {
     frame.render_widget(block, area);
     let Some(latest) = latest.filter(|latest| latest.memory_total != 0) else { return };
     let used = latest.memory_used as f64 / latest.memory_total as f64;
-    let rows: [Rect; 3] = Layout::vertical([Constraint::Length(1); 3]).areas(inside);
+    // What there is no row for is left out.
+    let row = |row| Rect { y: inside.y + row, height: 1, ..inside }.intersection(inside);
     let gauge = Gauge::default().ratio(used.clamp(0.0, 1.0)).label(memory_text(Some(latest)));
-    frame.render_widget(gauge.gauge_style(Style::new().cyan().on_dark_gray()), rows[0]);
+    frame.render_widget(gauge.gauge_style(Style::new().cyan().on_dark_gray()), row(0));
     let main = format!(
-        "main itself: {}, {} of a core",
+        "main: {}, {} of a core",
         Bytes(latest.main_memory),
         percent(Some(f64::from(latest.main_cpu_usage)).filter(|usage| usage.is_finite()))
     );
-    frame.render_widget(Line::from(main), rows[1].intersection(inside));
+    frame.render_widget(Line::from(main), row(1));
     let swap = format!("swap: {} of {}", Bytes(latest.swap_used), Bytes(latest.swap_total));
-    frame.render_widget(Line::from(swap), rows[2].intersection(inside));
+    frame.render_widget(Line::from(swap), row(2));
 }
 
 fn draw_policy(frame: &mut Frame<'_>, area: Rect, model: &Model) {
@@ -230,10 +230,11 @@ fn draw_policy(frame: &mut Frame<'_>, area: Rect, model: &Model) {
 }
 
 fn draw_pushes(frame: &mut Frame<'_>, area: Rect, figures: &Figures) {
-    let lag = figures.lag_ns.map(|ns| format!("the last {} ago ", Nanoseconds(ns)));
-    let block = panel("Pushes, one way")
-        .title(format!("{:.0}/s", figures.push_rate).bold())
-        .title(Line::from(lag.unwrap_or_default()).right_aligned());
+    let lag = figures.lag_ns.map(|ns| format!(" last {} ago ", Nanoseconds(ns)));
+    let title = format!("Pushes, one way: {:.0}/s", figures.push_rate);
+    let block = panel(&title)
+        .title(Line::from(lag.unwrap_or_default()).right_aligned())
+        .title_bottom(trend_title("p99", &figures.push_p99_ns));
     let inside = block.inner(area);
     frame.render_widget(block, area);
     let [text, trend] =
@@ -244,16 +245,17 @@ fn draw_pushes(frame: &mut Frame<'_>, area: Rect, figures: &Figures) {
         Paragraph::new(vec![
             Line::from(counts(figures)).style(style),
             heading(),
-            latency_row("last second", figures.push_recent),
+            latency_row("last s", figures.push_recent),
             latency_row("all", figures.push_total),
         ]),
         text,
     );
-    draw_trend(frame, trend, &figures.push_p99_ns, "p99", Color::Cyan);
+    draw_trend(frame, trend, &figures.push_p99_ns, Color::Cyan);
 }
 
 fn draw_invokes(frame: &mut Frame<'_>, area: Rect, figures: &Figures) {
-    let block = panel("Invokes, there and back");
+    let trend = trend_title("last", &figures.round_trips_ns);
+    let block = panel("Invokes, there and back").title_bottom(trend);
     let inside = block.inner(area);
     frame.render_widget(block, area);
     let [text, trend] =
@@ -276,22 +278,25 @@ fn draw_invokes(frame: &mut Frame<'_>, area: Rect, figures: &Figures) {
         ]),
         text,
     );
-    draw_trend(frame, trend, &figures.round_trips_ns, "last", Color::Magenta);
+    draw_trend(frame, trend, &figures.round_trips_ns, Color::Magenta);
 }
 
 /// One column for each step, the newest on the right; what is not known is empty.
-fn draw_trend(frame: &mut Frame<'_>, area: Rect, history: &History, of: &str, colour: Color) {
-    let values: Vec<_> = history.last(area.width.into()).collect();
-    let highest = values.iter().copied().filter(|value| value.is_finite()).fold(0.0, f64::max);
-    let data = values.iter().rev().map(|value| value.is_finite().then_some(*value as u64));
-    let sparkline = Sparkline::default().data(data.collect::<Vec<_>>()).max(highest as u64);
+fn draw_trend(frame: &mut Frame<'_>, area: Rect, history: &History, colour: Color) {
+    let data = history.newest_first().map(|value| value.is_finite().then_some(value as u64));
+    let sparkline = Sparkline::default().data(data.collect::<Vec<_>>());
+    let sparkline = sparkline.max(history.highest().unwrap_or_default() as u64);
     frame.render_widget(
-        sparkline.direction(RenderDirection::RightToLeft).style(colour).absent_value_symbol(' '),
+        sparkline.direction(RenderDirection::RightToLeft).style(colour).absent_value_symbol(" "),
         area,
     );
-    if area.height > 1 && highest > 0.0 {
-        let label = format!("{of}, up to {}", Nanoseconds(highest as u64));
-        frame.render_widget(Line::from(label.dark_gray()), Rect { height: 1, ..area });
+}
+
+/// What a trend is of, and how high.
+fn trend_title(of: &str, history: &History) -> String {
+    match history.highest() {
+        Some(ns) => format!(" {of}, up to {} ", Nanoseconds(ns as u64)),
+        None => String::new(),
     }
 }
 
@@ -367,14 +372,14 @@ fn latencies(what: &str, summary: Option<LatencySummary>) -> String {
 }
 
 fn heading() -> Line<'static> {
-    Line::from(format!("{:12}{:>8}{:>8}{:>8}{:>8}", "", "p50", "p99", "p99.9", "max")).dark_gray()
+    Line::from(format!("{:8}{:>9}{:>9}{:>9}{:>9}", "", "p50", "p99", "p99.9", "max")).dark_gray()
 }
 
 fn latency_row(what: &str, summary: Option<LatencySummary>) -> Line<'static> {
-    let mut row = format!("{what:<12}");
+    let mut row = format!("{what:<8}");
     let all = summary.map_or([None; 4], |all| [all.p50, all.p99, all.p999, all.max]);
     for value in all {
-        row.push_str(&format!("{:>8}", duration(value)));
+        row.push_str(&format!("{:>9}", duration(value)));
     }
     Line::from(row)
 }
