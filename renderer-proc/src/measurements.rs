@@ -60,12 +60,14 @@ impl Latencies {
 
     /// What `other` has counted too.
     pub(crate) fn add(&mut self, other: &Self) {
-        self.0.add(&other.0).expect("all have the same bounds");
+        if !other.0.is_empty() {
+            self.0.add(&other.0).expect("all have the same bounds");
+        }
     }
 
     /// Nothing has been measured.
     pub(crate) fn clear(&mut self) {
-        // What was not touched since needs no reset, which takes as long as the histogram is large.
+        // Which takes as long as the histogram is large.
         if !self.0.is_empty() {
             self.0.reset();
         }

@@ -106,16 +106,11 @@ impl Terminal {
         let parser = lock(&self.screen);
         let screen = parser.screen();
         let (_, columns) = screen.size();
-        let row = screen.rows(0, columns).position(|row| row.contains(text));
-        row.is_some_and(|row| {
-            let cell = |column| screen.cell(row as u16, column);
-            let mut cells = (0..columns).filter_map(cell);
-            cells.any(|cell| {
-                cell.fgcolor() == Color::Idx(1)
-                    && text.starts_with(cell.contents())
-                    && cell.has_contents()
-            })
-        })
+        let mut places = (0..).zip(screen.rows(0, columns)).filter_map(|(row, line)| {
+            let column = line[..line.find(text)?].chars().count();
+            screen.cell(row, column as u16)
+        });
+        places.any(|cell| cell.fgcolor() == Color::Idx(1))
     }
 
     /// Whether a program has taken the screen over.

@@ -281,10 +281,9 @@ struct Step {
 
 impl Figures {
     fn absorb(&mut self, tally: &Tally, now_ns: u64) {
-        let Measured { step, push_total, round_trips, .. } = &mut self.measured;
+        let Measured { step, round_trips, .. } = &mut self.measured;
         step.pushes += tally.pushes;
         step.push_latency.add(&tally.push_latency);
-        push_total.add(&tally.push_latency);
         round_trips.add(&tally.round_trips);
         self.failed_invokes += tally.failed_invokes;
         if let Some((statistics, sequence)) = &tally.latest {
@@ -314,6 +313,7 @@ impl Figures {
         let rate = |pushes: u64, lasted_ns: u64| pushes as f64 * 1e9 / lasted_ns.max(1) as f64;
         self.push_rates.push(rate(ended.pushes, lasted_ns));
         self.push_p99_ns.push(or_nan(ended.push_latency.summary().p99));
+        push_total.add(&ended.push_latency);
         recent.push_back(ended);
         let mut latencies = Latencies::default();
         recent.iter().for_each(|step| latencies.add(&step.push_latency));

@@ -94,3 +94,76 @@ impl Write for Frames {
         written
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        env,
+        fs::File,
+        io::Read,
+        process::{Command, Stdio},
+        thread,
+    };
+
+    use rustix::{
+        pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt},
+        termios::{Termios, tcgetattr},
+    };
+
+    use super::*;
+
+    /// Not a test: what the test below runs in a process and a terminal of its own.
+    #[test]
+    #[ignore = "it panics, and needs a terminal"]
+    fn panics_with_the_screen() {
+        let _screen = Screen::enter().unwrap();
+        let mut frames = Frames::default();
+        frames.write_all(b"a frame").unwrap();
+        frames.flush().unwrap();
+        let painter = thread::spawn(|| panic!("the painter stumbles"));
+        painter.join().unwrap_err();
+        // Who does not know that yet paints in vain.
+        frames.write_all(b"too late").unwrap();
+        frames.flush().unwrap();
+    }
+
+    #[test]
+    fn a_panic_in_any_thread_is_read_on_a_terminal_that_is_as_it_was_and_nothing_is_painted_after_it()
+     {
+        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+        let person = openpt(flags).unwrap();
+        grantpt(&person).unwrap();
+        unlockpt(&person).unwrap();
+        let terminal = ioctl_tiocgptpeer(&person, flags).unwrap();
+        let modes = || {
+            let Termios { input_modes, output_modes, local_modes, .. } =
+                tcgetattr(&terminal).unwrap();
+            (input_modes, output_modes, local_modes)
+        };
+        let before = modes();
+
+        let side = || Stdio::from(terminal.try_clone().unwrap());
+        let name = "dashboard::screen::tests::panics_with_the_screen";
+        let mut command = Command::new(env::current_exe().unwrap());
+        command.args(["--exact", name, "--ignored", "--nocapture"]);
+        command.stdin(side()).stdout(side()).stderr(side()).env("RUST_BACKTRACE", "0");
+        let mut panics = command.spawn().unwrap();
+        drop(command);
+        let read = thread::spawn(move || {
+            let mut text = Vec::new();
+            // Reading fails when nobody has the other side any more.
+            let _ = File::from(person).read_to_end(&mut text);
+            String::from_utf8_lossy(&text).into_owned()
+        });
+        assert!(panics.wait().unwrap().success());
+        assert_eq!(modes(), before);
+        drop(terminal);
+
+        let text = read.join().unwrap();
+        let place =
+            |what: &str| text.find(what).unwrap_or_else(|| panic!("no {what:?} in {text:?}"));
+        let order = ["\x1b[?1049h", "a frame", "\x1b[?1049l", "the painter stumbles"];
+        assert!(order.map(place).is_sorted(), "{text:?}");
+        assert!(!text.contains("too late"), "{text:?}");
+    }
+}

@@ -91,7 +91,8 @@ fn draw_small(frame: &mut Frame<'_>, area: Rect, model: &Model) {
     let mut lines = vec![
         Line::from(vec![state(model), format!(" renderer {}", model.identity.id).into()]),
         Line::from(format!("CPU {}", percent(figures.cpu.latest()))),
-        Line::from(push_counts(figures)),
+        Line::from(format!("pushes {:.0}/s", figures.push_rate)),
+        Line::from(counts(figures)),
         Line::from(latencies("push", figures.push_recent)),
         Line::from(latencies("invoke", figures.round_trip)),
         Line::from(memory_text(figures.latest.as_ref())),
@@ -354,10 +355,6 @@ fn panel(title: &str) -> Block<'_> {
 
 // --- words -------------------------------------------------------------------------------------------
 
-fn push_counts(figures: &Figures) -> String {
-    format!("{:.0}/s  {}", figures.push_rate, counts(figures))
-}
-
 fn counts(figures: &Figures) -> String {
     let sequence = figures.sequence;
     format!(
@@ -400,3 +397,6 @@ fn duration(ns: Option<u64>) -> String {
 fn percent(value: Option<f64>) -> String {
     value.map_or("-".to_owned(), |value| format!("{value:.1} %"))
 }
+
+#[cfg(test)]
+mod tests;
