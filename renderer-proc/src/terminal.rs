@@ -1,7 +1,7 @@
 //! The terminal that a user started this program in: whether it is there to be drawn on, how it was set, and that
 //! it is set so again. For both programs: a renderer draws, and main puts right what a killed one has left.
 
-use std::io;
+use std::{env, ffi::OsString, io};
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use ratatui::crossterm::{cursor::Show, queue, style::ResetColor, terminal::LeaveAlternateScreen};
@@ -16,9 +16,12 @@ use rustix::{
 /// How long a terminal may take nothing.
 const ROOM_MAX: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 
-/// Whether somebody sits before standard input and output, and reads this program's job rather than another's.
+/// Whether there is a terminal at standard input and output that can be drawn on, and is this job's rather than
+/// another's.
 pub fn is_ours() -> bool {
+    let draws = |name: OsString| !name.is_empty() && name != "dumb";
     [stdin(), stdout()].into_iter().all(isatty)
+        && env::var_os("TERM").is_some_and(draws)
         && tcgetpgrp(stdin()).is_ok_and(|foreground| foreground == getpgrp())
 }
 

@@ -216,7 +216,8 @@ fn where_several_share_a_terminal_or_there_is_none_there_are_lines() {
 
 #[test]
 fn every_way_out_leaves_the_terminal_as_it_was_with_both_summaries() {
-    let ways: [(&str, fn(&Watched)); 6] = [
+    type Way = fn(&Watched);
+    let ways: [(&str, Way); 6] = [
         ("q", |watched| watched.terminal.press("q")),
         ("Ctrl-C", |watched| watched.terminal.press("\x03")),
         ("SIGTERM to main", |watched| signal(watched.terminal.id(), Signal::TERM)),

@@ -442,7 +442,9 @@ mod tests {
         let figures = model.figures();
         assert_eq!((figures.cores.len(), figures.cpu.latest()), (2, Some(50.0)));
         assert_eq!(figures.cores[0].points().last(), Some(&(0.0, 50.0)));
-        watched(&mut model, 1001, 70_001, 70.0);
+        for begin in (1001..70_001).step_by(250) {
+            model.absorb(&mut tally(begin..begin + 250, 70.0), (begin + 250) * MS);
+        }
         let points = model.figures().cores[0].points();
         assert_eq!(points.len(), STEPS);
         assert!(points.iter().all(|(x, y)| (-CHART_S..=0.0).contains(x) && *y == 70.0));
