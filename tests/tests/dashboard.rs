@@ -132,7 +132,7 @@ fn keys_ask_main_and_show_what_it_says_errors_in_red() {
     terminal.expect("shall I compare thee");
     assert!(!terminal.shows_in_red("shall I compare thee"));
     terminal.press("i");
-    terminal.expect("get-system-info ");
+    terminal.expect("cores of");
     terminal.press("lhello");
     terminal.expect("log message: hello");
     terminal.press(" frim\x7f\x7fom a key\r");
