@@ -59,8 +59,15 @@ impl Demo {
 
     /// With `--json`, and in a process group of its own, as a shell does it.
     fn command(&self, name: &str, arguments: &[&str]) -> Command {
+        let mut command = self.plain(name, &["--json"]);
+        command.args(arguments).process_group(0);
+        command
+    }
+
+    /// The command that starts one of the programs, as it shows itself by default.
+    pub fn plain(&self, name: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(demo_program(name));
-        command.args(["--endpoint", self.endpoint(), "--json"]).args(arguments).process_group(0);
+        command.args(["--endpoint", self.endpoint()]).args(arguments);
         command
     }
 }
