@@ -705,10 +705,15 @@ impl IpcRenderer {
     /// some of it may be.
     #[cfg(feature = "sandbox")]
     pub fn sandbox(&self) -> Result<crate::Sandbox, crate::SandboxError> {
-        if self.inner.origin.backend != Backend::Sealed {
+        if self.backend() != Backend::Sealed {
             return Err(crate::SandboxError::Trusted);
         }
         crate::sandbox::enter()
+    }
+
+    /// How this session's processes share memory: as main has bound its endpoint.
+    pub fn backend(&self) -> Backend {
+        self.inner.origin.backend
     }
 
     /// Whether main is there.

@@ -19,7 +19,8 @@ use renderer_proc::{
     options::{Interval, View},
 };
 use ringbridge::{
-    BindError, Config, GoneReason, IpcMain, LaunchOptions, Policy, PolicyFile, WebContents,
+    BindError, Config, GoneReason, IpcMain, LaunchOptions, Policy, PolicyFile, SweptEndpoint,
+    WebContents,
 };
 
 use crate::{
@@ -49,6 +50,9 @@ pub(crate) fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let ending = Ending::new();
     ending.listen_to_signals()?;
     let console = Console::new(options.view() == View::Json, ending.clone());
+    if options.sweep {
+        return sweep(&console);
+    }
     let folder = options.files.as_deref().map(open_folder).transpose()?;
     let system_info = system_info::collect();
     let program = renderer_program(options)?;
@@ -147,8 +151,17 @@ fn policy(options: &Options) -> Result<Policy, String> {
         .map_err(|error| format!("cannot use the policy {}: {error}", path.display()))
 }
 
+/// Removes what killed main processes have left.
+fn sweep(console: &Console) -> Result<(), Box<dyn Error>> {
+    for SweptEndpoint { name, segments, bytes, .. } in ringbridge::sweep_endpoints()? {
+        console.print(&Line::Swept { endpoint: &name, segments, bytes });
+    }
+    Ok(())
+}
+
 fn bind(options: &Options) -> Result<IpcMain, Box<dyn Error>> {
     let config = Config {
+        backend: options.backend.into(),
         wait: options.wait.into(),
         windows_max: usize::from(WINDOWS_MAX),
         ..Config::default()

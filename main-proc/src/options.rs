@@ -3,7 +3,9 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::{CommandFactory, Parser, ValueEnum, error::ErrorKind};
-use renderer_proc::options::{Interval, SandboxOptions, View, ViewOptions, Wait, duration};
+use renderer_proc::options::{
+    Interval, SandboxOptions, SharedBy, View, ViewOptions, Wait, duration,
+};
 use ringbridge::{RestartPolicy, Restarts};
 
 /// How many windows there may be, launched and attached ones together.
@@ -28,6 +30,15 @@ pub(crate) struct Options {
     /// The name under which renderers can attach; one main process at a time has it
     #[arg(long, value_name = "NAME", default_value = contract::ENDPOINT)]
     pub(crate) endpoint: String,
+
+    /// How main and its renderers share memory
+    #[arg(long, value_enum, value_name = "BACKEND", default_value_t = SharedBy::Sealed)]
+    pub(crate) backend: SharedBy,
+
+    /// Removes what killed main processes of this user have left (sockets, locks, segments of shared memory), says what
+    /// that was, and ends
+    #[arg(long)]
+    pub(crate) sweep: bool,
 
     /// How many renderers to launch; 0 serves those that attach
     #[arg(long, value_name = "N", default_value_t = 1,
@@ -124,6 +135,7 @@ Examples:
   main-proc --view text                    the same by lines
   main-proc --duration 5s --json           the same for five seconds, for programs
   main-proc --renderers 4 --push-interval 100us
+  main-proc --backend portable             segments and events with names, among processes that trust each other
   main-proc --renderers 0 --files .        serves what attaches: renderer-proc --read-file Cargo.toml
 
 Its renderers share its output. Ctrl-C and --duration end them first: each prints its summary, and
@@ -161,13 +173,14 @@ mod tests {
     fn every_argument_is_understood() {
         let options = parse(
             "--endpoint other --renderers 0 --renderer ./r --push-interval off --sample-interval 1s \
-             --files . --policy policy.toml --restart on-crash --duration 5s --wait park --no-sandbox --json",
+             --files . --policy policy.toml --restart on-crash --duration 5s --wait park --no-sandbox --json --backend portable --sweep",
         )
         .unwrap();
         assert_eq!(options.push_interval, Interval(None));
         assert_eq!(options.duration, Some(Duration::from_secs(5)));
         assert_eq!(options.wait, Wait::Park);
-        assert!(options.sandbox.no_sandbox);
+        assert!(options.sandbox.no_sandbox && options.sweep);
+        assert_eq!(options.backend, SharedBy::Portable);
     }
 
     #[test]

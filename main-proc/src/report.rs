@@ -24,6 +24,8 @@ pub(crate) enum Line<'a> {
     RestartFailed { renderer: u32, why: String },
     /// What a renderer logged.
     LogMessage { renderer: u32, message: &'a str },
+    /// What a killed main process had left is gone.
+    Swept { endpoint: &'a str, segments: usize, bytes: u64 },
     /// The last line.
     Summary {
         role: &'static str,
@@ -68,6 +70,13 @@ impl Display for Line<'_> {
             Self::LogMessage { renderer, message } => {
                 write!(f, "main: renderer {renderer} says: {}", Harmless(message))
             }
+            Self::Swept { endpoint, segments: 0, .. } => {
+                write!(f, "main: swept the endpoint '{endpoint}'")
+            }
+            Self::Swept { endpoint, segments, bytes } => write!(
+                f,
+                "main: swept the endpoint '{endpoint}': {segments} segments of {bytes} bytes in all"
+            ),
             Self::Summary { renderers, pushed, invokes, logs, dropped, .. } => write!(
                 f,
                 "main: ended: {renderers} renderers, {pushed} pushed, {dropped} dropped, \

@@ -6,7 +6,7 @@ use std::{
 };
 
 use contract::CONTRACT;
-use ringbridge::{Config, ConnectError, IpcRenderer, Sandbox, SandboxError};
+use ringbridge::{Backend, Config, ConnectError, IpcRenderer, Sandbox, SandboxError};
 
 use crate::{
     ending::Ending,
@@ -24,8 +24,12 @@ pub(crate) fn connect(
     options: &Options,
     ending: &Ending,
 ) -> Result<Option<IpcRenderer>, ConnectError> {
-    let config =
-        Config { wait: options.wait.into(), invoke_timeout: INVOKE_TIMEOUT, ..Config::default() };
+    let config = Config {
+        backend: options.backend.into(),
+        wait: options.wait.into(),
+        invoke_timeout: INVOKE_TIMEOUT,
+        ..Config::default()
+    };
     let connected = if IpcRenderer::was_launched() {
         IpcRenderer::connect_with(CONTRACT, config)
     } else {
@@ -51,6 +55,8 @@ pub(crate) fn enter_sandbox(
         _ if options.reconnect.is_some() => Ok(None),
         SandboxOptions { no_sandbox: true, .. } => Ok(None),
         SandboxOptions { require_sandbox: true, .. } => ipc.sandbox()?.complete().map(Some),
+        // There is none among processes that trust each other.
+        _ if ipc.backend() != Backend::Sealed => Ok(None),
         SandboxOptions { .. } => ipc.sandbox().map(Some),
     }
 }

@@ -3,7 +3,7 @@
 use std::{str::FromStr, time::Duration};
 
 use clap::{Args, Parser, ValueEnum};
-use ringbridge::WaitStrategy;
+use ringbridge::{Backend, WaitStrategy};
 
 use crate::terminal;
 
@@ -27,6 +27,10 @@ pub struct Options {
     /// The name under which the main process can be found
     #[arg(long, value_name = "NAME", default_value = contract::ENDPOINT)]
     pub endpoint: String,
+
+    /// How main shares memory with those who attach: as main's own --backend says
+    #[arg(long, value_enum, value_name = "BACKEND", default_value_t = SharedBy::Sealed)]
+    pub backend: SharedBy,
 
     /// How to wait for messages
     #[arg(long, value_enum, value_name = "HOW", default_value_t = Wait::Adaptive)]
@@ -129,11 +133,30 @@ Examples:
   renderer-proc --read-file Cargo.toml --duration 1s
   renderer-proc --duration 10s --json | tail -n 1
   renderer-proc --reconnect 1m             survives restarts of main-proc
+  renderer-proc --backend portable         if main-proc was started with that, too
 
 Exit codes:
   0  ended by q, Ctrl-C or SIGTERM, by --duration, or because main is gone
   1  could not reach the main process, was refused, or the sandbox was; the reason is on stderr
   2  bad arguments";
+
+/// [`Backend`] by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SharedBy {
+    /// Memory with one writer each, handed over by main: renderers need not be trusted
+    Sealed,
+    /// Segments and events with names, among processes that trust each other; without the sandbox
+    Portable,
+}
+
+impl From<SharedBy> for Backend {
+    fn from(shared_by: SharedBy) -> Self {
+        match shared_by {
+            SharedBy::Sealed => Self::Sealed,
+            SharedBy::Portable => Self::Portable,
+        }
+    }
+}
 
 /// [`WaitStrategy`] by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

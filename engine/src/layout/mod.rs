@@ -16,14 +16,14 @@
 
 pub(crate) mod attached;
 pub(crate) mod board;
-#[cfg(all(feature = "portable", not(loom)))]
+#[cfg(any(feature = "portable", all(loom, test)))]
 pub(crate) mod event;
 pub(crate) mod fnv;
 pub(crate) mod frame;
 pub(crate) mod id;
 pub(crate) mod identity;
 pub(crate) mod outbox;
-#[cfg(all(feature = "portable", not(loom)))]
+#[cfg(any(feature = "portable", all(loom, test)))]
 pub(crate) mod rendezvous;
 pub(crate) mod topic;
 pub(crate) mod words;

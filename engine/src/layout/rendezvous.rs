@@ -188,11 +188,12 @@ pub(crate) struct Rung(AtomicU32);
 
 impl Rung {
     pub(crate) fn set(&self) {
-        // Pairs with the Acquire in `take`.
+        // Pairs with the Acquire in `hear`.
         self.0.store(1, Release);
     }
 
-    pub(crate) fn take(&self) -> bool {
+    /// Whether it has rung since this was last asked.
+    pub(crate) fn hear(&self) -> bool {
         // Pairs with the Release in `set`.
         self.0.swap(0, Acquire) == 1
     }
@@ -266,6 +267,7 @@ pub(crate) struct SessionPage {
     pub(crate) post: EventPlace,
 }
 
+#[cfg(not(loom))]
 const _: () = {
     use std::mem::offset_of;
     assert!(offset_of!(DirectoryPage, identity) == 0);
@@ -313,6 +315,103 @@ impl SessionPage {
     }
 }
 
+#[cfg(all(test, loom))]
+mod loom_tests {
+    use super::*;
+    use crate::sync::{Arc, thread};
+
+    /// Something that one thread does before it tells of it, and how another one hears of that.
+    fn handed_over<W: Default + Send + Sync + 'static>(
+        tell: impl Fn(&W) + Send + Sync + 'static,
+        hears: impl Fn(&W) -> bool + Send + Sync + 'static,
+    ) {
+        let (tell, hears) = (Arc::new(tell), Arc::new(hears));
+        loom::model(move || {
+            let shared = Arc::new((W::default(), AtomicU32::new(0)));
+            let telling = thread::spawn({
+                let (shared, tell) = (shared.clone(), tell.clone());
+                move || {
+                    shared.1.store(1, Relaxed);
+                    tell(&shared.0);
+                }
+            });
+            if hears(&shared.0) {
+                assert_eq!(shared.1.load(Relaxed), 1, "heard of too early");
+            }
+            telling.join().unwrap();
+        });
+    }
+
+    #[test]
+    fn loom_who_is_seen_to_be_here_has_said_who_it_is() {
+        const WHO: ProcessIdentity = ProcessIdentity { pid: 3, started: 4 };
+        handed_over(
+            |presence: &Presence| presence.enter(WHO),
+            |presence| {
+                let who = presence.who();
+                assert!(who.is_none_or(|who| who == WHO));
+                who.is_some()
+            },
+        );
+    }
+
+    #[test]
+    fn loom_what_was_written_before_leaving_is_seen_by_who_sees_that() {
+        handed_over(Presence::leave, Presence::has_left);
+        handed_over(Farewell::say, Farewell::is_said);
+        handed_over(Rung::set, Rung::hear);
+    }
+
+    #[test]
+    fn loom_who_knocks_and_is_answered_reads_the_answer() {
+        loom::model(|| {
+            let shared = Arc::new((Claim::default(), AtomicU32::new(0)));
+            let renderer = thread::spawn({
+                let shared = shared.clone();
+                move || {
+                    let (claim, said) = &*shared;
+                    assert!(claim.take(7));
+                    said.store(1, Relaxed);
+                    claim.knock(7);
+                    if let Some(session) = claim.answered(7) {
+                        assert_eq!(session, 9, "an answer");
+                    }
+                }
+            });
+            let (claim, said) = &*shared;
+            if let Some(pid) = claim.knocker() {
+                assert_eq!(said.load(Relaxed), 1, "heard of too early");
+                claim.answer(pid, 9);
+            }
+            renderer.join().unwrap();
+        });
+    }
+
+    /// A renderer rings the event that main has just given up, or main sees what it rings for.
+    #[test]
+    fn loom_no_ring_is_lost_when_main_goes_on_to_another_event() {
+        loom::model(|| {
+            let shared = Arc::new((Generation::default(), AtomicU32::new(0), AtomicU32::new(0)));
+            let renderer = thread::spawn({
+                let shared = shared.clone();
+                move || {
+                    let (generation, made, work) = &*shared;
+                    work.store(1, Relaxed);
+                    let rung = generation.get();
+                    assert!(rung == 0 || made.load(Relaxed) == 1, "an event that is made");
+                    rung
+                }
+            });
+            let (generation, made, work) = &*shared;
+            made.store(1, Relaxed);
+            generation.advance(1);
+            let seen = work.load(Relaxed);
+            let rung = renderer.join().unwrap();
+            assert!(rung == 1 || seen == 1, "a ring was lost");
+        });
+    }
+}
+
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
@@ -355,9 +454,9 @@ mod tests {
     #[test]
     fn a_ring_is_heard_once() {
         let rung = Rung::default();
-        assert!(!rung.take());
+        assert!(!rung.hear());
         rung.set();
         rung.set();
-        assert!(rung.take() && !rung.take());
+        assert!(rung.hear() && !rung.hear());
     }
 }

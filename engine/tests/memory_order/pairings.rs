@@ -48,6 +48,13 @@ const RACE: &str = "Causality violation";
 const WRONG: &str = "assertion";
 
 const EVENT: &str = "event_sleep::loom_tests::loom_a_ring_reaches_whoever_sleeps_or_is_about_to";
+const HERE: &str = "layout::rendezvous::loom_tests::loom_who_is_seen_to_be_here_has_said_who_it_is";
+const LEFT: &str =
+    "layout::rendezvous::loom_tests::loom_what_was_written_before_leaving_is_seen_by_who_sees_that";
+const CLAIMED: &str =
+    "layout::rendezvous::loom_tests::loom_who_knocks_and_is_answered_reads_the_answer";
+const GENERATION: &str =
+    "layout::rendezvous::loom_tests::loom_no_ring_is_lost_when_main_goes_on_to_another_event";
 const FRAMES: &str = "ring::tests::loom::loom_two_frames_across_a_pad_arrive_whole_and_in_order";
 const LAPS: &str = "ring::tests::loom::loom_what_an_earlier_lap_left_is_never_taken_for_a_frame";
 const ROOM: &str = "ring::tests::loom::loom_room_is_used_again_only_after_it_was_read";
@@ -802,6 +809,174 @@ pub(crate) const PAIRINGS: &[Pairing] = &[
             },
         ],
     },
+    Pairing {
+        what: "who a process of a portable endpoint is, and that it is here",
+        sides: ["`Presence::enter`: Release", "`Presence::who`: Acquire"],
+        breaks: &[
+            Break {
+                what: "the Release",
+                file: "layout/rendezvous.rs",
+                function: "enter",
+                find: "self.state.store(HERE, Release);",
+                replace: "self.state.store(HERE, crate::sync::Ordering::Relaxed);",
+                model: HERE,
+                says: WRONG,
+            },
+            Break {
+                what: "the Acquire",
+                file: "layout/rendezvous.rs",
+                function: "who",
+                find: "self.state.load(Acquire)",
+                replace: "self.state.load(crate::sync::Ordering::Relaxed)",
+                model: HERE,
+                says: WRONG,
+            },
+        ],
+    },
+    Pairing {
+        what: "what was written before an end, or a ring",
+        sides: ["`Presence::leave`, `Farewell::say`, `Rung::set`: Release", "`Presence::has_left`, `Farewell::is_said`, `Rung::hear`: Acquire"],
+        breaks: &[
+            Break {
+                what: "the Release of who leaves",
+                file: "layout/rendezvous.rs",
+                function: "leave",
+                find: "self.state.store(LEFT, Release);",
+                replace: "self.state.store(LEFT, crate::sync::Ordering::Relaxed);",
+                model: LEFT,
+                says: "heard of too early",
+            },
+            Break {
+                what: "the Acquire of who sees that",
+                file: "layout/rendezvous.rs",
+                function: "has_left",
+                find: "self.state.load(Acquire)",
+                replace: "self.state.load(crate::sync::Ordering::Relaxed)",
+                model: LEFT,
+                says: "heard of too early",
+            },
+            Break {
+                what: "main's Release",
+                file: "layout/rendezvous.rs",
+                function: "say",
+                find: "self.0.store(1, Release);",
+                replace: "self.0.store(1, crate::sync::Ordering::Relaxed);",
+                model: LEFT,
+                says: "heard of too early",
+            },
+            Break {
+                what: "the Acquire of who sees main's end",
+                file: "layout/rendezvous.rs",
+                function: "is_said",
+                find: "self.0.load(Acquire)",
+                replace: "self.0.load(crate::sync::Ordering::Relaxed)",
+                model: LEFT,
+                says: "heard of too early",
+            },
+            Break {
+                what: "the Release of who rings",
+                file: "layout/rendezvous.rs",
+                function: "set",
+                find: "self.0.store(1, Release);",
+                replace: "self.0.store(1, crate::sync::Ordering::Relaxed);",
+                model: LEFT,
+                says: "heard of too early",
+            },
+            Break {
+                what: "the Acquire of who hears it",
+                file: "layout/rendezvous.rs",
+                function: "hear",
+                find: "self.0.swap(0, Acquire)",
+                replace: "self.0.swap(0, crate::sync::Ordering::Relaxed)",
+                model: LEFT,
+                says: "heard of too early",
+            },
+        ],
+    },
+    Pairing {
+        what: "a claim, and its answer",
+        sides: ["`Claim::knock`, then `answer` by main: Release", "`Claim::knocker`, then `answered` by the renderer: Acquire"],
+        breaks: &[
+            Break {
+                what: "the knock's Release",
+                file: "layout/rendezvous.rs",
+                function: "knock",
+                find: "self.word.store(claim_word(pid, KNOCKING), Release);",
+                replace: "self.word.store(claim_word(pid, KNOCKING), crate::sync::Ordering::Relaxed);",
+                model: CLAIMED,
+                says: "heard of too early",
+            },
+            Break {
+                what: "main's Acquire",
+                file: "layout/rendezvous.rs",
+                function: "knocker",
+                find: "self.word.load(Acquire)",
+                replace: "self.word.load(crate::sync::Ordering::Relaxed)",
+                model: CLAIMED,
+                says: "heard of too early",
+            },
+            Break {
+                what: "the answer's Release",
+                file: "layout/rendezvous.rs",
+                function: "answer(",
+                find: "self.word.store(claim_word(pid, ANSWERED), Release);",
+                replace: "self.word.store(claim_word(pid, ANSWERED), crate::sync::Ordering::Relaxed);",
+                model: CLAIMED,
+                says: "an answer",
+            },
+            Break {
+                what: "the renderer's Acquire",
+                file: "layout/rendezvous.rs",
+                function: "answered",
+                find: "self.word.load(Acquire)",
+                replace: "self.word.load(crate::sync::Ordering::Relaxed)",
+                model: CLAIMED,
+                says: "an answer",
+            },
+        ],
+    },
+    Pairing {
+        what: "a ring of main's event, or a look at everything",
+        sides: ["`Generation::advance`: Release, and a SeqCst fence before main looks", "`Generation::get`: SeqCst fence between the work and the look, and Acquire"],
+        breaks: &[
+            Break {
+                what: "main's fence",
+                file: "layout/rendezvous.rs",
+                function: "advance",
+                find: "fence_before_look();",
+                replace: "",
+                model: GENERATION,
+                says: "a ring was lost",
+            },
+            Break {
+                what: "the ringer's fence",
+                file: "layout/rendezvous.rs",
+                function: "get",
+                find: "fence_before_look();",
+                replace: "",
+                model: GENERATION,
+                says: "a ring was lost",
+            },
+            Break {
+                what: "the Release: the next event is made",
+                file: "layout/rendezvous.rs",
+                function: "advance",
+                find: "self.0.store(to, Release);",
+                replace: "self.0.store(to, crate::sync::Ordering::Relaxed);",
+                model: GENERATION,
+                says: "an event that is made",
+            },
+            Break {
+                what: "the Acquire",
+                file: "layout/rendezvous.rs",
+                function: "get",
+                find: "self.0.load(Acquire)",
+                replace: "self.0.load(crate::sync::Ordering::Relaxed)",
+                model: GENERATION,
+                says: "an event that is made",
+            },
+        ],
+    },
 ];
 
 /// What `Producer::commit` does, in its order.
@@ -836,6 +1011,12 @@ pub(crate) const UNMODELLED: &[Unmodelled] = &[
               wish. No model has a whole port.",
     },
     Unmodelled {
+        file: "layout/rendezvous.rs",
+        functions: &["take", "give_back"],
+        why: "Who has a claim next must not write its answer before the last one has read its own: a load that would see \
+              a store of the future, which loom does not try.",
+    },
+    Unmodelled {
         file: "sys/event.rs",
         functions: &["rescue", "enter", "drop"],
         why: "Whether a thread goes into `raw_sync`'s code, or sees that the event is lost: its entry, a fence, its look; \
@@ -868,6 +1049,10 @@ pub(crate) const UNORDERED: &[Unordered] = &[
         file: "memory/segments.rs",
         why: "Which segments exist, for who looks after this process's death, which orders everything; and numbers \
               that are never the same twice.",
+    },
+    Unordered {
+        file: "memory/named.rs",
+        why: "That a segment has lost its name: its own drop comes after everything.",
     },
     Unordered { file: "counters.rs", why: "Counts, for people." },
     Unordered {

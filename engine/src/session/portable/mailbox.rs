@@ -297,7 +297,7 @@ impl Mailbox {
 
     /// Main's: whether the renderer has rung since the last look.
     pub(crate) fn take_ring(&self) -> bool {
-        self.page.rung.take()
+        self.page.rung.hear()
     }
 }
 
