@@ -51,8 +51,7 @@ const EVENT: &str = "event_sleep::loom_tests::loom_a_ring_reaches_whoever_sleeps
 const HERE: &str = "layout::rendezvous::loom_tests::loom_who_is_seen_to_be_here_has_said_who_it_is";
 const LEFT: &str =
     "layout::rendezvous::loom_tests::loom_what_was_written_before_leaving_is_seen_by_who_sees_that";
-const CLAIMED: &str =
-    "layout::rendezvous::loom_tests::loom_who_knocks_and_is_answered_reads_the_answer";
+const CLAIMED: &str = "layout::rendezvous::loom_tests::loom_who_knocks_and_who_answers_is_heard_with_all_that_it_has_said";
 const GENERATION: &str =
     "layout::rendezvous::loom_tests::loom_no_ring_is_lost_when_main_goes_on_to_another_event";
 const FRAMES: &str = "ring::tests::loom::loom_two_frames_across_a_pad_arrive_whole_and_in_order";
@@ -922,7 +921,7 @@ pub(crate) const PAIRINGS: &[Pairing] = &[
                 find: "self.word.store(claim_word(pid, ANSWERED), Release);",
                 replace: "self.word.store(claim_word(pid, ANSWERED), crate::sync::Ordering::Relaxed);",
                 model: CLAIMED,
-                says: "an answer",
+                says: WRONG,
             },
             Break {
                 what: "the renderer's Acquire",
@@ -931,7 +930,7 @@ pub(crate) const PAIRINGS: &[Pairing] = &[
                 find: "self.word.load(Acquire)",
                 replace: "self.word.load(crate::sync::Ordering::Relaxed)",
                 model: CLAIMED,
-                says: "an answer",
+                says: WRONG,
             },
         ],
     },
