@@ -158,6 +158,7 @@ mod sync;
 mod sys;
 mod timed;
 mod topic;
+mod trace;
 mod wait;
 #[cfg(not(loom))]
 mod web_contents;

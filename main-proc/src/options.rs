@@ -5,6 +5,9 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Parser, ValueEnum};
 use renderer_proc::options::{Interval, SandboxOptions, Wait, duration};
 use ringbridge::{RestartPolicy, Restarts};
+use tracing_subscriber::filter::Targets;
+
+use crate::exporter::Address;
 
 /// How many windows there may be, launched and attached ones together.
 pub(crate) const WINDOWS_MAX: u16 = 1024;
@@ -67,6 +70,14 @@ pub(crate) struct Options {
     #[command(flatten)]
     pub(crate) sandbox: SandboxOptions,
 
+    /// Serves metrics for Prometheus at http://127.0.0.1:PORT/metrics; with an IP address, there
+    #[arg(long, value_name = "[IP:]PORT")]
+    pub(crate) metrics: Option<Address>,
+
+    /// Logs sessions, violations and refusals to stderr: error, warn, info, debug, or targets such as ringbridge=debug
+    #[arg(long, value_name = "LEVEL")]
+    pub(crate) log: Option<Targets>,
+
     /// Prints one JSON object a line, each with an "event", the last one a "summary"
     #[arg(long)]
     pub(crate) json: bool,
@@ -96,6 +107,7 @@ Examples:
   main-proc --duration 5s --json           the same for five seconds, for programs
   main-proc --renderers 4 --push-interval 100us
   main-proc --renderers 0 --files .        serves what attaches: renderer-proc --read-file Cargo.toml
+  main-proc --metrics 9464 --log info      with numbers and a log for those who operate it
 
 Its renderers share its output. Ctrl-C and --duration end them first: each prints its summary, and
 main's is the last line.
@@ -134,7 +146,7 @@ mod tests {
     fn every_argument_is_understood() {
         let options = parse(
             "--endpoint other --renderers 0 --renderer ./r --push-interval off --sample-interval 1s \
-             --files . --policy policy.toml --restart on-crash --duration 5s --wait park --no-sandbox --json",
+             --files . --policy policy.toml --restart on-crash --duration 5s --wait park --no-sandbox --metrics 9464 --log ringbridge=debug --json",
         )
         .unwrap();
         assert_eq!(options.push_interval, Interval(None));
@@ -145,8 +157,15 @@ mod tests {
 
     #[test]
     fn what_makes_no_sense_is_refused() {
-        for bad in ["--renderers -1", "--renderers 9999", "--push-interval 0s", "--wait never", "x"]
-        {
+        for bad in [
+            "--renderers -1",
+            "--renderers 9999",
+            "--push-interval 0s",
+            "--wait never",
+            "--metrics here",
+            "--log loudly",
+            "x",
+        ] {
             assert!(parse(bad).is_err(), "{bad:?}");
         }
     }

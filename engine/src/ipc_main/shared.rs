@@ -56,6 +56,7 @@ use crate::{
     sync::{AtomicBool, AtomicU32, Ordering},
     sys::{EventFd, Socket, process},
     timed::TimedRequests,
+    trace,
     wait::Waiter,
     web_contents::WebContents,
 };
@@ -168,6 +169,7 @@ impl Inner {
         )
         .map_err(io)?;
 
+        trace::endpoint_opened(name);
         Ok(Arc::new_cyclic(|weak: &Weak<Inner>| {
             let interrupting = weak.clone();
             let executor = Executor::new(Arc::new(move || {
@@ -554,6 +556,7 @@ impl Inner {
         let allowance = Allowance::new(policy.frames, policy.bytes, frame_len_max, Instant::now());
         let handover = Handover { welcome, main_region, renderer_region, event: theirs };
         let (opened, summary) = (Instant::now(), policy.summary());
+        trace::session_opened(window, &summary);
         Ok(Session {
             port,
             policy,
@@ -604,6 +607,12 @@ impl Inner {
                 .unwrap_or_else(|_| Err("main's admission hook panicked".to_owned())),
             None => Err("this main process admits no renderers that it did not launch".to_owned()),
         }
+    }
+
+    /// Counts, and tells of, somebody who is not let in.
+    pub(crate) fn refuse(&self, socket: &Socket, why: &str) {
+        self.refused.add();
+        trace::refused(socket.peer_credentials().map_or(0, |peer| peer.pid), why);
     }
 
     /// The loop is about to look at what wants it.
@@ -669,6 +678,8 @@ impl Inner {
     }
 
     pub(crate) fn emit_responsiveness(&self, port: &Arc<Port>, responsive: bool) {
+        let tell = if responsive { trace::responsive } else { trace::unresponsive };
+        tell(port.window);
         let hooks = if responsive { &self.responsive } else { &self.unresponsive };
         let hooks = lock(hooks).clone();
         for hook in hooks {

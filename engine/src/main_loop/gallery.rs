@@ -44,6 +44,7 @@ use crate::{
     sync::Ordering,
     sys::{Epoll, Socket, epoll::Trigger, process},
     topic::TopicWriter,
+    trace,
 };
 
 /// How many may watch at once.
@@ -160,7 +161,11 @@ impl MainLoop {
                 .map_err(|error| refused(&error.to_string())),
         };
         if let Err(answer) = admitted {
-            main.refused.add();
+            let why = match &answer {
+                InspectorAnswer::Refused { why } => why,
+                _ => "it inspects in another version",
+            };
+            main.refuse(&connection.socket, why);
             // Who does not read its refusal misses it.
             let _ = connection.socket.try_send(&encode(&answer), &[]);
         }
@@ -173,7 +178,7 @@ impl MainLoop {
         let Some(socket) = inspector.take() else { return };
         let _ = self.epoll.remove(&socket);
         if !matches!(socket.try_receive(&mut self.packet, 0), Ok(received) if received.len == 0) {
-            main.refused.add();
+            main.refuse(&socket, "an inspector has nothing to say");
         }
         self.note_inspectors(main);
     }
@@ -185,7 +190,10 @@ impl MainLoop {
 
     fn note_inspectors(&mut self, main: &Inner) {
         self.gallery.close_if_empty();
-        main.inspectors.store(self.gallery.count() as u32, Ordering::Relaxed);
+        let count = self.gallery.count() as u32;
+        if main.inspectors.swap(count, Ordering::Relaxed) != count {
+            trace::inspectors(count);
+        }
     }
 
     /// Shows those who watch how things are, if it is time to, and says when it is again.
