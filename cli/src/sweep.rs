@@ -9,9 +9,11 @@ use serde_json::json;
 
 use crate::output;
 
+/// Removes what is left of one kind, and names it.
+type Sweep = fn() -> Result<Vec<String>, Box<dyn Error>>;
+
 /// What is swept, by its kind.
-const KINDS: &[(&str, fn() -> Result<Vec<String>, Box<dyn Error>>)] =
-    &[("endpoint", || Ok(ringbridge::sweep_endpoints()?))];
+const KINDS: &[(&str, Sweep)] = &[("endpoint", || Ok(ringbridge::sweep_endpoints()?))];
 
 pub(crate) fn run(json: bool) -> Result<(), Box<dyn Error>> {
     for (kind, sweep) in KINDS {
