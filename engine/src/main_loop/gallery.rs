@@ -64,6 +64,7 @@ pub(super) struct Gallery {
     inspectors: Vec<Option<Arc<Socket>>>,
     /// There while anybody watches.
     board: Option<Board>,
+    /// Not before then is there another record.
     next: Option<Instant>,
 }
 
@@ -120,15 +121,15 @@ impl Gallery {
             self.inspectors.push(None);
         }
         self.inspectors[place] = Some(socket.clone());
-        // A newcomer need not wait for the pause to end.
-        self.next = None;
         Ok(())
     }
 
-    /// The board goes with the last who watched.
+    /// The board goes with the last who watched. The pause stays: who comes and goes again and again gets no more
+    /// records than who stays.
     fn close_if_empty(&mut self) {
         if self.count() == 0 {
-            *self = Self::default();
+            self.inspectors.clear();
+            self.board = None;
         }
     }
 }
@@ -177,14 +178,19 @@ impl MainLoop {
         let Some(inspector) = self.gallery.inspectors.get_mut(place) else { return };
         let Some(socket) = inspector.take() else { return };
         let _ = self.epoll.remove(&socket);
-        if !matches!(socket.try_receive(&mut self.packet, 0), Ok(received) if received.len == 0) {
+        let went = match socket.try_receive(&mut self.packet, 0) {
+            Ok(received) => received.len == 0,
+            // It has not even read what main answered.
+            Err(error) => error.kind() == io::ErrorKind::ConnectionReset,
+        };
+        if !went {
             main.refuse(&socket, "an inspector has nothing to say");
         }
         self.note_inspectors(main);
     }
 
     pub(super) fn close_gallery(&mut self, main: &Inner) {
-        self.gallery = Gallery::default();
+        self.gallery.inspectors.clear();
         self.note_inspectors(main);
     }
 
