@@ -67,6 +67,7 @@ pub struct Slice {
 /// A main process, which is this one, and its renderer.
 pub struct Pair {
     ipc: IpcMain,
+    endpoint: String,
     window: WebContents,
     board: &'static Board,
     arrivals: Arc<Arrivals>,
@@ -86,6 +87,11 @@ impl Pair {
     /// If it cannot be launched or ends at once.
     pub fn launch(job: Job) -> Result<Self, Error> {
         with_message_of!(job.payload, launch(job))
+    }
+
+    /// The name under which an inspector finds it.
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
     }
 
     /// Bounces a cache line.
@@ -207,7 +213,8 @@ fn launch<M: Message + ?Sized>(job: Job) -> Result<Pair, Error> {
     if job.pinned {
         keep_to(&[job.pins.main])?;
     }
-    let ipc = IpcMain::bind_with(&endpoint_name(), Channels::<M>::CONTRACT, job.config())?;
+    let endpoint = endpoint_name();
+    let ipc = IpcMain::bind_with(&endpoint, Channels::<M>::CONTRACT, job.config())?;
     ipc.handle(Channels::<M>::ECHO, |_event, message| Ok(message.copy()))?;
     let arrivals = Arrivals::listen::<M>(&ipc)?;
 
@@ -216,8 +223,8 @@ fn launch<M: Message + ?Sized>(job: Job) -> Result<Pair, Error> {
     Assignment { job, board: memory.as_raw_fd() }.give_to(&mut command)?;
     let window = ipc.launch(command, Policy::deny_all().allow_all(Channels::<M>::CONTRACT))?;
 
-    let pair =
-        Pair { ipc, window, board, arrivals, job, line: Cell::new(0), push_paced: push_paced::<M> };
+    let (line, push_paced) = (Cell::new(0), push_paced::<M> as _);
+    let pair = Pair { ipc, endpoint, window, board, arrivals, job, line, push_paced };
     pair.collect(Limit { count: 0, time_ns: 0 })?;
     Ok(pair)
 }

@@ -90,7 +90,8 @@ fn text(seen: &Inspection) -> String {
 
 /// The endpoint in a line.
 pub(crate) fn headline(seen: &Inspection) -> String {
-    let numbers = seen.metrics.iter().filter(|(name, _)| !name.contains("sle"));
+    // How it sleeps has a line of its own.
+    let numbers = seen.metrics.iter().filter(|(name, _)| !["sleeps", "slept_ns"].contains(name));
     let numbers: Vec<_> = numbers.map(|(name, value)| format!("{name} {}", count(value))).collect();
     let (name, pid, open_for) = (&seen.endpoint, seen.pid, span(seen.open_for));
     format!("{name}   main {pid}, open for {open_for}   {}", numbers.join("   "))
@@ -99,16 +100,15 @@ pub(crate) fn headline(seen: &Inspection) -> String {
 /// How main sleeps, in a line.
 pub(crate) fn sleeps(seen: &Inspection) -> String {
     let asleep = share(seen.metrics.slept_ns, nanoseconds(seen.open_for));
-    let shorter = |part: f64| match seen.sleeps.quantile(part) {
-        Some(limit) => span(limit),
-        None => "any length".to_owned(),
-    };
-    format!(
-        "main sleeps {asleep} of the time, {} times so far: half of them less than {}, 99 % less than {}",
-        count(seen.sleeps.count()),
-        shorter(0.5),
-        shorter(0.99)
-    )
+    let times =
+        format!("main sleeps {asleep} of the time, {} times so far", count(seen.sleeps.count()));
+    match [0.5, 0.99].map(|part| seen.sleeps.quantile(part)) {
+        [Some(half), Some(most)] => {
+            format!("{times}: half of them less than {}, 99 % less than {}", span(half), span(most))
+        }
+        [Some(half), None] => format!("{times}: half of them less than {}", span(half)),
+        [None, _] => times,
+    }
 }
 
 const COLUMNS: [&str; 10] = [

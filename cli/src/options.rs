@@ -58,12 +58,12 @@ pub(crate) enum Command {
 
 const AFTER_HELP: &str = "\
 Examples:
-  ringbridge list                      demo  alive  4711
-  ringbridge inspect demo              once
-  ringbridge inspect demo --json | jq '.windows[].counters.violations'
-  ringbridge top demo                  live; q ends it
-  ringbridge sweep                     after a main process was killed
-  ringbridge doctor                    before anything else, on a new machine
+  ringbridge list                        ringbridge-demo  alive  4711
+  ringbridge inspect ringbridge-demo     once
+  ringbridge inspect ringbridge-demo --json | jq '.windows[].counters.violations'
+  ringbridge top ringbridge-demo         live; q ends it
+  ringbridge sweep                       after a main process was killed
+  ringbridge doctor                      before anything else, on a new machine
 
 A main process shows itself to processes of its own user, and to nobody else: numbers and names of channels,
 never what is sent. It does so ten times a second while somebody looks, and spends nothing on it otherwise.

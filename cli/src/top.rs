@@ -14,6 +14,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    thread,
     time::{Duration, Instant},
 };
 
@@ -64,7 +65,8 @@ fn print(
     output::line(&inspect::as_json(first))?;
     let mut due = Instant::now() + PERIOD;
     while !ended.load(Ordering::Relaxed) {
-        let newest = inspector.next(HEARD_WITHIN)?;
+        thread::sleep(HEARD_WITHIN);
+        let newest = inspector.next(Duration::ZERO)?;
         if let Some(newest) = newest.filter(|_| Instant::now() >= due) {
             output::line(&inspect::as_json(&newest))?;
             due += PERIOD;

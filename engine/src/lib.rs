@@ -92,6 +92,8 @@
 //! - An invoke always settles: by a reply, the handler's error, its deadline, a cancel, or the other
 //!   side's end. What the handler does happens at most once.
 //! - Nothing is dropped without a counter: [`Counters`], [`MainCounters`].
+//! - How things are can be read at any time: from inside ([`IpcMain::metrics`], [`WebContents::metrics`]), by another
+//!   process of the same user ([`Inspector`]), and as events of `tracing`, with the feature of that name.
 //! - A listener or handler that panics is caught and counted; for a handler the caller gets an error.
 //!
 //! # What does not
@@ -178,6 +180,7 @@ mod sync;
 mod sys;
 mod timed;
 mod topic;
+mod trace;
 mod wait;
 #[cfg(not(loom))]
 mod web_contents;

@@ -8,7 +8,7 @@ use std::{
 
 /// The modules from the bottom up. A module may import those of its own level and below.
 const LEVELS: &[(&str, &[&str])] = &[
-    ("used by all", &["sync", "counters", "metrics", "sleeps"]),
+    ("used by all", &["sync", "counters", "metrics", "sleeps", "trace"]),
     ("what the bytes are", &["layout"]),
     ("where the bytes are, and the system", &["memory", "sys", "kill_points"]),
     (

@@ -5,12 +5,15 @@
 //!                            ▲
 //!                            │ renderers that came and went
 //!   the loop: sessions, log messages, invokes ──▶ reader of files
+//!   exporter: metrics for Prometheus              a thread of its own, if asked for
 //! ```
 //!
 //! Its renderers are this same program, which notices that it was launched by a main process.
 
 mod dashboard;
+mod exporter;
 mod files;
+mod log;
 mod main_process;
 mod options;
 mod pusher;

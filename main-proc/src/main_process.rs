@@ -25,7 +25,9 @@ use ringbridge::{
 
 use crate::{
     dashboard::Dashboard,
+    exporter,
     files::{Folder, Reader},
+    log,
     options::{Options, WINDOWS_MAX},
     pusher::{Audience, PushCounts, Pusher},
     report::Line,
@@ -47,6 +49,9 @@ struct Counts {
 /// Serves until the time is over or somebody asks for the end. The summary is the last thing printed,
 /// after those of the renderers that were launched here.
 pub(crate) fn run(options: &Options) -> Result<(), Box<dyn Error>> {
+    if let Some(filter) = &options.log {
+        log::start(filter)?;
+    }
     let ending = Ending::new();
     ending.listen_to_signals()?;
     let console = Console::new(options.view() == View::Json, ending.clone());
@@ -66,6 +71,10 @@ pub(crate) fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         endpoint: &options.endpoint,
         pid: std::process::id(),
     });
+    if let Some(address) = options.metrics {
+        let address = exporter::start(address, &ipc)?;
+        console.print(&Line::Metrics { url: format!("http://{address}/metrics") });
+    }
 
     let counts = Arc::new(Counts::default());
     let push_counts = Arc::new(PushCounts::default());

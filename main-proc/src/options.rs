@@ -7,6 +7,9 @@ use renderer_proc::options::{
     Interval, SandboxOptions, SharedBy, View, ViewOptions, Wait, duration,
 };
 use ringbridge::{RestartPolicy, Restarts};
+use tracing_subscriber::filter::Targets;
+
+use crate::exporter::Address;
 
 /// How many windows there may be, launched and attached ones together.
 pub(crate) const WINDOWS_MAX: u16 = 1024;
@@ -81,6 +84,14 @@ pub(crate) struct Options {
     #[command(flatten)]
     pub(crate) sandbox: SandboxOptions,
 
+    /// Serves metrics for Prometheus at http://127.0.0.1:PORT/metrics; with an IP address, there
+    #[arg(long, value_name = "[IP:]PORT")]
+    pub(crate) metrics: Option<Address>,
+
+    /// Logs sessions, violations and refusals to stderr: error, warn, info, debug, or targets such as ringbridge=debug
+    #[arg(long, value_name = "LEVEL")]
+    pub(crate) log: Option<Targets>,
+
     /// What main and the renderers that it launches show.
     #[command(flatten)]
     pub(crate) view: ViewOptions,
@@ -93,6 +104,11 @@ impl Options {
     }
 
     fn check(self) -> Result<Self, clap::Error> {
+        if self.view() == View::Tui && self.log.is_some() {
+            let why =
+                "a log on stderr and a dashboard cannot share one terminal: choose another --view";
+            return Err(Self::command().error(ErrorKind::ArgumentConflict, why));
+        }
         if self.view() == View::Tui && self.renderers > 1 {
             let why = "several dashboards cannot share one terminal: choose another --view, or --renderers 1";
             return Err(Self::command().error(ErrorKind::ArgumentConflict, why));
@@ -102,7 +118,7 @@ impl Options {
 
     /// What main and its renderers show.
     pub(crate) fn view(&self) -> View {
-        self.view.view(self.renderers == 1)
+        self.view.view(self.renderers == 1 && self.log.is_none())
     }
 
     /// Whether a renderer that is launched here has the terminal for itself.
@@ -137,6 +153,7 @@ Examples:
   main-proc --renderers 4 --push-interval 100us
   main-proc --backend portable             segments and events with names, among processes that trust each other
   main-proc --renderers 0 --files .        serves what attaches: renderer-proc --read-file Cargo.toml
+  main-proc --metrics 9464 --log info      with numbers and a log for those who operate it
 
 Its renderers share its output. Ctrl-C and --duration end them first: each prints its summary, and
 main's is the last line.
@@ -173,7 +190,7 @@ mod tests {
     fn every_argument_is_understood() {
         let options = parse(
             "--endpoint other --renderers 0 --renderer ./r --push-interval off --sample-interval 1s \
-             --files . --policy policy.toml --restart on-crash --duration 5s --wait park --no-sandbox --json --backend portable --sweep",
+             --files . --policy policy.toml --restart on-crash --duration 5s --wait park --no-sandbox --metrics 9464 --log ringbridge=debug --json --backend portable --sweep",
         )
         .unwrap();
         assert_eq!(options.push_interval, Interval(None));
@@ -191,6 +208,8 @@ mod tests {
             "--renderers 9999",
             "--push-interval 0s",
             "--wait never",
+            "--metrics here",
+            "--log loudly",
             "x",
         ] {
             assert!(parse(bad).is_err(), "{bad:?}");

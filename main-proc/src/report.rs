@@ -14,6 +14,8 @@ const MESSAGE_LEN_MAX: usize = 512;
 pub(crate) enum Line<'a> {
     /// Renderers can attach now.
     Listening { role: &'static str, endpoint: &'a str, pid: u32 },
+    /// Prometheus can ask.
+    Metrics { url: String },
     /// A renderer has finished the handshake.
     DidConnect { renderer: u32, pid: u32 },
     /// A renderer went.
@@ -51,6 +53,7 @@ impl Display for Line<'_> {
             Self::Listening { endpoint, pid, .. } => {
                 write!(f, "main: serving '{endpoint}' (process {pid})")
             }
+            Self::Metrics { url } => write!(f, "main: metrics at {url}"),
             Self::DidConnect { renderer, pid } => {
                 write!(f, "main: renderer {renderer} has connected (process {pid})")
             }

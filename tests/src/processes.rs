@@ -97,6 +97,8 @@ pub struct SweptName(pub String);
 
 impl Drop for SweptName {
     fn drop(&mut self) {
+        // Segments of shared memory are found by what is removed below.
+        let _ = ringbridge::sweep_endpoints();
         for file in endpoint_files(&self.0) {
             // Whoever has removed it meanwhile did the same.
             let _ = fs::remove_file(file);

@@ -148,6 +148,8 @@ fn a_page_for_people_names_every_window_and_its_policy() {
     let demo = Demo::new();
     let main = place.main(&demo, &["--renderers", "2"]);
     let renderers = [(); 2].map(|()| main.lines.next_of("did_connect")["pid"].to_string());
+    // By then it is in the middle of its work.
+    main.lines.next_of("statistics");
     let (code, page, _) = run(&mut place.tool(&["inspect", demo.endpoint()]));
     assert_eq!(code, Some(0));
     for text in [

@@ -65,6 +65,7 @@ use crate::{
         process::{self, Heirloom},
     },
     timed::TimedRequests,
+    trace,
     wait::Waiter,
     web_contents::WebContents,
 };
@@ -173,6 +174,7 @@ impl Inner {
             MainLoop::new(endpoint, &bell, routes.cached(), key, waiter, config.unresponsive_after)
                 .map_err(io)?;
 
+        trace::endpoint_opened(name);
         Ok(Arc::new_cyclic(|weak: &Weak<Inner>| {
             let interrupting = weak.clone();
             let executor = Executor::new(Arc::new(move || {
@@ -584,6 +586,7 @@ impl Inner {
         let allowance = Allowance::new(policy.frames, policy.bytes, frame_len_max, Instant::now());
         let handover = Handover { welcome, main_region, renderer_region, event: theirs };
         let (opened, summary) = (Instant::now(), policy.summary());
+        trace::session_opened(window, &summary);
         Ok(Session {
             port,
             policy,
@@ -631,6 +634,12 @@ impl Inner {
                 .unwrap_or_else(|_| Err("main's admission hook panicked".to_owned())),
             None => Err("this main process admits no renderers that it did not launch".to_owned()),
         }
+    }
+
+    /// Counts, and tells of, somebody who is not let in.
+    pub(crate) fn refuse(&self, tether: &Tether, why: &str) {
+        self.refused.add();
+        trace::refused(tether.peer_credentials().map_or(0, |peer| peer.pid), why);
     }
 
     /// The loop is about to look at what wants it.
@@ -696,6 +705,8 @@ impl Inner {
     }
 
     pub(crate) fn emit_responsiveness(&self, port: &Arc<Port>, responsive: bool) {
+        let tell = if responsive { trace::responsive } else { trace::unresponsive };
+        tell(port.window);
         let hooks = if responsive { &self.responsive } else { &self.unresponsive };
         let hooks = lock(hooks).clone();
         for hook in hooks {

@@ -8,7 +8,7 @@
 //!   +-----------------------------------+          +-----------------------------------+
 //!   | presence    main's                |          | main_left   it has ended this     |
 //!   +-----------------------------------+          +-----------------------------------+
-//!   | generation  which event main      |          | presence    the renderer's        |
+//!   | generation, name of the endpoint  |          | presence    the renderer's        |
 //!   |             sleeps on             |          +-----------------------------------+
 //!   +-----------------------------------+          | rung        the renderer wants    |
 //!   | claims      64: a renderer says   |          |             to be looked at       |
@@ -43,6 +43,10 @@ pub(crate) const CLAIMS: usize = 64;
 pub(crate) const EVENTS: usize = 64;
 /// How many segments one main process can have.
 pub(crate) const SEGMENTS_MAX: usize = 16 * 1024;
+
+/// How long an endpoint's name may be, in bytes: a socket's path has room for 107 in all.
+pub(crate) const NAME_MAX: usize = 48;
+const NAME_WORDS: usize = NAME_MAX / size_of::<u64>();
 
 /// A process: its number, and when it was started, in seconds since 1970, since numbers are used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -246,6 +250,8 @@ pub(crate) struct DirectoryPage {
     identity: Line<Identity>,
     pub(crate) main: Line<Presence>,
     pub(crate) generation: Line<Generation>,
+    /// The endpoint's name, ended by zeroes.
+    name: Line<[AtomicU64; NAME_WORDS]>,
     pub(crate) claims: [Claim; CLAIMS],
     pub(crate) events: [EventPlace; EVENTS],
     pub(crate) segments: [AtomicU32; SEGMENTS_MAX],
@@ -273,9 +279,10 @@ const _: () = {
     assert!(offset_of!(DirectoryPage, identity) == 0);
     assert!(offset_of!(DirectoryPage, main) == 128);
     assert!(offset_of!(DirectoryPage, generation) == 256);
-    assert!(offset_of!(DirectoryPage, claims) == 384);
-    assert!(offset_of!(DirectoryPage, events) == 384 + 64 * CLAIMS);
-    assert!(offset_of!(DirectoryPage, segments) == 384 + 64 * CLAIMS + 256 * EVENTS);
+    assert!(offset_of!(DirectoryPage, name) == 384);
+    assert!(offset_of!(DirectoryPage, claims) == 512);
+    assert!(offset_of!(DirectoryPage, events) == 512 + 64 * CLAIMS);
+    assert!(offset_of!(DirectoryPage, segments) == 512 + 64 * CLAIMS + 256 * EVENTS);
     assert!(offset_of!(SessionPage, renderer) == 256);
     assert!(offset_of!(SessionPage, mail) == 512);
     assert!(offset_of!(SessionPage, bell) == 640);
@@ -287,12 +294,26 @@ pub(crate) const SESSION_LEN: usize = size_of::<SessionPage>().next_multiple_of(
 
 impl DirectoryPage {
     /// Main, when everything else in it is ready.
-    pub(crate) fn initialise(&self) {
+    pub(crate) fn initialise(&self, endpoint: &str) {
+        let mut bytes = [0; NAME_MAX];
+        bytes[..endpoint.len()].copy_from_slice(endpoint.as_bytes());
+        for (word, bytes) in self.name.iter().zip(bytes.as_chunks().0) {
+            word.store(u64::from_ne_bytes(*bytes), Relaxed);
+        }
         self.identity.initialise(DIRECTORY_MAGIC, DIRECTORY_LEN);
     }
 
     pub(crate) fn check_identity(&self) -> Result<(), IdentityError> {
         self.identity.check(DIRECTORY_MAGIC, DIRECTORY_LEN)
+    }
+
+    /// Whose directory it is, if that is a text.
+    pub(crate) fn endpoint(&self) -> Option<String> {
+        let mut bytes: Vec<u8> = Vec::with_capacity(NAME_MAX);
+        self.name.iter().for_each(|word| bytes.extend(word.load(Relaxed).to_ne_bytes()));
+        let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(NAME_MAX);
+        bytes.truncate(end);
+        String::from_utf8(bytes).ok()
     }
 }
 

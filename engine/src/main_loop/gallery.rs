@@ -48,6 +48,7 @@ use crate::{
     sync::Ordering,
     sys::process,
     topic::TopicWriter,
+    trace,
 };
 
 /// How many may watch at once.
@@ -67,6 +68,7 @@ pub(super) struct Gallery {
     inspectors: Vec<Option<Arc<Tether>>>,
     /// There while anybody watches.
     board: Option<Board>,
+    /// Not before then is there another record.
     next: Option<Instant>,
 }
 
@@ -121,15 +123,15 @@ impl Gallery {
             self.inspectors.push(None);
         }
         self.inspectors[place] = Some(tether.clone());
-        // A newcomer need not wait for the pause to end.
-        self.next = None;
         Ok(())
     }
 
-    /// The board goes with the last who watched.
+    /// The board goes with the last who watched. The pause stays: who comes and goes again and again gets no more
+    /// records than who stays.
     fn close_if_empty(&mut self) {
         if self.count() == 0 {
-            *self = Self::default();
+            self.inspectors.clear();
+            self.board = None;
         }
     }
 }
@@ -162,7 +164,11 @@ impl MainLoop {
                 .map_err(|error| refused(&error.to_string())),
         };
         if let Err(answer) = admitted {
-            main.refused.add();
+            let why = match &answer {
+                InspectorAnswer::Refused { why } => why,
+                _ => "it inspects in another version",
+            };
+            main.refuse(&connection.tether, why);
             // Who does not read its refusal misses it.
             let _ = connection.tether.try_send(&encode(&answer), &[]);
         }
@@ -174,20 +180,28 @@ impl MainLoop {
         let Some(inspector) = self.gallery.inspectors.get_mut(place) else { return };
         let Some(tether) = inspector.take() else { return };
         let _ = self.ears.remove(Heard::Tether(&tether), token(place, Source::Inspector));
-        if !matches!(tether.try_receive(&mut self.packet, 0), Ok(received) if received.len == 0) {
-            main.refused.add();
+        let went = match tether.try_receive(&mut self.packet, 0) {
+            Ok(received) => received.len == 0,
+            // It has not even read what main answered.
+            Err(error) => error.kind() == io::ErrorKind::ConnectionReset,
+        };
+        if !went {
+            main.refuse(&tether, "an inspector has nothing to say");
         }
         self.note_inspectors(main);
     }
 
     pub(super) fn close_gallery(&mut self, main: &Inner) {
-        self.gallery = Gallery::default();
+        self.gallery.inspectors.clear();
         self.note_inspectors(main);
     }
 
     fn note_inspectors(&mut self, main: &Inner) {
         self.gallery.close_if_empty();
-        main.inspectors.store(self.gallery.count() as u32, Ordering::Relaxed);
+        let count = self.gallery.count() as u32;
+        if main.inspectors.swap(count, Ordering::Relaxed) != count {
+            trace::inspectors(count);
+        }
     }
 
     /// Shows those who watch how things are, if it is time to, and says when it is again.

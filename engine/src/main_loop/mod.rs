@@ -36,6 +36,7 @@ use crate::{
     ipc_main::{FailedRelaunch, Inner, Recipe},
     keyed::Key,
     kill_points::{KillPoint, reach},
+    layout::frame::Violation,
     memory::{aligned::AlignedBuf, region::Region},
     policy::{OnViolation, Policy},
     port::{
@@ -54,6 +55,7 @@ use crate::{
     snapshot::Cached,
     sync::Ordering,
     sys::{EventFd, epoll::Event},
+    trace,
     wait::{Step, Waiter},
 };
 pub(crate) use ears::LaunchedProcess;
@@ -385,7 +387,7 @@ impl MainLoop {
                 Ok(Some(frame)) => frame,
                 Ok(None) => break,
                 Err(violation) => {
-                    session.port.counters.violations.add();
+                    session.note_violation(&violation, false);
                     broken = Some(violation);
                     break;
                 }
@@ -419,14 +421,15 @@ impl MainLoop {
                 Ok(Request::Subscribe(topic)) => main.subscribe(topic, &session.port),
                 Ok(Request::Unsubscribe(topic)) => main.unsubscribe(topic, &session.port),
                 Err(violation) => {
-                    session.port.counters.violations.add();
                     connection.violations = connection.violations.saturating_add(1);
-                    match session.policy.on_violation {
-                        OnViolation::Tolerate(max) if connection.violations <= max => {}
-                        _ => {
-                            broken = Some(violation);
-                            break;
-                        }
+                    let tolerated = match session.policy.on_violation {
+                        OnViolation::Tolerate(max) => connection.violations <= max,
+                        OnViolation::Disconnect => false,
+                    };
+                    session.note_violation(&violation, tolerated);
+                    if !tolerated {
+                        broken = Some(violation);
+                        break;
                     }
                 }
             }
@@ -523,6 +526,7 @@ impl MainLoop {
         let Some(connection) = self.connections[place].as_mut() else { return };
         let Some(session) = connection.session.as_mut() else { return };
         session.port.counters.throttled.add_alone(1);
+        trace::held(session.port.window);
         session.publish();
         session.port.flush();
         if !connection.deaf {
@@ -543,6 +547,7 @@ impl MainLoop {
             let bell = Heard::Bell(session.event.as_ref(), &connection.tether);
             connection.deaf = self.ears.remove(bell, token(place, Source::Bell)).is_ok();
             session.port.counters.storms.add_alone(1);
+            trace::storm(session.port.window);
         }
         self.make_busy(place);
     }
@@ -574,6 +579,10 @@ impl MainLoop {
                     index += 1;
                 }
                 None => {
+                    if let Some(port) = self.connections[place].as_ref().and_then(Connection::port)
+                    {
+                        trace::released(port.window);
+                    }
                     self.held.swap_remove(index);
                     self.busy.push(place);
                 }
@@ -819,6 +828,13 @@ impl Session {
         let (allowed, until) = (allowance.frames(BATCH), allowance.held_until(now));
         // Who has nothing to say need not be kept from it.
         if allowed == 0 && self.has_news() { Err(until) } else { Ok(allowed) }
+    }
+
+    #[cold]
+    fn note_violation(&self, violation: &Violation, tolerated: bool) {
+        self.port.counters.violations.add();
+        let pid = self.port.peer_pid.load(Ordering::Relaxed);
+        trace::violation(self.port.window, pid, violation.name(), tolerated);
     }
 
     fn has_news(&mut self) -> bool {

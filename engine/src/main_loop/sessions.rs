@@ -28,7 +28,9 @@ use crate::{
         inspection::InspectorHello,
         liveness::reason_of,
     },
+    sync::Ordering,
     sys::epoll::Event,
+    trace,
 };
 
 /// How many connections that nobody admitted yet may be open.
@@ -133,11 +135,11 @@ impl MainLoop {
         let Some(connection) = self.connections[place].as_ref() else { return };
         let reason = match &connection.session {
             Some(session) if connection.stage == Stage::Live => {
-                session.port.counters.violations.add();
+                session.note_violation(&Violation::UnexpectedPacket, false);
                 GoneReason::ProtocolViolation(Violation::UnexpectedPacket)
             }
             _ => {
-                main.refused.add();
+                main.refuse(&connection.tether, "it speaks another protocol");
                 GoneReason::LaunchFailed
             }
         };
@@ -168,6 +170,8 @@ impl MainLoop {
                 connection.deadline = None;
                 if let Some(session) = &connection.session {
                     session.port.set_connected();
+                    let pid = session.port.peer_pid.load(Ordering::Relaxed);
+                    trace::session_connected(session.port.window, pid);
                     main.emit_connected(&session.port);
                 }
                 Ok(())
@@ -179,8 +183,8 @@ impl MainLoop {
             Ok(()) => {}
             Err(None) => self.misused(main, place),
             Err(Some(refusal)) => {
-                main.refused.add();
                 if let Some(connection) = &self.connections[place] {
+                    main.refuse(&connection.tether, refusal.why());
                     // Who does not read its refusal misses it.
                     let _ = connection.tether.try_send(&encode(&Answer::Refused(refusal)), &[]);
                 }
@@ -346,6 +350,7 @@ impl MainLoop {
             let bell = Heard::Bell(session.event.as_ref(), &connection.tether);
             let _ = self.ears.remove(bell, token(place, Source::Bell));
             session.port.end(reason.clone());
+            trace::session_ended(session.port.window, reason.name());
             main.forget_window(&session.port);
         }
         match &mut connection.child {
@@ -367,6 +372,9 @@ impl MainLoop {
             return;
         };
         let port = session.port;
+        if let Some(exit_code) = exit_code {
+            trace::process_ended(port.window, exit_code);
+        }
         if let (Some((mut recipe, launched)), Some(reason)) = (connection.launched, port.gone()) {
             let again = recipe.restart_after(reason, launched.elapsed());
             self.restart_in(again.filter(|_| !main.is_closed()), recipe, &port);
@@ -377,6 +385,9 @@ impl MainLoop {
     /// Has a renderer launched again in so long, if at all.
     pub(super) fn restart_in(&mut self, span: Option<Duration>, recipe: Recipe, old: &Arc<Port>) {
         old.set_restarts_in(span);
+        if let Some(span) = span {
+            trace::restarts(old.window, u64::try_from(span.as_millis()).unwrap_or(u64::MAX));
+        }
         if let Some(at) = span.and_then(|span| Instant::now().checked_add(span)) {
             self.restarts.push(Restart { at, recipe, old: old.clone() });
         }
@@ -396,7 +407,9 @@ impl MainLoop {
     /// then, after the grace, for a killed one's.
     pub(crate) fn close(&mut self, main: &Inner) {
         let _inside = inside::mark(Inside::main(main));
-        self.endpoint = None;
+        if self.endpoint.take().is_some() {
+            trace::endpoint_closed(main.name());
+        }
         main.settle_launches();
         self.attend(main);
         self.restarts.clear();

@@ -55,8 +55,12 @@ impl Segments {
     /// `table` is empty: all zeroes.
     pub(crate) fn new(prefix: SegmentPrefix, table: Shared<[AtomicU32]>) -> Self {
         // Not the numbers of an earlier main process, which may be about to remove what it has made.
-        let start = RandomState::new().hash_one(process::id()) as u32;
-        Self { prefix, table, next: AtomicU32::new(start), closed: AtomicBool::new(false) }
+        let first = RandomState::new().hash_one(process::id()) as u32;
+        Self::numbered_from(first, prefix, table)
+    }
+
+    fn numbered_from(first: u32, prefix: SegmentPrefix, table: Shared<[AtomicU32]>) -> Self {
+        Self { prefix, table, next: AtomicU32::new(first), closed: AtomicBool::new(false) }
     }
 
     /// Removes all names. What is mapped stays; nothing can be made any more.
@@ -227,7 +231,7 @@ mod tests {
     fn what_exists_is_listed_and_no_number_comes_twice() {
         let prefix = prefix("listed", process::id());
         let table = table(4);
-        let segments = Segments::new(prefix.clone(), table.clone());
+        let segments = Segments::numbered_from(1, prefix.clone(), table.clone());
         let first = segments.create(LEN).unwrap();
         let second = segments.create(LEN).unwrap();
         assert_eq!((listed(&table), existing(&prefix)), (vec![1, 2], vec![1, 2]));
@@ -255,7 +259,7 @@ mod tests {
     fn a_name_that_is_taken_is_passed_over_and_not_listed() {
         let prefix = prefix("taken", process::id());
         let table = table(4);
-        let segments = Segments::new(prefix.clone(), table.clone());
+        let segments = Segments::numbered_from(1, prefix.clone(), table.clone());
         let other = Segment::create(&prefix.segment(1), LEN).unwrap();
         let segment = segments.create(LEN).unwrap();
         assert_eq!((segment.name(), listed(&table)), (&prefix.segment(2), vec![2]));

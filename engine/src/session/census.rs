@@ -20,7 +20,10 @@ use crate::error::EndpointsError;
 #[cfg(feature = "portable")]
 use crate::{
     memory::segments::Swept,
-    session::portable::{self, Leftovers},
+    session::{
+        endpoint::make_folder,
+        portable::{self, Leftovers},
+    },
 };
 
 /// A name that a main process of this user has bound, or had.
@@ -73,7 +76,19 @@ pub struct SweptEndpoint {
 pub fn sweep_endpoints() -> Result<Vec<SweptEndpoint>, EndpointsError> {
     let folder = folder();
     let mut swept = Vec::new();
-    for name in names(&folder)? {
+    let mut names = names(&folder)?;
+    #[cfg(feature = "portable")]
+    let orphans = portable::orphans();
+    #[cfg(feature = "portable")]
+    if !orphans.is_empty() {
+        // Their locks are to be taken there.
+        make_folder(&folder).map_err(|error| EndpointsError::Io {
+            path: folder.clone(),
+            source: io::Error::other(error),
+        })?;
+        names.extend(orphans);
+    }
+    for name in names {
         let found = sweep(&folder, &name);
         swept.extend(
             found.map_err(|source| EndpointsError::Io { path: folder.join(&name), source })?,

@@ -36,6 +36,8 @@ use crate::{
 
 /// How long a name may be, in bytes: a socket's path has room for 107 in all.
 pub(crate) const NAME_MAX: usize = 48;
+#[cfg(feature = "portable")]
+const _: () = assert!(NAME_MAX == crate::layout::rendezvous::NAME_MAX);
 
 /// A bound name: its lock, and by what renderers find it. Dropping it removes both.
 pub(crate) struct Endpoint {
@@ -190,7 +192,7 @@ pub(super) fn folder() -> PathBuf {
 }
 
 /// Makes the folder, or checks that the one that is there is this user's alone.
-fn make_folder(folder: &Path) -> Result<(), BindError> {
+pub(super) fn make_folder(folder: &Path) -> Result<(), BindError> {
     let unsafe_folder = |why: String| BindError::UnsafeFolder { path: folder.to_owned(), why };
     match DirBuilder::new().mode(0o700).create(folder) {
         Ok(()) => return Ok(()),

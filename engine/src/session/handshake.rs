@@ -92,6 +92,17 @@ pub(crate) enum Refusal {
     NotAdmitted { why: String },
 }
 
+impl Refusal {
+    /// Why, in words of main's.
+    pub(crate) fn why(&self) -> &str {
+        match self {
+            Self::Version { .. } => "it speaks another version of the protocol",
+            Self::TypeMismatch { .. } => "it was built with another type on a channel",
+            Self::NotAdmitted { why } => why,
+        }
+    }
+}
+
 /// The renderer has mapped everything.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Ready {

@@ -1112,6 +1112,7 @@ pub(crate) const UNORDERED: &[Unordered] = &[
         file: "main_loop/gallery.rs",
         why: "A pid, and how many inspectors there are: for people. What they read is a topic.",
     },
+    Unordered { file: "main_loop/sessions.rs", why: "A pid, for people." },
     Unordered { file: "web_contents.rs", why: "A pid, for people." },
     Unordered {
         file: "sys/socket.rs",

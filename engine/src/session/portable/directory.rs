@@ -68,7 +68,7 @@ impl Hub {
         let segments = Arc::new(Segments::new(prefix, table));
         let (presence, rung) = (page.clone().map(|page| &*page.main), doorbell.clone());
         let watcher = Watcher::start(presence, move || rung.free_the_caught()).map_err(io)?;
-        page.initialise();
+        page.initialise(endpoint);
         Ok(Arc::new(Self { page, doorbell, segments, watcher, directory }))
     }
 
@@ -277,6 +277,24 @@ pub(crate) enum Leftovers {
     OfTheLiving,
     /// Of one that is gone: removed.
     Swept(Swept),
+}
+
+/// The endpoints of this user of which there is a directory whose main process is dead: by name, for who has lost what
+/// else would lead there. Only where segments are files.
+pub(crate) fn orphans() -> Vec<String> {
+    let Ok(files) = std::fs::read_dir("/dev/shm") else { return Vec::new() };
+    let Ok(mut processes) = Processes::new() else { return Vec::new() };
+    let directories = files.filter_map(|file| {
+        let name = format!("/{}", file.ok()?.file_name().to_str()?);
+        SegmentName::parse(&name).ok().filter(|name| name.number() == 0)
+    });
+    let endpoint = |name: SegmentName| {
+        let page = Arc::new(Segment::open(&name, DIRECTORY_LEN).ok()?).shared::<DirectoryPage>();
+        page.check_identity().ok()?;
+        let is_dead = !processes.is_running(page.main.who()?);
+        page.endpoint().filter(|endpoint| is_dead && prefix(endpoint).directory() == name)
+    };
+    directories.filter_map(endpoint).collect()
 }
 
 /// Removes what a dead main process has left of an endpoint. The caller holds the endpoint's lock.
