@@ -1,7 +1,7 @@
 //! The demo's two programs and the operator's tool, built once and started as users start them.
 
 use std::{
-    env, fs,
+    fs,
     io::Read,
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
@@ -9,30 +9,13 @@ use std::{
     sync::OnceLock,
 };
 
-use crate::processes::{SweptName, eventually, program, unique_name};
+use crate::processes::{SweptName, build, eventually, program, unique_name};
 
 /// The folder with the programs, built like this test.
 fn programs() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
-        let this = env::current_exe().expect("a running program has a path");
-        // target/PROFILE/deps/TEST
-        let folder = this.ancestors().nth(2).expect("tests are built into a folder of folders");
-        let profile = match folder.file_name().and_then(|name| name.to_str()) {
-            Some("debug") | None => "dev",
-            Some(profile) => profile,
-        };
-        let target = folder.parent().expect("a profile's folder is in the target folder");
-        let built = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-            .args(["build", "--quiet", "--package=main-proc", "--package=renderer-proc"])
-            .arg("--package=ringbridge-cli")
-            .args(["--profile", profile, "--target-dir"])
-            .arg(target)
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
-            .status()
-            .expect("cargo can be started");
-        assert!(built.success(), "the demo cannot be built");
-        folder.to_owned()
+        build(&["--package=main-proc", "--package=renderer-proc", "--package=ringbridge-cli"])
     })
 }
 
@@ -76,8 +59,15 @@ impl Demo {
 
     /// With `--json`, and in a process group of its own, as a shell does it.
     fn command(&self, name: &str, arguments: &[&str]) -> Command {
+        let mut command = self.plain(name, &["--json"]);
+        command.args(arguments).process_group(0);
+        command
+    }
+
+    /// The command that starts one of the programs, as it shows itself by default.
+    pub fn plain(&self, name: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(demo_program(name));
-        command.args(["--endpoint", self.endpoint(), "--json"]).args(arguments).process_group(0);
+        command.args(["--endpoint", self.endpoint()]).args(arguments);
         command
     }
 }
