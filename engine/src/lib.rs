@@ -7,7 +7,7 @@
 //! | `ipcRenderer.invoke`, `ipcMain.handle` | [`IpcRenderer::invoke`], [`IpcMain::handle`] | renderer to main and back |
 //! | `webContents.send`, `ipcRenderer.on` | [`WebContents::send`], [`IpcRenderer::on`] | main to one renderer |
 //! | (a loop over windows) | [`IpcMain::publish`], [`IpcRenderer::subscribe`] | main to all, one write |
-//! | `contextBridge` | [`Policy`] | what one renderer may say and hear |
+//! | `contextBridge` | [`Policy`], [`ContextBridge`] | what one renderer may say and hear; what of that a page may |
 //!
 //! Every shared page has exactly one writer, and the kernel enforces it: a renderer cannot
 //! write what main reads from itself or from others, and main checks everything that a renderer
@@ -104,6 +104,8 @@ mod attachment;
 mod biased;
 mod channels;
 mod config;
+#[cfg(not(loom))]
+mod context_bridge;
 mod contract;
 mod counters;
 mod error;
@@ -170,8 +172,8 @@ pub use crate::{
     },
     counters::Counters,
     error::{
-        BindError, ConnectError, ContractError, Error, GoneReason, HandlerError, InvokeError,
-        LaunchError, RegisterError, RunError, SendAllError, SendError,
+        BindError, BridgeError, ConnectError, ContractError, Error, ExposeError, GoneReason,
+        HandlerError, InvokeError, LaunchError, RegisterError, RunError, SendAllError, SendError,
     },
     layout::frame::Violation,
     payload::{
@@ -182,13 +184,9 @@ pub use crate::{
     wait::WaitStrategy,
 };
 
-#[cfg(all(feature = "sandbox", not(loom)))]
-pub use crate::{
-    error::SandboxError,
-    sandbox::{MissingPart, Sandbox, SandboxPart},
-};
 #[cfg(not(loom))]
 pub use crate::{
+    context_bridge::{BridgeReply, Conflated, ContextBridge, Exposed, Latest},
     ipc_main::{
         Candidate, IpcMain, IpcMainEvent, IpcMainInvokeEvent, LaunchOptions, MainCounters,
         RenderProcessGone, RestartPolicy, Restarts,
@@ -201,6 +199,11 @@ pub use crate::{
     },
     quota::Quota,
     web_contents::WebContents,
+};
+#[cfg(all(feature = "sandbox", not(loom)))]
+pub use crate::{
+    error::SandboxError,
+    sandbox::{MissingPart, Sandbox, SandboxPart},
 };
 
 #[cfg(all(feature = "policy-file", not(loom)))]
