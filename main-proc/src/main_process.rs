@@ -13,7 +13,11 @@ use std::{
 };
 
 use contract::{CONTRACT, GET_SYSTEM_INFO, LOG_MESSAGE, READ_FILE, SystemInfo};
-use renderer_proc::{console::Console, ending::Ending, options::Interval};
+use renderer_proc::{
+    console::Console,
+    ending::Ending,
+    options::{Interval, View},
+};
 use ringbridge::{BindError, Config, GoneReason, IpcMain, LaunchOptions, Policy, PolicyFile};
 
 use crate::{
@@ -41,7 +45,7 @@ struct Counts {
 pub(crate) fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let ending = Ending::new();
     ending.listen_to_signals()?;
-    let console = Console::new(options.json, ending.clone());
+    let console = Console::new(options.view.view() == View::Json, ending.clone());
     let folder = options.files.as_deref().map(open_folder).transpose()?;
     let system_info = system_info::collect();
     let program = renderer_program(options)?;
@@ -242,10 +246,8 @@ fn launch(
 ) -> Result<(), Box<dyn Error>> {
     for _ in 0..options.renderers {
         let mut command = Command::new(program);
-        command.args(["--wait", options.wait.name()]).args(options.sandbox.arguments());
-        if options.json {
-            command.arg("--json");
-        }
+        command.args(["--wait", options.wait.name(), "--view", options.view.view().name()]);
+        command.args(options.sandbox.arguments());
         let restart = options.restart.into();
         let how = LaunchOptions { restart, ..LaunchOptions::default() };
         ipc.launch_with(command, policy.clone(), how)?;

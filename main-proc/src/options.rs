@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Parser, ValueEnum};
-use renderer_proc::options::{Interval, SandboxOptions, Wait, duration};
+use renderer_proc::options::{Interval, SandboxOptions, ViewOptions, Wait, duration};
 use ringbridge::{RestartPolicy, Restarts};
 
 /// How many windows there may be, launched and attached ones together.
@@ -31,7 +31,7 @@ pub(crate) struct Options {
           value_parser = clap::value_parser!(u16).range(0..=i64::from(WINDOWS_MAX)))]
     pub(crate) renderers: u16,
 
-    /// The renderers' program, launched with --wait, --json and the sandbox as given here [default: main-proc itself]
+    /// The renderers' program, launched with --wait, --view and the sandbox as given here [default: main-proc itself]
     #[arg(long, value_name = "PATH")]
     pub(crate) renderer: Option<PathBuf>,
 
@@ -67,9 +67,9 @@ pub(crate) struct Options {
     #[command(flatten)]
     pub(crate) sandbox: SandboxOptions,
 
-    /// Prints one JSON object a line, each with an "event", the last one a "summary"
-    #[arg(long)]
-    pub(crate) json: bool,
+    /// What main and the renderers that it launches show.
+    #[command(flatten)]
+    pub(crate) view: ViewOptions,
 }
 
 /// [`RestartPolicy`] by name.
@@ -108,6 +108,7 @@ Exit codes:
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
+    use renderer_proc::options::View;
 
     use super::*;
 
@@ -127,7 +128,7 @@ mod tests {
         assert_eq!(options.renderers, 1);
         assert_eq!(options.push_interval, Interval(Some(Duration::from_millis(1))));
         assert_eq!(options.sample_interval, Interval(Some(Duration::from_millis(250))));
-        assert_eq!((options.duration, options.json), (None, false));
+        assert_eq!((options.duration, options.view.view()), (None, View::Text));
     }
 
     #[test]

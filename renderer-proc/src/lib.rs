@@ -7,6 +7,7 @@
 //! Everything that a renderer repeats (a round trip, a line of output, a log message) is driven by the
 //! pushes that it receives. Where none come it has no timer, and sleeps until main rings.
 
+mod connection;
 pub mod console;
 pub mod ending;
 mod measurements;
@@ -14,4 +15,23 @@ pub mod options;
 mod report;
 mod session;
 
-pub use crate::{options::Options, session::run};
+use std::error::Error;
+
+pub use crate::options::Options;
+use crate::{console::Console, ending::Ending, options::View};
+
+/// Runs a renderer in the view that was chosen, until its time is over, somebody asks it to end, or main is gone.
+///
+/// # Errors
+///
+/// If main cannot be reached or does not want this renderer.
+pub fn run(options: &Options) -> Result<(), Box<dyn Error>> {
+    let ending = Ending::new();
+    ending.listen_to_signals()?;
+    let view = options.view.view();
+    match view {
+        View::Text | View::Json => {
+            session::run(options, &ending, Console::new(view == View::Json, ending.clone()))
+        }
+    }
+}

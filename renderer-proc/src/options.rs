@@ -46,9 +46,47 @@ pub struct Options {
     #[command(flatten)]
     pub sandbox: SandboxOptions,
 
-    /// Prints one JSON object a line, each with an "event", the last one a "summary"
+    /// How it shows what it hears.
+    #[command(flatten)]
+    pub view: ViewOptions,
+}
+
+/// How a renderer shows what it hears; main passes it on.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct ViewOptions {
+    /// What is shown
+    #[arg(long = "view", value_enum, value_name = "VIEW", conflicts_with = "json")]
+    chosen: Option<View>,
+
+    /// Short for --view json
     #[arg(long)]
-    pub json: bool,
+    json: bool,
+}
+
+/// What can be shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum View {
+    /// Lines for people
+    Text,
+    /// One JSON object a line, each with an "event", the last one a "summary"
+    Json,
+}
+
+impl ViewOptions {
+    /// What was chosen, or is shown by default.
+    pub fn view(self) -> View {
+        if self.json { View::Json } else { self.chosen.unwrap_or(View::Text) }
+    }
+}
+
+impl View {
+    /// The name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Json => "json",
+        }
+    }
 }
 
 /// How a renderer goes about its sandbox; main passes it on. By default it takes what the kernel has.
@@ -168,7 +206,7 @@ mod tests {
         assert_eq!(options.endpoint, contract::ENDPOINT);
         assert_eq!(options.wait, Wait::Adaptive);
         assert_eq!(options.duration, None);
-        assert!(!options.json);
+        assert_eq!(options.view.view(), View::Text);
         assert_eq!(options.sandbox.arguments().count(), 0);
     }
 
@@ -180,6 +218,18 @@ mod tests {
             assert!(parse(&[flag]).unwrap().sandbox.arguments().eq([flag]));
         }
         assert!(parse(&["--no-sandbox", "--require-sandbox"]).is_err());
+    }
+
+    #[test]
+    fn a_view_is_chosen_by_name_and_json_has_a_short_form() {
+        let parse =
+            |arguments: &[&str]| Options::try_parse_from([&["renderer-proc"], arguments].concat());
+        for view in View::value_variants() {
+            assert_eq!(parse(&["--view", view.name()]).unwrap().view.view(), *view);
+        }
+        assert_eq!(parse(&["--json"]).unwrap().view.view(), View::Json);
+        assert!(parse(&["--json", "--view", "text"]).is_err());
+        assert!(parse(&["--view", "hologram"]).is_err());
     }
 
     #[test]

@@ -8,14 +8,15 @@ use std::{
     vec,
 };
 
-use contract::{CONTRACT, GET_SYSTEM_INFO, LOG_MESSAGE, READ_FILE, STATISTICS, Statistics, now_ns};
-use ringbridge::{Config, ConnectError, InvokeError, IpcRenderer, RunError, Sandbox, SandboxError};
+use contract::{GET_SYSTEM_INFO, LOG_MESSAGE, READ_FILE, STATISTICS, Statistics, now_ns};
+use ringbridge::{InvokeError, IpcRenderer, RunError, Sandbox};
 
 use crate::{
+    connection::{connect, enter_sandbox, wait_for_main},
     console::Console,
     ending::Ending,
     measurements::{Latencies, Sequence},
-    options::{Options, SandboxOptions},
+    options::Options,
     report::{Ended, Line, SandboxLine, SandboxState, StatisticsLine, Summary, SystemInfoLine},
 };
 
@@ -23,10 +24,6 @@ use crate::{
 const REPORT_EVERY_NS: u64 = 1_000_000_000;
 /// Between two measured round trips, in nanoseconds.
 const ROUND_TRIP_EVERY_NS: u64 = 100_000_000;
-/// How long main may take for an answer.
-const INVOKE_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long Ctrl-C may go unnoticed while this process waits for main to come back.
-const RECONNECT_STEP: Duration = Duration::from_millis(100);
 
 /// Runs a renderer until its time is over, somebody asks it to end, or main is gone. Its summary is the
 /// last thing that it prints.
@@ -34,18 +31,12 @@ const RECONNECT_STEP: Duration = Duration::from_millis(100);
 /// # Errors
 ///
 /// If main cannot be reached or does not want this renderer.
-pub fn run(options: &Options) -> Result<(), Box<dyn Error>> {
-    let ending = Ending::new();
-    ending.listen_to_signals()?;
-    let console = Console::new(options.json, ending.clone());
-    let ipc = match connect(options) {
-        Ok(ipc) => ipc,
-        // Ctrl-C reaches main too, which hangs up.
-        Err(_) if ending.is_requested() => return Ok(()),
-        // The main that launched this process has ended meanwhile, and knows why.
-        Err(ConnectError::HungUp) if IpcRenderer::was_launched() => return Ok(()),
-        Err(error) => return Err(error.into()),
-    };
+pub(crate) fn run(
+    options: &Options,
+    ending: &Arc<Ending>,
+    console: Console,
+) -> Result<(), Box<dyn Error>> {
+    let Some(ipc) = connect(options, ending)? else { return Ok(()) };
     // The signals' handler has its pipe and its thread by now.
     let sandbox = enter_sandbox(&ipc, options)?;
     let session =
@@ -53,7 +44,7 @@ pub fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     session.listen()?;
     let until = options.duration.and_then(|duration| Instant::now().checked_add(duration));
     let ended = loop {
-        session.begin(options, &ending);
+        session.begin(options, ending);
         match session.run(until) {
             Ok(()) if ending.is_requested() => break Ended::Asked,
             Ok(()) => break Ended::Duration,
@@ -62,32 +53,12 @@ pub fn run(options: &Options) -> Result<(), Box<dyn Error>> {
             Err(error) => return Err(error.into()),
         }
         let Some(patience) = options.reconnect else { break Ended::MainGone };
-        if !session.wait_for_main(patience, until, &ending)? {
+        if !session.wait_for_main(patience, until, ending)? {
             break Ended::MainGone;
         }
     };
     session.end(ended);
     Ok(())
-}
-
-fn connect(options: &Options) -> Result<IpcRenderer, ConnectError> {
-    let config =
-        Config { wait: options.wait.into(), invoke_timeout: INVOKE_TIMEOUT, ..Config::default() };
-    if IpcRenderer::was_launched() {
-        IpcRenderer::connect_with(CONTRACT, config)
-    } else {
-        IpcRenderer::attach_with(&options.endpoint, CONTRACT, config)
-    }
-}
-
-fn enter_sandbox(ipc: &IpcRenderer, options: &Options) -> Result<Option<Sandbox>, SandboxError> {
-    match options.sandbox {
-        // Who is to find another main needs a socket.
-        _ if options.reconnect.is_some() => Ok(None),
-        SandboxOptions { no_sandbox: true, .. } => Ok(None),
-        SandboxOptions { require_sandbox: true, .. } => ipc.sandbox()?.complete().map(Some),
-        SandboxOptions { .. } => ipc.sandbox().map(Some),
-    }
 }
 
 struct Session {
@@ -149,38 +120,18 @@ impl Session {
         }
     }
 
-    /// Waits for main to come back: in steps, so that a wish for the end is noticed. `false`: in vain.
+    /// `false`: in vain.
     fn wait_for_main(
         &self,
         patience: Duration,
         until: Option<Instant>,
         ending: &Ending,
     ) -> Result<bool, Box<dyn Error>> {
-        self.console.print(&Line::MainGone { id: self.ipc().id() });
-        let patience_ends = Instant::now().checked_add(patience);
-        let deadline = [patience_ends, until].into_iter().flatten().min();
-        while !ending.is_requested() {
-            let left = deadline.map_or(RECONNECT_STEP, |deadline| {
-                deadline.saturating_duration_since(Instant::now()).min(RECONNECT_STEP)
-            });
-            match self.ipc().reconnect(left) {
-                Ok(ipc) => {
-                    *self.ipc.lock().unwrap_or_else(PoisonError::into_inner) = ipc;
-                    return Ok(true);
-                }
-                Err(
-                    ConnectError::NoSuchEndpoint { .. }
-                    | ConnectError::Stale { .. }
-                    | ConnectError::HungUp
-                    | ConnectError::TimedOut(_),
-                ) if deadline.is_none_or(|deadline| deadline > Instant::now()) => {}
-                Err(ConnectError::NoSuchEndpoint { .. } | ConnectError::Stale { .. }) => {
-                    return Ok(false);
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(false)
+        let ipc = self.ipc();
+        self.console.print(&Line::MainGone { id: ipc.id() });
+        let Some(ipc) = wait_for_main(&ipc, patience, until, ending)? else { return Ok(false) };
+        *self.ipc.lock().unwrap_or_else(PoisonError::into_inner) = ipc;
+        Ok(true)
     }
 
     /// A push has come.
