@@ -14,6 +14,7 @@ mod measurements;
 pub mod options;
 mod report;
 mod session;
+mod web;
 
 use std::error::Error;
 
@@ -29,9 +30,13 @@ pub fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let ending = Ending::new();
     ending.listen_to_signals()?;
     let view = options.view.view();
+    if options.web.is_given() && view != View::Web {
+        return Err("--listen and --listen-anywhere are for --view web".into());
+    }
     match view {
         View::Text | View::Json => {
             session::run(options, &ending, Console::new(view == View::Json, ending.clone()))
         }
+        View::Web => web::run(options, &ending, &Console::new(false, ending.clone())),
     }
 }

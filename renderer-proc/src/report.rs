@@ -24,6 +24,12 @@ pub(crate) enum Line<'a> {
     Sandbox(SandboxLine<'a>),
     /// Main has gone, and this renderer waits for it to come back.
     MainGone { id: u32 },
+    /// Where the page is, for a browser.
+    Page { url: &'a str },
+    /// There is no main yet, and this renderer waits for one.
+    NoMain { endpoint: &'a str },
+    /// What pages did.
+    Pages { id: u32, counts: String },
     /// What main said about the machine.
     SystemInfo(SystemInfoLine<'a>),
     /// What a push said.
@@ -216,9 +222,12 @@ impl Line<'_> {
         Line::FileError { id, path, error: error.name(), message: error.to_string() }
     }
 
-    fn id(&self) -> u32 {
-        match self {
+    /// `None` before there is a session.
+    fn id(&self) -> Option<u32> {
+        Some(match self {
+            Self::Page { .. } | Self::NoMain { .. } => return None,
             Self::Connected { id, .. }
+            | Self::Pages { id, .. }
             | Self::MainGone { id }
             | Self::File { id, .. }
             | Self::FileError { id, .. }
@@ -227,14 +236,22 @@ impl Line<'_> {
             Self::SystemInfo(line) => line.id,
             Self::Statistics(line) => line.id,
             Self::Summary(line) => line.id,
-        }
+        })
     }
 }
 
 impl Display for Line<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "renderer {}: ", self.id())?;
+        match self.id() {
+            Some(id) => write!(f, "renderer {id}: ")?,
+            None => f.write_str("renderer: ")?,
+        }
         match self {
+            Self::Page { url } => write!(f, "the page is at {url}"),
+            Self::NoMain { endpoint } => {
+                write!(f, "there is no main process at '{endpoint}' yet; waiting for it")
+            }
+            Self::Pages { counts, .. } => f.write_str(counts),
             Self::Connected { pid, .. } => write!(f, "connected (process {pid})"),
             Self::Sandbox(line) => line.fmt(f),
             Self::MainGone { .. } => f.write_str("main has gone; waiting for it to come back"),
