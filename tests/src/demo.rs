@@ -65,18 +65,32 @@ impl Demo {
 
     /// The command that starts the main process.
     pub fn main(&self, arguments: &[&str]) -> Command {
-        self.command("main-proc", arguments)
+        self.json("main-proc", arguments)
     }
 
     /// The command that starts a renderer which attaches.
     pub fn renderer(&self, arguments: &[&str]) -> Command {
-        self.command("renderer-proc", arguments)
+        self.json("renderer-proc", arguments)
     }
 
-    /// With `--json`, and in a process group of its own, as a shell does it.
+    /// As programs read it.
+    fn json(&self, name: &str, arguments: &[&str]) -> Command {
+        let mut command = self.command(name, &["--json"]);
+        command.args(arguments);
+        command
+    }
+
+    /// The command that starts a renderer which attaches and serves its page. It prints lines for people.
+    pub fn page(&self, arguments: &[&str]) -> Command {
+        let mut command = self.command("renderer-proc", &["--view", "web"]);
+        command.args(arguments);
+        command
+    }
+
+    /// In a process group of its own, as a shell does it.
     fn command(&self, name: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(demo_program(name));
-        command.args(["--endpoint", self.endpoint(), "--json"]).args(arguments).process_group(0);
+        command.args(["--endpoint", self.endpoint()]).args(arguments).process_group(0);
         command
     }
 }

@@ -194,8 +194,12 @@ fn find_main(
     let mut waits = false;
     loop {
         match connect(options, ending) {
-            Err(ConnectError::NoSuchEndpoint { .. } | ConnectError::Stale { .. })
-                if deadline.is_none_or(|deadline| deadline > Instant::now()) => {}
+            Err(
+                ConnectError::NoSuchEndpoint { .. }
+                | ConnectError::Stale { .. }
+                | ConnectError::HungUp
+                | ConnectError::TimedOut(_),
+            ) if deadline.is_none_or(|deadline| deadline > Instant::now()) => {}
             connected => return Ok(connected?),
         }
         if !waits {

@@ -92,6 +92,7 @@ mod tests {
             }
         }
         assert!((60..=61).contains(&sent), "{sent}");
+        frames.sent(start);
         assert_eq!(frames.due(), None);
     }
 

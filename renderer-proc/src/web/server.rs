@@ -3,7 +3,7 @@
 //! It runs in threads of its own. What it shares with the renderer's loop is in [`Session`] and
 //! the meters, and neither side waits for the other.
 
-use std::{io, net, sync::Arc, thread};
+use std::{io, net, sync::Arc, thread, time::Duration};
 
 use axum::{
     Router,
@@ -16,6 +16,7 @@ use axum::{
 use tokio::{
     runtime::{Builder, Runtime},
     sync::{Semaphore, watch},
+    time::timeout,
 };
 
 use super::{
@@ -28,6 +29,8 @@ use super::{
 
 /// How many pages there may be at once.
 const PAGES_MAX: usize = 16;
+/// How many threads serve them.
+const THREADS_MAX: usize = 2;
 
 /// The page's files, which are part of this program.
 const FILES: [(&str, &str, &str); 4] = [
@@ -63,8 +66,11 @@ struct Shared {
     places: Arc<Semaphore>,
 }
 
-/// Serves pages until it is dropped.
-pub(super) struct Server(Option<Runtime>);
+/// Serves pages until its end.
+pub(super) struct Server {
+    runtime: Runtime,
+    places: Arc<Semaphore>,
+}
 
 impl Server {
     /// Starts the server's threads.
@@ -72,7 +78,7 @@ impl Server {
         listener.set_nonblocking(true)?;
         let cores = thread::available_parallelism().map_or(1, Into::into);
         let runtime = Builder::new_multi_thread()
-            .worker_threads(cores.min(2))
+            .worker_threads(cores.min(THREADS_MAX))
             .thread_name("pages")
             .enable_io()
             .enable_time()
@@ -81,17 +87,21 @@ impl Server {
             let _entered = runtime.enter();
             tokio::net::TcpListener::from_std(listener)?
         };
-        let router = router(Shared { served, places: Arc::new(Semaphore::new(PAGES_MAX)) });
+        let places = Arc::new(Semaphore::new(PAGES_MAX));
+        let router = router(Shared { served, places: places.clone() });
         // It goes on till the runtime ends.
         runtime.spawn(async move { axum::serve(listener, router).await });
-        Ok(Self(Some(runtime)))
+        Ok(Self { runtime, places })
     }
 
-    /// Gives pages a moment to say goodbye, after they have been told by the end of the sessions.
-    pub(super) fn end(mut self, patience: std::time::Duration) {
-        if let Some(runtime) = self.0.take() {
-            runtime.shutdown_timeout(patience);
-        }
+    /// Ends when all pages have said goodbye, of which they have been told by the end of the sessions; or when their
+    /// time is over.
+    pub(super) fn end(self, patience: Duration) {
+        let Self { runtime, places } = self;
+        // What does not go in time is cut off.
+        let _ = runtime
+            .block_on(async { timeout(patience, places.acquire_many(PAGES_MAX as u32)).await });
+        runtime.shutdown_background();
     }
 }
 

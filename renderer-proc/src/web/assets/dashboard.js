@@ -1,7 +1,7 @@
 // The page itself: an application of `window.electron`, as it would be in Electron. It draws what main pushes.
 "use strict";
 
-const { electron, ringbridge } = window;
+/* global electron, ringbridge */
 const element = (id) => document.getElementById(id);
 
 /** How much of the past the charts show, in milliseconds. */

@@ -43,6 +43,11 @@
     return sessionStorage.getItem(TOKEN_KEY);
   }
 
+  // The whole address was put into a tab that has this page already.
+  addEventListener("hashchange", () => {
+    if (takeToken() !== token) location.reload();
+  });
+
   // --- the connection --------------------------------------------------------------------------------
 
   function connect() {

@@ -1,0 +1,75 @@
+//! A page that stays open while main pushes 10,000 times a second.
+
+use std::{
+    env, fs,
+    time::{Duration, Instant},
+};
+
+use super::{Browser, LIVE, Scheme, Served};
+
+/// How long it takes, in seconds, unless `RINGBRIDGE_PAGE_SECONDS` says something else.
+const SECONDS: u64 = 300;
+/// Everything has its memory by then.
+const WARM_UP: Duration = Duration::from_secs(20);
+/// What a process may have more at the end, in bytes. A browser collects its garbage when it likes.
+const GROWTH_MAX: u64 = 8 << 20;
+const PAGE_GROWTH_MAX: u64 = 48 << 20;
+
+/// Resident memory, in bytes.
+fn memory(process_id: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{process_id}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or("0 kB");
+    line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
+}
+
+/// The process of the browser in which the page's scripts run: the renderer with most memory.
+fn page_process(browser: &Browser) -> u32 {
+    let renderers = browser.processes().into_iter().filter(|id| {
+        let command = fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&command).contains("--type=renderer")
+    });
+    renderers.max_by_key(|id| memory(*id)).expect("a page has a process")
+}
+
+#[test]
+#[ignore = "takes minutes: cargo test --release -p tests --test page -- --ignored --nocapture"]
+fn sixty_updates_a_second_and_no_growth_while_main_pushes_ten_thousand() {
+    let seconds = env::var("RINGBRIDGE_PAGE_SECONDS").ok().and_then(|text| text.parse().ok());
+    let duration = Duration::from_secs(seconds.unwrap_or(SECONDS));
+    let served = Served::start(&["--push-interval", "100us"]);
+    let browser = Browser::start(Scheme::Light);
+    browser.open(&served.url);
+    browser.eventually("the page is live", LIVE);
+    browser.run(
+        "window.updates = 0; window.frames = 0; window.pushes = 0; \
+         electron.on('statistics', (stats, { count }) => { updates += 1; pushes += count; }); \
+         const frame = () => { frames += 1; requestAnimationFrame(frame); }; frame();",
+    );
+    std::thread::sleep(WARM_UP);
+
+    let processes = [
+        ("main", served.main.id(), GROWTH_MAX),
+        ("renderer", served.renderer.id(), GROWTH_MAX),
+        ("page", page_process(&browser), PAGE_GROWTH_MAX),
+    ];
+    browser.run("updates = 0; frames = 0; pushes = 0");
+    let began = Instant::now();
+    let before = processes.map(|(_, id, _)| memory(id));
+    std::thread::sleep(duration);
+    let after = processes.map(|(_, id, _)| memory(id));
+    let seconds = began.elapsed().as_secs_f64();
+    let rate = |what: &str| browser.run(&format!("return {what}")).as_f64().unwrap() / seconds;
+    let (updates, frames, pushes) = (rate("updates"), rate("frames"), rate("pushes"));
+    println!(
+        "{seconds:.0} s: {updates:.1} updates/s of {frames:.1} frames/s, for {pushes:.0} pushes/s"
+    );
+    let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+    for ((name, ..), (before, after)) in processes.iter().zip(before.iter().zip(after)) {
+        println!("{name}: {:.1} MiB before, {:.1} MiB after", mib(*before), mib(after));
+    }
+    assert!(updates >= 0.95 * frames.min(60.0), "{updates} updates of {frames} frames");
+    for ((name, _, most), (before, after)) in processes.iter().zip(before.iter().zip(after)) {
+        assert!(*before > 0 && after > 0, "{name} was alive all the time");
+        assert!(after <= before + most, "{name} grew from {before} to {after}");
+    }
+}
