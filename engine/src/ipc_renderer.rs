@@ -605,6 +605,20 @@ impl IpcRenderer {
         self.inner.port.channels.number(key).ok_or_else(|| unknown(key))
     }
 
+    /// Whether this renderer's policy allows the channel: for a user interface that offers only what works. Main
+    /// enforces the policy, whatever is asked here.
+    ///
+    /// ```no_run
+    /// # use ringbridge::{Event, IpcRenderer};
+    /// # const LOG_MESSAGE: Event<str> = Event::new("log-message");
+    /// # fn f(ipc: &IpcRenderer) -> bool {
+    /// ipc.allows(&LOG_MESSAGE)
+    /// # }
+    /// ```
+    pub fn allows(&self, channel: &dyn Channel) -> bool {
+        self.inner.port.is_allowed(&channel.key())
+    }
+
     // --- driving ---------------------------------------------------------------------------------
 
     /// Runs listeners and handlers until [`stop`](Self::stop) is called or main is gone.

@@ -9,6 +9,7 @@
 //!
 //! Its renderers are this same program, which notices that it was launched by a main process.
 
+mod dashboard;
 mod files;
 mod main_process;
 mod options;
@@ -29,7 +30,7 @@ fn main() -> ExitCode {
     let ended = if IpcRenderer::was_launched() {
         renderer_proc::run(&renderer_proc::Options::parse())
     } else {
-        main_process::run(&Options::parse())
+        main_process::run(&Options::from_command_line())
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,

@@ -18,9 +18,12 @@ use renderer_proc::{
     ending::Ending,
     options::{Interval, View},
 };
-use ringbridge::{BindError, Config, GoneReason, IpcMain, LaunchOptions, Policy, PolicyFile};
+use ringbridge::{
+    BindError, Config, GoneReason, IpcMain, LaunchOptions, Policy, PolicyFile, WebContents,
+};
 
 use crate::{
+    dashboard::Dashboard,
     files::{Folder, Reader},
     options::{Options, WINDOWS_MAX},
     pusher::{Audience, PushCounts, Pusher},
@@ -45,7 +48,7 @@ struct Counts {
 pub(crate) fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let ending = Ending::new();
     ending.listen_to_signals()?;
-    let console = Console::new(options.view.view() == View::Json, ending.clone());
+    let console = Console::new(options.view() == View::Json, ending.clone());
     let folder = options.files.as_deref().map(open_folder).transpose()?;
     let system_info = system_info::collect();
     let program = renderer_program(options)?;
@@ -78,7 +81,17 @@ pub(crate) fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         &failure,
     );
 
-    let served = launch(&ipc, options, &program, &policy).and_then(|()| {
+    let dashboard = if options.has_dashboard() {
+        let dashboard = Dashboard::lend_terminal(&console)?;
+        dashboard.watch(&ipc, &ending);
+        Some(dashboard)
+    } else {
+        None
+    };
+    let served = launch(&ipc, options, &program, &policy).and_then(|windows| {
+        if let (Some(dashboard), Some(window)) = (&dashboard, windows.first()) {
+            dashboard.is_shown_by(window);
+        }
         match options.duration {
             Some(duration) => ipc.run_for(duration)?,
             None => ipc.run()?,
@@ -89,7 +102,11 @@ pub(crate) fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     if let Some(pusher) = pusher {
         pusher.end();
     }
-    ipc.close()?;
+    let closed = ipc.close();
+    if let Some(dashboard) = dashboard {
+        dashboard.take_back();
+    }
+    closed?;
     let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     console.print(&Line::Summary {
         role: "main",
@@ -243,16 +260,17 @@ fn launch(
     options: &Options,
     program: &Path,
     policy: &Policy,
-) -> Result<(), Box<dyn Error>> {
+) -> Result<Vec<WebContents>, Box<dyn Error>> {
+    let mut windows = Vec::new();
     for _ in 0..options.renderers {
         let mut command = Command::new(program);
-        command.args(["--wait", options.wait.name(), "--view", options.view.view().name()]);
+        command.args(["--wait", options.wait.name(), "--view", options.view().name()]);
         command.args(options.sandbox.arguments());
         let restart = options.restart.into();
         let how = LaunchOptions { restart, ..LaunchOptions::default() };
-        ipc.launch_with(command, policy.clone(), how)?;
+        windows.push(ipc.launch_with(command, policy.clone(), how)?);
     }
-    Ok(())
+    Ok(windows)
 }
 
 #[cfg(test)]

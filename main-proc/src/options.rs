@@ -2,8 +2,8 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::{Parser, ValueEnum};
-use renderer_proc::options::{Interval, SandboxOptions, ViewOptions, Wait, duration};
+use clap::{CommandFactory, Parser, ValueEnum, error::ErrorKind};
+use renderer_proc::options::{Interval, SandboxOptions, View, ViewOptions, Wait, duration};
 use ringbridge::{RestartPolicy, Restarts};
 
 /// How many windows there may be, launched and attached ones together.
@@ -18,7 +18,10 @@ pub(crate) const WINDOWS_MAX: u16 = 1024;
     long_about = "The main process of the Ringbridge demo.\n\n\
         It launches renderer processes, pushes live statistics of the machine to them through shared \
         memory, answers their invokes and prints their log messages. Renderers that it did not launch \
-        may attach by the endpoint's name, if they belong to the same user.",
+        may attach by the endpoint's name, if they belong to the same user.\n\n\
+        In a terminal the renderer that it launches shows a dashboard there (press ? in it), and main's own \
+        lines come when that has ended. Main ends with it. Several renderers cannot share one terminal so: with \
+        --renderers other than 1 all print lines, as with --view text.",
     after_help = AFTER_HELP
 )]
 pub(crate) struct Options {
@@ -72,6 +75,31 @@ pub(crate) struct Options {
     pub(crate) view: ViewOptions,
 }
 
+impl Options {
+    /// Those of the command line; a mistake there is said, and ends the process.
+    pub(crate) fn from_command_line() -> Self {
+        Self::parse().check().unwrap_or_else(|error| error.exit())
+    }
+
+    fn check(self) -> Result<Self, clap::Error> {
+        if self.view() == View::Tui && self.renderers > 1 {
+            let why = "several dashboards cannot share one terminal: choose another --view, or --renderers 1";
+            return Err(Self::command().error(ErrorKind::ArgumentConflict, why));
+        }
+        Ok(self)
+    }
+
+    /// What main and its renderers show.
+    pub(crate) fn view(&self) -> View {
+        self.view.view(self.renderers == 1)
+    }
+
+    /// Whether a renderer that is launched here has the terminal for itself.
+    pub(crate) fn has_dashboard(&self) -> bool {
+        self.view() == View::Tui && self.renderers == 1
+    }
+}
+
 /// [`RestartPolicy`] by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Restart {
@@ -92,7 +120,8 @@ impl From<Restart> for RestartPolicy {
 
 const AFTER_HELP: &str = "\
 Examples:
-  main-proc                                one renderer, statistics at 1 kHz, until Ctrl-C
+  main-proc                                one renderer, statistics at 1 kHz, until q or Ctrl-C: a dashboard
+  main-proc --view text                    the same by lines
   main-proc --duration 5s --json           the same for five seconds, for programs
   main-proc --renderers 4 --push-interval 100us
   main-proc --renderers 0 --files .        serves what attaches: renderer-proc --read-file Cargo.toml
@@ -101,15 +130,12 @@ Its renderers share its output. Ctrl-C and --duration end them first: each print
 main's is the last line.
 
 Exit codes:
-  0  ended by Ctrl-C or SIGTERM, or by --duration
+  0  ended by q, Ctrl-C or SIGTERM, or by --duration
   1  could not do it: the endpoint is in use, a renderer cannot be launched ...; the reason is on stderr
   2  bad arguments";
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-    use renderer_proc::options::View;
-
     use super::*;
 
     fn parse(arguments: &str) -> Result<Options, clap::Error> {
@@ -128,7 +154,7 @@ mod tests {
         assert_eq!(options.renderers, 1);
         assert_eq!(options.push_interval, Interval(Some(Duration::from_millis(1))));
         assert_eq!(options.sample_interval, Interval(Some(Duration::from_millis(250))));
-        assert_eq!((options.duration, options.view.view()), (None, View::Text));
+        assert_eq!((options.duration, options.view.view(false)), (None, View::Text));
     }
 
     #[test]
@@ -146,9 +172,27 @@ mod tests {
 
     #[test]
     fn what_makes_no_sense_is_refused() {
-        for bad in ["--renderers -1", "--renderers 9999", "--push-interval 0s", "--wait never", "x"]
-        {
+        for bad in [
+            "--json --view text",
+            "--renderers -1",
+            "--renderers 9999",
+            "--push-interval 0s",
+            "--wait never",
+            "x",
+        ] {
             assert!(parse(bad).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn a_terminal_has_room_for_one_dashboard() {
+        let view =
+            |arguments: &str| parse(arguments).unwrap().check().map(|checked| checked.view());
+        assert_eq!(view("--view tui").unwrap(), View::Tui);
+        assert_eq!(view("--renderers 2").unwrap(), View::Text);
+        assert_eq!(view("--renderers 2 --view json").unwrap(), View::Json);
+        let refused = view("--renderers 2 --view tui").unwrap_err();
+        assert!(refused.to_string().contains("cannot share"), "{refused}");
+        assert!(!parse("--renderers 0 --view tui").unwrap().check().unwrap().has_dashboard());
     }
 }

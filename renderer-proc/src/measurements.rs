@@ -43,6 +43,7 @@ impl Sequence {
 }
 
 /// How long something took, many times.
+#[derive(Clone)]
 pub(crate) struct Latencies(Histogram<u64>);
 
 impl Default for Latencies {
@@ -55,6 +56,21 @@ impl Default for Latencies {
 impl Latencies {
     pub(crate) fn record(&mut self, ns: u64) {
         self.0.saturating_record(ns);
+    }
+
+    /// What `other` has counted too.
+    pub(crate) fn add(&mut self, other: &Self) {
+        if !other.0.is_empty() {
+            self.0.add(&other.0).expect("all have the same bounds");
+        }
+    }
+
+    /// Nothing has been measured.
+    pub(crate) fn clear(&mut self) {
+        // Which takes as long as the histogram is large.
+        if !self.0.is_empty() {
+            self.0.reset();
+        }
     }
 
     pub(crate) fn summary(&self) -> LatencySummary {
@@ -123,6 +139,17 @@ mod tests {
         assert_eq!(summary.count, 1000);
         assert!(near(summary.p50, 500) && near(summary.p99, 990));
         assert!(near(summary.p999, 999) && near(summary.max, 1000));
+    }
+
+    #[test]
+    fn what_two_have_counted_can_be_added_and_forgotten() {
+        let [mut all, mut one] = [Latencies::default(), Latencies::default()];
+        all.record(10);
+        one.record(30);
+        all.add(&one);
+        assert_eq!((all.summary().count, all.summary().max), (2, Some(30)));
+        all.clear();
+        assert_eq!(all.summary(), Latencies::default().summary());
     }
 
     #[test]

@@ -9,6 +9,8 @@ use std::{
 use clap::{Args, Parser, ValueEnum};
 use ringbridge::WaitStrategy;
 
+use crate::terminal;
+
 /// What a renderer is told on its command line.
 #[derive(Clone, Debug, Parser)]
 #[command(
@@ -17,8 +19,9 @@ use ringbridge::WaitStrategy;
     about = "A renderer process of the Ringbridge demo",
     long_about = "A renderer process of the Ringbridge demo.\n\n\
         It attaches to a running main process by name, sends it a log message, asks it what machine \
-        this is, and listens to the machine's statistics. At its end it prints how many of them came, \
-        how many were lost, and how long they and its invokes took.\n\n\
+        this is, and listens to the machine's statistics: in a terminal by a dashboard (press ? there), else \
+        by lines. At its end it prints how many of them came, how many were lost, and how long they and its \
+        invokes took.\n\n\
         Once connected it enters a sandbox: no files, no network, no other processes, and few system \
         calls. What the kernel lacks of it is said.\n\n\
         Launched by main-proc it uses the connection that it inherits, and --endpoint does not matter.",
@@ -86,7 +89,7 @@ impl WebOptions {
 /// How a renderer shows what it hears; main passes it on.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct ViewOptions {
-    /// What is shown
+    /// What is shown [default: tui in a terminal, if it is for one renderer alone; else text]
     #[arg(long = "view", value_enum, value_name = "VIEW", conflicts_with = "json")]
     chosen: Option<View>,
 
@@ -98,6 +101,8 @@ pub struct ViewOptions {
 /// What can be shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum View {
+    /// A dashboard in this terminal, with keys
+    Tui,
     /// Lines for people
     Text,
     /// One JSON object a line, each with an "event", the last one a "summary"
@@ -108,9 +113,14 @@ pub enum View {
 }
 
 impl ViewOptions {
-    /// What was chosen, or is shown by default.
-    pub fn view(self) -> View {
-        if self.json { View::Json } else { self.chosen.unwrap_or(View::Text) }
+    /// What was chosen; by default a dashboard, where there is a terminal and room for one.
+    pub fn view(self, room_for_dashboard: bool) -> View {
+        match self.chosen {
+            _ if self.json => View::Json,
+            Some(view) => view,
+            None if room_for_dashboard && terminal::is_ours() => View::Tui,
+            None => View::Text,
+        }
     }
 }
 
@@ -118,6 +128,7 @@ impl View {
     /// The name on the command line.
     pub fn name(self) -> &'static str {
         match self {
+            Self::Tui => "tui",
             Self::Text => "text",
             Self::Json => "json",
             Self::Web => "web",
@@ -149,14 +160,15 @@ impl SandboxOptions {
 const AFTER_HELP: &str = "\
 Examples:
   main-proc --renderers 0 --files .        in one terminal
-  renderer-proc                            in another
+  renderer-proc                            in another: a dashboard
+  renderer-proc --view text                the same by lines
   renderer-proc --read-file Cargo.toml --duration 1s
   renderer-proc --duration 10s --json | tail -n 1
   renderer-proc --reconnect 1m             survives restarts of main-proc
   renderer-proc --view web                 prints the address of a page for a browser
 
 Exit codes:
-  0  ended by Ctrl-C or SIGTERM, by --duration, or because main is gone
+  0  ended by q, Ctrl-C or SIGTERM, by --duration, or because main is gone
   1  could not reach the main process, was refused, or the sandbox was; the reason is on stderr
   2  bad arguments";
 
@@ -243,7 +255,7 @@ mod tests {
         assert_eq!(options.endpoint, contract::ENDPOINT);
         assert_eq!(options.wait, Wait::Adaptive);
         assert_eq!(options.duration, None);
-        assert_eq!(options.view.view(), View::Text);
+        assert_eq!(options.view.view(false), View::Text);
         assert_eq!(options.sandbox.arguments().count(), 0);
     }
 
@@ -262,9 +274,9 @@ mod tests {
         let parse =
             |arguments: &[&str]| Options::try_parse_from([&["renderer-proc"], arguments].concat());
         for view in View::value_variants() {
-            assert_eq!(parse(&["--view", view.name()]).unwrap().view.view(), *view);
+            assert_eq!(parse(&["--view", view.name()]).unwrap().view.view(true), *view);
         }
-        assert_eq!(parse(&["--json"]).unwrap().view.view(), View::Json);
+        assert_eq!(parse(&["--json"]).unwrap().view.view(true), View::Json);
         assert!(parse(&["--json", "--view", "text"]).is_err());
         assert!(parse(&["--view", "hologram"]).is_err());
     }

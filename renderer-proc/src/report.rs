@@ -19,23 +19,23 @@ use crate::{
 #[serde(tag = "event", rename_all = "snake_case")]
 pub(crate) enum Line<'a> {
     /// The session has begun.
-    Connected { id: u32, pid: u32 },
+    Connected { id: u32, pid: u32, allowed: Vec<&'a str> },
     /// What the renderer has given up.
     Sandbox(SandboxLine<'a>),
     /// Main has gone, and this renderer waits for it to come back.
     MainGone { id: u32 },
-    /// Where the page is, for a browser.
-    Page { url: &'a str },
-    /// There is no main yet, and this renderer waits for one.
-    NoMain { endpoint: &'a str },
-    /// What pages did.
-    Pages { id: u32, counts: String },
     /// What main said about the machine.
     SystemInfo(SystemInfoLine<'a>),
     /// What a push said.
     Statistics(StatisticsLine),
     /// A file that was asked for.
-    File { id: u32, path: &'a str, len: usize },
+    File {
+        id: u32,
+        path: &'a str,
+        len: usize,
+        #[serde(skip)]
+        bytes: &'a [u8],
+    },
     /// A file that was asked for and not had.
     FileError { id: u32, path: &'a str, error: &'a str, message: String },
     /// Something that was asked of main and failed.
@@ -64,12 +64,21 @@ impl SandboxState {
             None => Self::Off,
         }
     }
+
+    /// Its name, in JSON too.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Complete => "complete",
+            Self::Partial => "partial",
+            Self::Off => "off",
+        }
+    }
 }
 
 #[derive(Serialize)]
 pub(crate) struct SandboxLine<'a> {
     id: u32,
-    state: SandboxState,
+    pub(crate) state: SandboxState,
     enforced: Vec<&'static str>,
     missing: Vec<MissingLine<'a>>,
     #[serde(skip)]
@@ -100,14 +109,14 @@ impl<'a> SandboxLine<'a> {
 
 #[derive(Serialize)]
 pub(crate) struct SystemInfoLine<'a> {
-    id: u32,
-    cpu_model: &'a str,
-    cores: u32,
-    total_memory: u64,
-    os: &'a str,
-    kernel: &'a str,
-    host_name: &'a str,
-    uptime_s: u64,
+    pub(crate) id: u32,
+    pub(crate) cpu_model: &'a str,
+    pub(crate) cores: u32,
+    pub(crate) total_memory: u64,
+    pub(crate) os: &'a str,
+    pub(crate) kernel: &'a str,
+    pub(crate) host_name: &'a str,
+    pub(crate) uptime_s: u64,
 }
 
 impl<'a> SystemInfoLine<'a> {
@@ -222,12 +231,9 @@ impl Line<'_> {
         Line::FileError { id, path, error: error.name(), message: error.to_string() }
     }
 
-    /// `None` before there is a session.
-    fn id(&self) -> Option<u32> {
-        Some(match self {
-            Self::Page { .. } | Self::NoMain { .. } => return None,
+    fn id(&self) -> u32 {
+        match self {
             Self::Connected { id, .. }
-            | Self::Pages { id, .. }
             | Self::MainGone { id }
             | Self::File { id, .. }
             | Self::FileError { id, .. }
@@ -236,23 +242,22 @@ impl Line<'_> {
             Self::SystemInfo(line) => line.id,
             Self::Statistics(line) => line.id,
             Self::Summary(line) => line.id,
-        })
+        }
     }
 }
 
 impl Display for Line<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.id() {
-            Some(id) => write!(f, "renderer {id}: ")?,
-            None => f.write_str("renderer: ")?,
-        }
+        write!(f, "renderer {}: ", self.id())?;
         match self {
-            Self::Page { url } => write!(f, "the page is at {url}"),
-            Self::NoMain { endpoint } => {
-                write!(f, "there is no main process at '{endpoint}' yet; waiting for it")
+            Self::Connected { pid, allowed, .. } => {
+                write!(f, "connected (process {pid}); it may use ")?;
+                f.write_str(&if allowed.is_empty() {
+                    "nothing".to_owned()
+                } else {
+                    allowed.join(", ")
+                })
             }
-            Self::Pages { counts, .. } => f.write_str(counts),
-            Self::Connected { pid, .. } => write!(f, "connected (process {pid})"),
             Self::Sandbox(line) => line.fmt(f),
             Self::MainGone { .. } => f.write_str("main has gone; waiting for it to come back"),
             Self::SystemInfo(line) => line.fmt(f),
@@ -332,7 +337,7 @@ impl Display for LatencySummary {
 }
 
 /// A size that people can read.
-struct Bytes(u64);
+pub(crate) struct Bytes(pub(crate) u64);
 
 impl Display for Bytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -346,7 +351,7 @@ impl Display for Bytes {
 }
 
 /// A time that people can read.
-struct Nanoseconds(u64);
+pub(crate) struct Nanoseconds(pub(crate) u64);
 
 impl Display for Nanoseconds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

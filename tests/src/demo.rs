@@ -65,32 +65,32 @@ impl Demo {
 
     /// The command that starts the main process.
     pub fn main(&self, arguments: &[&str]) -> Command {
-        self.json("main-proc", arguments)
+        self.command("main-proc", arguments)
     }
 
     /// The command that starts a renderer which attaches.
     pub fn renderer(&self, arguments: &[&str]) -> Command {
-        self.json("renderer-proc", arguments)
-    }
-
-    /// As programs read it.
-    fn json(&self, name: &str, arguments: &[&str]) -> Command {
-        let mut command = self.command(name, &["--json"]);
-        command.args(arguments);
-        command
+        self.command("renderer-proc", arguments)
     }
 
     /// The command that starts a renderer which attaches and serves its page. It prints lines for people.
     pub fn page(&self, arguments: &[&str]) -> Command {
-        let mut command = self.command("renderer-proc", &["--view", "web"]);
-        command.args(arguments);
+        let mut command = self.plain("renderer-proc", &["--view", "web"]);
+        command.args(arguments).process_group(0);
         command
     }
 
-    /// In a process group of its own, as a shell does it.
+    /// With `--json`, and in a process group of its own, as a shell does it.
     fn command(&self, name: &str, arguments: &[&str]) -> Command {
+        let mut command = self.plain(name, &["--json"]);
+        command.args(arguments).process_group(0);
+        command
+    }
+
+    /// The command that starts one of the programs, as it shows itself by default.
+    pub fn plain(&self, name: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(demo_program(name));
-        command.args(["--endpoint", self.endpoint()]).args(arguments).process_group(0);
+        command.args(["--endpoint", self.endpoint()]).args(arguments);
         command
     }
 }

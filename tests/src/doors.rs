@@ -247,6 +247,23 @@ pub const DOORS: &[Door] = &[
     door("type into the terminal", EPERM, None, NotTried, |_| {
         call(libc::SYS_ioctl, [0, libc::TIOCSTI as usize, address(c"x".as_ptr()), 0])
     }),
+    door("select and paste on the console", EPERM, None, NotTried, |_| {
+        call(libc::SYS_ioctl, [0, libc::TIOCLINUX as usize, address(c"\x03".as_ptr()), 0])
+    }),
+    door("take a terminal for its own", EPERM, None, NotTried, |_| {
+        call(libc::SYS_ioctl, [0, libc::TIOCSCTTY as usize, 1, 0])
+    }),
+    door("say who may read from the terminal", EPERM, None, NotTried, |_| {
+        let group = 1_i32;
+        call(libc::SYS_ioctl, [0, libc::TIOCSPGRP as usize, address(&group), 0])
+    }),
+    door("change the terminal's line discipline", EPERM, None, NotTried, |_| {
+        let discipline = 0_i32;
+        call(libc::SYS_ioctl, [0, libc::TIOCSETD as usize, address(&discipline), 0])
+    }),
+    door("take what is written to the console", EPERM, None, NotTried, |_| {
+        call(libc::SYS_ioctl, [0, libc::TIOCCONS as usize, 0, 0])
+    }),
     door("io_uring", EPERM, None, ToRootInVain, |_| call(libc::SYS_io_uring_setup, [0, 0, 0, 0])),
     door("perf_event_open", EPERM, None, ToRootInVain, |_| {
         call_with(libc::SYS_perf_event_open, [0, 0, 0, usize::MAX, 0, 0])

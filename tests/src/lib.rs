@@ -20,3 +20,4 @@ pub mod processes;
 pub mod siege;
 pub mod stage;
 pub mod stress;
+pub mod terminal;

@@ -238,6 +238,13 @@ fn in_the_sandbox_all_patterns_work_asleep_with_threads_and_with_large_payloads(
     stage.run_until_gone(&window);
 }
 
+#[test]
+fn in_the_sandbox_a_terminal_that_is_there_can_be_set_and_measured_and_nothing_else() {
+    let stage = Stage::new();
+    stage.play("uses-a-terminal-in-the-sandbox");
+    assert_eq!(stage.run_to_the_end(), ["used"]);
+}
+
 // --- what is missing ---------------------------------------------------------------------------------
 
 fn report_of(stage: &Stage, window: &WebContents) -> String {

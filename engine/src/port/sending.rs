@@ -43,6 +43,10 @@ impl Port {
         self.allowed_number(key).ok_or_else(|| self.not_allowed(key))
     }
 
+    pub(crate) fn is_allowed(&self, key: &ChannelKey) -> bool {
+        self.allowed_number(key).is_some()
+    }
+
     #[inline]
     pub(super) fn allowed_number(&self, key: &ChannelKey) -> Option<u16> {
         self.channels.number(key).filter(|number| self.allowed.contains(*number))

@@ -101,8 +101,16 @@ const PRCTLS: [libc::c_int; 6] = [
     0x4155_5856,
 ];
 
-/// `ioctl`: whether this is a terminal.
-const IOCTLS: [libc::c_int; 1] = [libc::TCGETS as libc::c_int];
+/// `ioctl`: whether this is a terminal, how large, and its modes, which a full-screen program changes and puts back;
+/// each in the old form and in the one with any speed, of which libraries use either. Nothing that types into a
+/// terminal (`TIOCSTI`, `TIOCLINUX`), makes it this process's own, or changes who reads from it.
+const IOCTLS: [libc::c_int; 5] = [
+    libc::TCGETS as libc::c_int,
+    libc::TCGETS2 as libc::c_int,
+    libc::TCSETS as libc::c_int,
+    libc::TCSETS2 as libc::c_int,
+    libc::TIOCGWINSZ as libc::c_int,
+];
 
 /// `futex` on memory that others map. (Moving sleepers from one word to another is not among them: it
 /// works on a read-only mapping, and would have main's or another's thread sleep on.)

@@ -5,10 +5,12 @@ use std::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},
 };
 
+use serde::Serialize;
+
 use super::{door::Refusal, page::CloseReason};
 
 /// Counters, each of its own: no order among them is promised, so they are Relaxed.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize)]
 pub(super) struct Counts {
     pages: AtomicU64,
     messages: AtomicU64,

@@ -23,6 +23,7 @@
 mod conversions;
 mod counts;
 mod door;
+mod lines;
 mod meters;
 mod pace;
 mod page;
@@ -43,6 +44,7 @@ use tokio::sync::watch;
 use self::{
     counts::Counts,
     door::{Door, Token},
+    lines::PageLine,
     meters::Meters,
     protocol::About,
     server::{Served, Server},
@@ -95,7 +97,7 @@ pub(crate) fn run(
     let served =
         Served { door, sessions: watched, readings: meters.readings(), counts: counts.clone() };
     let server = Server::start(listener, served)?;
-    console.print(&Line::Page { url: &url });
+    console.print(&PageLine::Page { url: &url });
 
     let until = options.duration.and_then(|duration| Instant::now().checked_add(duration));
     let ended = serve(options, until, ending, console, &meters, &sessions);
@@ -104,7 +106,7 @@ pub(crate) fn run(
     server.end(FAREWELL);
     if let Some((id, ended)) = ended? {
         let totals = meters.totals();
-        console.print(&Line::Pages { id, counts: counts.to_string() });
+        console.print(&PageLine::Pages(&counts));
         console.print(&Line::Summary(Summary::new(
             id,
             ended,
@@ -147,11 +149,13 @@ fn serve(
     };
     loop {
         let id = ipc.id();
-        console.print(&Line::Connected { id, pid: std::process::id() });
-        console.print(&Line::Sandbox(SandboxLine::new(id, None)));
         meters.measure(&ipc)?;
         let (bridge, channels) = conversions::expose(&ipc)?;
         let (pid, endpoint) = (std::process::id(), options.endpoint.clone());
+        let allowed = channels.iter().filter(|channel| channel.allowed);
+        let allowed = allowed.map(|channel| channel.name).collect();
+        console.print(&Line::Connected { id, pid, allowed });
+        console.print(&Line::Sandbox(SandboxLine::new(id, None)));
         let about = About { renderer: id, pid, endpoint, channels };
         sessions.send_replace(Some(Arc::new(Session { bridge, about })));
         let stopped = ipc.clone();
@@ -203,7 +207,7 @@ fn find_main(
             connected => return Ok(connected?),
         }
         if !waits {
-            console.print(&Line::NoMain { endpoint: &options.endpoint });
+            console.print(&PageLine::NoMain { endpoint: &options.endpoint });
             waits = true;
         }
         if ending.is_signalled_within(LOOK_AGAIN) || ending.is_requested() {

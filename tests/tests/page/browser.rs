@@ -87,7 +87,7 @@ impl Browser {
             "--no-sandbox".to_owned(),
             "--disable-dev-shm-usage".to_owned(),
             "--disable-gpu".to_owned(),
-            "--window-size=1280,1010".to_owned(),
+            "--window-size=1280,1150".to_owned(),
             format!("--blink-settings=preferredColorScheme={scheme}"),
         ];
         let mut capabilities = Capabilities::new();

@@ -281,9 +281,16 @@ function showPolicy(session) {
   element("policy").replaceChildren(...items);
 }
 
+async function timedSystemInfo() {
+  const began = performance.now();
+  const info = await electron.invoke("get-system-info");
+  showTime("trip-page", Math.round((performance.now() - began) * 1e6));
+  return info;
+}
+
 async function askWhatMachineThisIs() {
   try {
-    const info = await electron.invoke("get-system-info");
+    const info = await timedSystemInfo();
     show("machine", `${info.hostName}: ${info.cores} cores of ${info.cpuModel}, ${size(info.totalMemory)}, ${info.os}`);
   } catch (error) {
     show("machine", error.message);
@@ -320,12 +327,7 @@ onSubmit("log-form", () => {
   return `sent: ${element("log").value}`;
 });
 
-onSubmit("info-form", async () => {
-  const began = performance.now();
-  const info = await electron.invoke("get-system-info");
-  showTime("trip-page", Math.round((performance.now() - began) * 1e6));
-  return JSON.stringify(info, null, 2);
-});
+onSubmit("info-form", async () => JSON.stringify(await timedSystemInfo(), null, 2));
 
 onSubmit("file-form", async () => {
   const path = element("file").value;

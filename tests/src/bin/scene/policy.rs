@@ -1,8 +1,8 @@
 //! Renderers that try what they may not.
 
 use ringbridge::{
-    Config, Contract, Event, InvokeError, IpcRenderer, Method, Push, RegisterError, SendError,
-    Topic,
+    Channel, Config, Contract, Event, InvokeError, IpcRenderer, Method, Push, RegisterError,
+    SendError, Topic,
 };
 use tests::contract::{ADD, ASK, BYTES, CUE, NEWS, NUMBER, REPORT, TEXT, TICK};
 
@@ -26,6 +26,10 @@ fn tries_what_is_forbidden(_: &[String]) {
     assert_eq!(ipc.loan(NUMBER).map(drop), Err(forbidden("number")));
     assert_eq!(ipc.invoke(ADD, &[1, 2]).map(drop), Err(InvokeError::Send(forbidden("add"))));
     assert_eq!(ipc.counters().forbidden, 4);
+
+    let asked: [&dyn Channel; 6] = [&NUMBER, &ADD, &TICK, &NEWS, &REPORT, &CUE];
+    assert_eq!(asked.map(|channel| ipc.allows(channel)), [false, false, false, false, true, true]);
+    assert_eq!(ipc.counters().forbidden, 4, "asking is no attempt");
 
     let refused = |channel| RegisterError::Forbidden { channel };
     assert_eq!(ipc.on(TICK, |_, _| ()), Err(refused("tick")));
@@ -57,6 +61,7 @@ fn tries_what_main_does_not_know(_: &[String]) {
     const TOPIC: Topic<u64> = Topic::new("a-topic-of-its-own");
     const CONTRACT: Contract = &[&EVENT, &METHOD, &REPORT, &PUSH, &TOPIC, &CUE];
     let ipc = IpcRenderer::connect_with(CONTRACT, Config::default()).unwrap();
+    assert!(!ipc.allows(&EVENT) && ipc.allows(&REPORT));
     let unknown = |channel| SendError::UnknownChannel { channel };
     assert_eq!(ipc.send(EVENT, &1), Err(unknown("an-event-of-its-own")));
     assert_eq!(

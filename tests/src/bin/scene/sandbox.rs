@@ -1,13 +1,24 @@
 //! Renderers in the sandbox, and what tries to get out of it.
 
-#![allow(unsafe_code, reason = "a thread blocks a signal")]
+#![allow(unsafe_code, reason = "a thread blocks a signal; system calls")]
 
 use std::{
-    collections::BTreeMap, env, os::unix::process::CommandExt, process::Command, sync::mpsc,
-    thread, time::Duration,
+    collections::BTreeMap,
+    env, io,
+    mem::MaybeUninit,
+    os::{fd::AsRawFd, unix::process::CommandExt},
+    process::Command,
+    sync::mpsc,
+    thread,
+    time::Duration,
 };
 
 use ringbridge::{Config, IpcRenderer, RunError, SandboxError, WaitStrategy};
+use rustix::{
+    io::Errno,
+    pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt},
+    termios::{OptionalActions, Winsize, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize},
+};
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter};
 use serde_json::json;
 use tests::{
@@ -28,6 +39,7 @@ pub(crate) const SCENES: &[(&str, Scene)] = &[
     ("needs-all-of-the-sandbox", needs_all_of_the_sandbox),
     ("waits-in-the-sandbox", waits_in_the_sandbox),
     ("calls-by-another-table", calls_by_another_table),
+    ("uses-a-terminal-in-the-sandbox", uses_a_terminal_in_the_sandbox),
     ("lacking", lacking),
 ];
 
@@ -182,6 +194,42 @@ fn needs_all_of_the_sandbox(_: &[String]) {
 }
 
 /// Stays until main goes, for the test to look at from outside.
+/// What a full-screen program does with a terminal that it has, and what it must not.
+fn uses_a_terminal_in_the_sandbox(_: &[String]) {
+    let ipc = connect();
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    let person = openpt(flags).unwrap();
+    unlockpt(&person).unwrap();
+    let terminal = ioctl_tiocgptpeer(&person, flags).unwrap();
+    tcsetwinsize(&person, Winsize { ws_row: 7, ws_col: 70, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
+    ipc.sandbox().unwrap();
+
+    let before = tcgetattr(&terminal).unwrap();
+    let mut raw = before.clone();
+    raw.make_raw();
+    tcsetattr(&terminal, OptionalActions::Now, &raw).unwrap();
+    assert_eq!(tcgetattr(&terminal).unwrap().local_modes, raw.local_modes);
+    // The C library's way, which is another call in some of its versions.
+    // SAFETY: the descriptor is open, and the modes are written before they are read.
+    unsafe {
+        let mut modes = MaybeUninit::uninit();
+        assert_eq!(libc::tcgetattr(terminal.as_raw_fd(), modes.as_mut_ptr()), 0);
+        let modes = modes.assume_init();
+        assert_eq!(libc::tcsetattr(terminal.as_raw_fd(), libc::TCSANOW, &modes), 0);
+    }
+    tcsetattr(&terminal, OptionalActions::Now, &before).unwrap();
+    assert_eq!(tcgetattr(&terminal).unwrap().local_modes, before.local_modes);
+    let size = tcgetwinsize(&terminal).unwrap();
+    assert_eq!((size.ws_row, size.ws_col), (7, 70));
+
+    // Not so much as its size is changed, and nothing typed into it, which would be for whoever reads there next.
+    assert_eq!(tcsetwinsize(&terminal, size), Err(Errno::PERM));
+    // SAFETY: the call reads one byte of a string that lives for ever.
+    let typed = unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSTI, c"x".as_ptr()) };
+    assert_eq!((typed, io::Error::last_os_error().raw_os_error()), (-1, Some(libc::EPERM)));
+    report(&ipc, "used");
+}
+
 fn waits_in_the_sandbox(_: &[String]) {
     let ipc = connect();
     let sandbox = ipc.sandbox().unwrap();

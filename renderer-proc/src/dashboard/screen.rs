@@ -1,0 +1,169 @@
+//! The terminal while it is the dashboard's, and the way back on every way out.
+//!
+//! | way out | who puts the terminal back |
+//! | --- | --- |
+//! | `q`, Ctrl-C, SIGTERM, SIGHUP, main gone, `--duration` over, an error | [`Screen`], dropped |
+//! | a panic, in any thread | the panic's hook, before the message is printed |
+//! | SIGKILL | main, if it launched this process |
+//!
+//! Frames are written whole, under a lock that is also what says whose the terminal is. So nothing is painted after
+//! it was put back, by whatever thread.
+
+use std::{
+    io::{self, Write},
+    mem, panic,
+    sync::OnceLock,
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use ratatui::crossterm::{
+    cursor::{Hide, MoveTo},
+    queue,
+    terminal::{Clear, ClearType, EnterAlternateScreen},
+};
+
+use crate::terminal::{self, Modes};
+
+/// How long a frame that is being written may hold up the way out.
+const FRAME_MAX: Duration = Duration::from_secs(1);
+
+/// How the terminal was before.
+static BEFORE: OnceLock<Modes> = OnceLock::new();
+/// Whether the terminal is the dashboard's. Locked while a frame is written.
+static IS_ENTERED: Mutex<bool> = Mutex::new(false);
+
+/// The terminal is the dashboard's until this is dropped. Once in a process.
+pub(super) struct Screen(());
+
+impl Screen {
+    pub(super) fn enter() -> io::Result<Self> {
+        let before = Modes::current()?;
+        before.make_raw()?;
+        BEFORE.get_or_init(|| before);
+        *IS_ENTERED.lock() = true;
+        let screen = Self(());
+        let print = panic::take_hook();
+        panic::set_hook(Box::new(move |panic| {
+            leave();
+            print(panic);
+        }));
+        let mut bytes = Vec::new();
+        queue!(bytes, EnterAlternateScreen, Hide, Clear(ClearType::All), MoveTo(0, 0))?;
+        terminal::write(&bytes)?;
+        Ok(screen)
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        leave();
+    }
+}
+
+/// Puts the terminal back, unless that has been done.
+fn leave() {
+    let Some(before) = BEFORE.get() else { return };
+    // What fails here fails because the terminal is gone.
+    match IS_ENTERED.try_lock_for(FRAME_MAX) {
+        Some(mut is_entered) => {
+            if mem::take(&mut *is_entered) {
+                let _ = terminal::leave_screen();
+                let _ = before.put_back();
+            }
+        }
+        // It takes nothing, and would not take this either. How it is set can be put back all the same.
+        None => drop(before.put_back()),
+    }
+}
+
+/// Collects a frame, and writes it in one piece: to the terminal while that is the dashboard's, else nowhere.
+#[derive(Default)]
+pub(super) struct Frames(Vec<u8>);
+
+impl Write for Frames {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let is_entered = IS_ENTERED.lock();
+        let written = if *is_entered { terminal::write(&self.0) } else { Ok(()) };
+        self.0.clear();
+        written
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        env,
+        fs::File,
+        io::Read,
+        process::{Command, Stdio},
+        thread,
+    };
+
+    use rustix::{
+        pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt},
+        termios::{Termios, tcgetattr},
+    };
+
+    use super::*;
+
+    /// Not a test: what the test below runs in a process and a terminal of its own.
+    #[test]
+    #[ignore = "it panics, and needs a terminal"]
+    fn panics_with_the_screen() {
+        let _screen = Screen::enter().unwrap();
+        let mut frames = Frames::default();
+        frames.write_all(b"a frame").unwrap();
+        frames.flush().unwrap();
+        let painter = thread::spawn(|| panic!("the painter stumbles"));
+        painter.join().unwrap_err();
+        // Who does not know that yet paints in vain.
+        frames.write_all(b"too late").unwrap();
+        frames.flush().unwrap();
+    }
+
+    #[test]
+    fn a_panic_in_any_thread_is_read_on_a_terminal_that_is_as_it_was_and_nothing_is_painted_after_it()
+     {
+        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+        let person = openpt(flags).unwrap();
+        grantpt(&person).unwrap();
+        unlockpt(&person).unwrap();
+        let terminal = ioctl_tiocgptpeer(&person, flags).unwrap();
+        let modes = || {
+            let Termios { input_modes, output_modes, local_modes, .. } =
+                tcgetattr(&terminal).unwrap();
+            (input_modes, output_modes, local_modes)
+        };
+        let before = modes();
+
+        let side = || Stdio::from(terminal.try_clone().unwrap());
+        let name = "dashboard::screen::tests::panics_with_the_screen";
+        let mut command = Command::new(env::current_exe().unwrap());
+        command.args(["--exact", name, "--ignored", "--nocapture"]);
+        command.stdin(side()).stdout(side()).stderr(side()).env("RUST_BACKTRACE", "0");
+        let mut panics = command.spawn().unwrap();
+        drop(command);
+        let read = thread::spawn(move || {
+            let mut text = Vec::new();
+            // Reading fails when nobody has the other side any more.
+            let _ = File::from(person).read_to_end(&mut text);
+            String::from_utf8_lossy(&text).into_owned()
+        });
+        assert!(panics.wait().unwrap().success());
+        assert_eq!(modes(), before);
+        drop(terminal);
+
+        let text = read.join().unwrap();
+        let place =
+            |what: &str| text.find(what).unwrap_or_else(|| panic!("no {what:?} in {text:?}"));
+        let order = ["\x1b[?1049h", "a frame", "\x1b[?1049l", "the painter stumbles"];
+        assert!(order.map(place).is_sorted(), "{text:?}");
+        assert!(!text.contains("too late"), "{text:?}");
+    }
+}
