@@ -134,7 +134,7 @@ enum Next {
 
 impl Page {
     async fn run(&mut self, socket: &mut WebSocket, counts: &Counts) -> CloseReason {
-        let mut going_on = self.tell_session(socket).await;
+        let mut going_on = self.change_session(socket).await;
         loop {
             if let Err(reason) = going_on {
                 return reason;
@@ -246,22 +246,17 @@ impl Page {
         Ok(())
     }
 
-    /// There is another session, or none: the page is told, and hears what it heard before.
+    /// There is a session, another one, or none: the page is told, and hears what it heard before.
     async fn change_session(&mut self, socket: &mut WebSocket) -> Result<(), CloseReason> {
-        self.tell_session(socket).await?;
         let session = self.sessions.borrow_and_update().clone();
+        let about = session.as_deref().map(|session| &session.about);
+        tell(socket, &Told::Session { session: about }).await?;
         for heard in &mut self.heard {
             if let Err(error) = heard.listen(session.as_deref()) {
                 tell(socket, &error).await?;
             }
         }
         Ok(())
-    }
-
-    async fn tell_session(&mut self, socket: &mut WebSocket) -> Result<(), CloseReason> {
-        let session = self.sessions.borrow_and_update().clone();
-        let about = session.as_deref().map(|session| &session.about);
-        tell(socket, &Told::Session { session: about }).await
     }
 
     /// One frame: the newest of each push, and the meters if they have moved.
@@ -312,10 +307,8 @@ async fn frame_due(
     sleep_until(due.into()).await;
     let pushed = poll_fn(|context| {
         let mut latest = heard.iter_mut().filter_map(|heard| heard.latest.as_mut());
-        // Each must be asked, so that each wakes this task.
-        let ready = latest
-            .by_ref()
-            .fold(false, |ready, latest| latest.poll_changed(context).is_ready() || ready);
+        // Up to the first that is ready; else each has been asked, and each will wake this task.
+        let ready = latest.any(|latest| latest.poll_changed(context).is_ready());
         if ready { Poll::Ready(()) } else { Poll::Pending }
     });
     tokio::select! {

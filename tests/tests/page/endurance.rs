@@ -5,6 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tests::processes::processor_time;
+
 use super::{Browser, LIVE, Scheme, Served};
 
 /// How long it takes, in seconds, unless `RINGBRIDGE_PAGE_SECONDS` says something else.
@@ -55,18 +57,27 @@ fn sixty_updates_a_second_and_no_growth_while_main_pushes_ten_thousand() {
     browser.run("updates = 0; frames = 0; pushes = 0");
     let began = Instant::now();
     let before = processes.map(|(_, id, _)| memory(id));
+    let used_before = processes.map(|(_, id, _)| processor_time(id));
     std::thread::sleep(duration);
     let after = processes.map(|(_, id, _)| memory(id));
     let seconds = began.elapsed().as_secs_f64();
+    let used_after = processes.map(|(_, id, _)| processor_time(id));
     let rate = |what: &str| browser.run(&format!("return {what}")).as_f64().unwrap() / seconds;
     let (updates, frames, pushes) = (rate("updates"), rate("frames"), rate("pushes"));
     println!(
         "{seconds:.0} s: {updates:.1} updates/s of {frames:.1} frames/s, for {pushes:.0} pushes/s"
     );
     let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
-    for ((name, ..), (before, after)) in processes.iter().zip(before.iter().zip(after)) {
-        println!("{name}: {:.1} MiB before, {:.1} MiB after", mib(*before), mib(after));
+    for (place, (name, ..)) in processes.iter().enumerate() {
+        let used = (used_after[place] - used_before[place]).as_secs_f64() / seconds;
+        println!(
+            "{name}: {:.1} MiB before, {:.1} MiB after; {:.1} % of a core",
+            mib(before[place]),
+            mib(after[place]),
+            100.0 * used
+        );
     }
+    browser.keep_picture("page-after.png");
     assert!(updates >= 0.95 * frames.min(60.0), "{updates} updates of {frames} frames");
     for ((name, _, most), (before, after)) in processes.iter().zip(before.iter().zip(after)) {
         assert!(*before > 0 && after > 0, "{name} was alive all the time");
