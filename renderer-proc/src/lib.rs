@@ -4,7 +4,7 @@
 //! `renderer-proc` runs it, and so does `main-proc` in a process that it launches from its own
 //! executable. [`console`], [`ending`], [`terminal`] and the arguments in [`options`] serve both programs.
 //!
-//! What it shows, and to whom, is a *view*: [`lines`] on standard output, or a [`dashboard`] in a terminal.
+//! What it shows, and to whom, is a *view*: `lines` on standard output, or a `dashboard` in a terminal.
 //!
 //! Everything that a renderer repeats (a round trip, a line of output, a log message) is driven by the
 //! pushes that it receives. Where none come it has no timer, and sleeps until main rings.

@@ -1,7 +1,7 @@
 //! The terminal that a user started this program in: whether it is there to be drawn on, how it was set, and that
 //! it is set so again. For both programs: a renderer draws, and main puts right what a killed one has left.
 
-use std::io;
+use std::{env, ffi::OsString, io};
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use ratatui::crossterm::{cursor::Show, queue, style::ResetColor, terminal::LeaveAlternateScreen};
@@ -16,9 +16,12 @@ use rustix::{
 /// How long a terminal may take nothing.
 const ROOM_MAX: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 
-/// Whether somebody sits before standard input and output, and reads this program's job rather than another's.
+/// Whether there is a terminal at standard input and output that can be drawn on, and is this job's rather than
+/// another's.
 pub fn is_ours() -> bool {
+    let draws = |name: OsString| !name.is_empty() && name != "dumb";
     [stdin(), stdout()].into_iter().all(isatty)
+        && env::var_os("TERM").is_some_and(draws)
         && tcgetpgrp(stdin()).is_ok_and(|foreground| foreground == getpgrp())
 }
 
@@ -100,4 +103,92 @@ pub(crate) fn write(mut bytes: &[u8]) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::{
+        fs::File,
+        io::Read,
+        os::fd::OwnedFd,
+        process::{Child, Command, Stdio},
+        thread::{self, JoinHandle},
+        time::{Duration, Instant},
+    };
+
+    use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
+
+    use super::*;
+
+    /// A test of this program that runs in a process and a terminal of its own, since it is marked to be ignored.
+    pub(crate) struct InTerminal {
+        terminal: OwnedFd,
+        before: String,
+        child: Child,
+        output: JoinHandle<String>,
+    }
+
+    impl InTerminal {
+        /// Starts the test of this name, by way of other programs.
+        pub(crate) fn start(by_way_of: &[&str], test: &str) -> Self {
+            let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+            let person = openpt(flags).unwrap();
+            grantpt(&person).unwrap();
+            unlockpt(&person).unwrap();
+            let terminal = ioctl_tiocgptpeer(&person, flags).unwrap();
+
+            let this = env::current_exe().unwrap();
+            let mut arguments = by_way_of.iter().map(OsString::from).collect::<Vec<_>>();
+            arguments.extend([this.into_os_string()]);
+            arguments.extend(["--exact", test, "--ignored", "--nocapture"].map(OsString::from));
+            let side = || Stdio::from(terminal.try_clone().unwrap());
+            let mut command = Command::new(&arguments[0]);
+            command.args(&arguments[1..]).env("RUST_BACKTRACE", "0");
+            let child = command.stdin(side()).stdout(side()).stderr(side()).spawn().unwrap();
+            let output = thread::spawn(move || {
+                let mut text = Vec::new();
+                // Reading fails when nobody has the other side any more.
+                let _ = File::from(person).read_to_end(&mut text);
+                String::from_utf8_lossy(&text).into_owned()
+            });
+            Self { before: modes(&terminal), terminal, child, output }
+        }
+
+        /// Waits for its end, and returns what it has printed. It must succeed, and leave the terminal as it was.
+        pub(crate) fn expect_good_end(mut self) -> String {
+            let deadline = Instant::now() + Duration::from_secs(20);
+            let status = loop {
+                match self.child.try_wait().unwrap() {
+                    None if Instant::now() < deadline => thread::sleep(Duration::from_millis(1)),
+                    status => break status,
+                }
+            };
+            let _ = self.child.kill();
+            let after = modes(&self.terminal);
+            drop(self.terminal);
+            let text = self.output.join().unwrap();
+            assert!(status.is_some_and(|status| status.success()), "{status:?}: {text}");
+            assert_eq!(after, self.before);
+            text
+        }
+    }
+
+    fn modes(terminal: &OwnedFd) -> String {
+        format!("{:?}", tcgetattr(terminal).unwrap())
+    }
+
+    #[test]
+    #[ignore = "it needs a terminal that is another job's: see the next test"]
+    fn sets_the_terminal_from_the_background() {
+        assert!(!is_ours());
+        Modes::current().unwrap().put_back().unwrap();
+    }
+
+    #[test]
+    fn a_terminal_is_put_back_from_the_background_too() {
+        let shell = ["setsid", "-c", "bash", "-c", "set -m; \"$@\" & wait $!", "bash"];
+        let name = "terminal::tests::sets_the_terminal_from_the_background";
+        let text = InTerminal::start(&shell, name).expect_good_end();
+        assert!(text.contains("1 passed"), "{text}");
+    }
 }

@@ -3,7 +3,7 @@
 //! Time is an argument, and what a key asks of the session is returned as a [`Request`]; so nothing here needs a
 //! terminal, a clock or a main process.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{collections::VecDeque, mem, time::Duration};
 
 use contract::Statistics;
 
@@ -226,7 +226,7 @@ impl Model {
     }
 
     fn submit(&mut self) -> Option<Request> {
-        let Mode::Type { purpose, text } = std::mem::take(&mut self.mode) else { return None };
+        let Mode::Type { purpose, text } = mem::take(&mut self.mode) else { return None };
         (!text.is_empty()).then_some(match purpose {
             Purpose::LogMessage => Request::Log(text),
             Purpose::ReadFile => Request::ReadFile(text),
@@ -303,12 +303,12 @@ impl Figures {
     fn end_step(&mut self, lasted_ns: u64, now_ns: u64) {
         let Measured { step, recent, push_total, round_trips } = &mut self.measured;
         // The memory of a step that is no longer recent serves the next one.
-        let mut next = if recent.len() == STEPS_RECENT { recent.pop_front() } else { None };
-        let mut next = next.take().unwrap_or_default();
-        next.push_latency.clear();
-        next = Step { began_ns: Some(now_ns), lasted_ns: 0, pushes: 0, ..next };
+        let old = if recent.len() == STEPS_RECENT { recent.pop_front() } else { None };
+        let mut push_latency = old.map(|old| old.push_latency).unwrap_or_default();
+        push_latency.clear();
         step.lasted_ns = lasted_ns;
-        let ended = std::mem::replace(step, next);
+        let next = Step { began_ns: Some(now_ns), lasted_ns: 0, pushes: 0, push_latency };
+        let ended = mem::replace(step, next);
 
         let rate = |pushes: u64, lasted_ns: u64| pushes as f64 * 1e9 / lasted_ns.max(1) as f64;
         self.push_rates.push(rate(ended.pushes, lasted_ns));
@@ -442,7 +442,9 @@ mod tests {
         let figures = model.figures();
         assert_eq!((figures.cores.len(), figures.cpu.latest()), (2, Some(50.0)));
         assert_eq!(figures.cores[0].points().last(), Some(&(0.0, 50.0)));
-        watched(&mut model, 1001, 70_001, 70.0);
+        for begin in (1001..70_001).step_by(250) {
+            model.absorb(&mut tally(begin..begin + 250, 70.0), (begin + 250) * MS);
+        }
         let points = model.figures().cores[0].points();
         assert_eq!(points.len(), STEPS);
         assert!(points.iter().all(|(x, y)| (-CHART_S..=0.0).contains(x) && *y == 70.0));

@@ -97,24 +97,13 @@ impl Write for Frames {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        env,
-        fs::File,
-        io::Read,
-        process::{Command, Stdio},
-        thread,
-    };
-
-    use rustix::{
-        pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt},
-        termios::{Termios, tcgetattr},
-    };
+    use std::thread;
 
     use super::*;
+    use crate::terminal::tests::InTerminal;
 
-    /// Not a test: what the test below runs in a process and a terminal of its own.
     #[test]
-    #[ignore = "it panics, and needs a terminal"]
+    #[ignore = "it panics, and needs a terminal: see the next test"]
     fn panics_with_the_screen() {
         let _screen = Screen::enter().unwrap();
         let mut frames = Frames::default();
@@ -128,38 +117,9 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_in_any_thread_is_read_on_a_terminal_that_is_as_it_was_and_nothing_is_painted_after_it()
-     {
-        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
-        let person = openpt(flags).unwrap();
-        grantpt(&person).unwrap();
-        unlockpt(&person).unwrap();
-        let terminal = ioctl_tiocgptpeer(&person, flags).unwrap();
-        let modes = || {
-            let Termios { input_modes, output_modes, local_modes, .. } =
-                tcgetattr(&terminal).unwrap();
-            (input_modes, output_modes, local_modes)
-        };
-        let before = modes();
-
-        let side = || Stdio::from(terminal.try_clone().unwrap());
+    fn after_a_panic_in_any_thread_the_terminal_is_as_it_was_and_nothing_is_painted() {
         let name = "dashboard::screen::tests::panics_with_the_screen";
-        let mut command = Command::new(env::current_exe().unwrap());
-        command.args(["--exact", name, "--ignored", "--nocapture"]);
-        command.stdin(side()).stdout(side()).stderr(side()).env("RUST_BACKTRACE", "0");
-        let mut panics = command.spawn().unwrap();
-        drop(command);
-        let read = thread::spawn(move || {
-            let mut text = Vec::new();
-            // Reading fails when nobody has the other side any more.
-            let _ = File::from(person).read_to_end(&mut text);
-            String::from_utf8_lossy(&text).into_owned()
-        });
-        assert!(panics.wait().unwrap().success());
-        assert_eq!(modes(), before);
-        drop(terminal);
-
-        let text = read.join().unwrap();
+        let text = InTerminal::start(&[], name).expect_good_end();
         let place =
             |what: &str| text.find(what).unwrap_or_else(|| panic!("no {what:?} in {text:?}"));
         let order = ["\x1b[?1049h", "a frame", "\x1b[?1049l", "the painter stumbles"];

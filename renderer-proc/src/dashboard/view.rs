@@ -238,8 +238,9 @@ fn draw_pushes(frame: &mut Frame<'_>, area: Rect, figures: &Figures) {
         .title_bottom(trend_title("p99", &figures.push_p99_ns));
     let inside = block.inner(area);
     frame.render_widget(block, area);
-    let [text, trend] =
-        Layout::vertical([Constraint::Length(4), Constraint::Fill(1)]).areas(inside);
+    let [text, rate, latency] =
+        Layout::vertical([Constraint::Length(4), Constraint::Fill(1), Constraint::Fill(1)])
+            .areas(inside);
     let lost = figures.sequence.lost + figures.sequence.out_of_order;
     let style = if lost == 0 { Style::new() } else { Style::new().yellow() };
     frame.render_widget(
@@ -251,7 +252,8 @@ fn draw_pushes(frame: &mut Frame<'_>, area: Rect, figures: &Figures) {
         ]),
         text,
     );
-    draw_trend(frame, trend, &figures.push_p99_ns, Color::Cyan);
+    draw_trend(frame, rate, "rate", &figures.push_rates, Color::Green);
+    draw_trend(frame, latency, "p99", &figures.push_p99_ns, Color::Cyan);
 }
 
 fn draw_invokes(frame: &mut Frame<'_>, area: Rect, figures: &Figures) {
@@ -279,11 +281,14 @@ fn draw_invokes(frame: &mut Frame<'_>, area: Rect, figures: &Figures) {
         ]),
         text,
     );
-    draw_trend(frame, trend, &figures.round_trips_ns, Color::Magenta);
+    draw_trend(frame, trend, "last", &figures.round_trips_ns, Color::Magenta);
 }
 
-/// One column for each step, the newest on the right; what is not known is empty.
-fn draw_trend(frame: &mut Frame<'_>, area: Rect, history: &History, colour: Color) {
+/// Its name, and one column for each step, the newest on the right; what is not known is empty.
+fn draw_trend(frame: &mut Frame<'_>, area: Rect, name: &str, history: &History, colour: Color) {
+    let [label, area] =
+        Layout::horizontal([Constraint::Length(5), Constraint::Fill(1)]).areas(area);
+    frame.render_widget(Line::from(name).dark_gray(), label);
     let data = history.newest_first().map(|value| value.is_finite().then_some(value as u64));
     let sparkline = Sparkline::default().data(data.collect::<Vec<_>>());
     let sparkline = sparkline.max(history.highest().unwrap_or_default() as u64);

@@ -209,11 +209,11 @@ impl Page {
                     let message = format!("a page may listen to {HEARD_MAX} channels");
                     return tell(socket, &Told::Error { channel, message }).await;
                 }
-                let mut heard = Heard { channel, latest: None };
+                let mut heard = Heard { channel: channel.clone(), latest: None };
                 let listened = heard.listen(session.as_deref());
                 self.heard.push(heard);
-                if let Err(error) = listened {
-                    return tell(socket, &error).await;
+                if let Err(message) = listened {
+                    return tell(socket, &Told::Error { channel, message }).await;
                 }
             }
             Said::Off { channel } => self.heard.retain(|heard| heard.channel != channel),
@@ -252,8 +252,8 @@ impl Page {
         let about = session.as_deref().map(|session| &session.about);
         tell(socket, &Told::Session { session: about }).await?;
         for heard in &mut self.heard {
-            if let Err(error) = heard.listen(session.as_deref()) {
-                tell(socket, &error).await?;
+            if let Err(message) = heard.listen(session.as_deref()) {
+                tell(socket, &Told::Error { channel: heard.channel.clone(), message }).await?;
             }
         }
         Ok(())
@@ -282,18 +282,12 @@ impl Page {
 const NO_MAIN: &str = "the main process is gone";
 
 impl Heard {
-    fn listen(&mut self, session: Option<&Session>) -> Result<(), Told<'static>> {
+    /// The error is what the page is told.
+    fn listen(&mut self, session: Option<&Session>) -> Result<(), String> {
         self.latest = None;
         let Some(session) = session else { return Ok(()) };
-        match session.bridge.on(&self.channel) {
-            Ok(latest) => {
-                self.latest = Some(latest);
-                Ok(())
-            }
-            Err(error) => {
-                Err(Told::Error { channel: self.channel.clone(), message: error.to_string() })
-            }
-        }
+        self.latest = Some(session.bridge.on(&self.channel).map_err(|error| error.to_string())?);
+        Ok(())
     }
 }
 

@@ -38,27 +38,27 @@ fn model() -> Model {
 /// Seconds in which two cores are busy in turn and a push comes every millisecond, one of each fifty late.
 fn watched(model: &mut Model, seconds: u64) {
     let mut sequence = Sequence::default();
-    for frame in 1..=seconds * 10 {
+    for frame in 1..=seconds * 4 {
         let mut tally = Tally::default();
-        for number in (frame - 1) * 100 + 1..=frame * 100 {
+        for number in (frame - 1) * 250 + 1..=frame * 250 {
             sequence.record(number);
             tally.pushes += 1;
             let late_ns = 1000 * (10 + frame % 7);
             tally.push_latency.record(if number % 50 == 0 { late_ns } else { 900 });
         }
         let mut statistics = Statistics::new_zeroed();
-        (statistics.sampled_ns, statistics.sent_ns) = (1, (frame * 100 - 1) * MS);
+        (statistics.sampled_ns, statistics.sent_ns) = (1, (frame * 250 - 1) * MS);
         (statistics.memory_used, statistics.memory_total) = (3 << 30, 8 << 30);
         (statistics.main_memory, statistics.main_cpu_usage) = (10 << 20, 4.5);
         (statistics.load_1, statistics.load_5, statistics.load_15) = (0.5, 0.25, 0.125);
         statistics.core_count = 2;
-        let up = (frame / 50 % 2) as f32;
+        let up = (frame / 20 % 2) as f32;
         statistics.core_usage[..2].copy_from_slice(&[80.0 * up, 90.0 - 80.0 * up]);
         statistics.cpu_usage = 45.0;
         tally.latest = Some((statistics, sequence));
         tally.round_trips.record(12_000);
         tally.last_round_trip_ns = Some(12_000 + 1000 * (frame % 8));
-        model.absorb(&mut tally, frame * 100 * MS);
+        model.absorb(&mut tally, frame * 250 * MS);
     }
 }
 
@@ -147,9 +147,8 @@ fn of_many_cores_as_many_are_named_as_fit() {
     let mut statistics = Statistics::new_zeroed();
     (statistics.sampled_ns, statistics.core_count) = (1, 64);
     for step in 0..5 {
-        let mut tally = Tally::default();
-        tally.latest = Some((statistics, Sequence::default()));
-        model.absorb(&mut tally, step * 250 * MS);
+        let latest = Some((statistics, Sequence::default()));
+        model.absorb(&mut Tally { latest, ..Tally::default() }, step * 250 * MS);
     }
     let text = text(&model, 80, 24);
     assert!(text.contains("2: 0.0 %") && text.contains("+61"), "{text}");
