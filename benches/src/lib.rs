@@ -15,7 +15,8 @@
 //!
 //! Every sample has one reading of the clock inside, the floor's too.
 //!
-//! [`compare`] measures the same work by other libraries beside it, with processes of its own.
+//! [`compare`] measures the same work by other libraries beside it, with processes of its own. [`report`] draws
+//! what either has measured.
 
 mod arrivals;
 mod board;
@@ -23,6 +24,7 @@ mod clock;
 pub mod compare;
 pub mod hot_path;
 mod job;
+pub mod latency;
 mod messages;
 mod pair;
 mod peers;
@@ -30,6 +32,7 @@ mod pins;
 mod renderer;
 pub mod report;
 pub mod scale;
+mod stats;
 
 pub use crate::{
     job::{Job, PAYLOAD_MAX, PAYLOAD_MIN, Wait},

@@ -67,19 +67,28 @@ fn every_subject_does_what_it_says_it_can_do() {
 
 #[test]
 fn a_report_has_every_cell_and_nothing_is_left_behind() {
-    let page = env::temp_dir().join(format!("compare-report-{}.html", std::process::id()));
+    let file = |kind| env::temp_dir().join(format!("compare-{}.{kind}", std::process::id()));
+    let [page, picture] = ["html", "svg"].map(file);
     let mut command = compare();
-    command.args(["--only", "bounce,pipe,ringbridge-adaptive", "--sizes", "48", "--html"]);
-    let child = command.arg(&page).stdout(Stdio::piped()).spawn().expect("compare runs");
+    command.args(["--only", "bounce,pipe,ringbridge-adaptive", "--sizes", "48"]);
+    command.arg("--html").arg(&page).arg("--svg").arg(&picture);
+    let child = command.stdout(Stdio::piped()).spawn().expect("compare runs");
     let process = child.id();
     let output = child.wait_with_output().expect("it ends");
     assert!(output.status.success());
     let table = String::from_utf8(output.stdout).expect("text");
     let html = fs::read_to_string(&page).expect("a page");
-    fs::remove_file(&page).expect("it is ours");
+    let svg = fs::read_to_string(&picture).expect("a picture");
+    [&page, &picture].into_iter().for_each(|file| fs::remove_file(file).expect("it is ours"));
     for task in ["round-trip 48 B", "stream 48 B", "push 1 kHz", "push 100 kHz", "idle"] {
         assert!(table.contains(&format!("== {task}:")), "{task} is not in\n{table}");
         assert!(html.contains(&format!("<h2>{task}</h2>")), "{task} is not in the page");
+    }
+    for line in table.lines().filter(|line| !line.contains(['<', '>', '&'])) {
+        assert!(html.contains(line), "{line} is not in the page");
+    }
+    for subject in ["bounce", "pipe", "ringbridge-adaptive"] {
+        assert!(svg.contains(&format!(">{subject} ")), "{subject} is not in the picture");
     }
     assert_eq!(left_behind(process), Vec::<String>::new());
 }

@@ -1,6 +1,17 @@
 //! Electron's IPC model over shared memory: one privileged **main process**, several untrusted
 //! **renderer processes**, and four ways to talk.
 //!
+//! ```text
+//!       renderer process                                        main process
+//!  ┌────────────────────────┐                          ┌──────────────────────────────┐
+//!  │  IpcRenderer           │      send, invoke        │  IpcMain      on, handle     │
+//!  │    send, invoke        │ ───▶ its own memory ───▶ │                              │
+//!  │                        │      which main reads    │  WebContents, one a renderer │
+//!  │    on, handle          │ ◀─── main's memory ◀──── │    send, invoke              │
+//!  │    subscribe           │ ◀─── one topic for all ◀─│  IpcMain      publish        │
+//!  └────────────────────────┘      which it reads      └──────────────────────────────┘
+//! ```
+//!
 //! | Electron | Ringbridge | what it does |
 //! | --- | --- | --- |
 //! | `ipcRenderer.send`, `ipcMain.on` | [`IpcRenderer::send`], [`IpcMain::on`] | renderer to main, one way |
@@ -13,6 +24,11 @@
 //! write what main reads from itself or from others, and main checks everything that a renderer
 //! writes. A message of up to 48 bytes travels in one cache line, without a system call while its
 //! receiver is awake.
+//!
+//! Where to look: what may travel, [`Payload`] and [`payload!`]; which channels there are, [`Contract`]; how to wait,
+//! [`WaitStrategy`] and [`Config`]; what a renderer may do, [`Policy`] and [`Quota`]; what can fail, [`SendError`] and
+//! [`InvokeError`]; what was counted, [`Counters`]. `docs/` in the repository has a page on each question, and
+//! `docs/from-electron.md` every call of Electron's guide; `engine/examples/` a whole program for each pattern.
 //!
 //! # A whole program
 //!
@@ -209,7 +225,20 @@ pub use crate::{
 #[cfg(all(feature = "policy-file", not(loom)))]
 pub use crate::policy_file::{PolicyFile, PolicyFileError};
 
-/// The README's program compiles.
+/// The programs in the README and in the guide compile.
 #[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
-struct Readme;
+mod guide {
+    #[doc = include_str!("../../README.md")]
+    struct Readme;
+    #[doc = include_str!("../../docs/from-electron.md")]
+    struct FromElectron;
+    #[doc = include_str!("../../docs/push-or-topic.md")]
+    struct PushOrTopic;
+    #[doc = include_str!("../../docs/waiting.md")]
+    struct Waiting;
+    #[doc = include_str!("../../docs/policies.md")]
+    #[cfg(feature = "policy-file")]
+    struct Policies;
+    #[doc = include_str!("../../docs/crashes.md")]
+    struct Crashes;
+}

@@ -1,7 +1,7 @@
 //! The demo's two programs, built once and started as users start them.
 
 use std::{
-    env, fs,
+    fs,
     io::Read,
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
@@ -9,30 +9,12 @@ use std::{
     sync::OnceLock,
 };
 
-use crate::processes::{SweptName, eventually, program, unique_name};
+use crate::processes::{SweptName, build, eventually, program, unique_name};
 
 /// The folder with the two programs, built like this test.
 fn programs() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        let this = env::current_exe().expect("a running program has a path");
-        // target/PROFILE/deps/TEST
-        let folder = this.ancestors().nth(2).expect("tests are built into a folder of folders");
-        let profile = match folder.file_name().and_then(|name| name.to_str()) {
-            Some("debug") | None => "dev",
-            Some(profile) => profile,
-        };
-        let target = folder.parent().expect("a profile's folder is in the target folder");
-        let built = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-            .args(["build", "--quiet", "--package=main-proc", "--package=renderer-proc"])
-            .args(["--profile", profile, "--target-dir"])
-            .arg(target)
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
-            .status()
-            .expect("cargo can be started");
-        assert!(built.success(), "the demo cannot be built");
-        folder.to_owned()
-    })
+    BUILT.get_or_init(|| build(&["--package=main-proc", "--package=renderer-proc"]))
 }
 
 /// The path of `main-proc` or `renderer-proc`.

@@ -58,6 +58,28 @@ pub fn program(name: &str) -> PathBuf {
         .unwrap_or_else(|| panic!("'{name}' has not been built beside {}", this.display()))
 }
 
+/// Has cargo build what `selection` names, as it has built this program. Returns the folder of its programs.
+pub fn build(selection: &[&str]) -> PathBuf {
+    let this = env::current_exe().expect("a running program has a path");
+    // target/PROFILE/deps/TEST
+    let folder = this.ancestors().nth(2).expect("tests are built into a folder of folders");
+    let profile = match folder.file_name().and_then(|name| name.to_str()) {
+        Some("debug") | None => "dev",
+        Some(profile) => profile,
+    };
+    let target = folder.parent().expect("a profile's folder is in the target folder");
+    let built = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        .args(["build", "--quiet"])
+        .args(selection)
+        .args(["--profile", profile, "--target-dir"])
+        .arg(target)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .status()
+        .expect("cargo can be started");
+    assert!(built.success(), "{selection:?} cannot be built");
+    folder.to_owned()
+}
+
 /// The files by which an endpoint is found. None is there once its main process has closed it.
 pub fn endpoint_files(name: &str) -> Vec<PathBuf> {
     let runtime =

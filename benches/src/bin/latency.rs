@@ -3,11 +3,13 @@
 //! A machine whose virtual processors move is another machine a second later. So floor and subject
 //! take turns in short slices, and each slice of the subject is compared with its own floor.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Instant};
 
 use benches::{
-    Error, Job, Limit, PAYLOAD_MAX, PAYLOAD_MIN, Pair, Pins, Wait, is_renderer, renderer_main,
-    report::{Figures, Pattern, Tally},
+    Error, Job, Limit, PAYLOAD_MAX, PAYLOAD_MIN, Pair, Pins, Wait, is_renderer,
+    latency::{Figures, Pattern, Report, Tally},
+    renderer_main,
+    report::Output,
 };
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -31,6 +33,8 @@ struct Arguments {
     /// Print one JSON object instead of a table.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    output: Output,
     /// How long to measure in all.
     #[arg(long, default_value_t = 5.0, value_parser = parse_seconds)]
     seconds: f64,
@@ -66,8 +70,7 @@ fn main() -> ExitCode {
         return renderer_main();
     }
     let arguments = Arguments::parse();
-    let printed = measure(&arguments).and_then(|figures| print(&figures, arguments.json));
-    match printed {
+    match report(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("latency: {error}");
@@ -76,26 +79,34 @@ fn main() -> ExitCode {
     }
 }
 
-fn measure(arguments: &Arguments) -> Result<Figures, Error> {
+fn report(arguments: &Arguments) -> Result<(), Error> {
+    arguments.output.claim()?;
+    let report = measure(arguments)?;
+    report.write(&arguments.output)?;
+    print(&report.figures, arguments.json)
+}
+
+fn measure(arguments: &Arguments) -> Result<Report, Error> {
     let &Arguments { pattern, payload, wait, .. } = arguments;
-    let pins = Pins::choose()?;
-    let pair = Pair::launch(Job { payload, wait, pins, pinned: arguments.pin })?;
+    let job = Job { payload, wait, pins: Pins::choose()?, pinned: arguments.pin };
+    let pair = Pair::launch(job)?;
     let plan = Plan::new(arguments);
 
-    let mut tally = Tally::new()?;
+    let mut tally = Tally::default();
+    let began = Instant::now();
     // Warms up caches, and whatever the engine learns.
-    run_slice(&pair, pattern, wait, plan.floor, plan.first, &mut Tally::new()?)?;
+    run_slice(&pair, pattern, wait, plan.floor, plan.first, began, &mut Tally::default())?;
 
     let bar = ProgressBar::with_draw_target(Some(plan.slices), ProgressDrawTarget::stderr())
         .with_style(ProgressStyle::with_template("{wide_bar} {eta}")?);
     for slice in 0..plan.slices {
         let subject = plan.subject(slice, tally.count());
-        run_slice(&pair, pattern, wait, plan.floor, subject, &mut tally)?;
+        run_slice(&pair, pattern, wait, plan.floor, subject, began, &mut tally)?;
         bar.inc(1);
     }
     bar.finish_and_clear();
     pair.close()?;
-    tally.figures(pattern, payload, wait)
+    tally.finish(pattern, job)
 }
 
 fn run_slice(
@@ -104,18 +115,20 @@ fn run_slice(
     wait: Wait,
     floor_limit: Limit,
     limit: Limit,
+    began: Instant,
     tally: &mut Tally,
 ) -> Result<(), Error> {
     if wait == Wait::Park {
         tally.add_futex_floor(&pair.bounce_futex(floor_limit)?);
     }
     let floor = pair.bounce(floor_limit)?;
+    let at = began.elapsed();
     let subject = match pattern {
         Pattern::Invoke => pair.invoke(limit),
         Pattern::Push => pair.push(limit),
         Pattern::Send => pair.send(limit),
     };
-    tally.add(floor, subject?);
+    tally.add(at, floor, subject?);
     Ok(())
 }
 

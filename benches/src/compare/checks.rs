@@ -3,12 +3,14 @@
 
 use serde::Serialize;
 
-use crate::compare::{
-    figures::Placement,
-    run::Cell,
-    slice::Outcome,
+use crate::{
+    compare::{
+        figures::Placement,
+        run::Cell,
+        slice::Outcome,
+        work::{LARGE, SMALL, Setting, Task, Work},
+    },
     stats::Spread,
-    work::{LARGE, SMALL, Setting, Task, Work},
 };
 
 /// A figure of a slice.

@@ -2,12 +2,14 @@
 
 use serde::Serialize;
 
-use crate::compare::{
-    machine::version_of,
-    run::Cell,
-    slice::Outcome,
+use crate::{
+    compare::{
+        run::Cell,
+        slice::Outcome,
+        work::{Task, Work},
+    },
+    report::version_of,
     stats::{Distribution, Spread},
-    work::{Task, Work},
 };
 
 /// A bounce below this is one between near processors.

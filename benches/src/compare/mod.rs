@@ -10,13 +10,11 @@
 //! what a subject is; the subjects are in `peers`. `figures` makes figures of the
 //! outcomes, `checks` holds them against what must hold, `table` and `html` print them.
 
-mod chart;
 mod checks;
 pub(crate) mod control;
 mod figures;
 mod html;
 pub(crate) mod link;
-mod machine;
 mod options;
 mod run;
 #[cfg(test)]
@@ -24,15 +22,12 @@ mod samples;
 pub(crate) mod side;
 mod slice;
 pub(crate) mod stage;
-mod stats;
 mod table;
 mod usage;
 pub(crate) mod work;
 
 use std::{
-    fs,
     io::{Write, stdout},
-    path::Path,
     process::ExitCode,
 };
 
@@ -40,15 +35,16 @@ use clap::Parser;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::{
-    Error,
+    Error, Pins,
     compare::{
         control::Control,
         figures::Figures,
-        machine::Machine,
         options::{Options, list},
         run::{Plan, end_on_interrupt, was_interrupted},
         stage::{Assignment, Role, Stage},
     },
+    peers::{LEFT_OUT, SUBJECTS},
+    report::{Machine, write_file},
 };
 
 /// What a shell says of a program that was ended by Ctrl-C.
@@ -87,20 +83,20 @@ fn compare(options: &Options) -> Result<(), Error> {
     if options.list {
         return print(&list(&plan));
     }
-    if let Some(file) = &options.html {
-        // Now rather than after minutes of measuring.
-        write_file(file, "")?;
-    }
+    options.output.claim()?;
     end_on_interrupt()?;
     // Looks at the whole machine, so before there is anything to wait for.
-    let machine = Machine::look(plan.pins);
+    let machine = look(plan.pins);
     let cells = run(&plan)?;
     let figures: Vec<Figures> = cells.iter().map(Figures::of).collect();
     let checks = checks::check(&cells);
     let table = table::write(&machine, &figures, &checks)?;
-    if let Some(file) = &options.html {
+    if let Some(file) = &options.output.html {
         let page = html::write(&machine, &cells, &figures, &checks, &table)?;
         write_file(file, &page)?;
+    }
+    if let Some(file) = &options.output.svg {
+        write_file(file, &html::picture(&machine, &figures)?)?;
     }
     if !options.json {
         return print(&table);
@@ -115,6 +111,19 @@ fn compare(options: &Options) -> Result<(), Error> {
     print(&lines)
 }
 
+/// The machine, with the versions of all that is measured.
+fn look(pins: Pins) -> Machine {
+    let mut packages: Vec<&'static str> =
+        SUBJECTS.iter().filter_map(|subject| subject.package()).collect();
+    packages.dedup();
+    let mut program = "compare";
+    if cfg!(feature = "peers") {
+        packages.extend(["zmq", "shared_memory"]);
+        program = "compare --features peers";
+    }
+    Machine::look(pins, program, packages, LEFT_OUT)
+}
+
 fn run(plan: &Plan) -> Result<Vec<run::Cell>, Error> {
     // Draws on a terminal only, and only between slices.
     let bar =
@@ -126,10 +135,6 @@ fn run(plan: &Plan) -> Result<Vec<run::Cell>, Error> {
     });
     bar.finish_and_clear();
     cells
-}
-
-fn write_file(file: &Path, text: &str) -> Result<(), Error> {
-    fs::write(file, text).map_err(|error| format!("{}: {error}", file.display()).into())
 }
 
 fn print(text: &str) -> Result<(), Error> {

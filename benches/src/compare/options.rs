@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
 use clap::Parser;
 
@@ -11,6 +11,7 @@ use crate::{
         work::{Bytes, Task, Work},
     },
     peers::{LEFT_OUT, SUBJECTS, find},
+    report::Output,
 };
 
 /// Measures Ringbridge beside its peers and this machine's floors: the same work between two pinned
@@ -48,9 +49,8 @@ pub(super) struct Options {
     /// Print one JSON object a line instead of tables: the machine, each cell, each check.
     #[arg(long)]
     pub(super) json: bool,
-    /// Write a report with charts as well, a page that needs nothing else.
-    #[arg(long, value_name = "FILE")]
-    pub(super) html: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) output: Output,
     /// List the subjects and tasks, and how long they take, and measure nothing.
     #[arg(long)]
     pub(super) list: bool,

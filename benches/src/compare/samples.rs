@@ -6,10 +6,12 @@ use crate::{
     compare::{
         run::{Cell, Visit},
         slice::Outcome,
-        stats::Distribution,
         work::{SMALL, Setting, Task, Work},
     },
     peers,
+    pins::Pins,
+    report::Machine,
+    stats::Distribution,
 };
 
 /// A cell of 48 bytes in which these outcomes were measured, one a round; pushes at 1 kHz.
@@ -22,6 +24,11 @@ pub(super) fn cell_of(subject: &str, work: Work, outcomes: Vec<Outcome>) -> Cell
         unable: None,
         rounds: outcomes.into_iter().map(visit).collect(),
     }
+}
+
+/// The machine of such a run.
+pub(super) fn machine() -> Machine {
+    Machine::look(Pins { main: 0, renderer: 1 }, "compare", ["ringbridge"], &[])
 }
 
 /// A round trip or push of so many nanoseconds beside a floor of 100.

@@ -22,13 +22,13 @@ use crate::{
     compare::{
         side::{MainSide, Pacer, RendererSide, StreamPart, pushes, touched},
         stage::Stage,
-        stats::Distribution,
         usage::machine_busy_ns,
         work::{Job, Setting, Work},
     },
     pair::Limit,
     peers,
     pins::keep_to,
+    stats::{Distribution, longest},
 };
 
 /// How many of the longest samples are kept with their time.
@@ -302,12 +302,9 @@ fn outliers(samples: &[u64], rate_hz: u64) -> Vec<(u64, u64)> {
     let timed = samples.iter().map(|&sample| {
         let began = at;
         at += 1_000_000_000_u64.checked_div(rate_hz).unwrap_or(sample);
-        (began, sample)
+        (sample, began)
     });
-    let mut longest: Vec<(u64, u64)> = timed.collect();
-    longest.sort_unstable_by_key(|&(_, sample)| std::cmp::Reverse(sample));
-    longest.truncate(OUTLIERS);
-    longest
+    longest(timed, OUTLIERS).into_iter().map(|(sample, began)| (began, sample)).collect()
 }
 
 #[cfg(test)]

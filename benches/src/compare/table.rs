@@ -2,12 +2,17 @@
 
 use std::fmt::{self, Write};
 
-use crate::compare::{
-    checks::Check,
-    figures::{Figures, Status},
-    machine::Machine,
+use crate::{
+    compare::{
+        checks::Check,
+        figures::{Figures, Status},
+        work::Work,
+    },
+    report::{
+        Machine,
+        units::{Count, Time, percent},
+    },
     stats::Spread,
-    work::Work,
 };
 
 /// All tables, and what must hold.
@@ -212,48 +217,12 @@ fn write_checks(text: &mut String, checks: &[Check]) -> fmt::Result {
     Ok(())
 }
 
-/// A part of a core, or of all.
-pub(super) fn percent(part: f64) -> String {
-    format!("{:.1} %", part * 100.0)
-}
-
-/// A time in a unit that suits it.
-pub(super) struct Time(pub(super) f64);
-
-impl fmt::Display for Time {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            ns if ns < 999.5 => write!(f, "{ns:.0} ns"),
-            ns if ns < 99_950.0 => write!(f, "{:.2} µs", ns / 1e3),
-            ns if ns < 999_500.0 => write!(f, "{:.0} µs", ns / 1e3),
-            ns if ns < 999.5e6 => write!(f, "{:.2} ms", ns / 1e6),
-            ns => write!(f, "{:.2} s", ns / 1e9),
-        }
-    }
-}
-
-/// A number of things in a unit that suits it.
-pub(super) struct Count(pub(super) f64);
-
-impl fmt::Display for Count {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            n if n < 1e3 => write!(f, "{n:.0}"),
-            n if n < 1e6 => write!(f, "{:.1} k", n / 1e3),
-            n => write!(f, "{:.2} M", n / 1e6),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        compare::{
-            checks::check,
-            samples::{cell_of, outcome},
-        },
-        pins::Pins,
+    use crate::compare::{
+        checks::check,
+        samples::{cell_of, machine, outcome},
     };
 
     #[test]
@@ -265,8 +234,7 @@ mod tests {
         unable.unable = Some("a copy is no conversation");
         let cells = [measured, failed, unable];
         let figures: Vec<_> = cells.iter().map(Figures::of).collect();
-        let machine = Machine::look(Pins { main: 0, renderer: 1 });
-        let text = write(&machine, &figures, &check(&cells)).unwrap();
+        let text = write(&machine(), &figures, &check(&cells)).unwrap();
         for expected in [
             "== round-trip 48 B: 1 slices near, 0 far, 0 moved; floor 100 ns; others used 0.0 % of a core ==",
             "(150 ns..150 ns)",
@@ -285,13 +253,5 @@ mod tests {
             let figures = Figures::of(&cell_of("pipe", work, vec![outcome(150)]));
             assert_eq!(columns(&figures).len(), heads(work).len(), "{work}");
         }
-    }
-
-    #[test]
-    fn times_and_counts_have_units_that_suit_them() {
-        let times = [150.0, 1500.0, 150_000.0, 1.5e6, 2e9].map(|time| Time(time).to_string());
-        assert_eq!(times, ["150 ns", "1.50 µs", "150 µs", "1.50 ms", "2.00 s"]);
-        let counts = [15.0, 1500.0, 15e6].map(|count| Count(count).to_string());
-        assert_eq!(counts, ["15", "1.5 k", "15.00 M"]);
     }
 }

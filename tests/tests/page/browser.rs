@@ -196,9 +196,12 @@ impl Browser {
         let mut next = 0;
         while let Some(&parent) = found.get(next) {
             next += 1;
-            let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"));
-            let children = children.unwrap_or_default();
-            found.extend(children.split_whitespace().filter_map(|id| id.parse::<u32>().ok()));
+            let threads = fs::read_dir(format!("/proc/{parent}/task")).into_iter().flatten();
+            for thread in threads.flatten() {
+                let children = fs::read_to_string(thread.path().join("children"));
+                let children = children.unwrap_or_default();
+                found.extend(children.split_whitespace().filter_map(|id| id.parse::<u32>().ok()));
+            }
         }
         found.remove(0);
         found

@@ -20,8 +20,12 @@ impl Distribution {
 
     pub(crate) fn of(samples: &[u64]) -> Self {
         let mut all = Self::new();
-        samples.iter().for_each(|&sample| all.0.saturating_record(sample));
+        all.add_all(samples);
         all
+    }
+
+    pub(crate) fn add_all(&mut self, samples: &[u64]) {
+        samples.iter().for_each(|&sample| self.0.saturating_record(sample));
     }
 
     pub(crate) fn merge(&mut self, other: &Self) {
@@ -69,6 +73,20 @@ impl Distribution {
         }
         columns
     }
+}
+
+impl Default for Distribution {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The greatest of these, the greatest first.
+pub(crate) fn longest<T: Ord>(samples: impl Iterator<Item = T>, most: usize) -> Vec<T> {
+    let mut longest: Vec<T> = samples.collect();
+    longest.sort_unstable_by(|one, other| other.cmp(one));
+    longest.truncate(most);
+    longest
 }
 
 /// A column of a histogram.

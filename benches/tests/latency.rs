@@ -1,0 +1,48 @@
+//! `latency` as people run it, for moments.
+
+use std::{
+    env, fs,
+    process::{self, Command},
+};
+
+use serde_json::Value;
+
+#[test]
+fn the_page_and_the_picture_are_of_the_run_that_is_printed() {
+    let file = |kind| env::temp_dir().join(format!("latency-{}.{kind}", process::id()));
+    let [page, picture] = ["html", "svg"].map(file);
+    let output = Command::new(env!("CARGO_BIN_EXE_latency"))
+        .args(["--pattern", "push", "--wait", "park", "--count", "200", "--slices", "4", "--json"])
+        .arg("--html")
+        .arg(&page)
+        .arg("--svg")
+        .arg(&picture)
+        .output()
+        .expect("latency runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let figures: Value = serde_json::from_slice(&output.stdout).expect("one object");
+    assert_eq!(figures["count"], 200);
+
+    let html = fs::read_to_string(&page).expect("a page");
+    let svg = fs::read_to_string(&picture).expect("a picture");
+    [&page, &picture].into_iter().for_each(|file| fs::remove_file(file).expect("it is ours"));
+    for key in ["p50_ns", "p99_ns", "p999_ns", "max_ns", "floor_p50_ns", "futex_floor_p50_ns"] {
+        let figure = format!("{} ns</td></tr>", figures[key]);
+        assert!(html.contains(&figure), "{key}: {figure} is not in the page");
+    }
+    assert!(html.contains("--pattern push --wait park --count 200"), "how to repeat it");
+    for name in ["push", "bounce", "futex"] {
+        assert!(svg.contains(&format!(">{name} ")), "{name} is not in the picture");
+    }
+}
+
+#[test]
+fn a_page_that_cannot_be_written_is_refused_before_anything_is_measured() {
+    let output = Command::new(env!("CARGO_BIN_EXE_latency"))
+        .args(["--seconds", "3600", "--html", "/no/such/folder/page"])
+        .output()
+        .expect("latency runs");
+    assert_eq!(output.status.code(), Some(1));
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(complaint.starts_with("latency: /no/such/folder/page: "), "{complaint}");
+}
