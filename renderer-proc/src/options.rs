@@ -107,8 +107,8 @@ pub enum View {
     Text,
     /// One JSON object a line, each with an "event", the last one a "summary"
     Json,
-    /// A web page; its address is printed. It waits for main if there is none, and when it has gone, for ever unless
-    /// --reconnect says how long; it has no sandbox
+    /// A web page; its address is printed. If it was not launched by main it waits for one, also when one has gone, for
+    /// ever unless --reconnect says how long. It has no sandbox
     Web,
 }
 

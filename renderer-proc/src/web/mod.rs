@@ -143,8 +143,11 @@ fn serve(
     meters: &Arc<Meters>,
     sessions: &watch::Sender<Option<Arc<Session>>>,
 ) -> Result<Option<(u32, Ended)>, Box<dyn Error>> {
-    let patience = options.reconnect.unwrap_or(Duration::MAX);
-    let Some(mut ipc) = find_main(options, patience, until, ending, console)? else {
+    // Who was launched by a main ends with that.
+    let by_default = (!IpcRenderer::was_launched()).then_some(Duration::MAX);
+    let patience = options.reconnect.or(by_default);
+    let Some(mut ipc) = find_main(options, patience.unwrap_or_default(), until, ending, console)?
+    else {
         return Ok(None);
     };
     loop {
@@ -177,6 +180,7 @@ fn serve(
             Err(RunError::MainGone) => {}
             Err(error) => return Err(error.into()),
         }
+        let Some(patience) = patience else { return Ok(Some((id, Ended::MainGone))) };
         console.print(&Line::MainGone { id });
         match wait_for_main(&ipc, patience, until, ending)? {
             Some(another) => ipc = another,

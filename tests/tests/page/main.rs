@@ -4,7 +4,7 @@ mod browser;
 mod door;
 mod endurance;
 
-use std::{fs, process::ExitStatus};
+use std::{fs, os::unix::process::CommandExt, process::ExitStatus};
 
 use browser::{Browser, Scheme};
 use rustix::process::Signal;
@@ -261,6 +261,24 @@ fn a_renderer_can_be_there_before_main_and_its_page_waits() {
     );
     let _main = start_main(&demo, &[]);
     browser.eventually("the page is live", LIVE);
+}
+
+#[test]
+fn main_launches_a_renderer_with_a_page_which_ends_with_it() {
+    let demo = Demo::new();
+    let mut main = Program::start(demo.plain("main-proc", &["--view", "web"]).process_group(0));
+    let url = url(&main);
+    let browser = Browser::start(Scheme::Light);
+    browser.open(&url);
+    browser.eventually("the page is live", LIVE);
+    main.signal(Signal::TERM);
+    let lines: Vec<_> = std::iter::from_fn(|| main.lines.next_text()).collect();
+    assert!(main.end().success());
+    assert!(lines.iter().any(|line| line.contains("pages said")), "it sums up: {lines:?}");
+    browser.eventually(
+        "the page says so",
+        "return document.querySelector('#link').textContent === 'renderer gone'",
+    );
 }
 
 #[test]
