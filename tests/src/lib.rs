@@ -17,7 +17,7 @@ pub mod demo;
 pub mod doors;
 pub mod kill_points;
 pub mod processes;
+pub mod screen;
 pub mod siege;
 pub mod stage;
 pub mod stress;
-pub mod terminal;

@@ -6,7 +6,7 @@ use rustix::process::Signal;
 use tests::{
     demo::{Demo, run},
     processes::{LIMIT, Program, eventually, is_alive, signal, within},
-    terminal::Terminal,
+    screen::Screen,
 };
 
 /// A folder that main serves; removed at the end.
@@ -33,7 +33,7 @@ impl Drop for Files {
 
 /// A dashboard that is there, and how its terminal was before.
 struct Watched {
-    terminal: Terminal,
+    terminal: Screen,
     before: String,
 }
 
@@ -44,10 +44,10 @@ impl Watched {
 
     fn in_size(command: &mut Command, columns: u16, rows: u16) -> Self {
         // How a new terminal is set, which a program that prints nothing leaves alone.
-        let mut idle = Terminal::start(&mut Command::new("/bin/true"), columns, rows);
+        let mut idle = Screen::start(&mut Command::new("/bin/true"), columns, rows);
         idle.end();
         let before = idle.modes();
-        let terminal = Terminal::start(command, columns, rows);
+        let terminal = Screen::start(command, columns, rows);
         terminal.expect("live");
         terminal.expect("cores of");
         assert!(terminal.is_taken_over() && terminal.hides_cursor());
@@ -198,7 +198,7 @@ fn it_follows_the_terminals_size_down_to_nothing_and_back() {
 fn where_several_share_a_terminal_or_there_is_none_there_are_lines() {
     let demo = Demo::new();
     let arguments = ["--renderers", "2", "--duration", "700ms"];
-    let mut lines = Terminal::start(&mut demo.plain("main-proc", &arguments), 100, 40);
+    let mut lines = Screen::start(&mut demo.plain("main-proc", &arguments), 100, 40);
     assert!(lines.end().success());
     lines.expect("main: ended: 2 renderers");
     assert!(lines.text().contains("renderer 2: connected"), "{}", lines.text());

@@ -23,7 +23,7 @@ use vt100::{Color, Parser};
 use crate::processes::{eventually, within};
 
 /// A program in a terminal of its own. Killed if it is dropped alive.
-pub struct Terminal {
+pub struct Screen {
     child: Child,
     /// Where the person would be.
     person: File,
@@ -32,7 +32,7 @@ pub struct Terminal {
     screen: Arc<Mutex<Parser>>,
 }
 
-impl Terminal {
+impl Screen {
     /// Starts it, in so many columns and rows.
     pub fn start(command: &mut Command, columns: u16, rows: u16) -> Self {
         let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
@@ -128,7 +128,7 @@ impl Terminal {
         format!("{:?}", tcgetattr(&self.program).expect("it is a terminal"))
     }
 
-    /// Waits for the program's end, and until all that it has printed can be read.
+    /// Waits for the program's end.
     pub fn end(&mut self) -> ExitStatus {
         let mut status = None;
         eventually("the program ends", || {
@@ -139,7 +139,7 @@ impl Terminal {
     }
 }
 
-impl Drop for Terminal {
+impl Drop for Screen {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
