@@ -88,6 +88,7 @@ impl Browser {
             "--disable-dev-shm-usage".to_owned(),
             "--disable-gpu".to_owned(),
             "--window-size=1280,1150".to_owned(),
+            "--js-flags=--expose-gc".to_owned(),
             format!("--blink-settings=preferredColorScheme={scheme}"),
         ];
         let mut capabilities = Capabilities::new();

@@ -74,14 +74,18 @@ class Chart {
     }
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
     context.clearRect(0, 0, width, height);
-    const highest = Math.max(0, ...points.flatMap(({ values }) => values.filter((value) => value !== null)));
+    let highest = 0;
+    let lines = 0;
+    for (const { values } of points) {
+      lines = Math.max(lines, values.length);
+      for (const value of values) highest = Math.max(highest, value ?? 0);
+    }
     // It grows at once, and shrinks slowly.
     const wanted = this.top ?? nice(highest);
     this.scale = wanted >= this.scale ? wanted : Math.max(wanted, this.scale * 0.98);
     const x = (at) => width - ((now - at) / SPAN_MS) * width;
     const y = (value) => height - 1 - (value / (this.scale || 1)) * (height - 16);
     this.grid(width, height, y);
-    const lines = Math.max(0, ...points.map(({ values }) => values.length));
     for (let line = 0; line < lines; line += 1) this.line(line, x, y, height);
   }
 
@@ -105,17 +109,25 @@ class Chart {
 
   line(index, x, y, height) {
     const { context } = this;
-    const points = this.points.filter(({ values }) => (values[index] ?? null) !== null);
-    if (points.length < 2) return;
+    let first = null;
+    let last = null;
     context.beginPath();
-    points.forEach(({ at, values }, place) => context[place === 0 ? "moveTo" : "lineTo"](x(at), y(values[index])));
+    for (const { at, values } of this.points) {
+      const value = values[index] ?? null;
+      if (value === null) continue;
+      // The first lineTo of a path only begins it.
+      context.lineTo(x(at), y(value));
+      first ??= at;
+      last = at;
+    }
+    if (first === null) return;
     context.strokeStyle = seriesColor(index);
     context.lineWidth = 1.75;
     context.lineJoin = "round";
     context.stroke();
     if (!this.filled) return;
-    context.lineTo(x(points.at(-1).at), height);
-    context.lineTo(x(points[0].at), height);
+    context.lineTo(x(last), height);
+    context.lineTo(x(first), height);
     context.globalAlpha = 0.12;
     context.fillStyle = seriesColor(index);
     context.fill();

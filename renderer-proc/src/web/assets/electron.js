@@ -29,7 +29,6 @@
   let waiting = []; // what was said before there was a connection
   let nextId = 0;
   let againMs = AGAIN_MS[0];
-  let drawn = true; // no frame waits to be drawn
 
   // --- the address's token ---------------------------------------------------------------------------
 
@@ -96,8 +95,7 @@
         settle(message);
         break;
       case "frame":
-        // The next one comes when this one has been drawn. In a hidden tab that may take long: good.
-        drawn = false;
+        // The next one comes when this one is drawn. In a hidden tab that may take long: good.
         requestAnimationFrame(() => draw(message));
         break;
       case "error":
@@ -116,8 +114,8 @@
   }
 
   function draw({ pushes, meters }) {
-    if (drawn) return;
-    drawn = true;
+    // First of all, so that the next one is here in time.
+    tell({ type: "frame" });
     for (const { channel, value, count } of pushes) {
       // As Node does it: those that were there when it came, and `once` is taken out before it runs.
       for (const entry of [...(listeners.get(channel) ?? [])]) {
@@ -126,7 +124,6 @@
       }
     }
     if (meters !== null) emit(watchers.meters, meters);
-    tell({ type: "frame" });
   }
 
   function call(listener, ...values) {
