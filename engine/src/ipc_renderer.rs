@@ -513,7 +513,7 @@ impl IpcRenderer {
         Ok(self.inner.dispatcher.listen(number, times, listener))
     }
 
-    fn registrable(&self, key: &ChannelKey) -> Result<u16, RegisterError> {
+    pub(crate) fn registrable(&self, key: &ChannelKey) -> Result<u16, RegisterError> {
         let number = self.inner.port.channels.number(key).ok_or_else(|| unknown(key))?;
         if self.inner.port.allowed.contains(number) {
             Ok(number)

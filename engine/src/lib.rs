@@ -18,7 +18,7 @@
 //! | `ipcRenderer.invoke`, `ipcMain.handle` | [`IpcRenderer::invoke`], [`IpcMain::handle`] | renderer to main and back |
 //! | `webContents.send`, `ipcRenderer.on` | [`WebContents::send`], [`IpcRenderer::on`] | main to one renderer |
 //! | (a loop over windows) | [`IpcMain::publish`], [`IpcRenderer::subscribe`] | main to all, one write |
-//! | `contextBridge` | [`Policy`] | what one renderer may say and hear |
+//! | `contextBridge` | [`Policy`], [`ContextBridge`] | what one renderer may say and hear; what of that a page may |
 //!
 //! Every shared page has exactly one writer, and the kernel enforces it: a renderer cannot
 //! write what main reads from itself or from others, and main checks everything that a renderer
@@ -122,6 +122,8 @@ mod attachment;
 mod biased;
 mod channels;
 mod config;
+#[cfg(not(loom))]
+mod context_bridge;
 mod contract;
 mod counters;
 #[cfg(all(feature = "portable", not(loom)))]
@@ -197,8 +199,9 @@ pub use crate::{
     },
     counters::Counters,
     error::{
-        BindError, ConnectError, ContractError, EndpointsError, Error, GoneReason, HandlerError,
-        InspectError, InvokeError, LaunchError, RegisterError, RunError, SendAllError, SendError,
+        BindError, BridgeError, ConnectError, ContractError, EndpointsError, Error, ExposeError,
+        GoneReason, HandlerError, InspectError, InvokeError, LaunchError, RegisterError, RunError,
+        SendAllError, SendError,
     },
     layout::{board::WindowState, frame::Violation},
     metrics::{MainMetrics, Metric, MetricKind, SessionMetrics},
@@ -211,13 +214,9 @@ pub use crate::{
     wait::WaitStrategy,
 };
 
-#[cfg(all(feature = "sandbox", not(loom)))]
-pub use crate::{
-    error::SandboxError,
-    sandbox::{MissingPart, Sandbox, SandboxPart},
-};
 #[cfg(not(loom))]
 pub use crate::{
+    context_bridge::{BridgeReply, Conflated, ContextBridge, Exposed, Latest},
     inspector::{InspectedWindow, Inspection, Inspector},
     ipc_main::{
         Candidate, IpcMain, IpcMainEvent, IpcMainInvokeEvent, LaunchOptions, MainCounters,
@@ -232,6 +231,11 @@ pub use crate::{
     quota::Quota,
     session::census::{EndpointInfo, SweptEndpoint, endpoints, sweep_endpoints},
     web_contents::WebContents,
+};
+#[cfg(all(feature = "sandbox", not(loom)))]
+pub use crate::{
+    error::SandboxError,
+    sandbox::{MissingPart, Sandbox, SandboxPart},
 };
 
 #[cfg(all(feature = "policy-file", not(loom)))]

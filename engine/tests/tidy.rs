@@ -56,6 +56,7 @@ const LEVELS: &[(&str, &[&str])] = &[
         "the endpoints",
         &["renderer_loop", "main_loop", "ipc_main", "ipc_renderer", "web_contents", "inspector"],
     ),
+    ("a page's part of a renderer", &["context_bridge"]),
     // It hands private parsers to fuzzers, so it sees everything and nothing sees it.
     ("doors for fuzzers", &["fuzzing"]),
 ];

@@ -19,6 +19,7 @@ pub mod options;
 mod report;
 mod session;
 pub mod terminal;
+mod web;
 
 use std::error::Error;
 
@@ -34,10 +35,14 @@ pub fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let ending = Ending::new();
     ending.listen_to_signals()?;
     let view = options.view.view(true);
+    if options.web.is_given() && view != View::Web {
+        return Err("--listen and --listen-anywhere are for --view web".into());
+    }
     match view {
         View::Tui => dashboard::run(options, &ending, &Console::new(false, ending.clone())),
         View::Text | View::Json => {
             lines::run(options, &ending, Console::new(view == View::Json, ending.clone()))
         }
+        View::Web => web::run(options, &ending, &Console::new(false, ending.clone())),
     }
 }

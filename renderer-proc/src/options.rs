@@ -1,6 +1,10 @@
 //! The renderer's command line, and the kinds of arguments that main's has too.
 
-use std::{str::FromStr, time::Duration};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    str::FromStr,
+    time::Duration,
+};
 
 use clap::{Args, Parser, ValueEnum};
 use ringbridge::{Backend, WaitStrategy};
@@ -56,6 +60,34 @@ pub struct Options {
     /// How it shows what it hears.
     #[command(flatten)]
     pub view: ViewOptions,
+
+    /// Where the page is served.
+    #[command(flatten)]
+    pub web: WebOptions,
+}
+
+/// Where the page of `--view web` is served.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct WebOptions {
+    /// With --view web: the address of the page; port 0 is any that is free [default: 127.0.0.1:0]
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<SocketAddr>,
+
+    /// With --view web: lets --listen be an address that other machines reach. Nothing is encrypted
+    #[arg(long, requires = "listen")]
+    pub(crate) listen_anywhere: bool,
+}
+
+impl WebOptions {
+    /// Whether anything is said about it.
+    pub(crate) fn is_given(self) -> bool {
+        self.listen.is_some()
+    }
+
+    /// Where it is.
+    pub(crate) fn address(self) -> SocketAddr {
+        self.listen.unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
+    }
 }
 
 /// How a renderer shows what it hears; main passes it on.
@@ -79,6 +111,9 @@ pub enum View {
     Text,
     /// One JSON object a line, each with an "event", the last one a "summary"
     Json,
+    /// A web page; its address is printed. If it was not launched by main it waits for one, also when one has gone, for
+    /// ever unless --reconnect says how long. It has no sandbox
+    Web,
 }
 
 impl ViewOptions {
@@ -100,6 +135,7 @@ impl View {
             Self::Tui => "tui",
             Self::Text => "text",
             Self::Json => "json",
+            Self::Web => "web",
         }
     }
 }
@@ -134,6 +170,7 @@ Examples:
   renderer-proc --duration 10s --json | tail -n 1
   renderer-proc --reconnect 1m             survives restarts of main-proc
   renderer-proc --backend portable         if main-proc was started with that, too
+  renderer-proc --view web                 prints the address of a page for a browser
 
 Exit codes:
   0  ended by q, Ctrl-C or SIGTERM, by --duration, or because main is gone

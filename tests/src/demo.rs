@@ -57,6 +57,13 @@ impl Demo {
         self.command("renderer-proc", arguments)
     }
 
+    /// The command that starts a renderer which attaches and serves its page. It prints lines for people.
+    pub fn page(&self, arguments: &[&str]) -> Command {
+        let mut command = self.plain("renderer-proc", &["--view", "web"]);
+        command.args(arguments).process_group(0);
+        command
+    }
+
     /// With `--json`, and in a process group of its own, as a shell does it.
     fn command(&self, name: &str, arguments: &[&str]) -> Command {
         let mut command = self.plain(name, &["--json"]);

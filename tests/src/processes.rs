@@ -214,7 +214,7 @@ pub fn signal(process_id: u32, signal: Signal) {
     let _ = kill_process(process_id, signal);
 }
 
-/// The lines that some process prints, one JSON object each.
+/// The lines that some process prints: one JSON object each, mostly.
 pub struct Lines(mpsc::Receiver<String>);
 
 impl Lines {
@@ -233,11 +233,15 @@ impl Lines {
 
     /// The next line; `None` at the end of the output.
     pub fn next(&self) -> Option<Value> {
+        let line = self.next_text()?;
+        let value = serde_json::from_str(&line);
+        Some(value.unwrap_or_else(|error| panic!("{line:?} is no JSON: {error}")))
+    }
+
+    /// The next line of a program that prints lines for people; `None` at the end of the output.
+    pub fn next_text(&self) -> Option<String> {
         match self.0.recv_timeout(LIMIT) {
-            Ok(line) => {
-                let value = serde_json::from_str(&line);
-                Some(value.unwrap_or_else(|error| panic!("{line:?} is no JSON: {error}")))
-            }
+            Ok(line) => Some(line),
             Err(mpsc::RecvTimeoutError::Disconnected) => None,
             Err(mpsc::RecvTimeoutError::Timeout) => panic!("it printed nothing within {LIMIT:?}"),
         }

@@ -4,6 +4,7 @@
 
 mod attachments;
 mod attacks;
+mod context_bridge;
 mod fairness;
 mod handshake;
 mod hot_path;
@@ -47,6 +48,7 @@ type Scene = fn(&[String]);
 const FILES: &[&[(&str, Scene)]] = &[
     attachments::SCENES,
     attacks::SCENES,
+    context_bridge::SCENES,
     fairness::SCENES,
     handshake::SCENES,
     hot_path::SCENES,

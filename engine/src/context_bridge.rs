@@ -1,0 +1,480 @@
+//! What of a renderer's channels a page may use: Electron's `contextBridge`.
+//!
+//! A page is less trusted than the renderer process that shows it: a script in a browser, say, that knows
+//! channels by name and speaks in values of its own world, `V` (JSON, say). The bridge holds which
+//! channels it has, each for one use, and how values are converted. What was not exposed is not there
+//! for it, whatever else the renderer may do; and nothing can be exposed that main's policy does not allow this
+//! renderer. Main enforces that policy all the same.
+//!
+//! ```text
+//!   page ── name, V ──▶ ContextBridge ── typed value ──▶ outbox ──▶ main
+//!   page ◀── V, when it asks ── the newest value ◀── listener ◀──── pushes
+//! ```
+//!
+//! A page takes pushes at its own pace. The loop's thread only leaves the newest there, which costs a
+//! copy; a page converts it when it wants it, on its own thread, and learns how many there were. So nothing
+//! piles up for a page that is slow, and the loop waits for none.
+//!
+//! Topics are not exposed: a page is no reader of main's memory.
+
+use std::{
+    borrow::Borrow,
+    collections::HashMap,
+    fmt,
+    future::poll_fn,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker},
+};
+
+use crate::{
+    contract::{Channel, ChannelKey, ChannelKind, Event, Method, Push},
+    error::{BridgeError, ExposeError, HandlerError, RegisterError},
+    ipc_renderer::IpcRenderer,
+    payload::Payload,
+    router::ListenerId,
+};
+
+/// The channels of one renderer that a page may use.
+///
+/// `V` is what a value is in the page's world. With JSON, in which a function would be no value:
+///
+/// ```no_run
+/// # use ringbridge::{ContextBridge, Event, Exposed, IpcRenderer, Method, Push};
+/// # #[derive(Clone)] enum Json { Null, Number(f64), Text(String) }
+/// # const LOG_MESSAGE: Event<str> = Event::new("log-message");
+/// # const COUNT: Method<(), u32> = Method::new("count");
+/// # const LOAD: Push<f32> = Push::new("load");
+/// # fn f(ipc: &IpcRenderer) -> Result<(), Box<dyn std::error::Error>> {
+/// let mut electron = ContextBridge::new(ipc);
+/// electron.expose_in_main_world(Exposed::send(LOG_MESSAGE, |value| match value {
+///     Json::Text(text) => Ok(text),
+///     _ => Err("expected a text".to_owned()),
+/// }))?;
+/// electron.expose_in_main_world(Exposed::invoke(
+///     COUNT,
+///     |_nothing| Ok(()),
+///     |count| Ok(Json::Number(count.into())),
+/// ))?;
+/// electron.expose_in_main_world(Exposed::on(LOAD, |load| Json::Number((*load).into())))?;
+///
+/// // On behalf of the page:
+/// electron.send("log-message", Json::Text("User clicked a button!".to_owned()))?;
+/// assert!(electron.send("format-disk", Json::Null).is_err());
+/// # Ok(())
+/// # }
+/// ```
+///
+/// It belongs to one session. After [`IpcRenderer::reconnect`] make another, since the new main's policy may be
+/// another. Dropped, it takes its listeners with it.
+pub struct ContextBridge<V> {
+    ipc: IpcRenderer,
+    sends: HashMap<&'static str, SendWay<V>>,
+    invokes: HashMap<&'static str, InvokeWay<V>>,
+    pushes: HashMap<&'static str, Arc<dyn Newest<V>>>,
+    listeners: Vec<ListenerId>,
+}
+
+type SendWay<V> = Box<dyn Fn(&IpcRenderer, V) -> Result<(), BridgeError> + Send + Sync>;
+type InvokeWay<V> =
+    Box<dyn Fn(&IpcRenderer, V) -> Result<BridgeReply<V>, BridgeError> + Send + Sync>;
+
+/// A channel, the one use that a page may make of it, and how its values are converted.
+pub struct Exposed<V> {
+    key: ChannelKey,
+    open: Box<Open<V>>,
+}
+
+/// Puts a channel into the bridge.
+type Open<V> = dyn FnOnce(&mut ContextBridge<V>) -> Result<(), RegisterError>;
+
+/// A reply on its way to a page. Dropped, it gives the invoke up, and tells the handler to stop.
+pub type BridgeReply<V> = Pin<Box<dyn Future<Output = Result<V, BridgeError>> + Send>>;
+
+impl<V: 'static> Exposed<V> {
+    /// A page may send on `event`. `from_page` makes the message of the page's value, or says what is wrong
+    /// with that.
+    pub fn send<T>(
+        event: Event<T>,
+        from_page: impl Fn(V) -> Result<T::Owned, String> + Send + Sync + 'static,
+    ) -> Self
+    where
+        T: Payload + ?Sized + 'static,
+    {
+        let channel = event.name();
+        let send = move |ipc: &IpcRenderer, value: V| {
+            let message =
+                from_page(value).map_err(|why| bad_value(ChannelKind::Event, channel, why))?;
+            Ok(ipc.try_send(event, message.borrow())?)
+        };
+        let open = move |bridge: &mut ContextBridge<V>| {
+            bridge.sends.insert(channel, Box::new(send));
+            Ok(())
+        };
+        Self { key: event.key(), open: Box::new(open) }
+    }
+
+    /// A page may invoke `method`. `from_page` makes the arguments of the page's value, `to_page` the page's
+    /// value of the reply; each may say that it cannot.
+    pub fn invoke<A, R, E>(
+        method: Method<A, R, E>,
+        from_page: impl Fn(V) -> Result<A::Owned, String> + Send + Sync + 'static,
+        to_page: impl Fn(R::Owned) -> Result<V, String> + Send + Sync + 'static,
+    ) -> Self
+    where
+        A: Payload + ?Sized + 'static,
+        R: Payload + ?Sized + 'static,
+        E: HandlerError + ?Sized + 'static,
+    {
+        let channel = method.name();
+        let to_page = Arc::new(to_page);
+        let invoke = move |ipc: &IpcRenderer, value: V| -> Result<BridgeReply<V>, BridgeError> {
+            let arguments =
+                from_page(value).map_err(|why| bad_value(ChannelKind::Method, channel, why))?;
+            let invocation = ipc
+                .invoke(method, arguments.borrow())
+                .map_err(|error| BridgeError::Invoke { channel, message: error.to_string() })?;
+            let to_page = to_page.clone();
+            Ok(Box::pin(async move {
+                let message = match invocation.await {
+                    Ok(reply) => match to_page(reply) {
+                        Ok(value) => return Ok(value),
+                        Err(why) => why,
+                    },
+                    Err(error) => error.to_string(),
+                };
+                Err(BridgeError::Invoke { channel, message })
+            }))
+        };
+        let open = move |bridge: &mut ContextBridge<V>| {
+            bridge.invokes.insert(channel, Box::new(invoke));
+            Ok(())
+        };
+        Self { key: method.key(), open: Box::new(open) }
+    }
+
+    /// A page may hear `push`. `to_page` makes the page's value, of those messages only that a page takes.
+    pub fn on<T>(push: Push<T>, to_page: impl Fn(&T) -> V + Send + Sync + 'static) -> Self
+    where
+        T: Payload + ToOwned<Owned = <T as Payload>::Owned> + ?Sized + 'static,
+        <T as Payload>::Owned: Sync,
+    {
+        let open = move |bridge: &mut ContextBridge<V>| {
+            let slot = Arc::new(Slot::<T, _> { state: Mutex::default(), to_page });
+            let filled = slot.clone();
+            let listener = bridge.ipc.on(push, move |_event, message| filled.put(message))?;
+            bridge.listeners.push(listener);
+            bridge.pushes.insert(push.name(), slot);
+            Ok(())
+        };
+        Self { key: push.key(), open: Box::new(open) }
+    }
+}
+
+impl<V> ContextBridge<V> {
+    /// A bridge over which nothing goes yet.
+    pub fn new(ipc: &IpcRenderer) -> Self {
+        Self {
+            ipc: ipc.clone(),
+            sends: HashMap::new(),
+            invokes: HashMap::new(),
+            pushes: HashMap::new(),
+            listeners: Vec::new(),
+        }
+    }
+
+    /// Lets the page use a channel.
+    ///
+    /// # Errors
+    ///
+    /// [`ExposeError::UnknownChannel`] and [`ExposeError::Forbidden`] for a channel that this renderer
+    /// may not use itself: main said so when the session began.
+    pub fn expose_in_main_world(&mut self, exposed: Exposed<V>) -> Result<(), ExposeError> {
+        let Exposed { key, open } = exposed;
+        let channel = key.name();
+        if self.channels().any(|exposed| exposed == (key.kind(), channel)) {
+            return Err(ExposeError::Twice { channel });
+        }
+        let opened = self.ipc.registrable(&key).and_then(|_number| open(self));
+        opened.map_err(|error| match error {
+            RegisterError::Forbidden { channel } => ExposeError::Forbidden { channel },
+            _ => ExposeError::UnknownChannel { channel },
+        })
+    }
+
+    /// What is exposed.
+    pub fn channels(&self) -> impl Iterator<Item = (ChannelKind, &'static str)> {
+        let sends = self.sends.keys().map(|name| (ChannelKind::Event, *name));
+        let invokes = self.invokes.keys().map(|name| (ChannelKind::Method, *name));
+        let pushes = self.pushes.keys().map(|name| (ChannelKind::Push, *name));
+        sends.chain(invokes).chain(pushes)
+    }
+
+    /// The page's `send`. Never waits for room.
+    ///
+    /// # Errors
+    ///
+    /// If the page may not, if its value is none for this channel, or as [`IpcRenderer::try_send`].
+    pub fn send(&self, channel: &str, value: V) -> Result<(), BridgeError> {
+        let send =
+            self.sends.get(channel).ok_or_else(|| not_exposed(ChannelKind::Event, channel))?;
+        send(&self.ipc, value)
+    }
+
+    /// The page's `invoke`. Somebody has to drive the renderer's loop for the reply to come, which is
+    /// converted where it is awaited.
+    ///
+    /// # Errors
+    ///
+    /// If the page may not, or its value is none for this channel; what goes wrong later is the reply's error.
+    pub fn invoke(&self, channel: &str, arguments: V) -> Result<BridgeReply<V>, BridgeError> {
+        let invoke =
+            self.invokes.get(channel).ok_or_else(|| not_exposed(ChannelKind::Method, channel))?;
+        invoke(&self.ipc, arguments)
+    }
+
+    /// The page's `on`: what main pushes from now on.
+    ///
+    /// # Errors
+    ///
+    /// If the page may not.
+    pub fn on(&self, channel: &str) -> Result<Latest<V>, BridgeError> {
+        let newest =
+            self.pushes.get(channel).ok_or_else(|| not_exposed(ChannelKind::Push, channel))?;
+        Ok(Latest { seen: newest.count(), newest: newest.clone() })
+    }
+}
+
+impl<V> Drop for ContextBridge<V> {
+    fn drop(&mut self) {
+        for listener in self.listeners.drain(..) {
+            self.ipc.off(listener);
+        }
+    }
+}
+
+impl<V> fmt::Debug for ContextBridge<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.channels()).finish()
+    }
+}
+
+#[cold]
+fn not_exposed(kind: ChannelKind, channel: &str) -> BridgeError {
+    BridgeError::NotExposed { kind, channel: channel.to_owned() }
+}
+
+#[cold]
+fn bad_value(kind: ChannelKind, channel: &'static str, why: String) -> BridgeError {
+    BridgeError::BadValue { kind, channel, why }
+}
+
+/// A page's place in the pushes of one channel: it sees the newest, and how many there were.
+pub struct Latest<V> {
+    newest: Arc<dyn Newest<V>>,
+    /// How many there had been at the last look.
+    seen: u64,
+}
+
+/// The newest push, for several that came since the last look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Conflated<V> {
+    /// The newest one.
+    pub value: V,
+    /// How many came, this one included. All but one of them were passed over.
+    pub count: u64,
+}
+
+impl<V> Latest<V> {
+    /// The newest push, if one has come since the last look.
+    pub fn take(&mut self) -> Option<Conflated<V>> {
+        self.newest.take(&mut self.seen)
+    }
+
+    /// Waits until there is something to take. Many of them can wait at once, each in a task of its own; the loop
+    /// ends a wait once.
+    pub async fn changed(&mut self) {
+        poll_fn(|context| self.poll_changed(context)).await;
+    }
+
+    /// Whether there is something to take; if not, the task is woken when there is.
+    pub fn poll_changed(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        self.newest.poll(self.seen, context.waker())
+    }
+}
+
+/// The newest message of a push, whatever its type.
+trait Newest<V>: Send + Sync {
+    /// How many there have been.
+    fn count(&self) -> u64;
+
+    /// The newest one, unless it was seen.
+    fn take(&self, seen: &mut u64) -> Option<Conflated<V>>;
+
+    /// Whether there is one that was not seen; if not, the waker is called when there is.
+    fn poll(&self, seen: u64, waker: &Waker) -> Poll<()>;
+}
+
+/// Where the loop leaves the newest message, and pages find it.
+struct Slot<T: Payload + ?Sized, F> {
+    /// Locked for moments: the loop copies a message, a page a pointer.
+    state: Mutex<SlotState<<T as Payload>::Owned>>,
+    to_page: F,
+}
+
+struct SlotState<O> {
+    count: u64,
+    newest: Option<Arc<O>>,
+    /// Who waits for the next one. A task is in it once; one that has ended is called in vain, once.
+    waiting: Vec<Waker>,
+}
+
+impl<O> Default for SlotState<O> {
+    fn default() -> Self {
+        Self { count: 0, newest: None, waiting: Vec::new() }
+    }
+}
+
+impl<T, F> Slot<T, F>
+where
+    T: Payload + ToOwned<Owned = <T as Payload>::Owned> + ?Sized,
+{
+    fn lock(&self) -> MutexGuard<'_, SlotState<<T as Payload>::Owned>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// On the loop's thread.
+    fn put(&self, message: &T) {
+        let mut state = self.lock();
+        state.count += 1;
+        // The memory of the one before is used again, unless a page is looking at it.
+        match state.newest.as_mut().and_then(Arc::get_mut) {
+            Some(newest) => message.clone_into(newest),
+            None => state.newest = Some(Arc::new(message.to_owned())),
+        }
+        let waiting = std::mem::take(&mut state.waiting);
+        drop(state);
+        waiting.into_iter().for_each(Waker::wake);
+    }
+}
+
+impl<V, T, F> Newest<V> for Slot<T, F>
+where
+    T: Payload + ToOwned<Owned = <T as Payload>::Owned> + ?Sized,
+    <T as Payload>::Owned: Sync,
+    F: Fn(&T) -> V + Send + Sync,
+{
+    fn count(&self) -> u64 {
+        self.lock().count
+    }
+
+    fn take(&self, seen: &mut u64) -> Option<Conflated<V>> {
+        let state = self.lock();
+        let count = state.count - *seen;
+        let newest = state.newest.clone().filter(|_| count > 0)?;
+        *seen = state.count;
+        drop(state);
+        let newest: &<T as Payload>::Owned = &newest;
+        Some(Conflated { value: (self.to_page)(newest.borrow()), count })
+    }
+
+    fn poll(&self, seen: u64, waker: &Waker) -> Poll<()> {
+        let mut state = self.lock();
+        if state.count > seen {
+            return Poll::Ready(());
+        }
+        if !state.waiting.iter().any(|other| other.will_wake(waker)) {
+            state.waiting.push(waker.clone());
+        }
+        Poll::Pending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PUSH: Push<u32> = Push::new("push");
+
+    fn slot() -> Arc<Slot<u32, impl Fn(&u32) -> String>> {
+        Arc::new(Slot { state: Mutex::default(), to_page: u32::to_string })
+    }
+
+    fn latest<F: Fn(&u32) -> String + Send + Sync + 'static>(
+        slot: &Arc<Slot<u32, F>>,
+    ) -> Latest<String> {
+        Latest { seen: Newest::<String>::count(&**slot), newest: slot.clone() }
+    }
+
+    fn is_pending(latest: &mut Latest<String>, waker: &Waker) -> bool {
+        latest.poll_changed(&mut Context::from_waker(waker)).is_pending()
+    }
+
+    #[test]
+    fn a_page_gets_the_newest_push_and_how_many_there_were() {
+        let slot = slot();
+        slot.put(&1);
+        let mut page = latest(&slot);
+        assert_eq!(page.take(), None, "what was before is past");
+        (2..=5).for_each(|message| slot.put(&message));
+        assert_eq!(page.take(), Some(Conflated { value: "5".to_owned(), count: 4 }));
+        assert_eq!(page.take(), None);
+    }
+
+    #[test]
+    fn pages_have_places_of_their_own() {
+        let slot = slot();
+        let (mut quick, mut slow) = (latest(&slot), latest(&slot));
+        slot.put(&1);
+        assert_eq!(quick.take().unwrap().count, 1);
+        slot.put(&2);
+        assert_eq!(quick.take().unwrap().count, 1);
+        assert_eq!(slow.take(), Some(Conflated { value: "2".to_owned(), count: 2 }));
+    }
+
+    #[test]
+    fn who_waits_is_woken_once_by_the_next_push_and_waits_in_one_place_only() {
+        struct Count(std::sync::atomic::AtomicU32);
+        impl std::task::Wake for Count {
+            fn wake(self: Arc<Self>) {
+                self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            }
+        }
+        let count = Arc::new(Count(0.into()));
+        let waker = Waker::from(count.clone());
+        let woken = || count.0.load(std::sync::atomic::Ordering::Relaxed);
+        let slot = slot();
+        let mut page = latest(&slot);
+        assert!(is_pending(&mut page, &waker) && is_pending(&mut page, &waker));
+        assert_eq!(slot.lock().waiting.len(), 1);
+        slot.put(&1);
+        slot.put(&2);
+        assert_eq!(woken(), 1);
+        assert!(!is_pending(&mut page, &waker), "there is something to take");
+        assert_eq!(page.take().unwrap().count, 2);
+        assert!(is_pending(&mut page, &waker));
+    }
+
+    #[test]
+    fn an_error_of_an_invoke_reads_as_electrons() {
+        let texts = [
+            not_exposed(PUSH.key().kind(), "x").to_string(),
+            not_exposed(ChannelKind::Method, "x").to_string(),
+            BridgeError::Invoke { channel: "x", message: "no reply".to_owned() }.to_string(),
+            BridgeError::Invoke {
+                channel: "x",
+                message: "Error invoking remote method 'x': Error: no".to_owned(),
+            }
+            .to_string(),
+        ];
+        assert_eq!(
+            texts,
+            [
+                "the channel 'x' is not exposed to this page for 'on'",
+                "Error invoking remote method 'x': Error: the channel 'x' is not exposed to this page for 'invoke'",
+                "Error invoking remote method 'x': Error: no reply",
+                "Error invoking remote method 'x': Error: no",
+            ]
+        );
+    }
+}

@@ -1,0 +1,195 @@
+//! Who is let in: the token, and the names under which this server may be asked for.
+//!
+//! Every process of this machine, of any user, can reach a port of the loopback device, and so can every
+//! page that this user's browser shows. Against the former there is the token: whoever has it was shown
+//! the address that this process printed. It travels in the fragment of that address, which browsers keep to
+//! themselves, and in no cookie, which they would show to servers on other ports. Against the latter there are
+//! the two names that a browser gives: `Host`, by which it believes to have reached this server (a
+//! foreign name that was rebound to this address is refused), and `Origin`, the page that asks.
+
+use std::{fmt, net::IpAddr};
+
+use axum::http::{HeaderMap, HeaderName, header, uri::Authority};
+use constant_time_eq::constant_time_eq;
+
+/// The WebSocket protocol that a page asks for, followed by its token.
+pub(super) const PROTOCOL: &str = "ringbridge";
+
+/// 256 random bits, as hexadecimal digits.
+#[derive(Clone)]
+pub(super) struct Token(String);
+
+impl Token {
+    /// From the operating system's generator.
+    pub(super) fn new() -> Result<Self, getrandom::Error> {
+        let mut bytes = [0; 32];
+        getrandom::fill(&mut bytes)?;
+        Ok(Self(bytes.iter().map(|byte| format!("{byte:02x}")).collect()))
+    }
+
+    /// Takes as long for a token that is nearly right as for one that is all wrong.
+    fn is(&self, other: &str) -> bool {
+        constant_time_eq(self.0.as_bytes(), other.as_bytes())
+    }
+}
+
+/// The token itself, for the address that is printed once.
+impl fmt::Display for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What a request is checked against.
+#[derive(Clone)]
+pub(super) struct Door {
+    pub(super) token: Token,
+    /// Where this server listens.
+    pub(super) port: u16,
+    /// It listens on the loopback device only.
+    pub(super) loopback: bool,
+}
+
+/// Why a request is turned away. The text is all that its sender learns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Refusal {
+    #[error("this server does not go by that name: use the address that renderer-proc printed")]
+    Host,
+    #[error("another site's page may not talk to this renderer")]
+    Origin,
+    #[error("the token is missing or wrong: use the address that renderer-proc printed")]
+    Token,
+}
+
+impl Door {
+    /// For every request: it asks for this server by a name that is its own. Returns that name.
+    pub(super) fn check_host<'a>(&self, headers: &'a HeaderMap) -> Result<&'a str, Refusal> {
+        let host = only(headers, header::HOST).ok_or(Refusal::Host)?;
+        let authority: Authority = host.parse().map_err(|_| Refusal::Host)?;
+        let name = authority.host().trim_start_matches('[').trim_end_matches(']');
+        // A name that is an address, or that no name server is asked for, cannot be rebound.
+        let is_ours = match name.parse::<IpAddr>() {
+            Ok(address) => address.is_loopback() || !self.loopback,
+            Err(_) => name.eq_ignore_ascii_case("localhost"),
+        };
+        let port = authority.port_u16().unwrap_or(80);
+        if is_ours && port == self.port && !host.contains('@') {
+            Ok(host)
+        } else {
+            Err(Refusal::Host)
+        }
+    }
+
+    /// For a page's socket: this server's own page asks, and has the token.
+    pub(super) fn check_page(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+        let host = self.check_host(headers)?;
+        let origin = only(headers, header::ORIGIN).ok_or(Refusal::Origin)?;
+        if origin.strip_prefix("http://").is_none_or(|origin| !origin.eq_ignore_ascii_case(host)) {
+            return Err(Refusal::Origin);
+        }
+        let protocols = only(headers, header::SEC_WEBSOCKET_PROTOCOL).ok_or(Refusal::Token)?;
+        match protocols.split_once(',') {
+            Some((PROTOCOL, token)) if self.token.is(token.trim()) => Ok(()),
+            _ => Err(Refusal::Token),
+        }
+    }
+}
+
+/// The value of a header that is there once.
+fn only(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+    let mut values = headers.get_all(name).iter();
+    let value = values.next()?.to_str().ok()?;
+    values.next().is_none().then_some(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    fn door(loopback: bool) -> Door {
+        Door { token: Token("0123".to_owned()), port: 4000, loopback }
+    }
+
+    fn headers(of: &[(HeaderName, &str)]) -> HeaderMap {
+        of.iter()
+            .map(|(name, value)| (name.clone(), HeaderValue::from_str(value).unwrap()))
+            .collect()
+    }
+
+    fn host(host: &str, loopback: bool) -> bool {
+        door(loopback).check_host(&headers(&[(header::HOST, host)])).is_ok()
+    }
+
+    #[test]
+    fn tokens_are_long_and_no_two_are_alike() {
+        let (one, other) = (Token::new().unwrap(), Token::new().unwrap());
+        assert_eq!(one.to_string().len(), 64);
+        assert!(one.is(&one.to_string()) && !one.is(&other.to_string()));
+        assert!(!one.is("") && !one.is(&one.to_string()[..63]));
+    }
+
+    #[test]
+    fn a_host_is_this_server_by_address_or_as_localhost_and_with_its_port() {
+        for good in
+            ["127.0.0.1:4000", "127.3.2.1:4000", "localhost:4000", "LOCALHOST:4000", "[::1]:4000"]
+        {
+            assert!(host(good, true), "{good}");
+        }
+        for bad in [
+            "evil.example:4000",
+            "127.0.0.1.evil.example:4000",
+            "127.0.0.1",
+            "127.0.0.1:4001",
+            "192.168.0.7:4000",
+            "x@127.0.0.1:4000",
+            "localhost.:4000",
+            "",
+            ":4000",
+            "[::1:4000",
+        ] {
+            assert!(!host(bad, true), "{bad}");
+        }
+    }
+
+    #[test]
+    fn who_listens_anywhere_is_asked_for_by_any_address_but_by_no_foreign_name() {
+        assert!(host("192.168.0.7:4000", false) && host("127.0.0.1:4000", false));
+        assert!(!host("evil.example:4000", false));
+    }
+
+    #[test]
+    fn a_request_without_a_host_or_with_two_is_refused() {
+        let mut two = headers(&[(header::HOST, "127.0.0.1:4000")]);
+        two.append(header::HOST, HeaderValue::from_static("evil.example"));
+        assert_eq!(door(true).check_host(&two), Err(Refusal::Host));
+        assert_eq!(door(true).check_host(&HeaderMap::new()), Err(Refusal::Host));
+    }
+
+    #[test]
+    fn a_page_needs_this_servers_origin_and_the_token() {
+        let page = |origin: Option<&str>, protocols: Option<&str>| {
+            let mut all = vec![(header::HOST, "127.0.0.1:4000")];
+            all.extend(origin.map(|origin| (header::ORIGIN, origin)));
+            all.extend(protocols.map(|names| (header::SEC_WEBSOCKET_PROTOCOL, names)));
+            door(true).check_page(&headers(&all))
+        };
+        let (ours, right) = (Some("http://127.0.0.1:4000"), Some("ringbridge, 0123"));
+        assert_eq!(page(ours, right), Ok(()));
+        for origin in
+            [None, Some("null"), Some("http://localhost:4000"), Some("https://127.0.0.1:4000")]
+        {
+            assert_eq!(page(origin, right), Err(Refusal::Origin), "{origin:?}");
+        }
+        for protocols in [
+            None,
+            Some("ringbridge"),
+            Some("ringbridge, 0124"),
+            Some("0123"),
+            Some("ringbridge, 0123, x"),
+        ] {
+            assert_eq!(page(ours, protocols), Err(Refusal::Token), "{protocols:?}");
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! A page that stays open while main pushes 10,000 times a second.
+
+use std::{
+    env, fs,
+    time::{Duration, Instant},
+};
+
+use tests::processes::processor_time;
+
+use super::{Browser, LIVE, Scheme, Served};
+
+/// How long it takes, in seconds, unless `RINGBRIDGE_PAGE_SECONDS` says something else.
+const SECONDS: u64 = 300;
+/// Everything has its memory by then.
+const WARM_UP: Duration = Duration::from_secs(15);
+/// Between two lines about the page.
+const LOOK_EVERY: Duration = Duration::from_secs(20);
+/// How long main is looked at before there is a page.
+const ALONE: Duration = Duration::from_secs(8);
+/// What a process may have more at the end, in bytes. A browser collects its garbage when it likes.
+const GROWTH_MAX: u64 = 8 << 20;
+const PAGE_GROWTH_MAX: u64 = 48 << 20;
+
+/// Resident memory, in bytes.
+fn memory(process_id: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{process_id}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or("0 kB");
+    line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
+}
+
+/// How busy a process is, in percent of a core, for so long from now.
+fn share_of_a_core(process_id: u32, duration: Duration) -> f64 {
+    let before = processor_time(process_id);
+    std::thread::sleep(duration);
+    100.0 * (processor_time(process_id) - before).as_secs_f64() / duration.as_secs_f64()
+}
+
+fn mib(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
+}
+
+/// The process of the browser in which the page's scripts run: the renderer with most memory.
+fn page_process(browser: &Browser) -> u32 {
+    let renderers = browser.processes().into_iter().filter(|id| {
+        let command = fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&command).contains("--type=renderer")
+    });
+    renderers.max_by_key(|id| memory(*id)).expect("a page has a process")
+}
+
+#[test]
+#[ignore = "takes minutes: cargo test --release -p tests --test page -- --ignored --nocapture"]
+fn sixty_updates_a_second_and_no_growth_while_main_pushes_ten_thousand() {
+    let seconds = env::var("RINGBRIDGE_PAGE_SECONDS").ok().and_then(|text| text.parse().ok());
+    let duration = Duration::from_secs(seconds.unwrap_or(SECONDS));
+    let served = Served::start(&["--push-interval", "100us"]);
+    let main_alone = share_of_a_core(served.main.id(), ALONE);
+    println!("main: {main_alone:.1} % of a core without a page");
+    let browser = Browser::start(Scheme::Light);
+    browser.open(&served.url);
+    browser.eventually("the page is live", LIVE);
+    browser.run(
+        "window.updates = 0; window.frames = 0; window.pushes = 0; \
+         electron.on('statistics', (stats, { count }) => { updates += 1; pushes += count; }); \
+         const frame = () => { frames += 1; requestAnimationFrame(frame); }; frame();",
+    );
+    std::thread::sleep(WARM_UP);
+
+    let processes = [
+        ("main", served.main.id(), GROWTH_MAX),
+        ("renderer", served.renderer.id(), GROWTH_MAX),
+        ("page", page_process(&browser), PAGE_GROWTH_MAX),
+    ];
+    let memories = || {
+        // Garbage that waits to be collected is no growth.
+        browser.run("gc()");
+        processes.map(|(_, id, _)| memory(id))
+    };
+    let before = memories();
+    browser.run("updates = 0; frames = 0; pushes = 0");
+    let used_before = processes.map(|(_, id, _)| processor_time(id));
+    let began = Instant::now();
+    while began.elapsed() < duration {
+        std::thread::sleep(LOOK_EVERY.min(duration - began.elapsed().min(duration)));
+        let page = processes[2].1;
+        println!(
+            "{:3.0} s: page {:.1} MiB, heap {:.1} MiB",
+            began.elapsed().as_secs_f64(),
+            mib(memory(page)),
+            mib(browser.run("return performance.memory.usedJSHeapSize").as_u64().unwrap_or(0))
+        );
+    }
+    let seconds = began.elapsed().as_secs_f64();
+    let used_after = processes.map(|(_, id, _)| processor_time(id));
+    let rate = |what: &str| browser.run(&format!("return {what}")).as_f64().unwrap() / seconds;
+    let after = memories();
+    let (updates, frames, pushes) = (rate("updates"), rate("frames"), rate("pushes"));
+    println!(
+        "{seconds:.0} s: {updates:.1} updates/s of {frames:.1} frames/s, for {pushes:.0} pushes/s"
+    );
+    for (place, (name, ..)) in processes.iter().enumerate() {
+        let used = (used_after[place] - used_before[place]).as_secs_f64() / seconds;
+        println!(
+            "{name}: {:.1} MiB before, {:.1} MiB after; {:.1} % of a core",
+            mib(before[place]),
+            mib(after[place]),
+            100.0 * used
+        );
+    }
+    browser.keep_picture("page-after.png");
+    // The browser's own rate is less where others want its cores, and then a push may miss a frame.
+    assert!(updates >= 0.9 * frames.min(60.0), "{updates} updates of {frames} frames");
+    for ((name, _, most), (before, after)) in processes.iter().zip(before.iter().zip(after)) {
+        assert!(*before > 0 && after > 0, "{name} was alive all the time");
+        assert!(after <= before + most, "{name} grew from {before} to {after}");
+    }
+}
