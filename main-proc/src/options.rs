@@ -209,7 +209,7 @@ mod tests {
             "--push-interval 0s",
             "--wait never",
             "--metrics here",
-            "--log loudly",
+            "--log ringbridge=loudly",
             "x",
         ] {
             assert!(parse(bad).is_err(), "{bad:?}");
