@@ -44,11 +44,14 @@ pub(crate) const EVENTS: usize = 64;
 /// How many segments one main process can have.
 pub(crate) const SEGMENTS_MAX: usize = 16 * 1024;
 
-/// A process: its number, and when it was started, in seconds since 1970, since numbers are used again.
+/// A process: its number, where that number means something, and when it was started, in seconds since 1970, since
+/// numbers are used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ProcessIdentity {
     pub(crate) pid: u32,
     pub(crate) started: u64,
+    /// What all have in common who see each other by these numbers. 0: it is not known.
+    pub(crate) namespace: u64,
 }
 
 /// That a process is here, and still moves. Written by that process.
@@ -58,6 +61,7 @@ pub(crate) struct Presence {
     state: AtomicU32,
     pid: AtomicU32,
     started: AtomicU64,
+    namespace: AtomicU64,
     heartbeat: AtomicU64,
 }
 
@@ -69,6 +73,7 @@ impl Presence {
     pub(crate) fn enter(&self, who: ProcessIdentity) {
         self.pid.store(who.pid, Relaxed);
         self.started.store(who.started, Relaxed);
+        self.namespace.store(who.namespace, Relaxed);
         // Pairs with the Acquire in `who`: who sees it here reads its numbers.
         self.state.store(HERE, Release);
     }
@@ -85,6 +90,7 @@ impl Presence {
         (self.state.load(Acquire) != ABSENT).then(|| ProcessIdentity {
             pid: self.pid.load(Relaxed),
             started: self.started.load(Relaxed),
+            namespace: self.namespace.load(Relaxed),
         })
     }
 
@@ -344,7 +350,8 @@ mod tests {
 
     #[test]
     fn who_has_left_was_here() {
-        let (presence, who) = (Presence::default(), ProcessIdentity { pid: 3, started: 4 });
+        let (presence, who) =
+            (Presence::default(), ProcessIdentity { pid: 3, started: 4, namespace: 5 });
         assert_eq!((presence.who(), presence.has_left()), (None, false));
         presence.enter(who);
         assert_eq!((presence.who(), presence.has_left()), (Some(who), false));

@@ -51,7 +51,7 @@ pub(crate) enum Signs {
 struct Seen {
     heartbeat: u64,
     at: Option<Instant>,
-    /// Whether its number has ever been found among the processes that run.
+    /// Whether it is found by its number while it runs.
     visible: bool,
 }
 
@@ -88,7 +88,8 @@ impl Watched {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let heartbeat = presence.heartbeat();
         if seen.at.is_none() {
-            seen.visible = processes.is_running(who);
+            // It may have died before this first look: that it does not run says nothing of what can be seen.
+            seen.visible = Processes::can_see(who) || processes.is_running(who);
         }
         let quiet_since = *seen.at.get_or_insert(now);
         if heartbeat != seen.heartbeat {
