@@ -563,7 +563,8 @@ impl<'a> Controller<'a> {
             return Step::Wait;
         }
         let began = record.began_ns.get();
-        let main_died = self.dead_mains.values().any(|death| *death >= began);
+        // Its main may have been dead already when it began: renderers notice that a moment later.
+        let main_died = self.dead_mains.values().any(|death| *death + HANG_NS >= began);
         if record.joined.get() == 0 || main_died {
             // It was killed before it had told main of itself, or main was.
             Step::Drop
