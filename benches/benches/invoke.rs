@@ -18,7 +18,8 @@ fn main() -> ExitCode {
         .configure_from_args();
     let mut group = criterion.benchmark_group("invoke");
     for payload in PAYLOADS {
-        let job = Job { payload, wait: Wait::Adaptive, backend: Backend::Sealed, pins, pinned: true };
+        let job =
+            Job { payload, wait: Wait::Adaptive, backend: Backend::Sealed, pins, pinned: true };
         let pair = Pair::launch(job).expect("a renderer");
         group.throughput(Throughput::Bytes(payload as u64));
         group.bench_function(BenchmarkId::from_parameter(payload), |bencher| {

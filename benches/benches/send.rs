@@ -14,7 +14,8 @@ fn main() -> ExitCode {
         .warm_up_time(Duration::from_secs(1))
         .measurement_time(Duration::from_secs(4))
         .configure_from_args();
-    let job = Job { payload: 48, wait: Wait::Adaptive, backend: Backend::Sealed, pins, pinned: true };
+    let job =
+        Job { payload: 48, wait: Wait::Adaptive, backend: Backend::Sealed, pins, pinned: true };
     let pair = Pair::launch(job).expect("a renderer");
     let mut group = criterion.benchmark_group("send throughput");
     group.throughput(Throughput::Elements(1));

@@ -28,9 +28,7 @@ pub enum Wait {
 }
 
 /// How both processes share memory and wake each other.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Backend {
     /// Sealed memory, futexes and an eventfd: for renderers that nobody trusts.

@@ -155,8 +155,13 @@ mod tests {
             plan.subjects.iter().map(|subject| subject.name()).collect()
         };
         let (sealed, portable) = (names("sealed"), names("portable"));
-        assert!(sealed.contains(&"ringbridge-spin") && !sealed.contains(&"ringbridge-portable-spin"));
-        assert!(portable.contains(&"ringbridge-portable-spin") && !portable.contains(&"ringbridge-spin"));
+        assert!(
+            sealed.contains(&"ringbridge-spin") && !sealed.contains(&"ringbridge-portable-spin")
+        );
+        assert!(
+            portable.contains(&"ringbridge-portable-spin")
+                && !portable.contains(&"ringbridge-spin")
+        );
         assert!(sealed.contains(&"futex") && portable.contains(&"futex"));
     }
 

@@ -28,6 +28,7 @@ use crate::{
         stage::Stage,
         work::{Setting, Task},
     },
+    job::Backend,
 };
 
 /// The stamp of the last message.

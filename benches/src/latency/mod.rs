@@ -245,8 +245,13 @@ mod tests {
         }
     }
 
-    const JOB: Job =
-        Job { payload: 48, wait: Wait::Park, backend: Backend::Portable, pins: Pins { main: 0, renderer: 1 }, pinned: true };
+    const JOB: Job = Job {
+        payload: 48,
+        wait: Wait::Park,
+        backend: Backend::Portable,
+        pins: Pins { main: 0, renderer: 1 },
+        pinned: true,
+    };
 
     #[test]
     fn the_ratio_is_the_median_of_the_slices_and_not_that_of_the_sums() {
