@@ -13,13 +13,13 @@
 //!   +-----------------------------------+          | rung        the renderer wants    |
 //!   | claims      64: a renderer says   |          |             to be looked at       |
 //!   |   who it is, main answers with    |          +-----------------------------------+
-//!   |   the number of a session page    |          | mail        the numbers of the    |
+//!   |   the number of a session page    |          | renderer_left  it has ended this  |
+//!   +-----------------------------------+          +-----------------------------------+
+//!   | events      64, one after another |          | mail        the numbers of the    |
 //!   +-----------------------------------+          |             two rings for packets |
-//!   | events      64, one after another |          +-----------------------------------+
-//!   +-----------------------------------+          | events      bell, room, post      |
 //!   | segments    the numbers of those  |          +-----------------------------------+
-//!   |             that main has made    |
-//!   +-----------------------------------+
+//!   |             that main has made    |          | events      bell, room, post      |
+//!   +-----------------------------------+          +-----------------------------------+
 //! ```
 //!
 //! Every fixed-size part is as long on each platform; the events hold what the platform's `raw_sync` makes of them.
@@ -204,7 +204,7 @@ impl Rung {
     }
 }
 
-/// That main has ended a session. Set by main.
+/// That one end has ended a session. Set by that one.
 #[derive(Debug, Default)]
 #[repr(transparent)]
 pub(crate) struct Farewell(AtomicU32);
@@ -263,6 +263,7 @@ pub(crate) struct SessionPage {
     pub(crate) main_left: Line<Farewell>,
     pub(crate) renderer: Line<Presence>,
     pub(crate) rung: Line<Rung>,
+    pub(crate) renderer_left: Line<Farewell>,
     mail: Line<[AtomicU32; 2]>,
     /// The renderer's threads sleep on it.
     pub(crate) bell: EventPlace,
@@ -281,8 +282,8 @@ const _: () = {
     assert!(offset_of!(DirectoryPage, events) == 384 + 64 * CLAIMS);
     assert!(offset_of!(DirectoryPage, segments) == 384 + 64 * CLAIMS + 256 * EVENTS);
     assert!(offset_of!(SessionPage, renderer) == 256);
-    assert!(offset_of!(SessionPage, mail) == 512);
-    assert!(offset_of!(SessionPage, bell) == 640);
+    assert!(offset_of!(SessionPage, mail) == 640);
+    assert!(offset_of!(SessionPage, bell) == 768);
 };
 
 /// How long the segments of the two pages are: whole pages.

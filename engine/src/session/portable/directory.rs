@@ -133,8 +133,7 @@ impl Hub {
 
     /// Looks after a process that main has launched.
     pub(crate) fn watch_child(&self, pid: u32) -> Arc<Watched> {
-        let doorbell = self.doorbell.clone();
-        let child = Watched::new(Signs::Child { pid }, move |_| doorbell.ring());
+        let child = Watched::new(Signs::Child { pid }, |_| {});
         self.watcher.watch(child.clone());
         child
     }
