@@ -116,8 +116,13 @@ impl Drop for SweptName {
     }
 }
 
+/// Whether a line of `/proc/PID/maps` is about the library's memory, over whichever backend.
+pub fn is_of_the_library(line: &str) -> bool {
+    line.contains("memfd:ringbridge") || line.contains(SEGMENTS)
+}
+
 /// Where the names of all segments are, and what they begin with.
-pub const SEGMENTS: &str = "/dev/shm/ringbridge-";
+const SEGMENTS: &str = "/dev/shm/ringbridge-";
 
 /// What the names of one endpoint's segments begin with. There may be others', of tests that run beside.
 #[derive(Clone, Debug)]

@@ -27,7 +27,7 @@ use rustix::{
 
 use super::{
     Failure, MainRole, Options, RendererRole,
-    holdings::{Holdings, is_ours},
+    holdings::Holdings,
     journal::{Board, MainPage, Phase, Record, Stream, now_ns},
     schedule::{Action, ROUND, Schedule},
     summary::Summary,
@@ -35,7 +35,7 @@ use super::{
 };
 use crate::{
     backend::Over,
-    processes::{SegmentNames, SweptName, endpoint_files, unique_name},
+    processes::{SegmentNames, SweptName, endpoint_files, is_of_the_library, unique_name},
 };
 
 /// Between two looks at the processes.
@@ -670,7 +670,7 @@ impl<'a> Controller<'a> {
         if leaks > 0 {
             let maps = fs::read_to_string(format!("/proc/{}/maps", self.main.process.id));
             let maps = maps.unwrap_or_default();
-            let ours: Vec<_> = maps.lines().filter(|line| is_ours(line)).collect();
+            let ours: Vec<_> = maps.lines().filter(|line| is_of_the_library(line)).collect();
             eprintln!(
                 "stress: main held {before:?} and holds {now:?}, {first} KiB at first; \
                  processes {processes:?}; mapped: {ours:#?}"
