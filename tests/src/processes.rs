@@ -137,6 +137,11 @@ impl SegmentNames {
         Some(Self(format!("{name}.")))
     }
 
+    /// That through which the others are found.
+    pub fn directory(&self) -> PathBuf {
+        PathBuf::from(format!("{}0", self.0))
+    }
+
     /// The files that there are.
     pub fn existing(&self) -> Vec<PathBuf> {
         let of_this = |path: &PathBuf| path.to_string_lossy().starts_with(&self.0);
@@ -304,8 +309,12 @@ pub struct Program {
 impl Program {
     /// Starts it.
     pub fn start(command: &mut Command) -> Self {
+        Self::start_with_input(command.stdin(Stdio::null()))
+    }
+
+    /// Starts it with the standard input that the command has.
+    pub fn start_with_input(command: &mut Command) -> Self {
         let mut child = command
-            .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap_or_else(|error| panic!("{command:?}: {error}"));
