@@ -2,7 +2,7 @@
 
 use std::{process::ExitCode, time::Duration};
 
-use benches::{Job, Pair, Pins, Wait, is_renderer, renderer_main};
+use benches::{Backend, Job, Pair, Pins, Wait, is_renderer, renderer_main};
 use criterion::{BenchmarkId, Criterion, Throughput};
 
 const PAYLOADS: [usize; 3] = [48, 1024, 64 * 1024];
@@ -18,7 +18,8 @@ fn main() -> ExitCode {
         .configure_from_args();
     let mut group = criterion.benchmark_group("invoke");
     for payload in PAYLOADS {
-        let job = Job { payload, wait: Wait::Adaptive, pins, pinned: true };
+        let job =
+            Job { payload, wait: Wait::Adaptive, backend: Backend::Sealed, pins, pinned: true };
         let pair = Pair::launch(job).expect("a renderer");
         group.throughput(Throughput::Bytes(payload as u64));
         group.bench_function(BenchmarkId::from_parameter(payload), |bencher| {

@@ -3,7 +3,7 @@
 
 use std::{process::ExitCode, time::Duration};
 
-use benches::{Job, Limit, Pair, Pins, Wait, is_renderer, renderer_main};
+use benches::{Backend, Job, Limit, Pair, Pins, Wait, is_renderer, renderer_main};
 use criterion::Criterion;
 
 fn main() -> ExitCode {
@@ -15,7 +15,8 @@ fn main() -> ExitCode {
         .warm_up_time(Duration::from_secs(1))
         .measurement_time(Duration::from_secs(4))
         .configure_from_args();
-    let job = Job { payload: 48, wait: Wait::Adaptive, pins, pinned: true };
+    let job =
+        Job { payload: 48, wait: Wait::Adaptive, backend: Backend::Sealed, pins, pinned: true };
     let pair = Pair::launch(job).expect("a renderer");
     criterion.bench_function("push one way/48", |bencher| {
         bencher.iter_custom(|count| {

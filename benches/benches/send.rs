@@ -2,7 +2,7 @@
 
 use std::{process::ExitCode, time::Duration};
 
-use benches::{Job, Limit, Pair, Pins, Wait, is_renderer, renderer_main};
+use benches::{Backend, Job, Limit, Pair, Pins, Wait, is_renderer, renderer_main};
 use criterion::{Criterion, Throughput};
 
 fn main() -> ExitCode {
@@ -14,7 +14,8 @@ fn main() -> ExitCode {
         .warm_up_time(Duration::from_secs(1))
         .measurement_time(Duration::from_secs(4))
         .configure_from_args();
-    let job = Job { payload: 48, wait: Wait::Adaptive, pins, pinned: true };
+    let job =
+        Job { payload: 48, wait: Wait::Adaptive, backend: Backend::Sealed, pins, pinned: true };
     let pair = Pair::launch(job).expect("a renderer");
     let mut group = criterion.benchmark_group("send throughput");
     group.throughput(Throughput::Elements(1));

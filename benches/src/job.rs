@@ -1,6 +1,6 @@
 //! What a pair of processes is to be, and how the renderer learns it.
 
-use std::{env, process::Command};
+use std::{env, fmt, process::Command};
 
 use ringbridge::{Config, WaitStrategy};
 use serde::{Deserialize, Serialize};
@@ -27,6 +27,35 @@ pub enum Wait {
     Park,
 }
 
+/// How both processes share memory and wake each other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Backend {
+    /// Sealed memory, futexes and an eventfd: for renderers that nobody trusts.
+    #[default]
+    Sealed,
+    /// Named segments and events: for processes that trust each other.
+    Portable,
+}
+
+impl From<Backend> for ringbridge::Backend {
+    fn from(backend: Backend) -> Self {
+        match backend {
+            Backend::Sealed => Self::Sealed,
+            Backend::Portable => Self::Portable,
+        }
+    }
+}
+
+impl fmt::Display for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Sealed => "sealed",
+            Self::Portable => "portable",
+        })
+    }
+}
+
 /// What a pair of processes is to be.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Job {
@@ -34,6 +63,8 @@ pub struct Job {
     pub payload: usize,
     /// How both processes wait.
     pub wait: Wait,
+    /// Main's to choose: the renderer learns it from its launch.
+    pub backend: Backend,
     /// Where they run, and where in any case the floor is measured.
     pub pins: Pins,
     /// Whether the subject keeps to those processors too, or runs where the scheduler puts it.
@@ -53,6 +84,7 @@ impl Job {
         let attachment_max = 4 * self.payload.max(RING_PAYLOAD_MAX);
         let default = Config::default();
         Config {
+            backend: self.backend.into(),
             wait,
             main_capacity: capacity,
             renderer_capacity: capacity,

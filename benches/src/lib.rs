@@ -35,7 +35,7 @@ pub mod scale;
 mod stats;
 
 pub use crate::{
-    job::{Job, PAYLOAD_MAX, PAYLOAD_MIN, Wait},
+    job::{Backend, Job, PAYLOAD_MAX, PAYLOAD_MIN, Wait},
     pair::{Limit, Pair, Slice},
     pins::Pins,
     renderer::{is_renderer, renderer_main},

@@ -43,9 +43,22 @@ fn left_behind(process: u32) -> Vec<String> {
 #[test]
 fn every_subject_does_what_it_says_it_can_do() {
     let output = run(compare().args(["--json", "--sizes", "48,64K"]));
+    let checks = lines_of("check", &output);
+    for claim in [
+        "invoke 48 B spin, portable: p50 against sealed",
+        "invoke 48 B park, portable: p50 against sealed (event against futex)",
+    ] {
+        let check = checks.iter().find(|check| check["claim"] == claim).expect(claim);
+        assert!(check["measured"]["median"].as_f64() > Some(0.0), "{check}");
+    }
     assert_eq!(lines_of("machine", &output).len(), 1);
-    assert!(!lines_of("check", &output).is_empty());
     let cells = lines_of("cell", &output);
+    for (subject, backend) in
+        [("ringbridge-park", "sealed"), ("ringbridge-portable-park", "portable")]
+    {
+        let mut rows = cells.iter().filter(|cell| cell["subject"] == subject);
+        assert!(rows.clone().count() > 5 && rows.all(|cell| cell["backend"] == backend));
+    }
     let count = |status: &str| cells.iter().filter(|cell| cell["status"] == status).count();
     let failed: Vec<_> = cells.iter().filter(|cell| cell["status"] == "failed").collect();
     assert!(failed.is_empty(), "{failed:?}");
@@ -113,20 +126,33 @@ fn a_page_that_cannot_be_written_is_refused_before_anything_is_measured() {
 
 #[test]
 fn ctrl_c_ends_everything() {
+    ctrl_c_ends("ringbridge-park");
+}
+
+#[test]
+fn ctrl_c_ends_everything_over_the_portable_backend_and_no_segment_is_left() {
+    let segments = ctrl_c_ends("ringbridge-portable-park");
+    assert!(!segments.is_empty(), "its renderer maps some");
+    let left: Vec<_> = segments.iter().filter(|segment| fs::exists(segment).unwrap()).collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+/// Returns the named segments that the renderer had mapped.
+fn ctrl_c_ends(subject: &str) -> Vec<String> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_compare"));
-    command.args([
-        "--only",
-        "ringbridge-park",
-        "--work",
-        "round-trip",
-        "--seconds-per-slice",
-        "60",
-    ]);
+    command.args(["--only", subject, "--work", "round-trip", "--seconds-per-slice", "60"]);
     let mut child = command.stdout(Stdio::null()).spawn().expect("compare runs");
     let process = child.id();
     let began = Instant::now();
     let main = wait_for_child(process);
     let renderer = wait_for_child(main);
+    let mut segments = Vec::new();
+    if subject.contains("portable") {
+        wait_until("the renderer has joined", || {
+            segments = segments_of(renderer);
+            segments.len() > 3
+        });
+    }
     let pid = Pid::from_raw(process as i32).expect("a process");
     kill_process(pid, Signal::INT).expect("it is ours");
     let status = child.wait().expect("it ends");
@@ -136,6 +162,19 @@ fn ctrl_c_ends_everything() {
     for process in [main, renderer] {
         wait_until("a process of the slice has ended", || !is_running(process));
     }
+    segments
+}
+
+/// The named segments that a process has mapped.
+fn segments_of(process: u32) -> Vec<String> {
+    let maps = fs::read_to_string(format!("/proc/{process}/maps")).unwrap_or_default();
+    let paths =
+        maps.lines().filter_map(|line| line.find("/dev/shm/ringbridge-").map(|at| &line[at..]));
+    let mut paths: Vec<_> =
+        paths.map(|path| path.trim_end_matches(" (deleted)").to_owned()).collect();
+    paths.sort_unstable();
+    paths.dedup();
+    paths
 }
 
 /// The first child of any thread of a process, once it has one.

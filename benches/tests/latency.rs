@@ -37,6 +37,25 @@ fn the_page_and_the_picture_are_of_the_run_that_is_printed() {
 }
 
 #[test]
+fn either_backend_is_measured_and_named() {
+    for backend in ["sealed", "portable"] {
+        let run = |kind: &[&str]| {
+            let output = Command::new(env!("CARGO_BIN_EXE_latency"))
+                .args(["--backend", backend, "--count", "200", "--slices", "4"])
+                .args(kind)
+                .output()
+                .expect("latency runs");
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            output.stdout
+        };
+        let figures: Value = serde_json::from_slice(&run(&["--json"])).expect("one object");
+        assert_eq!(figures["backend"], backend);
+        let table = String::from_utf8(run(&[])).expect("text");
+        assert!(table.starts_with(&format!("Invoke, 48 bytes, Adaptive, {backend}: ")), "{table}");
+    }
+}
+
+#[test]
 fn a_page_that_cannot_be_written_is_refused_before_anything_is_measured() {
     let output = Command::new(env!("CARGO_BIN_EXE_latency"))
         .args(["--seconds", "3600", "--html", "/no/such/folder/page"])

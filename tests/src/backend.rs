@@ -3,9 +3,11 @@
 //! The tests in `tests/portable.rs` are those of other files, over named segments and events. They are a program of
 //! their own, and so are the scenes that they start: so what decides is the program's name, which a scene is told.
 
-use std::{env, process::Command};
+use std::{env, fmt, process::Command};
 
+use clap::ValueEnum;
 use ringbridge::Backend;
+use serde::Serialize;
 
 /// By which a scene learns what its test runs over.
 const VARIABLE: &str = "RINGBRIDGE_TEST_BACKEND";
@@ -24,5 +26,34 @@ pub fn backend() -> Backend {
 pub fn tell(command: &mut Command) {
     if backend() == Backend::Portable {
         command.env(VARIABLE, "portable");
+    }
+}
+
+/// The backend, as it is said on a command line and in a summary.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Over {
+    /// [`Backend::Sealed`].
+    #[default]
+    Sealed,
+    /// [`Backend::Portable`].
+    Portable,
+}
+
+impl From<Over> for Backend {
+    fn from(over: Over) -> Self {
+        match over {
+            Over::Sealed => Self::Sealed,
+            Over::Portable => Self::Portable,
+        }
+    }
+}
+
+impl fmt::Display for Over {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Sealed => "sealed",
+            Self::Portable => "portable",
+        })
     }
 }

@@ -10,11 +10,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use ringbridge::{Backend, Config, IpcMain};
 use rustix::{
     process::{Pid, Signal, kill_process},
     thread::{CpuSet, sched_getaffinity, sched_setaffinity},
 };
 use serde_json::Value;
+
+use crate::contract::CONTRACT;
 
 /// How long anything may take before a test gives it up. Far more than it needs.
 pub const LIMIT: Duration = Duration::from_secs(20);
@@ -97,12 +100,52 @@ pub struct SweptName(pub String);
 
 impl Drop for SweptName {
     fn drop(&mut self) {
-        // Segments of shared memory are found by what is removed below.
-        let _ = ringbridge::sweep_endpoints();
+        if endpoint_files(&self.0).is_empty() {
+            return;
+        }
+        // Who binds a name removes what the dead have left of it, segments too.
+        let config =
+            Config { backend: Backend::Portable, protect_memory: false, ..Config::default() };
+        if IpcMain::bind_with(&self.0, CONTRACT, config).is_ok() {
+            return;
+        }
         for file in endpoint_files(&self.0) {
             // Whoever has removed it meanwhile did the same.
             let _ = fs::remove_file(file);
         }
+    }
+}
+
+/// Whether a line of `/proc/PID/maps` is about the library's memory, over whichever backend.
+pub fn is_of_the_library(line: &str) -> bool {
+    line.contains("memfd:ringbridge") || line.contains(SEGMENTS)
+}
+
+/// Where the names of all segments are, and what they begin with.
+const SEGMENTS: &str = "/dev/shm/ringbridge-";
+
+/// What the names of one endpoint's segments begin with. There may be others', of tests that run beside.
+#[derive(Clone, Debug)]
+pub struct SegmentNames(String);
+
+impl SegmentNames {
+    /// Those of the portable endpoint that a process has: it maps its directory.
+    pub fn of_process(process_id: u32) -> Option<Self> {
+        let maps = fs::read_to_string(format!("/proc/{process_id}/maps")).ok()?;
+        let segment = maps.lines().find_map(|line| line.find(SEGMENTS).map(|at| &line[at..]))?;
+        let (name, _number) = segment.split_once('.')?;
+        Some(Self(format!("{name}.")))
+    }
+
+    /// That through which the others are found.
+    pub fn directory(&self) -> PathBuf {
+        PathBuf::from(format!("{}0", self.0))
+    }
+
+    /// The files that there are.
+    pub fn existing(&self) -> Vec<PathBuf> {
+        let of_this = |path: &PathBuf| path.to_string_lossy().starts_with(&self.0);
+        shared_memory_files().into_iter().filter(of_this).collect()
     }
 }
 
@@ -270,8 +313,12 @@ pub struct Program {
 impl Program {
     /// Starts it.
     pub fn start(command: &mut Command) -> Self {
+        Self::start_with_input(command.stdin(Stdio::null()))
+    }
+
+    /// Starts it with the standard input that the command has.
+    pub fn start_with_input(command: &mut Command) -> Self {
         let mut child = command
-            .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap_or_else(|error| panic!("{command:?}: {error}"));

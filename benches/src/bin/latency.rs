@@ -6,7 +6,7 @@
 use std::{process::ExitCode, time::Instant};
 
 use benches::{
-    Error, Job, Limit, PAYLOAD_MAX, PAYLOAD_MIN, Pair, Pins, Wait, is_renderer,
+    Backend, Error, Job, Limit, PAYLOAD_MAX, PAYLOAD_MIN, Pair, Pins, Wait, is_renderer,
     latency::{Figures, Pattern, Report, Tally},
     renderer_main,
     report::Output,
@@ -27,6 +27,9 @@ struct Arguments {
     /// How both processes wait.
     #[arg(long, value_enum, default_value_t = Wait::Adaptive)]
     wait: Wait,
+    /// How they share memory and wake each other.
+    #[arg(long, value_enum, default_value_t)]
+    backend: Backend,
     /// Keep each process to a processor of its own.
     #[arg(long)]
     pin: bool,
@@ -87,8 +90,8 @@ fn report(arguments: &Arguments) -> Result<(), Error> {
 }
 
 fn measure(arguments: &Arguments) -> Result<Report, Error> {
-    let &Arguments { pattern, payload, wait, .. } = arguments;
-    let job = Job { payload, wait, pins: Pins::choose()?, pinned: arguments.pin };
+    let &Arguments { pattern, payload, wait, backend, .. } = arguments;
+    let job = Job { payload, wait, backend, pins: Pins::choose()?, pinned: arguments.pin };
     let pair = Pair::launch(job)?;
     let plan = Plan::new(arguments);
 

@@ -73,6 +73,8 @@ pub(super) struct Check {
 const SPIN: &str = "ringbridge-spin";
 const ADAPTIVE: &str = "ringbridge-adaptive";
 const PARK: &str = "ringbridge-park";
+const PORTABLE_SPIN: &str = "ringbridge-portable-spin";
+const PORTABLE_PARK: &str = "ringbridge-portable-park";
 const IN_PLACE: &str = "ringbridge-in-place";
 const SEND_ALL: &str = "ringbridge-send-all";
 const TWO_LINES: &str = "bounce-two-lines";
@@ -195,6 +197,27 @@ fn claims() -> Vec<Claim> {
             INVOKE,
             Against("iceoryx2-event", P50),
             AtMost(1.0),
+        ),
+        claim(
+            "invoke 48 B spin, portable: p50 against sealed",
+            PORTABLE_SPIN,
+            INVOKE,
+            Against(SPIN, P50),
+            AtMost(1.1),
+        ),
+        claim(
+            "invoke 48 B park, portable: p50 against sealed (event against futex)",
+            PORTABLE_PARK,
+            INVOKE,
+            Against(PARK, P50),
+            Shown,
+        ),
+        claim(
+            "invoke 48 B park, portable: p50 against a bare round trip of raw_sync's events",
+            PORTABLE_PARK,
+            INVOKE,
+            Against("raw-sync", P50),
+            Shown,
         ),
         near(claim(
             "stream 48 B send, near: rate against rtrb between threads",
@@ -523,6 +546,19 @@ mod tests {
         let near = "stream 48 B send, near: rate against iceoryx2's";
         let open = verdict(&[stream(SPIN)], near);
         assert_eq!((open.verdict, open.verdict()), (Verdict::NotMeasured, "no slice was near"));
+    }
+
+    #[test]
+    fn the_portable_backend_is_held_to_the_sealed_ones_figures() {
+        let cell = |subject, p50| cell_of(subject, Work::RoundTrip, vec![outcome(p50)]);
+        let spin = "invoke 48 B spin, portable: p50 against sealed";
+        for (p50, expected) in [(109, Verdict::Ok), (112, Verdict::NotMet)] {
+            let cells = [cell(SPIN, 100), cell(PORTABLE_SPIN, p50)];
+            assert_eq!(verdict(&cells, spin).verdict, expected);
+        }
+        let park = "invoke 48 B park, portable: p50 against sealed (event against futex)";
+        let cells = [cell(PARK, 100), cell(PORTABLE_PARK, 150)];
+        assert_eq!(verdict(&cells, park).figures().1, "1.500 (1.500 to 1.500)");
     }
 
     #[test]

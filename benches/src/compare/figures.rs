@@ -8,6 +8,7 @@ use crate::{
         slice::Outcome,
         work::{Task, Work},
     },
+    job::Backend,
     report::version_of,
     stats::{Distribution, Spread},
 };
@@ -92,6 +93,9 @@ pub(super) struct Figures {
     pub(super) kind: &'static str,
     pub(super) subject: &'static str,
     pub(super) about: &'static str,
+    /// Of Ringbridge.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) backend: Option<Backend>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) version: Option<String>,
     #[serde(flatten)]
@@ -195,6 +199,7 @@ impl Figures {
             kind: "cell",
             subject: cell.subject.name(),
             about: cell.subject.about(),
+            backend: cell.subject.backend(),
             version: cell.subject.package().and_then(version_of),
             task: cell.task,
             status,

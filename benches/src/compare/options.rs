@@ -10,6 +10,7 @@ use crate::{
         run::Plan,
         work::{Bytes, Task, Work},
     },
+    job::Backend,
     peers::{LEFT_OUT, SUBJECTS, find},
     report::Output,
 };
@@ -35,6 +36,9 @@ pub(super) struct Options {
     /// Measure these subjects only.
     #[arg(long, value_name = "SUBJECT", value_delimiter = ',')]
     only: Vec<String>,
+    /// Measure Ringbridge over this backend only. Floors and peers stay as they are. [default: over both]
+    #[arg(long, value_enum)]
+    backend: Option<Backend>,
     /// Do this work only.
     #[arg(long, value_enum, value_delimiter = ',')]
     work: Vec<Work>,
@@ -84,6 +88,9 @@ impl Options {
             self.only.iter().try_for_each(|name| find(name).map(drop))?;
             subjects.retain(|subject| self.only.iter().any(|name| name == subject.name()));
         }
+        if let Some(backend) = self.backend {
+            subjects.retain(|subject| subject.backend().is_none_or(|of| of == backend));
+        }
         let all = [Work::RoundTrip, Work::Stream, Work::Push, Work::Idle];
         let mut works = all.to_vec();
         works.retain(|work| self.work.is_empty() || self.work.contains(work));
@@ -105,10 +112,10 @@ impl Options {
 pub(super) fn list(plan: &Plan) -> String {
     let mut text = String::from("subjects:\n");
     for subject in &plan.subjects {
-        text += &format!("  {:<20} {}\n", subject.name(), subject.about());
+        text += &format!("  {:<28} {}\n", subject.name(), subject.about());
     }
     for name in LEFT_OUT {
-        text += &format!("  {name:<20} not compiled in: build with '--features peers'\n");
+        text += &format!("  {name:<28} not compiled in: build with '--features peers'\n");
     }
     text += "tasks:\n";
     for task in &plan.tasks {
@@ -139,6 +146,23 @@ mod tests {
         assert_eq!(tasks, ["stream 48 B", "stream 1 MiB", "idle"]);
         let listed = list(&plan);
         assert!(listed.contains("pipe") && listed.contains("5 rounds"), "{listed}");
+    }
+
+    #[test]
+    fn one_backend_leaves_out_the_other_ones_rows_alone() {
+        let names = |backend: &str| -> Vec<_> {
+            let plan = plan(&["--backend", backend]).unwrap();
+            plan.subjects.iter().map(|subject| subject.name()).collect()
+        };
+        let (sealed, portable) = (names("sealed"), names("portable"));
+        assert!(
+            sealed.contains(&"ringbridge-spin") && !sealed.contains(&"ringbridge-portable-spin")
+        );
+        assert!(
+            portable.contains(&"ringbridge-portable-spin")
+                && !portable.contains(&"ringbridge-spin")
+        );
+        assert!(sealed.contains(&"futex") && portable.contains(&"futex"));
     }
 
     #[test]

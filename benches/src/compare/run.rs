@@ -16,6 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use ringbridge::{Config, IpcMain};
 use rustix::{
     event::{PollFd, PollFlags, poll},
     process::{Pid, Signal, kill_process_group, test_kill_process},
@@ -377,6 +378,7 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         remove_memory(&self.prefix);
+        remove_segments(&self.prefix);
         remove(&self.folder);
     }
 }
@@ -394,6 +396,7 @@ fn sweep() {
             && Pid::from_raw(id as i32).is_some_and(|pid| test_kill_process(pid).is_err())
         {
             remove_memory(&prefix(id));
+            remove_segments(&prefix(id));
             remove(&entry.path());
         }
     }
@@ -405,6 +408,18 @@ fn remove_memory(prefix: &str) {
             remove(&entry.path());
         }
     }
+}
+
+/// Of Ringbridge's slices, whose endpoint has the prefix for a name: whoever binds it removes what dead processes have
+/// left of it.
+fn remove_segments(prefix: &str) {
+    let config = Config {
+        backend: ringbridge::Backend::Portable,
+        protect_memory: false,
+        ..Config::default()
+    };
+    // If that fails they stay, as files do that cannot be removed.
+    let _ = IpcMain::bind_with(prefix, &[], config);
 }
 
 /// What is in use by somebody else, or gone already, stays as it is.

@@ -28,6 +28,7 @@ use crate::{
         stage::Stage,
         work::{Setting, Task},
     },
+    job::Backend,
 };
 
 /// The stamp of the last message.
@@ -47,6 +48,11 @@ pub(crate) trait Subject: Sync {
 
     /// What it is, and how its receiver waits.
     fn about(&self) -> &'static str;
+
+    /// Over which of Ringbridge's backends, if it is Ringbridge.
+    fn backend(&self) -> Option<Backend> {
+        None
+    }
 
     /// The crate whose version counts, if it is not this one's.
     fn package(&self) -> Option<&'static str> {

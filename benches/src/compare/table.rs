@@ -79,13 +79,13 @@ fn table(text: &mut String, rows: &[Figures]) -> fmt::Result {
         )?;
     }
     let heads = heads(first.task.work);
-    write!(text, "{:<20}", "")?;
+    write!(text, "{:<28}", "")?;
     for (head, width) in heads {
         write!(text, "{head:>width$}")?;
     }
     writeln!(text)?;
     for row in rows {
-        write!(text, "{:<20}", row.subject)?;
+        write!(text, "{:<28}", row.subject)?;
         let reason = row.reason.as_deref().unwrap_or_default();
         match row.status {
             Status::NotApplicable => writeln!(text, "  n/a: {reason}")?,

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::{
     Error,
-    job::{Job, Wait},
+    job::{Backend, Job, Wait},
     pair::Slice,
     report::{Colours, Outlier},
     stats::{Distribution, longest},
@@ -48,6 +48,8 @@ pub struct Figures {
     pub payload: usize,
     /// How both processes waited.
     pub wait: Wait,
+    /// How they shared memory and woke each other.
+    pub backend: Backend,
     /// How many messages there were.
     pub count: u64,
     /// Half of the samples were no longer.
@@ -150,6 +152,7 @@ impl Tally {
             pattern,
             payload: job.payload,
             wait: job.wait,
+            backend: job.backend,
             count: self.count,
             p50_ns: self.subject.at(0.5),
             p99_ns: self.subject.at(0.99),
@@ -206,8 +209,8 @@ fn median(mut samples: Vec<u64>) -> Option<u64> {
 
 impl fmt::Display for Figures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { pattern, payload, wait, count, .. } = self;
-        writeln!(f, "{pattern:?}, {payload} bytes, {wait:?}: {count} messages")?;
+        let Self { pattern, payload, wait, backend, count, .. } = self;
+        writeln!(f, "{pattern:?}, {payload} bytes, {wait:?}, {backend}: {count} messages")?;
         let mut row = |name: &str, value: String| writeln!(f, "  {name:<22}{value:>14}");
         row("p50", nanoseconds(self.p50_ns))?;
         row("p99", nanoseconds(self.p99_ns))?;
@@ -242,8 +245,13 @@ mod tests {
         }
     }
 
-    const JOB: Job =
-        Job { payload: 48, wait: Wait::Park, pins: Pins { main: 0, renderer: 1 }, pinned: true };
+    const JOB: Job = Job {
+        payload: 48,
+        wait: Wait::Park,
+        backend: Backend::Portable,
+        pins: Pins { main: 0, renderer: 1 },
+        pinned: true,
+    };
 
     #[test]
     fn the_ratio_is_the_median_of_the_slices_and_not_that_of_the_sums() {
@@ -292,6 +300,8 @@ mod tests {
         }
         assert!(page.contains(&format!("<td>{:.3}</td>", json["ratio_p50"].as_f64().unwrap())));
         assert!(page.contains(&format!("<th>Messages</th><td>{}</td>", json["count"])));
+        assert_eq!(json["backend"], "portable");
+        assert!(page.contains("48 bytes, park, portable"));
         assert!(page.contains(&machine.command) && page.contains(&machine.kernel));
         for name in ["invoke", "bounce", "futex"] {
             assert!(page.contains(&format!(">{name} ")), "{name} is not named");

@@ -32,8 +32,8 @@ impl Report {
     }
 
     fn title(&self) -> String {
-        let super::Figures { pattern, payload, wait, .. } = &self.figures;
-        format!("{}, {payload} bytes, {wait:?}", pattern.name()).to_lowercase()
+        let super::Figures { pattern, payload, wait, backend, .. } = &self.figures;
+        format!("{}, {payload} bytes, {wait:?}, {backend}", pattern.name()).to_lowercase()
     }
 
     fn colours(&self) -> Colours {

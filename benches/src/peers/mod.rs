@@ -51,6 +51,9 @@ pub(crate) const SUBJECTS: &[&dyn Subject] = &[
     &ringbridge::SPIN,
     &ringbridge::ADAPTIVE,
     &ringbridge::PARK,
+    &ringbridge::PORTABLE_SPIN,
+    &ringbridge::PORTABLE_ADAPTIVE,
+    &ringbridge::PORTABLE_PARK,
     &ringbridge::SEND_ALL,
     &ringbridge::IN_PLACE,
     #[cfg(feature = "peers")]

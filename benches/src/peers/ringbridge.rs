@@ -24,7 +24,7 @@ use crate::{
         stage::Stage,
         work::{Task, Work},
     },
-    job::{Job, Wait},
+    job::{Backend, Job, Wait},
     messages::{Message, stamped, with_message_of},
 };
 
@@ -33,10 +33,11 @@ const DEFERRED_FROM: usize = 16 << 10;
 /// How long a loop may run without being stopped.
 const RUN_MAX: Duration = Duration::from_secs(60);
 
-/// Ringbridge with one way to wait, and one way to stream.
+/// Ringbridge over one backend, with one way to wait, and one way to stream.
 pub(super) struct Ringbridge {
     name: &'static str,
     about: &'static str,
+    backend: Backend,
     wait: Wait,
     stream: Way,
 }
@@ -56,38 +57,62 @@ enum Way {
 pub(super) const SPIN: Ringbridge = Ringbridge {
     name: "ringbridge-spin",
     about: "invoke, send, WebContents::send; both loops spin",
+    backend: Backend::Sealed,
     wait: Wait::Spin,
     stream: Way::Send,
 };
 pub(super) const ADAPTIVE: Ringbridge = Ringbridge {
     name: "ringbridge-adaptive",
     about: "the same; spins while that pays (the default)",
+    backend: Backend::Sealed,
     wait: Wait::Adaptive,
     stream: Way::Send,
 };
 pub(super) const PARK: Ringbridge = Ringbridge {
     name: "ringbridge-park",
     about: "the same; sleeps at once",
+    backend: Backend::Sealed,
     wait: Wait::Park,
     stream: Way::Send,
 };
 pub(super) const SEND_ALL: Ringbridge = Ringbridge {
     name: "ringbridge-send-all",
     about: "send_all as a stream, 64 messages a call; both spin",
+    backend: Backend::Sealed,
     wait: Wait::Spin,
     stream: Way::SendAll,
 };
 pub(super) const IN_PLACE: Ringbridge = Ringbridge {
     name: "ringbridge-in-place",
     about: "WebContents::send as a stream, read in place; both spin",
+    backend: Backend::Sealed,
     wait: Wait::Spin,
     stream: Way::InPlace,
+};
+
+pub(super) const PORTABLE_SPIN: Ringbridge = Ringbridge {
+    name: "ringbridge-portable-spin",
+    about: "as ringbridge-spin, over named segments and events",
+    backend: Backend::Portable,
+    ..SPIN
+};
+pub(super) const PORTABLE_ADAPTIVE: Ringbridge = Ringbridge {
+    name: "ringbridge-portable-adaptive",
+    about: "as ringbridge-adaptive, over named segments and events",
+    backend: Backend::Portable,
+    ..ADAPTIVE
+};
+pub(super) const PORTABLE_PARK: Ringbridge = Ringbridge {
+    name: "ringbridge-portable-park",
+    about: "as ringbridge-park, over named segments and events",
+    backend: Backend::Portable,
+    ..PARK
 };
 
 impl Ringbridge {
     fn job(&self, stage: &Stage) -> Job {
         let (payload, pins) = (stage.job.task.payload, stage.job.pins);
-        Job { payload, wait: self.wait, pins, pinned: true }
+        Job { payload, wait: self.wait, backend: self.backend, pins, pinned: true }
     }
 }
 
@@ -98,6 +123,10 @@ impl Subject for Ringbridge {
 
     fn about(&self) -> &'static str {
         self.about
+    }
+
+    fn backend(&self) -> Option<Backend> {
+        Some(self.backend)
     }
 
     fn package(&self) -> Option<&'static str> {
@@ -178,7 +207,7 @@ fn main_side<M: Message + ?Sized>(
     stage: &mut Stage,
 ) -> Result<Box<dyn MainSide>, Error> {
     let job = subject.job(stage);
-    let ipc = IpcMain::bind_with("compare", Channels::<M>::CONTRACT, job.config())?;
+    let ipc = IpcMain::bind_with(&stage.job.prefix, Channels::<M>::CONTRACT, job.config())?;
     let (tally, stopped) = (Arc::new(Tally::default()), Arc::new(AtomicBool::new(false)));
 
     let (running, says) = (ipc.clone(), stopped.clone());

@@ -42,7 +42,16 @@ pub(crate) struct Colours(Vec<(&'static str, Role, &'static str)>);
 
 impl Colours {
     pub(crate) fn of(names: impl IntoIterator<Item = (&'static str, Role)>) -> Self {
-        const OURS: [&str; 5] = ["0 80% .9", "28 90% .95", "330 65% 1", "46 85% .9", "10 50% 1.2"];
+        const OURS: [&str; 8] = [
+            "0 80% .9",
+            "28 90% .95",
+            "330 65% 1",
+            "350 45% .7",
+            "20 55% .7",
+            "315 40% .7",
+            "46 85% .9",
+            "10 50% 1.2",
+        ];
         const FLOORS: [&str; 7] = [
             "220 6% 1",
             "30 22% 1",

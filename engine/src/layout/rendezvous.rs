@@ -13,13 +13,13 @@
 //!   +-----------------------------------+          | rung        the renderer wants    |
 //!   | claims      64: a renderer says   |          |             to be looked at       |
 //!   |   who it is, main answers with    |          +-----------------------------------+
-//!   |   the number of a session page    |          | mail        the numbers of the    |
+//!   |   the number of a session page    |          | renderer_left  it has ended this  |
+//!   +-----------------------------------+          +-----------------------------------+
+//!   | events      64, one after another |          | mail        the numbers of the    |
 //!   +-----------------------------------+          |             two rings for packets |
-//!   | events      64, one after another |          +-----------------------------------+
-//!   +-----------------------------------+          | events      bell, room, post      |
 //!   | segments    the numbers of those  |          +-----------------------------------+
-//!   |             that main has made    |
-//!   +-----------------------------------+
+//!   |             that main has made    |          | events      bell, room, post      |
+//!   +-----------------------------------+          +-----------------------------------+
 //! ```
 //!
 //! Every fixed-size part is as long on each platform; the events hold what the platform's `raw_sync` makes of them.
@@ -48,11 +48,14 @@ pub(crate) const SEGMENTS_MAX: usize = 16 * 1024;
 pub(crate) const NAME_MAX: usize = 48;
 const NAME_WORDS: usize = NAME_MAX / size_of::<u64>();
 
-/// A process: its number, and when it was started, in seconds since 1970, since numbers are used again.
+/// A process: its number, where that number means something, and when it was started, in seconds since 1970, since
+/// numbers are used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ProcessIdentity {
     pub(crate) pid: u32,
     pub(crate) started: u64,
+    /// What all have in common who see each other by these numbers. 0: it is not known.
+    pub(crate) namespace: u64,
 }
 
 /// That a process is here, and still moves. Written by that process.
@@ -62,6 +65,7 @@ pub(crate) struct Presence {
     state: AtomicU32,
     pid: AtomicU32,
     started: AtomicU64,
+    namespace: AtomicU64,
     heartbeat: AtomicU64,
 }
 
@@ -73,6 +77,7 @@ impl Presence {
     pub(crate) fn enter(&self, who: ProcessIdentity) {
         self.pid.store(who.pid, Relaxed);
         self.started.store(who.started, Relaxed);
+        self.namespace.store(who.namespace, Relaxed);
         // Pairs with the Acquire in `who`: who sees it here reads its numbers.
         self.state.store(HERE, Release);
     }
@@ -89,6 +94,7 @@ impl Presence {
         (self.state.load(Acquire) != ABSENT).then(|| ProcessIdentity {
             pid: self.pid.load(Relaxed),
             started: self.started.load(Relaxed),
+            namespace: self.namespace.load(Relaxed),
         })
     }
 
@@ -203,7 +209,7 @@ impl Rung {
     }
 }
 
-/// That main has ended a session. Set by main.
+/// That one end has ended a session. Set by that one.
 #[derive(Debug, Default)]
 #[repr(transparent)]
 pub(crate) struct Farewell(AtomicU32);
@@ -264,6 +270,7 @@ pub(crate) struct SessionPage {
     pub(crate) main_left: Line<Farewell>,
     pub(crate) renderer: Line<Presence>,
     pub(crate) rung: Line<Rung>,
+    pub(crate) renderer_left: Line<Farewell>,
     mail: Line<[AtomicU32; 2]>,
     /// The renderer's threads sleep on it.
     pub(crate) bell: EventPlace,
@@ -284,8 +291,8 @@ const _: () = {
     assert!(offset_of!(DirectoryPage, events) == 512 + 64 * CLAIMS);
     assert!(offset_of!(DirectoryPage, segments) == 512 + 64 * CLAIMS + 256 * EVENTS);
     assert!(offset_of!(SessionPage, renderer) == 256);
-    assert!(offset_of!(SessionPage, mail) == 512);
-    assert!(offset_of!(SessionPage, bell) == 640);
+    assert!(offset_of!(SessionPage, mail) == 640);
+    assert!(offset_of!(SessionPage, bell) == 768);
 };
 
 /// How long the segments of the two pages are: whole pages.
@@ -448,7 +455,8 @@ mod tests {
 
     #[test]
     fn who_has_left_was_here() {
-        let (presence, who) = (Presence::default(), ProcessIdentity { pid: 3, started: 4 });
+        let (presence, who) =
+            (Presence::default(), ProcessIdentity { pid: 3, started: 4, namespace: 5 });
         assert_eq!((presence.who(), presence.has_left()), (None, false));
         presence.enter(who);
         assert_eq!((presence.who(), presence.has_left()), (Some(who), false));

@@ -88,6 +88,17 @@ pub(crate) enum RegionError {
     System(#[from] io::Error),
 }
 
+impl RegionError {
+    /// Whether what was announced has been removed: whoever made it is dead, and was swept.
+    pub(crate) fn is_removed(&self) -> bool {
+        match self {
+            #[cfg(feature = "portable")]
+            Self::Segment(SegmentError::System(error)) => error.kind() == io::ErrorKind::NotFound,
+            _ => false,
+        }
+    }
+}
+
 /// A region whose size is no control page followed by a power of two of bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a region of {len} bytes cannot hold a ring")]

@@ -11,7 +11,7 @@ use crate::{
     kill_points::{KillPoint, reach},
     memory::{
         handle::Handle,
-        region::{Access, Region},
+        region::{Access, Region, RegionError},
         shared::{OutboxMemory, TopicMemory},
     },
     session::{
@@ -60,7 +60,7 @@ pub(crate) fn join(
     let mut map = |capacity: u32, access| {
         let handle = handles.next().ok_or_else(|| bad_answer("a ring is missing"))?;
         let region = Region::open(handle, Region::ring_len(capacity as usize), access)
-            .map_err(bad_answer)?;
+            .map_err(not_mapped)?;
         if prefault {
             region.prefault()?;
         }
@@ -79,7 +79,7 @@ pub(crate) fn join(
     for &(number, capacity) in &welcome.topics {
         let handle = handles.next().ok_or_else(|| bad_answer("a topic is missing"))?;
         let region = Region::open(handle, Region::ring_len(capacity as usize), Access::Read)
-            .map_err(bad_answer)?;
+            .map_err(not_mapped)?;
         if prefault {
             region.prefault()?;
         }
@@ -143,6 +143,11 @@ fn hung_up(error: io::Error) -> ConnectError {
         io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => ConnectError::HungUp,
         _ => ConnectError::Io(error),
     }
+}
+
+/// What main has announced cannot be mapped; perhaps because main is dead, and the next one has removed it.
+pub(crate) fn not_mapped(error: RegionError) -> ConnectError {
+    if error.is_removed() { ConnectError::HungUp } else { bad_answer(error) }
 }
 
 fn bad_answer(why: impl fmt::Display) -> ConnectError {

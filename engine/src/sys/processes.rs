@@ -25,7 +25,7 @@ impl Processes {
         let started = self.started(pid).ok_or_else(|| {
             io::Error::other("this process cannot see itself among those that run: is /proc there?")
         })?;
-        Ok(ProcessIdentity { pid, started })
+        Ok(ProcessIdentity { pid, started, namespace: namespace() })
     }
 
     /// When the process of this number was started, in seconds since 1970, if one runs.
@@ -41,11 +41,29 @@ impl Processes {
         (!has_ended).then(|| process.start_time())
     }
 
+    /// Whether the process, if it runs, is found here by its number, whatever has become of it by now.
+    pub(crate) fn can_see(process: ProcessIdentity) -> bool {
+        process.namespace != 0 && process.namespace == namespace()
+    }
+
     /// Whether it is this very process that runs.
     pub(crate) fn is_running(&mut self, process: ProcessIdentity) -> bool {
         self.started(process.pid)
             .is_some_and(|started| started.abs_diff(process.started) <= START_DIFFERS_MAX)
     }
+}
+
+/// What the numbers of processes are unique in: on Linux containers have their own.
+#[cfg(target_os = "linux")]
+fn namespace() -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata("/proc/self/ns/pid").map_or(0, |found| found.ino())
+}
+
+/// All processes have one.
+#[cfg(not(target_os = "linux"))]
+fn namespace() -> u64 {
+    1
 }
 
 #[cfg(test)]
@@ -65,7 +83,7 @@ mod tests {
         let mut child = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
         let pid = child.id();
         let started = processes.started(pid).unwrap();
-        let identity = ProcessIdentity { pid, started };
+        let identity = ProcessIdentity { pid, started, ..processes.this().unwrap() };
         assert!(processes.is_running(identity));
         drop(child.stdin.take());
         // Its end takes a moment.
@@ -74,5 +92,8 @@ mod tests {
         }
         child.wait().unwrap();
         assert!(!processes.is_running(identity));
+        assert!(Processes::can_see(identity), "it would be seen if it ran");
+        let elsewhere = ProcessIdentity { namespace: identity.namespace + 1, ..identity };
+        assert!(!Processes::can_see(elsewhere));
     }
 }

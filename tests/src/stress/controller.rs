@@ -33,7 +33,10 @@ use super::{
     summary::Summary,
     verdict::{Counts, Faults, Survivor, judge},
 };
-use crate::processes::{SweptName, endpoint_files, shared_memory_files, unique_name};
+use crate::{
+    backend::Over,
+    processes::{SegmentNames, SweptName, endpoint_files, is_of_the_library, unique_name},
+};
 
 /// Between two looks at the processes.
 const TICK: Duration = Duration::from_millis(1);
@@ -72,7 +75,8 @@ struct Controller<'a> {
     /// Kept open for those that are still to be started.
     journal: OwnedFd,
     endpoint: SweptName,
-    shared_memory_before: usize,
+    /// What the names of this endpoint's segments begin with, once that is known.
+    segments: Option<SegmentNames>,
     main: MainProcess,
     /// When each main process died.
     dead_mains: HashMap<u64, u64>,
@@ -148,7 +152,7 @@ impl<'a> Controller<'a> {
             board,
             journal,
             endpoint,
-            shared_memory_before: shared_memory_files().len(),
+            segments: None,
             main,
             dead_mains: HashMap::new(),
             resident_kib: HashMap::new(),
@@ -157,7 +161,12 @@ impl<'a> Controller<'a> {
             seen: 0,
             open: Vec::new(),
             doomed: Vec::new(),
-            summary: Summary { seed, renderers: options.renderers, ..Summary::default() },
+            summary: Summary {
+                seed,
+                backend: options.backend,
+                renderers: options.renderers,
+                ..Summary::default()
+            },
             recoveries: Vec::new(),
         };
         let is_up = controller.supervise_until(UP_WITHIN, |this| this.page().ready_ns.get() != 0);
@@ -165,6 +174,10 @@ impl<'a> Controller<'a> {
         if !is_up && !controller.is_interrupted() {
             controller.leave();
             return Err("the main process does not come up".into());
+        }
+        if options.backend == Over::Portable && is_up {
+            let names = SegmentNames::of_process(controller.main.process.id);
+            controller.segments = Some(names.ok_or("the main process maps no segment")?);
         }
         Ok(controller)
     }
@@ -182,8 +195,8 @@ impl<'a> Controller<'a> {
     /// One action after the other, with pauses, until the time is over.
     fn rage(&mut self, show: bool) -> Result<(), Failure> {
         let bar = progress(self.options.duration, show);
-        let mut schedule = Schedule::new(self.seed, self.options.renderers);
-        if !self.options.jump_clock {
+        let mut schedule = Schedule::new(self.seed, self.options.renderers, self.options.backend);
+        if !self.options.jump_clock && self.options.backend == Over::Sealed {
             eprintln!("stress: the system's clock is left alone; --jump-clock sets it");
         }
         let deadline = self.began + self.options.duration;
@@ -460,6 +473,7 @@ impl<'a> Controller<'a> {
             if self.places[slot].child.is_none() {
                 let role = RendererRole {
                     endpoint: self.endpoint.0.clone(),
+                    backend: self.options.backend,
                     journal: self.journal.as_raw_fd(),
                     parent: std::process::id(),
                     slot,
@@ -549,7 +563,8 @@ impl<'a> Controller<'a> {
             return Step::Wait;
         }
         let began = record.began_ns.get();
-        let main_died = self.dead_mains.values().any(|death| *death >= began);
+        // Its main may have been dead already when it began: renderers notice that a moment later.
+        let main_died = self.dead_mains.values().any(|death| *death + HANG_NS >= began);
         if record.joined.get() == 0 || main_died {
             // It was killed before it had told main of itself, or main was.
             Step::Drop
@@ -655,8 +670,7 @@ impl<'a> Controller<'a> {
         if leaks > 0 {
             let maps = fs::read_to_string(format!("/proc/{}/maps", self.main.process.id));
             let maps = maps.unwrap_or_default();
-            let ours: Vec<_> =
-                maps.lines().filter(|line| line.contains("memfd:ringbridge")).collect();
+            let ours: Vec<_> = maps.lines().filter(|line| is_of_the_library(line)).collect();
             eprintln!(
                 "stress: main held {before:?} and holds {now:?}, {first} KiB at first; \
                  processes {processes:?}; mapped: {ours:#?}"
@@ -711,11 +725,11 @@ impl<'a> Controller<'a> {
             self.summary.leaks += 1;
         }
         let files = endpoint_files(&self.endpoint.0);
-        let shared_memory = shared_memory_files().len().saturating_sub(self.shared_memory_before);
-        if !(files.is_empty() && shared_memory == 0) {
-            eprintln!("stress: left behind: {files:?}, {shared_memory} files in /dev/shm");
+        let segments = self.segments.as_ref().map(SegmentNames::existing).unwrap_or_default();
+        if !(files.is_empty() && segments.is_empty()) {
+            eprintln!("stress: left behind: {files:?}, {segments:?}");
         }
-        self.summary.leaks += (files.len() + shared_memory) as u64;
+        self.summary.leaks += (files.len() + segments.len()) as u64;
     }
 
     fn into_summary(self) -> Summary {
@@ -764,6 +778,7 @@ fn main_role(
 ) -> MainRole {
     MainRole {
         endpoint: endpoint.0.clone(),
+        backend: options.backend,
         journal: journal.as_raw_fd(),
         parent: std::process::id(),
         generation,

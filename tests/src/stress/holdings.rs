@@ -5,7 +5,7 @@ use std::fs;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::journal::{Census, Shortage};
-use crate::processes::open_descriptors;
+use crate::processes::{is_of_the_library, open_descriptors};
 
 /// What a process may still map while memory is short: less than a session's rings take, or a large message.
 const SPARE: u64 = 32 * 1024;
@@ -39,7 +39,7 @@ impl Holdings {
         Self {
             descriptors: open_descriptors() as u64,
             threads: of_status("Threads:"),
-            mappings: maps.lines().filter(|line| line.contains("memfd:ringbridge")).count() as u64,
+            mappings: maps.lines().filter(|line| is_of_the_library(line)).count() as u64,
             resident_kib: of_status("VmRSS:"),
         }
     }

@@ -57,7 +57,7 @@ pub(super) fn play(role: MainRole) -> Result<(), Failure> {
         topic_capacity: TOPIC_CAPACITY,
         // It looks at itself in /proc.
         protect_memory: false,
-        ..config()
+        ..config(role.backend)
     };
     let ipc = IpcMain::bind_with(&role.endpoint, CONTRACT, config)?;
     let main = Arc::new(Main {
@@ -536,6 +536,7 @@ impl MainRole {
     fn renderer_command(&self, slot: usize, session: u64) -> Command {
         RendererRole {
             endpoint: self.endpoint.clone(),
+            backend: self.backend,
             journal: self.journal,
             parent: std::process::id(),
             slot,

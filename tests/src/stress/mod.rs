@@ -34,9 +34,11 @@ use std::{
     time::Duration,
 };
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand, error::ErrorKind};
 use ringbridge::Config;
 use rustix::process::{Signal, getppid, set_parent_process_death_signal};
+
+use crate::backend::Over;
 
 /// Whatever ends one of the processes.
 type Failure = Box<dyn Error + Send + Sync>;
@@ -62,6 +64,9 @@ struct Arguments {
 /// What is to be done.
 #[derive(Clone, Debug, Args)]
 struct Options {
+    /// How the processes share memory and wake each other; over portable they are killed and nothing else
+    #[arg(long, value_enum, default_value_t)]
+    backend: Over,
     /// How many renderers; one in four attaches by name, the others are launched by main and die with it
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = renderers)]
     renderers: usize,
@@ -93,6 +98,11 @@ It must come out with: lost, duplicates, out_of_order, corrupt, violations, leak
 unexpected errors 0. A message is lost if it was committed to a process that lived on, and neither
 delivered nor counted. A wait that does not end within 1 s of the other side's death is a hang. Recovery is
 the time from a death to the last error that told of it.
+
+Over the portable backend processes trust each other, and the waits of the library that has its events
+depend on what any of them does: who is stopped inside an event holds up all who ring it, and a clock that
+is set back prolongs a wait. So there they are killed, at any moment, but neither stopped nor starved, and
+--jump-clock is refused. Segments of shared memory that are left at the end are leaks.
 
 The same seed does the same things in the same order to the same renderers. How the processes
 interleave is never the same.
@@ -135,6 +145,8 @@ enum Role {
 struct MainRole {
     #[arg(long)]
     endpoint: String,
+    #[arg(long, value_enum)]
+    backend: Over,
     #[arg(long)]
     journal: RawFd,
     #[arg(long)]
@@ -154,6 +166,8 @@ struct MainRole {
 struct RendererRole {
     #[arg(long)]
     endpoint: String,
+    #[arg(long, value_enum)]
+    backend: Over,
     #[arg(long)]
     journal: RawFd,
     #[arg(long)]
@@ -171,6 +185,7 @@ impl MainRole {
     fn command(&self) -> Command {
         let mut command = this_program("main");
         argument(&mut command, "endpoint", &self.endpoint);
+        argument(&mut command, "backend", self.backend);
         argument(&mut command, "journal", self.journal);
         argument(&mut command, "parent", self.parent);
         argument(&mut command, "generation", self.generation);
@@ -185,6 +200,7 @@ impl RendererRole {
     fn command(&self) -> Command {
         let mut command = this_program("renderer");
         argument(&mut command, "endpoint", &self.endpoint);
+        argument(&mut command, "backend", self.backend);
         argument(&mut command, "journal", self.journal);
         argument(&mut command, "parent", self.parent);
         argument(&mut command, "slot", self.slot);
@@ -207,9 +223,14 @@ fn argument(command: &mut Command, name: &str, value: impl ToString) {
 }
 
 /// The settings that both sides share.
-fn config() -> Config {
-    // A stop of the other side is not the end of it.
-    Config { send_timeout: SILENCE_MAX, invoke_timeout: SILENCE_MAX, ..Config::default() }
+fn config(backend: Over) -> Config {
+    Config {
+        backend: backend.into(),
+        // A stop of the other side is not the end of it.
+        send_timeout: SILENCE_MAX,
+        invoke_timeout: SILENCE_MAX,
+        ..Config::default()
+    }
 }
 
 /// Dies when the parent does, however that does.
@@ -227,7 +248,14 @@ pub fn main() -> ExitCode {
         Some(Role::Renderer(role)) => {
             ("renderer", renderer_side::play(&role).map(|()| ExitCode::SUCCESS))
         }
-        None => ("", run(&arguments.options)),
+        None => {
+            let Options { backend, jump_clock, .. } = arguments.options;
+            if jump_clock && backend == Over::Portable {
+                let error = "--jump-clock cannot be used over the portable backend";
+                Arguments::command().error(ErrorKind::ArgumentConflict, error).exit();
+            }
+            ("", run(&arguments.options))
+        }
     };
     result.unwrap_or_else(|error| {
         eprintln!("stress {who}: {error}");
@@ -253,8 +281,6 @@ fn run(options: &Options) -> Result<ExitCode, Failure> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

@@ -36,11 +36,12 @@ const WAITED: Duration = Duration::from_millis(1);
 /// Plays the renderer: for the session that main has launched it for; or, attached, for one after the other.
 pub(super) fn play(role: &RendererRole) -> Result<(), Failure> {
     feed();
+    let config = config(role.backend);
     let board = Board::inherited(role.journal, false)?;
     let slot = board.slot(role.slot);
     if let Some(session) = role.session {
         let record = board.record(session).ok_or("main has not begun this session's record")?;
-        return match IpcRenderer::connect_with(CONTRACT, config()) {
+        return match IpcRenderer::connect_with(CONTRACT, config) {
             Ok(ipc) => {
                 Session::begin(ipc, slot, record, role.seed)?.run();
                 Ok(())
@@ -53,7 +54,7 @@ pub(super) fn play(role: &RendererRole) -> Result<(), Failure> {
     follow_to_death(role.parent)?;
     let before = Holdings::now();
     while board.phase() == Phase::Run {
-        let ipc = match IpcRenderer::attach_with(&role.endpoint, CONTRACT, config()) {
+        let ipc = match IpcRenderer::attach_with(&role.endpoint, CONTRACT, config.clone()) {
             Ok(ipc) => ipc,
             Err(error) if is_passing(&error) => {
                 thread::sleep(Duration::from_millis(2));

@@ -8,6 +8,7 @@ use std::time::Duration;
 use fastrand::Rng;
 
 use super::journal::Shortage;
+use crate::backend::Over;
 
 /// How many actions there are between two pauses, in which everything that is held is counted.
 pub(super) const ROUND: usize = 100;
@@ -55,12 +56,22 @@ pub(super) enum Action {
 pub(super) struct Schedule {
     rng: Rng,
     renderers: usize,
+    backend: Over,
     given: usize,
 }
 
 impl Schedule {
-    pub(super) fn new(seed: u64, renderers: usize) -> Self {
-        Self { rng: Rng::with_seed(seed), renderers, given: 0 }
+    pub(super) fn new(seed: u64, renderers: usize, backend: Over) -> Self {
+        Self { rng: Rng::with_seed(seed), renderers, backend, given: 0 }
+    }
+
+    /// Between processes that trust each other: see the command's help.
+    fn kill(&mut self, kills_main: bool) -> Action {
+        match self.rng.u8(..100) {
+            0..=7 if kills_main => Action::KillMain,
+            0..=91 => Action::Kill { slot: self.slot() },
+            _ => Action::KillTwo { slots: [self.slot(), self.slot()] },
+        }
     }
 
     fn slot(&mut self) -> usize {
@@ -82,6 +93,9 @@ impl Iterator for Schedule {
     fn next(&mut self) -> Option<Action> {
         let kills_main = self.given / ROUND % MAIN_ROUNDS == 1;
         self.given += 1;
+        if self.backend == Over::Portable {
+            return Some(self.kill(kills_main));
+        }
         Some(match self.rng.u8(..100) {
             0..=7 if kills_main => Action::KillMain,
             0..=65 => Action::Kill { slot: self.slot() },
@@ -109,7 +123,11 @@ mod tests {
     use super::*;
 
     fn first(seed: u64, count: usize) -> Vec<Action> {
-        Schedule::new(seed, 8).take(count).collect()
+        first_over(Over::Sealed, seed, count)
+    }
+
+    fn first_over(backend: Over, seed: u64, count: usize) -> Vec<Action> {
+        Schedule::new(seed, 8, backend).take(count).collect()
     }
 
     #[test]
@@ -140,10 +158,27 @@ mod tests {
     }
 
     #[test]
+    fn over_the_portable_backend_all_actions_are_kills_and_every_kind_of_kill_occurs() {
+        let actions = first_over(Over::Portable, 1, 4 * ROUND);
+        let kinds: [fn(&Action) -> bool; 3] = [
+            |action| matches!(action, Action::Kill { .. }),
+            |action| matches!(action, Action::KillTwo { .. }),
+            |action| matches!(action, Action::KillMain),
+        ];
+        for kind in kinds {
+            assert!(actions.iter().any(kind), "{actions:?}");
+        }
+        let is_kill = |action| kinds.iter().any(|kind| kind(action));
+        assert!(actions.iter().all(is_kill), "{actions:?}");
+    }
+
+    #[test]
     fn a_main_process_lives_through_three_rounds_of_four() {
-        let actions = first(3, 4 * ROUND);
-        for (round, actions) in actions.chunks(ROUND).enumerate() {
-            assert_eq!(actions.contains(&Action::KillMain), round == 1);
+        for backend in [Over::Sealed, Over::Portable] {
+            let actions = first_over(backend, 3, 4 * ROUND);
+            for (round, actions) in actions.chunks(ROUND).enumerate() {
+                assert_eq!(actions.contains(&Action::KillMain), round == 1);
+            }
         }
     }
 }

@@ -8,11 +8,13 @@ use super::{
     journal::{Record, Stream},
     verdict::Faults,
 };
+use crate::backend::Over;
 
 /// The figures of one run, in the order in which they are printed.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(super) struct Summary {
     pub(super) seed: u64,
+    pub(super) backend: Over,
     pub(super) renderers: usize,
     pub(super) seconds: f64,
     /// Sessions that began and were judged.
@@ -112,8 +114,8 @@ impl Summary {
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { seed, renderers, seconds, .. } = self;
-        writeln!(f, "{renderers} renderers, {seconds:.0} s, seed {seed}")?;
+        let Self { seed, backend, renderers, seconds, .. } = self;
+        writeln!(f, "{backend} backend, {renderers} renderers, {seconds:.0} s, seed {seed}")?;
         let rows = [
             ("sessions", self.cycles),
             ("kills", self.kills),

@@ -31,11 +31,14 @@ use crate::{
         segments::{self, Segments, Swept},
         shared::{OutboxMemory, Shared},
     },
+    session::joining::not_mapped,
     sys::{Processes, process},
 };
 
 /// Between two looks whether main has answered: there is nothing to sleep on before there is a session.
 const ANSWER_LOOK_EVERY: Duration = Duration::from_micros(500);
+/// Between two looks whether main lives, of which nothing else tells who waits for its answer.
+const LIFE_LOOK_EVERY: Duration = Duration::from_millis(25);
 /// How long a renderer waits for a directory to be finished, or for a claim to be free.
 const CLAIM_WAIT_MAX: Duration = Duration::from_secs(2);
 
@@ -133,8 +136,7 @@ impl Hub {
 
     /// Looks after a process that main has launched.
     pub(crate) fn watch_child(&self, pid: u32) -> Arc<Watched> {
-        let doorbell = self.doorbell.clone();
-        let child = Watched::new(Signs::Child { pid }, move |_| doorbell.ring());
+        let child = Watched::new(Signs::Child { pid }, |_| {});
         self.watcher.watch(child.clone());
         child
     }
@@ -160,9 +162,17 @@ pub(crate) fn attach(endpoint: &str, timeout: Duration) -> Result<Mailbox, Conne
     let prefix = prefix(endpoint);
     let directory = open_directory(&prefix.directory(), endpoint)?;
     let pid = std::process::id();
-    let began = Instant::now();
-    let wait = |limit: Duration| {
+    let (began, mut looked) = (Instant::now(), Instant::now());
+    let mut processes = Processes::new()?;
+    let mut wait = |limit: Duration| {
         thread::sleep(ANSWER_LOOK_EVERY);
+        if looked.elapsed() >= LIFE_LOOK_EVERY {
+            looked = Instant::now();
+            let lives = directory.main.who().is_some_and(|main| processes.is_running(main));
+            if !lives || directory.main.has_left() {
+                return Err(ConnectError::HungUp);
+            }
+        }
         if began.elapsed() < limit { Ok(()) } else { Err(ConnectError::TimedOut(limit)) }
     };
     let claim = loop {
@@ -177,9 +187,6 @@ pub(crate) fn attach(endpoint: &str, timeout: Duration) -> Result<Mailbox, Conne
     let session = loop {
         if let Some(session) = claim.answered(pid) {
             break session;
-        }
-        if directory.main.has_left() {
-            return Err(ConnectError::HungUp);
         }
         if let Err(error) = wait(timeout) {
             claim.give_back(pid);
@@ -213,7 +220,7 @@ fn join(
     let ring = |name: SegmentName| {
         let len = Region::ring_len(MAIL_CAPACITY);
         let ring = Region::open(Handle::Segment(name), len, Access::Write);
-        ring.map(|ring| outbox(&ring)).map_err(not_a_session)
+        ring.map(|ring| outbox(&ring)).map_err(not_mapped)
     };
     let parts = Parts { page, page_name, own: ring(own)?, peer: ring(mains)?, doorbell };
     let main = Signs::Presence(directory.map(|directory| &*directory.main));

@@ -42,8 +42,8 @@ use crate::{
 /// How much each ring for packets holds. The longest packet is half of it, less a cell: a contract of some thousand
 /// channels.
 pub(crate) const MAIL_CAPACITY: usize = 128 * 1024;
-/// A wait without an end looks about itself so often.
-const WAIT_MAX: Duration = Duration::from_secs(1);
+/// No wait for packets is longer: a look finds the other end gone, of which nothing tells.
+const WAIT_MAX: Duration = Duration::from_millis(100);
 /// A handed-over segment's number.
 const NUMBER: usize = size_of::<u32>();
 
@@ -100,8 +100,6 @@ impl Mailbox {
                 post.rescue();
                 doorbell.give_up_present();
             }
-            room.ring();
-            doorbell.ring();
         };
         let peer = Watched::new(renderer, on_gone);
         watcher.watch(peer.clone());
@@ -127,7 +125,6 @@ impl Mailbox {
                 post.rescue();
                 doorbell.give_up();
             }
-            post.set();
         };
         let peer = Watched::new(main, on_gone);
         watcher.watch(peer.clone());
@@ -251,17 +248,21 @@ impl Mailbox {
         match &self.events {
             Events::Main { .. } => self.page.main_left.say(),
             Events::Renderer { post, .. } => {
-                self.page.renderer.leave();
+                self.page.renderer_left.say();
                 post.set();
             }
         }
         self.ring_peer();
+        if let Events::Renderer { .. } = &self.events {
+            // Behind the ring: who dies in that has not left in order, and main frees whoever it has caught.
+            self.page.renderer.leave();
+        }
     }
 
     /// Whether either end has left, or the other is dead.
     fn is_over(&self) -> bool {
         let peer_has_left = match &self.events {
-            Events::Main { .. } => self.page.renderer.has_left(),
+            Events::Main { .. } => self.page.renderer_left.is_said(),
             Events::Renderer { .. } => self.page.main_left.is_said(),
         };
         peer_has_left || self.peer.is_gone() || self.closed.is_raised()

@@ -3,6 +3,7 @@
 //! It looks at a word that every process counts up while it lives, its heartbeat. Only where that has stopped it asks
 //! the system whether the process still runs: one that was stopped, or waits for a processor, is not dead. And it is
 //! the one thread that never touches an event, so that it can free those who are caught in one whose last user died.
+//! So it wakes nobody either: whoever sleeps looks about itself every tenth of a second.
 //!
 //! A process that cannot be seen from here by its number (in another container) is taken for dead when its heart has
 //! not beaten for [`SILENCE_MAX`].
@@ -26,7 +27,8 @@ pub(crate) struct Watched {
     seen: Mutex<Seen>,
     /// It has left, or it is dead.
     gone: Flag,
-    /// Frees whom it has left behind, and tells who must know. Once, and never inside a lock of the watcher's.
+    /// Frees whom it has left behind. Once, and never inside a lock of the watcher's. It must not ring: another who
+    /// has died, or is about to, may have the event.
     on_gone: Box<dyn Fn(End) + Send + Sync>,
 }
 
@@ -51,7 +53,7 @@ pub(crate) enum Signs {
 struct Seen {
     heartbeat: u64,
     at: Option<Instant>,
-    /// Whether its number has ever been found among the processes that run.
+    /// Whether it is found by its number while it runs.
     visible: bool,
 }
 
@@ -88,7 +90,8 @@ impl Watched {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let heartbeat = presence.heartbeat();
         if seen.at.is_none() {
-            seen.visible = processes.is_running(who);
+            // It may have died before this first look: that it does not run says nothing of what can be seen.
+            seen.visible = Processes::can_see(who) || processes.is_running(who);
         }
         let quiet_since = *seen.at.get_or_insert(now);
         if heartbeat != seen.heartbeat {

@@ -11,6 +11,7 @@ mod hot_path;
 mod invoke_and_handle;
 #[cfg(feature = "kill-points")]
 mod kill_points;
+mod leftovers;
 mod lifecycle;
 mod limits;
 mod policy;
@@ -55,6 +56,7 @@ const FILES: &[&[(&str, Scene)]] = &[
     invoke_and_handle::SCENES,
     #[cfg(feature = "kill-points")]
     kill_points::SCENES,
+    leftovers::SCENES,
     lifecycle::SCENES,
     limits::SCENES,
     policy::SCENES,
