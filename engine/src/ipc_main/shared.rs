@@ -327,6 +327,7 @@ impl Inner {
     /// By what the end of a child is noticed.
     fn look_after(&self, pid: u32) -> io::Result<LaunchedProcess> {
         match &self.meeting {
+            #[cfg(target_os = "linux")]
             Meeting::Sockets => process::pidfd_open(pid).map(LaunchedProcess::Descriptor),
             #[cfg(feature = "portable")]
             Meeting::Names(hub) => Ok(LaunchedProcess::Watched(hub.watch_child(pid))),
