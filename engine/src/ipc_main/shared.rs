@@ -4,7 +4,6 @@
 use std::{
     collections::BTreeMap,
     io,
-    os::fd::OwnedFd,
     panic::{AssertUnwindSafe, catch_unwind},
     process::{Child, Command},
     sync::{Arc, Mutex, PoisonError, Weak},
@@ -61,7 +60,7 @@ use crate::{
     snapshot::Snapshot,
     sync::{AtomicBool, AtomicU32, Ordering},
     sys::{
-        EventFd,
+        EventFd, OwnedFd,
         process::{self, Heirloom},
     },
     timed::TimedRequests,

@@ -21,6 +21,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+#[cfg(not(target_os = "linux"))]
+use crate::error::ContractError;
 use crate::{
     config::Backend,
     error::{BindError, ConnectError},
@@ -31,8 +33,6 @@ use crate::{
         process,
     },
 };
-#[cfg(not(target_os = "linux"))]
-use crate::error::ContractError;
 #[cfg(feature = "portable")]
 use crate::{
     session::portable::{self, Hub},
@@ -52,10 +52,7 @@ pub(crate) struct Endpoint {
 /// By what renderers that main did not launch find it.
 enum Door {
     #[cfg(target_os = "linux")]
-    Socket {
-        listener: Listener,
-        path: PathBuf,
-    },
+    Socket { listener: Listener, path: PathBuf },
     #[cfg(feature = "portable")]
     Directory(Arc<Hub>),
 }

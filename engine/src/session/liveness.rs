@@ -21,11 +21,14 @@ pub(crate) fn reason_of(status: ExitStatus) -> (GoneReason, i32) {
     }
 }
 
-/// What killed it, where that can be.
+#[cfg(unix)]
 fn signal_of(status: ExitStatus) -> Option<i32> {
-    #[cfg(unix)]
-    return std::os::unix::process::ExitStatusExt::signal(&status);
-    #[cfg(not(unix))]
+    std::os::unix::process::ExitStatusExt::signal(&status)
+}
+
+/// There are no signals.
+#[cfg(not(unix))]
+fn signal_of(_: ExitStatus) -> Option<i32> {
     None
 }
 

@@ -186,8 +186,8 @@ pub(crate) mod epoll {
 pub(crate) mod socket {
     use std::{path::Path, time::Duration};
 
-    use super::*;
     pub(crate) use super::super::report::{Credentials, Readiness};
+    use super::*;
 
     #[derive(Debug)]
     pub(crate) struct Socket(OwnedFd);

@@ -70,7 +70,11 @@ pub(crate) fn make_folder(path: &Path) -> io::Result<()> {
 
 /// Why a folder is not this user's alone.
 pub(crate) fn strangers_may_enter(found: &Metadata) -> Option<String> {
-    if found.is_dir() { system::strangers_may_enter(found) } else { Some("it is no folder".to_owned()) }
+    if found.is_dir() {
+        system::strangers_may_enter(found)
+    } else {
+        Some("it is no folder".to_owned())
+    }
 }
 
 pub(crate) fn remove_if_there(path: &Path) -> io::Result<()> {
