@@ -83,7 +83,7 @@ pub struct Config {
     /// How many invokes of main may be unanswered in one renderer.
     pub main_pending_max: u16,
     /// Keeps other processes of this user out of main's memory (`ptrace`, `/proc/PID/mem`). Off for
-    /// debugging and profiling only.
+    /// debugging and profiling only. Linux only: elsewhere it changes nothing.
     pub protect_memory: bool,
 }
 
@@ -114,7 +114,11 @@ impl Default for Config {
 impl Config {
     /// The backend that is meant, if this platform and these settings have it.
     pub(crate) fn backend(&self) -> Result<Backend, ContractError> {
-        if self.backend == Backend::Sealed && cfg!(target_os = "linux") {
+        self.backend_where(cfg!(target_os = "linux"))
+    }
+
+    fn backend_where(&self, has_sealed: bool) -> Result<Backend, ContractError> {
+        if self.backend == Backend::Sealed && has_sealed {
             return Ok(Backend::Sealed);
         }
         self.portable()
@@ -166,6 +170,41 @@ mod tests {
                 config.check(),
                 Err(ContractError::BadCapacity { what: "topic_capacity", .. })
             ));
+        }
+    }
+
+    fn chosen(
+        has_sealed: bool,
+        backend: Backend,
+        require_isolation: bool,
+    ) -> Result<Backend, ContractError> {
+        let config = Config { backend, require_isolation, ..Config::default() };
+        config.backend_where(has_sealed)
+    }
+
+    #[test]
+    fn sealed_memory_is_isolation_enough_where_there_is_any() {
+        assert_eq!(chosen(true, Backend::Sealed, false), Ok(Backend::Sealed));
+        assert_eq!(chosen(true, Backend::Sealed, true), Ok(Backend::Sealed));
+    }
+
+    #[cfg(feature = "portable")]
+    #[test]
+    fn without_sealed_memory_it_is_the_portable_backend_unless_isolation_is_required() {
+        for (has_sealed, backend) in
+            [(false, Backend::Sealed), (false, Backend::Portable), (true, Backend::Portable)]
+        {
+            assert_eq!(chosen(has_sealed, backend, false), Ok(Backend::Portable));
+            assert_eq!(chosen(has_sealed, backend, true), Err(ContractError::NoIsolation));
+        }
+    }
+
+    #[cfg(not(feature = "portable"))]
+    #[test]
+    fn without_sealed_memory_and_without_the_portable_backend_there_is_none() {
+        for require_isolation in [false, true] {
+            let chosen = chosen(false, Backend::Sealed, require_isolation);
+            assert_eq!(chosen, Err(ContractError::NoBackend));
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use std::{fmt, io, path::PathBuf, time::Duration};
 
-#[cfg(feature = "sandbox")]
+#[cfg(all(feature = "sandbox", target_os = "linux"))]
 use crate::sandbox::Sandbox;
 use crate::{
     contract::ChannelKind,
@@ -48,7 +48,7 @@ pub enum Error {
     #[error(transparent)]
     Run(#[from] RunError),
     /// The sandbox could not be entered, or is not complete.
-    #[cfg(feature = "sandbox")]
+    #[cfg(all(feature = "sandbox", target_os = "linux"))]
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
 }
@@ -693,7 +693,7 @@ pub enum InvokeError<E: fmt::Debug + fmt::Display = Failure> {
 }
 
 /// Why a renderer is not in its sandbox. What was given up before stays given up: end the process.
-#[cfg(feature = "sandbox")]
+#[cfg(all(feature = "sandbox", target_os = "linux"))]
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SandboxError {

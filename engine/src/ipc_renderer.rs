@@ -703,7 +703,7 @@ impl IpcRenderer {
     /// [`SandboxError::Trusted`](crate::SandboxError::Trusted) with a backend that has no walls. Otherwise if something
     /// that the kernel has could not be enforced, as when a thread blocks all signals. Then end the process:
     /// some of it may be.
-    #[cfg(feature = "sandbox")]
+    #[cfg(all(feature = "sandbox", target_os = "linux"))]
     pub fn sandbox(&self) -> Result<crate::Sandbox, crate::SandboxError> {
         if self.backend() != Backend::Sealed {
             return Err(crate::SandboxError::Trusted);

@@ -113,6 +113,10 @@
         reason = "models check the protocols without what uses them"
     )
 )]
+#![cfg_attr(
+    not(any(target_os = "linux", loom)),
+    allow(dead_code, reason = "the sealed backend's own, which nothing else uses")
+)]
 
 // So that `payload!`'s paths mean the same inside and outside the crate.
 extern crate self as ringbridge;
@@ -169,7 +173,7 @@ mod request;
 mod ring;
 mod room;
 mod router;
-#[cfg(all(feature = "sandbox", not(loom)))]
+#[cfg(all(feature = "sandbox", target_os = "linux", not(loom)))]
 mod sandbox;
 mod seat;
 #[cfg(not(loom))]
@@ -232,7 +236,7 @@ pub use crate::{
     session::census::{EndpointInfo, SweptEndpoint, endpoints, sweep_endpoints},
     web_contents::WebContents,
 };
-#[cfg(all(feature = "sandbox", not(loom)))]
+#[cfg(all(feature = "sandbox", target_os = "linux", not(loom)))]
 pub use crate::{
     error::SandboxError,
     sandbox::{MissingPart, Sandbox, SandboxPart},

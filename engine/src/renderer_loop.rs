@@ -485,7 +485,7 @@ impl Inner {
     ) {
         let port = &self.port;
         let _punctual = alarm.map(|_| Punctual::begin());
-        port.own.alarm.set(alarm.map(clock::at_ns));
+        port.own.alarm.set(alarm.and_then(clock::alarm_ns));
         let deadline = [deadline, alarm].into_iter().flatten().min();
         // Read before the last look, so that whatever comes after it ends the sleep.
         let (bell, interrupt) = (port.peer.bell.read(), port.interrupt.read());

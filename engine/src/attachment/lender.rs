@@ -122,6 +122,7 @@ impl Lent {
         let Self { blank, charge } = self;
         match blank.into_readable(len) {
             Ok(readable) => Ok(Sealed { readable, _charge: charge }),
+            #[cfg(target_os = "linux")]
             Err(RegionError::Unsealed { .. }) => {
                 Err(OpenError::Violation(Violation::UnsealedAttachment { id }))
             }

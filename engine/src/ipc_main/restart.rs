@@ -58,7 +58,8 @@ impl Default for Restarts {
 /// How a renderer is launched.
 #[derive(Clone, Copy, Debug)]
 pub struct LaunchOptions {
-    /// Whether the kernel kills the renderer when main dies. On by default; off, it takes what was
+    /// Whether the kernel kills the renderer when main dies (Linux's: elsewhere nothing does, and this is as if it were
+    /// off). On by default; off, it takes what was
     /// committed and ends by itself, or waits for another main
     /// ([`IpcRenderer::reconnect`](crate::IpcRenderer::reconnect)).
     pub die_with_main: bool,

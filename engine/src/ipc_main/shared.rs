@@ -4,7 +4,6 @@
 use std::{
     collections::BTreeMap,
     io,
-    os::fd::OwnedFd,
     panic::{AssertUnwindSafe, catch_unwind},
     process::{Child, Command},
     sync::{Arc, Mutex, PoisonError, Weak},
@@ -61,7 +60,7 @@ use crate::{
     snapshot::Snapshot,
     sync::{AtomicBool, AtomicU32, Ordering},
     sys::{
-        EventFd,
+        EventFd, OwnedFd,
         process::{self, Heirloom},
     },
     timed::TimedRequests,
@@ -329,6 +328,7 @@ impl Inner {
     /// By what the end of a child is noticed.
     fn look_after(&self, pid: u32) -> io::Result<LaunchedProcess> {
         match &self.meeting {
+            #[cfg(target_os = "linux")]
             Meeting::Sockets => process::pidfd_open(pid).map(LaunchedProcess::Descriptor),
             #[cfg(feature = "portable")]
             Meeting::Names(hub) => Ok(LaunchedProcess::Watched(hub.watch_child(pid))),

@@ -4,7 +4,7 @@
 //! nothing but names it is one event, after which the loop looks itself at everyone who could have rung it: at a
 //! word or two of each.
 
-use std::{io, os::fd::OwnedFd, sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 #[cfg(feature = "portable")]
 use std::collections::BTreeMap;
@@ -17,7 +17,7 @@ use crate::{
 use crate::{
     session::{endpoint::Endpoint, meeting::LoopBell, tether::Tether},
     sys::{
-        Epoll, EventFd,
+        Epoll, EventFd, OwnedFd,
         epoll::{Event, Trigger},
     },
 };

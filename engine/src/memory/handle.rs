@@ -2,10 +2,11 @@
 
 use std::io;
 #[cfg(target_os = "linux")]
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::AsFd;
 
 #[cfg(feature = "portable")]
 use super::name::SegmentName;
+use crate::sys::{BorrowedFd, OwnedFd};
 
 #[derive(Debug)]
 pub(crate) enum Handle {
@@ -17,10 +18,10 @@ pub(crate) enum Handle {
     Segment(SegmentName),
 }
 
-#[cfg(target_os = "linux")]
 impl Handle {
     pub(crate) fn into_descriptor(self) -> Option<OwnedFd> {
         match self {
+            #[cfg(target_os = "linux")]
             Self::Descriptor(descriptor) => Some(descriptor),
             #[cfg(feature = "portable")]
             Self::Segment(_) => None,
@@ -30,6 +31,7 @@ impl Handle {
     /// For what passes descriptors on and nothing else.
     pub(crate) fn descriptor(&self) -> io::Result<BorrowedFd<'_>> {
         match self {
+            #[cfg(target_os = "linux")]
             Self::Descriptor(descriptor) => Ok(descriptor.as_fd()),
             #[cfg(feature = "portable")]
             Self::Segment(name) => Err(io::Error::new(
@@ -44,6 +46,13 @@ impl Handle {
 impl From<OwnedFd> for Handle {
     fn from(descriptor: OwnedFd) -> Self {
         Self::Descriptor(descriptor)
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+impl From<OwnedFd> for Handle {
+    fn from(descriptor: OwnedFd) -> Self {
+        descriptor.never()
     }
 }
 

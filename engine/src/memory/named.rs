@@ -312,17 +312,33 @@ mod system {
     }
 }
 
-/// Windows lets nobody else open what a user makes, and keeps nothing of the dead.
+/// On Windows `shared_memory` keeps a segment in a file of the user's folder for temporary files, which is that user's
+/// alone, and which outlives a killed owner.
 #[cfg(not(unix))]
 mod system {
+    use std::{env, fs};
+
     use super::*;
 
     pub(super) fn look_at(_: &SegmentName) -> Result<Found, SegmentError> {
         Ok(Found { identity: (0, 0), len: None })
     }
 
-    pub(super) fn remove(_: &SegmentName) -> Result<Option<u64>, SegmentError> {
-        Ok(None)
+    /// A file that somebody has mapped cannot be removed, but have another name.
+    pub(super) fn remove(name: &SegmentName) -> Result<Option<u64>, SegmentError> {
+        let folder = env::temp_dir().join("shared_memory-rs");
+        let name = name.as_str().trim_start_matches('/');
+        let (path, aside) =
+            (folder.join(name), folder.join(format!("{name}_deleted-{}", process::id())));
+        let len = match fs::metadata(&path) {
+            Ok(found) => found.len(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        fs::rename(&path, &aside)?;
+        // If it is mapped it stays, as a file of no name that anyone looks for.
+        let _ = fs::remove_file(&aside);
+        Ok(Some(len))
     }
 }
 

@@ -78,7 +78,6 @@ pub(crate) enum RegionError {
     #[error("the memory is not sealed as it must be: {missing:?} missing")]
     Unsealed { missing: SealFlags },
     /// Pages that were never written: whoever reads them would have to make them.
-    #[cfg(target_os = "linux")]
     #[error("the memory has holes: {actual} bytes are there of {expected}")]
     Hollow { expected: usize, actual: u64 },
     #[cfg(feature = "portable")]
@@ -118,6 +117,10 @@ impl Region {
     /// Creates `len` zero bytes and maps them as `writer` asks.
     ///
     /// `name` only shows in `/proc`, and only for memory that has no other name.
+    #[cfg_attr(
+        not(target_os = "linux"),
+        expect(unused_variables, reason = "all memory has a name of its own")
+    )]
     pub(crate) fn create(
         backing: &Backing,
         name: &str,

@@ -5,18 +5,16 @@
 
 use std::{
     collections::BTreeSet,
-    fs::{self, File, OpenOptions, TryLockError},
+    fs::{self, File, TryLockError},
     io::{self, ErrorKind},
-    os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::Path,
 };
 
-use rustix::fs::{major, minor};
-
-use super::endpoint::{
-    NO_FOLLOW, folder, is_name, remove_if_there, strangers_may_enter, take_lock,
+use super::endpoint::{folder, is_name};
+use crate::{
+    error::EndpointsError,
+    sys::files::{Lock, open_lock, remove_if_there, strangers_may_enter},
 };
-use crate::error::EndpointsError;
 #[cfg(feature = "portable")]
 use crate::{
     memory::segments::Swept,
@@ -100,7 +98,7 @@ pub fn sweep_endpoints() -> Result<Vec<SweptEndpoint>, EndpointsError> {
 /// Removes a name's files if nobody has it. Under its lock, as whoever binds it would.
 fn sweep(folder: &Path, name: &str) -> io::Result<Option<SweptEndpoint>> {
     let lock_path = folder.join(format!("{name}.lock"));
-    let lock = match take_lock(&lock_path) {
+    let lock = match Lock::take(&lock_path) {
         Ok(lock) => lock,
         Err(TryLockError::WouldBlock) => return Ok(None),
         Err(TryLockError::Error(error)) => return Err(error),
@@ -116,8 +114,7 @@ fn sweep(folder: &Path, name: &str) -> io::Result<Option<SweptEndpoint>> {
         }
     }
     remove_if_there(&folder.join(format!("{name}.sock")))?;
-    remove_if_there(&lock_path)?;
-    drop(lock);
+    lock.remove()?;
     Ok(Some(swept))
 }
 
@@ -148,7 +145,7 @@ fn names(folder: &Path) -> Result<BTreeSet<String>, EndpointsError> {
 
 /// Who holds a lock file: `None`: nobody, `Some(None)`: somebody whom this process cannot see.
 fn holder(path: &Path) -> io::Result<Option<Option<u32>>> {
-    let file = match OpenOptions::new().read(true).custom_flags(NO_FOLLOW).open(path) {
+    let file = match open_lock(path) {
         Ok(file) => file,
         // A socket without a lock is one that nobody has.
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
@@ -162,7 +159,12 @@ fn holder(path: &Path) -> io::Result<Option<Option<u32>>> {
 }
 
 /// The process that has locked the file, as the kernel tells anyone.
+#[cfg(target_os = "linux")]
 fn locker_of(file: &File) -> Option<u32> {
+    use std::os::unix::fs::MetadataExt;
+
+    use rustix::fs::{major, minor};
+
     let found = file.metadata().ok()?;
     let (device, inode) = (found.dev(), found.ino());
     let id = format!("{:02x}:{:02x}:{inode}", major(device), minor(device));
@@ -174,6 +176,12 @@ fn locker_of(file: &File) -> Option<u32> {
             _ => None,
         }
     })
+}
+
+/// Other kernels tell it to nobody.
+#[cfg(not(target_os = "linux"))]
+fn locker_of(_: &File) -> Option<u32> {
+    None
 }
 
 #[cfg(test)]

@@ -14,19 +14,24 @@
 
 use std::{
     env,
-    fs::{self, DirBuilder, File, Metadata, OpenOptions, TryLockError},
+    fs::{self, TryLockError},
     io::{self, ErrorKind},
-    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
 };
 
+#[cfg(not(target_os = "linux"))]
+use crate::error::ContractError;
 use crate::{
     config::Backend,
     error::{BindError, ConnectError},
     session::{meeting::Meeting, tether::Tether},
-    sys::{Listener, Socket, process},
+    sys::{
+        Listener, Socket,
+        files::{self, Lock, remove_if_there},
+        process,
+    },
 };
 #[cfg(feature = "portable")]
 use crate::{
@@ -42,16 +47,14 @@ const _: () = assert!(NAME_MAX == crate::layout::rendezvous::NAME_MAX);
 /// A bound name: its lock, and by what renderers find it. Dropping it removes both.
 pub(crate) struct Endpoint {
     door: Door,
-    lock_path: PathBuf,
-    _lock: File,
+    /// `None`: it is being dropped.
+    lock: Option<Lock>,
 }
 
 /// By what renderers that main did not launch find it.
 enum Door {
-    Socket {
-        listener: Listener,
-        path: PathBuf,
-    },
+    #[cfg(target_os = "linux")]
+    Socket { listener: Listener, path: PathBuf },
     #[cfg(feature = "portable")]
     Directory(Arc<Hub>),
 }
@@ -76,20 +79,24 @@ impl Endpoint {
         // With the lock in hand, a socket of that name is left over from the dead, and so are segments.
         remove_if_there(&socket_path).map_err(io)?;
         let door = match backend {
+            #[cfg(target_os = "linux")]
             Backend::Sealed => {
                 #[cfg(feature = "portable")]
                 portable::sweep(name).map_err(io)?;
                 let listener = Listener::bind(&socket_path).map_err(io)?;
                 Door::Socket { listener, path: socket_path }
             }
+            #[cfg(not(target_os = "linux"))]
+            Backend::Sealed => return Err(ContractError::NoBackend.into()),
             #[cfg(feature = "portable")]
             Backend::Portable => Door::Directory(Hub::create(name)?),
         };
-        Ok(Self { door, lock_path, _lock: lock })
+        Ok(Self { door, lock: Some(lock) })
     }
 
     pub(crate) fn meeting(&self) -> Meeting {
         match &self.door {
+            #[cfg(target_os = "linux")]
             Door::Socket { .. } => Meeting::Sockets,
             #[cfg(feature = "portable")]
             Door::Directory(hub) => Meeting::Names(hub.clone()),
@@ -99,6 +106,7 @@ impl Endpoint {
     /// Lets in the next one who waits. Never blocks.
     pub(crate) fn accept(&self) -> io::Result<Option<Tether>> {
         match &self.door {
+            #[cfg(target_os = "linux")]
             Door::Socket { listener, .. } => Ok(listener.accept()?.map(Tether::Socket)),
             #[cfg(feature = "portable")]
             Door::Directory(hub) => Ok(hub.accept()?.map(Tether::from)),
@@ -108,6 +116,7 @@ impl Endpoint {
     /// What an epoll can listen to.
     pub(crate) fn listener(&self) -> Option<&Listener> {
         match &self.door {
+            #[cfg(target_os = "linux")]
             Door::Socket { listener, .. } => Some(listener),
             #[cfg(feature = "portable")]
             Door::Directory(_) => None,
@@ -120,11 +129,12 @@ impl Drop for Endpoint {
         // While the lock is held, so nobody else's files are meant. What cannot be removed is
         // recognised as stale.
         match &self.door {
+            #[cfg(target_os = "linux")]
             Door::Socket { path, .. } => _ = remove_if_there(path),
             #[cfg(feature = "portable")]
             Door::Directory(hub) => hub.close(),
         }
-        let _ = remove_if_there(&self.lock_path);
+        let _ = self.lock.take().map(Lock::remove);
     }
 }
 
@@ -187,36 +197,23 @@ pub(super) fn folder() -> PathBuf {
         Some(runtime) if runtime.is_absolute() && runtime.as_os_str().len() <= 40 => {
             runtime.join("ringbridge")
         }
-        _ => PathBuf::from(format!("/tmp/ringbridge-{}", process::user_id())),
+        _ => files::default_folder(),
     }
 }
 
 /// Makes the folder, or checks that the one that is there is this user's alone.
 pub(super) fn make_folder(folder: &Path) -> Result<(), BindError> {
     let unsafe_folder = |why: String| BindError::UnsafeFolder { path: folder.to_owned(), why };
-    match DirBuilder::new().mode(0o700).create(folder) {
+    match files::make_folder(folder) {
         Ok(()) => return Ok(()),
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
         Err(error) => return Err(unsafe_folder(error.to_string())),
     }
     // Not following a link, which somebody else may have put there.
     let found = fs::symlink_metadata(folder).map_err(|error| unsafe_folder(error.to_string()))?;
-    match strangers_may_enter(&found) {
+    match files::strangers_may_enter(&found) {
         Some(why) => Err(unsafe_folder(why)),
         None => Ok(()),
-    }
-}
-
-/// Why the folder is not this user's alone.
-pub(super) fn strangers_may_enter(found: &Metadata) -> Option<String> {
-    if !found.is_dir() {
-        Some("it is no folder".to_owned())
-    } else if found.uid() != process::user_id() {
-        Some(format!("it belongs to the user {}", found.uid()))
-    } else if found.mode() & 0o077 != 0 {
-        Some(format!("its mode is {:o}; make it 700", found.mode() & 0o777))
-    } else {
-        None
     }
 }
 
@@ -226,10 +223,10 @@ const HALF_LAUNCHED_MAX: Duration = Duration::from_millis(500);
 const LOCK_LOOK_EVERY: Duration = Duration::from_millis(1);
 
 /// Takes the lock, also if its holder is dead and only a child that it was launching still has a copy.
-fn take_lock_soon(path: &Path) -> Result<File, TryLockError> {
+fn take_lock_soon(path: &Path) -> Result<Lock, TryLockError> {
     let began = Instant::now();
     loop {
-        match take_lock(path) {
+        match Lock::take(path) {
             Err(TryLockError::WouldBlock) if began.elapsed() < HALF_LAUNCHED_MAX => {
                 thread::sleep(LOCK_LOOK_EVERY);
             }
@@ -238,46 +235,12 @@ fn take_lock_soon(path: &Path) -> Result<File, TryLockError> {
     }
 }
 
-/// How often the lock file may vanish between opening and locking before that is an error.
-const LOCK_TRIES: usize = 16;
-
-/// `O_NOFOLLOW`.
-pub(super) const NO_FOLLOW: i32 = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
-
-pub(super) fn take_lock(path: &Path) -> Result<File, TryLockError> {
-    for _ in 0..LOCK_TRIES {
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            // A link that somebody put there would have us make and lock a file elsewhere.
-            .custom_flags(NO_FOLLOW)
-            .open(path)
-            .map_err(TryLockError::Error)?;
-        file.try_lock()?;
-        // Its last holder may have removed it before we had the lock.
-        let ours = file.metadata().map_err(TryLockError::Error)?;
-        match fs::symlink_metadata(path) {
-            Ok(named) if (named.dev(), named.ino()) == (ours.dev(), ours.ino()) => return Ok(file),
-            Ok(_) => {}
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => return Err(TryLockError::Error(error)),
-        }
-    }
-    Err(TryLockError::WouldBlock)
-}
-
-pub(super) fn remove_if_there(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
-}
-
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+
+    use std::fs::DirBuilder;
+    use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 
     pub(crate) fn unique(name: &str) -> String {
         format!("test-{}-{name}", std::process::id())
@@ -300,7 +263,9 @@ pub(super) mod tests {
         let name = unique("twice");
         let first = bind(&name).unwrap();
         assert!(matches!(bind(&name), Err(BindError::NameInUse { .. })));
-        let paths = [socket_path(&first), first.lock_path.clone()];
+        let lock = folder().join(format!("{name}.lock"));
+        let paths = [socket_path(&first), lock];
+        assert!(paths.iter().all(|path| path.exists()));
         drop(first);
         assert!(paths.iter().all(|path| !path.exists()));
         drop(bind(&name).unwrap());
@@ -350,7 +315,6 @@ pub(super) mod tests {
 
     #[test]
     fn a_folder_open_to_others_is_refused() {
-        use std::os::unix::fs::PermissionsExt;
         let folder = env::temp_dir().join(unique("folder"));
         DirBuilder::new().mode(0o700).create(&folder).unwrap();
         assert!(make_folder(&folder).is_ok());

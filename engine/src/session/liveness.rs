@@ -1,17 +1,17 @@
 //! How a process went: from its exit status to Electron's words.
 
-use std::{os::unix::process::ExitStatusExt, process::ExitStatus};
+use std::process::ExitStatus;
 
 use crate::error::GoneReason;
 
-// Signal numbers, the same on every Linux architecture that Rust supports but MIPS and SPARC.
+// Signal numbers, the same on every Unix.
 const SIGINT: i32 = 2;
 const SIGKILL: i32 = 9;
 const SIGTERM: i32 = 15;
 
 /// The reason, and the exit code or the signal's number.
 pub(crate) fn reason_of(status: ExitStatus) -> (GoneReason, i32) {
-    match (status.code(), status.signal()) {
+    match (status.code(), signal_of(status)) {
         (Some(0), _) => (GoneReason::CleanExit, 0),
         (Some(code), _) => (GoneReason::AbnormalExit, code),
         (None, Some(signal @ (SIGINT | SIGKILL | SIGTERM))) => (GoneReason::Killed, signal),
@@ -21,8 +21,21 @@ pub(crate) fn reason_of(status: ExitStatus) -> (GoneReason, i32) {
     }
 }
 
+#[cfg(unix)]
+fn signal_of(status: ExitStatus) -> Option<i32> {
+    std::os::unix::process::ExitStatusExt::signal(&status)
+}
+
+/// There are no signals.
+#[cfg(not(unix))]
+fn signal_of(_: ExitStatus) -> Option<i32> {
+    None
+}
+
 #[cfg(test)]
 mod tests {
+    use std::os::unix::process::ExitStatusExt;
+
     use super::*;
 
     #[test]

@@ -38,6 +38,7 @@ pub(crate) fn inherited_tether() -> Result<Tether, ConnectError> {
 /// How an endpoint's processes meet.
 #[derive(Clone)]
 pub(crate) enum Meeting {
+    #[cfg(target_os = "linux")]
     Sockets,
     #[cfg(feature = "portable")]
     Names(Arc<Hub>),
@@ -55,6 +56,7 @@ impl Meeting {
     /// How main makes memory for those whom it meets.
     pub(crate) fn backing(&self) -> Backing {
         match self {
+            #[cfg(target_os = "linux")]
             Self::Sockets => Backing::Sealed,
             #[cfg(feature = "portable")]
             Self::Names(hub) => Backing::Named(hub.segments.clone()),
@@ -63,6 +65,7 @@ impl Meeting {
 
     pub(crate) fn loop_bell(&self) -> io::Result<LoopBell> {
         match self {
+            #[cfg(target_os = "linux")]
             Self::Sockets => Ok(LoopBell::Event(EventFd::new()?)),
             #[cfg(feature = "portable")]
             Self::Names(hub) => Ok(LoopBell::Hub(hub.clone())),
@@ -72,6 +75,7 @@ impl Meeting {
     /// The tether to a process that is about to be launched, and what that one needs for its end.
     pub(crate) fn tie(&self) -> io::Result<(Tether, Heirloom)> {
         match self {
+            #[cfg(target_os = "linux")]
             Self::Sockets => {
                 let (ours, theirs) = Socket::pair()?;
                 let theirs =

@@ -10,7 +10,7 @@ use crate::{
     memory::handle::Handle,
     signal::{Interrupt, Signal},
     sys::{
-        EventFd, Socket,
+        BorrowedFd, EventFd, Socket,
         socket::{Credentials, Readiness},
     },
 };
@@ -160,6 +160,6 @@ impl From<Socket> for Tether {
     }
 }
 
-fn descriptors<'a>(handles: &[&'a Handle]) -> io::Result<Vec<std::os::fd::BorrowedFd<'a>>> {
+fn descriptors<'a>(handles: &[&'a Handle]) -> io::Result<Vec<BorrowedFd<'a>>> {
     handles.iter().map(|handle| handle.descriptor()).collect()
 }

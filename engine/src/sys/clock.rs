@@ -22,9 +22,14 @@ pub(crate) fn now_ns() -> u64 {
 }
 
 /// `instant` on the scale of [`now_ns`]; an instant in the past gives the present.
-pub(crate) fn at_ns(instant: Instant) -> u64 {
+pub(super) fn at_ns(instant: Instant) -> u64 {
     let ahead = instant.saturating_duration_since(Instant::now());
     now_ns().saturating_add(u64::try_from(ahead.as_nanos()).unwrap_or(u64::MAX))
+}
+
+/// `instant` as other processes read it.
+pub(crate) fn alarm_ns(instant: Instant) -> Option<u64> {
+    Some(at_ns(instant))
 }
 
 /// A point in time for the kernel.

@@ -19,6 +19,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
 use super::clock;
+pub(crate) use super::report::Event;
 
 /// How many events one wait takes; the rest come with the next, in turn.
 const BATCH: usize = 64;
@@ -33,16 +34,6 @@ pub(crate) enum Trigger {
     Level,
     /// Once for each time that it becomes ready again; for an eventfd, once a ring.
     Edge,
-}
-
-/// Something happened to the descriptor that was added with `token`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Event {
-    pub(crate) token: u64,
-    /// There is something to read, accept or reap.
-    pub(crate) readable: bool,
-    /// The other end is gone. What it said before may still be there to read.
-    pub(crate) hangup: bool,
 }
 
 #[derive(Debug)]

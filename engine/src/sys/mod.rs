@@ -1,4 +1,4 @@
-//! The operating system: everything that asks Linux for something, and nothing else.
+//! The operating system: everything that asks it for something, and nothing else.
 //!
 //! | module | what it is |
 //! | --- | --- |
@@ -12,27 +12,48 @@
 //! | [`membarrier`] | fences for a whole process |
 //! | `confine` | rights, taken away from all threads |
 //! | [`clock`] | the one clock |
+//! | `files` | a folder of this user's alone, and locks in it |
+//! | `report` | what is told of processes and descriptors |
+//! | `elsewhere` | what stands in for Linux's own on other systems |
 //!
 //! Nothing here knows frames, channels or sessions, and nothing here decides what an error means for
 //! a session: each function is a system call with the surprises taken out, and its documentation says
 //! which surprises. Mapped memory is next door, in [`crate::memory`].
 
+#[cfg(target_os = "linux")]
 pub(crate) mod clock;
-#[cfg(feature = "sandbox")]
+#[cfg(all(target_os = "linux", feature = "sandbox"))]
 pub(crate) mod confine;
+#[cfg(not(target_os = "linux"))]
+mod elsewhere;
+#[cfg(target_os = "linux")]
 pub(crate) mod epoll;
 #[cfg(feature = "portable")]
 pub(crate) mod event;
+#[cfg(target_os = "linux")]
 pub(crate) mod eventfd;
+pub(crate) mod files;
+#[cfg(target_os = "linux")]
 pub(crate) mod futex;
+#[cfg(target_os = "linux")]
 pub(crate) mod membarrier;
 #[cfg(all(test, feature = "portable"))]
 pub(crate) mod other_process;
+#[cfg(target_os = "linux")]
 pub(crate) mod process;
 #[cfg(feature = "portable")]
 mod processes;
+mod report;
+#[cfg(target_os = "linux")]
 pub(crate) mod socket;
 
+#[cfg(target_os = "linux")]
+pub(crate) use std::os::fd::{BorrowedFd, OwnedFd};
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) use elsewhere::{
+    BorrowedFd, OwnedFd, clock, epoll, eventfd, futex, membarrier, process, socket,
+};
 pub(crate) use epoll::Epoll;
 pub(crate) use eventfd::EventFd;
 pub(crate) use membarrier::{process_fence, register_process_fence};

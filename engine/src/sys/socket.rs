@@ -29,6 +29,7 @@ use rustix::net::{
 use rustix::process::Pid;
 
 use super::clock;
+pub(crate) use super::report::{Credentials, Readiness};
 use crate::sync::{AtomicBool, Ordering};
 
 /// As many descriptors as the kernel lets one packet carry (its `SCM_MAX_FD`).
@@ -50,22 +51,6 @@ pub(crate) struct Received {
     /// 0 is the end: the peer is gone, or has shut its side down.
     pub(crate) len: usize,
     pub(crate) descriptors: Vec<OwnedFd>,
-}
-
-/// Who was at the other end when the connection was made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Credentials {
-    /// 0 if the process is not visible from here.
-    pub(crate) pid: u32,
-    pub(crate) uid: u32,
-    pub(crate) gid: u32,
-}
-
-/// What a look at a socket found; neither is "not yet".
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Readiness {
-    pub(crate) readable: bool,
-    pub(crate) hangup: bool,
 }
 
 impl Socket {
