@@ -223,6 +223,14 @@ pub enum ConnectError {
         /// The endpoint's name.
         endpoint: String,
     },
+    /// The main process of this name was bound with another [`Backend`](crate::Backend).
+    #[error(
+        "the main process of '{endpoint}' shares memory in another way: give both the same backend (Config::backend, --backend)"
+    )]
+    OtherBackend {
+        /// The endpoint's name.
+        endpoint: String,
+    },
     /// The name is left over from a main process that is gone.
     #[error("the endpoint '{endpoint}' is stale: its main process is gone; start it again")]
     Stale {

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use ringbridge::{
-    BindError, ConnectError, Contract, Dynamic, Event, GoneReason, IpcMain, IpcRenderer, Method,
-    Policy, Push,
+    Backend, BindError, Config, ConnectError, Contract, Dynamic, Event, GoneReason, IpcMain,
+    IpcRenderer, Method, Policy, Push,
 };
 use rustix::process::Signal;
 use tests::{
@@ -23,6 +23,19 @@ fn a_name_that_nobody_has_bound_is_no_endpoint() {
         matches!(&refused, Err(ConnectError::NoSuchEndpoint { endpoint }) if *endpoint == name)
     );
     assert!(refused.unwrap_err().to_string().contains(&name));
+}
+
+#[test]
+fn who_attaches_with_the_other_backend_is_told_so() {
+    let stage = Stage::open();
+    let other = match config().backend {
+        Backend::Portable => Backend::Sealed,
+        _ => Backend::Portable,
+    };
+    let config = Config { backend: other, ..config() };
+    let refused = IpcRenderer::attach_with(stage.name(), CONTRACT, config).map(drop);
+    assert!(matches!(refused, Err(ConnectError::OtherBackend { .. })), "{refused:?}");
+    stage.serves_others();
 }
 
 #[test]
@@ -178,7 +191,7 @@ fn an_admission_hook_that_panics_admits_nobody_and_main_goes_on() {
 
 #[test]
 fn as_many_windows_as_main_allows_and_no_more() {
-    let stage = Stage::with(ringbridge::Config { windows_max: 2, ..config() });
+    let stage = Stage::with(Config { windows_max: 2, ..config() });
     stage.ipc.on_attach(|_| Ok(allow_everything()));
     let _first = stage.attach(CONTRACT).unwrap();
     let second = stage.attach(CONTRACT).unwrap();
@@ -196,7 +209,7 @@ fn a_main_that_does_not_answer_costs_the_renderer_its_time_out() {
     let stage = Stage::open();
     // Nobody drives the stage meanwhile.
     let timeout = Duration::from_millis(50);
-    let settings = ringbridge::Config { handshake_timeout: timeout, ..config() };
+    let settings = Config { handshake_timeout: timeout, ..config() };
     let refused = IpcRenderer::attach_with(stage.name(), CONTRACT, settings).map(drop);
     assert!(matches!(refused, Err(ConnectError::TimedOut(waited)) if waited == timeout));
     stage.serves_others();

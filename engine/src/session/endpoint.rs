@@ -147,21 +147,43 @@ pub(crate) fn connect(
     if !is_name(name) {
         return Err(ConnectError::BadName { endpoint: name.to_owned() });
     }
-    match backend {
+    let found = match backend {
         Backend::Sealed => {
             let _ = timeout;
             connect_by_socket(name).map(Tether::Socket)
         }
         #[cfg(feature = "portable")]
         Backend::Portable => portable::attach(name, timeout).map(Tether::from),
+    };
+    match found {
+        Err(ConnectError::NoSuchEndpoint { endpoint }) if has_other_backend(name, backend) => {
+            Err(ConnectError::OtherBackend { endpoint })
+        }
+        found => found,
     }
+}
+
+/// Whether there is an endpoint of this name, to be found in another way.
+#[cfg(feature = "portable")]
+fn has_other_backend(name: &str, backend: Backend) -> bool {
+    match backend {
+        Backend::Sealed => portable::has_directory(name),
+        Backend::Portable => folder().join(format!("{name}.sock")).exists(),
+    }
+}
+
+#[cfg(not(feature = "portable"))]
+fn has_other_backend(_name: &str, _backend: Backend) -> bool {
+    false
 }
 
 /// Connects to the main process behind `name` by whichever way it is to be found.
 pub(crate) fn connect_anyhow(name: &str, timeout: Duration) -> Result<Tether, ConnectError> {
     match connect(name, Backend::Sealed, timeout) {
         #[cfg(feature = "portable")]
-        Err(ConnectError::NoSuchEndpoint { .. }) => connect(name, Backend::Portable, timeout),
+        Err(ConnectError::NoSuchEndpoint { .. } | ConnectError::OtherBackend { .. }) => {
+            connect(name, Backend::Portable, timeout)
+        }
         found => found,
     }
 }

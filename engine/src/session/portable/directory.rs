@@ -196,6 +196,11 @@ pub(crate) fn attach(endpoint: &str, timeout: Duration) -> Result<Mailbox, Conne
     join(directory, doorbell, prefix.segment(session))
 }
 
+/// Whether there is a directory of this name: a main process, or what one has left.
+pub(crate) fn has_directory(endpoint: &str) -> bool {
+    Segment::open(&prefix(endpoint).directory(), DIRECTORY_LEN).is_ok()
+}
+
 /// Joins the session that main has made for this process, by the name of its segment.
 pub(crate) fn launched(segment: &str) -> Result<Mailbox, ConnectError> {
     let name = SegmentName::parse(segment).map_err(|_| ConnectError::NotLaunched)?;

@@ -22,6 +22,6 @@ mod directory;
 mod mailbox;
 mod watcher;
 
-pub(crate) use directory::{Hub, Leftovers, attach, launched, orphans, sweep};
+pub(crate) use directory::{Hub, Leftovers, attach, has_directory, launched, orphans, sweep};
 pub(crate) use mailbox::Mailbox;
 pub(crate) use watcher::Watched;
