@@ -19,6 +19,7 @@ const LEVELS: &[(&str, &[&str])] = &[
             "wait",
             "signal",
             "seat",
+            "doorbell",
             "keyed",
             "biased",
             "fences",
@@ -116,6 +117,7 @@ fn unsafe_code_is_where_memory_system_calls_and_the_drivers_locks_are() {
 fn acquire_and_release_are_where_protocols_are() {
     const PROTOCOLS: &[&str] = &[
         "layout/words.rs",
+        "layout/rendezvous.rs",
         "ring/commit.rs",
         "seat.rs",
         "biased.rs",
