@@ -74,25 +74,32 @@ pub struct SweptEndpoint {
 pub fn sweep_endpoints() -> Result<Vec<SweptEndpoint>, EndpointsError> {
     let folder = folder();
     let mut swept = Vec::new();
-    let mut names = names(&folder)?;
-    #[cfg(feature = "portable")]
-    let orphans = portable::orphans();
-    #[cfg(feature = "portable")]
-    if !orphans.is_empty() {
-        // Their locks are to be taken there.
-        make_folder(&folder).map_err(|error| EndpointsError::Io {
-            path: folder.clone(),
-            source: io::Error::other(error),
-        })?;
-        names.extend(orphans);
-    }
-    for name in names {
-        let found = sweep(&folder, &name);
+    for name in names(&folder)?.union(&orphans(&folder)?) {
+        let found = sweep(&folder, name);
         swept.extend(
-            found.map_err(|source| EndpointsError::Io { path: folder.join(&name), source })?,
+            found.map_err(|source| EndpointsError::Io { path: folder.join(name), source })?,
         );
     }
     Ok(swept)
+}
+
+/// The names that only segments tell of: who has lost their lock files, or looks from elsewhere, finds them so.
+#[cfg(feature = "portable")]
+fn orphans(folder: &Path) -> Result<BTreeSet<String>, EndpointsError> {
+    let orphans = BTreeSet::from_iter(portable::orphans());
+    if !orphans.is_empty() {
+        // Their locks are to be taken there.
+        make_folder(folder).map_err(|error| EndpointsError::Io {
+            path: folder.to_owned(),
+            source: io::Error::other(error),
+        })?;
+    }
+    Ok(orphans)
+}
+
+#[cfg(not(feature = "portable"))]
+fn orphans(_folder: &Path) -> Result<BTreeSet<String>, EndpointsError> {
+    Ok(BTreeSet::new())
 }
 
 /// Removes a name's files if nobody has it. Under its lock, as whoever binds it would.

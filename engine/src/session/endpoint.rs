@@ -188,7 +188,7 @@ pub(crate) fn connect_anyhow(name: &str, timeout: Duration) -> Result<Tether, Co
     }
 }
 
-fn connect_by_socket(name: &str) -> Result<Socket, ConnectError> {
+pub(crate) fn connect_by_socket(name: &str) -> Result<Socket, ConnectError> {
     let endpoint = || name.to_owned();
     let socket = Socket::connect(&folder().join(format!("{name}.sock"))).map_err(|error| {
         match error.kind() {
