@@ -85,7 +85,8 @@ fn who_is_alive_is_listed_and_only_what_the_dead_have_left_is_swept() {
     let stale = json!({ "endpoint": dying.endpoint(), "state": "stale", "pid": null });
     assert!(listed.len() == 2 && listed.contains(&stale), "{listed:?}");
     let swept = place.lines(&["sweep", "--json"]);
-    assert_eq!(swept, [json!({ "swept": "endpoint", "name": dying.endpoint() })]);
+    let gone = json!({ "swept": "endpoint", "name": dying.endpoint(), "segments": 0, "bytes": 0 });
+    assert_eq!(swept, [gone]);
     let listed = place.lines(&["list", "--json"]);
     assert!(listed.len() == 1 && listed[0]["endpoint"] == living.endpoint(), "{listed:?}");
 
