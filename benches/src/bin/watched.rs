@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use benches::{Error, Job, Pair, Pins, Wait, is_renderer, renderer_main};
+use benches::{Backend, Error, Job, Pair, Pins, Wait, is_renderer, renderer_main};
 use clap::Parser;
 use ringbridge::Inspector;
 use serde_json::json;
@@ -66,7 +66,13 @@ fn main() -> ExitCode {
 
 fn measure(arguments: &Arguments) -> Result<bool, Error> {
     let pins = Pins::choose()?;
-    let pair = Pair::launch(Job { payload: 48, wait: arguments.wait, pins, pinned: true })?;
+    let pair = Pair::launch(Job {
+        payload: 48,
+        wait: arguments.wait,
+        backend: Backend::Sealed,
+        pins,
+        pinned: true,
+    })?;
     let mut watcher = Watcher::launch(pair.endpoint())?;
     let pairs = (arguments.seconds / 2.0 / SLICE.as_secs_f64()).ceil().max(1.0) as usize;
     slice(&pair)?;
