@@ -22,4 +22,3 @@ pub mod screen;
 pub mod siege;
 pub mod stage;
 pub mod stress;
-pub mod terminal;

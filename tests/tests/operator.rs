@@ -4,7 +4,7 @@ use std::{
     fs,
     os::unix::fs::PermissionsExt,
     path::PathBuf,
-    process::{Command, Stdio},
+    process::{Command, ExitStatus, Stdio},
     time::{Duration, Instant},
 };
 
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tests::{
     demo::{Demo, demo_program, run},
     processes::{LIMIT, Lines, Program, eventually, is_stopped, signal, unique_name},
-    terminal::Terminal,
+    screen::Screen,
 };
 
 /// A place for endpoints of its own, so that nobody else's are listed or swept.
@@ -222,32 +222,42 @@ fn top_gives_the_terminal_back_whichever_way_it_ends() {
     let mut main = place.main(&demo, &["--renderers", "2"]);
     let renderers = [(); 2].map(|()| main.lines.next_of("did_connect")["pid"].to_string());
     let start = || {
-        let terminal = Terminal::start(&mut place.tool(&["top", demo.endpoint()]), 120, 30);
+        let screen = Screen::start(&mut place.tool(&["top", demo.endpoint()]), 120, 30);
         for text in ["WINDOW", demo.endpoint(), &renderers[0], &renderers[1]] {
-            terminal.until_printed(text);
+            screen.expect(text);
         }
-        terminal
+        screen
     };
     for key in ["q", "\x1b", "\x03"] {
-        let mut terminal = start();
-        terminal.press(key);
-        assert!(terminal.end().0.success(), "{key:?}");
+        let screen = start();
+        screen.press(key);
+        assert!(ends_tidily(screen).0.success(), "{key:?}");
     }
-    let mut small = Terminal::start(&mut place.tool(&["top", demo.endpoint()]), 20, 3);
-    small.until_printed("demo");
+    let small = Screen::start(&mut place.tool(&["top", demo.endpoint()]), 20, 3);
+    small.expect("demo");
     small.press("\x1b[B\x1b[B\x1b[Aq");
-    assert!(small.end().0.success());
+    assert!(ends_tidily(small).0.success());
     for kind in [Signal::TERM, Signal::INT] {
-        let terminal = start();
-        terminal.signal(kind);
-        assert!(terminal.end().0.success(), "{kind:?}");
+        let screen = start();
+        signal(screen.id(), kind);
+        assert!(ends_tidily(screen).0.success(), "{kind:?}");
     }
-    let terminal = start();
+    let screen = start();
     main.signal(Signal::KILL);
     main.end();
-    let (status, printed) = terminal.end();
+    let (status, text) = ends_tidily(screen);
     assert_eq!(status.code(), Some(1));
-    assert!(printed.contains("ringbridge: the main process is gone"));
+    assert!(text.contains("ringbridge: the main process is gone"), "{text}");
+}
+
+/// Waits for the end of a program that has the terminal, and sees that it has left that as it found it. Returns what can
+/// be read then.
+fn ends_tidily(mut screen: Screen) -> (ExitStatus, String) {
+    let status = screen.end();
+    eventually("the screen is given back", || !screen.is_taken_over() && !screen.hides_cursor());
+    let untouched = Screen::start(&mut Command::new("true"), 80, 24);
+    assert_eq!(screen.modes(), untouched.modes());
+    (status, screen.text())
 }
 
 // --- doctor --------------------------------------------------------------------------------------
