@@ -1,8 +1,15 @@
 //! What the kernel says of a process: memory, descriptors, sleeps, processor time.
 
-use std::{fs, io, path::Path};
+use std::{
+    fs,
+    io::{self, ErrorKind},
+    path::Path,
+};
 
-use rustix::time::{ClockId, clock_gettime};
+use rustix::{
+    io::Errno,
+    time::{ClockId, clock_gettime},
+};
 
 /// Memory of a process but for its program's own pages, which all have in common. Pages that several map
 /// are divided among them, so that it adds up over processes.
@@ -48,7 +55,12 @@ fn over_threads(
     for thread in fs::read_dir(format!("/proc/{process_id}/task"))? {
         let path = thread?.path();
         if path.file_name().and_then(|name| name.to_str()) != but_for.as_deref() {
-            sum += read(&path.to_string_lossy())?;
+            sum += match read(&path.to_string_lossy()) {
+                // It has ended meanwhile: its file is gone, or can be read no more.
+                Err(error) if error.kind() == ErrorKind::NotFound => 0,
+                Err(error) if error.raw_os_error() == Some(Errno::SRCH.raw_os_error()) => 0,
+                figure => figure?,
+            };
         }
     }
     Ok(sum)

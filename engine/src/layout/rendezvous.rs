@@ -368,7 +368,7 @@ mod loom_tests {
 
     #[test]
     fn loom_who_is_seen_to_be_here_has_said_who_it_is() {
-        const WHO: ProcessIdentity = ProcessIdentity { pid: 3, started: 4 };
+        const WHO: ProcessIdentity = ProcessIdentity { pid: 3, started: 4, namespace: 5 };
         handed_over(
             |presence: &Presence| presence.enter(WHO),
             |presence| {
