@@ -87,7 +87,8 @@ impl Doorbell {
         }
     }
 
-    /// A renderer has died, perhaps while it rang. Main's watcher only; main has to be rung after this.
+    /// A renderer has died, perhaps while it rang. Main's watcher only; main's loop finds that out when it next looks
+    /// about itself.
     pub(crate) fn give_up_present(&self) {
         let generation = self.page.generation.get();
         let next = generation.wrapping_add(1);

@@ -12,7 +12,7 @@ use std::{
 };
 
 use super::{
-    mailbox::{MAIL_CAPACITY, Mailbox, Parts},
+    mailbox::{MAIL_CAPACITY, Mailbox, Parts, segment_of},
     watcher::{Signs, Watched, Watcher},
 };
 use crate::{
@@ -94,11 +94,7 @@ impl Hub {
         let segment = Arc::new(self.segments.create(SESSION_LEN)?);
         segment.reserve()?;
         let page = segment.shared::<SessionPage>();
-        let numbers = [&own, &peer].map(|ring| match ring.handle() {
-            Handle::Segment(name) => name.number(),
-            #[cfg(target_os = "linux")]
-            Handle::Descriptor(_) => unreachable!("the backing is a named one"),
-        });
+        let numbers = [segment_of(own.handle())?.number(), segment_of(peer.handle())?.number()];
         let parts = Parts {
             page: page.clone(),
             page_name: segment.name().clone(),
@@ -168,8 +164,7 @@ pub(crate) fn attach(endpoint: &str, timeout: Duration) -> Result<Mailbox, Conne
         thread::sleep(ANSWER_LOOK_EVERY);
         if looked.elapsed() >= LIFE_LOOK_EVERY {
             looked = Instant::now();
-            let lives = directory.main.who().is_some_and(|main| processes.is_running(main));
-            if !lives || directory.main.has_left() {
+            if !main_lives(&directory, &mut processes) {
                 return Err(ConnectError::HungUp);
             }
         }
@@ -252,11 +247,16 @@ fn open_directory(
         Err(IdentityError::Magic { found: 0 }) => return Err(nobody()),
         Err(error) => return Err(not_a_session(error)),
     }
-    let lives = match page.main.who() {
-        Some(main) => !page.main.has_left() && Processes::new()?.is_running(main),
-        None => false,
-    };
-    if lives { Ok(page) } else { Err(ConnectError::Stale { endpoint: endpoint() }) }
+    if main_lives(&page, &mut Processes::new()?) {
+        Ok(page)
+    } else {
+        Err(ConnectError::Stale { endpoint: endpoint() })
+    }
+}
+
+/// Whether the main process of a directory is there, and has not left it.
+fn main_lives(page: &DirectoryPage, processes: &mut Processes) -> bool {
+    !page.main.has_left() && page.main.who().is_some_and(|main| processes.is_running(main))
 }
 
 fn outbox(region: &Region) -> OutboxMemory {
@@ -322,10 +322,7 @@ pub(crate) fn sweep(endpoint: &str) -> io::Result<Leftovers> {
         Err(error) => return Err(error.into()),
     };
     let page = segment.shared::<DirectoryPage>();
-    if let Some(main) = page.main.who()
-        && !page.main.has_left()
-        && Processes::new()?.is_running(main)
-    {
+    if main_lives(&page, &mut Processes::new()?) {
         return Ok(Leftovers::OfTheLiving);
     }
     // Who has left has removed them itself, or was about to.

@@ -308,7 +308,7 @@ impl Drop for Mailbox {
     }
 }
 
-fn segment_of(handle: &Handle) -> io::Result<&SegmentName> {
+pub(super) fn segment_of(handle: &Handle) -> io::Result<&SegmentName> {
     match handle {
         Handle::Segment(name) => Ok(name),
         #[cfg(target_os = "linux")]
