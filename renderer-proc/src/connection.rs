@@ -61,6 +61,24 @@ pub(crate) fn enter_sandbox(
     }
 }
 
+/// When the wait for a main process ends: with this patience, or at that moment.
+pub(crate) fn earlier_of(patience: Duration, until: Option<Instant>) -> Option<Instant> {
+    let patience_ends = Instant::now().checked_add(patience);
+    [patience_ends, until].into_iter().flatten().min()
+}
+
+/// Whether who was not found may be there with another look, and there is time for one.
+pub(crate) fn may_come_yet(error: &ConnectError, deadline: Option<Instant>) -> bool {
+    let is_absent = matches!(
+        error,
+        ConnectError::NoSuchEndpoint { .. }
+            | ConnectError::Stale { .. }
+            | ConnectError::HungUp
+            | ConnectError::TimedOut(_)
+    );
+    is_absent && deadline.is_none_or(|deadline| deadline > Instant::now())
+}
+
 /// Waits for main to come back: in steps, so that a wish for the end is noticed. `None`: in vain.
 pub(crate) fn wait_for_main(
     ipc: &IpcRenderer,
@@ -68,20 +86,14 @@ pub(crate) fn wait_for_main(
     until: Option<Instant>,
     ending: &Ending,
 ) -> Result<Option<IpcRenderer>, Box<dyn Error>> {
-    let patience_ends = Instant::now().checked_add(patience);
-    let deadline = [patience_ends, until].into_iter().flatten().min();
+    let deadline = earlier_of(patience, until);
     while !ending.is_requested() {
         let left = deadline.map_or(RECONNECT_STEP, |deadline| {
             deadline.saturating_duration_since(Instant::now()).min(RECONNECT_STEP)
         });
         match ipc.reconnect(left) {
             Ok(ipc) => return Ok(Some(ipc)),
-            Err(
-                ConnectError::NoSuchEndpoint { .. }
-                | ConnectError::Stale { .. }
-                | ConnectError::HungUp
-                | ConnectError::TimedOut(_),
-            ) if deadline.is_none_or(|deadline| deadline > Instant::now()) => {}
+            Err(error) if may_come_yet(&error, deadline) => {}
             Err(ConnectError::NoSuchEndpoint { .. } | ConnectError::Stale { .. }) => {
                 return Ok(None);
             }

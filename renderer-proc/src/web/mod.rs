@@ -37,7 +37,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ringbridge::{ConnectError, ContextBridge, IpcRenderer, RunError};
+use ringbridge::{ContextBridge, IpcRenderer, RunError};
 use serde_json::Value;
 use tokio::sync::watch;
 
@@ -50,7 +50,7 @@ use self::{
     server::{Served, Server},
 };
 use crate::{
-    connection::{connect, wait_for_main},
+    connection::{connect, earlier_of, may_come_yet, wait_for_main},
     console::Console,
     ending::Ending,
     options::{Options, WebOptions},
@@ -197,17 +197,11 @@ fn find_main(
     ending: &Ending,
     console: &Console,
 ) -> Result<Option<IpcRenderer>, Box<dyn Error>> {
-    let patience_ends = Instant::now().checked_add(patience);
-    let deadline = [patience_ends, until].into_iter().flatten().min();
+    let deadline = earlier_of(patience, until);
     let mut waits = false;
     loop {
         match connect(options, ending) {
-            Err(
-                ConnectError::NoSuchEndpoint { .. }
-                | ConnectError::Stale { .. }
-                | ConnectError::HungUp
-                | ConnectError::TimedOut(_),
-            ) if deadline.is_none_or(|deadline| deadline > Instant::now()) => {}
+            Err(error) if may_come_yet(&error, deadline) => {}
             connected => return Ok(connected?),
         }
         if !waits {
