@@ -338,13 +338,18 @@ impl Program {
 
     /// Waits for its end.
     pub fn end(&mut self) -> ExitStatus {
-        let mut status = None;
-        eventually("the program ends", || {
-            status = self.child.try_wait().expect("it is this process's child");
-            status.is_some()
-        });
-        status.expect("it has ended")
+        end_of(&mut self.child)
     }
+}
+
+/// Waits for the end of a child of this process.
+pub(crate) fn end_of(child: &mut Child) -> ExitStatus {
+    let mut status = None;
+    eventually("the program ends", || {
+        status = child.try_wait().expect("it is this process's child");
+        status.is_some()
+    });
+    status.expect("it has ended")
 }
 
 impl Drop for Program {

@@ -20,7 +20,7 @@ use rustix::{
 };
 use vt100::{Color, Parser};
 
-use crate::processes::{eventually, within};
+use crate::processes::{end_of, within};
 
 /// A program in a terminal of its own. Killed if it is dropped alive.
 pub struct Screen {
@@ -130,12 +130,7 @@ impl Screen {
 
     /// Waits for the program's end.
     pub fn end(&mut self) -> ExitStatus {
-        let mut status = None;
-        eventually("the program ends", || {
-            status = self.child.try_wait().expect("it is this process's child");
-            status.is_some()
-        });
-        status.expect("it has ended")
+        end_of(&mut self.child)
     }
 }
 
