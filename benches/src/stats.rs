@@ -94,11 +94,7 @@ pub(crate) fn median(samples: &mut [u64]) -> Option<u64> {
 }
 
 /// Returns the value nearest to a quantile, from 0 to 1.
-///
-/// # Panics
-///
-/// If there is no value.
-pub fn quantile(values: &mut [f64], part: f64) -> f64 {
+pub(crate) fn quantile(values: &mut [f64], part: f64) -> f64 {
     values.sort_by(f64::total_cmp);
     values[((values.len() - 1) as f64 * part).round() as usize]
 }

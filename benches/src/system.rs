@@ -38,18 +38,14 @@ fn read(clock: ClockId) -> u64 {
 
 /// One processor for each process of a pair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Pins {
+pub(crate) struct Pins {
     pub(crate) main: usize,
     pub(crate) renderer: usize,
 }
 
 impl Pins {
     /// Chooses the first two processors that this process may use. Call it before pinning the process.
-    ///
-    /// # Errors
-    ///
-    /// If there are not two: on one processor there is no floor to measure.
-    pub fn choose() -> Result<Self, Error> {
+    pub(crate) fn choose() -> Result<Self, Error> {
         match allowed()?[..] {
             [main, renderer, ..] => Ok(Self { main, renderer }),
             _ => Err("two processors are needed, and this process may use only one".into()),

@@ -4,9 +4,9 @@ use serde::Serialize;
 
 use super::{figures::Placement, run::Cell, slice::Outcome};
 use crate::{
-    figures::Short,
     pair::job::{SMALL, Setting, Task, Work},
     stats::Spread,
+    units::Short,
 };
 
 /// A figure of a slice.
@@ -85,7 +85,7 @@ const P50: Metric = |outcome| outcome.latency_ns(0.5);
 const P999: Metric = |outcome| outcome.latency_ns(0.999);
 const RATE: Metric = Outcome::per_second;
 const TIME_EACH: Metric = |outcome| outcome.per_second().map(|rate| 1e9 / rate);
-const LOST: Metric = |outcome| outcome.cost.as_ref().map(|_| outcome.lost as f64);
+const LOST: Metric = |outcome| Some(outcome.lost()? as f64);
 const SEND: Metric = Outcome::send_p50_ns;
 const UNWOKEN: Metric = Outcome::unwoken;
 const RENDERER_CPU: Metric = |outcome| outcome.cpu().map(|cpu| cpu[1]);

@@ -37,8 +37,13 @@ impl Outcome {
         (before + after) / 2.0
     }
 
+    /// Returns the samples. A stream and an idle pair have none.
+    fn latency(&self) -> Option<&Distribution> {
+        Some(&self.slice.all).filter(|all| all.count() > 0)
+    }
+
     pub(super) fn latency_ns(&self, quantile: f64) -> Option<f64> {
-        Some(self.latency.as_ref()?.at(quantile) as f64)
+        Some(self.latency()?.at(quantile) as f64)
     }
 
     /// Returns the p50 in floors, if the floor did not change.
@@ -52,25 +57,30 @@ impl Outcome {
     }
 
     pub(super) fn per_second(&self) -> Option<f64> {
-        (self.elapsed_ns > 0).then(|| self.count as f64 * 1e9 / self.elapsed_ns as f64)
+        (self.elapsed_ns > 0).then(|| self.slice.count as f64 * 1e9 / self.elapsed_ns as f64)
     }
 
     /// Returns the part of a core that main and the renderer used.
     pub(super) fn cpu(&self) -> Option<[f64; 2]> {
         (self.elapsed_ns > 0).then(|| {
             let elapsed = self.elapsed_ns as f64;
-            self.cpu_ns.map(|cpu| cpu as f64 / elapsed)
+            self.slice.cpu_ns.map(|cpu| cpu as f64 / elapsed)
         })
     }
 
     pub(super) fn send_p50_ns(&self) -> Option<f64> {
-        Some(self.cost.as_ref()?.at(0.5) as f64)
+        Some(self.slice.cost.as_ref()?.at(0.5) as f64)
+    }
+
+    /// Returns the number of pushes that did not arrive.
+    pub(super) fn lost(&self) -> Option<u64> {
+        Some(self.slice.cost.as_ref()?.count().saturating_sub(self.slice.count))
     }
 
     /// Returns the part of the pushes that needed no wake-up.
     pub(super) fn unwoken(&self) -> Option<f64> {
-        let sent = self.cost.as_ref()?.count().max(1) as f64;
-        Some(1.0 - (self.wakes? as f64 / sent).min(1.0))
+        let sent = self.slice.cost.as_ref()?.count().max(1) as f64;
+        Some(1.0 - (self.slice.wakes? as f64 / sent).min(1.0))
     }
 }
 
@@ -236,7 +246,7 @@ impl Latency {
             Spread::of(outcomes.iter().filter_map(|outcome| outcome.latency_ns(quantile)))
         };
         let mut all = Distribution::default();
-        outcomes.iter().filter_map(|outcome| outcome.latency.as_ref()).for_each(|d| all.merge(d));
+        outcomes.iter().filter_map(|outcome| outcome.latency()).for_each(|one| all.merge(one));
         let ratio = Spread::of(outcomes.iter().filter_map(|outcome| outcome.ratio()))
             .or_else(|| Spread::of(outcomes.iter().filter_map(|each| each.ratio_anyway())))?;
         Some(Self {
@@ -254,10 +264,10 @@ impl Latency {
 
 impl Pushes {
     fn of(outcomes: &[&Outcome]) -> Option<Self> {
-        let costs = outcomes.iter().filter_map(|outcome| outcome.cost.as_ref());
+        let costs = outcomes.iter().filter_map(|outcome| outcome.slice.cost.as_ref());
         Some(Self {
             sent: costs.map(Distribution::count).sum(),
-            lost: outcomes.iter().map(|outcome| outcome.lost).sum(),
+            lost: outcomes.iter().filter_map(|outcome| outcome.lost()).sum(),
             send_p50_ns: Spread::of(outcomes.iter().filter_map(|each| each.send_p50_ns()))?,
             unwoken: Spread::of(outcomes.iter().filter_map(|each| each.unwoken())),
         })
@@ -267,16 +277,12 @@ impl Pushes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::compare::tests::cell_of;
+    use crate::{Slice, compare::tests::cell_of};
 
     fn outcome(floors_ns: [u64; 2], latency: &[u64]) -> Outcome {
-        Outcome {
-            floors_ns,
-            latency: Some(Distribution::of(latency)),
-            count: latency.len() as u64,
-            elapsed_ns: 1_000_000,
-            ..Outcome::default()
-        }
+        let (count, all) = (latency.len() as u64, Distribution::of(latency));
+        let slice = Slice { count, all, ..Slice::default() };
+        Outcome { floors_ns, slice, elapsed_ns: 1_000_000, ..Outcome::default() }
     }
 
     #[test]
@@ -314,5 +320,13 @@ mod tests {
         assert_eq!((figures.status, figures.rounds_failed), (Status::Failed, 3));
         assert_eq!(figures.reason.as_deref(), Some("no pipe"));
         assert!(figures.latency.is_none() && figures.push.is_none());
+    }
+
+    #[test]
+    fn a_push_that_did_not_arrive_is_lost() {
+        let mut pushes = outcome([100, 100], &[1; 8]);
+        assert_eq!(pushes.lost(), None);
+        pushes.slice.cost = Some(Distribution::of(&[50; 10]));
+        assert_eq!(pushes.lost(), Some(2));
     }
 }

@@ -7,26 +7,25 @@
 use std::{
     env, fs,
     fs::{DirBuilder, File},
-    io::Read,
-    os::{fd::AsFd, unix::fs::DirBuilderExt, unix::process::CommandExt},
+    os::unix::{fs::DirBuilderExt, process::CommandExt},
     path::{Path, PathBuf},
     process::{self, Child, Stdio},
-    sync::atomic::{AtomicBool, AtomicI32, Ordering},
+    sync::{
+        atomic::{AtomicBool, AtomicI32, Ordering},
+        mpsc::RecvTimeoutError,
+    },
     thread,
     time::{Duration, Instant},
 };
 
 use procfs::ProcResult;
 use ringbridge::{Config, IpcMain};
-use rustix::{
-    event::{PollFd, PollFlags, poll},
-    process::{Pid, Signal, kill_process_group, test_kill_process},
-    time::Timespec,
-};
+use rustix::process::{Pid, Signal, kill_process_group, test_kill_process};
 
 use super::slice::{IDLE_MARGIN, Outcome, Said};
 use crate::{
     Error,
+    cli::lines,
     pair::job::{Assignment, Chosen, Job, Role, Setting, Task, Work},
     peers::Subject,
     system::{Pins, Usage},
@@ -251,12 +250,16 @@ impl Group {
             return Err("interrupted".into());
         }
         let deadline = Instant::now() + limit;
-        let mut out = Lines::of(self.0.stdout.take().ok_or("main has no output")?);
+        let out = lines(self.0.stdout.take().ok_or("main has no output")?);
         let mut idle = None;
         loop {
-            let Some(line) = out.next(deadline)? else {
-                let status = self.0.wait()?;
-                return Err(format!("main ended with {status}").into());
+            let left = deadline.saturating_duration_since(Instant::now());
+            let line = match out.recv_timeout(left) {
+                Ok(line) => line,
+                Err(RecvTimeoutError::Timeout) => return Err("it did not end in time".into()),
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(format!("main ended with {}", self.0.wait()?).into());
+                }
             };
             match serde_json::from_str(&line)? {
                 Said::Idle { main, renderer } => {
@@ -266,7 +269,7 @@ impl Group {
                 Said::Done(mut outcome) => {
                     if let Some(([main, renderer], elapsed)) = idle {
                         outcome.elapsed_ns = elapsed.as_nanos() as u64;
-                        outcome.cpu_ns = [main.cpu_ns, renderer.cpu_ns];
+                        outcome.slice.cpu_ns = [main.cpu_ns, renderer.cpu_ns];
                         outcome.switches = Some([main.switches, renderer.switches]);
                     }
                     return Ok(*outcome);
@@ -297,42 +300,6 @@ fn watch_idle(processes: [u32; 2], time: Duration) -> ProcResult<([Usage; 2], Du
     thread::sleep(time);
     let (after, elapsed) = (look()?, began.elapsed());
     Ok(([after[0] - before[0], after[1] - before[1]], elapsed))
-}
-
-/// The lines of another process, read with a deadline.
-struct Lines<R> {
-    from: R,
-    bytes: Vec<u8>,
-}
-
-impl<R: Read + AsFd> Lines<R> {
-    fn of(from: R) -> Self {
-        Self { from, bytes: Vec::new() }
-    }
-
-    /// Returns the next line, or `None` at the end.
-    fn next(&mut self, deadline: Instant) -> Result<Option<String>, Error> {
-        loop {
-            if let Some(end) = self.bytes.iter().position(|&byte| byte == b'\n') {
-                let line = self.bytes.drain(..=end).collect();
-                return Ok(Some(String::from_utf8(line)?));
-            }
-            let left = deadline.saturating_duration_since(Instant::now());
-            let timeout = Timespec::try_from(left)?;
-            let mut sources = [PollFd::new(&self.from, PollFlags::IN)];
-            match poll(&mut sources, Some(&timeout)) {
-                Ok(0) => return Err("it did not end in time".into()),
-                Ok(_) => {}
-                Err(rustix::io::Errno::INTR) => continue,
-                Err(error) => return Err(error.into()),
-            }
-            let mut chunk = [0; 1 << 16];
-            match self.from.read(&mut chunk)? {
-                0 => return Ok(None),
-                len => self.bytes.extend_from_slice(&chunk[..len]),
-            }
-        }
-    }
 }
 
 /// The place of the slices' sockets, files and shared memory.
@@ -416,8 +383,6 @@ fn remove(path: &Path) {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Write, pipe};
-
     use super::*;
     use crate::peers::SUBJECTS;
 
@@ -452,20 +417,6 @@ mod tests {
         assert_eq!((cell.visits().count(), cell.failure()), (1, Some("one")));
         cell.rounds.push(Some(Err("three".into())));
         assert!(cell.has_failed_too_often());
-    }
-
-    #[test]
-    fn lines_come_whole_and_not_later_than_the_deadline() {
-        let (from, mut to) = pipe().unwrap();
-        let mut lines = Lines::of(from);
-        let soon = || Instant::now() + Duration::from_millis(20);
-        to.write_all(b"one\ntw").unwrap();
-        assert_eq!(lines.next(soon()).unwrap().unwrap(), "one\n");
-        assert!(lines.next(soon()).unwrap_err().to_string().contains("in time"));
-        to.write_all(b"o\n").unwrap();
-        assert_eq!(lines.next(soon()).unwrap().unwrap(), "two\n");
-        drop(to);
-        assert_eq!(lines.next(soon()).unwrap(), None);
     }
 
     #[test]

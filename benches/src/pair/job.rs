@@ -7,14 +7,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Error,
-    figures::Bytes,
     system::{Pins, keep_to},
+    units::Bytes,
 };
 
 /// The shortest payload, in bytes: every message carries a stamp.
-pub const PAYLOAD_MIN: usize = 8;
+pub(crate) const PAYLOAD_MIN: usize = 8;
 /// The longest payload, in bytes.
-pub const PAYLOAD_MAX: usize = 16 << 20;
+pub(crate) const PAYLOAD_MAX: usize = 16 << 20;
 /// The payload that shares a cache line with Ringbridge's header.
 pub(crate) const SMALL: usize = 48;
 
@@ -24,7 +24,7 @@ const VARIABLE: &str = "RINGBRIDGE_BENCH";
 /// The wait strategy of both processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
-pub enum Wait {
+pub(crate) enum Wait {
     /// Never sleep.
     Spin,
     /// Spin while that pays.
@@ -36,7 +36,7 @@ pub enum Wait {
 /// The memory and wake-ups that both processes share.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
-pub enum Backend {
+pub(crate) enum Backend {
     /// Sealed memory, futexes and an eventfd: for renderers that are not trusted.
     #[default]
     Sealed,

@@ -4,14 +4,8 @@
 //! difference is the part of a round trip that no such library can save.
 
 use crate::{
-    Error,
     board::{BareCell, Board, Way},
-    pair::{
-        Limit,
-        job::{SMALL, Task, Work},
-        side::{OVER, Peer, Side, call},
-        stage::Stage,
-    },
+    pair::prelude::*,
 };
 
 /// What travels each way.

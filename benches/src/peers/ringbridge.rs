@@ -18,15 +18,10 @@ use super::{
     ring_len,
 };
 use crate::{
-    Error,
     board::Board,
     pair::{
-        Limit,
-        job::{Backend, Task, Wait, Work},
-        side::{
-            LONG, OVER, Pacer, Peer, STREAM_BATCH, Side, StreamPart, call, send_stream, stamp, sum,
-        },
-        stage::Stage,
+        job::{Backend, Wait},
+        prelude::*,
     },
     system::now_ns,
 };

@@ -8,7 +8,7 @@ mod machine;
 use std::fmt::{self, Display, Write};
 
 pub(crate) use self::{
-    chart::{Bar, Outlier, Paint, Palette, Series},
+    chart::{Bar, FLOORS, OTHERS, OURS, Outlier, Paint, Series},
     machine::{Machine, version_of},
 };
 use crate::Error;
@@ -203,11 +203,10 @@ pub(crate) mod tests {
 
     #[test]
     fn a_picture_stands_for_itself_on_light_and_dark_paper() {
-        let mut palette = Palette::default();
         let (ours, floor) = (Distribution::of(&[250; 1000]), Distribution::of(&[120; 1000]));
         let series = [
-            Series { name: "ours", paint: palette.ours(), all: &ours },
-            Series { name: "bounce", paint: palette.floor(), all: &floor },
+            Series { name: "ours", paint: Paint::of(OURS, 0), all: &ours },
+            Series { name: "bounce", paint: Paint::of(FLOORS, 0), all: &floor },
         ];
         let svg = picture("48 <bytes>", "by a & b", &series).unwrap();
         assert_well_formed(&svg);
