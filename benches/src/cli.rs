@@ -29,7 +29,6 @@ pub(crate) fn exit(name: &str, result: Result<bool, Error>) -> ExitCode {
     }
 }
 
-/// Returns a parser for a number in a range.
 pub(crate) fn number_in<T>(
     range: RangeInclusive<T>,
 ) -> impl Fn(&str) -> Result<T, String> + Clone + Send + Sync + 'static
@@ -49,7 +48,6 @@ pub(crate) fn progress(steps: usize, template: &str) -> Result<ProgressBar, Erro
     Ok(ProgressBar::with_draw_target(Some(steps as u64), target).with_style(style))
 }
 
-/// Prints one JSON object a line.
 pub(crate) fn print_json<R: Serialize>(rows: &[R]) -> Result<(), Error> {
     rows.iter().try_for_each(|row| {
         println!("{}", serde_json::to_string(row)?);
@@ -87,7 +85,6 @@ impl Output {
         [&self.html, &self.svg].into_iter().flatten().try_for_each(|file| write_file(file, ""))
     }
 
-    /// Writes the files that were asked for.
     pub(crate) fn write(
         &self,
         page: impl FnOnce() -> Result<String, Error>,

@@ -5,7 +5,6 @@ use serde::{Deserialize, Serialize};
 
 /// The greatest value that is recorded; a longer sample counts as this.
 const SAMPLE_MAX_NS: u64 = 60_000_000_000;
-/// Columns of a histogram in each factor of ten.
 const COLUMNS_PER_DECADE: f64 = 20.0;
 
 /// A histogram of durations in nanoseconds, to three digits.

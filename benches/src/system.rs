@@ -19,12 +19,10 @@ pub(crate) fn now_ns() -> u64 {
     read(ClockId::Monotonic)
 }
 
-/// The CPU time of this process so far, over all its threads.
 pub(crate) fn process_cpu_ns() -> u64 {
     read(ClockId::ProcessCPUTime)
 }
 
-/// The CPU time of the calling thread so far.
 pub(crate) fn thread_cpu_ns() -> u64 {
     read(ClockId::ThreadCPUTime)
 }
@@ -53,7 +51,6 @@ impl Pins {
     }
 }
 
-/// Lists the processors that the calling thread may use.
 fn allowed() -> io::Result<Vec<usize>> {
     let set = sched_getaffinity(None)?;
     Ok((0..CpuSet::MAX_CPU).filter(|&processor| set.is_set(processor)).collect())
@@ -88,7 +85,6 @@ pub(crate) fn machine_busy_ns() -> ProcResult<u64> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Usage {
     pub(crate) cpu_ns: u64,
-    /// Voluntary context switches of all threads.
     pub(crate) switches: u64,
 }
 
@@ -145,7 +141,6 @@ pub(crate) fn memory_kib(process: u32) -> ProcResult<u64> {
     Ok((sizes("Pss_Anon") + sizes("Pss_Shmem")) / 1024)
 }
 
-/// Counts the descriptors that this process has open.
 pub(crate) fn open_descriptors() -> ProcResult<u64> {
     Ok(Process::myself()?.fd_count()? as u64)
 }

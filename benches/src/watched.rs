@@ -45,7 +45,6 @@ struct Arguments {
 
 /// The time of a slice: longer than main's pause between two records.
 const SLICE: Duration = Duration::from_millis(500);
-/// Invokes that are timed together.
 const BATCH: u64 = 1000;
 /// The period in which `top` reads.
 const LOOK_EVERY: Duration = Duration::from_millis(50);

@@ -9,7 +9,6 @@ use crate::{
     units::Short,
 };
 
-/// A figure of a slice.
 type Metric = fn(&Outcome) -> Option<f64>;
 
 /// A claim about a subject at a task.
@@ -34,7 +33,6 @@ enum Bound {
     Shown,
 }
 
-/// The verdict on a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 enum Verdict {
@@ -45,7 +43,6 @@ enum Verdict {
     Shown,
 }
 
-/// A claim and the measured figures.
 #[derive(Debug, Serialize)]
 pub(super) struct Check {
     kind: &'static str,
@@ -54,7 +51,6 @@ pub(super) struct Check {
     bound: Bound,
     #[serde(skip_serializing_if = "Option::is_none")]
     measured: Option<Spread>,
-    /// The number of rounds that could be compared.
     rounds: usize,
     /// Whether the cell was measured, but never between near processors.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -157,7 +153,6 @@ const CLAIMS: &[Claim] = &[
     row("idle park: voluntary context switches of both", PARK, IDLE, SWITCHES, "", AtMost(0.0)),
 ];
 
-/// Decides every claim from the measured cells.
 pub(super) fn check(cells: &[Cell]) -> Vec<Check> {
     CLAIMS.iter().map(|claim| claim.decide(cells)).collect()
 }
@@ -215,7 +210,6 @@ impl Claim {
 }
 
 impl Check {
-    /// Returns the bound and the measured figures as text.
     pub(super) fn figures(&self) -> (String, String) {
         let required = match self.bound {
             AtMost(most) => format!("<= {}", Short(most)),

@@ -31,7 +31,6 @@ impl Outcome {
         }
     }
 
-    /// Returns the mean of the floors before and after.
     pub(super) fn floor_ns(&self) -> f64 {
         let [before, after] = self.floors_ns.map(|floor| floor as f64);
         (before + after) / 2.0
@@ -60,7 +59,6 @@ impl Outcome {
         (self.elapsed_ns > 0).then(|| self.slice.count as f64 * 1e9 / self.elapsed_ns as f64)
     }
 
-    /// Returns the part of a core that main and the renderer used.
     pub(super) fn cpu(&self) -> Option<[f64; 2]> {
         (self.elapsed_ns > 0).then(|| {
             let elapsed = self.elapsed_ns as f64;
@@ -72,7 +70,6 @@ impl Outcome {
         Some(self.slice.cost.as_ref()?.at(0.5) as f64)
     }
 
-    /// Returns the number of pushes that did not arrive.
     pub(super) fn lost(&self) -> Option<u64> {
         Some(self.slice.cost.as_ref()?.count().saturating_sub(self.slice.count))
     }
@@ -84,7 +81,6 @@ impl Outcome {
     }
 }
 
-/// The status of a cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Status {
@@ -100,7 +96,6 @@ pub(super) struct Figures {
     pub(super) kind: &'static str,
     pub(super) subject: &'static str,
     pub(super) about: &'static str,
-    /// Ringbridge's backend.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) backend: Option<Backend>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -136,7 +131,6 @@ pub(super) struct Figures {
     pub(super) others_cpu: Option<f64>,
 }
 
-/// The latencies of messages.
 #[derive(Debug, Serialize)]
 pub(super) struct Latency {
     pub(super) samples: u64,
@@ -147,19 +141,16 @@ pub(super) struct Latency {
     pub(super) max_ns: u64,
     /// The p50 in floors, each slice with the floor beside it.
     pub(super) ratio: Spread,
-    /// All rounds together.
     #[serde(skip)]
     pub(super) all: Distribution,
 }
 
-/// The rates of a stream.
 #[derive(Debug, Serialize)]
 pub(super) struct Stream {
     pub(super) messages_per_second: Spread,
     pub(super) gib_per_second: Spread,
 }
 
-/// The cost of pushes.
 #[derive(Debug, Serialize)]
 pub(super) struct Pushes {
     pub(super) sent: u64,
@@ -170,7 +161,6 @@ pub(super) struct Pushes {
     pub(super) unwoken: Option<Spread>,
 }
 
-/// A figure of each process.
 #[derive(Debug, Serialize)]
 pub(super) struct Both {
     pub(super) main: Spread,

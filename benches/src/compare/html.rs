@@ -91,7 +91,6 @@ fn series(rows: &[Figures]) -> Vec<Series<'_>> {
     series.collect()
 }
 
-/// Writes the charts of all subjects at one task.
 fn write_task(page: &mut Page, rows: &[Figures], work: Work) -> Result<(), Error> {
     if work == Work::RoundTrip {
         let ratios = bars(rows, |row| {
@@ -134,7 +133,6 @@ fn write_task(page: &mut Page, rows: &[Figures], work: Work) -> Result<(), Error
     Ok(())
 }
 
-/// Returns a bar for each subject that has this figure.
 fn bars<'a>(
     rows: &'a [Figures],
     of: impl Fn(&Figures) -> Option<(Spread, String)>,

@@ -77,7 +77,6 @@ fn compare(options: &Options) -> Result<(), Error> {
     print(&(lines.join("\n") + "\n"))
 }
 
-/// Describes the machine, with the versions of all subjects.
 fn look(pins: Pins) -> Machine {
     let mut packages: Vec<&'static str> =
         SUBJECTS.iter().filter_map(|subject| subject.package).collect();

@@ -135,7 +135,6 @@ fn tasks(work: Work, sizes: &[usize]) -> Vec<Task> {
     tasks
 }
 
-/// Lists the subjects and tasks of a plan.
 pub(super) fn list(plan: &Plan) -> String {
     let mut text = String::from("subjects:\n");
     for subject in &plan.subjects {

@@ -53,7 +53,6 @@ pub(super) struct Plan {
 pub(super) struct Cell {
     pub(super) subject: &'static Subject,
     pub(super) task: Task,
-    /// The reason why it is not tried.
     pub(super) unable: Option<&'static str>,
     /// The result of each round; `None` once the cell is given up.
     pub(super) rounds: Vec<Option<Result<Visit, String>>>,
@@ -65,7 +64,6 @@ pub(super) struct Visit {
     pub(super) outcome: Outcome,
 }
 
-/// Returns the reason why the subject cannot do the task.
 fn unable(subject: &Subject, task: Task) -> Option<&'static str> {
     let alone = task.setting == Setting::OneCore && !subject.shares_a_core;
     subject.peer.unable(task).or(alone.then_some("its receiver does not let go of the core"))
@@ -76,7 +74,6 @@ impl Plan {
         self.rounds * self.tasks.iter().map(|&task| self.able(task)).sum::<usize>()
     }
 
-    /// Estimates the duration of the run.
     pub(super) fn duration(&self) -> Duration {
         const AROUND_A_SLICE: Duration = Duration::from_millis(60);
         let of_task = |&task: &Task| {
@@ -86,7 +83,6 @@ impl Plan {
         self.tasks.iter().map(of_task).sum::<Duration>() * self.rounds as u32
     }
 
-    /// Counts the subjects that can do the task.
     fn able(&self, task: Task) -> usize {
         self.subjects.iter().filter(|subject| unable(subject, task).is_none()).count()
     }
@@ -151,7 +147,6 @@ impl Plan {
         self.tasks.iter().flat_map(row).collect()
     }
 
-    /// Measures one slice.
     fn visit(&self, subject: &Subject, task: Task, place: &Place) -> Result<Outcome, Error> {
         let nanoseconds = |duration: Duration| duration.as_nanos() as u64;
         let job = Job {
@@ -197,7 +192,6 @@ impl Cell {
         rounds.filter_map(|(number, round)| Some((number, round.as_ref()?.as_ref().ok()?)))
     }
 
-    /// Returns the first failure.
     pub(super) fn failure(&self) -> Option<&str> {
         self.rounds.iter().flatten().find_map(|round| round.as_ref().err()).map(String::as_str)
     }
@@ -229,7 +223,6 @@ pub(super) fn end_on_interrupt() -> Result<(), Error> {
     })?)
 }
 
-/// Returns whether the run was interrupted.
 pub(super) fn was_interrupted() -> bool {
     INTERRUPTED.load(Ordering::SeqCst)
 }
@@ -242,7 +235,6 @@ fn kill_group(id: i32) {
 }
 
 impl Group {
-    /// Reads main's lines until the slice ends.
     fn conduct(mut self, limit: Duration, measured: Duration) -> Result<Outcome, Error> {
         let id = self.0.id() as i32;
         RUNNING.store(id, Ordering::SeqCst);
@@ -319,7 +311,6 @@ impl Place {
         Ok(Self { folder, prefix: prefix(id) })
     }
 
-    /// Removes what a slice has left.
     fn clear(&self) -> Result<(), Error> {
         remove_memory(&self.prefix);
         for entry in fs::read_dir(&self.folder)? {

@@ -17,9 +17,7 @@ use crate::{
     system::machine_busy_ns,
 };
 
-/// The most messages of a round trip's slice.
 const MESSAGES_MAX: u64 = 4 << 20;
-/// The most round trips of one floor.
 const FLOOR_MAX: u64 = 1 << 17;
 /// The time before an idle pair is looked at, and afterwards.
 pub(super) const IDLE_MARGIN: Duration = Duration::from_millis(200);
@@ -29,17 +27,16 @@ pub(super) const IDLE_MARGIN: Duration = Duration::from_millis(200);
 #[serde(rename_all = "snake_case")]
 pub(super) enum Said {
     /// Both sides are idle from now on.
-    Idle { main: u32, renderer: u32 },
-    /// The slice is done.
+    Idle {
+        main: u32,
+        renderer: u32,
+    },
     Done(Box<Outcome>),
-    /// The slice failed, with the reason.
     Failed(String),
 }
 
-/// The result of one slice.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Outcome {
-    /// The p50 of the floor before and after.
     pub(super) floors_ns: [u64; 2],
     pub(super) slice: Slice,
     /// The time to which the other figures refer.

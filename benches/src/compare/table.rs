@@ -69,7 +69,6 @@ fn columns(work: Work) -> &'static [Column] {
     }
 }
 
-/// Writes all tables and the checks.
 pub(super) fn write(
     machine: &Machine,
     cells: &[Figures],

@@ -47,7 +47,6 @@ const TURNS: usize = 200;
 /// The counted calls of an operation in one run.
 pub(super) const CALLS: u64 = (BATCH * TURNS) as u64;
 
-/// An operation to count.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum,
 )]
@@ -109,7 +108,6 @@ pub(super) fn perform(operation: Operation) -> Result<(), Error> {
     Ok(())
 }
 
-/// Both ends, connected and awake.
 struct Stage {
     ipc: IpcMain,
     window: WebContents,
@@ -151,7 +149,6 @@ impl Stage {
         Ok(Self { ipc, window, renderers, arrived })
     }
 
-    /// Sends and takes one batch of an operation.
     fn turn(&self, operation: Operation, counts: bool) -> Result<(), Error> {
         let renderer = &self.renderers[0];
         let message = &[7; size_of::<Message>()];
@@ -193,7 +190,6 @@ impl Stage {
     }
 }
 
-/// Attaches some renderers of this process.
 fn attach(ipc: &IpcMain, name: &str, renderers: usize) -> Result<Vec<IpcRenderer>, Error> {
     thread::scope(|scope| {
         let attaching = scope.spawn(|| {

@@ -45,19 +45,15 @@ struct Arguments {
 /// The default slack above the budget: more than the seeds of hash tables and the address of a stack cause.
 const SLACK_PERCENT: f64 = 2.0;
 
-/// The committed counts.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Budget {
-    /// The compiler of the counted build.
     rustc: String,
-    /// The slack above the budget.
     slack_percent: f64,
     /// Instructions of one call.
     instructions: BTreeMap<Operation, f64>,
 }
 
-/// The result of one operation.
 #[derive(Debug, Serialize)]
 struct Row {
     operation: Operation,
@@ -84,7 +80,6 @@ pub fn main() -> ExitCode {
     exit("instructions", done)
 }
 
-/// Returns whether every count is within its budget.
 fn compare(arguments: &Arguments) -> Result<bool, Error> {
     let rustc = rustc_version();
     let counts = count_all()?;
@@ -120,7 +115,6 @@ fn compare(arguments: &Arguments) -> Result<bool, Error> {
 }
 
 impl Row {
-    /// Returns whether the budget is larger than necessary.
     fn is_below(&self, slack_percent: f64) -> bool {
         self.above_percent.is_some_and(|above| above < -slack_percent)
     }
@@ -175,7 +169,6 @@ fn count(operation: Operation) -> Result<f64, Error> {
     }
 }
 
-/// Finds the count in callgrind's last lines.
 fn collected(messages: &str) -> Option<u64> {
     let line = messages.lines().rev().find_map(|line| line.split_once("Collected :"))?;
     line.1.trim().parse().ok()

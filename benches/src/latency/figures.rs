@@ -19,7 +19,6 @@ const FLOOR: &str = "bounce";
 /// The longest samples of a slice that are kept: of the subject, and of the floor.
 const OUTLIERS: [usize; 2] = [2, 1];
 
-/// The figures of a run.
 #[derive(Debug, Serialize)]
 pub(super) struct Figures {
     pub(super) pattern: Pattern,
@@ -44,7 +43,6 @@ pub(super) struct Figures {
     pub(super) futex_floor_p50_ns: Option<u64>,
 }
 
-/// The slices of a run so far.
 #[derive(Default)]
 pub(super) struct Tally {
     subject: Distribution,
@@ -57,7 +55,6 @@ pub(super) struct Tally {
     elapsed: Duration,
 }
 
-/// The results of a run.
 pub(super) struct Report {
     pub(super) figures: Figures,
     setup: Setup,
@@ -65,7 +62,6 @@ pub(super) struct Report {
 }
 
 impl Tally {
-    /// Returns the number of messages so far.
     pub(super) fn count(&self) -> u64 {
         self.count
     }
@@ -88,12 +84,10 @@ impl Tally {
         }
     }
 
-    /// Adds a slice of bare futexes.
     pub(super) fn add_futex_floor(&mut self, slice: &Slice) {
         self.futex_floor.merge(&slice.all);
     }
 
-    /// Computes the figures.
     pub(super) fn finish(mut self, setup: Setup) -> Result<Report, Error> {
         if self.ratios.is_empty() {
             return Err("nothing was measured: give it more time".into());
@@ -121,7 +115,6 @@ impl Tally {
 }
 
 impl Report {
-    /// Writes the files that were asked for.
     pub(super) fn write(&self, output: &Output) -> Result<(), Error> {
         let machine = Machine::look(self.setup.pins, "latency", ["ringbridge"], &[]);
         let series = self.series();
@@ -197,7 +190,6 @@ impl Report {
 }
 
 impl Figures {
-    /// Returns the names and values for a page.
     fn rows(&self) -> impl Iterator<Item = (&'static str, String)> {
         let time = |ns: u64| match ns {
             0..1000 => format!("{ns} ns"),

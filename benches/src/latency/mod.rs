@@ -135,7 +135,6 @@ fn measure(arguments: &Arguments) -> Result<Report, Error> {
     tally.finish(setup)
 }
 
-/// The division of a run into slices.
 struct Plan {
     slices: u64,
     floor: Limit,

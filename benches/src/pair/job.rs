@@ -13,7 +13,6 @@ use crate::{
 
 /// The shortest payload, in bytes: every message carries a stamp.
 pub(crate) const PAYLOAD_MIN: usize = 8;
-/// The longest payload, in bytes.
 pub(crate) const PAYLOAD_MAX: usize = 16 << 20;
 /// The payload that shares a cache line with Ringbridge's header.
 pub(crate) const SMALL: usize = 48;
@@ -84,7 +83,6 @@ pub(crate) enum Setting {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Task {
     pub(crate) work: Work,
-    /// The length of each message, in bytes.
     pub(crate) payload: usize,
     /// The rate of pushes; 0 for other work.
     pub(crate) rate_hz: u64,
@@ -113,7 +111,6 @@ impl fmt::Display for Task {
     }
 }
 
-/// The subject of a pair.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum Chosen {
     /// A subject of the comparison, by name.
@@ -122,7 +119,6 @@ pub(crate) enum Chosen {
     Alone(Wait, Backend),
 }
 
-/// The job of a pair of processes.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Job {
     pub(crate) subject: Chosen,
@@ -151,12 +147,14 @@ impl Job {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Role {
     /// The main process of a slice of the comparison, with its times.
-    Slice { warm_ns: u64, time_ns: u64, floor_ns: u64 },
-    /// The renderer of a pair.
+    Slice {
+        warm_ns: u64,
+        time_ns: u64,
+        floor_ns: u64,
+    },
     Renderer,
 }
 
-/// The role and job of a launched process.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Assignment {
     pub(crate) role: Role,
@@ -179,7 +177,6 @@ impl Assignment {
         Ok(Some(serde_json::from_str(&text)?))
     }
 
-    /// Ends this process when its parent ends.
     pub(crate) fn follow_parent(&self) -> Result<(), Error> {
         set_parent_process_death_signal(Some(Signal::KILL))?;
         if getppid().map(Pid::as_raw_nonzero).map(|pid| pid.get() as u32) == Some(self.parent) {

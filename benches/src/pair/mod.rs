@@ -102,7 +102,6 @@ impl Limit {
     }
 }
 
-/// An order from main to the renderer.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 enum Order {
     /// Does the work of the job's task.
@@ -143,7 +142,6 @@ pub struct Slice {
 pub struct Pair {
     stage: Stage,
     side: Box<dyn Side>,
-    /// The process id of the renderer.
     pub(crate) renderer: u32,
     line: u32,
 }
@@ -184,7 +182,6 @@ impl Pair {
         })
     }
 
-    /// Connects a pair for a job.
     pub(crate) fn connect(job: Job) -> Result<Self, Error> {
         job.pin(job.pins.main)?;
         let mut stage = Stage::of_main(job)?;

@@ -47,7 +47,6 @@ impl Turns {
         self.board.bare_cell(way, if self.carries == Bare::Ring { self.turn } else { 0 })
     }
 
-    /// Asks, and waits for the answer.
     #[inline]
     fn ask(&mut self, stamp: u64) -> Result<u64, Error> {
         self.turn += 1;

@@ -9,7 +9,6 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::pair::prelude::*;
 
-/// A channel of bytes each way.
 pub(super) struct Bytes;
 /// Each message in shared memory of its own.
 pub(super) struct Shared;

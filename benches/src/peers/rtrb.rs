@@ -39,7 +39,6 @@ impl Peer for Threads {
     }
 }
 
-/// One thread's ends of the two rings.
 struct Ends<T> {
     to: Producer<T>,
     from: Consumer<T>,

@@ -16,9 +16,7 @@ use shmem_ipc::{ringbuf, sharedring};
 use super::queue_len;
 use crate::pair::prelude::*;
 
-/// The bare ring.
 pub(super) struct Bare;
-/// The shared ring.
 pub(super) struct Blocking;
 
 impl Peer for Bare {

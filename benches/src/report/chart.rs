@@ -66,14 +66,12 @@ impl Paint {
     }
 }
 
-/// The samples of one subject.
 pub(crate) struct Series<'a> {
     pub(crate) name: &'a str,
     pub(crate) paint: Paint,
     pub(crate) all: &'a Distribution,
 }
 
-/// A sample that took long.
 pub(crate) struct Outlier<'a> {
     pub(crate) name: &'a str,
     pub(crate) paint: Paint,
@@ -241,7 +239,6 @@ fn power_of_ten(exponent: i32) -> f64 {
     10_f64.powi(exponent)
 }
 
-/// Names the percentile at a place of the axis.
 fn percentile(place: &f64) -> String {
     if *place <= 1.0 {
         return "0".to_owned();
@@ -286,7 +283,6 @@ pub(super) fn histogram(label: &str, across: &LogAxis, each: &Series<'_>) -> Res
     })
 }
 
-/// Draws long samples at the time when they happened.
 pub(super) fn dots(label: &str, outliers: &[Outlier<'_>]) -> Result<String, Error> {
     let end = outliers.iter().map(|outlier| outlier.at_s).fold(0.0, f64::max);
     let up = LogAxis::around(outliers.iter().map(|each| each.length_ns));
@@ -307,7 +303,6 @@ pub(super) fn dots(label: &str, outliers: &[Outlier<'_>]) -> Result<String, Erro
     })
 }
 
-/// Draws bars below each other.
 pub(super) fn bars(
     label: &str,
     bars: &[Bar<'_>],

@@ -15,7 +15,6 @@ use crate::Error;
 
 const STYLE: &str = include_str!("report.css");
 
-/// A page under construction.
 pub(crate) struct Page {
     html: String,
     in_section: bool,
@@ -33,7 +32,6 @@ impl Page {
         Self { html, in_section: false }
     }
 
-    /// Begins a section.
     pub(crate) fn section(&mut self, title: &str) {
         self.end_section();
         self.html += &format!("<section>\n<h2>{}</h2>\n", Escaped(title));
@@ -44,12 +42,10 @@ impl Page {
         self.html += if std::mem::take(&mut self.in_section) { "</section>\n" } else { "" };
     }
 
-    /// Adds a paragraph.
     pub(crate) fn text(&mut self, text: &str) {
         self.html += &format!("<p>{}</p>\n", Escaped(text));
     }
 
-    /// Adds a table of names and values.
     pub(crate) fn facts(&mut self, facts: impl IntoIterator<Item = (&'static str, String)>) {
         self.html += "<table class=\"facts\">\n";
         for (name, value) in facts {
@@ -95,7 +91,6 @@ impl Page {
         self.html += &format!("<figure>\n<figcaption>{caption}</figcaption>\n{svg}</figure>\n");
     }
 
-    /// Adds bars with a common log axis.
     pub(crate) fn bars(
         &mut self,
         caption: &str,
@@ -106,7 +101,6 @@ impl Page {
         Ok(())
     }
 
-    /// Adds the percentiles of all series in one chart.
     pub(crate) fn percentiles(&mut self, series: &[Series<'_>]) -> Result<(), Error> {
         const CAPTION: &str = "Percentiles, and the p50 of each";
         self.figure(CAPTION, &chart::percentiles(CAPTION, None, series)?);
@@ -155,7 +149,6 @@ pub(crate) fn picture(title: &str, note: &str, series: &[Series<'_>]) -> Result<
     Ok(svg.replacen(">\n", &format!(">\n<style>\n{STYLE}</style>\n"), 1))
 }
 
-/// Text inside markup.
 pub(crate) struct Escaped<T>(pub(crate) T);
 
 impl<T: Display> Display for Escaped<T> {

@@ -105,7 +105,6 @@ impl Crowd {
         Ok(())
     }
 
-    /// Gives an order to some of the renderers.
     pub(super) fn order(&self, windows: &[WebContents], order: Order) -> Result<(), Error> {
         for window in windows {
             window.send(ORDER, &order)?;
@@ -119,7 +118,6 @@ impl Crowd {
         Ok(std::mem::take(&mut *lock(&self.arrivals.reports)))
     }
 
-    /// Runs the loop for some time.
     pub(super) fn run_for(&self, time: Duration) -> Result<(), Error> {
         self.run(time, || false).map(|_| ())
     }
@@ -154,7 +152,6 @@ impl Crowd {
         }
     }
 
-    /// Returns the number of messages from each renderer.
     pub(super) fn counts(&self) -> Vec<u64> {
         self.arrivals.counts.iter().map(|count| count.load(Ordering::Relaxed)).collect()
     }
@@ -169,7 +166,6 @@ impl Crowd {
         std::mem::take(&mut *lock(&self.arrivals.latencies))
     }
 
-    /// Ends all renderers.
     pub(super) fn dismiss(self) -> Result<(), Error> {
         // Unlike `drop`, this returns errors.
         Ok(self.ipc.close()?)

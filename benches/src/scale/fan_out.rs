@@ -17,16 +17,13 @@ use super::{
 };
 use crate::{Error, stats::quantile, units};
 
-/// Slices of each.
 const SLICES: usize = 60;
-/// Calls of `publish` in a slice.
 const PUBLISHES: u32 = 2000;
 /// Calls of `send` to each window in a slice. All of them together leave room in every ring.
 const SENDS: u32 = 40;
 /// The claim: the most that each subscriber beyond those of the first row adds to a publish.
 const FURTHER_NS_MAX: f64 = 10.0;
 
-/// The figures of one number of subscribers.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(super) struct FanOut {
     subscribers: usize,
@@ -50,7 +47,6 @@ pub(super) struct Further {
     ok: bool,
 }
 
-/// Compares each row with the first.
 pub(super) fn judge(mut rows: Vec<FanOut>) -> Vec<FanOut> {
     if let Some((first, others)) = rows.split_first_mut() {
         for row in others.iter_mut().filter(|row| row.subscribers > first.subscribers) {
@@ -63,7 +59,6 @@ pub(super) fn judge(mut rows: Vec<FanOut>) -> Vec<FanOut> {
     rows
 }
 
-/// Measures one number of subscribers.
 pub(super) fn measure(subscribers: usize, bar: &ProgressBar) -> Result<FanOut, Error> {
     let mut crowd = Crowd::gather(subscribers)?;
     crowd.launch(|connected| bar.set_message(format!("{connected} of {subscribers} connected")))?;
@@ -104,7 +99,6 @@ fn time_each<E>(count: u32, mut call: impl FnMut() -> Result<(), E>) -> Result<f
     Ok(began.elapsed().as_nanos() as f64 / f64::from(count))
 }
 
-/// Returns the table, with the verdicts.
 pub(super) fn table(rows: &[FanOut], markdown: bool) -> String {
     let heads =
         ["subscribers", "publish", "least", "each further", "at most", "claim", "send to each"];

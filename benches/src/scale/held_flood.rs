@@ -14,12 +14,10 @@ use super::{
 };
 use crate::{Error, stats::median, units};
 
-/// Slices of each kind.
 const SLICES: u32 = 8;
 /// The time from the flood's order until it is held.
 const SETTLING: Duration = Duration::from_millis(50);
 
-/// The figures of one quota.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(super) struct HeldFlood {
     quota: u64,
@@ -97,7 +95,6 @@ fn medians(slices: &[[u64; 2]]) -> [u64; 2] {
     })
 }
 
-/// Returns the table.
 pub(super) fn table(rows: &[HeldFlood], markdown: bool) -> String {
     let heads = ["the flood's quota", "it got", "held", "invoke alone", "beside it", "ratio"];
     let mut lines = vec![heads.map(str::to_owned).to_vec()];

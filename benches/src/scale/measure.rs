@@ -27,7 +27,6 @@ const ATTACHES: u32 = 20;
 /// The period of a renderer that sends at a pace.
 const PACE: Duration = Duration::from_millis(10);
 
-/// The figures of a crowd of one size.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Row {
     renderers: usize,
@@ -58,7 +57,6 @@ pub(super) struct Row {
     idle_processor_ns: u64,
 }
 
-/// The figures of messages at a modest pace.
 #[derive(Debug, Default, Serialize)]
 struct Paced {
     /// The part of its pace that the renderer with the fewest messages kept.
@@ -227,7 +225,6 @@ fn pair(one: u64, other: u64) -> String {
     format!("{}, {}", Time(one as f64), Time(other as f64))
 }
 
-/// Returns the table, with a column for each size, as text or as Markdown.
 pub(super) fn table(rows: &[Row], markdown: bool) -> String {
     let lines = LINES.iter().map(|(name, of)| {
         let cells = rows.iter().map(of);

@@ -95,7 +95,6 @@ fn run(Arguments { part, how }: &Arguments) -> Result<(), Error> {
     }
 }
 
-/// Measures each size, with a progress bar.
 fn for_each<S: Copy, R>(
     sizes: &[S],
     mut measure: impl FnMut(S, &ProgressBar) -> Result<R, Error>,
