@@ -139,6 +139,7 @@ mod ipc_main;
 mod ipc_renderer;
 mod kill_points;
 mod metrics;
+mod model;
 #[cfg_attr(loom, path = "os/modelled.rs")]
 mod os;
 mod peer;

@@ -21,6 +21,7 @@
 
 #![allow(unsafe_code, reason = "this is a lock, and guards what it holds")]
 
+use crate::model::guarded;
 use std::{
     cell::UnsafeCell,
     ops::{Deref, DerefMut},
@@ -108,7 +109,7 @@ impl<T> OwnerLock<T> {
         }
         self.favourite_inside.store(true, Relaxed);
         // Twin of the heavy fence in `withdraw`: either we see the withdrawal, or it sees us inside.
-        light_fence();
+        guarded!("OwnerLock::enter: fence", light_fence());
         if self.favourite.load(Relaxed) == me {
             return Ok(Some(Guard { lock: self, others: None }));
         }
@@ -157,7 +158,7 @@ impl<T> OwnerLock<T> {
     fn enter_as_other<'a>(&'a self, me: u64, others: MutexGuard<'a, ()>) -> Guard<'a, T> {
         // Relaxed: written only by who holds `others`, except that the favourite is named once.
         if self.favourite.load(Relaxed) != NONE_ANY_MORE {
-            self.withdraw();
+            guarded!("OwnerLock::enter_as_other: withdraws", self.withdraw());
         }
         self.holder.store(me, Relaxed);
         Guard { lock: self, others: Some(others) }
@@ -168,9 +169,9 @@ impl<T> OwnerLock<T> {
         *self.withdrawer.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread::current());
         self.favourite.store(NONE_ANY_MORE, Relaxed);
         // Twin of the light fences in `enter` and `leave`.
-        heavy_fence();
+        guarded!("OwnerLock::withdraw: fence", heavy_fence());
         // Acquire: pairs with the Release in `leave`; what the favourite did inside is seen.
-        while self.favourite_inside.load(Acquire) {
+        while self.favourite_inside.load(guarded!("OwnerLock::withdraw: Acquire", Acquire)) {
             thread::park();
         }
     }
@@ -179,9 +180,9 @@ impl<T> OwnerLock<T> {
     #[inline]
     fn leave(&self) {
         // Release: pairs with the Acquire in `withdraw`.
-        self.favourite_inside.store(false, Release);
+        self.favourite_inside.store(false, guarded!("OwnerLock::leave: Release", Release));
         // Twin of the heavy fence in `withdraw`: either it sees that we have left, or we see it waiting.
-        light_fence();
+        guarded!("OwnerLock::leave: fence", light_fence());
         if self.favourite.load(Relaxed) == NONE_ANY_MORE {
             self.wake_withdrawer();
         }
@@ -254,6 +255,7 @@ fn thread_number() -> u64 {
 
 #[cfg(all(test, loom))]
 mod loom_tests {
+    use crate::model::{DEADLOCK, RACE, check};
     use std::cell::Cell;
 
     use super::*;
@@ -274,25 +276,34 @@ mod loom_tests {
 
     #[test]
     fn loom_one_thread_at_a_time_is_inside_while_the_favour_is_withdrawn() {
-        loom::model(|| {
-            let lock = Arc::new(OwnerLock::new(loom::cell::Cell::new(0)));
-            add(&lock);
-            let other = thread::spawn({
-                let lock = lock.clone();
-                move || {
-                    NUMBER.with(|number| number.set(2));
-                    add(&lock);
-                }
-            });
-            add(&lock);
-            other.join().unwrap();
-            assert_eq!(lock.lock().unwrap().get(), 3);
-        });
+        check(
+            &[
+                ("OwnerLock::enter: fence", RACE),
+                ("OwnerLock::leave: fence", DEADLOCK),
+                ("OwnerLock::withdraw: fence", RACE),
+                ("OwnerLock::leave: Release", RACE),
+                ("OwnerLock::withdraw: Acquire", RACE),
+            ],
+            || {
+                let lock = Arc::new(OwnerLock::new(loom::cell::Cell::new(0)));
+                add(&lock);
+                let other = thread::spawn({
+                    let lock = lock.clone();
+                    move || {
+                        NUMBER.with(|number| number.set(2));
+                        add(&lock);
+                    }
+                });
+                add(&lock);
+                other.join().unwrap();
+                assert_eq!(lock.lock().unwrap().get(), 3);
+            },
+        );
     }
 
     #[test]
     fn loom_two_strangers_may_both_want_to_be_the_favourite() {
-        loom::model(|| {
+        check(&[("OwnerLock::enter_as_other: withdraws", RACE)], || {
             let lock = Arc::new(OwnerLock::new(loom::cell::Cell::new(0)));
             let other = thread::spawn({
                 let lock = lock.clone();

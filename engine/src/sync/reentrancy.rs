@@ -3,6 +3,7 @@
 //! There a blocking wait would stop the very loop that brings what it waits for, and main must not
 //! wait for a renderer's room.
 
+use crate::model::guarded;
 use std::cell::Cell;
 
 use crate::{
@@ -75,7 +76,7 @@ impl Running {
             return Err(RunError::InsideListener);
         }
         // Acquire: pairs with the Release in `drop`.
-        if self.0.swap(true, Ordering::Acquire) {
+        if self.0.swap(true, guarded!("Running::begin: Acquire", Acquire)) {
             return Err(RunError::AlreadyRunning);
         }
         Ok(RunningGuard(self))
@@ -84,12 +85,13 @@ impl Running {
 
 impl Drop for RunningGuard<'_> {
     fn drop(&mut self) {
-        self.0.0.store(false, Ordering::Release);
+        self.0.0.store(false, guarded!("RunningGuard::drop: Release", Release));
     }
 }
 
 #[cfg(all(test, loom))]
 mod loom_tests {
+    use crate::model::{RACE, check};
     use loom::cell::Cell;
 
     use super::*;
@@ -104,7 +106,7 @@ mod loom_tests {
 
     #[test]
     fn loom_one_run_at_a_time_and_each_sees_what_the_last_one_left() {
-        loom::model(|| {
+        check(&[("RunningGuard::drop: Release", RACE), ("Running::begin: Acquire", RACE)], || {
             let shared = Arc::new((Running::default(), Left(Cell::new(0))));
             let run = |(running, left): &(Running, Left)| {
                 let Ok(_running) = running.begin() else { return 0 };
