@@ -28,7 +28,7 @@ use crate::model::guarded;
 use crate::portable::event_place::EventPlace;
 use crate::primitives::{
     AtomicU32, AtomicU64,
-    Ordering::{AcqRel, Acquire, Relaxed, Release},
+    Ordering::{AcqRel, Acquire, Relaxed},
 };
 use crate::wire::Line;
 use crate::wire::identity::{Identity, IdentityError};

@@ -6,7 +6,7 @@
 use crate::model::guarded;
 use crate::primitives::{
     AtomicU64,
-    Ordering::{Acquire, Relaxed, Release},
+    Ordering::Relaxed,
 };
 use crate::shm::bytes;
 use crate::wire::WORDS_PER_CELL;

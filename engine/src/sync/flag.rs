@@ -1,10 +1,7 @@
 //! A flag that hands over what happened before it was raised.
 
 use crate::model::guarded;
-use crate::primitives::{
-    AtomicBool,
-    Ordering::{Acquire, Release},
-};
+use crate::primitives::AtomicBool;
 
 #[derive(Debug, Default)]
 pub(crate) struct Flag(AtomicBool);

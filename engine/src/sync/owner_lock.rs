@@ -31,7 +31,7 @@ use std::{
 use crate::{
     primitives::{
         AtomicBool, AtomicU64, Mutex, MutexGuard,
-        Ordering::{Acquire, Relaxed, Release},
+        Ordering::Relaxed,
         thread::{self, Thread},
     },
     sync::fences::{heavy_fence, heavy_fence_available, light_fence},

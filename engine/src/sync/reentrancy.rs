@@ -8,7 +8,7 @@ use std::cell::Cell;
 
 use crate::{
     error::RunError,
-    primitives::{AtomicBool, Ordering},
+    primitives::AtomicBool,
 };
 
 /// Which loop's turn is under way.

@@ -40,7 +40,7 @@ impl<T: Clone> Snapshot<T> {
     pub(crate) fn cached(&self) -> Cached<T> {
         // Before the value: one that is newer than its version is looked at once more, one that is older never.
         let version = self.version.load(Relaxed);
-        guarded!("Snapshot::cached: count first", { Cached { version, value: self.load() } }, else {
+        guarded!("Snapshot::cached: count first", Cached { version, value: self.load() }, else {
             let _ = version;
             let value = self.load();
             Cached { version: self.version.load(Relaxed), value }

@@ -20,7 +20,7 @@ use std::{cell::UnsafeCell, sync::PoisonError};
 
 use crate::primitives::{
     AtomicU32, Mutex,
-    Ordering::{Acquire, Relaxed, Release},
+    Ordering::Relaxed,
     thread::{self, Thread},
 };
 
