@@ -28,11 +28,10 @@ use std::{
 };
 
 use crate::{
-    contract::{Channel, ChannelKey, ChannelKind, Event, Method, Push},
+    contract::{Channel, ChannelKey, ChannelKind, Event, Method, Push, payload::Payload},
     error::{BridgeError, ExposeError, HandlerError, RegisterError},
     ipc_renderer::IpcRenderer,
-    payload::Payload,
-    router::ListenerId,
+    peer::router::ListenerId,
 };
 
 /// The channels of one renderer that a page may use.

@@ -122,7 +122,7 @@ mod armed {
     use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
     use super::KillPoint;
-    use crate::sys::process;
+    use crate::os::process;
 
     /// The armed point's number plus one, or 0. Relaxed, as the other: a thread that sees them late reaches
     /// the point once more.

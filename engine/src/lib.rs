@@ -121,75 +121,43 @@
 // So that `payload!`'s paths mean the same inside and outside the crate.
 extern crate self as ringbridge;
 
-#[cfg(not(loom))]
-mod attachment;
-mod biased;
-mod channels;
 mod config;
 #[cfg(not(loom))]
 mod context_bridge;
 mod contract;
-mod counters;
-#[cfg(all(feature = "portable", not(loom)))]
-mod doorbell;
 mod error;
-#[cfg(any(feature = "portable", all(loom, test)))]
-mod event_sleep;
-mod executor;
-mod fences;
-mod flag;
+#[cfg(not(loom))]
+mod event_loop;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
-mod inside;
 #[cfg(not(loom))]
 mod inspector;
 #[cfg(not(loom))]
 mod ipc_main;
 #[cfg(not(loom))]
 mod ipc_renderer;
-#[cfg(not(loom))]
-mod keyed;
 mod kill_points;
-mod layout;
-#[cfg(not(loom))]
-mod main_loop;
-mod memory;
 mod metrics;
-mod owed;
-mod payload;
-mod pending;
+#[cfg_attr(loom, path = "os/modelled.rs")]
+mod os;
+mod peer;
 mod policy;
-#[cfg(all(feature = "policy-file", not(loom)))]
-mod policy_file;
-#[cfg(not(loom))]
-mod port;
-mod quota;
-#[cfg(not(loom))]
-mod register;
-#[cfg(not(loom))]
-mod renderer_loop;
-mod request;
+#[cfg(any(feature = "portable", all(loom, test)))]
+mod portable;
+mod primitives;
 mod ring;
-mod room;
-mod router;
 #[cfg(all(feature = "sandbox", target_os = "linux", not(loom)))]
 mod sandbox;
-mod seat;
 #[cfg(not(loom))]
 mod session;
-mod signal;
-mod sleeps;
-mod snapshot;
+mod shm;
 mod sync;
-#[cfg_attr(loom, path = "sys/modelled.rs")]
-mod sys;
-mod timed;
-mod topic;
 mod trace;
-mod wait;
+mod wake;
 #[cfg(not(loom))]
 mod web_contents;
+mod wire;
 
 pub use zerocopy;
 
@@ -200,22 +168,22 @@ pub use crate::{
     config::{Backend, Config},
     contract::{
         Channel, ChannelKey, ChannelKind, Contract, Event, FromRenderer, Method, Push, Topic,
+        payload::{
+            DecodeError, Dynamic, EncodeError, Failure, FixedLayout, PAYLOAD_ALIGN_MAX, Payload,
+        },
     },
-    counters::Counters,
     error::{
         BindError, BridgeError, ConnectError, ContractError, EndpointsError, Error, ExposeError,
         GoneReason, HandlerError, InspectError, InvokeError, LaunchError, RegisterError, RunError,
         SendAllError, SendError,
     },
-    layout::{board::WindowState, frame::Violation},
-    metrics::{MainMetrics, Metric, MetricKind, SessionMetrics},
-    payload::{
-        DecodeError, Dynamic, EncodeError, Failure, FixedLayout, PAYLOAD_ALIGN_MAX, Payload,
+    metrics::{
+        MainMetrics, Metric, MetricKind, SessionMetrics, counters::Counters, sleeps::Sleeps,
     },
+    peer::router::ListenerId,
     policy::{OnViolation, Policy},
-    router::ListenerId,
-    sleeps::Sleeps,
-    wait::WaitStrategy,
+    wake::adaptive::WaitStrategy,
+    wire::{board::WindowState, frame::Violation},
 };
 
 #[cfg(not(loom))]
@@ -227,13 +195,13 @@ pub use crate::{
         RenderProcessGone, RestartPolicy, Restarts,
     },
     ipc_renderer::{IpcRenderer, IpcRendererEvent, IpcRendererInvokeEvent},
-    port::{
+    peer::{
         invocation::{Invocation, InvokeResult},
         loan::Loan,
         responder::Responder,
     },
-    quota::Quota,
-    session::census::{EndpointInfo, SweptEndpoint, endpoints, sweep_endpoints},
+    policy::quota::Quota,
+    session::endpoint_registry::{EndpointInfo, SweptEndpoint, endpoints, sweep_endpoints},
     web_contents::WebContents,
 };
 #[cfg(all(feature = "sandbox", target_os = "linux", not(loom)))]
@@ -243,7 +211,7 @@ pub use crate::{
 };
 
 #[cfg(all(feature = "policy-file", not(loom)))]
-pub use crate::policy_file::{PolicyFile, PolicyFileError};
+pub use crate::policy::file::{PolicyFile, PolicyFileError};
 
 /// The programs in the README and in the guide compile.
 #[cfg(doctest)]

@@ -3,13 +3,14 @@
 use std::{borrow::Borrow, fmt, sync::Arc, time::Duration};
 
 use crate::{
-    contract::{Channel, Method, Push},
-    counters::Counters,
+    contract::{
+        Channel, Method, Push,
+        payload::{FixedLayout, Payload},
+    },
     error::{GoneReason, HandlerError, InvokeError, SendAllError, SendError},
-    metrics::SessionMetrics,
-    payload::{FixedLayout, Payload},
-    port::{Patience, Port, invocation::Invocation, loan::Loan},
-    sync::Ordering,
+    metrics::{SessionMetrics, counters::Counters},
+    peer::{Patience, Port, invocation::Invocation, loan::Loan},
+    primitives::Ordering,
 };
 
 /// One renderer, as main sees it. Cheap to clone, `Send` and `Sync`; it outlives the renderer, and

@@ -41,7 +41,7 @@ fn enums(source: &str) -> Vec<(String, Vec<String>)> {
 fn every_variant_of_every_error_is_explained() {
     let guide = read(&root().join("docs/errors.md"));
     let sections: Vec<&str> = guide.split("\n## ").skip(1).collect();
-    let sources = ["error.rs", "layout/frame.rs", "payload.rs", "policy_file.rs"];
+    let sources = ["error/mod.rs", "wire/frame.rs", "contract/payload.rs", "policy/file.rs"];
     let mut count = 0;
     for source in sources {
         let source = read(&root().join("engine/src").join(source));

@@ -1,217 +1,241 @@
-//! The boundaries inside the engine, checked over its source: who may be unsafe, who may order memory,
-//! who may know the model checker, and that nothing imports what is above it.
+//! The boundaries inside the engine, checked over its source: the order of the folders, no circle between files,
+//! and the places where unsafe code, memory orderings and the portable backend may stand.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+#[path = "tidy/modules.rs"]
+mod modules;
 
-/// The modules from the bottom up. A module may import those of its own level and below.
-const LEVELS: &[(&str, &[&str])] = &[
-    ("used by all", &["sync", "counters", "metrics", "sleeps", "trace"]),
-    ("what the bytes are", &["layout"]),
-    ("where the bytes are, and the system", &["memory", "sys", "kill_points"]),
-    (
-        "moving frames, waiting",
-        &[
-            "ring",
-            "topic",
-            "wait",
-            "signal",
-            "seat",
-            "doorbell",
-            "keyed",
-            "biased",
-            "fences",
-            "flag",
-            "room",
-            "snapshot",
-            "timed",
-            "event_sleep",
-        ],
-    ),
-    (
-        "what it means, and who is there",
-        &[
-            "payload",
-            "contract",
-            "channels",
-            "config",
-            "error",
-            "policy",
-            "policy_file",
-            "quota",
-            "request",
-            "pending",
-            "router",
-            "executor",
-            "owed",
-            "inside",
-            "session",
-            "sandbox",
-        ],
-    ),
-    ("large payloads", &["attachment"]),
-    ("one conversation", &["port", "register"]),
-    (
-        "the endpoints",
-        &["renderer_loop", "main_loop", "ipc_main", "ipc_renderer", "web_contents", "inspector"],
-    ),
-    ("a page's part of a renderer", &["context_bridge"]),
-    // It hands private parsers to fuzzers, so it sees everything and nothing sees it.
-    ("doors for fuzzers", &["fuzzing"]),
+use modules::{Module, modules};
+
+/// The folders and files of the root from the bottom up. Each may import what stands before it.
+const ORDER: &[&str] = &[
+    // Used by all.
+    "primitives",
+    "kill_points",
+    "trace",
+    "metrics",
+    // The heart: bytes, the system, memory, rings, locks, waiting.
+    "wire",
+    "os",
+    "shm",
+    "ring",
+    "sync",
+    "wake",
+    // Types of channels, and their rules.
+    "contract",
+    "policy",
+    "error",
+    "config",
+    // Sessions and conversations.
+    "session",
+    "peer",
+    "web_contents",
+    "event_loop",
+    // The public face.
+    "ipc_main",
+    "sandbox",
+    "ipc_renderer",
+    "inspector",
+    "context_bridge",
+    "portable",
+    "fuzzing",
 ];
 
-fn sources() -> Vec<(PathBuf, String)> {
-    fn collect(folder: &Path, found: &mut Vec<(PathBuf, String)>) {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                collect(&path, found);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                let text = fs::read_to_string(&path).unwrap();
-                found.push((path, text));
-            }
-        }
-    }
-    let mut found = Vec::new();
-    collect(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut found);
-    assert!(found.len() > 30, "the sources are there");
-    found
-}
+/// Files that may contain unsafe code.
+const UNSAFE: &[&str] = &[
+    "os/",
+    "shm/",
+    "ring/producer.rs",
+    "ring/consumer.rs",
+    "sync/owner_lock.rs",
+    "sync/loop_cell.rs",
+    "wake/driver_lock.rs",
+    "portable/event.rs",
+    "portable/named.rs",
+];
 
-/// The path below `src`, with `/`.
-fn name(path: &Path) -> String {
-    let below = path.strip_prefix(Path::new(env!("CARGO_MANIFEST_DIR")).join("src")).unwrap();
-    below.to_string_lossy().replace('\\', "/")
-}
+/// Files that may order memory: each holds a protocol with a model, or a reason in `docs/memory-order.md`.
+const ORDERINGS: &[&str] = &[
+    "wire/words.rs",
+    "ring/commit.rs",
+    "sync/owner_lock.rs",
+    "sync/fences.rs",
+    "sync/flag.rs",
+    "sync/reentrancy.rs",
+    "wake/driver_lock.rs",
+    "wake/bell.rs",
+    "os/confine.rs",
+    "portable/rendezvous.rs",
+    "portable/event.rs",
+];
 
-/// The module of level, as in `LEVELS`.
-fn module(path: &Path) -> String {
-    let name = name(path);
-    name.split('/').next().unwrap().trim_end_matches(".rs").to_owned()
-}
+const FENCES: &[&str] = &["wire/words.rs", "sync/fences.rs"];
 
-/// What comes before the tests of a file, without comments.
-fn code(text: &str) -> impl Iterator<Item = &str> {
-    text.lines()
-        .take_while(|line| !line.starts_with("#[cfg(test)]") && !line.starts_with("#[cfg(all(test"))
-        .map(|line| line.split("//").next().unwrap_or(""))
+/// Imports that point up, and files in circles, which are still to be cut. Nothing may be added.
+const UPWARD_STILL: &[&str] = &[
+    "contract/mod.rs imports error/mod.rs",
+    "error/mod.rs imports sandbox/mod.rs",
+    "event_loop/main/shared.rs imports ipc_renderer.rs",
+    "kill_points.rs imports os/process.rs",
+    "sync/reentrancy.rs imports error/mod.rs",
+];
+const CIRCLES_STILL: &[&str] = &[
+    "contract/mod.rs",
+    "error/mod.rs",
+    "event_loop/main/",
+    "peer/invocation.rs",
+    "peer/port.rs",
+    "peer/replies.rs",
+    "peer/sender.rs",
+    "portable/",
+    "sandbox/",
+    "session/control_channel.rs",
+    "shm/",
+];
+/// Files that still have a `cfg` for the portable backend.
+const PORTABLE_STILL: &[&str] =
+    &["shm/", "wake/bell.rs", "session/", "event_loop/main/", "wire/", "os/", "ipc_main/"];
+
+fn stands_in(list: &[&str], file: &str) -> bool {
+    list.iter().any(|entry| file == *entry || entry.ends_with('/') && file.starts_with(entry))
 }
 
 #[test]
-fn unsafe_code_is_where_memory_system_calls_and_the_drivers_locks_are() {
-    for (path, text) in sources() {
-        let name = name(&path);
-        let permitted = name.starts_with("memory/")
-            || name.starts_with("sys/")
-            || ["ring/producer.rs", "ring/consumer.rs", "seat.rs", "keyed.rs", "biased.rs"]
-                .contains(&name.as_str());
+fn unsafe_code_is_where_memory_system_calls_and_locks_are() {
+    for module in modules() {
         let unsafe_line =
-            code(&text).find(|line| line.contains("unsafe ") && !line.contains("unsafe_"));
-        assert!(permitted || unsafe_line.is_none(), "{name}: {unsafe_line:?}");
-    }
-}
-
-#[test]
-fn acquire_and_release_are_where_protocols_are() {
-    const PROTOCOLS: &[&str] = &[
-        "layout/words.rs",
-        "layout/rendezvous.rs",
-        "ring/commit.rs",
-        "seat.rs",
-        "biased.rs",
-        "fences.rs",
-        "sys/confine.rs",
-        "sys/event.rs",
-        "signal.rs",
-        "flag.rs",
-        "inside.rs",
-    ];
-    for (path, text) in sources() {
-        let name = name(&path);
-        let ordered = code(&text).find(|line| {
-            ["Acquire", "Release", "AcqRel", "SeqCst"]
-                .iter()
-                .any(|ordering| line.contains(ordering))
-        });
-        let permitted = PROTOCOLS.contains(&name.as_str()) || name.contains("tests");
-        assert!(permitted || ordered.is_none(), "{name}: {ordered:?}");
-    }
-}
-
-#[test]
-fn fences_are_in_two_files_only() {
-    for (path, text) in sources() {
-        let name = name(&path);
-        let fence = code(&text).find(|line| line.contains("fence(SeqCst)"));
+            module.lines().find(|line| line.contains("unsafe ") && !line.contains("unsafe_"));
         assert!(
-            ["layout/words.rs", "fences.rs"].contains(&name.as_str()) || fence.is_none(),
-            "{name}: {fence:?}"
+            stands_in(UNSAFE, &module.file) || unsafe_line.is_none(),
+            "{}: {unsafe_line:?}",
+            module.file
         );
     }
 }
 
 #[test]
-fn nothing_imports_what_is_above_it() {
-    let level = |module: &str| LEVELS.iter().position(|(_, modules)| modules.contains(&module));
-    for (path, text) in sources() {
-        let (name, from) = (name(&path), module(&path));
-        if from == "lib" {
-            continue;
-        }
-        let own = level(&from).unwrap_or_else(|| panic!("{name} has no level: add it to LEVELS"));
-        for to in imports(&text) {
-            let Some(theirs) = level(&to) else { continue };
-            assert!(theirs <= own, "{name} (of '{}') imports {to}", LEVELS[own].0);
-        }
+fn acquire_and_release_are_where_protocols_are() {
+    for module in modules() {
+        let ordered = module.lines().find(|line| {
+            ["Acquire", "Release", "AcqRel", "SeqCst"]
+                .iter()
+                .any(|ordering| line.contains(ordering))
+        });
+        assert!(
+            stands_in(ORDERINGS, &module.file) || ordered.is_none(),
+            "{}: {ordered:?}",
+            module.file
+        );
     }
-}
-
-/// The top-level modules that a file names after `crate::`, also inside one `use crate::{ … }`.
-fn imports(text: &str) -> Vec<String> {
-    let text: String = code(text).collect::<Vec<_>>().join("\n");
-    let word = |text: &str| -> String {
-        text.chars().take_while(|letter| letter.is_alphanumeric() || *letter == '_').collect()
-    };
-    let mut found = Vec::new();
-    for (at, _) in text.match_indices("crate::") {
-        let rest = &text[at + "crate::".len()..];
-        match rest.strip_prefix('{') {
-            None => found.push(word(rest)),
-            Some(list) => {
-                let mut depth = 0;
-                let mut item = String::new();
-                for letter in list.chars() {
-                    match letter {
-                        '{' => depth += 1,
-                        '}' if depth == 0 => break,
-                        '}' => depth -= 1,
-                        ',' if depth == 0 => found.push(word(std::mem::take(&mut item).trim())),
-                        _ if depth == 0 => item.push(letter),
-                        _ => {}
-                    }
-                }
-                found.push(word(item.trim()));
-            }
-        }
-    }
-    found
 }
 
 #[test]
-fn imports_are_read_from_both_forms() {
-    let text = "use crate::wait::Waiter;\nuse crate::{\n    error::{A, B},\n    sync::Arc,\n};\n";
-    assert_eq!(imports(text), ["wait", "error", "sync", ""]);
+fn fences_are_in_two_files() {
+    for module in modules() {
+        let fence = module.lines().find(|line| line.contains("fence(SeqCst)"));
+        assert!(stands_in(FENCES, &module.file) || fence.is_none(), "{}: {fence:?}", module.file);
+    }
+}
+
+#[test]
+fn a_folder_imports_only_folders_below_it() {
+    let place = |folder: &str| {
+        let place = ORDER.iter().position(|entry| *entry == folder);
+        place.unwrap_or_else(|| panic!("{folder} has no place: add it to ORDER"))
+    };
+    let modules = modules();
+    let mut upward = Vec::new();
+    for module in modules.iter().filter(|module| module.file != "lib.rs") {
+        for imported in
+            module.imports(&modules).into_iter().filter(|import| import.file != "lib.rs")
+        {
+            if place(imported.folder()) > place(module.folder()) {
+                upward.push(format!("{} imports {}", module.file, imported.file));
+            }
+        }
+    }
+    upward.retain(|import| {
+        !UPWARD_STILL.contains(&&**import) && !import.contains("imports portable/")
+    });
+    assert!(upward.is_empty(), "{}", upward.join("\n"));
+}
+
+#[test]
+fn files_import_each_other_in_no_circle() {
+    let modules = modules();
+    let imports: Vec<Vec<usize>> = modules
+        .iter()
+        .map(|module| {
+            let imported = module.imports(&modules);
+            imported
+                .iter()
+                .filter_map(|import| modules.iter().position(|other| other.file == import.file))
+                .collect()
+        })
+        .collect();
+    // A file is in a circle if it reaches itself.
+    let reaches_itself = |start: usize| {
+        let mut open = imports[start].clone();
+        let mut seen = vec![false; modules.len()];
+        while let Some(next) = open.pop() {
+            if next == start {
+                return true;
+            }
+            if !std::mem::replace(&mut seen[next], true) {
+                open.extend(&imports[next]);
+            }
+        }
+        false
+    };
+    let circles: Vec<&str> = (0..modules.len())
+        .filter(|start| reaches_itself(*start) && !stands_in(CIRCLES_STILL, &modules[*start].file))
+        .map(|start| modules[start].file.as_str())
+        .collect();
+    assert!(circles.is_empty(), "these files are parts of circles:\n{}", circles.join("\n"));
+}
+
+#[test]
+fn only_its_own_folder_and_the_root_know_the_portable_backend() {
+    for module in modules() {
+        let known = module.lines().find(|line| line.contains("feature = \"portable\""));
+        let permitted = module.folder() == "portable"
+            || ["lib.rs", "config.rs"].contains(&module.file.as_str())
+            || stands_in(PORTABLE_STILL, &module.file);
+        assert!(permitted || known.is_none(), "{}: {known:?}", module.file);
+    }
 }
 
 #[test]
 fn the_pure_parts_know_no_memory_clock_or_system() {
-    for pure in ["router.rs", "policy.rs", "quota.rs", "channels.rs", "contract.rs", "payload.rs"] {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(pure);
-        let text = fs::read_to_string(path).unwrap();
-        for impure in ["Atomic", "Instant::now", "crate::sys", "crate::memory", "Shared<"] {
-            assert!(!code(&text).any(|line| line.contains(impure)), "{pure} mentions {impure}");
+    for module in modules() {
+        let pure = ["peer/router.rs", "peer/request_table.rs"].contains(&module.file.as_str())
+            || ["contract", "policy"].contains(&module.folder());
+        if !pure {
+            continue;
+        }
+        for impure in ["Atomic", "Instant::now", "crate::os", "crate::shm", "Shared<"] {
+            assert!(
+                !module.lines().any(|line| line.contains(impure)),
+                "{} mentions {impure}",
+                module.file
+            );
         }
     }
+}
+
+#[test]
+fn an_import_is_found_in_a_tree_a_path_and_behind_a_re_export() {
+    let modules = [
+        Module::parse("a/mod.rs", "mod deep;\npub(crate) use deep::Item;"),
+        Module::parse("a/deep.rs", "pub(crate) struct Item;"),
+        Module::parse("b.rs", "use crate::{a::{Item, deep::Other}};"),
+        Module::parse("c.rs", "fn call() { crate::a::deep::work() }"),
+        Module::parse("d.rs", "#[cfg(test)]\nmod tests { use crate::b; }"),
+    ];
+    let imported = |from: usize| -> Vec<String> {
+        modules[from].imports(&modules).iter().map(|import| import.file.clone()).collect()
+    };
+    assert_eq!(imported(2), ["a/deep.rs"]);
+    assert_eq!(imported(3), ["a/deep.rs"]);
+    assert!(imported(4).is_empty());
+    assert_eq!(imported(0), [""; 0], "a re-export is no use");
 }

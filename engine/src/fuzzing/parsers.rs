@@ -2,20 +2,22 @@
 
 use std::sync::LazyLock;
 
-use super::Input;
+use crate::fuzzing::Input;
 use crate::{
-    channels::ChannelTable,
-    contract::{Contract, Declaration, Event, Method, Push, Topic, declarations},
-    layout::{
-        HEADER_LEN,
-        attached::{Attached, parse_word},
-        frame::{Kind, Label, Place, WireHeader, frame_max},
+    contract::{
+        Contract, Declaration, Event, Method, Push, Topic, channel_table::ChannelTable,
+        declarations,
     },
     policy::ChannelSet,
     session::{
         handshake::{Answer, Hello, PACKET_MAX, Ready, Welcome, encode},
         inspection::InspectorHello,
         parcel::Parcel,
+    },
+    wire::{
+        HEADER_LEN,
+        attached::{Attached, parse_word},
+        frame::{Kind, Label, Place, WireHeader, frame_max},
     },
 };
 

@@ -3,13 +3,13 @@
 //! One of its bits says in which lap it was written, even or odd. So a word that an earlier lap left
 //! where the next frame will be is usually no frame by itself, and does not have to be zeroed.
 
-use crate::layout::WORDS_PER_CELL;
-use crate::layout::frame::{Header, WireHeader};
-use crate::memory::bytes;
-use crate::sync::{
+use crate::primitives::{
     AtomicU64,
     Ordering::{Acquire, Relaxed, Release},
 };
+use crate::shm::bytes;
+use crate::wire::WORDS_PER_CELL;
+use crate::wire::frame::{Header, WireHeader};
 
 /// Set in the commit words of every other lap. No kind of frame reaches this bit.
 const ODD_LAP: u64 = 1 << 39;

@@ -1,14 +1,14 @@
 //! The reading end of a ring.
 
-use crate::layout::CELL;
-use crate::layout::frame::{Header, Kind, Place, Violation, frame_max};
-use crate::layout::outbox::OutboxControl;
-use crate::memory::aligned::AlignedBuf;
-use crate::memory::bytes;
-use crate::memory::shared::Shared;
-use crate::sync::AtomicU64;
+use crate::primitives::AtomicU64;
+use crate::shm::aligned::AlignedBuf;
+use crate::shm::bytes;
+use crate::shm::shared::Shared;
+use crate::wire::CELL;
+use crate::wire::frame::{Header, Kind, Place, Violation, frame_max};
+use crate::wire::outbox::OutboxControl;
 
-use super::cells::Cells;
+use crate::ring::cells::Cells;
 
 /// Reads the frames of our inbox, which is the peer's outbox. One a ring: not `Clone`.
 pub(crate) struct Consumer {

@@ -4,18 +4,18 @@
 use std::time::Instant;
 
 use crate::kill_points::{KillPoint, reach};
-use crate::layout::frame::{Header, Label, Violation, payload_max};
-use crate::layout::outbox::OutboxControl;
-use crate::layout::{CELL, HEADER_LEN, padded};
-use crate::memory::bytes;
-use crate::memory::shared::Shared;
-use crate::sync::AtomicU64;
+use crate::primitives::AtomicU64;
+use crate::shm::bytes;
+use crate::shm::shared::Shared;
+use crate::wire::frame::{Header, Label, Violation, payload_max};
+use crate::wire::outbox::OutboxControl;
+use crate::wire::{CELL, HEADER_LEN, padded};
 
-use super::cells::Cells;
+use crate::ring::cells::Cells;
 #[cfg(not(loom))]
-use super::{
-    untaken::Untaken,
-    ways::{LONG, Way, Ways},
+use crate::ring::{
+    copy_strategy::{LONG, Way, Ways},
+    unread_frames::UnreadFrames,
 };
 
 /// Writes frames into our outbox. One a ring: not `Clone`.
@@ -103,8 +103,8 @@ impl Producer {
 
     /// A view of what the peer has yet to take.
     #[cfg(not(loom))]
-    pub(crate) fn untaken(&self) -> Untaken {
-        Untaken::new(self.cells.clone())
+    pub(crate) fn unread_frames(&self) -> UnreadFrames {
+        UnreadFrames::new(self.cells.clone())
     }
 
     /// The longest payload that ever fits.

@@ -34,7 +34,7 @@ use std::{
 use self::{landlock::Ruleset, syscalls::Filters};
 use crate::{
     error::SandboxError,
-    sys::{
+    os::{
         clock,
         confine::{confine_other_threads, confine_this_thread},
         process::make_non_dumpable,

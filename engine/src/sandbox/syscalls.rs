@@ -16,8 +16,8 @@ use seccompiler::{
     SeccompFilter, SeccompRule, TargetArch, apply_filter_all_threads,
 };
 
-use super::{Sandbox, SandboxPart};
 use crate::error::SandboxError;
+use crate::sandbox::{Sandbox, SandboxPart};
 
 /// Allowed whatever the arguments.
 const ALLOWED: &[i64] = &[

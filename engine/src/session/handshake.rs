@@ -21,10 +21,12 @@
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::parcel::Parcel;
+use crate::session::parcel::Parcel;
 use crate::{
-    channels::ChannelTable,
-    contract::{CHANNEL_NAME_MAX, CHANNELS_MAX, ChannelKind, Declaration, channel_hash},
+    contract::{
+        CHANNEL_NAME_MAX, CHANNELS_MAX, ChannelKind, Declaration, channel_hash,
+        channel_table::ChannelTable,
+    },
     policy::ChannelSet,
 };
 
@@ -57,7 +59,7 @@ struct Offer {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Answer {
     Welcome(Welcome),
-    Refused(Refusal),
+    Refused(JoinRefusal),
     /// May come before the welcome, if main sends a large message to who has not connected yet.
     Parcel(Parcel),
 }
@@ -86,13 +88,13 @@ pub(crate) struct Welcome {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) enum Refusal {
+pub(crate) enum JoinRefusal {
     Version { main: u32 },
     TypeMismatch { kind: ChannelKind, channel: String, main: String },
     NotAdmitted { why: String },
 }
 
-impl Refusal {
+impl JoinRefusal {
     /// Why, in words of main's.
     pub(crate) fn why(&self) -> &str {
         match self {
@@ -134,13 +136,13 @@ impl Hello {
     }
 
     /// What a renderer wrote, or why it is no hello. `Ok(Err)`: a hello, but main must refuse it.
-    pub(crate) fn parse(bytes: &[u8]) -> Result<Result<Self, Refusal>, BadPacket> {
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Result<Self, JoinRefusal>, BadPacket> {
         let hello: Self = parse(bytes)?;
         if hello.magic != MAGIC {
             return Err(BadPacket("no ringbridge renderer: wrong magic number".to_owned()));
         }
         if hello.version != PROTOCOL_VERSION {
-            return Ok(Err(Refusal::Version { main: PROTOCOL_VERSION }));
+            return Ok(Err(JoinRefusal::Version { main: PROTOCOL_VERSION }));
         }
         if hello.offers.len() > CHANNELS_MAX {
             return Err(BadPacket(format!(
@@ -161,7 +163,7 @@ impl Hello {
         &self,
         table: &ChannelTable,
         allowed: &ChannelSet,
-    ) -> Result<Vec<Option<(u16, bool)>>, Refusal> {
+    ) -> Result<Vec<Option<(u16, bool)>>, JoinRefusal> {
         let grant = |offer: &Offer| {
             let hash = channel_hash(offer.kind, &offer.name);
             let known =
@@ -171,7 +173,7 @@ impl Hello {
                 return Ok(None);
             };
             if declaration.fingerprint() != offer.fingerprint {
-                return Err(Refusal::TypeMismatch {
+                return Err(JoinRefusal::TypeMismatch {
                     kind: offer.kind,
                     channel: offer.name.clone(),
                     main: declaration.schema.clone(),
@@ -277,7 +279,7 @@ mod tests {
         let main = table(declarations(&[&EVENT]).unwrap());
         let refused =
             hello(&declarations(&[&CHANGED]).unwrap()).grants(&main, &ChannelSet::default());
-        let Err(Refusal::TypeMismatch { channel, main, .. }) = refused else {
+        let Err(JoinRefusal::TypeMismatch { channel, main, .. }) = refused else {
             panic!("{refused:?}")
         };
         assert_eq!((channel.as_str(), main.as_str()), ("event", "u32"));
@@ -297,7 +299,7 @@ mod tests {
         other.version += 1;
         assert!(matches!(
             Hello::parse(&encode(&other)),
-            Ok(Err(Refusal::Version { main: PROTOCOL_VERSION }))
+            Ok(Err(JoinRefusal::Version { main: PROTOCOL_VERSION }))
         ));
         other.magic = 0;
         assert!(Hello::parse(&encode(&other)).is_err());

@@ -47,52 +47,56 @@ const RACE: &str = "Causality violation";
 /// An `assert` of the model.
 const WRONG: &str = "assertion";
 
-const EVENT: &str = "event_sleep::loom_tests::loom_a_ring_reaches_whoever_sleeps_or_is_about_to";
-const HERE: &str = "layout::rendezvous::loom_tests::loom_who_is_seen_to_be_here_has_said_who_it_is";
-const LEFT: &str =
-    "layout::rendezvous::loom_tests::loom_what_was_written_before_leaving_is_seen_by_who_sees_that";
-const CLAIMED: &str = "layout::rendezvous::loom_tests::loom_who_knocks_and_who_answers_is_heard_with_all_that_it_has_said";
+const EVENT: &str =
+    "portable::event_sleep::loom_tests::loom_a_ring_reaches_whoever_sleeps_or_is_about_to";
+const HERE: &str =
+    "portable::rendezvous::loom_tests::loom_who_is_seen_to_be_here_has_said_who_it_is";
+const LEFT: &str = "portable::rendezvous::loom_tests::loom_what_was_written_before_leaving_is_seen_by_who_sees_that";
+const CLAIMED: &str = "portable::rendezvous::loom_tests::loom_who_knocks_and_who_answers_is_heard_with_all_that_it_has_said";
 const GENERATION: &str =
-    "layout::rendezvous::loom_tests::loom_no_ring_is_lost_when_main_goes_on_to_another_event";
+    "portable::rendezvous::loom_tests::loom_no_ring_is_lost_when_main_goes_on_to_another_event";
 const FRAMES: &str = "ring::tests::loom::loom_two_frames_across_a_pad_arrive_whole_and_in_order";
 const LAPS: &str = "ring::tests::loom::loom_what_an_earlier_lap_left_is_never_taken_for_a_frame";
 const ROOM: &str = "ring::tests::loom::loom_room_is_used_again_only_after_it_was_read";
 const SLEEPER: &str = "ring::tests::loom::loom_a_sleeper_never_misses_a_frame";
 const ROOM_SLEEPER: &str = "ring::tests::loom::loom_a_sleeper_never_misses_room";
-const TOPIC: &str = "topic::tests::loom::loom_a_copy_is_whole_or_counted_as_lost";
-const LATEST: &str = "topic::tests::loom::loom_the_latest_is_later_than_the_last_one";
-const JOINING: &str = "topic::tests::loom::loom_a_reader_that_joins_counts_from_where_it_joined";
-const PLACE: &str =
-    "layout::words::loom_tests::loom_a_place_is_written_again_only_after_it_was_read";
-const SEAT: &str = "seat::loom_tests::loom_nobody_sleeps_beside_a_free_seat";
-const FAVOUR: &str =
-    "biased::loom_tests::loom_one_thread_at_a_time_is_inside_while_the_favour_is_withdrawn";
-const STRANGERS: &str = "biased::loom_tests::loom_two_strangers_may_both_want_to_be_the_favourite";
-const HINT: &str = "timed::loom_tests::loom_a_request_is_found_or_leaves_a_hint";
-const INTERRUPTED: &str = "signal::loom_tests::loom_a_sleeper_sees_what_it_is_interrupted_for";
+const TOPIC: &str = "ring::broadcast::tests::loom::loom_a_copy_is_whole_or_counted_as_lost";
+const LATEST: &str = "ring::broadcast::tests::loom::loom_the_latest_is_later_than_the_last_one";
+const JOINING: &str =
+    "ring::broadcast::tests::loom::loom_a_reader_that_joins_counts_from_where_it_joined";
+const PLACE: &str = "wire::words::loom_tests::loom_a_place_is_written_again_only_after_it_was_read";
+const SEAT: &str = "wake::driver_lock::loom_tests::loom_nobody_sleeps_beside_a_free_seat";
+const FAVOUR: &str = "sync::owner_lock::loom_tests::loom_one_thread_at_a_time_is_inside_while_the_favour_is_withdrawn";
+const STRANGERS: &str =
+    "sync::owner_lock::loom_tests::loom_two_strangers_may_both_want_to_be_the_favourite";
+const HINT: &str = "peer::timed_requests::loom_tests::loom_a_request_is_found_or_leaves_a_hint";
+const INTERRUPTED: &str = "wake::bell::loom_tests::loom_a_sleeper_sees_what_it_is_interrupted_for";
 const TWO_SENDERS: &str =
-    "signal::loom_tests::loom_a_sleeper_to_whom_two_threads_send_misses_neither";
+    "wake::bell::loom_tests::loom_a_sleeper_to_whom_two_threads_send_misses_neither";
 const ALARM: &str =
     "ring::tests::loom::loom_a_sleeper_without_an_alarm_is_rung_whatever_alarms_it_had";
-const TWO_WAITERS: &str =
-    "room::loom_tests::loom_of_two_threads_that_wait_for_room_neither_sleeps_beside_its_own";
-const RAISED: &str = "flag::loom_tests::loom_who_sees_a_flag_raised_sees_what_it_was_raised_for";
+const TWO_WAITERS: &str = "wake::space_waiters::loom_tests::loom_of_two_threads_that_wait_for_room_neither_sleeps_beside_its_own";
+const RAISED: &str =
+    "sync::flag::loom_tests::loom_who_sees_a_flag_raised_sees_what_it_was_raised_for";
 const TAKEN_DOWN: &str =
-    "flag::loom_tests::loom_who_takes_a_flag_down_sees_what_every_thread_raised_it_for";
-const READY: &str = "executor::loom_tests::loom_a_loop_never_sleeps_beside_a_task_that_is_ready";
-const CANCELLED: &str = "executor::loom_tests::loom_a_task_that_is_cancelled_while_it_is_polled_is_dropped_all_the_same";
-const TOLD: &str = "owed::loom_tests::loom_who_wants_to_hear_of_a_cancel_hears_of_it_once";
+    "sync::flag::loom_tests::loom_who_takes_a_flag_down_sees_what_every_thread_raised_it_for";
+const READY: &str =
+    "wake::executor::loom_tests::loom_a_loop_never_sleeps_beside_a_task_that_is_ready";
+const CANCELLED: &str = "wake::executor::loom_tests::loom_a_task_that_is_cancelled_while_it_is_polled_is_dropped_all_the_same";
+const TOLD: &str =
+    "peer::incoming_request::loom_tests::loom_who_wants_to_hear_of_a_cancel_hears_of_it_once";
 const RUNS: &str =
-    "inside::loom_tests::loom_one_run_at_a_time_and_each_sees_what_the_last_one_left";
-const IN_HAND: &str = "pending::loom_tests::loom_every_slot_is_freed_whose_reply_was_in_hand";
-const UNREAD: &str = "pending::loom_tests::loom_the_next_driver_sees_what_the_last_one_stored";
-const DEFERRED: &str =
-    "pending::loom_tests::loom_a_cancel_is_sent_before_its_slot_is_used_again_and_never_forgotten";
+    "sync::reentrancy::loom_tests::loom_one_run_at_a_time_and_each_sees_what_the_last_one_left";
+const IN_HAND: &str =
+    "peer::outgoing_requests::loom_tests::loom_every_slot_is_freed_whose_reply_was_in_hand";
+const UNREAD: &str =
+    "peer::outgoing_requests::loom_tests::loom_the_next_driver_sees_what_the_last_one_stored";
+const DEFERRED: &str = "peer::outgoing_requests::loom_tests::loom_a_cancel_is_sent_before_its_slot_is_used_again_and_never_forgotten";
 const CHANGED: &str =
-    "snapshot::loom_tests::loom_no_reader_keeps_what_was_changed_before_it_looked";
-const CALLER: &str = "request::loom_tests::loom_a_caller_never_sleeps_beside_its_reply";
+    "sync::snapshot::loom_tests::loom_no_reader_keeps_what_was_changed_before_it_looked";
+const CALLER: &str = "peer::request_table::loom_tests::loom_a_caller_never_sleeps_beside_its_reply";
 const SETTLED: &str =
-    "request::loom_tests::loom_a_request_is_settled_once_and_its_successor_by_neither";
+    "peer::request_table::loom_tests::loom_a_request_is_settled_once_and_its_successor_by_neither";
 
 pub(crate) const PAIRINGS: &[Pairing] = &[
     Pairing {
@@ -168,7 +172,7 @@ pub(crate) const PAIRINGS: &[Pairing] = &[
         breaks: &[
             Break {
                 what: "the Release of a topic's position",
-                file: "layout/words.rs",
+                file: "wire/words.rs",
                 function: "publish",
                 find: "self.0.store(position, Release)",
                 replace: "self.0.store(position, Relaxed)",
@@ -177,7 +181,7 @@ pub(crate) const PAIRINGS: &[Pairing] = &[
             },
             Break {
                 what: "the Acquire of a topic's position",
-                file: "layout/words.rs",
+                file: "wire/words.rs",
                 function: "observe",
                 find: "self.0.load(Acquire)",
                 replace: "self.0.load(Relaxed)",
@@ -186,7 +190,7 @@ pub(crate) const PAIRINGS: &[Pairing] = &[
             },
             Break {
                 what: "the Release of what a consumer has read",
-                file: "layout/words.rs",
+                file: "wire/words.rs",
                 function: "publish",
                 find: "self.0.store(position, Release)",
                 replace: "self.0.store(position, Relaxed)",
@@ -195,7 +199,7 @@ pub(crate) const PAIRINGS: &[Pairing] = &[
             },
             Break {
                 what: "the Acquire of what a consumer has read",
-                file: "layout/words.rs",
+                file: "wire/words.rs",
                 function: "observe",
                 find: "self.0.load(Acquire)",
                 replace: "self.0.load(Relaxed)",
@@ -210,7 +214,7 @@ pub(crate) const PAIRINGS: &[Pairing] = &[
         breaks: &[
             Break {
                 what: "the writer's fence",
-                file: "layout/words.rs",
+                file: "wire/words.rs",
                 function: "stake",
                 find: "fence(Release);",
                 replace: "",
@@ -219,7 +223,7 @@ pub(crate) const PAIRINGS: &[Pairing] = &[
             },
             Break {
                 what: "the reader's fence",
-                file: "layout/words.rs",
+                file: "wire/words.rs",
                 function: "staked",
                 find: "fence(Acquire);",
                 replace: "",
@@ -228,7 +232,7 @@ pub(crate) const PAIRINGS: &[Pairing] = &[
             },
             Break {
                 what: "the look at the claim",
-                file: "topic.rs",
+                file: "ring/broadcast.rs",
                 function: "read",
                 find: "self.control.claim.staked().wrapping_sub(from)",
                 replace: "0",
@@ -237,7 +241,7 @@ pub(crate) const PAIRINGS: &[Pairing] = &[
             },
             Break {
                 what: "one look for the newest message, and not two",
-                file: "topic.rs",
+                file: "ring/broadcast.rs",
                 function: "receive",
                 find: "newest == self.last",
                 replace: "!self.has_news()",
@@ -246,7 +250,7 @@ pub(crate) const PAIRINGS: &[Pairing] = &[
             },
             Break {
                 what: "a joining reader's place and count from one record",
-                file: "topic.rs",
+                file: "ring/broadcast.rs",
                 function: "new(memory: TopicMemory) -> Self",
                 find: "reader.read(reader.control.newest.observe(), |_, _| ())",
                 replace: "reader.read(newest, |_, _| ()).map(|record| {
@@ -267,7 +271,7 @@ pub(crate) const PAIRINGS: &[Pairing] = &[
         breaks: &[
             Break {
                 what: "the sleeper's fence, with a frame",
-                file: "layout/words.rs",
+                file: "wire/words.rs",
                 function: "announce",
                 find: "fence(SeqCst);",
                 replace: "",
@@ -276,7 +280,7 @@ pub(crate) const PAIRINGS: &[Pairing] = &[
             },
             Break {
                 what: "the sleeper's fence, with room",
-                file: "layout/words.rs",
+                file: "wire/words.rs",
                 function: "announce",
                 find: "fence(SeqCst);",
                 replace: "",
@@ -285,7 +289,7 @@ pub(crate) const PAIRINGS: &[Pairing] = &[
             },
             Break {
                 what: "the waker's fence, with a frame",
-                file: "layout/words.rs",
+                file: "wire/words.rs",
                 function: "fence_before_look",
                 find: "fence(SeqCst);",
                 replace: "",
@@ -294,7 +298,7 @@ pub(crate) const PAIRINGS: &[Pairing] = &[
             },
             Break {
                 what: "the waker's fence, with room",
-                file: "layout/words.rs",
+                file: "wire/words.rs",
                 function: "fence_before_look",
                 find: "fence(SeqCst);",
                 replace: "",
@@ -305,20 +309,20 @@ pub(crate) const PAIRINGS: &[Pairing] = &[
     },
     Pairing {
         what: "the driver's part, from driver to driver",
-        sides: ["`Driving::drop`: Release", "`Seat::try_take`: Acquire"],
+        sides: ["`DriverGuard::drop`: Release", "`DriverLock::try_take`: Acquire"],
         breaks: &[
             Break {
                 what: "the Release of who leaves",
-                file: "seat.rs",
+                file: "wake/driver_lock.rs",
                 function: "drop",
-                find: "self.seat.state.swap(FREE, Release)",
-                replace: "self.seat.state.swap(FREE, Relaxed)",
+                find: "self.driver_lock.state.swap(FREE, Release)",
+                replace: "self.driver_lock.state.swap(FREE, Relaxed)",
                 model: SEAT,
                 says: RACE,
             },
             Break {
                 what: "the Acquire of who takes it",
-                file: "seat.rs",
+                file: "wake/driver_lock.rs",
                 function: "try_take",
                 find: "self.state.compare_exchange(FREE, TAKEN, Acquire, Relaxed)",
                 replace: "self.state.compare_exchange(FREE, TAKEN, Relaxed, Relaxed)",
@@ -326,8 +330,8 @@ pub(crate) const PAIRINGS: &[Pairing] = &[
                 says: RACE,
             },
             Break {
-                what: "that a free seat cannot be wanted",
-                file: "seat.rs",
+                what: "that a free driver lock cannot be wanted",
+                file: "wake/driver_lock.rs",
                 function: "take_or_queue",
                 find: "self.state.compare_exchange(TAKEN, WANTED, Relaxed, Relaxed)",
                 replace: "{ self.state.store(WANTED, Relaxed); Ok::<u32, u32>(TAKEN) }",
@@ -339,13 +343,13 @@ pub(crate) const PAIRINGS: &[Pairing] = &[
     Pairing {
         what: "one thread inside a biased lock",
         sides: [
-            "`Biased::enter`, `leave`: light fence between the own mark and the look at the favour",
-            "`Biased::withdraw`: heavy fence between the end of the favour and the look at the mark",
+            "`OwnerLock::enter`, `leave`: light fence between the own mark and the look at the favour",
+            "`OwnerLock::withdraw`: heavy fence between the end of the favour and the look at the mark",
         ],
         breaks: &[
             Break {
                 what: "the favourite's fence on its way in",
-                file: "biased.rs",
+                file: "sync/owner_lock.rs",
                 function: "enter",
                 find: "light_fence();",
                 replace: "",
@@ -354,7 +358,7 @@ pub(crate) const PAIRINGS: &[Pairing] = &[
             },
             Break {
                 what: "the favourite's fence on its way out",
-                file: "biased.rs",
+                file: "sync/owner_lock.rs",
                 function: "leave",
                 find: "light_fence();",
                 replace: "",
@@ -363,7 +367,7 @@ pub(crate) const PAIRINGS: &[Pairing] = &[
             },
             Break {
                 what: "the heavy fence",
-                file: "biased.rs",
+                file: "sync/owner_lock.rs",
                 function: "withdraw",
                 find: "heavy_fence();",
                 replace: "",
@@ -372,7 +376,7 @@ pub(crate) const PAIRINGS: &[Pairing] = &[
             },
             Break {
                 what: "that a stranger withdraws the favour",
-                file: "biased.rs",
+                file: "sync/owner_lock.rs",
                 function: "enter_as_other",
                 find: "self.withdraw();",
                 replace: "",
@@ -383,11 +387,11 @@ pub(crate) const PAIRINGS: &[Pairing] = &[
     },
     Pairing {
         what: "what the favourite did inside",
-        sides: ["`Biased::leave`: Release", "`Biased::withdraw`: Acquire"],
+        sides: ["`OwnerLock::leave`: Release", "`OwnerLock::withdraw`: Acquire"],
         breaks: &[
             Break {
                 what: "the Release",
-                file: "biased.rs",
+                file: "sync/owner_lock.rs",
                 function: "leave",
                 find: "self.favourite_inside.store(false, Release)",
                 replace: "self.favourite_inside.store(false, Relaxed)",
@@ -396,7 +400,7 @@ pub(crate) const PAIRINGS: &[Pairing] = &[
             },
             Break {
                 what: "the Acquire",
-                file: "biased.rs",
+                file: "sync/owner_lock.rs",
                 function: "withdraw",
                 find: "self.favourite_inside.load(Acquire)",
                 replace: "self.favourite_inside.load(Relaxed)",
@@ -413,7 +417,7 @@ pub(crate) const PAIRINGS: &[Pairing] = &[
         ],
         breaks: &[Break {
             what: "that the hint is withdrawn before the look",
-            file: "timed.rs",
+            file: "peer/timed_requests.rs",
             function: "look",
             find: "look()",
             replace: "{ let next = look(); self.0.store(false, Ordering::Relaxed); next }",
@@ -427,7 +431,7 @@ pub(crate) const PAIRINGS: &[Pairing] = &[
         breaks: &[
             Break {
                 what: "that who comes late is told so",
-                file: "request.rs",
+                file: "peer/request_table.rs",
                 function: "notify",
                 find: "Ok(false)",
                 replace: "Ok(true)",
@@ -436,7 +440,7 @@ pub(crate) const PAIRINGS: &[Pairing] = &[
             },
             Break {
                 what: "the generation",
-                file: "request.rs",
+                file: "peer/request_table.rs",
                 function: "slot",
                 find: "slot.generation == id.generation()",
                 replace: "true",
@@ -451,7 +455,7 @@ pub(crate) const PAIRINGS: &[Pairing] = &[
         breaks: &[
             Break {
                 what: "the Release",
-                file: "signal.rs",
+                file: "wake/bell.rs",
                 function: "raise",
                 find: "self.word.fetch_add(1, Ordering::Release)",
                 replace: "self.word.fetch_add(1, Ordering::Relaxed)",
@@ -460,7 +464,7 @@ pub(crate) const PAIRINGS: &[Pairing] = &[
             },
             Break {
                 what: "the Acquire",
-                file: "signal.rs",
+                file: "wake/bell.rs",
                 function: "read",
                 find: "self.word.load(Ordering::Acquire)",
                 replace: "self.word.load(Ordering::Relaxed)",
@@ -475,7 +479,7 @@ pub(crate) const PAIRINGS: &[Pairing] = &[
         breaks: &[
             Break {
                 what: "that each sleep is rung for, and not only the first",
-                file: "signal.rs",
+                file: "wake/bell.rs",
                 function: "ring_once",
                 find: "rung.swap(epoch, Ordering::Relaxed) != epoch",
                 replace: "rung.swap(epoch, Ordering::Relaxed) == 0",
@@ -484,7 +488,7 @@ pub(crate) const PAIRINGS: &[Pairing] = &[
             },
             Break {
                 what: "that a sleep has a number of its own",
-                file: "layout/words.rs",
+                file: "wire/words.rs",
                 function: "announce",
                 find: "self.0.load(Relaxed).wrapping_add(1) | 1",
                 replace: "1",
@@ -493,7 +497,7 @@ pub(crate) const PAIRINGS: &[Pairing] = &[
             },
             Break {
                 what: "that a ring changes what the sleeper has read",
-                file: "signal.rs",
+                file: "wake/bell.rs",
                 function: "ring_bell",
                 find: "self.own.bell.bump();",
                 replace: "",
@@ -504,11 +508,11 @@ pub(crate) const PAIRINGS: &[Pairing] = &[
     },
     Pairing {
         what: "room that several threads wait for, by one word",
-        sides: ["`RoomWanted::ask`, anew before each sleep", "`PeerBell::room_published`, once for each asking"],
+        sides: ["`SpaceWaiters::ask`, anew before each sleep", "`PeerBell::room_published`, once for each asking"],
         breaks: &[
             Break {
                 what: "that each asks anew",
-                file: "room.rs",
+                file: "wake/space_waiters.rs",
                 function: "ask",
                 find: "self.own.space_wanted.announce();",
                 replace: "if self.own.space_wanted.asleep().is_none() { self.own.space_wanted.announce(); }",
@@ -517,7 +521,7 @@ pub(crate) const PAIRINGS: &[Pairing] = &[
             },
             Break {
                 what: "that only the last one says that nobody waits",
-                file: "room.rs",
+                file: "wake/space_waiters.rs",
                 function: "end_waiting",
                 find: "*waiters == 0",
                 replace: "true",
@@ -531,7 +535,7 @@ pub(crate) const PAIRINGS: &[Pairing] = &[
         sides: ["`Alarm::set`, before `Epoch::announce`", "`Alarm::is_near`, behind `fence_before_look`"],
         breaks: &[Break {
             what: "that a sleep without an alarm takes the last one's away",
-            file: "layout/words.rs",
+            file: "wire/words.rs",
             function: "set(&self, at_ns",
             find: "self.0.store(at_ns.unwrap_or(0), Relaxed);",
             replace: "if let Some(at_ns) = at_ns { self.0.store(at_ns, Relaxed); }",
@@ -548,7 +552,7 @@ pub(crate) const PAIRINGS: &[Pairing] = &[
         breaks: &[
             Break {
                 what: "that who has listened wakes the others",
-                file: "event_sleep.rs",
+                file: "portable/event_sleep.rs",
                 function: "drop",
                 find: "self.0.returned.notify_all();",
                 replace: "",
@@ -557,7 +561,7 @@ pub(crate) const PAIRINGS: &[Pairing] = &[
             },
             Break {
                 what: "that only one listens",
-                file: "event_sleep.rs",
+                file: "portable/event_sleep.rs",
                 function: "sleep_while",
                 find: "*listening = true;",
                 replace: "",
@@ -566,7 +570,7 @@ pub(crate) const PAIRINGS: &[Pairing] = &[
             },
             Break {
                 what: "the look behind the lock",
-                file: "event_sleep.rs",
+                file: "portable/event_sleep.rs",
                 function: "sleep_while",
                 find: "!unchanged()",
                 replace: "false",
@@ -575,7 +579,7 @@ pub(crate) const PAIRINGS: &[Pairing] = &[
             },
             Break {
                 what: "that who listens says so no more",
-                file: "event_sleep.rs",
+                file: "portable/event_sleep.rs",
                 function: "drop",
                 find: "*self.0.lock() = false;",
                 replace: "",
@@ -590,7 +594,7 @@ pub(crate) const PAIRINGS: &[Pairing] = &[
         breaks: &[
             Break {
                 what: "the Release",
-                file: "flag.rs",
+                file: "sync/flag.rs",
                 function: "raise",
                 find: "self.0.swap(true, Release);",
                 replace: "self.0.swap(true, crate::sync::Ordering::Relaxed);",
@@ -599,7 +603,7 @@ pub(crate) const PAIRINGS: &[Pairing] = &[
             },
             Break {
                 what: "the Acquire of who looks",
-                file: "flag.rs",
+                file: "sync/flag.rs",
                 function: "is_raised",
                 find: "self.0.load(Acquire)",
                 replace: "self.0.load(crate::sync::Ordering::Relaxed)",
@@ -608,7 +612,7 @@ pub(crate) const PAIRINGS: &[Pairing] = &[
             },
             Break {
                 what: "the Acquire of who takes it down",
-                file: "flag.rs",
+                file: "sync/flag.rs",
                 function: "take",
                 find: "self.0.swap(false, Acquire)",
                 replace: "self.0.swap(false, crate::sync::Ordering::Relaxed)",
@@ -617,7 +621,7 @@ pub(crate) const PAIRINGS: &[Pairing] = &[
             },
             Break {
                 what: "the exchange, for a store",
-                file: "flag.rs",
+                file: "sync/flag.rs",
                 function: "raise",
                 find: "self.0.swap(true, Release);",
                 replace: "self.0.store(true, Release);",
@@ -635,7 +639,7 @@ pub(crate) const PAIRINGS: &[Pairing] = &[
         breaks: &[
             Break {
                 what: "that the hint is withdrawn under the lock",
-                file: "executor.rs",
+                file: "wake/executor.rs",
                 function: "run_queued",
                 find: "std::mem::take(&mut *ready)",
                 replace: "{
@@ -649,7 +653,7 @@ pub(crate) const PAIRINGS: &[Pairing] = &[
             },
             Break {
                 what: "the interrupt",
-                file: "executor.rs",
+                file: "wake/executor.rs",
                 function: "enqueue",
                 find: "(self.interrupt)();",
                 replace: "",
@@ -663,7 +667,7 @@ pub(crate) const PAIRINGS: &[Pairing] = &[
         sides: ["`Task::cancel`: the flag, then the future's lock", "`Task::poll`: the lock, then the flag"],
         breaks: &[Break {
             what: "the look at the flag behind a poll",
-            file: "executor.rs",
+            file: "wake/executor.rs",
             function: "poll",
             find: "self.cancelled.is_raised()",
             replace: "false",
@@ -673,10 +677,10 @@ pub(crate) const PAIRINGS: &[Pairing] = &[
     },
     Pairing {
         what: "a handler that wants to hear of a cancel: told by who cancels, or at once",
-        sides: ["`Owed::cancel`: the flag, then the lock", "`Owed::leave`: the lock, then the flag"],
+        sides: ["`IncomingRequest::cancel`: the flag, then the lock", "`IncomingRequest::leave`: the lock, then the flag"],
         breaks: &[Break {
             what: "the look at the flag",
-            file: "owed.rs",
+            file: "peer/incoming_request.rs",
             function: "leave",
             find: "self.is_cancelled()",
             replace: "false",
@@ -690,7 +694,7 @@ pub(crate) const PAIRINGS: &[Pairing] = &[
         breaks: &[
             Break {
                 what: "the Release",
-                file: "inside.rs",
+                file: "sync/reentrancy.rs",
                 function: "drop(&mut self) {\n        self.0",
                 find: "self.0.0.store(false, Ordering::Release)",
                 replace: "self.0.0.store(false, Ordering::Relaxed)",
@@ -699,7 +703,7 @@ pub(crate) const PAIRINGS: &[Pairing] = &[
             },
             Break {
                 what: "the Acquire",
-                file: "inside.rs",
+                file: "sync/reentrancy.rs",
                 function: "begin",
                 find: "self.0.swap(true, Ordering::Acquire)",
                 replace: "self.0.swap(true, Ordering::Relaxed)",
@@ -714,7 +718,7 @@ pub(crate) const PAIRINGS: &[Pairing] = &[
         breaks: &[
             Break {
                 what: "that the count is read before the value",
-                file: "snapshot.rs",
+                file: "sync/snapshot.rs",
                 function: "cached",
                 find: "Cached { version, value: self.load() }",
                 replace: "{
@@ -727,7 +731,7 @@ pub(crate) const PAIRINGS: &[Pairing] = &[
             },
             Break {
                 what: "the count",
-                file: "snapshot.rs",
+                file: "sync/snapshot.rs",
                 function: "update",
                 find: "self.version.fetch_add(1, Relaxed);",
                 replace: "",
@@ -742,7 +746,7 @@ pub(crate) const PAIRINGS: &[Pairing] = &[
         breaks: &[
             Break {
                 what: "that only an empty hand is filled",
-                file: "pending.rs",
+                file: "peer/outgoing_requests.rs",
                 function: "settled_in_hand",
                 find: "self.in_hand.load(Relaxed) == 0",
                 replace: "true",
@@ -751,7 +755,7 @@ pub(crate) const PAIRINGS: &[Pairing] = &[
             },
             Break {
                 what: "that what is in hand is freed",
-                file: "pending.rs",
+                file: "peer/outgoing_requests.rs",
                 function: "work",
                 find: "table.retract(id);",
                 replace: "",
@@ -762,11 +766,11 @@ pub(crate) const PAIRINGS: &[Pairing] = &[
     },
     Pairing {
         what: "a stored reply: seen by the next driver",
-        sides: ["`Pending::work`, and then the seat", "the seat, and then `Pending::has_unread`"],
+        sides: ["`Pending::work`, and then the driver_lock", "the driver_lock, and then `Pending::has_unread`"],
         breaks: &[
             Break {
                 what: "that it is said at all",
-                file: "pending.rs",
+                file: "peer/outgoing_requests.rs",
                 function: "work",
                 find: "self.unread.store(table.done() as u64, Relaxed);",
                 replace: "",
@@ -774,11 +778,11 @@ pub(crate) const PAIRINGS: &[Pairing] = &[
                 says: WRONG,
             },
             Break {
-                what: "the Release of who leaves the seat",
-                file: "seat.rs",
+                what: "the Release of who leaves the driver_lock",
+                file: "wake/driver_lock.rs",
                 function: "drop",
-                find: "self.seat.state.swap(FREE, Release)",
-                replace: "self.seat.state.swap(FREE, Relaxed)",
+                find: "self.driver_lock.state.swap(FREE, Release)",
+                replace: "self.driver_lock.state.swap(FREE, Relaxed)",
                 model: UNREAD,
                 says: WRONG,
             },
@@ -790,7 +794,7 @@ pub(crate) const PAIRINGS: &[Pairing] = &[
         breaks: &[
             Break {
                 what: "that the flag is raised",
-                file: "pending.rs",
+                file: "peer/outgoing_requests.rs",
                 function: "work",
                 find: "self.deferred.store(true, Relaxed);",
                 replace: "",
@@ -799,7 +803,7 @@ pub(crate) const PAIRINGS: &[Pairing] = &[
             },
             Break {
                 what: "that the flag is lowered under the lock",
-                file: "pending.rs",
+                file: "peer/outgoing_requests.rs",
                 function: "send_cancels",
                 find: "self.deferred.store(false, Relaxed);",
                 replace: "drop(table); self.deferred.store(false, Relaxed);",
@@ -814,7 +818,7 @@ pub(crate) const PAIRINGS: &[Pairing] = &[
         breaks: &[
             Break {
                 what: "the Release",
-                file: "layout/rendezvous.rs",
+                file: "portable/rendezvous.rs",
                 function: "enter",
                 find: "self.state.store(HERE, Release);",
                 replace: "self.state.store(HERE, crate::sync::Ordering::Relaxed);",
@@ -823,7 +827,7 @@ pub(crate) const PAIRINGS: &[Pairing] = &[
             },
             Break {
                 what: "the Acquire",
-                file: "layout/rendezvous.rs",
+                file: "portable/rendezvous.rs",
                 function: "who",
                 find: "self.state.load(Acquire)",
                 replace: "self.state.load(crate::sync::Ordering::Relaxed)",
@@ -838,7 +842,7 @@ pub(crate) const PAIRINGS: &[Pairing] = &[
         breaks: &[
             Break {
                 what: "the Release of who leaves",
-                file: "layout/rendezvous.rs",
+                file: "portable/rendezvous.rs",
                 function: "leave",
                 find: "self.state.store(LEFT, Release);",
                 replace: "self.state.store(LEFT, crate::sync::Ordering::Relaxed);",
@@ -847,7 +851,7 @@ pub(crate) const PAIRINGS: &[Pairing] = &[
             },
             Break {
                 what: "the Acquire of who sees that",
-                file: "layout/rendezvous.rs",
+                file: "portable/rendezvous.rs",
                 function: "has_left",
                 find: "self.state.load(Acquire)",
                 replace: "self.state.load(crate::sync::Ordering::Relaxed)",
@@ -856,7 +860,7 @@ pub(crate) const PAIRINGS: &[Pairing] = &[
             },
             Break {
                 what: "main's Release",
-                file: "layout/rendezvous.rs",
+                file: "portable/rendezvous.rs",
                 function: "say",
                 find: "self.0.store(1, Release);",
                 replace: "self.0.store(1, crate::sync::Ordering::Relaxed);",
@@ -865,7 +869,7 @@ pub(crate) const PAIRINGS: &[Pairing] = &[
             },
             Break {
                 what: "the Acquire of who sees main's end",
-                file: "layout/rendezvous.rs",
+                file: "portable/rendezvous.rs",
                 function: "is_said",
                 find: "self.0.load(Acquire)",
                 replace: "self.0.load(crate::sync::Ordering::Relaxed)",
@@ -874,7 +878,7 @@ pub(crate) const PAIRINGS: &[Pairing] = &[
             },
             Break {
                 what: "the Release of who rings",
-                file: "layout/rendezvous.rs",
+                file: "portable/rendezvous.rs",
                 function: "set",
                 find: "self.0.store(1, Release);",
                 replace: "self.0.store(1, crate::sync::Ordering::Relaxed);",
@@ -883,7 +887,7 @@ pub(crate) const PAIRINGS: &[Pairing] = &[
             },
             Break {
                 what: "the Acquire of who hears it",
-                file: "layout/rendezvous.rs",
+                file: "portable/rendezvous.rs",
                 function: "hear",
                 find: "self.0.swap(0, Acquire)",
                 replace: "self.0.swap(0, crate::sync::Ordering::Relaxed)",
@@ -894,11 +898,11 @@ pub(crate) const PAIRINGS: &[Pairing] = &[
     },
     Pairing {
         what: "a claim, and its answer",
-        sides: ["`Claim::knock`, then `answer` by main: Release", "`Claim::knocker`, then `answered` by the renderer: Acquire"],
+        sides: ["`DirectoryClaim::knock`, then `answer` by main: Release", "`DirectoryClaim::knocker`, then `answered` by the renderer: Acquire"],
         breaks: &[
             Break {
                 what: "the knock's Release",
-                file: "layout/rendezvous.rs",
+                file: "portable/rendezvous.rs",
                 function: "knock",
                 find: "self.word.store(claim_word(pid, KNOCKING), Release);",
                 replace: "self.word.store(claim_word(pid, KNOCKING), crate::sync::Ordering::Relaxed);",
@@ -907,7 +911,7 @@ pub(crate) const PAIRINGS: &[Pairing] = &[
             },
             Break {
                 what: "main's Acquire",
-                file: "layout/rendezvous.rs",
+                file: "portable/rendezvous.rs",
                 function: "knocker",
                 find: "self.word.load(Acquire)",
                 replace: "self.word.load(crate::sync::Ordering::Relaxed)",
@@ -916,7 +920,7 @@ pub(crate) const PAIRINGS: &[Pairing] = &[
             },
             Break {
                 what: "the answer's Release",
-                file: "layout/rendezvous.rs",
+                file: "portable/rendezvous.rs",
                 function: "answer(",
                 find: "self.word.store(claim_word(pid, ANSWERED), Release);",
                 replace: "self.word.store(claim_word(pid, ANSWERED), crate::sync::Ordering::Relaxed);",
@@ -925,7 +929,7 @@ pub(crate) const PAIRINGS: &[Pairing] = &[
             },
             Break {
                 what: "the renderer's Acquire",
-                file: "layout/rendezvous.rs",
+                file: "portable/rendezvous.rs",
                 function: "answered",
                 find: "self.word.load(Acquire)",
                 replace: "self.word.load(crate::sync::Ordering::Relaxed)",
@@ -940,7 +944,7 @@ pub(crate) const PAIRINGS: &[Pairing] = &[
         breaks: &[
             Break {
                 what: "main's fence",
-                file: "layout/rendezvous.rs",
+                file: "portable/rendezvous.rs",
                 function: "advance",
                 find: "fence_before_look();",
                 replace: "",
@@ -949,7 +953,7 @@ pub(crate) const PAIRINGS: &[Pairing] = &[
             },
             Break {
                 what: "the ringer's fence",
-                file: "layout/rendezvous.rs",
+                file: "portable/rendezvous.rs",
                 function: "get",
                 find: "fence_before_look();",
                 replace: "",
@@ -958,7 +962,7 @@ pub(crate) const PAIRINGS: &[Pairing] = &[
             },
             Break {
                 what: "the Release: the next event is made",
-                file: "layout/rendezvous.rs",
+                file: "portable/rendezvous.rs",
                 function: "advance",
                 find: "self.0.store(to, Release);",
                 replace: "self.0.store(to, crate::sync::Ordering::Relaxed);",
@@ -967,7 +971,7 @@ pub(crate) const PAIRINGS: &[Pairing] = &[
             },
             Break {
                 what: "the Acquire",
-                file: "layout/rendezvous.rs",
+                file: "portable/rendezvous.rs",
                 function: "get",
                 find: "self.0.load(Acquire)",
                 replace: "self.0.load(crate::sync::Ordering::Relaxed)",
@@ -990,33 +994,33 @@ const COMMITS: &str = "self.cells.head(end).guard();
 
 pub(crate) const UNMODELLED: &[Unmodelled] = &[
     Unmodelled {
-        file: "layout/words.rs",
+        file: "wire/words.rs",
         functions: &["read", "bump"],
         why: "The bell's value must be read before the epoch is announced: Acquire keeps a later store behind a \
               load. Loom runs the accesses of a thread in their order, so no model can fail without it; beyond \
               that the two fences suffice. That the bell is bumped, and looked at by who sleeps, has its breaks above.",
     },
     Unmodelled {
-        file: "fences.rs",
+        file: "sync/fences.rs",
         functions: &["light_fence", "heavy_fence", "modelled_fence"],
         why: "In a model both are SeqCst fences, and each of their callers has its break above. That `membarrier` \
               makes a compiler fence into one is the kernel's promise; `biased::tests` run it on real processors.",
     },
     Unmodelled {
-        file: "port/replies.rs",
+        file: "peer/replies.rs",
         functions: &["tell_of_next_send", "frames_committed"],
         why: "Whether the loop hears of a frame, for who tells of an unresponsive peer. As between sleepers and wakers: \
               the loop's wish, a fence, its last look for a frame; a sender's frame, a fence, its look for the \
               wish. No model has a whole port.",
     },
     Unmodelled {
-        file: "layout/rendezvous.rs",
+        file: "portable/rendezvous.rs",
         functions: &["take", "give_back"],
         why: "Who has a claim next must not write its answer before the last one has read its own: a load that would see \
               a store of the future, which loom does not try.",
     },
     Unmodelled {
-        file: "sys/event.rs",
+        file: "portable/event.rs",
         functions: &["rescue", "enter", "drop"],
         why: "Whether a thread goes into `raw_sync`'s code, or sees that the event is lost: its entry, a fence, its look; \
               the rescuer's word, a fence, its look for who is inside. As between sleepers and wakers. Who leaves \
@@ -1024,7 +1028,7 @@ pub(crate) const UNMODELLED: &[Unmodelled] = &[
               the C library does in there no model has.",
     },
     Unmodelled {
-        file: "sys/confine.rs",
+        file: "os/confine.rs",
         functions: &["take", "wait_for", "respond"],
         why: "Whose turn it is to give up its rights: a hand-over between a thread and a signal's handler, by way of \
               the kernel, of which loom knows neither. `Turn::take` stores the turn (Release) behind the ruleset and \
@@ -1035,25 +1039,25 @@ pub(crate) const UNMODELLED: &[Unmodelled] = &[
 
 pub(crate) const UNORDERED: &[Unordered] = &[
     Unordered {
-        file: "memory/bytes.rs",
+        file: "shm/bytes.rs",
         why: "Payloads, word by word: a frame's commit word and a topic's claim order them. What is long is copied in \
               assembly, which no model and no sanitizer sees; what goes past the caches ends with an `sfence`, so \
               that no later commit is seen before it.",
     },
     Unordered {
-        file: "ring/untaken.rs",
+        file: "ring/unread_frames.rs",
         why: "What an attached frame carries: a look at the commit word in front of it comes first, and orders it.",
     },
     Unordered {
-        file: "memory/segments.rs",
+        file: "portable/segments.rs",
         why: "Which segments exist, for who looks after this process's death, which orders everything; and numbers \
               that are never the same twice.",
     },
     Unordered {
-        file: "memory/named.rs",
+        file: "portable/named.rs",
         why: "That a segment has lost its name: its own drop comes after everything.",
     },
-    Unordered { file: "counters.rs", why: "Counts, for people." },
+    Unordered { file: "metrics/counters.rs", why: "Counts, for people." },
     Unordered {
         file: "kill_points.rs",
         why: "Where a test wants this process to die (with the feature `kill-points`).",
@@ -1063,40 +1067,40 @@ pub(crate) const UNORDERED: &[Unordered] = &[
         why: "What the fuzzer has the peer write, all on one thread.",
     },
     Unordered {
-        file: "keyed.rs",
-        why: "Names that are never the same twice. What is behind a key moves from thread to thread with the seat.",
+        file: "sync/loop_cell.rs",
+        why: "Names that are never the same twice. What is behind a key moves from thread to thread with the driver lock.",
     },
     Unordered {
-        file: "attachment/lender.rs",
+        file: "peer/large/lender.rs",
         why: "A quota. Only the driver adds to it, under the lender's lock; what is taken off just now counts a \
               moment longer.",
     },
     Unordered {
-        file: "attachment/mod.rs",
+        file: "peer/large/mod.rs",
         why: "Whether there is anything to tidy up. Raised after the lock under which there came to be, lowered \
               under that lock: so what comes after the look raises it after it was lowered. (As `TimedRequests`.)",
     },
     Unordered {
-        file: "port/mod.rs",
+        file: "peer/port.rs",
         why: "How many requests are owed: only the driver adds any, and it sees its own, or those of the driver \
-              before it by the seat. A request to close: the loop is interrupted for it. Whether the peer is \
+              before it by the driver lock. A request to close: the loop is interrupted for it. Whether the peer is \
               dead, and whether the handshake is over: the driver's own.",
     },
     Unordered {
-        file: "port/replies.rs",
-        why: "The number of requests that are owed, stored under the list's lock: see `port/mod.rs`.",
+        file: "peer/replies.rs",
+        why: "The number of requests that are owed, stored under the list's lock: see `peer/port.rs`.",
     },
     Unordered {
-        file: "port/incoming.rs",
-        why: "The driver's look at how many requests are owed: see `port/mod.rs`.",
+        file: "peer/dispatch.rs",
+        why: "The driver's look at how many requests are owed: see `peer/port.rs`.",
     },
     Unordered {
-        file: "renderer_loop.rs",
+        file: "event_loop/renderer.rs",
         why: "A request to stop, and that topics have changed: the loop is interrupted for both. The changes \
               themselves are behind a lock.",
     },
     Unordered {
-        file: "ipc_main/shared.rs",
+        file: "event_loop/main/shared.rs",
         why: "A request to stop: the loop is interrupted for it. That the endpoint is closed: who launches at the \
               same time is refused, or ended by the loop. Numbers of windows, never the same twice. A pid, for people. \
               That somebody listens for unresponsive peers: raised before the list of windows is locked and gone \
@@ -1105,22 +1109,22 @@ pub(crate) const UNORDERED: &[Unordered] = &[
               How many inspectors there are, for people.",
     },
     Unordered {
-        file: "main_loop/mod.rs",
-        why: "The loop's look at the request to stop: see `ipc_main/shared.rs`.",
+        file: "event_loop/main/mod.rs",
+        why: "The loop's look at the request to stop: see `event_loop/main/shared.rs`.",
     },
     Unordered {
-        file: "main_loop/gallery.rs",
+        file: "event_loop/main/inspectors.rs",
         why: "A pid, and how many inspectors there are: for people. What they read is a topic.",
     },
-    Unordered { file: "main_loop/sessions.rs", why: "A pid, for people." },
+    Unordered { file: "event_loop/main/sessions.rs", why: "A pid, for people." },
     Unordered { file: "web_contents.rs", why: "A pid, for people." },
     Unordered {
-        file: "sys/socket.rs",
+        file: "os/socket.rs",
         why: "That an inherited socket is taken once: the exchange says who is first.",
     },
     Unordered {
-        file: "sys/process.rs",
+        file: "os/process.rs",
         why: "The number of a socket, for a child: read by a copy of the thread that has stored it.",
     },
-    Unordered { file: "sys/modelled.rs", why: "The kernel's look at a futex, in models." },
+    Unordered { file: "os/modelled.rs", why: "The kernel's look at a futex, in models." },
 ];

@@ -5,15 +5,15 @@
 
 use ::loom::model::Builder;
 
-use super::super::producer::{Producer, ReserveError};
-use super::{Consumer, event, ring};
-use crate::counters::Counter;
-use crate::layout::outbox::OutboxControl;
-use crate::memory::aligned::AlignedBuf;
-use crate::memory::shared::{OutboxMemory, Shared};
-use crate::signal::{Interrupt, PeerBell, Signal};
-use crate::sync::thread;
-use crate::sys::clock;
+use crate::metrics::counters::Counter;
+use crate::os::clock;
+use crate::primitives::thread;
+use crate::ring::producer::{Producer, ReserveError};
+use crate::ring::tests::{Consumer, event, ring};
+use crate::shm::aligned::AlignedBuf;
+use crate::shm::shared::{OutboxMemory, Shared};
+use crate::wake::bell::{Interrupt, PeerBell, Signal};
+use crate::wire::outbox::OutboxControl;
 
 fn check(preemptions_max: usize, scene: impl Fn() + Send + Sync + 'static) {
     let mut builder = Builder::new();
