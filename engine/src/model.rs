@@ -28,7 +28,9 @@ macro_rules! guarded {
         crate::model::ordering($place, crate::primitives::Ordering::Release)
     };
     ($place:literal, $as_it_is:expr) => {
-        guarded!($place, $as_it_is, else ())
+        if !crate::model::is_taken_out($place) {
+            _ = $as_it_is;
+        }
     };
     ($place:literal, $as_it_is:expr, else $without:expr) => {
         if crate::model::is_taken_out($place) { $without } else { $as_it_is }

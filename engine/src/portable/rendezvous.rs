@@ -139,6 +139,7 @@ const ANSWERED: u64 = 3;
 impl DirectoryClaim {
     /// The renderer takes it, if it is free.
     pub(crate) fn take(&self, pid: u32) -> bool {
+        // No model: a load would have to see a store of the future, which loom does not try.
         // Acquire: pairs with the Release in `give_back`; what the last one read here it has read.
         self.word.compare_exchange(0, claim_word(pid, TAKEN), Acquire, Relaxed).is_ok()
     }
@@ -188,6 +189,7 @@ impl DirectoryClaim {
     pub(crate) fn give_back(&self, pid: u32) {
         let word = self.word.load(Relaxed);
         if word >> 2 == u64::from(pid) {
+            // No model: as in `take`.
             // Release: pairs with the Acquire in `take`. It fails if main has answered meanwhile, or taken it back.
             let _ = self.word.compare_exchange(word, 0, AcqRel, Relaxed);
         }

@@ -4,10 +4,7 @@
 //! where the next frame will be is usually no frame by itself, and does not have to be zeroed.
 
 use crate::model::guarded;
-use crate::primitives::{
-    AtomicU64,
-    Ordering::Relaxed,
-};
+use crate::primitives::{AtomicU64, Ordering::Relaxed};
 use crate::shm::bytes;
 use crate::wire::WORDS_PER_CELL;
 use crate::wire::frame::{Header, WireHeader};

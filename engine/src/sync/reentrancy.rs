@@ -6,10 +6,7 @@
 use crate::model::guarded;
 use std::cell::Cell;
 
-use crate::{
-    error::RunError,
-    primitives::AtomicBool,
-};
+use crate::{error::RunError, primitives::AtomicBool};
 
 /// Which loop's turn is under way.
 #[derive(Clone, Copy, PartialEq, Eq)]

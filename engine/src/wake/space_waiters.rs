@@ -28,7 +28,10 @@ impl SpaceWaiters {
     /// rings once for each, and an earlier waiter may have used up the last. Look again afterwards.
     pub(crate) fn ask(&self) {
         let _one_writer = self.lock();
-        guarded!("SpaceWaiters::ask: anew", self.own.space_wanted.announce(), else { if self.own.space_wanted.asleep().is_none() { self.own.space_wanted.announce(); } });
+        let asked = guarded!("SpaceWaiters::ask: anew", false, else self.own.space_wanted.asleep().is_some());
+        if !asked {
+            self.own.space_wanted.announce();
+        }
         reach(KillPoint::RoomWanted);
     }
 

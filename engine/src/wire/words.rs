@@ -153,7 +153,8 @@ impl Alarm {
     #[inline]
     pub(crate) fn set(&self, at_ns: Option<u64>) {
         // Relaxed: the fence in `Epoch::announce` comes after it.
-        guarded!("Alarm::set: clears", self.0.store(at_ns.unwrap_or(0), Relaxed), else { if let Some(at_ns) = at_ns { self.0.store(at_ns, Relaxed); } });
+        let no_alarm = guarded!("Alarm::set: clears", 0, else self.0.load(Relaxed));
+        self.0.store(at_ns.unwrap_or(no_alarm), Relaxed);
     }
 
     /// Whether the owner, who sleeps, wakes up within `soon_ns` of `now_ns` by itself, or is just doing so.
@@ -202,12 +203,15 @@ impl Bell {
     /// The value to sleep on, read before announcing. Pairs with `bump`.
     #[inline]
     pub(crate) fn read(&self) -> u32 {
+        // No model: loom runs the accesses of a thread in their order, and Acquire keeps the later announcement behind
+        // this load. The two fences carry the rest.
         self.0.load(Acquire)
     }
 
     /// Makes the value read by a sleeper stale. Owner only, any of its threads. Pairs with `read`.
     #[inline]
     pub(crate) fn bump(&self) {
+        // No model: as in `read`.
         self.0.fetch_add(1, Release);
     }
 

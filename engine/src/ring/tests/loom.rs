@@ -1,7 +1,6 @@
 //! Every interleaving, and every reordering that the memory model permits, of small scenes.
 //!
-//! A capacity of four or eight cells makes each scene wrap. Each of these fails when what it guards (named
-//! in its comment) is taken out, which a test sees to: `engine/tests/memory_order`.
+//! A capacity of four or eight cells makes each scene wrap.
 
 use crate::metrics::counters::Counter;
 use crate::model::{DEADLOCK, WRONG, check_bounded};
