@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 
 use crate::{
     portable::event::NamedEvent,
-    primitives::{Condvar, Mutex, MutexGuard},
+    primitives::{Condvar, Mutex},
 };
 
 /// No wait is longer.
@@ -42,13 +42,13 @@ pub(crate) struct EventSleep {
 
 impl EventSleep {
     pub(crate) fn new(event: NamedEvent) -> Self {
-        Self { event, listening: Mutex::new(false), returned: Condvar::new() }
+        Self { event, listening: Mutex::new(false), returned: Condvar::default() }
     }
 
     /// Sleeps if `unchanged` holds, until the event is set, the deadline passes, or for no reason: callers look and
     /// loop. `unchanged` is asked while others cannot go to sleep, and should be brief.
     pub(crate) fn sleep_while(&self, unchanged: impl Fn() -> bool, deadline: Option<Instant>) {
-        let mut listening = self.lock();
+        let mut listening = self.listening.lock();
         if !unchanged() {
             return;
         }
@@ -73,7 +73,7 @@ impl EventSleep {
         self.event.set();
         if self.event.is_lost() {
             // Then nobody listens. Behind the lock nobody is between its last look and its wait.
-            drop(self.lock());
+            drop(self.listening.lock());
             self.returned.notify_all();
         }
     }
@@ -82,11 +82,6 @@ impl EventSleep {
     pub(crate) fn rescue(&self) -> bool {
         self.event.rescue()
     }
-
-    fn lock(&self) -> MutexGuard<'_, bool> {
-        // A panic in `unchanged` has changed nothing.
-        self.listening.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
 }
 
 /// Somebody listens, until this is dropped.
@@ -94,7 +89,7 @@ struct Listening<'a>(&'a EventSleep);
 
 impl Drop for Listening<'_> {
     fn drop(&mut self) {
-        *self.0.lock() = false;
+        *self.0.listening.lock() = false;
         self.0.returned.notify_all();
     }
 }

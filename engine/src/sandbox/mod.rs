@@ -26,10 +26,7 @@
 mod landlock;
 mod syscalls;
 
-use std::{
-    fmt,
-    sync::{Mutex, PoisonError},
-};
+use std::fmt;
 
 use self::{landlock::Ruleset, syscalls::Filters};
 use crate::{
@@ -39,6 +36,7 @@ use crate::{
         confine::{confine_other_threads, confine_this_thread},
         process::make_non_dumpable,
     },
+    primitives::Mutex,
 };
 
 /// What [`IpcRenderer::sandbox`](crate::IpcRenderer::sandbox) has enforced in this process, and what
@@ -150,7 +148,7 @@ impl fmt::Display for Sandbox {
 pub(crate) fn enter() -> Result<Sandbox, SandboxError> {
     static ENTERED: Mutex<Option<Sandbox>> = Mutex::new(None);
 
-    let mut entered = ENTERED.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut entered = ENTERED.lock();
     match &*entered {
         Some(sandbox) => Ok(sandbox.clone()),
         None => Ok(entered.insert(give_up_everything()?).clone()),

@@ -5,7 +5,7 @@
 //! a listener adds or removes listeners.
 
 // Counting shares is no part of the protocol.
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use crate::primitives::{AtomicU64, Mutex, Ordering::Relaxed};
 
@@ -24,7 +24,7 @@ impl<T: Clone> Snapshot<T> {
 
     /// Changes the value: readers see it from their next [`Cached::refresh`] on.
     pub(crate) fn update<R>(&self, change: impl FnOnce(&mut T) -> R) -> R {
-        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut current = self.current.lock();
         let result = change(Arc::make_mut(&mut current));
         self.version.fetch_add(1, Relaxed);
         result
@@ -32,7 +32,7 @@ impl<T: Clone> Snapshot<T> {
 
     /// The value as it is now.
     pub(crate) fn load(&self) -> Arc<T> {
-        self.current.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.current.lock().clone()
     }
 
     /// A reader's own copy.

@@ -581,7 +581,7 @@ pub(crate) const PAIRINGS: &[Pairing] = &[
                 what: "that who listens says so no more",
                 file: "portable/event_sleep.rs",
                 function: "drop",
-                find: "*self.0.lock() = false;",
+                find: "*self.0.listening.lock() = false;",
                 replace: "",
                 model: EVENT,
                 says: DEADLOCK,
