@@ -17,6 +17,8 @@
 //!
 //! Topics are not exposed: a page is no reader of main's memory.
 
+pub(crate) mod error;
+
 use std::{
     borrow::Borrow,
     collections::HashMap,
