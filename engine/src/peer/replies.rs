@@ -3,11 +3,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use crate::peer::{
-    Port,
-    port::{Outbox, lock},
-    sender::SendRefusal,
-};
+use crate::peer::{Port, port::Outbox, sender::SendRefusal};
 use crate::{
     peer::{incoming_request::IncomingRequest, large::Outgoing},
     primitives::Ordering,
@@ -253,7 +249,7 @@ impl Port {
         &self,
         work: impl FnOnce(&mut HashMap<RequestId, Arc<IncomingRequest>>) -> R,
     ) -> R {
-        let mut owed = lock(&self.owed);
+        let mut owed = self.owed.lock();
         let result = work(&mut owed);
         self.owed_count.store(owed.len() as u64, Ordering::Relaxed);
         result

@@ -28,7 +28,7 @@ use std::time::{Duration, Instant};
 
 use crate::{
     portable::event::NamedEvent,
-    primitives::{Condvar, Mutex, MutexGuard},
+    primitives::{Condvar, Mutex},
 };
 
 /// No wait is longer.
@@ -43,13 +43,13 @@ pub(crate) struct EventSleep {
 
 impl EventSleep {
     pub(crate) fn new(event: NamedEvent) -> Self {
-        Self { event, listening: Mutex::new(false), returned: Condvar::new() }
+        Self { event, listening: Mutex::new(false), returned: Condvar::default() }
     }
 
     /// Sleeps if `unchanged` holds, until the event is set, the deadline passes, or for no reason: callers look and
     /// loop. `unchanged` is asked while others cannot go to sleep, and should be brief.
     pub(crate) fn sleep_while(&self, unchanged: impl Fn() -> bool, deadline: Option<Instant>) {
-        let mut listening = self.lock();
+        let mut listening = self.listening.lock();
         if guarded!("EventSleep::sleep_while: look", !unchanged(), else false) {
             return;
         }
@@ -74,7 +74,7 @@ impl EventSleep {
         self.event.set();
         if self.event.is_lost() {
             // Then nobody listens. Behind the lock nobody is between its last look and its wait.
-            drop(self.lock());
+            drop(self.listening.lock());
             self.returned.notify_all();
         }
     }
@@ -83,11 +83,6 @@ impl EventSleep {
     pub(crate) fn rescue(&self) -> bool {
         self.event.rescue()
     }
-
-    fn lock(&self) -> MutexGuard<'_, bool> {
-        // A panic in `unchanged` has changed nothing.
-        self.listening.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
 }
 
 /// Somebody listens, until this is dropped.
@@ -95,7 +90,7 @@ struct Listening<'a>(&'a EventSleep);
 
 impl Drop for Listening<'_> {
     fn drop(&mut self) {
-        guarded!("Listening::drop: listens no more", *self.0.lock() = false);
+        guarded!("Listening::drop: listens no more", *self.0.listening.lock() = false);
         guarded!("Listening::drop: wakes", self.0.returned.notify_all());
     }
 }

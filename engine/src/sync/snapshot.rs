@@ -6,7 +6,7 @@
 
 // Counting shares is no part of the protocol.
 use crate::model::guarded;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use crate::primitives::{AtomicU64, Mutex, Ordering::Relaxed};
 
@@ -25,7 +25,7 @@ impl<T: Clone> Snapshot<T> {
 
     /// Changes the value: readers see it from their next [`Cached::refresh`] on.
     pub(crate) fn update<R>(&self, change: impl FnOnce(&mut T) -> R) -> R {
-        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut current = self.current.lock();
         let result = change(Arc::make_mut(&mut current));
         guarded!("Snapshot::update: count", self.version.fetch_add(1, Relaxed));
         result
@@ -33,7 +33,7 @@ impl<T: Clone> Snapshot<T> {
 
     /// The value as it is now.
     pub(crate) fn load(&self) -> Arc<T> {
-        self.current.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.current.lock().clone()
     }
 
     /// A reader's own copy.
