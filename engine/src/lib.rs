@@ -20,9 +20,9 @@
 //! | (a loop over windows) | [`IpcMain::publish`], [`IpcRenderer::subscribe`] | main to all, one write |
 //! | `contextBridge` | [`Policy`], [`ContextBridge`] | what one renderer may say and hear; what of that a page may |
 //!
-//! Every shared page has exactly one writer, and the kernel enforces it: a renderer cannot
-//! write what main reads from itself or from others, and main checks everything that a renderer
-//! writes. A message of up to 48 bytes travels in one cache line, without a system call while its
+//! With the sealed backend, the default, every shared page has exactly one writer, and the kernel
+//! enforces it. A renderer cannot write the memory of main or of other renderers, and main checks
+//! everything that a renderer writes. A message of up to 48 bytes travels in one cache line, without a system call while its
 //! receiver is awake.
 //!
 //! Where to look: what may travel, [`Payload`] and [`payload!`]; which channels there are, [`Contract`]; how to wait,
@@ -125,6 +125,7 @@ mod config;
 #[cfg(not(loom))]
 mod context_bridge;
 mod contract;
+#[cfg(not(loom))]
 mod error;
 #[cfg(not(loom))]
 mod event_loop;
@@ -139,6 +140,7 @@ mod ipc_main;
 mod ipc_renderer;
 mod kill_points;
 mod metrics;
+mod model;
 #[cfg_attr(loom, path = "os/modelled.rs")]
 mod os;
 mod peer;
@@ -172,11 +174,6 @@ pub use crate::{
             DecodeError, Dynamic, EncodeError, Failure, FixedLayout, PAYLOAD_ALIGN_MAX, Payload,
         },
     },
-    error::{
-        BindError, BridgeError, ConnectError, ContractError, EndpointsError, Error, ExposeError,
-        GoneReason, HandlerError, InspectError, InvokeError, LaunchError, RegisterError, RunError,
-        SendAllError, SendError,
-    },
     metrics::{
         MainMetrics, Metric, MetricKind, SessionMetrics, counters::Counters, sleeps::Sleeps,
     },
@@ -189,6 +186,11 @@ pub use crate::{
 #[cfg(not(loom))]
 pub use crate::{
     context_bridge::{BridgeReply, Conflated, ContextBridge, Exposed, Latest},
+    error::{
+        BindError, BridgeError, ConnectError, ContractError, EndpointsError, Error, ExposeError,
+        GoneReason, HandlerError, InspectError, InvokeError, LaunchError, RegisterError, RunError,
+        SendAllError, SendError,
+    },
     inspector::{InspectedWindow, Inspection, Inspector},
     ipc_main::{
         Candidate, IpcMain, IpcMainEvent, IpcMainInvokeEvent, LaunchOptions, MainCounters,
@@ -207,7 +209,7 @@ pub use crate::{
 #[cfg(all(feature = "sandbox", target_os = "linux", not(loom)))]
 pub use crate::{
     error::SandboxError,
-    sandbox::{MissingPart, Sandbox, SandboxPart},
+    sandbox::outcome::{MissingPart, Sandbox, SandboxPart},
 };
 
 #[cfg(all(feature = "policy-file", not(loom)))]

@@ -14,13 +14,16 @@
 //! their own, as `ipcMain.on` and `ipcMain.handle` have.
 
 pub(crate) mod channel_table;
+pub(crate) mod error;
 pub(crate) mod payload;
 
 use std::{fmt, marker::PhantomData};
 
 use crate::{
-    contract::payload::{Failure, Payload},
-    error::ContractError,
+    contract::{
+        error::ContractError,
+        payload::{Failure, Payload},
+    },
     wire::fnv::{FNV_OFFSET, fnv1a},
 };
 

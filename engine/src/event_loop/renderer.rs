@@ -12,7 +12,7 @@
 
 use std::{
     io,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{Arc, Weak},
     thread::{self, Thread},
     time::{Duration, Instant},
 };
@@ -32,7 +32,7 @@ use crate::{
         timed_requests::TimedRequests,
     },
     policy::ChannelSet,
-    primitives::{AtomicBool, Ordering},
+    primitives::{AtomicBool, Mutex, Ordering},
     ring::{broadcast::TopicReader, consumer::Consumer, producer::Producer},
     session::{control_channel::ControlChannel, joining::Joined},
     shm::{aligned::AlignedBuf, shared::TopicMemory},
@@ -526,7 +526,7 @@ impl RendererShared {
     }
 
     pub(crate) fn change_topics(&self, change: TopicChange) {
-        self.topic_changes.lock().unwrap_or_else(PoisonError::into_inner).push(change);
+        self.topic_changes.lock().push(change);
         // Relaxed: the lock hands over the change; a driver that sees the flag late is interrupted.
         self.topics_changed.store(true, Ordering::Relaxed);
         self.interrupt();
@@ -534,7 +534,7 @@ impl RendererShared {
 
     #[cold]
     fn apply_topic_changes(&self, driver: &mut RendererLoop) {
-        let mut changes = self.topic_changes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut changes = self.topic_changes.lock();
         self.topics_changed.store(false, Ordering::Relaxed);
         for change in changes.drain(..) {
             match change {

@@ -8,16 +8,13 @@
 //!
 //! Either the one finds what the other has left, or the other sees the flag and does it by itself.
 
+use crate::model::guarded;
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, PoisonError, Weak},
+    sync::{Arc, Weak},
 };
 
-use crate::{
-    primitives::{Mutex, MutexGuard},
-    sync::flag::Flag,
-    wake::executor::Task,
-};
+use crate::{primitives::Mutex, sync::flag::Flag, wake::executor::Task};
 
 #[derive(Default)]
 pub(crate) struct IncomingRequest {
@@ -39,7 +36,7 @@ impl IncomingRequest {
     pub(crate) fn cancel(&self) {
         self.cancelled.raise();
         // Taken out first: the application's code runs without the lock.
-        let what = std::mem::take(&mut *self.lock());
+        let what = std::mem::take(&mut *self.on_cancel.lock());
         match what {
             OnCancel::Nothing => {}
             OnCancel::Call(callback) => {
@@ -70,27 +67,24 @@ impl IncomingRequest {
 
     fn leave(&self, what: OnCancel) {
         // Dropped without the lock: it may be the application's.
-        let replaced = std::mem::replace(&mut *self.lock(), what);
+        let replaced = std::mem::replace(&mut *self.on_cancel.lock(), what);
         drop(replaced);
         // It may have been cancelled just before: then nobody else will look.
-        if self.is_cancelled() {
+        if guarded!("IncomingRequest::leave: cancelled", self.is_cancelled(), else false) {
             self.cancel();
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, OnCancel> {
-        self.on_cancel.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[cfg(all(test, loom))]
 mod loom_tests {
     use super::*;
+    use crate::model::{WRONG, check};
     use crate::primitives::{AtomicU32, Ordering::Relaxed, thread};
 
     #[test]
     fn loom_who_wants_to_hear_of_a_cancel_hears_of_it_once() {
-        loom::model(|| {
+        check(&[("IncomingRequest::leave: cancelled", WRONG)], || {
             let owed = Arc::new(IncomingRequest::default());
             let calls = Arc::new(AtomicU32::new(0));
             let cancelling = thread::spawn({

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
+    sync::{Arc, OnceLock, Weak},
     time::Duration,
 };
 
@@ -15,7 +15,7 @@ use crate::{
         timed_requests::TimedRequests,
     },
     policy::ChannelSet,
-    primitives::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+    primitives::{AtomicBool, AtomicU32, AtomicU64, Mutex, Ordering},
     ring::{producer::Producer, unread_frames::UnreadFrames},
     shm::shared::Shared,
     sync::owner_lock::OwnerLock,
@@ -224,6 +224,7 @@ impl Port {
     }
 
     pub(crate) fn mark_orphaned(&self) {
+        // Relaxed: the driver writes these and reads them; the driver lock orders one driver after another.
         self.orphaned.store(true, Ordering::Relaxed);
     }
 
@@ -242,11 +243,11 @@ impl Port {
     }
 
     pub(crate) fn restarts_in(&self) -> Option<Duration> {
-        *lock(&self.restarts_in)
+        *self.restarts_in.lock()
     }
 
     pub(crate) fn set_restarts_in(&self, span: Option<Duration>) {
-        *lock(&self.restarts_in) = span;
+        *self.restarts_in.lock() = span;
     }
 
     /// The driver's part: whether the peer has yet to take something that asks anything of it.
@@ -278,9 +279,4 @@ impl Port {
     pub(crate) fn is_connected(&self) -> bool {
         self.connected.load(Ordering::Relaxed)
     }
-}
-
-/// Locks a mutex whose data is consistent at every step, so that a panic elsewhere does not matter.
-pub(super) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

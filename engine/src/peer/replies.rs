@@ -3,12 +3,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use crate::peer::{
-    Port,
-    invocation::Reason,
-    port::{Outbox, lock},
-    sender::SendRefusal,
-};
+use crate::peer::{Port, invocation::Reason, port::Outbox, sender::SendRefusal};
 use crate::{
     peer::{incoming_request::IncomingRequest, large::Outgoing},
     primitives::Ordering,
@@ -193,6 +188,7 @@ impl Port {
     pub(super) fn frames_committed(&self) {
         // It fences: either we see here that the loop wants to know, or its next look finds the frame.
         self.bell.frames_committed(&self.counters.wakes);
+        // Relaxed: the number is stored under the lock of the list.
         if self.tell.load(Ordering::Relaxed) {
             self.tell();
         }
@@ -251,7 +247,7 @@ impl Port {
         &self,
         work: impl FnOnce(&mut HashMap<RequestId, Arc<IncomingRequest>>) -> R,
     ) -> R {
-        let mut owed = lock(&self.owed);
+        let mut owed = self.owed.lock();
         let result = work(&mut owed);
         self.owed_count.store(owed.len() as u64, Ordering::Relaxed);
         result

@@ -8,7 +8,7 @@
 
 use std::{
     io,
-    sync::{Arc, Mutex, PoisonError, RwLock},
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -19,6 +19,7 @@ use crate::{
         event_place::EventPlace,
         rendezvous::{DirectoryPage, EVENTS},
     },
+    primitives::Mutex,
     shm::shared::Shared,
 };
 
@@ -28,7 +29,7 @@ const LEFT_AFTER: Duration = Duration::from_millis(200);
 pub(crate) struct Doorbell {
     page: Shared<DirectoryPage>,
     /// The present one, as far as this process knows.
-    present: RwLock<(u32, Arc<NamedEvent>)>,
+    present: Mutex<(u32, Arc<NamedEvent>)>,
     /// Earlier ones, in which threads of this process may be caught.
     old: Mutex<Vec<Arc<NamedEvent>>>,
     /// Main's: when the room of each was last given up.
@@ -49,7 +50,7 @@ impl Doorbell {
     }
 
     fn with(page: Shared<DirectoryPage>, generation: u32, event: NamedEvent) -> Self {
-        let present = RwLock::new((generation, Arc::new(event)));
+        let present = Mutex::new((generation, Arc::new(event)));
         Self { page, present, old: Mutex::default(), given_up: Mutex::new([None; EVENTS]) }
     }
 
@@ -65,7 +66,7 @@ impl Doorbell {
 
     fn present(&self) -> Arc<NamedEvent> {
         let generation = self.page.generation.get();
-        let present = self.present.read().unwrap_or_else(PoisonError::into_inner);
+        let present = self.present.lock();
         let (known, event) = &*present;
         if *known == generation {
             return event.clone();
@@ -76,14 +77,14 @@ impl Doorbell {
         if let Ok(next) = event_at(&self.page, generation, NamedEvent::open) {
             self.go_on_to(generation, next);
         }
-        self.present.read().unwrap_or_else(PoisonError::into_inner).1.clone()
+        self.present.lock().1.clone()
     }
 
     fn go_on_to(&self, generation: u32, next: NamedEvent) {
-        let mut present = self.present.write().unwrap_or_else(PoisonError::into_inner);
+        let mut present = self.present.lock();
         if present.0 != generation {
             let (_, old) = std::mem::replace(&mut *present, (generation, Arc::new(next)));
-            self.old.lock().unwrap_or_else(PoisonError::into_inner).push(old);
+            self.old.lock().push(old);
         }
     }
 
@@ -92,7 +93,7 @@ impl Doorbell {
     pub(crate) fn give_up_present(&self) {
         let generation = self.page.generation.get();
         let next = generation.wrapping_add(1);
-        let mut given_up = self.given_up.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut given_up = self.given_up.lock();
         given_up[place(generation)] = Some(Instant::now());
         if let Some(since) = given_up[place(next)] {
             thread::sleep(LEFT_AFTER.saturating_sub(since.elapsed()));
@@ -109,16 +110,16 @@ impl Doorbell {
     /// now and then.
     pub(crate) fn free_the_caught(&self) {
         self.present();
-        let old = std::mem::take(&mut *self.old.lock().unwrap_or_else(PoisonError::into_inner));
+        let old = std::mem::take(&mut *self.old.lock());
         let still_caught = old.into_iter().filter(|event| !event.rescue());
         let still_caught = still_caught.collect::<Vec<_>>();
-        self.old.lock().unwrap_or_else(PoisonError::into_inner).extend(still_caught);
+        self.old.lock().extend(still_caught);
     }
 
     /// Main is dead, and may have been in the middle of it: frees who is caught there, for good.
     pub(crate) fn give_up(&self) {
         self.free_the_caught();
-        self.present.read().unwrap_or_else(PoisonError::into_inner).1.rescue();
+        self.present.lock().1.rescue();
     }
 }
 

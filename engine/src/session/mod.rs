@@ -8,6 +8,7 @@
 pub(crate) mod control_channel;
 pub(crate) mod endpoint;
 pub(crate) mod endpoint_registry;
+pub(crate) mod error;
 pub(crate) mod handshake;
 pub(crate) mod inspection;
 pub(crate) mod joining;
