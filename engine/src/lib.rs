@@ -20,9 +20,9 @@
 //! | (a loop over windows) | [`IpcMain::publish`], [`IpcRenderer::subscribe`] | main to all, one write |
 //! | `contextBridge` | [`Policy`], [`ContextBridge`] | what one renderer may say and hear; what of that a page may |
 //!
-//! Every shared page has exactly one writer, and the kernel enforces it: a renderer cannot
-//! write what main reads from itself or from others, and main checks everything that a renderer
-//! writes. A message of up to 48 bytes travels in one cache line, without a system call while its
+//! With the sealed backend, the default, every shared page has exactly one writer, and the kernel
+//! enforces it. A renderer cannot write the memory of main or of other renderers, and main checks
+//! everything that a renderer writes. A message of up to 48 bytes travels in one cache line, without a system call while its
 //! receiver is awake.
 //!
 //! Where to look: what may travel, [`Payload`] and [`payload!`]; which channels there are, [`Contract`]; how to wait,
@@ -140,6 +140,7 @@ mod ipc_main;
 mod ipc_renderer;
 mod kill_points;
 mod metrics;
+mod model;
 #[cfg_attr(loom, path = "os/modelled.rs")]
 mod os;
 mod peer;

@@ -36,6 +36,7 @@ impl WebContents {
     /// The renderer's process id, from the kernel. 0 if it is in a namespace that this process does
     /// not see.
     pub fn os_process_id(&self) -> u32 {
+        // Relaxed: a process id, for display.
         self.port.peer_pid.load(Ordering::Relaxed)
     }
 

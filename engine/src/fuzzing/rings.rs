@@ -7,6 +7,7 @@ use std::{cell::OnceCell, collections::VecDeque};
 
 use crate::fuzzing::Input;
 use crate::{
+    // Relaxed: the fuzzer's peer writes on the same thread.
     primitives::{AtomicU64, Ordering::Relaxed},
     ring::{
         broadcast::{TopicReader, TopicWriter},

@@ -15,6 +15,7 @@ impl Counter {
     /// Adds one, from any thread.
     #[inline]
     pub(crate) fn add(&self) {
+        // Relaxed: counts, for display.
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 

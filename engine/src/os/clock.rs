@@ -1,7 +1,7 @@
 //! The one clock: `CLOCK_MONOTONIC`, which every process of the machine reads alike.
 //!
-//! Times that travel in shared memory are nanoseconds of this clock. A read costs some 25 ns, a good
-//! part of a whole message, so callers read it only where they already wait.
+//! Times in shared memory are nanoseconds of this clock. A read costs a good part of a whole message
+//! (docs/performance.md), so callers read it only where they already wait.
 //!
 //! A sleep ends late: by its wake-up, and by the thread's *timer slack*, 50 µs unless set, within which the kernel
 //! may put wake-ups together. [`Punctual`] takes the slack away while it lives.

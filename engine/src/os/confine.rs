@@ -134,7 +134,9 @@ impl Turn {
         let ruleset = ruleset.map_or(NONE, |ruleset| ruleset.as_raw_fd().cast_unsigned());
         self.ruleset.store(ruleset, Relaxed);
         self.outcome.store(PENDING, Relaxed);
-        // Release: pairs with the handler's Acquire, which then sees the two above.
+        // No model: a signal handler takes part, and loom knows none.
+        // Relaxed above, below: this store orders them.
+        // Release: pairs with the Acquire in `respond`; makes the rule set and the pending outcome visible.
         self.thread.store(thread, Release);
         let ended = self.wait_for(thread);
         // A handler that comes late finds that it is not meant.
@@ -148,7 +150,8 @@ impl Turn {
         }
         let deadline = Instant::now() + PATIENCE;
         loop {
-            // Acquire: pairs with the handler's Release.
+            // No model: as in `take`.
+            // Acquire: pairs with the Release in `respond`.
             let outcome = self.outcome.load(Acquire);
             if outcome == thread {
                 return Ok(());
@@ -169,6 +172,8 @@ impl Turn {
     /// In the handler, on any thread.
     fn respond(&self) {
         let me = gettid().as_raw_pid().cast_unsigned();
+        // No model: as in `take`.
+        // Acquire: pairs with the Release in `take`.
         if self.thread.load(Acquire) != me {
             return;
         }

@@ -65,6 +65,7 @@ pub(crate) mod futex {
 
     /// The newest value, as the kernel sees it; a load could see an older one.
     fn now(word: &AtomicU32) -> u32 {
+        // Relaxed: the kernel's look at a futex.
         word.fetch_add(0, Ordering::Relaxed)
     }
 

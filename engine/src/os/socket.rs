@@ -87,6 +87,7 @@ impl Socket {
         if !packets {
             return Err(invalid_input("the inherited descriptor is not a packet socket"));
         }
+        // Relaxed: the exchange alone decides which caller takes the inherited socket.
         if TAKEN.swap(true, Ordering::Relaxed) {
             return Err(io::Error::new(
                 ErrorKind::AlreadyExists,

@@ -420,6 +420,7 @@ impl Port {
     /// A new request must not have the id of one that is still owed, nor exceed the quota.
     #[inline]
     fn check_owed(&self, id: RequestId) -> Result<(), Violation> {
+        // Relaxed: only the driver adds requests, so it sees at least its own additions.
         if self.owed_count.load(Ordering::Relaxed) == 0 {
             return Ok(());
         }

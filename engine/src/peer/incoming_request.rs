@@ -8,6 +8,7 @@
 //!
 //! Either the one finds what the other has left, or the other sees the flag and does it by itself.
 
+use crate::model::guarded;
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Weak},
@@ -69,7 +70,7 @@ impl IncomingRequest {
         let replaced = std::mem::replace(&mut *self.on_cancel.lock(), what);
         drop(replaced);
         // It may have been cancelled just before: then nobody else will look.
-        if self.is_cancelled() {
+        if guarded!("IncomingRequest::leave: cancelled", self.is_cancelled(), else false) {
             self.cancel();
         }
     }
@@ -78,11 +79,12 @@ impl IncomingRequest {
 #[cfg(all(test, loom))]
 mod loom_tests {
     use super::*;
+    use crate::model::{WRONG, check};
     use crate::primitives::{AtomicU32, Ordering::Relaxed, thread};
 
     #[test]
     fn loom_who_wants_to_hear_of_a_cancel_hears_of_it_once() {
-        loom::model(|| {
+        check(&[("IncomingRequest::leave: cancelled", WRONG)], || {
             let owed = Arc::new(IncomingRequest::default());
             let calls = Arc::new(AtomicU32::new(0));
             let cancelling = thread::spawn({

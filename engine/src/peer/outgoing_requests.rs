@@ -12,6 +12,8 @@
 //! who look have something between themselves and the writer that orders it: the driver lock, the outbox's lock,
 //! or this one.
 
+use crate::model::guarded;
+
 use crate::{
     peer::request_table::RequestTable,
     primitives::{AtomicBool, AtomicU64, Mutex, Ordering::Relaxed},
@@ -47,16 +49,16 @@ impl<N, O: Default> OutgoingRequests<N, O> {
         let mut table = self.table.lock();
         // The id is all there is to it. Only one at a time takes it out, under the lock.
         if let Some(id) = RequestId::from_wire(self.in_hand.load(Relaxed)) {
-            table.retract(id);
+            guarded!("OutgoingRequests::work: frees the hand", table.retract(id));
             self.in_hand.store(0, Relaxed);
         }
         let result = work(&mut table);
         if table.has_cancels() {
             // Under the lock: who is given the slot of a cancelled request sees this, and sends the
             // cancel first.
-            self.deferred.store(true, Relaxed);
+            guarded!("OutgoingRequests::work: deferred", self.deferred.store(true, Relaxed));
         }
-        self.unread.store(table.done() as u64, Relaxed);
+        guarded!("OutgoingRequests::work: unread", self.unread.store(table.done() as u64, Relaxed));
         result
     }
 
@@ -64,7 +66,8 @@ impl<N, O: Default> OutgoingRequests<N, O> {
     /// that now: its next user will see to it.
     #[inline]
     pub(crate) fn settled_in_hand(&self, id: RequestId) {
-        if self.in_hand.load(Relaxed) == 0 {
+        if guarded!("OutgoingRequests::settled_in_hand: empty hand", self.in_hand.load(Relaxed) == 0, else true)
+        {
             self.in_hand.store(id.to_wire(), Relaxed);
         } else {
             self.work(|table| table.retract(id));
@@ -100,7 +103,7 @@ impl<N, O: Default> OutgoingRequests<N, O> {
             table.cancel_sent();
         }
         // Under the lock: a cancel that comes now raises it again.
-        self.deferred.store(false, Relaxed);
+        guarded!("OutgoingRequests::send_cancels: under the lock", self.deferred.store(false, Relaxed), else { drop(table); self.deferred.store(false, Relaxed); });
         Ok(())
     }
 }
@@ -108,6 +111,7 @@ impl<N, O: Default> OutgoingRequests<N, O> {
 #[cfg(all(test, loom))]
 mod loom_tests {
     use super::*;
+    use crate::model::{WRONG, check};
     use crate::{
         primitives::{Arc, thread},
         wake::driver_lock::DriverLock,
@@ -120,79 +124,94 @@ mod loom_tests {
     /// The driver gets two replies straight into its hands, while another thread works on the table.
     #[test]
     fn loom_every_slot_is_freed_whose_reply_was_in_hand() {
-        loom::model(|| {
-            let pending = pending(2);
-            let ids = [(); 2].map(|()| pending.work(|table| table.begin(None)).unwrap());
-            let other = thread::spawn({
-                let pending = pending.clone();
-                move || pending.work(|_| ())
-            });
-            for id in ids {
-                pending.settled_in_hand(id);
-            }
-            other.join().unwrap();
-            assert_eq!(pending.work(|table| table.pending()), 0, "a slot was lost");
-        });
+        check(
+            &[
+                ("OutgoingRequests::settled_in_hand: empty hand", "a slot was lost"),
+                ("OutgoingRequests::work: frees the hand", "a slot was lost"),
+            ],
+            || {
+                let pending = pending(2);
+                let ids = [(); 2].map(|()| pending.work(|table| table.begin(None)).unwrap());
+                let other = thread::spawn({
+                    let pending = pending.clone();
+                    move || pending.work(|_| ())
+                });
+                for id in ids {
+                    pending.settled_in_hand(id);
+                }
+                other.join().unwrap();
+                assert_eq!(pending.work(|table| table.pending()), 0, "a slot was lost");
+            },
+        );
     }
 
     /// A driver stores another's reply and leaves the driver lock; who waits for that reply drives next.
     #[test]
     fn loom_the_next_driver_sees_what_the_last_one_stored() {
-        loom::model(|| {
-            let shared = Arc::new((pending(1), DriverLock::new(AtomicBool::new(false))));
-            let id = shared.0.work(|table| table.begin(None)).unwrap();
-            let last = thread::spawn({
-                let shared = shared.clone();
-                move || {
-                    let has_stored = shared.1.take();
-                    shared.0.work(|table| table.settle(id, |_| ())).unwrap();
-                    has_stored.store(true, Relaxed);
+        check(
+            &[("DriverGuard::drop: Release", WRONG), ("OutgoingRequests::work: unread", WRONG)],
+            || {
+                let shared = Arc::new((pending(1), DriverLock::new(AtomicBool::new(false))));
+                let id = shared.0.work(|table| table.begin(None)).unwrap();
+                let last = thread::spawn({
+                    let shared = shared.clone();
+                    move || {
+                        let has_stored = shared.1.take();
+                        shared.0.work(|table| table.settle(id, |_| ())).unwrap();
+                        has_stored.store(true, Relaxed);
+                    }
+                });
+                let (pending, driver_lock) = &*shared;
+                {
+                    let has_stored = driver_lock.take();
+                    assert_eq!(has_stored.load(Relaxed), pending.has_unread());
                 }
-            });
-            let (pending, driver_lock) = &*shared;
-            {
-                let has_stored = driver_lock.take();
-                assert_eq!(has_stored.load(Relaxed), pending.has_unread());
-            }
-            last.join().unwrap();
-        });
+                last.join().unwrap();
+            },
+        );
     }
 
     /// A request is given up while another thread sends one, perhaps in the same slot.
     #[test]
     fn loom_a_cancel_is_sent_before_its_slot_is_used_again_and_never_forgotten() {
-        loom::model(|| {
-            let pending = pending(1);
-            let outbox = Arc::new(Mutex::new(Vec::new()));
-            // A reply waits too, so that what is deferred is sent while the request is given up.
-            pending.defer();
-            let first = pending.work(|table| table.begin(None)).unwrap();
-            let giving_up = thread::spawn({
-                let pending = pending.clone();
-                move || pending.work(|table| table.abandon(first))
-            });
-            let send_deferred = |outbox: &mut Vec<(&str, RequestId)>| {
-                if pending.has_deferred() {
-                    pending
-                        .send_cancels::<()>(|id| {
-                            outbox.push(("cancel", id));
-                            Ok(())
-                        })
-                        .unwrap();
+        check(
+            &[
+                ("OutgoingRequests::work: deferred", "the cancel comes first"),
+                ("OutgoingRequests::send_cancels: under the lock", "the cancel comes first"),
+            ],
+            || {
+                let pending = pending(1);
+                let outbox = Arc::new(Mutex::new(Vec::new()));
+                // A reply waits too, so that what is deferred is sent while the request is given up.
+                pending.defer();
+                let first = pending.work(|table| table.begin(None)).unwrap();
+                let giving_up = thread::spawn({
+                    let pending = pending.clone();
+                    move || pending.work(|table| table.abandon(first))
+                });
+                let send_deferred = |outbox: &mut Vec<(&str, RequestId)>| {
+                    if pending.has_deferred() {
+                        pending
+                            .send_cancels::<()>(|id| {
+                                outbox.push(("cancel", id));
+                                Ok(())
+                            })
+                            .unwrap();
+                    }
+                };
+                {
+                    let mut outbox = outbox.lock();
+                    let begun = pending.work(|table| table.begin(None));
+                    send_deferred(&mut outbox);
+                    if let Ok(id) = begun {
+                        outbox.push(("request", id));
+                    }
                 }
-            };
-            {
+                giving_up.join().unwrap();
                 let mut outbox = outbox.lock();
-                let begun = pending.work(|table| table.begin(None));
                 send_deferred(&mut outbox);
-                if let Ok(id) = begun {
-                    outbox.push(("request", id));
-                }
-            }
-            giving_up.join().unwrap();
-            let mut outbox = outbox.lock();
-            send_deferred(&mut outbox);
-            assert_eq!(outbox.first(), Some(&("cancel", first)), "the cancel comes first");
-        });
+                assert_eq!(outbox.first(), Some(&("cancel", first)), "the cancel comes first");
+            },
+        );
     }
 }

@@ -224,6 +224,7 @@ impl Port {
     }
 
     pub(crate) fn mark_orphaned(&self) {
+        // Relaxed: the driver writes these and reads them; the driver lock orders one driver after another.
         self.orphaned.store(true, Ordering::Relaxed);
     }
 

@@ -188,6 +188,7 @@ impl Port {
     pub(super) fn frames_committed(&self) {
         // It fences: either we see here that the loop wants to know, or its next look finds the frame.
         self.bell.frames_committed(&self.counters.wakes);
+        // Relaxed: the number is stored under the lock of the list.
         if self.tell.load(Ordering::Relaxed) {
             self.tell();
         }

@@ -17,6 +17,7 @@
 //! outcome (`O`) stays with the slot, so that its buffer is used again. Memory is fixed by
 //! [`RequestTable::new`].
 
+use crate::model::guarded;
 use std::{
     collections::VecDeque,
     time::{Duration, Instant},
@@ -136,7 +137,9 @@ impl<N, O: Default> RequestTable<N, O> {
                 *notify = Some(who());
                 Ok(true)
             }
-            RequestState::Done => Ok(false),
+            RequestState::Done => {
+                guarded!("RequestTable::notify: too late", Ok(false), else Ok(true))
+            }
             RequestState::Free { .. } => Err(Stale(id)),
         }
     }
@@ -276,7 +279,7 @@ impl<N, O: Default> RequestTable<N, O> {
     fn slot(&mut self, id: RequestId) -> Result<&mut RequestSlot<N, O>, Stale> {
         self.slots
             .get_mut(usize::from(id.slot()))
-            .filter(|slot| slot.generation == id.generation())
+            .filter(|slot| guarded!("RequestTable::slot: generation", slot.generation == id.generation(), else true))
             .ok_or(Stale(id))
     }
 
@@ -393,13 +396,14 @@ mod tests {
 #[cfg(all(test, loom))]
 mod loom_tests {
     use super::*;
+    use crate::model::{DEADLOCK, WRONG, check};
     use crate::primitives::{Arc, Mutex, thread};
 
     /// A caller that asks to be told and sleeps, against a driver that settles: the model deadlocks
     /// if the caller can sleep beside a settled request.
     #[test]
     fn loom_a_caller_never_sleeps_beside_its_reply() {
-        loom::model(|| {
+        check(&[("RequestTable::notify: too late", DEADLOCK)], || {
             let table = Arc::new(Mutex::new(RequestTable::<thread::Thread, u32>::new(1, 1)));
             let id = table.lock().begin(None).unwrap();
             let driver = thread::spawn({
@@ -425,7 +429,7 @@ mod loom_tests {
     /// request, and none touches the one that uses the slot next.
     #[test]
     fn loom_a_request_is_settled_once_and_its_successor_by_neither() {
-        loom::model(|| {
+        check(&[("RequestTable::slot: generation", WRONG)], || {
             let table = Arc::new(Mutex::new(RequestTable::<(), u32>::new(1, 1)));
             let id = table.lock().begin(None).unwrap();
             let settlers: Vec<_> = (0..2)

@@ -11,6 +11,7 @@
 //! Nothing is missed for good: either the loop finds it in its table, or the loop's part of that table's lock
 //! came first; then the withdrawal did too, and the hint that is given after it stays.
 
+use crate::model::guarded;
 use std::time::Instant;
 
 use crate::primitives::{AtomicBool, Ordering};
@@ -39,7 +40,7 @@ impl TimedRequests {
             return None;
         }
         self.0.store(false, Ordering::Relaxed);
-        let next = look();
+        let next = guarded!("TimedRequests::look: hint first", look(), else { let next = look(); self.0.store(false, Ordering::Relaxed); next });
         if next.is_some() {
             self.0.store(true, Ordering::Relaxed);
         }
@@ -66,11 +67,12 @@ mod tests {
 #[cfg(all(test, loom))]
 mod loom_tests {
     use super::*;
+    use crate::model::{WRONG, check};
     use crate::primitives::{Arc, Mutex, thread};
 
     #[test]
     fn loom_a_request_is_found_or_leaves_a_hint() {
-        loom::model(|| {
+        check(&[("TimedRequests::look: hint first", WRONG)], || {
             let timed = Arc::new(TimedRequests::new());
             let table = Arc::new(Mutex::new(None));
             // Another session's, so that the loop looks at all.

@@ -130,6 +130,7 @@ impl NamedEvent {
         self.lost.store(true, Ordering::Relaxed);
         fence_before_look();
         for _ in 0..RESCUE_ROUNDS {
+            // No model: the C library takes part.
             // Acquire: with the Release of whoever left, so that the place may be used again.
             if self.inside.load(Ordering::Acquire) == 0 {
                 return true;
@@ -184,6 +185,7 @@ struct Entered<'a>(&'a AtomicU32);
 
 impl Drop for Entered<'_> {
     fn drop(&mut self) {
+        // No model: the C library takes part.
         // Release: with the Acquire in `rescue`.
         self.0.fetch_sub(1, Ordering::Release);
     }

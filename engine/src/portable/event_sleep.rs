@@ -23,6 +23,7 @@
 //!
 //! Every wait ends after [`LOOK_EVERY`] at the latest, so a mistake of another process costs that long.
 
+use crate::model::guarded;
 use std::time::{Duration, Instant};
 
 use crate::{
@@ -49,7 +50,7 @@ impl EventSleep {
     /// loop. `unchanged` is asked while others cannot go to sleep, and should be brief.
     pub(crate) fn sleep_while(&self, unchanged: impl Fn() -> bool, deadline: Option<Instant>) {
         let mut listening = self.listening.lock();
-        if !unchanged() {
+        if guarded!("EventSleep::sleep_while: look", !unchanged(), else false) {
             return;
         }
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
@@ -61,7 +62,7 @@ impl EventSleep {
             // Whatever ends it, the caller looks.
             drop(self.returned.wait_timeout(listening, left));
         } else {
-            *listening = true;
+            guarded!("EventSleep::sleep_while: one listens", *listening = true);
             drop(listening);
             let _listening = Listening(self);
             self.event.wait(left);
@@ -89,8 +90,8 @@ struct Listening<'a>(&'a EventSleep);
 
 impl Drop for Listening<'_> {
     fn drop(&mut self) {
-        *self.0.listening.lock() = false;
-        self.0.returned.notify_all();
+        guarded!("Listening::drop: listens no more", *self.0.listening.lock() = false);
+        guarded!("Listening::drop: wakes", self.0.returned.notify_all());
     }
 }
 
@@ -193,34 +194,42 @@ mod tests {
 #[cfg(all(test, loom))]
 mod loom_tests {
     use super::*;
+    use crate::model::{DEADLOCK, check_bounded};
     use crate::primitives::{Arc, AtomicU32, Ordering::Relaxed, thread};
 
     /// One ring reaches both sleepers: in a model no time passes, so one that it does not reach sleeps for
     /// ever, which is reported.
     #[test]
     fn loom_a_ring_reaches_whoever_sleeps_or_is_about_to() {
-        let mut builder = loom::model::Builder::new();
-        builder.preemption_bound = Some(2);
-        builder.check(|| {
-            let sleep = Arc::new(EventSleep::new(NamedEvent::default()));
-            let changed = Arc::new(AtomicU32::new(0));
-            let sleeper = |(sleep, changed): (Arc<EventSleep>, Arc<AtomicU32>)| {
-                while changed.load(Relaxed) == 0 {
-                    sleep.sleep_while(|| changed.load(Relaxed) == 0, None);
-                }
-            };
-            let shared = (sleep.clone(), changed.clone());
-            let other = thread::spawn(move || sleeper(shared));
-            let waker = {
-                let (sleep, changed) = (sleep.clone(), changed.clone());
-                thread::spawn(move || {
-                    changed.store(1, Relaxed);
-                    sleep.ring();
-                })
-            };
-            sleeper((sleep, changed));
-            other.join().unwrap();
-            waker.join().unwrap();
-        });
+        check_bounded(
+            2,
+            &[
+                ("Listening::drop: wakes", DEADLOCK),
+                ("EventSleep::sleep_while: one listens", DEADLOCK),
+                ("EventSleep::sleep_while: look", DEADLOCK),
+                ("Listening::drop: listens no more", DEADLOCK),
+            ],
+            || {
+                let sleep = Arc::new(EventSleep::new(NamedEvent::default()));
+                let changed = Arc::new(AtomicU32::new(0));
+                let sleeper = |(sleep, changed): (Arc<EventSleep>, Arc<AtomicU32>)| {
+                    while changed.load(Relaxed) == 0 {
+                        sleep.sleep_while(|| changed.load(Relaxed) == 0, None);
+                    }
+                };
+                let shared = (sleep.clone(), changed.clone());
+                let other = thread::spawn(move || sleeper(shared));
+                let waker = {
+                    let (sleep, changed) = (sleep.clone(), changed.clone());
+                    thread::spawn(move || {
+                        changed.store(1, Relaxed);
+                        sleep.ring();
+                    })
+                };
+                sleeper((sleep, changed));
+                other.join().unwrap();
+                waker.join().unwrap();
+            },
+        );
     }
 }

@@ -1,6 +1,6 @@
 //! Who else runs on this machine, where nothing tells of a process's end by itself.
 //!
-//! A look takes some 50 µs, so it is for doubts. A process that has ended and that nobody has reaped yet (a zombie) has
+//! A look is slow (docs/performance.md), so it is for doubts. A process that has ended and that nobody has reaped yet (a zombie) has
 //! ended.
 
 use std::io;

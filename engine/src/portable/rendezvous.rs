@@ -24,10 +24,11 @@
 //!
 //! Every fixed-size part is as long on each platform; the events hold what the platform's `raw_sync` makes of them.
 
+use crate::model::guarded;
 use crate::portable::event_place::EventPlace;
 use crate::primitives::{
     AtomicU32, AtomicU64,
-    Ordering::{AcqRel, Acquire, Relaxed, Release},
+    Ordering::{AcqRel, Acquire, Relaxed},
 };
 use crate::wire::Line;
 use crate::wire::identity::{Identity, IdentityError};
@@ -79,28 +80,30 @@ impl Presence {
         self.started.store(who.started, Relaxed);
         self.namespace.store(who.namespace, Relaxed);
         // Pairs with the Acquire in `who`: who sees it here reads its numbers.
-        self.state.store(HERE, Release);
+        self.state.store(HERE, guarded!("Presence::enter: Release", Release));
     }
 
     /// Everything that it wrote before is there to be read.
     pub(crate) fn leave(&self) {
         // Pairs with the Acquire in `has_left`.
-        self.state.store(LEFT, Release);
+        self.state.store(LEFT, guarded!("Presence::leave: Release", Release));
     }
 
     /// Who is here, or was.
     pub(crate) fn who(&self) -> Option<ProcessIdentity> {
         // Pairs with the Release in `enter`, and that in `leave`, which comes after it.
-        (self.state.load(Acquire) != ABSENT).then(|| ProcessIdentity {
-            pid: self.pid.load(Relaxed),
-            started: self.started.load(Relaxed),
-            namespace: self.namespace.load(Relaxed),
+        (self.state.load(guarded!("Presence::who: Acquire", Acquire)) != ABSENT).then(|| {
+            ProcessIdentity {
+                pid: self.pid.load(Relaxed),
+                started: self.started.load(Relaxed),
+                namespace: self.namespace.load(Relaxed),
+            }
         })
     }
 
     pub(crate) fn has_left(&self) -> bool {
         // Pairs with the Release in `leave`.
-        self.state.load(Acquire) == LEFT
+        self.state.load(guarded!("Presence::has_left: Acquire", Acquire)) == LEFT
     }
 
     pub(crate) fn beat(&self) {
@@ -136,6 +139,7 @@ const ANSWERED: u64 = 3;
 impl DirectoryClaim {
     /// The renderer takes it, if it is free.
     pub(crate) fn take(&self, pid: u32) -> bool {
+        // No model: a load would have to see a store of the future, which loom does not try.
         // Acquire: pairs with the Release in `give_back`; what the last one read here it has read.
         self.word.compare_exchange(0, claim_word(pid, TAKEN), Acquire, Relaxed).is_ok()
     }
@@ -143,13 +147,14 @@ impl DirectoryClaim {
     /// The renderer asks to be let in.
     pub(crate) fn knock(&self, pid: u32) {
         // Pairs with the Acquire in `knocker`.
-        self.word.store(claim_word(pid, KNOCKING), Release);
+        self.word
+            .store(claim_word(pid, KNOCKING), guarded!("DirectoryClaim::knock: Release", Release));
     }
 
     /// Main: who asks to be let in.
     pub(crate) fn knocker(&self) -> Option<u32> {
         // Pairs with the Release in `knock`.
-        let word = self.word.load(Acquire);
+        let word = self.word.load(guarded!("DirectoryClaim::knocker: Acquire", Acquire));
         (word & 3 == KNOCKING).then_some((word >> 2) as u32)
     }
 
@@ -163,13 +168,16 @@ impl DirectoryClaim {
     pub(crate) fn answer(&self, pid: u32, session: u32) {
         self.session.store(session, Relaxed);
         // Pairs with the Acquire in `answered`.
-        self.word.store(claim_word(pid, ANSWERED), Release);
+        self.word
+            .store(claim_word(pid, ANSWERED), guarded!("DirectoryClaim::answer: Release", Release));
     }
 
     /// The renderer reads the answer, and the claim is free again.
     pub(crate) fn answered(&self, pid: u32) -> Option<u32> {
         // Pairs with the Release in `answer`.
-        if self.word.load(Acquire) != claim_word(pid, ANSWERED) {
+        if self.word.load(guarded!("DirectoryClaim::answered: Acquire", Acquire))
+            != claim_word(pid, ANSWERED)
+        {
             return None;
         }
         let session = self.session.load(Relaxed);
@@ -181,6 +189,7 @@ impl DirectoryClaim {
     pub(crate) fn give_back(&self, pid: u32) {
         let word = self.word.load(Relaxed);
         if word >> 2 == u64::from(pid) {
+            // No model: as in `take`.
             // Release: pairs with the Acquire in `take`. It fails if main has answered meanwhile, or taken it back.
             let _ = self.word.compare_exchange(word, 0, AcqRel, Relaxed);
         }
@@ -199,13 +208,13 @@ pub(crate) struct Rung(AtomicU32);
 impl Rung {
     pub(crate) fn set(&self) {
         // Pairs with the Acquire in `hear`.
-        self.0.store(1, Release);
+        self.0.store(1, guarded!("Rung::set: Release", Release));
     }
 
     /// Whether it has rung since this was last asked.
     pub(crate) fn hear(&self) -> bool {
         // Pairs with the Release in `set`.
-        self.0.swap(0, Acquire) == 1
+        self.0.swap(0, guarded!("Rung::hear: Acquire", Acquire)) == 1
     }
 }
 
@@ -218,12 +227,12 @@ impl Farewell {
     /// Everything that was written before is there to be read.
     pub(crate) fn say(&self) {
         // Pairs with the Acquire in `is_said`.
-        self.0.store(1, Release);
+        self.0.store(1, guarded!("Farewell::say: Release", Release));
     }
 
     pub(crate) fn is_said(&self) -> bool {
         // Pairs with the Release in `say`.
-        self.0.load(Acquire) == 1
+        self.0.load(guarded!("Farewell::is_said: Acquire", Acquire)) == 1
     }
 }
 
@@ -237,16 +246,16 @@ impl Generation {
     pub(crate) fn get(&self) -> u32 {
         // Pairs with the fence in `advance`: either we see the next event, or main, which looks at everything after
         // that, sees what we ring for.
-        fence_before_look();
+        guarded!("Generation::get: fence", fence_before_look());
         // Acquire: pairs with the Release in `advance`; the event is made.
-        self.0.load(Acquire)
+        self.0.load(guarded!("Generation::get: Acquire", Acquire))
     }
 
     /// Main goes on to this one, which is made, and then looks at everything.
     pub(crate) fn advance(&self, to: u32) {
-        self.0.store(to, Release);
+        self.0.store(to, guarded!("Generation::advance: Release", Release));
         // Twin of the fence in `get`.
-        fence_before_look();
+        guarded!("Generation::advance: fence", fence_before_look());
     }
 }
 
@@ -346,55 +355,86 @@ impl SessionPage {
 #[cfg(all(test, loom))]
 mod loom_tests {
     use super::*;
+    use crate::model::{WRONG, check};
     use crate::primitives::{Arc, thread};
 
-    /// Something that one thread does before it tells of it, and how another one hears of that.
-    fn handed_over<W: Default + Send + Sync + 'static>(tell: fn(&W), hears: fn(&W) -> bool) {
-        loom::model(move || {
-            let shared = Arc::new((W::default(), AtomicU32::new(0)));
-            let telling = thread::spawn({
-                let shared = shared.clone();
-                move || {
-                    shared.1.store(1, Relaxed);
-                    tell(&shared.0);
-                }
-            });
-            if hears(&shared.0) {
-                assert_eq!(shared.1.load(Relaxed), 1, "heard of too early");
+    /// One thread writes and then tells of it. Another thread that hears of it must see what was written.
+    fn hand_over<W: Default + Send + Sync + 'static>(tell: fn(&W), hears: fn(&W) -> bool) {
+        let shared = Arc::new((W::default(), AtomicU32::new(0)));
+        let telling = thread::spawn({
+            let shared = shared.clone();
+            move || {
+                shared.1.store(1, Relaxed);
+                tell(&shared.0);
             }
-            telling.join().unwrap();
         });
+        if hears(&shared.0) {
+            assert_eq!(shared.1.load(Relaxed), 1, "heard of too early");
+        }
+        telling.join().unwrap();
     }
+
+    const EARLY: &str = "heard of too early";
 
     #[test]
     fn loom_who_is_seen_to_be_here_has_said_who_it_is() {
         const WHO: ProcessIdentity = ProcessIdentity { pid: 3, started: 4, namespace: 5 };
-        handed_over(
-            |presence: &Presence| presence.enter(WHO),
-            |presence| {
-                let who = presence.who();
-                assert!(who.is_none_or(|who| who == WHO));
-                who.is_some()
-            },
-        );
+        check(&[("Presence::enter: Release", WRONG), ("Presence::who: Acquire", WRONG)], || {
+            hand_over(
+                |presence: &Presence| presence.enter(WHO),
+                |presence| {
+                    let who = presence.who();
+                    assert!(who.is_none_or(|who| who == WHO));
+                    who.is_some()
+                },
+            );
+        });
     }
 
     #[test]
     fn loom_what_was_written_before_leaving_is_seen_by_who_sees_that() {
-        handed_over(Presence::leave, Presence::has_left);
-        handed_over(Farewell::say, Farewell::is_said);
-        handed_over(Rung::set, Rung::hear);
+        check(
+            &[("Presence::leave: Release", EARLY), ("Presence::has_left: Acquire", EARLY)],
+            || {
+                hand_over(Presence::leave, Presence::has_left);
+            },
+        );
+        check(&[("Farewell::say: Release", EARLY), ("Farewell::is_said: Acquire", EARLY)], || {
+            hand_over(Farewell::say, Farewell::is_said);
+        });
+        check(&[("Rung::set: Release", EARLY), ("Rung::hear: Acquire", EARLY)], || {
+            hand_over(Rung::set, Rung::hear);
+        });
     }
 
     #[test]
     fn loom_who_knocks_and_who_answers_is_heard_with_all_that_it_has_said() {
-        handed_over(|claim: &DirectoryClaim| claim.knock(7), |claim| claim.knocker() == Some(7));
-        handed_over(
-            |claim: &DirectoryClaim| claim.answer(7, 9),
-            |claim| {
-                let answer = claim.answered(7);
-                assert!(answer.is_none_or(|session| session == 9));
-                answer.is_some()
+        check(
+            &[
+                ("DirectoryClaim::knock: Release", EARLY),
+                ("DirectoryClaim::knocker: Acquire", EARLY),
+            ],
+            || {
+                hand_over(
+                    |claim: &DirectoryClaim| claim.knock(7),
+                    |claim| claim.knocker() == Some(7),
+                );
+            },
+        );
+        check(
+            &[
+                ("DirectoryClaim::answer: Release", WRONG),
+                ("DirectoryClaim::answered: Acquire", WRONG),
+            ],
+            || {
+                hand_over(
+                    |claim: &DirectoryClaim| claim.answer(7, 9),
+                    |claim| {
+                        let answer = claim.answered(7);
+                        assert!(answer.is_none_or(|session| session == 9));
+                        answer.is_some()
+                    },
+                );
             },
         );
     }
@@ -402,25 +442,34 @@ mod loom_tests {
     /// A renderer rings the event that main has just given up, or main sees what it rings for.
     #[test]
     fn loom_no_ring_is_lost_when_main_goes_on_to_another_event() {
-        loom::model(|| {
-            let shared = Arc::new((Generation::default(), AtomicU32::new(0), AtomicU32::new(0)));
-            let renderer = thread::spawn({
-                let shared = shared.clone();
-                move || {
-                    let (generation, made, work) = &*shared;
-                    work.store(1, Relaxed);
-                    let rung = generation.get();
-                    assert!(rung == 0 || made.load(Relaxed) == 1, "an event that is made");
-                    rung
-                }
-            });
-            let (generation, made, work) = &*shared;
-            made.store(1, Relaxed);
-            generation.advance(1);
-            let seen = work.load(Relaxed);
-            let rung = renderer.join().unwrap();
-            assert!(rung == 1 || seen == 1, "a ring was lost");
-        });
+        check(
+            &[
+                ("Generation::advance: fence", "a ring was lost"),
+                ("Generation::get: fence", "a ring was lost"),
+                ("Generation::advance: Release", "an event that is made"),
+                ("Generation::get: Acquire", "an event that is made"),
+            ],
+            || {
+                let shared =
+                    Arc::new((Generation::default(), AtomicU32::new(0), AtomicU32::new(0)));
+                let renderer = thread::spawn({
+                    let shared = shared.clone();
+                    move || {
+                        let (generation, made, work) = &*shared;
+                        work.store(1, Relaxed);
+                        let rung = generation.get();
+                        assert!(rung == 0 || made.load(Relaxed) == 1, "an event that is made");
+                        rung
+                    }
+                });
+                let (generation, made, work) = &*shared;
+                made.store(1, Relaxed);
+                generation.advance(1);
+                let seen = work.load(Relaxed);
+                let rung = renderer.join().unwrap();
+                assert!(rung == 1 || seen == 1, "a ring was lost");
+            },
+        );
     }
 }
 

@@ -27,6 +27,7 @@
 //!
 //! Readers trust the writer, which is main. They still never leave the ring.
 
+use crate::model::guarded;
 use crate::primitives::AtomicU64;
 use crate::ring::cells::Cells;
 use crate::shm::aligned::AlignedBuf;
@@ -150,8 +151,12 @@ impl TopicReader {
             Self { cells: Cells::new(data), control, position: 0, last: 0, sequence: 0 };
         reader.settle(&opening);
         for _ in 0..ATTEMPTS_MAX {
-            if let Some(record) = reader.read(reader.control.newest.observe(), |_, _| ()) {
-                reader.settle(&record);
+            let record = reader.read(reader.control.newest.observe(), |_, _| ());
+            if let Some(record) = record {
+                let end = guarded!("TopicReader::new: place and count of one record", record.end, else {
+                    reader.control.newest.observe().wrapping_add(CELL as u64)
+                });
+                reader.settle(&TopicRecord { end, ..record });
                 break;
             }
         }
@@ -186,7 +191,7 @@ impl TopicReader {
     ) -> Option<ReceivedRecord> {
         // One look: a second one could find news where this one found the last message again.
         let newest = self.control.newest.observe();
-        if newest == self.last {
+        if guarded!("TopicReader::receive: one look", newest == self.last, else !self.has_news()) {
             return None;
         }
         let mut from = first(self, newest);
@@ -216,7 +221,8 @@ impl TopicReader {
         let len = header.payload_len as usize;
         copy(self.cells.payload(start, len), len);
 
-        let overwritten = self.control.claim.staked().wrapping_sub(from);
+        let claimed = guarded!("TopicReader::read: claim", self.control.claim.staked(), else from);
+        let overwritten = claimed.wrapping_sub(from);
         let whole = overwritten <= self.cells.capacity() as u64 && header.kind == RECORD.kind;
         let end = start.wrapping_add(header.padded_len() as u64);
         whole.then_some(TopicRecord { start, end, sequence })

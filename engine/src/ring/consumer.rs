@@ -85,7 +85,7 @@ impl Consumer {
     /// The next frame, if one has been committed; or how the peer broke the protocol.
     ///
     /// Follows one pad. Until [`advance`](Self::advance) the same frame is found again.
-    // Always inline, with what it calls: in registers the result costs 5 ns, through memory 15.
+    // Always inline, with its callees: a result in registers is cheaper (docs/performance.md).
     #[inline(always)]
     pub(crate) fn peek(&mut self) -> Result<Option<Frame>, Violation> {
         match self.look()? {

@@ -4,6 +4,7 @@
 use std::time::Instant;
 
 use crate::kill_points::{KillPoint, reach};
+use crate::model::guarded;
 use crate::primitives::AtomicU64;
 use crate::shm::bytes;
 use crate::shm::shared::Shared;
@@ -142,7 +143,7 @@ impl Producer {
         let wanted = pad + frame + CELL;
         if wanted > self.room() {
             self.refresh()?;
-            if wanted > self.room() {
+            if guarded!("Producer::reserve: space", wanted > self.room(), else false) {
                 return Err(ReserveError::Full);
             }
         }
@@ -233,7 +234,10 @@ impl Producer {
         let header = label.with_payload(reservation.payload_len);
         let start = reservation.start();
         let end = start.wrapping_add(header.padded_len() as u64);
-        self.cells.head(end).guard();
+        guarded!("Producer::commit: guard first", self.cells.head(end).guard(), else {
+            self.cells.head(start).commit(header);
+            self.cells.head(end).guard();
+        });
         reach(KillPoint::FrameGuarded);
         self.cells.head(start).commit(header);
         reach(KillPoint::FrameCommitted);

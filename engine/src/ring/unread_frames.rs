@@ -71,6 +71,7 @@ impl UnreadFrames {
     /// Whether the frame names an attachment that is a reply. (A frame is a cell at least, and this one no more.)
     fn carries_reply(&self, position: u64) -> bool {
         let words = self.cells.payload(position, Attached::LEN);
+        // Relaxed: the look at the commit word in front of this word orders it.
         let kind = words[Attached::KIND_AT / size_of::<u64>()].load(Ordering::Relaxed) as u8;
         [Kind::Reply, Kind::Reject].iter().any(|reply| *reply as u8 == kind)
     }

@@ -63,6 +63,7 @@ pub(crate) fn stream_in(words: &[AtomicU64], source: &[u8]) {
 fn copy_in_words(words: &[AtomicU64], source: &[u8]) {
     let (whole, rest) = source.as_chunks::<WORD>();
     for (word, bytes) in words.iter().zip(whole) {
+        // Relaxed: payload words. A frame's commit word or a topic's claim orders them.
         word.store(u64::from_ne_bytes(*bytes), Relaxed);
     }
     if !rest.is_empty() {

@@ -16,9 +16,9 @@
 //! | [`bytes`] | words of shared memory to and from bytes of our own |
 //! | [`aligned`] | a private buffer that any payload type can be read from |
 //!
-//! Unsafe code lives here and in [`crate::os`], nowhere else. What is above this module holds
-//! [`shared::Shared`] values and cannot tell a mapping from the heap; what is below it (the layout)
-//! knows no memory at all.
+//! Most unsafe code lives here and in [`crate::os`]; `engine/tests/tidy.rs` names the other files that
+//! need some. Folders above this one hold [`shared::Shared`] values and cannot tell a mapping from the
+//! heap. `wire`, below it, knows no memory at all.
 
 #![allow(unsafe_code, reason = "memory that another process writes has no other way in")]
 

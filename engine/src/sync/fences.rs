@@ -16,6 +16,7 @@ use crate::primitives::{Ordering::SeqCst, fence};
 #[inline]
 pub(crate) fn light_fence() {
     #[cfg(not(loom))]
+    // No model: the kernel makes this a fence by `membarrier`. `owner_lock::tests` runs it on real processors.
     std::sync::atomic::compiler_fence(SeqCst);
     #[cfg(loom)]
     modelled_fence();
@@ -29,6 +30,7 @@ pub(crate) fn light_fence() {
 pub(crate) fn heavy_fence() {
     #[cfg(not(loom))]
     crate::os::process_fence().expect("it was there when the process registered for it");
+    // No model: in a model both fences are SeqCst fences; the callers' fences are guarded.
     #[cfg(not(loom))]
     fence(SeqCst);
     #[cfg(loom)]
@@ -37,9 +39,11 @@ pub(crate) fn heavy_fence() {
 
 #[cfg(loom)]
 fn modelled_fence() {
+    // No model: this is the model.
     loom::lazy_static! {
         static ref FENCES: crate::primitives::AtomicU32 = crate::primitives::AtomicU32::new(0);
     }
+    // Relaxed: orders nothing.
     FENCES.fetch_add(1, crate::primitives::Ordering::Relaxed);
     fence(SeqCst);
 }

@@ -1,9 +1,7 @@
 //! A flag that hands over what happened before it was raised.
 
-use crate::primitives::{
-    AtomicBool,
-    Ordering::{Acquire, Release},
-};
+use crate::model::guarded;
+use crate::primitives::AtomicBool;
 
 #[derive(Debug, Default)]
 pub(crate) struct Flag(AtomicBool);
@@ -13,25 +11,27 @@ impl Flag {
     pub(crate) fn raise(&self) {
         // Release: pairs with the Acquire in `is_raised` and `take`. An exchange and no store, so that who
         // sees it raised by one thread sees what all did before who had raised it too.
-        self.0.swap(true, Release);
+        let release = guarded!("Flag::raise: Release", Release);
+        guarded!("Flag::raise: exchange", _ = self.0.swap(true, release), else self.0.store(true, release));
     }
 
     #[inline]
     pub(crate) fn is_raised(&self) -> bool {
         // Acquire: pairs with the Release in `raise`.
-        self.0.load(Acquire)
+        self.0.load(guarded!("Flag::is_raised: Acquire", Acquire))
     }
 
     /// Lowers it, before what it was raised for is looked at.
     pub(crate) fn take(&self) -> bool {
         // Acquire: pairs with the Release in `raise`.
-        self.0.swap(false, Acquire)
+        self.0.swap(false, guarded!("Flag::take: Acquire", Acquire))
     }
 }
 
 #[cfg(all(test, loom))]
 mod loom_tests {
     use super::*;
+    use crate::model::{WRONG, check, check_bounded};
     use crate::primitives::{Arc, AtomicU32, Ordering::Relaxed, thread};
 
     /// A flag, and two things that it may be raised for.
@@ -51,7 +51,7 @@ mod loom_tests {
 
     #[test]
     fn loom_who_sees_a_flag_raised_sees_what_it_was_raised_for() {
-        loom::model(|| {
+        check(&[("Flag::raise: Release", WRONG), ("Flag::is_raised: Acquire", WRONG)], || {
             let shared = shared();
             let raising = raise_for(&shared, 0);
             if shared.0.is_raised() {
@@ -63,22 +63,27 @@ mod loom_tests {
 
     #[test]
     fn loom_who_takes_a_flag_down_sees_what_every_thread_raised_it_for() {
-        let mut builder = loom::model::Builder::new();
-        builder.preemption_bound = Some(2);
-        builder.check(|| {
-            let shared = shared();
-            let raising = [raise_for(&shared, 0), raise_for(&shared, 1)];
-            let mut seen = [0, 0];
-            for _ in 0..2 {
-                if shared.0.take() {
-                    seen = [0, 1].map(|which| shared.1[which].load(Relaxed));
+        check_bounded(
+            2,
+            &[
+                ("Flag::take: Acquire", "raised for nothing"),
+                ("Flag::raise: exchange", "raised for nothing"),
+            ],
+            || {
+                let shared = shared();
+                let raising = [raise_for(&shared, 0), raise_for(&shared, 1)];
+                let mut seen = [0, 0];
+                for _ in 0..2 {
+                    if shared.0.take() {
+                        seen = [0, 1].map(|which| shared.1[which].load(Relaxed));
+                    }
                 }
-            }
-            let left = shared.0.is_raised();
-            for raising in raising {
-                raising.join().unwrap();
-            }
-            assert!(left || shared.0.take() || seen == [1, 1], "raised for nothing");
-        });
+                let left = shared.0.is_raised();
+                for raising in raising {
+                    raising.join().unwrap();
+                }
+                assert!(left || shared.0.take() || seen == [1, 1], "raised for nothing");
+            },
+        );
     }
 }

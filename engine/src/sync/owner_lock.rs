@@ -9,7 +9,7 @@
 //!
 //! An exchange, as any other mutex needs, waits until all earlier stores have left the processor. In
 //! a stream of messages the last of them is the frame before, on its way to another processor's cache;
-//! so one message could not begin before the last had arrived (measured: 50 ns a message and not 6).
+//! so one message could not begin before the last had arrived (docs/performance.md, "One send").
 //! Here the favourite only stores and loads. That is safe because whoever withdraws the favour has the
 //! kernel put a fence into every running thread of this process (`membarrier`): either the favourite
 //! sees that it is none any more, or the other sees it inside.
@@ -21,6 +21,7 @@
 
 #![allow(unsafe_code, reason = "this is a lock, and guards what it holds")]
 
+use crate::model::guarded;
 use std::{
     cell::UnsafeCell,
     ops::{Deref, DerefMut},
@@ -29,7 +30,7 @@ use std::{
 use crate::{
     primitives::{
         AtomicBool, AtomicU64, Mutex, MutexGuard,
-        Ordering::{Acquire, Relaxed, Release},
+        Ordering::Relaxed,
         thread::{self, Thread},
     },
     sync::fences::{heavy_fence, heavy_fence_available, light_fence},
@@ -107,7 +108,7 @@ impl<T> OwnerLock<T> {
         }
         self.favourite_inside.store(true, Relaxed);
         // Twin of the heavy fence in `withdraw`: either we see the withdrawal, or it sees us inside.
-        light_fence();
+        guarded!("OwnerLock::enter: fence", light_fence());
         if self.favourite.load(Relaxed) == me {
             return Ok(Some(Guard { lock: self, others: None }));
         }
@@ -156,7 +157,7 @@ impl<T> OwnerLock<T> {
     fn enter_as_other<'a>(&'a self, me: u64, others: MutexGuard<'a, ()>) -> Guard<'a, T> {
         // Relaxed: written only by who holds `others`, except that the favourite is named once.
         if self.favourite.load(Relaxed) != NONE_ANY_MORE {
-            self.withdraw();
+            guarded!("OwnerLock::enter_as_other: withdraws", self.withdraw());
         }
         self.holder.store(me, Relaxed);
         Guard { lock: self, others: Some(others) }
@@ -167,9 +168,9 @@ impl<T> OwnerLock<T> {
         *self.withdrawer.lock() = Some(thread::current());
         self.favourite.store(NONE_ANY_MORE, Relaxed);
         // Twin of the light fences in `enter` and `leave`.
-        heavy_fence();
+        guarded!("OwnerLock::withdraw: fence", heavy_fence());
         // Acquire: pairs with the Release in `leave`; what the favourite did inside is seen.
-        while self.favourite_inside.load(Acquire) {
+        while self.favourite_inside.load(guarded!("OwnerLock::withdraw: Acquire", Acquire)) {
             thread::park();
         }
     }
@@ -178,9 +179,9 @@ impl<T> OwnerLock<T> {
     #[inline]
     fn leave(&self) {
         // Release: pairs with the Acquire in `withdraw`.
-        self.favourite_inside.store(false, Release);
+        self.favourite_inside.store(false, guarded!("OwnerLock::leave: Release", Release));
         // Twin of the heavy fence in `withdraw`: either it sees that we have left, or we see it waiting.
-        light_fence();
+        guarded!("OwnerLock::leave: fence", light_fence());
         if self.favourite.load(Relaxed) == NONE_ANY_MORE {
             self.wake_withdrawer();
         }
@@ -253,6 +254,7 @@ fn thread_number() -> u64 {
 
 #[cfg(all(test, loom))]
 mod loom_tests {
+    use crate::model::{DEADLOCK, RACE, check};
     use std::cell::Cell;
 
     use super::*;
@@ -273,25 +275,34 @@ mod loom_tests {
 
     #[test]
     fn loom_one_thread_at_a_time_is_inside_while_the_favour_is_withdrawn() {
-        loom::model(|| {
-            let lock = Arc::new(OwnerLock::new(loom::cell::Cell::new(0)));
-            add(&lock);
-            let other = thread::spawn({
-                let lock = lock.clone();
-                move || {
-                    NUMBER.with(|number| number.set(2));
-                    add(&lock);
-                }
-            });
-            add(&lock);
-            other.join().unwrap();
-            assert_eq!(lock.lock().unwrap().get(), 3);
-        });
+        check(
+            &[
+                ("OwnerLock::enter: fence", RACE),
+                ("OwnerLock::leave: fence", DEADLOCK),
+                ("OwnerLock::withdraw: fence", RACE),
+                ("OwnerLock::leave: Release", RACE),
+                ("OwnerLock::withdraw: Acquire", RACE),
+            ],
+            || {
+                let lock = Arc::new(OwnerLock::new(loom::cell::Cell::new(0)));
+                add(&lock);
+                let other = thread::spawn({
+                    let lock = lock.clone();
+                    move || {
+                        NUMBER.with(|number| number.set(2));
+                        add(&lock);
+                    }
+                });
+                add(&lock);
+                other.join().unwrap();
+                assert_eq!(lock.lock().unwrap().get(), 3);
+            },
+        );
     }
 
     #[test]
     fn loom_two_strangers_may_both_want_to_be_the_favourite() {
-        loom::model(|| {
+        check(&[("OwnerLock::enter_as_other: withdraws", RACE)], || {
             let lock = Arc::new(OwnerLock::new(loom::cell::Cell::new(0)));
             let other = thread::spawn({
                 let lock = lock.clone();

@@ -3,9 +3,10 @@
 //! There a blocking wait would stop the very loop that brings what it waits for, and main must not
 //! wait for a renderer's room.
 
+use crate::model::guarded;
 use std::cell::Cell;
 
-use crate::primitives::{AtomicBool, Ordering};
+use crate::primitives::AtomicBool;
 
 /// Which loop's turn is under way.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -81,7 +82,7 @@ impl Running {
             return Err(RunRefused::InsideListener);
         }
         // Acquire: pairs with the Release in `drop`.
-        if self.0.swap(true, Ordering::Acquire) {
+        if self.0.swap(true, guarded!("Running::begin: Acquire", Acquire)) {
             return Err(RunRefused::AlreadyRunning);
         }
         Ok(RunningGuard(self))
@@ -90,12 +91,13 @@ impl Running {
 
 impl Drop for RunningGuard<'_> {
     fn drop(&mut self) {
-        self.0.0.store(false, Ordering::Release);
+        self.0.0.store(false, guarded!("RunningGuard::drop: Release", Release));
     }
 }
 
 #[cfg(all(test, loom))]
 mod loom_tests {
+    use crate::model::{RACE, check};
     use loom::cell::Cell;
 
     use super::*;
@@ -110,7 +112,7 @@ mod loom_tests {
 
     #[test]
     fn loom_one_run_at_a_time_and_each_sees_what_the_last_one_left() {
-        loom::model(|| {
+        check(&[("RunningGuard::drop: Release", RACE), ("Running::begin: Acquire", RACE)], || {
             let shared = Arc::new((Running::default(), Left(Cell::new(0))));
             let run = |(running, left): &(Running, Left)| {
                 let Ok(_running) = running.begin() else { return 0 };

@@ -5,6 +5,7 @@
 //! a listener adds or removes listeners.
 
 // Counting shares is no part of the protocol.
+use crate::model::guarded;
 use std::sync::Arc;
 
 use crate::primitives::{AtomicU64, Mutex, Ordering::Relaxed};
@@ -26,7 +27,7 @@ impl<T: Clone> Snapshot<T> {
     pub(crate) fn update<R>(&self, change: impl FnOnce(&mut T) -> R) -> R {
         let mut current = self.current.lock();
         let result = change(Arc::make_mut(&mut current));
-        self.version.fetch_add(1, Relaxed);
+        guarded!("Snapshot::update: count", self.version.fetch_add(1, Relaxed));
         result
     }
 
@@ -39,7 +40,11 @@ impl<T: Clone> Snapshot<T> {
     pub(crate) fn cached(&self) -> Cached<T> {
         // Before the value: one that is newer than its version is looked at once more, one that is older never.
         let version = self.version.load(Relaxed);
-        Cached { version, value: self.load() }
+        guarded!("Snapshot::cached: count first", Cached { version, value: self.load() }, else {
+            let _ = version;
+            let value = self.load();
+            Cached { version: self.version.load(Relaxed), value }
+        })
     }
 }
 
@@ -63,25 +68,29 @@ impl<T: Clone> Cached<T> {
 #[cfg(all(test, loom))]
 mod loom_tests {
     use super::*;
+    use crate::model::{WRONG, check};
     use crate::primitives::thread;
 
     #[test]
     fn loom_no_reader_keeps_what_was_changed_before_it_looked() {
-        loom::model(|| {
-            let snapshot = Arc::new(Snapshot::new(0));
-            let changing = thread::spawn({
-                let snapshot = snapshot.clone();
-                move || {
-                    snapshot.update(|value| *value += 1);
-                    snapshot.update(|value| *value += 1);
-                }
-            });
-            let mut cached = snapshot.cached();
-            let first = **cached.refresh(&snapshot);
-            let second = **cached.refresh(&snapshot);
-            assert!(first <= second, "what was seen once stays seen");
-            changing.join().unwrap();
-            assert_eq!(**cached.refresh(&snapshot), 2);
-        });
+        check(
+            &[("Snapshot::cached: count first", WRONG), ("Snapshot::update: count", WRONG)],
+            || {
+                let snapshot = Arc::new(Snapshot::new(0));
+                let changing = thread::spawn({
+                    let snapshot = snapshot.clone();
+                    move || {
+                        snapshot.update(|value| *value += 1);
+                        snapshot.update(|value| *value += 1);
+                    }
+                });
+                let mut cached = snapshot.cached();
+                let first = **cached.refresh(&snapshot);
+                let second = **cached.refresh(&snapshot);
+                assert!(first <= second, "what was seen once stays seen");
+                changing.join().unwrap();
+                assert_eq!(**cached.refresh(&snapshot), 2);
+            },
+        );
     }
 }

@@ -1,7 +1,7 @@
 //! How to wait: spin, park, or learn which of the two pays.
 //!
-//! Spinning sees a message after a cache-line transfer, some 50 to 100 ns, and burns a core. Parking costs
-//! nothing while it lasts and a wake-up by the kernel, 5 to 50 µs, when it ends. Which is right depends
+//! Spinning sees a message after a cache-line transfer, and burns a core. Parking costs nothing while it
+//! lasts and a wake-up by the kernel when it ends (docs/performance.md, "Waiting"). Which is right depends
 //! on how long the wait will be, and recent waits say that best:
 //!
 //! ```text
@@ -44,9 +44,11 @@ pub enum WaitStrategy {
 
 /// Looks between two looks at the clock, which costs as much as several of them.
 const LOOKS_PER_CLOCK: u32 = 64;
-/// Looks before the processor is told that this is a spin loop: the hint takes up to 50 ns itself.
+/// Looks before the processor is told that this is a spin loop: the hint itself takes time
+/// (docs/performance.md).
 const EAGER_LOOKS: u32 = 512;
-/// How much of a parked wait was the wake-up: measured are 17 to 45 µs, and more under load.
+/// The part of a parked wait that is taken for the wake-up: more than is measured on a quiet machine
+/// (docs/performance.md, "Waiting").
 const WAKE_UP: Duration = Duration::from_micros(60);
 /// What `Adaptive` spins where waits have been long.
 const MOMENT: Duration = Duration::from_micros(3);

@@ -20,6 +20,7 @@
 //! | main's loop | one event for all renderers, each of which says that it was the one | the renderer |
 //! | main's threads that wait for room | another event of the session | the renderer |
 
+use crate::model::guarded;
 use crate::{
     kill_points::{KillPoint, reach},
     metrics::counters::Counter,
@@ -115,7 +116,8 @@ impl PeerBell {
     #[cold]
     fn ring_once(&self, epoch: u32, rung: &AtomicU32, wakes: &Counter, ring: fn(&Self)) {
         // Relaxed: only which epoch was last matters, and each thread fenced before it looked.
-        if rung.swap(epoch, Ordering::Relaxed) != epoch {
+        if guarded!("PeerBell::ring_once: each sleep", rung.swap(epoch, Ordering::Relaxed) != epoch, else rung.swap(epoch, Ordering::Relaxed) == 0)
+        {
             wakes.add();
             reach(KillPoint::WakeDecided);
             ring(self);
@@ -152,7 +154,7 @@ impl PeerBell {
 
     /// All who sleep on it are the peer's threads; each looks for what it waits for.
     fn ring_bell(&self) {
-        self.own.bell.bump();
+        guarded!("PeerBell::ring_bell: bumps", self.own.bell.bump());
         reach(KillPoint::BellBumped);
         match &self.signal {
             // It fails only for a bad address, which a mapping of ours is not.
@@ -184,12 +186,12 @@ impl Interrupt {
     /// What to pass to the sleep that this should end.
     pub(crate) fn read(&self) -> u32 {
         // Acquire: pairs with the Release in `raise`; what it was raised for is seen.
-        self.word.load(Ordering::Acquire)
+        self.word.load(guarded!("Interrupt::read: Acquire", Acquire))
     }
 
     pub(crate) fn raise(&self) {
         // Release: pairs with the Acquire in `read`.
-        self.word.fetch_add(1, Ordering::Release);
+        self.word.fetch_add(1, guarded!("Interrupt::raise: Release", Release));
         #[cfg(all(feature = "portable", not(loom)))]
         if let Some(event) = &self.event {
             return event.ring();
@@ -220,64 +222,74 @@ impl Interrupt {
 #[cfg(all(test, loom))]
 mod loom_tests {
     use super::*;
+    use crate::model::{DEADLOCK, check, check_bounded};
     use crate::primitives::{Arc, AtomicU64, Ordering::Relaxed, thread};
     use crate::shm::shared::OutboxMemory;
 
     /// What a thread is interrupted for is looked at after the word was read, and before the sleep.
     #[test]
     fn loom_a_sleeper_sees_what_it_is_interrupted_for() {
-        loom::model(|| {
-            let shared = Arc::new((Interrupt::default(), AtomicU32::new(0)));
-            let bell = crate::wire::words::Bell::new();
-            let raising = thread::spawn({
-                let shared = shared.clone();
-                move || {
-                    shared.1.store(1, Relaxed);
-                    shared.0.raise();
+        check(
+            &[("Interrupt::raise: Release", DEADLOCK), ("Interrupt::read: Acquire", DEADLOCK)],
+            || {
+                let shared = Arc::new((Interrupt::default(), AtomicU32::new(0)));
+                let bell = crate::wire::words::Bell::new();
+                let raising = thread::spawn({
+                    let shared = shared.clone();
+                    move || {
+                        shared.1.store(1, Relaxed);
+                        shared.0.raise();
+                    }
+                });
+                let (interrupt, stopped) = &*shared;
+                loop {
+                    let (bell_seen, seen) = (bell.read(), interrupt.read());
+                    if stopped.load(Relaxed) == 1 {
+                        break;
+                    }
+                    interrupt.sleep(&bell, bell_seen, seen, None);
                 }
-            });
-            let (interrupt, stopped) = &*shared;
-            loop {
-                let (bell_seen, seen) = (bell.read(), interrupt.read());
-                if stopped.load(Relaxed) == 1 {
-                    break;
-                }
-                interrupt.sleep(&bell, bell_seen, seen, None);
-            }
-            raising.join().unwrap();
-        });
+                raising.join().unwrap();
+            },
+        );
     }
 
     /// Two threads send to a peer that sleeps, perhaps twice. That each epoch is rung for once must not leave
     /// it asleep beside what the other has sent.
     #[test]
     fn loom_a_sleeper_to_whom_two_threads_send_misses_neither() {
-        let mut builder = loom::model::Builder::new();
-        builder.preemption_bound = Some(2);
-        builder.check(|| {
-            let [own, peer] = [(); 2].map(|()| OutboxMemory::heap(256).control);
-            let bell = Arc::new(PeerBell::new(Signal::Futex, own.clone(), peer.clone()));
-            let sent = Arc::new([AtomicU64::new(0), AtomicU64::new(0)]);
-            let sending = [0, 1].map(|which| {
-                let (bell, sent) = (bell.clone(), sent.clone());
-                thread::spawn(move || {
-                    sent[which].store(1, Relaxed);
-                    bell.frames_committed(&Counter::default());
-                })
-            });
-            let interrupt = Interrupt::default();
-            let all_came = || sent.iter().all(|sent| sent.load(Relaxed) == 1);
-            while !all_came() {
-                let (bell_seen, seen) = (own.bell.read(), interrupt.read());
-                peer.parked.announce();
-                if !all_came() {
-                    interrupt.sleep(&own.bell, bell_seen, seen, None);
+        check_bounded(
+            2,
+            &[
+                ("PeerBell::ring_once: each sleep", DEADLOCK),
+                ("Epoch::announce: new number", DEADLOCK),
+                ("PeerBell::ring_bell: bumps", DEADLOCK),
+            ],
+            || {
+                let [own, peer] = [(); 2].map(|()| OutboxMemory::heap(256).control);
+                let bell = Arc::new(PeerBell::new(Signal::Futex, own.clone(), peer.clone()));
+                let sent = Arc::new([AtomicU64::new(0), AtomicU64::new(0)]);
+                let sending = [0, 1].map(|which| {
+                    let (bell, sent) = (bell.clone(), sent.clone());
+                    thread::spawn(move || {
+                        sent[which].store(1, Relaxed);
+                        bell.frames_committed(&Counter::default());
+                    })
+                });
+                let interrupt = Interrupt::default();
+                let all_came = || sent.iter().all(|sent| sent.load(Relaxed) == 1);
+                while !all_came() {
+                    let (bell_seen, seen) = (own.bell.read(), interrupt.read());
+                    peer.parked.announce();
+                    if !all_came() {
+                        interrupt.sleep(&own.bell, bell_seen, seen, None);
+                    }
+                    peer.parked.withdraw();
                 }
-                peer.parked.withdraw();
-            }
-            for sending in sending {
-                sending.join().unwrap();
-            }
-        });
+                for sending in sending {
+                    sending.join().unwrap();
+                }
+            },
+        );
     }
 }

@@ -15,11 +15,12 @@
 
 #![allow(unsafe_code, reason = "the driver_lock is a lock, and guards what its driver may touch")]
 
+use crate::model::guarded;
 use std::cell::UnsafeCell;
 
 use crate::primitives::{
     AtomicU32, Mutex,
-    Ordering::{Acquire, Relaxed, Release},
+    Ordering::Relaxed,
     thread::{self, Thread},
 };
 
@@ -56,7 +57,14 @@ impl<T> DriverLock<T> {
     #[inline]
     pub(crate) fn try_take(&self) -> Option<DriverGuard<'_, T>> {
         // Acquire: pairs with the Release in `drop`, and so sees what the last driver did.
-        self.state.compare_exchange(FREE, TAKEN, Acquire, Relaxed).ok()?;
+        self.state
+            .compare_exchange(
+                FREE,
+                TAKEN,
+                guarded!("DriverLock::try_take: Acquire", Acquire),
+                Relaxed,
+            )
+            .ok()?;
         Some(DriverGuard { driver_lock: self })
     }
 
@@ -74,7 +82,8 @@ impl<T> DriverLock<T> {
         loop {
             // Relaxed: who sees the driver lock wanted finds the queue filled by its lock's order. Had it locked the
             // queue before we did, then it would have freed the driver lock before we looked.
-            match self.state.compare_exchange(TAKEN, WANTED, Relaxed, Relaxed) {
+            match guarded!("DriverLock::take_or_queue: only if taken", self.state.compare_exchange(TAKEN, WANTED, Relaxed, Relaxed), else { self.state.store(WANTED, Relaxed); Ok::<u32, u32>(TAKEN) })
+            {
                 Ok(_) | Err(WANTED) => return None,
                 Err(_) => {
                     if let Some(driving) = self.try_take() {
@@ -126,7 +135,9 @@ impl<T> Drop for DriverGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
         // Release: pairs with the Acquire in `try_take`.
-        if self.driver_lock.state.swap(FREE, Release) == WANTED {
+        if self.driver_lock.state.swap(FREE, guarded!("DriverGuard::drop: Release", Release))
+            == WANTED
+        {
             self.driver_lock.wake_queue();
         }
     }
@@ -135,32 +146,40 @@ impl<T> Drop for DriverGuard<'_, T> {
 #[cfg(all(test, loom))]
 mod loom_tests {
     use super::*;
+    use crate::model::{DEADLOCK, RACE, check};
     use crate::primitives::{Arc, thread};
 
     /// Nor do two drive at once, or a driver without having seen what the last one did: loom reports
     /// unordered accesses to its cell.
     #[test]
     fn loom_nobody_sleeps_beside_a_free_seat() {
-        loom::model(|| {
-            let driver_lock = Arc::new(DriverLock::new(loom::cell::Cell::new(0)));
-            let drive = |driver_lock: &DriverLock<loom::cell::Cell<u32>>| {
-                let me = thread::current();
-                loop {
-                    if let Some(driving) = driver_lock.take_or_queue(&me) {
-                        driving.set(driving.get() + 1);
-                        break;
+        check(
+            &[
+                ("DriverGuard::drop: Release", RACE),
+                ("DriverLock::try_take: Acquire", RACE),
+                ("DriverLock::take_or_queue: only if taken", DEADLOCK),
+            ],
+            || {
+                let driver_lock = Arc::new(DriverLock::new(loom::cell::Cell::new(0)));
+                let drive = |driver_lock: &DriverLock<loom::cell::Cell<u32>>| {
+                    let me = thread::current();
+                    loop {
+                        if let Some(driving) = driver_lock.take_or_queue(&me) {
+                            driving.set(driving.get() + 1);
+                            break;
+                        }
+                        // The model deadlocks here if a wake-up can be lost.
+                        thread::park();
                     }
-                    // The model deadlocks here if a wake-up can be lost.
-                    thread::park();
-                }
-            };
-            let other = thread::spawn({
-                let driver_lock = driver_lock.clone();
-                move || drive(&driver_lock)
-            });
-            drive(&driver_lock);
-            other.join().unwrap();
-            assert_eq!(driver_lock.try_take().unwrap().get(), 2);
-        });
+                };
+                let other = thread::spawn({
+                    let driver_lock = driver_lock.clone();
+                    move || drive(&driver_lock)
+                });
+                drive(&driver_lock);
+                other.join().unwrap();
+                assert_eq!(driver_lock.try_take().unwrap().get(), 2);
+            },
+        );
     }
 }

@@ -4,6 +4,7 @@
 //! ready in each turn. A task lives as long as someone can still wake it: a future that is pending with no
 //! waker anywhere is dropped, and its caller hears that the reply was never sent.
 
+use crate::model::guarded;
 use std::{
     future::Future,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -79,7 +80,12 @@ impl Executor {
         let ready = {
             let mut ready = self.ready.lock();
             self.has_ready.store(false, Ordering::Relaxed);
-            std::mem::take(&mut *ready)
+            guarded!("Executor::run_queued: hint under the lock", std::mem::take(&mut *ready), else {
+                let taken = std::mem::take(&mut *ready);
+                drop(ready);
+                self.has_ready.store(false, Ordering::Relaxed);
+                taken
+            })
         };
         let count = ready.len();
         ready.into_iter().for_each(Task::poll);
@@ -92,7 +98,7 @@ impl Executor {
             ready.push(task);
             self.has_ready.store(true, Ordering::Relaxed);
         }
-        (self.interrupt)();
+        guarded!("Executor::enqueue: interrupt", (self.interrupt)());
     }
 }
 
@@ -115,7 +121,7 @@ impl Task {
         // A panic is reported by the destructors that ran while it unwound; see `Responder`.
         if polled.is_ok_and(|poll| poll.is_pending()) {
             *self.future.lock() = Some(future);
-            if self.cancelled.is_raised() {
+            if guarded!("Task::poll: cancelled", self.cancelled.is_raised(), else false) {
                 self.cancel();
             }
         }
@@ -132,6 +138,7 @@ impl Wake for Task {
 
 #[cfg(all(test, loom))]
 mod loom_tests {
+    use crate::model::{DEADLOCK, WRONG, check};
     use std::future::poll_fn;
     use std::task::Poll;
 
@@ -141,38 +148,44 @@ mod loom_tests {
     /// As the loop does: nothing is ready, so it sleeps until it is interrupted.
     #[test]
     fn loom_a_loop_never_sleeps_beside_a_task_that_is_ready() {
-        loom::model(|| {
-            let (interrupt, bell) = (Arc::new(bell::Interrupt::default()), Bell::new());
-            let interrupting = interrupt.clone();
-            let executor = Executor::new(Arc::new(move || interrupting.raise()));
-            let (wakers, polls) = (Arc::new(Mutex::new(None)), Arc::new(Mutex::new(0)));
-            let first = executor.spawn(poll_fn({
-                let (wakers, polls) = (wakers.clone(), polls.clone());
-                move |context| {
-                    *wakers.lock() = Some(context.waker().clone());
-                    *polls.lock() += 1;
-                    Poll::Pending
+        check(
+            &[
+                ("Executor::run_queued: hint under the lock", DEADLOCK),
+                ("Executor::enqueue: interrupt", DEADLOCK),
+            ],
+            || {
+                let (interrupt, bell) = (Arc::new(bell::Interrupt::default()), Bell::new());
+                let interrupting = interrupt.clone();
+                let executor = Executor::new(Arc::new(move || interrupting.raise()));
+                let (wakers, polls) = (Arc::new(Mutex::new(None)), Arc::new(Mutex::new(0)));
+                let first = executor.spawn(poll_fn({
+                    let (wakers, polls) = (wakers.clone(), polls.clone());
+                    move |context| {
+                        *wakers.lock() = Some(context.waker().clone());
+                        *polls.lock() += 1;
+                        Poll::Pending
+                    }
+                }));
+                executor.run_ready();
+                let waker: Waker = wakers.lock().take().unwrap();
+                let waking = thread::spawn(move || waker.wake());
+                // Another is taken out of the queue at the time.
+                let _second = executor.spawn(async {});
+                while *polls.lock() < 2 {
+                    let (bell_seen, seen) = (bell.read(), interrupt.read());
+                    if executor.run_ready() == 0 && !executor.has_ready() {
+                        interrupt.sleep(&bell, bell_seen, seen, None);
+                    }
                 }
-            }));
-            executor.run_ready();
-            let waker: Waker = wakers.lock().take().unwrap();
-            let waking = thread::spawn(move || waker.wake());
-            // Another is taken out of the queue at the time.
-            let _second = executor.spawn(async {});
-            while *polls.lock() < 2 {
-                let (bell_seen, seen) = (bell.read(), interrupt.read());
-                if executor.run_ready() == 0 && !executor.has_ready() {
-                    interrupt.sleep(&bell, bell_seen, seen, None);
-                }
-            }
-            waking.join().unwrap();
-            drop(first);
-        });
+                waking.join().unwrap();
+                drop(first);
+            },
+        );
     }
 
     #[test]
     fn loom_a_task_that_is_cancelled_while_it_is_polled_is_dropped_all_the_same() {
-        loom::model(|| {
+        check(&[("Task::poll: cancelled", WRONG)], || {
             let executor = Executor::new(Arc::new(|| ()));
             let held = Arc::new(());
             let task = executor.spawn({

@@ -3,6 +3,8 @@
 //!
 //! The word has one writer at a time, by a lock that is held for no longer than that takes.
 
+use crate::model::guarded;
+
 use crate::{
     kill_points::{KillPoint, reach},
     primitives::Mutex,
@@ -25,7 +27,10 @@ impl SpaceWaiters {
     /// rings once for each, and an earlier waiter may have used up the last. Look again afterwards.
     pub(crate) fn ask(&self) {
         let _one_writer = self.waiters.lock();
-        self.own.space_wanted.announce();
+        let asked = guarded!("SpaceWaiters::ask: anew", false, else self.own.space_wanted.asleep().is_some());
+        if !asked {
+            self.own.space_wanted.announce();
+        }
         reach(KillPoint::RoomWanted);
     }
 
@@ -38,7 +43,8 @@ impl SpaceWaiters {
     pub(crate) fn end_waiting(&self, deferred: impl FnOnce() -> bool) {
         let mut waiters = self.waiters.lock();
         *waiters -= 1;
-        if *waiters == 0 && !deferred() {
+        if guarded!("SpaceWaiters::end_waiting: last one", *waiters == 0, else true) && !deferred()
+        {
             self.own.space_wanted.withdraw();
         }
     }
@@ -55,6 +61,7 @@ impl SpaceWaiters {
 #[cfg(all(test, loom))]
 mod loom_tests {
     use super::*;
+    use crate::model::{DEADLOCK, check_bounded};
     use crate::{
         metrics::counters::Counter,
         primitives::{Arc, thread},
@@ -66,49 +73,54 @@ mod loom_tests {
     /// Two threads wait for room, of which the peer makes enough for one and then for the other.
     #[test]
     fn loom_of_two_threads_that_wait_for_room_neither_sleeps_beside_its_own() {
-        let mut builder = loom::model::Builder::new();
-        builder.preemption_bound = Some(2);
-        builder.check(|| {
-            let [own, peer] = [(); 2].map(|()| OutboxMemory::heap(256).control);
-            let bell = PeerBell::new(Signal::Futex, peer.clone(), own.clone());
-            let room = Arc::new((Cursor::new(0), Mutex::new(0)));
-            let wanted = Arc::new((SpaceWaiters::new(own), Interrupt::default()));
+        check_bounded(
+            2,
+            &[
+                ("SpaceWaiters::ask: anew", DEADLOCK),
+                ("SpaceWaiters::end_waiting: last one", DEADLOCK),
+            ],
+            || {
+                let [own, peer] = [(); 2].map(|()| OutboxMemory::heap(256).control);
+                let bell = PeerBell::new(Signal::Futex, peer.clone(), own.clone());
+                let room = Arc::new((Cursor::new(0), Mutex::new(0)));
+                let wanted = Arc::new((SpaceWaiters::new(own), Interrupt::default()));
 
-            let making = thread::spawn({
-                let room = room.clone();
-                move || {
-                    for made in 1..=2 {
-                        room.0.publish(made);
-                        bell.room_published(&Counter::default());
-                    }
-                }
-            });
-            let wait = {
-                let (room, wanted, peer) = (room.clone(), wanted.clone(), peer.clone());
-                move || {
-                    let (wanted, interrupt) = &*wanted;
-                    let takes_room = || {
-                        let mut taken = room.1.lock();
-                        let is_there = room.0.observe() > *taken;
-                        *taken += u64::from(is_there);
-                        is_there
-                    };
-                    wanted.begin_to_wait();
-                    loop {
-                        let (bell_seen, seen) = (peer.bell.read(), interrupt.read());
-                        wanted.ask();
-                        if takes_room() {
-                            break;
+                let making = thread::spawn({
+                    let room = room.clone();
+                    move || {
+                        for made in 1..=2 {
+                            room.0.publish(made);
+                            bell.room_published(&Counter::default());
                         }
-                        interrupt.sleep(&peer.bell, bell_seen, seen, None);
                     }
-                    wanted.end_waiting(|| false);
-                }
-            };
-            let other = thread::spawn(wait.clone());
-            wait();
-            other.join().unwrap();
-            making.join().unwrap();
-        });
+                });
+                let wait = {
+                    let (room, wanted, peer) = (room.clone(), wanted.clone(), peer.clone());
+                    move || {
+                        let (wanted, interrupt) = &*wanted;
+                        let takes_room = || {
+                            let mut taken = room.1.lock();
+                            let is_there = room.0.observe() > *taken;
+                            *taken += u64::from(is_there);
+                            is_there
+                        };
+                        wanted.begin_to_wait();
+                        loop {
+                            let (bell_seen, seen) = (peer.bell.read(), interrupt.read());
+                            wanted.ask();
+                            if takes_room() {
+                                break;
+                            }
+                            interrupt.sleep(&peer.bell, bell_seen, seen, None);
+                        }
+                        wanted.end_waiting(|| false);
+                    }
+                };
+                let other = thread::spawn(wait.clone());
+                wait();
+                other.join().unwrap();
+                making.join().unwrap();
+            },
+        );
     }
 }

@@ -8,11 +8,12 @@
 //!              | frame ............... | frame     | ...              | pad       |
 //! ```
 //!
-//! Every shared page has one writer. So each field below says whose it is, and nothing that the
-//! peer wrote is believed before a check in here has turned it into another type.
+//! Each field below names the process that writes it. With the sealed backend the kernel enforces that.
+//! With the portable backend it is an agreement between processes that trust each other. A check in
+//! this folder turns the peer's bytes into another type before other code uses them.
 //!
-//! This module knows no operating system, no unsafe code and no policy. Memory orderings appear only
-//! in [`words`], inside methods that say what they are for.
+//! This folder has no system call, no unsafe code and no policy. Its memory orderings are in [`words`],
+//! inside methods that say what they are for.
 
 pub(crate) mod attached;
 pub(crate) mod board;

@@ -21,6 +21,7 @@
 //! the work lies there until something else happens. (Tests on real hardware hardly ever catch that;
 //! the loom model in `ring::tests` does at once.)
 
+use crate::model::guarded;
 use std::fmt;
 
 use crate::primitives::{
@@ -43,13 +44,13 @@ impl Cursor {
     /// Hands over everything written (or finished with) before this call. Pairs with `observe`.
     #[inline]
     pub(crate) fn publish(&self, position: u64) {
-        self.0.store(position, Release);
+        self.0.store(position, guarded!("Cursor::publish: Release", Release));
     }
 
     /// Sees everything handed over up to the returned position. Pairs with `publish`.
     #[inline]
     pub(crate) fn observe(&self) -> u64 {
-        self.0.load(Acquire)
+        self.0.load(guarded!("Cursor::observe: Acquire", Acquire))
     }
 }
 
@@ -73,14 +74,14 @@ impl Claim {
         self.0.store(position, Relaxed);
         // The claim before the words. Pairs with the fence in `staked`: a reader that copied one of
         // the words written after this sees the claim.
-        fence(Release);
+        guarded!("Claim::stake: fence", fence(Release));
     }
 
     /// What was claimed by the time the caller had copied what it copied before this call.
     #[inline]
     pub(crate) fn staked(&self) -> u64 {
         // The words before the claim. Pairs with the fence in `stake`.
-        fence(Acquire);
+        guarded!("Claim::staked: fence", fence(Acquire));
         self.0.load(Relaxed)
     }
 }
@@ -107,10 +108,10 @@ impl Epoch {
     /// The caller looks for work once more after this, and sleeps only if there is none.
     #[inline]
     pub(crate) fn announce(&self) -> u32 {
-        let epoch = self.0.load(Relaxed).wrapping_add(1) | 1;
+        let epoch = guarded!("Epoch::announce: new number", self.0.load(Relaxed).wrapping_add(1) | 1, else 1);
         self.0.store(epoch, Relaxed);
         // Say "asleep" before looking for work. Pairs with `fence_before_look`.
-        fence(SeqCst);
+        guarded!("Epoch::announce: fence", fence(SeqCst));
         epoch
     }
 
@@ -152,7 +153,8 @@ impl Alarm {
     #[inline]
     pub(crate) fn set(&self, at_ns: Option<u64>) {
         // Relaxed: the fence in `Epoch::announce` comes after it.
-        self.0.store(at_ns.unwrap_or(0), Relaxed);
+        let no_alarm = guarded!("Alarm::set: clears", 0, else self.0.load(Relaxed));
+        self.0.store(at_ns.unwrap_or(no_alarm), Relaxed);
     }
 
     /// Whether the owner, who sleeps, wakes up within `soon_ns` of `now_ns` by itself, or is just doing so.
@@ -184,7 +186,7 @@ impl fmt::Debug for Epoch {
 /// the sleeper sees the work or the caller sees the sleeper.
 #[inline]
 pub(crate) fn fence_before_look() {
-    fence(SeqCst);
+    guarded!("fence_before_look", fence(SeqCst));
 }
 
 /// The word on which the peer of its owner sleeps. It changes with every ring.
@@ -201,12 +203,15 @@ impl Bell {
     /// The value to sleep on, read before announcing. Pairs with `bump`.
     #[inline]
     pub(crate) fn read(&self) -> u32 {
+        // No model: loom runs the accesses of a thread in their order, and Acquire keeps the later announcement behind
+        // this load. The two fences carry the rest.
         self.0.load(Acquire)
     }
 
     /// Makes the value read by a sleeper stale. Owner only, any of its threads. Pairs with `read`.
     #[inline]
     pub(crate) fn bump(&self) {
+        // No model: as in `read`.
         self.0.fetch_add(1, Release);
     }
 
@@ -254,6 +259,7 @@ impl Constant<AtomicU64> {
 #[cfg(all(test, loom))]
 #[allow(unsafe_code, reason = "a model of memory that a cursor hands over")]
 mod loom_tests {
+    use crate::model::{RACE, check};
     use loom::cell::Cell;
 
     use super::*;
@@ -269,7 +275,7 @@ mod loom_tests {
     /// a reading and a writing that nothing orders, whatever the values.
     #[test]
     fn loom_a_place_is_written_again_only_after_it_was_read() {
-        loom::model(|| {
+        check(&[("Cursor::publish: Release", RACE), ("Cursor::observe: Acquire", RACE)], || {
             let shared = Arc::new((Cursor::new(0), Place(Cell::new(7))));
             let reader = thread::spawn({
                 let shared = shared.clone();

@@ -22,10 +22,7 @@ pub(crate) struct Module {
 /// All source files of the engine but those that hold only tests.
 pub(crate) fn modules() -> Vec<Module> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut paths = Vec::new();
-    collect(&root, &mut paths);
-    assert!(paths.len() > 30, "the sources are there");
-    paths.sort();
+    let paths = files(&root);
     let name =
         |path: &PathBuf| path.strip_prefix(&root).unwrap().to_string_lossy().replace('\\', "/");
     paths
@@ -34,6 +31,15 @@ pub(crate) fn modules() -> Vec<Module> {
         .filter(|(name, _)| !name.contains("tests"))
         .map(|(name, path)| Module::parse(&name, &fs::read_to_string(path).unwrap()))
         .collect()
+}
+
+/// The Rust files of a folder and of those in it.
+pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut paths = Vec::new();
+    collect(folder, &mut paths);
+    assert!(!paths.is_empty(), "the sources are there");
+    paths.sort();
+    paths
 }
 
 fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
@@ -58,14 +64,16 @@ impl Module {
         self.file.split('/').next().unwrap_or_default().trim_end_matches(".rs")
     }
 
+    /// The text before the tests of the file.
+    pub(crate) fn code(&self) -> &str {
+        let tests = ["\n#[cfg(test)]", "\n#[cfg(all(test"];
+        let end = tests.iter().filter_map(|start| self.text.find(start)).min();
+        &self.text[..end.unwrap_or(self.text.len())]
+    }
+
     /// The lines before the tests of the file, without comments.
     pub(crate) fn lines(&self) -> impl Iterator<Item = &str> {
-        self.text
-            .lines()
-            .take_while(|line| {
-                !line.starts_with("#[cfg(test)]") && !line.starts_with("#[cfg(all(test")
-            })
-            .map(|line| line.split("//").next().unwrap_or_default())
+        self.code().lines().map(|line| line.split("//").next().unwrap_or_default())
     }
 
     /// The path of the module, as `a::b`.

@@ -204,6 +204,7 @@ impl MainLoop {
     fn note_inspectors(&mut self, main: &MainShared) {
         self.inspectors.close_if_empty();
         let count = self.inspectors.count() as u32;
+        // Relaxed: a process id and a number of inspectors, for display.
         if main.inspectors.swap(count, Ordering::Relaxed) != count {
             trace::inspectors(count);
         }

@@ -289,6 +289,7 @@ impl MainLoop {
             if awaited.as_ref().is_some_and(|awaited| awaited.settled) {
                 return Ok(DriveEnd::Settled);
             }
+            // Relaxed: the loop is interrupted after the request to stop is stored.
             if !waits && main.stopped.load(Ordering::Relaxed) {
                 return Ok(DriveEnd::Elapsed);
             }

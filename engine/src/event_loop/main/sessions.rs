@@ -175,6 +175,7 @@ impl MainLoop {
                 connection.deadline = None;
                 if let Some(session) = &connection.session {
                     session.port.set_connected();
+                    // Relaxed: a process id, for display.
                     let pid = session.port.peer_pid.load(Ordering::Relaxed);
                     trace::session_connected(session.port.window, pid);
                     main.emit_connected(&session.port);
