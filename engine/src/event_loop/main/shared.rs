@@ -45,7 +45,6 @@ use crate::{
     session::{
         control_channel::ControlChannel,
         endpoint::Endpoint,
-        handshake::{Answer, TOPICS_MAX, Welcome, encode},
         meeting::{LoopBell, Meeting, SEGMENT_VARIABLE, SOCKET_VARIABLE},
     },
     shm::{
@@ -62,7 +61,12 @@ use crate::{
     trace,
     wake::{adaptive::Waiter, bell::PeerBell, driver_lock::DriverLock, executor::Executor},
     web_contents::WebContents,
-    wire::{HEADER_LEN, frame::payload_max, padded},
+    wire::{
+        HEADER_LEN,
+        frame::payload_max,
+        handshake::{Answer, TOPICS_MAX, Welcome, encode},
+        padded,
+    },
 };
 
 type Hook<A> = Arc<Mutex<dyn FnMut(A) + Send>>;

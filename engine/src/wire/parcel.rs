@@ -1,14 +1,13 @@
-//! What main says over the socket besides the handshake: memory for large payloads, handed over.
+//! Main's packets after the handshake: memory for large payloads, handed over.
 //!
-//! A renderer says nothing there: it asks through its ring, where main sees it at once, in order and
-//! within the ring's bounds. So whatever comes from a renderer over the socket once it is ready is
-//! a violation.
+//! A renderer sends none: it asks through its ring, where main sees it at once, in order and within the
+//! ring's bounds. So a packet from a renderer that is ready is a violation.
 
 use serde::{Deserialize, Serialize};
 
-/// How long a packet with a parcel may be, in bytes.
+/// The longest packet with a parcel, in bytes.
 pub(crate) const PARCEL_MAX: usize = 16 * 1024;
-/// How many buffers one parcel can tell to forget.
+/// The most buffers that one parcel can forget.
 pub(crate) const FORGET_MAX: usize = 1024;
 
 /// One packet from main, with a descriptor where memory is handed over.
@@ -20,14 +19,14 @@ pub(crate) enum Parcel {
     Refused { size: u64, why: NotLent },
     /// Memory that frames of main will name. With its descriptor.
     Pooled { id: u64, size: u64 },
-    /// No frame will name these any more.
+    /// No later frame names these buffers.
     Forget { ids: Vec<u64> },
 }
 
 /// Why a renderer does not get the memory that it asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum NotLent {
-    /// So many bytes, or attachments, are with this renderer already.
+    /// The renderer has this much already: in bytes, and in attachments.
     Quota { bytes: u64, count: u64 },
     /// The operating system refused, in its words.
     NoMemory { why: String },
@@ -36,7 +35,7 @@ pub(crate) enum NotLent {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::session::handshake::{Answer, encode};
+    use crate::wire::handshake::{Answer, encode};
 
     #[test]
     fn the_longest_parcel_fits_into_its_packet() {
