@@ -7,7 +7,6 @@ use std::{
     error::Error,
     fmt,
     net::{IpAddr, SocketAddr, TcpListener},
-    str::FromStr,
     thread,
 };
 
@@ -20,7 +19,7 @@ use axum::{
 };
 use prometheus_client::{
     collector::Collector,
-    encoding::{DescriptorEncoder, EncodeMetric, text},
+    encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, text},
     metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
     registry::Registry,
 };
@@ -29,25 +28,17 @@ use ringbridge::{Counters, IpcMain, MainMetrics, Metric, MetricKind, SessionMetr
 /// The format's media type.
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// The address of the server: a port of the loopback device, or another address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Address(pub(crate) SocketAddr);
-
-impl FromStr for Address {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let port = text.parse().map(|port: u16| SocketAddr::from(([127, 0, 0, 1], port)));
-        port.or_else(|_| text.parse()).map(Self).map_err(|_| {
-            "give a port, such as 9464, or an address, such as 0.0.0.0:9464".to_owned()
-        })
-    }
+/// Parses the address of the server: a port of the loopback device, or another address.
+pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
+    let port = text.parse().map(|port: u16| SocketAddr::from(([127, 0, 0, 1], port)));
+    port.or_else(|_| text.parse())
+        .map_err(|_| "give a port, such as 9464, or an address, such as 0.0.0.0:9464".to_owned())
 }
 
 /// Serves the endpoint's metrics until this process ends. Returns the address; port 0 becomes a free port.
-pub(crate) fn start(address: Address, ipc: &IpcMain) -> Result<SocketAddr, Box<dyn Error>> {
-    let failed = |error| format!("cannot serve metrics at {}: {error}", address.0);
-    let listener = TcpListener::bind(address.0).map_err(failed)?;
+pub(crate) fn start(address: SocketAddr, ipc: &IpcMain) -> Result<SocketAddr, Box<dyn Error>> {
+    let failed = |error| format!("cannot serve metrics at {address}: {error}");
+    let listener = TcpListener::bind(address).map_err(failed)?;
     listener.set_nonblocking(true)?;
     let bound = listener.local_addr()?;
     let mut registry = Registry::with_prefix("ringbridge");
@@ -94,7 +85,7 @@ fn names_this_machine(headers: &HeaderMap) -> bool {
 struct Endpoint(IpcMain);
 
 impl Collector for Endpoint {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let main = self.0.metrics();
         for (metric, (_, value)) in MainMetrics::DESCRIPTIONS.iter().zip(main.iter()) {
             let name = format!("main_{}", metric.name);
@@ -102,19 +93,20 @@ impl Collector for Endpoint {
             encode(metric, value, encoder)?;
         }
         let windows = self.0.windows();
-        let read = |read: fn(&WebContents) -> Vec<u64>| windows.iter().map(read).collect();
-        let sets: [(&[Metric], Vec<Vec<u64>>); 2] = [
-            (SessionMetrics::DESCRIPTIONS, read(|window| values(window.metrics().iter()))),
-            (Counters::DESCRIPTIONS, read(|window| values(window.counters().iter()))),
+        let metrics = |window: &WebContents| values(window.metrics().iter());
+        let counters = |window: &WebContents| values(window.counters().iter());
+        let sets: [(_, Vec<_>); 2] = [
+            (SessionMetrics::DESCRIPTIONS, windows.iter().map(metrics).collect()),
+            (Counters::DESCRIPTIONS, windows.iter().map(counters).collect()),
         ];
-        for (descriptions, numbers) in sets {
+        for (descriptions, values) in sets {
             for (place, metric) in descriptions.iter().enumerate() {
                 let name = format!("window_{}", metric.name);
                 let mut family =
                     encoder.encode_descriptor(&name, metric.help, None, type_of(metric))?;
-                for (window, numbers) in windows.iter().zip(&numbers) {
+                for (window, values) in windows.iter().zip(&values) {
                     let labels = [("window", window.id()), ("pid", window.os_process_id())];
-                    encode(metric, numbers[place], family.encode_family(&labels)?)?;
+                    encode(metric, values[place], family.encode_family(&labels)?)?;
                 }
             }
         }
@@ -133,16 +125,10 @@ fn type_of(metric: &Metric) -> MetricType {
     }
 }
 
-fn encode(
-    metric: &Metric,
-    value: u64,
-    encoder: prometheus_client::encoding::MetricEncoder<'_>,
-) -> Result<(), fmt::Error> {
+fn encode(metric: &Metric, value: u64, encoder: MetricEncoder<'_>) -> fmt::Result {
     match metric.kind {
         MetricKind::Counter => ConstCounter::new(value).encode(encoder),
-        MetricKind::Gauge => {
-            ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX)).encode(encoder)
-        }
+        MetricKind::Gauge => ConstGauge::new(value).encode(encoder),
     }
 }
 
@@ -152,13 +138,13 @@ mod tests {
 
     #[test]
     fn a_port_alone_is_on_the_loopback_device() {
-        let parse = |text: &str| text.parse().map(|Address(address)| address.to_string());
-        assert_eq!(parse("9464").as_deref(), Ok("127.0.0.1:9464"));
-        assert_eq!(parse("0.0.0.0:1").as_deref(), Ok("0.0.0.0:1"));
-        assert_eq!(parse("[::1]:0").as_deref(), Ok("[::1]:0"));
-        for bad in ["", "host:1", "70000", "1.2.3.4"] {
-            assert!(parse(bad).is_err(), "{bad}");
+        let parse = |text: &str| address(text).ok().map(|address| address.to_string());
+        for (text, parsed) in
+            [("9464", "127.0.0.1:9464"), ("0.0.0.0:1", "0.0.0.0:1"), ("[::1]:0", "[::1]:0")]
+        {
+            assert_eq!(parse(text).as_deref(), Some(parsed));
         }
+        assert_eq!(["", "host:1", "70000", "1.2.3.4"].map(parse), [const { None }; 4]);
     }
 
     #[test]

@@ -227,15 +227,6 @@ mod tests {
     }
 
     #[test]
-    fn a_file_may_have_one_mebibyte_and_not_one_byte_more() {
-        let scratch = Scratch::new();
-        fs::write(scratch.served("most"), vec![7; FILE_LEN_MAX]).unwrap();
-        fs::write(scratch.served("more"), vec![7; FILE_LEN_MAX + 1]).unwrap();
-        assert_eq!(scratch.read("most").map(|bytes| bytes.len()), Ok(FILE_LEN_MAX));
-        assert_eq!(scratch.read("more"), Err(ReadFileError::TooLarge));
-    }
-
-    #[test]
     fn only_a_folder_can_be_served() {
         let scratch = Scratch::new();
         assert!(Folder::open(&scratch.served("below/file")).is_err());

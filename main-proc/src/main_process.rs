@@ -57,6 +57,7 @@ struct MainProcess {
     program: PathBuf,
     /// Why the program is no renderer.
     failure: OnceLock<String>,
+    dashboard: OnceLock<Dashboard>,
 }
 
 /// Serves until the time is over or the end is requested. The summary is the last line, after those of the renderers
@@ -94,6 +95,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         // By default this program, which notices that it was launched.
         program: options.renderer.clone().map_or_else(env::current_exe, Ok)?,
         failure: OnceLock::new(),
+        dashboard: OnceLock::new(),
     });
     process.answer(&ipc, Reader::start(folder)?)?;
     process.watch_windows(&ipc);
@@ -101,17 +103,10 @@ pub(crate) fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let attached = policy.clone();
     ipc.on_attach(move |_candidate| Ok(attached.clone()));
 
-    let dashboard = match options.has_dashboard() {
-        true => Some(Dashboard::lend_terminal(&process.console)?),
-        false => None,
-    };
-    if let Some(dashboard) = &dashboard {
-        dashboard.watch(&ipc, &process.ending);
+    if options.has_dashboard() {
+        let _ = process.dashboard.set(Dashboard::lend_terminal(&process.console)?);
     }
-    let served = process.launch(&ipc, options, &policy).and_then(|windows| {
-        if let (Some(dashboard), Some(window)) = (&dashboard, windows.first()) {
-            dashboard.set_owner(window);
-        }
+    let served = process.launch(&ipc, options, &policy).and_then(|()| {
         match options.common.duration {
             Some(duration) => ipc.run_for(duration)?,
             None => ipc.run()?,
@@ -123,8 +118,8 @@ pub(crate) fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         pusher.end();
     }
     let closed = ipc.close();
-    if let Some(dashboard) = dashboard {
-        dashboard.take_back();
+    if let Some(dashboard) = process.dashboard.get() {
+        dashboard.take_back(&process.console);
     }
     closed?;
     process.print_summary();
@@ -219,6 +214,10 @@ impl MainProcess {
                 Ok(new) => Line::RenderProcessRestarted { renderer, successor: new.id() },
                 Err(error) => Line::RestartFailed { renderer, why: error.to_string() },
             });
+            if let (Some(dashboard), Ok(new)) = (process.dashboard_of(old), new) {
+                process.console.hold();
+                dashboard.set_owner(new);
+            }
         });
 
         let process = self.clone();
@@ -230,6 +229,12 @@ impl MainProcess {
             });
             if let Some(audience) = &process.audience {
                 audience.remove(window);
+            }
+            if let Some(dashboard) = process.dashboard_of(window) {
+                dashboard.take_back(&process.console);
+                if details.reason == GoneReason::CleanExit {
+                    process.ending.request();
+                }
             }
             // Only a process that was launched here has an exit code. One that will be restarted has another chance.
             if window.restarts_in().is_none()
@@ -245,21 +250,27 @@ impl MainProcess {
         });
     }
 
+    fn dashboard_of(&self, window: &WebContents) -> Option<&Dashboard> {
+        self.dashboard.get().filter(|dashboard| dashboard.is_owner(window))
+    }
+
     fn launch(
         &self,
         ipc: &IpcMain,
         options: &Options,
         policy: &Policy,
-    ) -> Result<Vec<WebContents>, Box<dyn Error>> {
-        let mut windows = Vec::new();
+    ) -> Result<(), Box<dyn Error>> {
         for _ in 0..options.renderers {
             let mut command = Command::new(&self.program);
             command.args(options.common.renderer_arguments(options.view()));
             let restart = options.restart.into();
             let how = LaunchOptions { restart, ..LaunchOptions::default() };
-            windows.push(ipc.launch_with(command, policy.clone(), how)?);
+            let window = ipc.launch_with(command, policy.clone(), how)?;
+            if let Some(dashboard) = self.dashboard.get() {
+                dashboard.set_owner(&window);
+            }
         }
-        Ok(windows)
+        Ok(())
     }
 
     fn print_summary(&self) {

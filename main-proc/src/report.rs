@@ -106,22 +106,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_summary_has_the_keys_that_programs_look_for() {
-        let line = Line::Summary {
-            role: "main",
-            renderers: 1,
-            pushed: 2,
-            invokes: 3,
-            logs: 4,
-            dropped: 5,
-        };
-        assert_eq!(
-            serde_json::to_string(&line).unwrap(),
-            r#"{"event":"summary","role":"main","renderers":1,"pushed":2,"invokes":3,"logs":4,"dropped":5}"#
-        );
-    }
-
-    #[test]
     fn a_log_message_is_one_short_line_without_control_characters() {
         let line = Line::log_message(1, "red \u{1b}[31m\nmain: ended").to_string();
         assert_eq!(line, "main: renderer 1 says: red \\u{1b}[31m\\nmain: ended");

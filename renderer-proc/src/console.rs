@@ -93,12 +93,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_is_text_or_json() {
-        assert_eq!(line_text(&"hello", false).unwrap(), "hello\n");
-        assert_eq!(line_text(&"hello", true).unwrap(), "\"hello\"\n");
-    }
-
-    #[test]
     fn held_lines_are_bounded_and_the_newest_are_kept() {
         let console = Console::new(false, Ending::new());
         console.hold();

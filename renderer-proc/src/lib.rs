@@ -36,8 +36,8 @@ use crate::{context::Context, options::View};
 ///
 /// If main cannot be reached or refuses this renderer.
 pub fn run(options: Options) -> Result<(), Box<dyn Error>> {
-    let view = options.common.view.view(true);
-    if options.web.is_given() && view != View::Web {
+    let view = options.common.view(true);
+    if options.listen.is_some() && view != View::Web {
         return Err("--listen and --listen-anywhere need --view web".into());
     }
     let context = Context::new(options, view)?;

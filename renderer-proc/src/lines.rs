@@ -62,15 +62,3 @@ fn is_due(report_at_ns: &AtomicU64, now_ns: u64) -> bool {
     }
     at_ns != 0 && now_ns >= at_ns
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pushes_pace_the_reports() {
-        let report_at_ns = AtomicU64::new(0);
-        let reports = (1..=3000).filter(|ms| is_due(&report_at_ns, ms * 1_000_000)).count();
-        assert_eq!(reports, 2);
-    }
-}

@@ -284,24 +284,6 @@ mod tests {
     }
 
     #[test]
-    fn every_event_is_an_object_that_names_it() {
-        let info = SystemInfo::new_zeroed();
-        let file_error = |error| Event::FileError { path: "x", error, message: error.to_string() };
-        for (event, name) in [
-            (Event::MainGone, "main_gone"),
-            (Event::sandbox(None), "sandbox"),
-            (Event::SystemInfo(&info), "system_info"),
-            (Event::Pages(&Counts::default()), "pages"),
-            (file_error(ReadFileError::TooLarge), "file_error"),
-        ] {
-            let line = to_value(Line::new(Some(1), event)).unwrap();
-            assert_eq!((&line["event"], &line["id"]), (&json!(name), &json!(1)));
-        }
-        let line = to_value(Line::new(None, file_error(ReadFileError::TooLarge))).unwrap();
-        assert_eq!((&line["error"], line.get("id")), (&json!("too-large"), None));
-    }
-
-    #[test]
     fn figures_are_null_where_the_sampler_is_off_or_does_not_know() {
         let mut statistics = Statistics::new_zeroed();
         let cpu_usage = |statistics: &Statistics| {

@@ -17,7 +17,7 @@ use ratatui::{Terminal, backend::CrosstermBackend, crossterm::event::KeyEvent};
 use crate::{
     dashboard::{
         board::{Board, Received},
-        keys::{Keyboard, action},
+        keyboard::Keyboard,
         model::{Model, Request},
         screen::Frames,
         view,
@@ -103,8 +103,7 @@ fn paint(session: &Arc<Session<Board>>, instructions: &Receiver<Instruction>) ->
             match instructions.recv_timeout(patience) {
                 Ok(Instruction::Key(key)) => {
                     patience = Duration::ZERO;
-                    let request = action(model.keymap(), key);
-                    match request.and_then(|action| model.apply(action)) {
+                    match model.press(key) {
                         None => {}
                         Some(Request::Quit) => return Ok(()),
                         // The answers come with a later frame.

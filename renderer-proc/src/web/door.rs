@@ -152,24 +152,4 @@ mod tests {
         assert_eq!(door(true).check_host(&two), Err(Refusal::Host));
         assert_eq!(door(true).check_host(&HeaderMap::new()), Err(Refusal::Host));
     }
-
-    #[test]
-    fn a_page_needs_this_servers_origin_and_the_token() {
-        let page = |origin: Option<&str>, protocols: Option<&str>| {
-            let mut all = vec![(header::HOST, "127.0.0.1:4000")];
-            all.extend(origin.map(|origin| (header::ORIGIN, origin)));
-            all.extend(protocols.map(|names| (header::SEC_WEBSOCKET_PROTOCOL, names)));
-            door(true).check_page(&headers(&all))
-        };
-        let (ours, right) = (Some("http://127.0.0.1:4000"), Some("ringbridge, 0123"));
-        assert_eq!(page(ours, right), Ok(()));
-        for origin in ["null", "http://localhost:4000", "https://127.0.0.1:4000"] {
-            assert_eq!(page(Some(origin), right), Err(Refusal::Origin), "{origin}");
-        }
-        for protocols in ["ringbridge", "ringbridge, 0124", "0123", "ringbridge, 0123, x"] {
-            assert_eq!(page(ours, Some(protocols)), Err(Refusal::Token), "{protocols}");
-        }
-        assert_eq!(page(None, right), Err(Refusal::Origin));
-        assert_eq!(page(ours, None), Err(Refusal::Token));
-    }
 }

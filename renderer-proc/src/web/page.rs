@@ -121,16 +121,6 @@ struct Heard {
     latest: Option<Latest<Value>>,
 }
 
-/// An occasion for a page's task.
-enum Next {
-    Message(Option<Result<Message, Error>>),
-    LinkChanged,
-    /// This renderer ends.
-    Ended,
-    Reply(u32, Result<Value, String>),
-    Frame,
-}
-
 impl Page<'_> {
     async fn run(&mut self, socket: &mut WebSocket) -> CloseReason {
         let mut handled = self.change_link(socket).await;
@@ -138,37 +128,35 @@ impl Page<'_> {
             if let Err(reason) = handled {
                 return reason;
             }
-            handled = match self.next(socket).await {
-                Next::Message(Some(Ok(Message::Text(text)))) => {
-                    self.handle(socket, text.as_bytes()).await
-                }
-                Next::Message(Some(Ok(Message::Binary(_)))) => Err(CloseReason::Malformed),
-                // The library answers them. They count as messages of the page.
-                Next::Message(Some(Ok(Message::Ping(_) | Message::Pong(_)))) => self.limit_rate(),
-                Next::Message(Some(Ok(Message::Close(_))) | None) => Err(CloseReason::Left),
-                Next::Message(Some(Err(error))) => Err(why_unreadable(error)),
-                Next::LinkChanged => self.change_link(socket).await,
-                Next::Ended => Err(CloseReason::Ended),
-                Next::Reply(id, result) => send(socket, &reply(id, result)).await,
-                Next::Frame => self.send_frame(socket).await,
+            let Self { links, readings, heard, replies, frames, .. } = self;
+            // An occasion that is not chosen is not lost.
+            handled = tokio::select! {
+                message = socket.recv() => self.receive(socket, message).await,
+                changed = links.changed() => match changed {
+                    Ok(()) => self.change_link(socket).await,
+                    Err(_) => Err(CloseReason::Ended),
+                },
+                Some(joined) = replies.join_next() => match joined {
+                    Ok((id, result)) => send(socket, &reply(id, result)).await,
+                    Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+                },
+                () = frame_due(frames.due(), heard, readings) => self.send_frame(socket).await,
             };
         }
     }
 
-    /// Waits for the first occasion. The others are not lost.
-    async fn next(&mut self, socket: &mut WebSocket) -> Next {
-        let Self { links, readings, heard, replies, frames, .. } = self;
-        tokio::select! {
-            message = socket.recv() => Next::Message(message),
-            changed = links.changed() => match changed {
-                Ok(()) => Next::LinkChanged,
-                Err(_) => Next::Ended,
-            },
-            Some(joined) = replies.join_next() => match joined {
-                Ok((id, result)) => Next::Reply(id, result),
-                Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
-            },
-            () = frame_due(frames.due(), heard, readings) => Next::Frame,
+    async fn receive(
+        &mut self,
+        socket: &mut WebSocket,
+        message: Option<Result<Message, Error>>,
+    ) -> Result<(), CloseReason> {
+        match message {
+            Some(Ok(Message::Text(text))) => self.handle(socket, text.as_bytes()).await,
+            Some(Ok(Message::Binary(_))) => Err(CloseReason::Malformed),
+            // The library answers them. They count as messages of the page.
+            Some(Ok(Message::Ping(_) | Message::Pong(_))) => self.limit_rate(),
+            Some(Ok(Message::Close(_))) | None => Err(CloseReason::Left),
+            Some(Err(error)) => Err(why_unreadable(error)),
         }
     }
 
