@@ -12,7 +12,6 @@ use std::{
 use renderer_proc::{console::Console, terminal::Modes};
 use ringbridge::WebContents;
 
-/// A terminal on loan.
 pub(crate) struct Dashboard {
     before: Modes,
     /// The number of the window that owns the terminal; 0, which no window has, before there is one.

@@ -23,7 +23,6 @@ use rustix::{
     io::Errno,
 };
 
-/// The maximum number of waiting requests.
 const WAITING_MAX: usize = 64;
 /// The maximum number of attempts to resolve a path while the folder changes.
 const RESOLVE_ATTEMPTS_MAX: usize = 8;
@@ -41,7 +40,6 @@ impl Folder {
             .map_err(|error| format!("cannot serve the folder {}: {error}", path.display()))
     }
 
-    /// Returns the contents of the file at `path`.
     pub(crate) fn read(&self, path: &str) -> Result<Vec<u8>, ReadFileError> {
         let file = self.open_below(path)?;
         let metadata = file.metadata().map_err(|_| ReadFileError::Unreadable)?;

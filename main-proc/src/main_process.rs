@@ -19,6 +19,7 @@ use ringbridge::{
     BindError, Config, GoneReason, IpcMain, LaunchOptions, Policy, PolicyFile, SweptEndpoint,
     WebContents,
 };
+use serde::Serialize;
 use tracing_subscriber::{
     filter::Targets, fmt::layer, layer::SubscriberExt, util::SubscriberInitExt,
 };
@@ -36,14 +37,13 @@ use crate::{
 /// How long after a renderer's death by Ctrl-C main may receive its own signal.
 const SIGNAL_DELAY_MAX: Duration = Duration::from_millis(100);
 
-/// The counters of the summary.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize)]
 pub(crate) struct Counts {
-    renderers: AtomicU64,
-    invokes: AtomicU64,
-    logs: AtomicU64,
+    pub(crate) renderers: AtomicU64,
     pub(crate) pushed: AtomicU64,
-    /// Pushes without space.
+    pub(crate) invokes: AtomicU64,
+    pub(crate) logs: AtomicU64,
+    /// Pushes for which there was no space.
     pub(crate) dropped: AtomicU64,
 }
 
@@ -53,7 +53,6 @@ struct MainProcess {
     ending: Arc<Ending>,
     counts: Arc<Counts>,
     audience: Option<Audience>,
-    /// The program of the renderers.
     program: PathBuf,
     /// Why the program is no renderer.
     failure: OnceLock<String>,
@@ -122,7 +121,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         dashboard.take_back(&process.console);
     }
     closed?;
-    process.print_summary();
+    process.console.print(&Line::Summary { role: "main", counts: &process.counts });
     served?;
     process.check_failure()
 }
@@ -143,7 +142,6 @@ fn policy(options: &Options) -> Result<Policy, String> {
         .map_err(|error| format!("cannot use the policy {}: {error}", path.display()))
 }
 
-/// Removes the leftovers of killed main processes.
 fn sweep(console: &Console) -> Result<(), Box<dyn Error>> {
     for SweptEndpoint { name, segments, bytes, .. } in ringbridge::sweep_endpoints()? {
         console.print(&Line::Swept { endpoint: &name, segments, bytes });
@@ -172,7 +170,6 @@ fn start_pusher(options: &Options, counts: &Arc<Counts>) -> Result<Option<Pusher
 }
 
 impl MainProcess {
-    /// Registers the listeners and handlers of the contract.
     fn answer(self: &Arc<Self>, ipc: &IpcMain, reader: Reader) -> Result<(), Box<dyn Error>> {
         let process = self.clone();
         ipc.on(LOG_MESSAGE, move |event, message| {
@@ -271,19 +268,6 @@ impl MainProcess {
             }
         }
         Ok(())
-    }
-
-    fn print_summary(&self) {
-        let Counts { renderers, invokes, logs, pushed, dropped } = &*self.counts;
-        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        self.console.print(&Line::Summary {
-            role: "main",
-            renderers: count(renderers),
-            pushed: count(pushed),
-            invokes: count(invokes),
-            logs: count(logs),
-            dropped: count(dropped),
-        });
     }
 
     /// Returns the failure, unless Ctrl-C ended the renderer before it could connect.

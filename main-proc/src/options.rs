@@ -9,7 +9,6 @@ use tracing_subscriber::filter::Targets;
 
 use crate::exporter;
 
-/// The maximum number of windows, launched and attached.
 pub(crate) const WINDOWS_MAX: u16 = 1024;
 
 /// The options of main.
@@ -94,7 +93,6 @@ impl Options {
         Err(Self::command().error(ErrorKind::ArgumentConflict, conflict))
     }
 
-    /// Returns the view of main and its renderers.
     pub(crate) fn view(&self) -> View {
         self.common.view(self.renderers == 1 && self.log.is_none())
     }

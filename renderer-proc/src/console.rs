@@ -26,7 +26,6 @@ pub struct Console {
     held: Arc<Mutex<Option<Held>>>,
 }
 
-/// Lines that are held back.
 #[derive(Default)]
 struct Held {
     lines: VecDeque<String>,

@@ -16,7 +16,6 @@ use crate::{
     report::{Event, Line},
 };
 
-/// The time limit of an invoke.
 const INVOKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// The time between two attempts to find main. Ctrl-C is noticed between them.
 const ATTEMPT: Duration = Duration::from_millis(100);

@@ -17,7 +17,6 @@ use crate::{
     session::{Pushed, Session, Viewer},
 };
 
-/// The time between two reports, in nanoseconds.
 const REPORT_EVERY_NS: u64 = 1_000_000_000;
 
 /// Runs a renderer that prints lines. The last one is its summary.

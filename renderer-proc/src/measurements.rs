@@ -5,7 +5,6 @@ use serde::Serialize;
 
 /// The longest latency that is told apart from longer ones, in nanoseconds: a minute.
 const LATENCY_MAX_NS: u64 = 60_000_000_000;
-/// The number of exact digits.
 const DIGITS: u8 = 3;
 
 /// The numbers of a stream of messages, which should count up from 1.
@@ -38,7 +37,6 @@ impl Sequence {
     }
 }
 
-/// Latencies, in nanoseconds.
 #[derive(Clone)]
 pub(crate) struct Latencies(Histogram<u64>);
 
@@ -94,7 +92,6 @@ pub(crate) struct LatencySummary {
     pub(crate) max: Option<u64>,
 }
 
-/// The measurements of some period.
 #[derive(Clone, Default)]
 pub(crate) struct Tally {
     pub(crate) push: Latencies,

@@ -177,11 +177,7 @@ impl From<Wait> for WaitStrategy {
     }
 }
 
-/// Parses a time with its unit, such as `250ms`.
-///
-/// # Errors
-///
-/// A sentence that says what is wrong.
+/// Parses a time with its unit, such as `250ms`. The error is a sentence.
 pub fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text)
         .map_err(|error| format!("{error}; write a number and its unit, such as 250ms"))

@@ -30,12 +30,17 @@ pub(crate) struct Line<'a> {
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub(crate) enum Event<'a> {
-    /// A web page is served.
-    Page { url: &'a str },
+    Page {
+        url: &'a str,
+    },
     /// The renderer waits for a first main process.
-    NoMain { endpoint: &'a str },
-    /// The session has begun.
-    Connected { pid: u32, allowed: Vec<&'a str> },
+    NoMain {
+        endpoint: &'a str,
+    },
+    Connected {
+        pid: u32,
+        allowed: Vec<&'a str>,
+    },
     /// The rights that the renderer has given up.
     Sandbox {
         state: &'static str,
@@ -46,9 +51,7 @@ pub(crate) enum Event<'a> {
     },
     /// Main is gone, and the renderer waits for another one.
     MainGone,
-    /// Main's description of the machine.
     SystemInfo(&'a SystemInfo),
-    /// A push.
     Statistics {
         #[serde(flatten)]
         figures: Figures,
@@ -62,12 +65,16 @@ pub(crate) enum Event<'a> {
         bytes: &'a [u8],
     },
     /// A file that main did not send.
-    FileError { path: &'a str, error: ReadFileError, message: String },
+    FileError {
+        path: &'a str,
+        error: ReadFileError,
+        message: String,
+    },
     /// An invoke that failed for another reason.
-    InvokeError { message: String },
-    /// The activity of the pages.
+    InvokeError {
+        message: String,
+    },
     Pages(&'a Counts),
-    /// The last line.
     Summary {
         role: &'static str,
         ended: Ended,
@@ -127,7 +134,6 @@ impl From<&Statistics> for Figures {
 pub(crate) enum Ended {
     /// By Ctrl-C, by SIGTERM, or because nobody reads its output.
     Asked,
-    /// Its time was over.
     Duration,
     /// Main ended the session, or is gone.
     MainGone,

@@ -27,26 +27,20 @@ pub(super) const KEYS: [(&str, &str); 8] = [
     ("?", "this help"),
     ("q", "quit, also by Ctrl-C: main ends too, if it launched this renderer"),
 ];
-/// The number of lines that PgUp and PgDn move.
 const PAGE: i16 = 10;
 
 /// The time of one point of a chart, in nanoseconds. Main's default sampling interval is the same.
 const STEP_NS: u64 = 250_000_000;
-/// The number of steps of a chart.
 pub(super) const STEPS: usize = 240;
-/// The time of a step, in seconds.
 const STEP_S: f64 = STEP_NS as f64 / 1e9;
-/// The time of a chart, in seconds.
 pub(super) const CHART_S: f64 = STEPS as f64 * STEP_S;
 /// The number of steps in the figures "of the last second".
 const STEPS_RECENT: usize = 4;
-/// The maximum length of a typed line, in characters.
 const INPUT_MAX: usize = 200;
 /// The maximum number of lines of an answer, and of characters in each.
 const ANSWER_LINES_MAX: usize = 500;
 const ANSWER_LINE_MAX: usize = 500;
 
-/// The result of the user's last request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Answer {
     pub(super) title: String,
@@ -101,7 +95,6 @@ pub(super) struct Identity {
     pub(super) is_connected: bool,
 }
 
-/// The purpose of a typed line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
     LogMessage,
@@ -120,7 +113,6 @@ pub(super) enum Mode {
     Help,
 }
 
-/// A request of the user to the session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Request {
     Quit,
@@ -129,7 +121,6 @@ pub(super) enum Request {
     ReadFile(String),
 }
 
-/// Everything that the dashboard shows.
 #[derive(Default)]
 pub(super) struct Model {
     figures: Figures,
@@ -159,7 +150,6 @@ impl Model {
         self.scroll = 0;
     }
 
-    /// Shows the result of sending a log message.
     pub(super) fn logged<E: ToString>(&mut self, message: &str, sent: Result<(), E>) {
         self.show(match sent {
             Ok(()) => Answer::new("log-message: sent", [message]),
@@ -231,12 +221,9 @@ impl Model {
     }
 }
 
-/// All measurements that are shown.
 #[derive(Clone, Default)]
 pub(super) struct Figures {
-    /// The last push.
     pub(super) latest: Option<Statistics>,
-    /// The sequence up to the last push.
     pub(super) sequence: Sequence,
     /// The time since the last push was sent.
     pub(super) lag_ns: Option<u64>,
@@ -334,7 +321,6 @@ impl History {
         self.0.iter().rev().copied()
     }
 
-    /// Returns the highest known value.
     pub(super) fn highest(&self) -> Option<f64> {
         self.newest_first().filter(|value| value.is_finite()).reduce(f64::max)
     }

@@ -17,7 +17,7 @@
 
 use contract::{
     CONTRACT, Statistics,
-    figures::{bytes, known, nanoseconds, percent},
+    figures::{bytes, nanoseconds, percent},
 };
 use ratatui::{
     Frame,
@@ -41,13 +41,11 @@ use crate::{
 };
 
 const PANELS_MIN: (u16, u16) = (60, 16);
-/// The colours of cores, in turn.
 const CORE_COLOURS: [Color; 6] =
     [Color::Cyan, Color::Magenta, Color::Green, Color::Yellow, Color::Blue, Color::Red];
 /// With more cores than this, the chart shows only their average.
 const CORE_LINES_MAX: usize = 8;
 
-/// Draws the dashboard.
 pub(super) fn draw(frame: &mut Frame<'_>, model: &Model) {
     let area = frame.area();
     let is_small = area.width < PANELS_MIN.0 || area.height < PANELS_MIN.1;
@@ -309,7 +307,6 @@ fn panel(title: &str) -> Block<'_> {
     Block::bordered().title(Span::styled(format!(" {title} "), Modifier::BOLD))
 }
 
-/// Draws a block, and returns the area inside it.
 fn draw_block(frame: &mut Frame<'_>, area: Rect, block: Block<'_>) -> Rect {
     let inside = block.inner(area);
     frame.render_widget(block, area);
@@ -343,7 +340,7 @@ fn memory_text(latest: Option<&Statistics>) -> String {
 }
 
 fn latency(ns: Option<u64>) -> String {
-    known(ns, nanoseconds)
+    ns.map_or("-".to_owned(), nanoseconds)
 }
 
 #[cfg(test)]

@@ -35,11 +35,14 @@ use std::{
     time::Duration,
 };
 
+use tokio::sync::Semaphore;
+
 pub(crate) use self::counts::Counts;
+pub use self::door::own_host;
 use self::{
     door::{Door, Token},
     pages::Pages,
-    server::{Served, Server},
+    server::{PAGES_MAX, Served, Server},
 };
 use crate::{
     context::Context,
@@ -67,7 +70,9 @@ pub(crate) fn run(context: Context) -> Result<(), Box<dyn Error>> {
     let (links, readings) = pages.subscribe();
     let counts = Arc::new(Counts::default());
     let door = Door { token, port: address.port(), loopback: address.ip().is_loopback() };
-    let server = Server::start(listener, Served { door, links, readings, counts: counts.clone() })?;
+    let places = Arc::new(Semaphore::new(PAGES_MAX));
+    let served = Served { door, links, readings, counts: counts.clone(), places };
+    let server = Server::start(listener, served)?;
     context.console.print(&Line::new(None, Event::Page { url: &url }));
 
     let served = serve(context, pages);

@@ -4,9 +4,7 @@ use std::time::{Duration, Instant};
 
 /// The lasting limit of a page's messages, 250 a second: four times the need of a page that draws 60 frames a second.
 const MESSAGE_EVERY: Duration = Duration::from_millis(4);
-/// The limit of messages at once.
 const BURST: u32 = 500;
-/// The time of a frame.
 const FRAME: Duration = Duration::from_nanos(1_000_000_000 / 60);
 
 /// The rate limit of a page's messages: the time at which all messages so far were allowed at the lasting rate.

@@ -36,13 +36,11 @@ use super::{
     protocol::{Incoming, Outgoing, PagePush},
 };
 
-/// The maximum number of unanswered invokes of a page.
 const PENDING_MAX: usize = 8;
 /// The maximum number of pushes that a page receives.
 const HEARD_MAX: usize = 64;
 /// The time limit for a page to read a message.
 const STALLED_AFTER: Duration = Duration::from_secs(10);
-/// The time limit of the close frame.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// The end of an error's text while there is no session.
 const NO_MAIN: &str = "the main process is gone";
@@ -50,17 +48,13 @@ const NO_MAIN: &str = "the main process is gone";
 /// Why a page's connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CloseReason {
-    /// The page has left.
     Left,
-    /// A message was too long.
     TooLong,
     /// The page sends more than [`Rate`] allows.
     TooFast,
-    /// A message was not of the protocol.
     Malformed,
     /// The page reads nothing any more.
     Stalled,
-    /// This renderer ends.
     Ended,
 }
 
@@ -77,7 +71,6 @@ impl CloseReason {
     }
 }
 
-/// Serves a page until its connection ends.
 pub(super) async fn serve(
     mut socket: WebSocket,
     links: Links,
@@ -160,7 +153,6 @@ impl Page<'_> {
         }
     }
 
-    /// Handles one message of the page.
     async fn handle(&mut self, socket: &mut WebSocket, text: &[u8]) -> Result<(), CloseReason> {
         self.limit_rate()?;
         self.counts.messages.fetch_add(1, Relaxed);
