@@ -1,6 +1,6 @@
-//! How the two processes of a slice talk beside the subject: a socket, on which both sleep.
+//! The socket on which the two processes of a pair talk beside the subject. Both block in it.
 //!
-//! It is the renderer's standard input, since that reaches it however it is launched.
+//! It is the renderer's standard input, so every way to launch a process can pass it.
 
 use std::{
     io::{self, IoSlice, IoSliceMut, Read, Write, stdin},
@@ -20,40 +20,36 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::Error;
 
-/// How long one process waits for a word of the other beyond the length of a slice.
-const PATIENCE: Duration = Duration::from_secs(20);
-/// The longest message: histograms are a few thousand numbers.
-const MESSAGE_MAX: usize = 16 * 1024 * 1024;
-/// The most descriptors that travel together.
+/// The longest message, in bytes: histograms are a few thousand numbers.
+const MESSAGE_MAX: usize = 16 << 20;
+/// The most descriptors in one message.
 const DESCRIPTORS_MAX: usize = 4;
 
-/// One end.
-pub(crate) struct Control {
-    socket: UnixStream,
-}
+/// One end of the socket.
+pub(crate) struct Control(UnixStream);
 
 impl Control {
-    /// This process's end, and the other's.
-    pub(crate) fn pair() -> Result<(Self, OwnedFd), Error> {
+    /// Returns this process's end, and the end for the other process.
+    pub(super) fn pair() -> Result<(Self, OwnedFd), Error> {
         let (ours, theirs) = UnixStream::pair()?;
-        Ok((Self::of(ours), theirs.into()))
+        Ok((Self(ours), theirs.into()))
     }
 
-    /// The end that this process was launched with.
-    pub(crate) fn of_stdin() -> Result<Self, Error> {
-        Ok(Self::of(stdin().as_fd().try_clone_to_owned()?.into()))
+    /// Returns the end that this process was launched with.
+    pub(super) fn of_stdin() -> Result<Self, Error> {
+        Ok(Self::of(stdin().as_fd().try_clone_to_owned()?))
     }
 
-    pub(crate) fn of(socket: UnixStream) -> Self {
-        Self { socket }
+    pub(super) fn of(socket: OwnedFd) -> Self {
+        Self(socket.into())
     }
 
-    /// Bounds every wait here to a little more than `slice`.
-    pub(crate) fn set_patience(&self, slice: Duration) -> Result<(), Error> {
-        Ok(self.socket.set_read_timeout(Some(slice.saturating_add(PATIENCE)))?)
+    /// Bounds the time that each wait here may take.
+    pub(super) fn set_patience(&self, patience: Duration) -> Result<(), Error> {
+        Ok(self.0.set_read_timeout(Some(patience))?)
     }
 
-    /// Returns when the other process is here too.
+    /// Returns when both processes have called it.
     pub(crate) fn meet(&self) -> Result<(), Error> {
         self.say(&())?;
         self.hear()
@@ -64,45 +60,41 @@ impl Control {
         let text = serde_json::to_vec(value)?;
         let mut message = u32::try_from(text.len())?.to_ne_bytes().to_vec();
         message.extend(text);
-        (&self.socket).write_all(&message).map_err(silent)
+        (&self.0).write_all(&message).map_err(silent)
     }
 
     /// Waits for a value.
     pub(crate) fn hear<T: DeserializeOwned>(&self) -> Result<T, Error> {
         let mut len = [0; 4];
-        (&self.socket).read_exact(&mut len).map_err(silent)?;
+        (&self.0).read_exact(&mut len).map_err(silent)?;
         let len = u32::from_ne_bytes(len) as usize;
         if len > MESSAGE_MAX {
             return Err(format!("the other process announced {len} bytes").into());
         }
         let mut text = vec![0; len];
-        (&self.socket).read_exact(&mut text).map_err(silent)?;
+        (&self.0).read_exact(&mut text).map_err(silent)?;
         Ok(serde_json::from_slice(&text)?)
     }
 
-    /// Gives the other process copies of some descriptors.
+    /// Sends copies of some descriptors.
     pub(crate) fn give(&self, descriptors: &[BorrowedFd<'_>]) -> Result<(), Error> {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
         let mut ancillary = SendAncillaryBuffer::new(&mut space);
         if !ancillary.push(SendAncillaryMessage::ScmRights(descriptors)) {
             return Err(format!("no more than {DESCRIPTORS_MAX} descriptors at once").into());
         }
-        sendmsg(&self.socket, &[IoSlice::new(&[0])], &mut ancillary, SendFlags::NOSIGNAL)?;
+        sendmsg(&self.0, &[IoSlice::new(&[0])], &mut ancillary, SendFlags::NOSIGNAL)?;
         Ok(())
     }
 
-    /// Takes the `N` descriptors that the other process gives.
+    /// Waits for `N` descriptors.
     pub(crate) fn take<const N: usize>(&self) -> Result<[OwnedFd; N], Error> {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);
         let mut byte = [0];
-        recvmsg(
-            &self.socket,
-            &mut [IoSliceMut::new(&mut byte)],
-            &mut ancillary,
-            RecvFlags::CMSG_CLOEXEC,
-        )
-        .map_err(|errno| silent(errno.into()))?;
+        let room = &mut [IoSliceMut::new(&mut byte)];
+        recvmsg(&self.0, room, &mut ancillary, RecvFlags::CMSG_CLOEXEC)
+            .map_err(|errno| silent(errno.into()))?;
         let mut taken = Vec::new();
         for message in ancillary.drain() {
             if let RecvAncillaryMessage::ScmRights(descriptors) = message {
@@ -114,6 +106,7 @@ impl Control {
     }
 }
 
+/// Explains an error by what the other process did.
 fn silent(error: io::Error) -> Error {
     use io::ErrorKind::{BrokenPipe, ConnectionReset, TimedOut, UnexpectedEof, WouldBlock};
     match error.kind() {
@@ -130,7 +123,7 @@ mod tests {
     #[test]
     fn values_and_descriptors_arrive_in_the_order_they_were_sent() {
         let (ours, theirs) = Control::pair().unwrap();
-        let theirs = Control::of(theirs.into());
+        let theirs = Control::of(theirs);
         ours.say("first").unwrap();
         ours.give(&[stdin().as_fd(), stdin().as_fd()]).unwrap();
         ours.say(&[1, 2]).unwrap();
