@@ -1,7 +1,6 @@
 //! The demo's two programs and the operator's tool, built once and started as users start them.
 
 use std::{
-    fs,
     io::Read,
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
@@ -97,11 +96,4 @@ pub fn run(command: &mut Command) -> (Option<i32>, String, String) {
     child.stdout.take().expect("a pipe").read_to_string(&mut output).expect("it is text");
     child.stderr.take().expect("a pipe").read_to_string(&mut errors).expect("it is text");
     (status.and_then(|status| status.code()), output, errors)
-}
-
-/// A number from `/proc/meminfo`, in bytes.
-pub fn total_memory() -> u64 {
-    let text = fs::read_to_string("/proc/meminfo").expect("proc is mounted");
-    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:")).expect("it is there");
-    line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
 }

@@ -11,7 +11,6 @@ use std::{
         atomic::Ordering::{Relaxed, Release},
         mpsc,
     },
-    time::{Duration, Instant},
 };
 
 use rustix::{
@@ -21,9 +20,8 @@ use rustix::{
 use tests::{
     attacker::{memory::Mapped, session::Session, until, wire},
     attacks,
-    contract::{ADD, NUMBER, TICK},
+    prelude::*,
     siege::{Siege, attacker_command, beside, start_beside},
-    stage::{Notes, Stage, allow_everything},
 };
 
 /// One test for each attack, by its name.
@@ -416,3 +414,5 @@ fn the_table_in_security_md_is_the_catalogue() {
     }
     assert_eq!(tables, made, "make it anew with RINGBRIDGE_WRITE_CATALOGUE=1");
 }
+
+tests::scenes!();

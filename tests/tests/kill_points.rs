@@ -2,25 +2,13 @@
 //!
 //! Only with `--features kill-points`: the library that is tested has the means to die in it.
 
-use std::{
-    fs, io,
-    os::unix::process::ExitStatusExt,
-    process::Stdio,
-    sync::Mutex,
-    thread,
-    time::{Duration, Instant},
-};
+use std::{fs, io, os::unix::process::ExitStatusExt, process::Stdio, sync::Mutex};
 
-use ringbridge::{ConnectError, GoneReason, IpcMain, IpcRenderer, KillPoint, RenderProcessGone};
-use rustix::process::Signal;
 use tests::{
-    contract::{BYTES, CONTRACT, ECHO, NUMBER, READ},
-    kill_points::{Heard, Notebook, config, listen_in_main, play_renderer, push_from_main},
-    processes::{
-        SweptName, endpoint_files, eventually, is_of_the_library, open_descriptors, unique_name,
-        within,
+    kill_points::{
+        Heard, Notebook, config, connect, listen_in_main, play_renderer, push_from_main,
     },
-    stage::{Stage, allow_everything, scene_command},
+    prelude::*,
 };
 
 /// At which occurrences each point kills: the first may be while everything is still empty.
@@ -71,8 +59,7 @@ fn main_comes_through_wherever_a_renderer_dies() {
         listen_in_main(&stage.ipc, &heard);
 
         let (reader, writer) = io::pipe().unwrap();
-        let mut command =
-            scene_command("dies-as-renderer", &[&place.to_string(), &nth.to_string()]);
+        let mut command = process(dies_as_renderer, &[&place.to_string(), &nth.to_string()]);
         command.stdout(writer);
         let window = stage.launch(command, allow_everything());
         let pushing = thread::spawn({
@@ -103,7 +90,7 @@ fn main_comes_through_wherever_a_renderer_dies() {
     }
 
     // Main is as good as new.
-    let healthy = stage.play("stays");
+    let healthy = stage.play(stays);
     stage.run_until_reported("connected");
     healthy.close();
     stage.run_until_gone(&healthy);
@@ -116,8 +103,7 @@ fn a_renderer_comes_through_wherever_main_dies() {
     for (place, point, nth) in runs(|point| point.sides().0) {
         let name = SweptName(unique_name("kill-point"));
         let (reader, writer) = io::pipe().unwrap();
-        let mut command =
-            scene_command("dies-as-main", &[&place.to_string(), &nth.to_string(), &name.0]);
+        let mut command = process(dies_as_main, &[&place.to_string(), &nth.to_string(), &name.0]);
         let mut main = command.stdin(Stdio::null()).stdout(writer).spawn().unwrap();
         // The command has a copy of the pipe's end.
         drop(command);
@@ -174,3 +160,33 @@ fn a_renderer_comes_through_wherever_main_dies() {
         *before = (before.0.min(now.0), before.1.min(now.1));
     }
 }
+
+// --- renderers and main processes ---
+
+/// `dies-as-renderer POINT NTH`, the point by its place in the list.
+fn dies_as_renderer(arguments: &Arguments) {
+    arm(arguments);
+    let ipc = connect().expect("main is there");
+    play_renderer(&ipc, &Heard::default(), &mut Notebook::of_this_process());
+}
+
+/// `dies-as-main POINT NTH ENDPOINT`: for a renderer that attaches.
+fn dies_as_main(arguments: &Arguments) {
+    let ipc = IpcMain::bind_with(&arguments[2], CONTRACT, config()).expect("the name is free");
+    ipc.on_attach(|_| Ok(allow_everything()));
+    listen_in_main(&ipc, &Heard::default());
+    ipc.on_did_connect(|window| {
+        let window = window.clone();
+        thread::spawn(move || {
+            push_from_main(&window, &Heard::default(), &mut Notebook::of_this_process());
+        });
+    });
+    arm(arguments);
+    ipc.run().expect("it runs until it dies");
+}
+
+fn arm(arguments: &[String]) {
+    arm_kill_point(KillPoint::ALL[number(arguments, 0) as usize], number(arguments, 1) as u32);
+}
+
+tests::scenes!();

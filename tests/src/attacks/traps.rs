@@ -7,9 +7,9 @@ use std::{
     io::Write,
     os::unix::fs::{PermissionsExt, chown, symlink},
     path::{Path, PathBuf},
-    process::Command,
 };
 
+use ringbridge::{IpcMain, IpcRenderer};
 use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with,
 };
@@ -17,7 +17,8 @@ use rustix::net::{
 use super::{AT_THE_DOOR, Attack, StoppedBy, Verdict};
 use crate::{
     attacker::{system, until},
-    processes::program,
+    contract::CONTRACT,
+    scene::{Arguments, ProcessScene, process},
 };
 
 pub(super) const ATTACKS: &[Attack] = &[
@@ -30,7 +31,7 @@ pub(super) const ATTACKS: &[Attack] = &[
             let elsewhere = trap.root.join("elsewhere");
             fs::create_dir(&elsewhere).expect("it is new");
             symlink(&elsewhere, trap.folder()).expect("it is new");
-            assert!(trap.victim("binds-in-a-trap").contains("UnsafeFolder"));
+            assert!(trap.victim(binds_in_a_trap).contains("UnsafeFolder"));
             assert_eq!(fs::read_dir(elsewhere).expect("it is there").count(), 0);
         },
         ..TRAP
@@ -42,7 +43,7 @@ pub(super) const ATTACKS: &[Attack] = &[
         run: |_| {
             let trap = Trap::with_folder();
             fs::set_permissions(trap.folder(), Permissions::from_mode(0o777)).expect("it is ours");
-            assert!(trap.victim("binds-in-a-trap").contains("UnsafeFolder"));
+            assert!(trap.victim(binds_in_a_trap).contains("UnsafeFolder"));
         },
         ..TRAP
     },
@@ -54,7 +55,7 @@ pub(super) const ATTACKS: &[Attack] = &[
             let trap = Trap::with_folder();
             if can_change_user() {
                 give_to_nobody(&trap.folder());
-                assert!(trap.victim("binds-in-a-trap").contains("UnsafeFolder"));
+                assert!(trap.victim(binds_in_a_trap).contains("UnsafeFolder"));
             }
         },
         ..TRAP
@@ -68,7 +69,7 @@ pub(super) const ATTACKS: &[Attack] = &[
             let target = trap.root.join("precious");
             fs::write(&target, "precious").expect("it is new");
             symlink(&target, trap.file("sock")).expect("it is new");
-            assert_eq!(trap.victim("binds-in-a-trap"), "Ok(())");
+            assert_eq!(trap.victim(binds_in_a_trap), "Ok(())");
             assert_eq!(fs::read_to_string(target).expect("it is there"), "precious");
         },
         ..TRAP
@@ -80,7 +81,7 @@ pub(super) const ATTACKS: &[Attack] = &[
         run: |_| {
             let trap = Trap::with_folder();
             fs::create_dir(trap.file("sock")).expect("it is new");
-            assert!(trap.victim("binds-in-a-trap").contains("Io {"));
+            assert!(trap.victim(binds_in_a_trap).contains("Io {"));
         },
         ..TRAP
     },
@@ -92,7 +93,7 @@ pub(super) const ATTACKS: &[Attack] = &[
             let trap = Trap::with_folder();
             let target = trap.root.join("made");
             symlink(&target, trap.file("lock")).expect("it is new");
-            assert!(trap.victim("binds-in-a-trap").contains("Io {"));
+            assert!(trap.victim(binds_in_a_trap).contains("Io {"));
             assert!(!target.exists(), "the link was followed");
         },
         ..TRAP
@@ -105,7 +106,7 @@ pub(super) const ATTACKS: &[Attack] = &[
             let trap = Trap::with_folder();
             let lock = fs::File::create(trap.file("lock")).expect("it is new");
             lock.lock().expect("nobody has it");
-            assert!(trap.victim("binds-in-a-trap").contains("NameInUse"));
+            assert!(trap.victim(binds_in_a_trap).contains("NameInUse"));
         },
         ..TRAP
     },
@@ -133,7 +134,7 @@ pub(super) const ATTACKS: &[Attack] = &[
                 until("the trap is taken away", || !socket.exists());
             });
             until("nobody listens", || socket.exists());
-            let told = trap.victim("attaches-in-a-trap");
+            let told = trap.victim(attaches_in_a_trap);
             assert!(told.contains("ForeignServer"), "{told}");
             assert!(told.contains(&system::NOBODY.to_string()), "{told}");
         },
@@ -175,10 +176,10 @@ impl Trap {
     }
 
     /// Walks into it, and says what came of that.
-    fn victim(&self, scene: &str) -> String {
-        let mut command = Command::new(program("scene"));
-        let command = command.args([scene, NAME]).env("XDG_RUNTIME_DIR", &self.root);
-        let output = command.output().expect("it can be started");
+    fn victim(&self, scene: ProcessScene) -> String {
+        let mut command = process(scene, &[NAME]);
+        let output = command.env("XDG_RUNTIME_DIR", &self.root).output();
+        let output = output.expect("it can be started");
         assert!(output.status.success(), "{output:?}");
         String::from_utf8(output.stdout).expect("it is text").trim().to_owned()
     }
@@ -202,4 +203,14 @@ fn can_change_user() -> bool {
 
 fn give_to_nobody(path: &Path) {
     chown(path, Some(system::NOBODY), Some(system::NOBODY)).expect("root may");
+}
+
+/// `binds-in-a-trap NAME`: says what came of it.
+fn binds_in_a_trap(arguments: &Arguments) {
+    println!("{:?}", IpcMain::bind(&arguments[0], CONTRACT).map(drop));
+}
+
+/// `attaches-in-a-trap NAME`: says what came of it.
+fn attaches_in_a_trap(arguments: &Arguments) {
+    println!("{:?}", IpcRenderer::attach(&arguments[0], CONTRACT).map(drop));
 }

@@ -5,7 +5,6 @@
 
 use std::{
     collections::HashMap,
-    fs,
     os::fd::{AsRawFd, OwnedFd},
     process::Command,
     sync::{
@@ -35,7 +34,8 @@ use super::{
 };
 use crate::{
     backend::Over,
-    processes::{SegmentNames, SweptName, endpoint_files, is_of_the_library, unique_name},
+    proc,
+    processes::{SegmentNames, SweptName, endpoint_files, unique_name},
 };
 
 /// Between two looks at the processes.
@@ -272,9 +272,7 @@ impl<'a> Controller<'a> {
 
     /// Whether the process is one of this run.
     fn is_ours(&self, id: u32) -> bool {
-        let line = fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
-        let name = self.endpoint.0.as_bytes();
-        line.windows(name.len()).any(|part| part == name)
+        proc::command_line(id).iter().any(|argument| argument.contains(&self.endpoint.0))
     }
 
     fn kill(&mut self, slot: usize) {
@@ -668,9 +666,7 @@ impl<'a> Controller<'a> {
         let in_renderers: u64 = slots.sum();
         let leaks = now.beyond(&before) + u64::from(grown) + processes.len() as u64;
         if leaks > 0 {
-            let maps = fs::read_to_string(format!("/proc/{}/maps", self.main.process.id));
-            let maps = maps.unwrap_or_default();
-            let ours: Vec<_> = maps.lines().filter(|line| is_of_the_library(line)).collect();
+            let ours = proc::mappings(self.main.process.id, proc::is_of_the_library);
             eprintln!(
                 "stress: main held {before:?} and holds {now:?}, {first} KiB at first; \
                  processes {processes:?}; mapped: {ours:#?}"
@@ -684,12 +680,9 @@ impl<'a> Controller<'a> {
 
     /// Children of ours or of main's that should not be there any more, be it as zombies.
     fn processes_but_main(&self) -> Vec<u32> {
-        let parents = [std::process::id(), self.main.process.id];
-        let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
-        let ids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-        ids.filter(|id| *id != self.main.process.id)
-            .filter(|id| parent_of(*id).is_some_and(|parent| parents.contains(&parent)))
-            .collect()
+        let mut processes = proc::descendants(std::process::id());
+        processes.retain(|id| *id != self.main.process.id);
+        processes
     }
 
     // --- the end ---------------------------------------------------------------------------------
@@ -795,12 +788,6 @@ fn is_late(since_ns: u64) -> bool {
 /// Reaps a child, if one has ended; an error if there is none at all.
 fn wait_for_any() -> rustix::io::Result<()> {
     wait(WaitOptions::NOHANG).map(drop)
-}
-
-fn parent_of(id: u32) -> Option<u32> {
-    let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
-    // After the name, which is in parentheses and may contain any: the state, the parent.
-    stat.rsplit(')').next()?.split_whitespace().nth(1)?.parse().ok()
 }
 
 fn describe(record: &Record) -> String {

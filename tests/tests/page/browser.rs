@@ -11,7 +11,7 @@ use std::{
 use fantoccini::{Client, ClientBuilder, Locator, wd::Capabilities};
 use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
-use tests::processes::LIMIT;
+use tests::{proc::descendants, processes::LIMIT};
 use tokio::runtime::Runtime;
 
 /// The colours that the page's reader prefers.
@@ -193,19 +193,7 @@ impl Browser {
 
     /// The process ids of the browser and of all that it has started.
     pub(crate) fn processes(&self) -> Vec<u32> {
-        let mut found = vec![self.driver.child.id()];
-        let mut next = 0;
-        while let Some(&parent) = found.get(next) {
-            next += 1;
-            let threads = fs::read_dir(format!("/proc/{parent}/task")).into_iter().flatten();
-            for thread in threads.flatten() {
-                let children = fs::read_to_string(thread.path().join("children"));
-                let children = children.unwrap_or_default();
-                found.extend(children.split_whitespace().filter_map(|id| id.parse::<u32>().ok()));
-            }
-        }
-        found.remove(0);
-        found
+        descendants(self.driver.child.id())
     }
 }
 
