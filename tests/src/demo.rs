@@ -3,25 +3,15 @@
 use std::{
     io::Read,
     os::unix::process::CommandExt,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Command, Stdio},
-    sync::OnceLock,
 };
 
-use crate::processes::{SweptName, build, eventually, program, unique_name};
-
-/// The folder with the programs, built like this test.
-fn programs() -> &'static Path {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        build(&["--package=main-proc", "--package=renderer-proc", "--package=ringbridge-cli"])
-    })
-}
+use crate::processes::{SweptName, eventually, programs, unique_name};
 
 /// The path of `main-proc`, `renderer-proc` or `ringbridge`.
 pub fn demo_program(name: &str) -> PathBuf {
-    programs();
-    program(name)
+    programs().join(name)
 }
 
 /// The two programs under a name of their own.

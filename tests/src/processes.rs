@@ -2,10 +2,10 @@
 
 use std::{
     env, fs,
-    io::{BufRead, BufReader, Read},
+    io::{self, BufRead, BufReader, Read, Write},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
-    sync::mpsc,
+    sync::{OnceLock, mpsc},
     thread,
     time::{Duration, Instant},
 };
@@ -64,8 +64,38 @@ pub fn program(name: &str) -> PathBuf {
         .unwrap_or_else(|| panic!("'{name}' has not been built beside {}", this.display()))
 }
 
-/// Has cargo build what `selection` names, as it has built this program. Returns the folder of its programs.
-pub fn build(selection: &[&str]) -> PathBuf {
+/// Whether a program that a test needs is in the PATH. If not, says that the test is left out.
+///
+/// # Panics
+///
+/// If it is not and `RINGBRIDGE_REQUIRE_TOOLS` is 1, as on a build machine, which installs it.
+pub fn has_tool(name: &str, debian_package: &str) -> bool {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let found = env::split_paths(&path).any(|folder| folder.join(name).is_file());
+    let required = env::var("RINGBRIDGE_REQUIRE_TOOLS").is_ok_and(|required| required == "1");
+    let lack = format!("`{name}` is not in the PATH (on Debian: package {debian_package})");
+    assert!(found || !required, "{lack}");
+    if !found {
+        left_out(&lack);
+    }
+    found
+}
+
+/// Says that a test, or a part of it, is left out, and why.
+pub fn left_out(why: &str) {
+    let thread = thread::current();
+    // Not by `eprintln`, which the test harness captures. A closed standard error concerns nobody.
+    let _ = writeln!(io::stderr(), "LEFT OUT: {}: {why}", thread.name().unwrap_or("a test"));
+}
+
+/// The folder of the demo's programs, the operator's tool and the engine's examples. Cargo builds them as it has built
+/// this program: for the whole workspace, so that nothing is compiled twice with other features.
+pub fn programs() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(build_programs)
+}
+
+fn build_programs() -> PathBuf {
     let this = env::current_exe().expect("a running program has a path");
     // target/PROFILE/deps/TEST
     let folder = this.ancestors().nth(2).expect("tests are built into a folder of folders");
@@ -75,14 +105,13 @@ pub fn build(selection: &[&str]) -> PathBuf {
     };
     let target = folder.parent().expect("a profile's folder is in the target folder");
     let built = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .args(["build", "--quiet"])
-        .args(selection)
-        .args(["--profile", profile, "--target-dir"])
+        .args(["build", "--quiet", "--workspace", "--examples", "--bin=main-proc"])
+        .args(["--bin=renderer-proc", "--bin=ringbridge", "--profile", profile, "--target-dir"])
         .arg(target)
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .status()
         .expect("cargo can be started");
-    assert!(built.success(), "{selection:?} cannot be built");
+    assert!(built.success(), "the programs cannot be built");
     folder.to_owned()
 }
 

@@ -6,7 +6,6 @@
 use std::{
     env, fmt, fs,
     hint::{black_box, spin_loop},
-    io::Write,
     os::{
         fd::{BorrowedFd, OwnedFd},
         unix::fs::PermissionsExt,
@@ -34,7 +33,7 @@ use crate::{
         ADD, ASK, BYTES, CUE, ECHO, FLAG, NEGATE, NEWS, NOTHING, NUMBER, READ, SETTINGS, TEXT, TICK,
     },
     proc::resident_memory,
-    processes::{LIMIT, endpoint_files},
+    processes::{LIMIT, endpoint_files, left_out},
     scene::{Arguments, Renderer, process, renderer},
     stage::{Ending, Notes, Stage, allow_everything, config},
 };
@@ -119,12 +118,7 @@ impl Siege {
     /// If not.
     pub fn withstand(&self, attack: &Attack) -> Option<Outcome> {
         if attack.stopped_by == StoppedBy::AnotherUser && !system::can_change_user() {
-            // Not by `eprintln`, which the harness keeps to itself.
-            let _ = writeln!(
-                std::io::stderr(),
-                "NOT RUN: '{}' must be run by another user, for which the tests need root",
-                attack.name
-            );
+            left_out(&format!("'{}' must be run by another user, which takes root", attack.name));
             return None;
         }
         self.measure();
@@ -462,7 +456,7 @@ fn play_attacker(arguments: &Arguments) {
     if attack.stopped_by == StoppedBy::AnotherUser {
         system::become_nobody();
     }
-    (attack.run)(&mut attacker);
+    attack.run(&mut attacker);
 }
 
 /// The socket with which main launched this process.

@@ -2,10 +2,7 @@
 //!
 //! One test at a time, since they count what this process has mapped.
 
-use std::{
-    ops::Range,
-    sync::Mutex,
-};
+use std::{ops::Range, sync::Mutex};
 
 use ringbridge::zerocopy::IntoBytes;
 use rustix::io::pwrite;

@@ -4,7 +4,6 @@
 //! instead: waking the peer, going to sleep, and, by the kernel itself, every time that the thread gave
 //! its processor up of its own accord. (`strace -c -f` counts the rest, by hand.)
 
-
 use tests::{
     allocations::{self},
     prelude::*,

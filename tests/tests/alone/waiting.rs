@@ -3,7 +3,6 @@
 //! Other processes may take the processors away at any moment, and then nothing is on time; but not always. So
 //! each test takes several attempts, of which one must show what would never happen by chance.
 
-
 use tests::prelude::*;
 
 /// How long attempts are made. The first one does it on a machine that is not busy.

@@ -40,14 +40,14 @@ fn page_process(browser: &Browser) -> u32 {
 }
 
 #[test]
-#[ignore = "takes minutes: cargo test --release -p tests --test page -- --ignored --nocapture"]
+#[ignore = "takes minutes: cargo test --profile testing -p tests --test page -- --ignored --nocapture"]
 fn sixty_updates_a_second_and_no_growth_while_main_pushes_ten_thousand() {
     let seconds = env::var("RINGBRIDGE_PAGE_SECONDS").ok().and_then(|text| text.parse().ok());
     let duration = Duration::from_secs(seconds.unwrap_or(SECONDS));
     let served = Served::start(&["--push-interval", "100us"]);
     let main_alone = share_of_a_core(served.main.id(), ALONE);
     println!("main: {main_alone:.1} % of a core without a page");
-    let browser = Browser::start(Scheme::Light);
+    let Some(browser) = Browser::start(Scheme::Light) else { return };
     browser.open(&served.url);
     browser.eventually("the page is live", LIVE);
     browser.run(

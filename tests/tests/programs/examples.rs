@@ -4,17 +4,10 @@ use std::{
     env,
     fs::{self, DirBuilder},
     os::unix::fs::DirBuilderExt,
-    path::{Path, PathBuf},
-    sync::OnceLock,
+    path::Path,
 };
 
 use tests::{demo::run, prelude::*};
-
-/// The folder with the examples, built like this test.
-fn examples() -> &'static Path {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| build(&["--package=ringbridge", "--examples"]).join("examples"))
-}
 
 /// Runs an example to its end, where nobody else's endpoints are, and returns its lines in alphabetical order:
 /// two processes print them.
@@ -22,7 +15,7 @@ fn lines_of(example: &str) -> Vec<String> {
     // Not in the target folder, whose path may be longer than a socket's may be.
     let runtime = env::temp_dir().join(unique_name(example));
     DirBuilder::new().mode(0o700).create(&runtime).expect("a new folder");
-    let mut command = Command::new(examples().join(example));
+    let mut command = Command::new(programs().join("examples").join(example));
     let (code, output, errors) = run(command.env("XDG_RUNTIME_DIR", &runtime));
     assert_eq!((code, errors.as_str()), (Some(0), ""), "{output}");
     let left = fs::read_dir(runtime.join("ringbridge")).expect("main's folder").count();
