@@ -18,6 +18,7 @@ pub mod demo;
 pub mod prelude;
 pub mod proc;
 pub mod processes;
+mod registering;
 pub mod scene;
 pub mod scenes;
 pub mod screen;

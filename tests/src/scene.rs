@@ -142,7 +142,7 @@ impl Arguments {
 /// A renderer that has connected, with the arguments of its scene.
 #[derive(Clone)]
 pub struct Renderer {
-    ipc: IpcRenderer,
+    pub(crate) ipc: IpcRenderer,
     /// Those of the scene.
     pub arguments: Arguments,
 }

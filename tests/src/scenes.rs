@@ -44,12 +44,11 @@ pub fn asks_and_stays(ipc: &Renderer) {
 pub fn answers_never(ipc: &Renderer) {
     let given_up = Notes::new();
     let (notes, kept) = (given_up.clone(), Notes::new());
-    ipc.handle_deferred(ASK, move |_, _, responder| {
+    ipc.answer_later(ASK, move |_, _, responder| {
         let notes = notes.clone();
         responder.on_cancel(move || notes.add(()));
         kept.add(responder);
-    })
-    .unwrap();
+    });
     ipc.report("ready");
     ipc.run_until("main gives up", || !given_up.is_empty());
     ipc.report("main gave up");
@@ -100,11 +99,10 @@ pub fn counts_ticks(ipc: &Renderer) {
     let count = ipc.number(0);
     let ticks = Notes::new();
     let notes = ticks.clone();
-    ipc.on(TICK, move |event, number| {
+    ipc.hear(TICK, move |event, number| {
         assert_eq!(event.lost(), 0);
         notes.add(*number);
-    })
-    .unwrap();
+    });
     ipc.run_until("all ticks", || ticks.len() as u64 >= count);
     let ticks = ticks.take();
     assert!(ticks.iter().copied().eq(0..count), "out of order, doubled or lost: {ticks:?}");
@@ -132,7 +130,7 @@ pub fn sends_numbers(ipc: &Renderer) {
 
 /// Asks main something, and listens until main goes.
 pub fn takes_ticks(ipc: &Renderer) {
-    ipc.on(TICK, |_, _| ()).unwrap();
+    ipc.hear(TICK, |_, _| ());
     ipc.invoke(ASK, &1).unwrap().wait().unwrap();
     ipc.report("listens");
     assert!(matches!(ipc.run(), Err(RunError::MainGone)));

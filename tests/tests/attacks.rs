@@ -97,10 +97,8 @@ fn the_layout_of_memory_is_as_it_is_written_down() {
 #[test]
 fn frames_are_as_they_are_written_down_in_both_directions() {
     let stage = Stage::new();
-    let numbers = Notes::new();
-    let notes = numbers.clone();
-    stage.ipc.on(NUMBER, move |_, number| notes.add(*number)).unwrap();
-    stage.ipc.handle(ADD, |_, [left, right]| Ok(left + right)).unwrap();
+    let numbers = stage.notes(NUMBER);
+    stage.answer(ADD, |_, [left, right]| Ok(left + right));
     stage.ipc.on_did_connect(|window| window.send(TICK, &77).unwrap());
     beside(&stage, allow_everything(), |session| {
         let push = session.receive_of(wire::SEND);
@@ -125,7 +123,7 @@ fn frames_are_as_they_are_written_down_in_both_directions() {
 #[test]
 fn bells_and_sleeps_are_as_they_are_written_down() {
     let stage = Stage::new();
-    stage.ipc.handle(ADD, |_, [left, right]| Ok(left + right)).unwrap();
+    stage.answer(ADD, |_, [left, right]| Ok(left + right));
     beside(&stage, allow_everything(), |session| {
         until("main sleeps", || session.inbox.u32(wire::PARKED).load(Relaxed) % 2 == 1);
         let before = session.inbox.u32(wire::BELL).load(Relaxed);
@@ -225,7 +223,7 @@ fn a_storm_of_rings_costs_main_little_and_hides_no_message() {
     let stage = Stage::new();
     let (numbers, connected) = (Notes::new(), Notes::new());
     let (notes, connections) = (numbers.clone(), connected.clone());
-    stage.ipc.on(NUMBER, move |_, number| notes.add(*number)).unwrap();
+    stage.hear(NUMBER, move |_, number| notes.add(*number));
     stage.ipc.on_did_connect(move |_| connections.add(()));
     let attack = attacks::find("rings-without-frames");
     let command = attacker_command(attack, &stage, std::process::id());

@@ -161,16 +161,16 @@ fn a_renderer_comes_through_wherever_main_dies() {
     }
 }
 
-// --- renderers and main processes ---
+// --- renderers and main processes ---------------------------------------------------------------
 
-/// `dies-as-renderer POINT NTH`, the point by its place in the list.
+/// The point by its place in the list. Arguments: POINT NTH.
 fn dies_as_renderer(arguments: &Arguments) {
     arm(arguments);
     let ipc = connect().expect("main is there");
     play_renderer(&ipc, &Heard::default(), &mut Notebook::of_this_process());
 }
 
-/// `dies-as-main POINT NTH ENDPOINT`: for a renderer that attaches.
+/// For a renderer that attaches. Arguments: POINT NTH ENDPOINT.
 fn dies_as_main(arguments: &Arguments) {
     let ipc = IpcMain::bind_with(&arguments[2], CONTRACT, config()).expect("the name is free");
     ipc.on_attach(|_| Ok(allow_everything()));

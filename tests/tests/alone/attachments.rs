@@ -25,16 +25,13 @@ fn noting_stage(config: Config, len: usize) -> (Stage, Notes<String>) {
     let stage = Stage::with(config);
     let order = Notes::new();
     let notes = order.clone();
-    stage
-        .ipc
-        .on(BYTES, move |_, bytes| {
-            let seed = notes.len() as u64 / 2;
-            assert!(is_large(bytes, len, seed), "message {seed} of {} bytes", bytes.len());
-            notes.add(format!("bytes {seed}"));
-        })
-        .unwrap();
+    stage.hear(BYTES, move |_, bytes| {
+        let seed = notes.len() as u64 / 2;
+        assert!(is_large(bytes, len, seed), "message {seed} of {} bytes", bytes.len());
+        notes.add(format!("bytes {seed}"));
+    });
     let notes = order.clone();
-    stage.ipc.on(NUMBER, move |_, number| notes.add(format!("number {number}"))).unwrap();
+    stage.hear(NUMBER, move |_, number| notes.add(format!("number {number}")));
     (stage, order)
 }
 
@@ -91,9 +88,7 @@ fn large_messages_of_main_arrive_whole_and_in_order_with_small_ones() {
 fn a_buffer_that_was_read_is_used_again() {
     let _my_turn = my_turn();
     let stage = Stage::new();
-    let answers = Notes::new();
-    let notes = answers.clone();
-    stage.ipc.on(NUMBER, move |_, number| notes.add(*number)).unwrap();
+    let answers = stage.notes(NUMBER);
     let window = stage.play_with(hears_large, &[&MIB.to_string(), "10"]);
     for seed in 0..10 {
         window.send(BLOB, &large(MIB, seed)).unwrap();
@@ -110,8 +105,28 @@ fn a_buffer_that_was_read_is_used_again() {
 fn invokes_with_large_arguments_and_replies_work_in_every_way_of_waiting() {
     let _my_turn = my_turn();
     let stage = Stage::new();
-    stage.ipc.handle(ECHO, |_, bytes| Ok(bytes.to_vec())).unwrap();
-    let window = stage.play_with(invokes_large, &[&LEN.to_string()]);
+    stage.answer(ECHO, |_, bytes| Ok(bytes.to_vec()));
+    let window = stage.play_with(
+        |ipc| {
+            // The arguments and the reply; waited for, stored, and beside a driver.
+            let len = ipc.number(0) as usize;
+            let reply = ipc.invoke(ECHO, &large(len, 1)).unwrap().wait().unwrap();
+            assert!(is_large(&reply, len, 1));
+            let len = len / 8;
+            // Two at once: the first reply that comes is stored until its turn.
+            let [first, second] = [2, 3].map(|seed| ipc.invoke(ECHO, &large(len, seed)).unwrap());
+            assert!(is_large(&second.wait().unwrap(), len, 3));
+            assert!(is_large(&first.wait().unwrap(), len, 2));
+            ipc.drive_in_background().unwrap();
+            let reply = ipc.invoke(ECHO, &large(len, 4)).unwrap().wait().unwrap();
+            assert!(is_large(&reply, len, 4));
+            // A reply that nobody takes is let go.
+            drop(ipc.invoke(ECHO, &large(len, 5)).unwrap());
+            let reply = ipc.invoke(ECHO, &[1, 2, 3]).unwrap().wait();
+            assert_eq!(reply, Ok(vec![1, 2, 3]));
+        },
+        &[&LEN.to_string()],
+    );
     stage.run_to_the_end();
     assert_eq!(window.counters().violations, 0);
     assert!(is_clean());
@@ -123,7 +138,7 @@ fn main_may_invoke_with_large_arguments_and_get_large_replies() {
     let stage = Stage::new();
     let window = stage.play(|ipc| {
         let cues = ipc.cues();
-        ipc.handle(ECHO, |_, bytes| Ok(bytes.to_vec())).unwrap();
+        ipc.answer(ECHO, |_, bytes| Ok(bytes.to_vec()));
         ipc.report("ready");
         cues.wait();
     });
@@ -145,8 +160,24 @@ fn a_listener_in_a_renderer_may_send_what_is_large() {
     let stage = Stage::new();
     let heard = Notes::new();
     let notes = heard.clone();
-    stage.ipc.on(BYTES, move |_, bytes| notes.add(is_large(bytes, LEN, 1))).unwrap();
-    let window = stage.play_with(sends_large_inside_a_listener, &[&LEN.to_string()]);
+    stage.hear(BYTES, move |_, bytes| notes.add(is_large(bytes, LEN, 1)));
+    let window = stage.play_with(
+        |ipc| {
+            // There nobody else of this process reads for it.
+            let cues = ipc.cues();
+            let len = ipc.number(0) as usize;
+            let sender = ipc.clone();
+            ipc.hear(BLOB, move |_, bytes| {
+                assert!(is_large(bytes, len, 1));
+                sender.send(BYTES, bytes).unwrap();
+                // Its own is not touched before this returns.
+                assert!(is_large(bytes, len, 1));
+            });
+            ipc.report("ready");
+            cues.wait();
+        },
+        &[&LEN.to_string()],
+    );
     stage.run_until_reported("ready");
     for _ in 0..3 {
         window.send(BLOB, &large(LEN, 1)).unwrap();
@@ -164,12 +195,35 @@ fn a_quarter_of_a_gibibyte_goes_both_ways() {
     let stage = Stage::new();
     let heard = Notes::new();
     let notes = heard.clone();
-    stage.ipc.on(WIDE, move |_, wide| notes.add(is_large(wide.as_bytes(), LEN, 1))).unwrap();
-    stage.play_with(sends_wide, &[&LEN.to_string()]);
+    stage.hear(WIDE, move |_, wide| notes.add(is_large(wide.as_bytes(), LEN, 1)));
+    stage.play_with(
+        |ipc| {
+            ipc.send(WIDE, &large_wide(ipc.number(0) as usize, 1)).unwrap();
+            assert_eq!(attachments_of_this_process(), (0, 0));
+        },
+        &[&LEN.to_string()],
+    );
     stage.run_to_the_end();
     assert_eq!(heard.take(), [true]);
 
-    let window = stage.play_with(hears_wide, &[&LEN.to_string()]);
+    let window = stage.play_with(
+        |ipc| {
+            let cues = ipc.cues();
+            let (heard, len) = (Notes::new(), ipc.number(0) as usize);
+            let notes = heard.clone();
+            ipc.hear(PUSHED_WIDE, move |_, wide| notes.add(is_large(wide.as_bytes(), len, 1)));
+            ipc.run_until("it", || !heard.is_empty());
+            assert_eq!(heard.take(), [true]);
+            ipc.report("heard");
+            cues.wait();
+            assert_eq!(
+                attachments_of_this_process(),
+                (0, 0),
+                "main has let it go, and so has this"
+            );
+        },
+        &[&LEN.to_string()],
+    );
     window.send(PUSHED_WIDE, &large_wide(LEN, 1)).unwrap();
     stage.run_until_reported("heard");
     // It is beyond what is kept for reuse.
@@ -184,15 +238,28 @@ fn several_threads_of_a_renderer_send_what_is_large_at_once() {
     let stage = Stage::new();
     let seeds = Notes::new();
     let notes = seeds.clone();
-    stage
-        .ipc
-        .on(BYTES, move |_, bytes| {
-            let seed = seed_of(bytes);
-            assert!(is_large(bytes, MIB + seed as usize, seed));
-            notes.add(seed);
-        })
-        .unwrap();
-    let window = stage.play_with(sends_large_from_threads, &["4", &MIB.to_string(), "30"]);
+    stage.hear(BYTES, move |_, bytes| {
+        let seed = seed_of(bytes);
+        assert!(is_large(bytes, MIB + seed as usize, seed));
+        notes.add(seed);
+    });
+    let window = stage.play_with(
+        |ipc| {
+            let [threads, len, times] = [0, 1, 2].map(|place| ipc.number(place));
+            thread::scope(|scope| {
+                for thread in 0..threads {
+                    let ipc = &ipc;
+                    scope.spawn(move || {
+                        for turn in 0..times {
+                            let seed = thread << 16 | turn;
+                            ipc.send(BYTES, &large((len + seed) as usize, seed)).unwrap();
+                        }
+                    });
+                }
+            });
+        },
+        &["4", &MIB.to_string(), "30"],
+    );
     stage.run_to_the_end();
     let seeds = seeds.take();
     for thread in 0..4 {
@@ -206,7 +273,26 @@ fn several_threads_of_a_renderer_send_what_is_large_at_once() {
 fn several_threads_of_main_send_what_is_large_at_once() {
     let _my_turn = my_turn();
     let stage = Stage::new();
-    let window = stage.play_with(hears_large_of_threads, &["4", &MIB.to_string(), "30"]);
+    let window = stage.play_with(
+        |ipc| {
+            // As they are sent by `sends-large-from-threads`.
+            let [threads, len, times] = [0, 1, 2].map(|place| ipc.number(place));
+            let seeds = Notes::new();
+            let notes = seeds.clone();
+            ipc.hear(BLOB, move |_, bytes| {
+                let seed = seed_of(bytes);
+                assert!(is_large(bytes, (len + seed) as usize, seed));
+                notes.add(seed);
+            });
+            ipc.run_until("all messages", || seeds.len() as u64 == threads * times);
+            let seeds = seeds.take();
+            for thread in 0..threads {
+                let of_thread = seeds.iter().copied().filter(|seed| seed >> 16 == thread);
+                assert!(of_thread.eq((0..times).map(|turn| thread << 16 | turn)));
+            }
+        },
+        &["4", &MIB.to_string(), "30"],
+    );
     let pushing: Vec<_> = (0..4)
         .map(|thread| {
             let window = window.clone();
@@ -229,13 +315,10 @@ fn a_loan_of_a_renderer_is_written_in_place_however_long_it_is() {
     let stage = Stage::new();
     let pictures = Notes::new();
     let notes = pictures.clone();
-    stage
-        .ipc
-        .on(PICTURE, move |_, picture| {
-            assert!(picture[1..1023].as_flattened().iter().all(|pixel| *pixel == 0));
-            notes.add((picture[0][1], picture[1023] == [picture[0][1]; 1024]));
-        })
-        .unwrap();
+    stage.hear(PICTURE, move |_, picture| {
+        assert!(picture[1..1023].as_flattened().iter().all(|pixel| *pixel == 0));
+        notes.add((picture[0][1], picture[1023] == [picture[0][1]; 1024]));
+    });
     let window = stage.play(|ipc| {
         drop(ipc.loan(PICTURE).unwrap());
         for turn in 1..=3 {
@@ -262,19 +345,16 @@ fn a_loan_of_a_renderer_is_written_in_place_however_long_it_is() {
 fn a_loan_of_main_is_written_in_place_however_long_it_is() {
     let _my_turn = my_turn();
     let stage = Stage::new();
-    let answers = Notes::new();
-    let notes = answers.clone();
-    stage.ipc.on(NUMBER, move |_, number| notes.add(*number)).unwrap();
+    let answers = stage.notes(NUMBER);
     let window = stage.play(|ipc| {
         let pictures = Notes::new();
         let notes = pictures.clone();
-        ipc.on(PUSHED_PICTURE, move |_, picture| {
+        ipc.hear(PUSHED_PICTURE, move |_, picture| {
             assert!(picture[1..1023].as_flattened().iter().all(|pixel| *pixel == 0));
             notes.add((picture[0][1], picture[1023] == [picture[0][1]; 1024]));
-        })
-        .unwrap();
+        });
         let answering = ipc.clone();
-        ipc.on(TICK, move |_, number| answering.send(NUMBER, number).unwrap()).unwrap();
+        ipc.hear(TICK, move |_, number| answering.send(NUMBER, number).unwrap());
         ipc.run_until("three pictures", || pictures.len() == 3);
         assert_eq!(pictures.take(), [(1, true), (2, true), (3, true)]);
     });
@@ -327,16 +407,13 @@ fn what_a_renderer_may_have_on_its_way_is_its_policys_and_it_waits_for_room_in_i
     let lines = Mutex::new(Some(Lines::of(output)));
     let heard = Notes::new();
     let notes = heard.clone();
-    stage
-        .ipc
-        .on(BYTES, move |_, bytes| {
-            // The first is being read until the second has timed out.
-            if let Some(lines) = lines.lock().unwrap().take() {
-                lines.next_of("timed-out");
-            }
-            notes.add(is_large(bytes, LEN, notes.len() as u64));
-        })
-        .unwrap();
+    stage.hear(BYTES, move |_, bytes| {
+        // The first is being read until the second has timed out.
+        if let Some(lines) = lines.lock().unwrap().take() {
+            lines.next_of("timed-out");
+        }
+        notes.add(is_large(bytes, LEN, notes.len() as u64));
+    });
     stage.run_to_the_end();
     assert_eq!(heard.take(), [true, true]);
     assert_eq!(window.counters().attachments_refused, 0);
@@ -348,8 +425,20 @@ fn a_send_that_does_not_wait_finds_its_memory_the_next_time() {
     let stage = Stage::new();
     let heard = Notes::new();
     let notes = heard.clone();
-    stage.ipc.on(BYTES, move |_, bytes| notes.add(is_large(bytes, MIB, 0))).unwrap();
-    let window = stage.play_with(tries_large, &[&MIB.to_string()]);
+    stage.hear(BYTES, move |_, bytes| notes.add(is_large(bytes, MIB, 0)));
+    let window = stage.play_with(
+        |ipc| {
+            // A call that does not wait fails until the memory has come.
+            let payload = large(ipc.number(0) as usize, 0);
+            let began = Instant::now();
+            while let Err(error) = ipc.try_send(BYTES, &payload) {
+                assert_eq!(error, SendError::Full { channel: "bytes" });
+                assert!(began.elapsed() < LIMIT);
+                thread::yield_now();
+            }
+        },
+        &[&MIB.to_string()],
+    );
     stage.run_to_the_end();
     assert_eq!(heard.take(), [true]);
     assert_eq!(window.counters().attachment_buffers, 1, "it asked once");
@@ -361,7 +450,7 @@ fn what_main_keeps_counts_and_the_refusal_names_the_limit() {
     let stage = Stage::new();
     let heard = Notes::new();
     let notes = heard.clone();
-    stage.ipc.on(BYTES, move |_, bytes| notes.add(is_large(bytes, LEN, 2))).unwrap();
+    stage.hear(BYTES, move |_, bytes| notes.add(is_large(bytes, LEN, 2)));
     let policy = allow_everything().attachment_bytes_max(LEN + LEN / 2);
     let command = renderer(is_refused_for_what_main_keeps, &[&LEN.to_string()]);
     let window = stage.launch(command, policy);
@@ -394,9 +483,9 @@ fn without_attachments_a_renderer_sends_what_its_ring_carries() {
         renderer(sends_the_largest, &[&(128 * 1024 - 64 - 16).to_string()]),
         allow_everything().attachments_max(0),
     );
-    stage.ipc.on(BYTES, |_, _| ()).unwrap();
-    stage.ipc.handle(ECHO, |_, bytes| Ok(bytes.to_vec())).unwrap();
-    stage.ipc.handle(ADD, |_, [left, right]| Ok(left + right)).unwrap();
+    stage.hear(BYTES, |_, _| ());
+    stage.answer(ECHO, |_, bytes| Ok(bytes.to_vec()));
+    stage.answer(ADD, |_, [left, right]| Ok(left + right));
     stage.run_to_the_end();
     assert_eq!(window.counters().attachments_received, 0);
 }
@@ -411,7 +500,7 @@ fn a_renderer_that_is_killed_in_the_middle_leaves_nothing() {
         let stage = Stage::new();
         let heard = Notes::new();
         let notes = heard.clone();
-        stage.ipc.on(BYTES, move |_, bytes| notes.add(bytes.len())).unwrap();
+        stage.hear(BYTES, move |_, bytes| notes.add(bytes.len()));
         let before = open_descriptors();
         let sender = stage.play_with(sends_large, &[&len, "100000"]);
         let (deaf, input) =
@@ -466,7 +555,15 @@ fn what_was_sent_before_a_death_is_delivered() {
 fn a_main_that_ends_leaves_a_renderer_that_sends_or_waits_for_memory_with_an_error() {
     let _my_turn = my_turn();
     let stage = Stage::new();
-    let window = stage.play_with(sends_large_until_main_ends, &[&MIB.to_string()]);
+    let window = stage.play_with(
+        |ipc| {
+            let payload = large(ipc.number(0) as usize, 0);
+            let error = (0..).find_map(|_: u64| ipc.send(BYTES, &payload).err());
+            assert!(matches!(error, Some(SendError::Gone { .. })), "{error:?}");
+            assert_eq!(attachments_of_this_process(), (0, 0));
+        },
+        &[&MIB.to_string()],
+    );
     stage.run_until("it sends", || window.counters().attachments_received > 2);
     stage.ipc.close().unwrap();
     let ending = stage.endings().remove(0);
@@ -520,9 +617,9 @@ fn a_lie_that_is_tolerated_is_counted_and_the_session_goes_on() {
     assert!(is_clean());
 }
 
-// --- renderers and main processes ---
+// --- renderers and main processes ---------------------------------------------------------------
 
-/// `sends-large LEN TIMES`: with a number after each.
+/// With a number after each. Arguments: LEN TIMES.
 fn sends_large(ipc: &Renderer) {
     let (len, times) = (ipc.number(0) as usize, ipc.number(1));
     for seed in 0..times {
@@ -540,50 +637,7 @@ fn assert_only_one_is_ahead() {
     assert!(open <= 1 && mapped == 0, "{open} open, {mapped} mapped");
 }
 
-/// `sends-wide LEN`
-fn sends_wide(ipc: &Renderer) {
-    ipc.send(WIDE, &large_wide(ipc.number(0) as usize, 1)).unwrap();
-    assert_eq!(attachments_of_this_process(), (0, 0));
-}
-
-/// `hears-wide LEN`
-fn hears_wide(ipc: &Renderer) {
-    let cues = ipc.cues();
-    let (heard, len) = (Notes::new(), ipc.number(0) as usize);
-    let notes = heard.clone();
-    ipc.on(PUSHED_WIDE, move |_, wide| notes.add(is_large(wide.as_bytes(), len, 1))).unwrap();
-    ipc.run_until("it", || !heard.is_empty());
-    assert_eq!(heard.take(), [true]);
-    ipc.report("heard");
-    cues.wait();
-    assert_eq!(attachments_of_this_process(), (0, 0), "main has let it go, and so has this");
-}
-
-/// `sends-large-until-main-ends LEN`
-fn sends_large_until_main_ends(ipc: &Renderer) {
-    let payload = large(ipc.number(0) as usize, 0);
-    let error = (0..).find_map(|_: u64| ipc.send(BYTES, &payload).err());
-    assert!(matches!(error, Some(SendError::Gone { .. })), "{error:?}");
-    assert_eq!(attachments_of_this_process(), (0, 0));
-}
-
-/// `sends-large-from-threads THREADS LEN TIMES`
-fn sends_large_from_threads(ipc: &Renderer) {
-    let [threads, len, times] = [0, 1, 2].map(|place| ipc.number(place));
-    thread::scope(|scope| {
-        for thread in 0..threads {
-            let ipc = &ipc;
-            scope.spawn(move || {
-                for turn in 0..times {
-                    let seed = thread << 16 | turn;
-                    ipc.send(BYTES, &large((len + seed) as usize, seed)).unwrap();
-                }
-            });
-        }
-    });
-}
-
-/// `hears-large LEN TIMES`: with a tick after each.
+/// With a tick after each. Arguments: LEN TIMES.
 fn hears_large(ipc: &Renderer) {
     hears(&ipc, ipc.number(0) as usize, ipc.number(1));
 }
@@ -599,19 +653,17 @@ fn hears(ipc: &Renderer, len: usize, times: u64) {
     let order = Notes::new();
     let cues = ipc.cues();
     let notes = order.clone();
-    ipc.on(BLOB, move |_, bytes| {
+    ipc.hear(BLOB, move |_, bytes| {
         let seed = notes.len() as u64 / 2;
         assert!(is_large(bytes, len, seed), "message {seed} of {} bytes", bytes.len());
         notes.add("blob");
-    })
-    .unwrap();
+    });
     let (notes, answering) = (order.clone(), ipc.clone());
-    ipc.on(TICK, move |_, number| {
+    ipc.hear(TICK, move |_, number| {
         notes.add("tick");
         // By now what came before is read and let go.
         answering.send(NUMBER, number).unwrap();
-    })
-    .unwrap();
+    });
     ipc.run_until("all messages", || order.len() as u64 == 2 * times);
     assert_eq!(order.take(), ["blob", "tick"].repeat(times as usize));
     assert_eq!(ipc.counters().attachments_received, times);
@@ -622,62 +674,8 @@ fn hears(ipc: &Renderer, len: usize, times: u64) {
     ipc.report(format!("{mapped} mapped"));
 }
 
-/// `hears-large-of-threads THREADS LEN TIMES`: as they are sent by `sends-large-from-threads`.
-fn hears_large_of_threads(ipc: &Renderer) {
-    let [threads, len, times] = [0, 1, 2].map(|place| ipc.number(place));
-    let seeds = Notes::new();
-    let notes = seeds.clone();
-    ipc.on(BLOB, move |_, bytes| {
-        let seed = seed_of(bytes);
-        assert!(is_large(bytes, (len + seed) as usize, seed));
-        notes.add(seed);
-    })
-    .unwrap();
-    ipc.run_until("all messages", || seeds.len() as u64 == threads * times);
-    let seeds = seeds.take();
-    for thread in 0..threads {
-        let of_thread = seeds.iter().copied().filter(|seed| seed >> 16 == thread);
-        assert!(of_thread.eq((0..times).map(|turn| thread << 16 | turn)));
-    }
-}
-
-/// `invokes-large LEN`: the arguments and the reply; waited for, stored, and beside a driver.
-fn invokes_large(ipc: &Renderer) {
-    let len = ipc.number(0) as usize;
-    let reply = ipc.invoke(ECHO, &large(len, 1)).unwrap().wait().unwrap();
-    assert!(is_large(&reply, len, 1));
-    let len = len / 8;
-    // Two at once: the first reply that comes is stored until its turn.
-    let [first, second] = [2, 3].map(|seed| ipc.invoke(ECHO, &large(len, seed)).unwrap());
-    assert!(is_large(&second.wait().unwrap(), len, 3));
-    assert!(is_large(&first.wait().unwrap(), len, 2));
-    ipc.drive_in_background().unwrap();
-    let reply = ipc.invoke(ECHO, &large(len, 4)).unwrap().wait().unwrap();
-    assert!(is_large(&reply, len, 4));
-    // A reply that nobody takes is let go.
-    drop(ipc.invoke(ECHO, &large(len, 5)).unwrap());
-    let reply = ipc.invoke(ECHO, &[1, 2, 3]).unwrap().wait();
-    assert_eq!(reply, Ok(vec![1, 2, 3]));
-}
-
-/// `sends-large-inside-a-listener LEN`: there nobody else of this process reads for it.
-fn sends_large_inside_a_listener(ipc: &Renderer) {
-    let cues = ipc.cues();
-    let len = ipc.number(0) as usize;
-    let sender = ipc.clone();
-    ipc.on(BLOB, move |_, bytes| {
-        assert!(is_large(bytes, len, 1));
-        sender.send(BYTES, bytes).unwrap();
-        // Its own is not touched before this returns.
-        assert!(is_large(bytes, len, 1));
-    })
-    .unwrap();
-    ipc.report("ready");
-    cues.wait();
-}
-
-/// `meets-its-quota LEN`: two of this length are more than it may have on their way, and main does not look until
-/// after the sign that this gives.
+/// Two of this length are more than it may have on their way, and main does not look until after
+/// the sign that this gives. Arguments: LEN.
 fn meets_its_quota(ipc: &Renderer) {
     let len = ipc.number(0) as usize;
     let max = len + len / 2;
@@ -698,22 +696,11 @@ fn meets_its_quota(ipc: &Renderer) {
     assert_eq!(ipc.counters().attachments_sent, 2);
 }
 
-/// `tries-large LEN`: a call that does not wait fails until the memory has come.
-fn tries_large(ipc: &Renderer) {
-    let payload = large(ipc.number(0) as usize, 0);
-    let began = Instant::now();
-    while let Err(error) = ipc.try_send(BYTES, &payload) {
-        assert_eq!(error, SendError::Full { channel: "bytes" });
-        assert!(began.elapsed() < LIMIT);
-        thread::yield_now();
-    }
-}
-
-/// `is-refused-for-what-main-keeps LEN`: replies that main's application has not taken yet.
+/// Replies that main's application has not taken yet. Arguments: LEN.
 fn is_refused_for_what_main_keeps(ipc: &Renderer) {
     let cues = ipc.cues();
     let len = ipc.number(0) as usize;
-    ipc.handle(ECHO, move |_, _| Ok(large(len, 1))).unwrap();
+    ipc.answer(ECHO, move |_, _| Ok(large(len, 1)));
     ipc.report("ready");
     cues.wait();
     let refused = ipc.send(BYTES, &large(len, 2)).unwrap_err();

@@ -131,7 +131,7 @@ fn who_is_not_let_in_is_told_with_why_and_without_what_it_said() {
 fn who_is_held_for_its_quota_and_who_rings_in_a_storm_is_told() {
     let _my_turn = my_logged_turn();
     let stage = Stage::new();
-    stage.ipc.on(NUMBER, |_, _| ()).unwrap();
+    stage.hear(NUMBER, |_, _| ());
     let policy = allow_everything().frames_quota(Quota::per_second(1000).burst(20));
     let (window, mut sign) = stage.play_with_input(sends_numbers_at_a_sign, &["100"], policy);
     stage.run_until_reported("ready");

@@ -35,25 +35,22 @@ fn counting_stage_with(config: Config, warm_up: u64, count: u64) -> (Stage, Note
     let notes = used.clone();
     let publishing = stage.ipc.clone();
     let mut calls = 0;
-    stage
-        .ipc
-        .handle(ADD, move |event, [left, right]| {
-            let sender = event.sender();
-            if calls == warm_up || calls == warm_up + count - 1 {
-                notes.add(Used {
-                    allocations: allocations::on_this_thread(),
-                    switches: voluntary_switches(),
-                    wakes: sender.counters().wakes,
-                    faults: page_faults(),
-                });
-            }
-            calls += 1;
-            sender.send(TICK, left).unwrap();
-            publishing.publish(NEWS, left).unwrap();
-            Ok(left + right)
-        })
-        .unwrap();
-    stage.ipc.on(NUMBERED, |_, _| ()).unwrap();
+    stage.answer(ADD, move |event, [left, right]| {
+        let sender = event.sender();
+        if calls == warm_up || calls == warm_up + count - 1 {
+            notes.add(Used {
+                allocations: allocations::on_this_thread(),
+                switches: voluntary_switches(),
+                wakes: sender.counters().wakes,
+                faults: page_faults(),
+            });
+        }
+        calls += 1;
+        sender.send(TICK, left).unwrap();
+        publishing.publish(NEWS, left).unwrap();
+        Ok(left + right)
+    });
+    stage.hear(NUMBERED, |_, _| ());
     (stage, used)
 }
 
@@ -102,7 +99,19 @@ fn faults_of_the_first_lap(prefault: bool) -> [u64; 2] {
     let (warm_up, count) = (200, 2500);
     let (stage, used) = counting_stage_with(Config { prefault, ..config() }, warm_up, count);
     let how = if prefault { "prefault" } else { "lazy" };
-    stage.play_process(laps_its_rings, &[how, &warm_up.to_string(), &count.to_string()]);
+    stage.play_process(
+        |arguments| {
+            let prefault = arguments[0] == "prefault";
+            let ipc = arguments.connect_with(Config { prefault, ..Config::default() });
+            listen(&ipc);
+            (0..arguments.number(1)).for_each(|number| exchange(&ipc, number));
+            let before = page_faults();
+            (0..arguments.number(2)).for_each(|number| exchange(&ipc, number));
+            let faults = page_faults() - before;
+            ipc.report(faults);
+        },
+        &[how, &warm_up.to_string(), &count.to_string()],
+    );
     let reports = stage.run_to_the_end();
     let [before, after] = used.take()[..] else { panic!("two notes") };
     [after.faults - before.faults, reports[0].parse().expect("a number")]
@@ -118,7 +127,7 @@ fn no_message_takes_a_page_fault_of_a_ring() {
     assert!(main >= 48 && renderer >= 48, "{main} in main, {renderer} in the renderer");
 }
 
-// --- renderers and main processes ---
+// --- renderers and main processes ---------------------------------------------------------------
 
 /// A message of each kind, there and back: a send, an invoke whose handler pushes and publishes.
 fn exchange(ipc: &Renderer, number: u64) {
@@ -129,13 +138,13 @@ fn exchange(ipc: &Renderer, number: u64) {
 fn listen(ipc: &Renderer) -> Notes<()> {
     let begin = Notes::new();
     let notes = begin.clone();
-    ipc.on(TICK, |_, _| ()).unwrap();
-    ipc.subscribe(NEWS, |_, _| ()).unwrap();
-    ipc.on(CUE, move |_, _| notes.add(())).unwrap();
+    ipc.hear(TICK, |_, _| ());
+    ipc.follow(NEWS, |_, _| ());
+    ipc.hear(CUE, move |_, _| notes.add(()));
     begin
 }
 
-/// `works-without-allocating WARM-UP COUNT`
+/// Arguments: WARM-UP COUNT.
 fn works_without_allocating(arguments: &Arguments) {
     let ipc = arguments.connect_with(Config::default());
     listen(&ipc);
@@ -148,19 +157,7 @@ fn works_without_allocating(arguments: &Arguments) {
     assert_eq!((counters.unheard, counters.topic_lost), (0, 0));
 }
 
-/// `laps-its-rings prefault|lazy WARM-UP COUNT`: reports its page faults from the warm-up on.
-fn laps_its_rings(arguments: &Arguments) {
-    let prefault = arguments[0] == "prefault";
-    let ipc = arguments.connect_with(Config { prefault, ..Config::default() });
-    listen(&ipc);
-    (0..arguments.number(1)).for_each(|number| exchange(&ipc, number));
-    let before = page_faults();
-    (0..arguments.number(2)).for_each(|number| exchange(&ipc, number));
-    let faults = page_faults() - before;
-    ipc.report(faults);
-}
-
-/// `works-awake WARM-UP COUNT`: neither side ever sleeps.
+/// Neither side ever sleeps. Arguments: WARM-UP COUNT.
 fn works_awake(arguments: &Arguments) {
     let ipc = arguments.connect_with(Config { wait: WaitStrategy::Spin, ..Config::default() });
     let begin = listen(&ipc);

@@ -24,7 +24,12 @@ fn a_receiver_of_pushes_that_come_by_a_clock_is_awake_for_them_and_sleeps_in_bet
     const PUSHES: u32 = 200;
     let _my_turn = my_turn();
     let stage = Stage::new();
-    let window = stage.play(waits_as_it_has_learned);
+    let window = stage.play(|ipc| {
+        // Hears ticks in one run of its loop, with the usual strategy, until main goes.
+        ipc.hear(TICK, |_, _| ());
+        ipc.report("listening");
+        assert!(matches!(ipc.run(), Err(RunError::MainGone)));
+    });
     stage.run_until_reported("listening");
     // How many pushes of a series had to wake the renderer, and how often it slept.
     let series = || {
@@ -59,7 +64,7 @@ fn two_processes_on_one_core_let_each_other_run_and_do_not_sleep_for_each_messag
     let core = first_core();
     let parks = || {
         let stage = Stage::new();
-        stage.ipc.handle(ASK, |_, number| Ok(*number)).unwrap();
+        stage.answer(ASK, |_, number| Ok(*number));
         let arguments = [ASKED.to_string(), core.to_string()];
         stage.play_process(asks_on_this_core, &arguments.each_ref().map(String::as_str));
         let ipc = stage.ipc.clone();
@@ -76,14 +81,7 @@ fn two_processes_on_one_core_let_each_other_run_and_do_not_sleep_for_each_messag
     attempt(parks, |&parks| parks < ASKED / 4);
 }
 
-/// Hears ticks in one run of its loop, with the usual strategy, until main goes.
-fn waits_as_it_has_learned(ipc: &Renderer) {
-    ipc.on(TICK, |_, _| ()).unwrap();
-    ipc.report("listening");
-    assert!(matches!(ipc.run(), Err(RunError::MainGone)));
-}
-
-/// `asks-on-this-core TIMES CORE`: asks with the usual strategy, and says how often it went to sleep.
+/// Asks with the usual strategy, and says how often it went to sleep. Arguments: TIMES CORE.
 fn asks_on_this_core(arguments: &Arguments) {
     keep_to_core(arguments.number(1) as usize);
     let ipc = arguments.connect_with(Config::default());

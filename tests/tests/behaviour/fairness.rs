@@ -31,7 +31,7 @@ fn senders(stage: &Stage, counts: &[usize]) -> (Vec<Sender>, Notes<u32>) {
 
     let taken = Notes::new();
     let notes = taken.clone();
-    stage.ipc.on(NUMBERED, move |event, _| notes.add(event.sender_id())).unwrap();
+    stage.hear(NUMBERED, move |event, _| notes.add(event.sender_id()));
     // The loop does not run while they send.
     let sent = waiting.into_iter().map(|(window, mut sign, mut told)| {
         sign.write_all(b".").unwrap();
@@ -79,9 +79,9 @@ fn a_flood_is_held_to_its_quota_and_others_are_served_beside_it() {
     }
 }
 
-// --- renderers and main processes ---
+// --- renderers and main processes ---------------------------------------------------------------
 
-/// `sends-at-a-sign COUNT`: tells when it has, by its standard output, and stays until its input ends.
+/// Tells when it has, by its standard output, and stays until its input ends. Arguments: COUNT.
 fn sends_at_a_sign(ipc: &Renderer) {
     ipc.report("ready");
     wait_for_input();

@@ -114,7 +114,19 @@ fn another_build_is_refused_by_the_channels_name_and_both_its_types() {
 #[test]
 fn another_build_that_main_launched_is_refused_likewise_and_is_a_failed_launch() {
     let stage = Stage::new();
-    let window = stage.play_process(is_of_another_build, &[]);
+    let window = stage.play_process(
+        |_| {
+            const NUMBER: Event<u32> = Event::new("number");
+            const CONTRACT: Contract = &[&TEXT, &NUMBER];
+            match IpcRenderer::connect(CONTRACT).map(drop) {
+                Err(ConnectError::TypeMismatch { channel, ours, theirs }) => {
+                    assert_eq!([channel, ours, theirs], ["number", "u32", "u64"]);
+                }
+                other => panic!("{other:?}"),
+            }
+        },
+        &[],
+    );
     let ending = stage.run_until_gone(&window);
     assert_eq!(ending.details.reason, GoneReason::LaunchFailed);
     assert_eq!(stage.ipc.counters().refused, 1);
@@ -124,9 +136,7 @@ fn another_build_that_main_launched_is_refused_likewise_and_is_a_failed_launch()
 fn a_contract_in_another_order_or_with_less_in_it_is_no_other_build() {
     const SOME: Contract = &[&NUMBER, &ADD, &TEXT];
     let stage = Stage::open();
-    let texts = Notes::new();
-    let notes = texts.clone();
-    stage.ipc.on(TEXT, move |_, text| notes.add(text.to_owned())).unwrap();
+    let texts = stage.notes(TEXT);
     let ipc = stage.attach(SOME).unwrap();
     ipc.send(TEXT, "hello").unwrap();
     let sum = ipc.invoke(ADD, &[20, 3]).unwrap();
@@ -219,19 +229,7 @@ fn the_socket_and_its_folder_are_this_users_alone() {
     }
 }
 
-// --- renderers and main processes ---
-
-/// `number` is a `u64` in main.
-fn is_of_another_build(_: &Arguments) {
-    const NUMBER: Event<u32> = Event::new("number");
-    const CONTRACT: Contract = &[&TEXT, &NUMBER];
-    match IpcRenderer::connect(CONTRACT).map(drop) {
-        Err(ConnectError::TypeMismatch { channel, ours, theirs }) => {
-            assert_eq!([channel, ours, theirs], ["number", "u32", "u64"]);
-        }
-        other => panic!("{other:?}"),
-    }
-}
+// --- renderers and main processes ---------------------------------------------------------------
 
 fn was_launched_by_nobody(_: &Arguments) {
     assert!(!IpcRenderer::was_launched());

@@ -27,10 +27,10 @@ fn keeping(
 #[test]
 fn every_kind_of_payload_goes_there_and_back() {
     let stage = Stage::new();
-    stage.ipc.handle(ADD, |_, [left, right]| Ok(left + right)).unwrap();
-    stage.ipc.handle(ECHO, |_, bytes| Ok(bytes.to_vec())).unwrap();
-    stage.ipc.handle(READ, |_, path| Ok(format!("the text of {path}"))).unwrap();
-    stage.ipc.handle(MERGE, |_, settings| Ok(settings.clone())).unwrap();
+    stage.answer(ADD, |_, [left, right]| Ok(left + right));
+    stage.answer(ECHO, |_, bytes| Ok(bytes.to_vec()));
+    stage.answer(READ, |_, path| Ok(format!("the text of {path}")));
+    stage.answer(MERGE, |_, settings| Ok(settings.clone()));
     stage.play(|ipc| {
         assert_eq!(ipc.invoke(ADD, &[2, 3]).unwrap().wait(), Ok(5));
         for len in [0, 48, 49, 1024, 65_536] {
@@ -45,7 +45,7 @@ fn every_kind_of_payload_goes_there_and_back() {
 #[test]
 fn a_second_handler_is_refused_in_electrons_words_and_the_first_one_stays() {
     let stage = Stage::new();
-    stage.ipc.handle(ASK, double).unwrap();
+    stage.answer(ASK, double);
     let refusals = [
         stage.ipc.handle(ASK, |_, _| Ok(0)),
         stage.ipc.handle_once(ASK, |_, _| Ok(0)),
@@ -75,7 +75,7 @@ fn without_a_handler_the_caller_is_told_so_in_electrons_words() {
 #[test]
 fn a_handlers_error_reaches_the_caller_in_electrons_words() {
     let stage = Stage::new();
-    stage.ipc.handle(ASK, |_, number| Err(Failure::new(format!("{number} is too few")))).unwrap();
+    stage.answer(ASK, |_, number| Err(Failure::new(format!("{number} is too few"))));
     stage.play_with(asks, &["1"]);
     assert_eq!(stage.run_to_the_end(), ["Error invoking remote method 'ask': Error: 0 is too few"]);
 }
@@ -83,7 +83,7 @@ fn a_handlers_error_reaches_the_caller_in_electrons_words() {
 #[test]
 fn an_empty_error_is_an_error_all_the_same() {
     let stage = Stage::new();
-    stage.ipc.handle(ASK, |_, _| Err(Failure::new(""))).unwrap();
+    stage.answer(ASK, |_, _| Err(Failure::new("")));
     stage.play_with(asks, &["1"]);
     assert_eq!(stage.run_to_the_end(), ["Error invoking remote method 'ask': Error: "]);
 }
@@ -91,13 +91,10 @@ fn an_empty_error_is_an_error_all_the_same() {
 #[test]
 fn a_handlers_error_keeps_its_type() {
     let stage = Stage::new();
-    stage
-        .ipc
-        .handle(DIVIDE, |_, [left, right]| match right {
-            0 => Err(DivideError::ByZero),
-            _ => left.checked_div(*right).ok_or(DivideError::Overflow),
-        })
-        .unwrap();
+    stage.answer(DIVIDE, |_, [left, right]| match right {
+        0 => Err(DivideError::ByZero),
+        _ => left.checked_div(*right).ok_or(DivideError::Overflow),
+    });
     // The scene compares the values; here are the texts.
     stage.play(|ipc| {
         assert_eq!(ipc.invoke(DIVIDE, &[7, 2]).unwrap().wait(), Ok(3));
@@ -170,11 +167,22 @@ fn a_responder_that_is_dropped_tells_the_caller_that_no_reply_was_sent() {
 #[test]
 fn arguments_that_are_no_value_of_their_type_are_the_callers_error_and_are_counted() {
     let stage = Stage::new();
-    let flags = Notes::new();
-    let notes = flags.clone();
-    stage.ipc.on(FLAG, move |_, flag| notes.add(*flag)).unwrap();
-    stage.ipc.handle(NEGATE, |_, flag| Ok(!flag)).unwrap();
-    let window = stage.play(lies_about_a_bool);
+    let flags = stage.notes(FLAG);
+    stage.answer(NEGATE, |_, flag| Ok(!flag));
+    let window = stage.play(|ipc| {
+        // By name and schema these are the test's channels `flag` and `negate`.
+        const INVALID: Event<Lie<1>> = Event::new("flag");
+        const TOO_LONG: Event<Lie<9>> = Event::new("flag");
+        ipc.send(INVALID, &Lie).unwrap();
+        ipc.send(TOO_LONG, &Lie).unwrap();
+        ipc.send(FLAG, &true).unwrap();
+
+        const NEGATE_INVALID: Method<Lie<1>, bool> = Method::new("negate");
+        const NEGATE_NOTHING: Method<Lie<0>, bool> = Method::new("negate");
+        ipc.report(ipc.invoke(NEGATE_INVALID, &Lie).unwrap().wait().unwrap_err());
+        ipc.report(ipc.invoke(NEGATE_NOTHING, &Lie).unwrap().wait().unwrap_err());
+        assert_eq!(ipc.invoke(NEGATE, &true).unwrap().wait(), Ok(false));
+    });
     assert_eq!(
         stage.run_to_the_end(),
         [
@@ -217,7 +225,7 @@ fn removing_a_handler_is_silent_when_there_is_none_and_calls_under_way_still_rep
     let stage = Stage::new();
     stage.ipc.remove_handler(ASK);
     let kept = Notes::new();
-    stage.ipc.handle_deferred(ASK, keeping(&kept)).unwrap();
+    stage.answer_later(ASK, keeping(&kept));
     let window = stage.play(asks_and_stays);
     stage.run_until("the first call", || kept.len() == 1);
     stage.ipc.remove_handler(ASK);
@@ -239,7 +247,7 @@ fn removing_a_handler_is_silent_when_there_is_none_and_calls_under_way_still_rep
 fn replies_go_in_any_order() {
     let stage = Stage::new();
     let kept = Notes::new();
-    stage.ipc.handle_deferred(ASK, keeping(&kept)).unwrap();
+    stage.answer_later(ASK, keeping(&kept));
     stage.play_with(asks_all_at_once, &["8"]);
     stage.run_until("eight calls", || kept.len() == 8);
     for (number, responder) in kept.take().into_iter().rev() {
@@ -258,7 +266,7 @@ fn replies_come_from_any_thread() {
         let number = *number;
         thread::spawn(move || assert!(responder.reply(&number)));
     };
-    stage.ipc.handle_deferred(ASK, handler).unwrap();
+    stage.answer_later(ASK, handler);
     stage.play_with(asks_from_several_threads, &["3", "200"]);
     stage.run_to_the_end();
 }
@@ -269,23 +277,20 @@ fn async_handlers_overlap() {
     // Each call waits until the one after it has come; the last one for nobody.
     let wakers = Notes::<(u64, Waker)>::new();
     let (waiting, arrived) = (wakers.clone(), Notes::new());
-    stage
-        .ipc
-        .handle_async(ASK, move |_, number| {
-            arrived.add(number);
-            for (_, waker) in waiting.take() {
-                waker.wake();
+    stage.answer_async(ASK, move |_, number| {
+        arrived.add(number);
+        for (_, waker) in waiting.take() {
+            waker.wake();
+        }
+        let (waiting, arrived) = (waiting.clone(), arrived.clone());
+        std::future::poll_fn(move |context| {
+            if arrived.len() == 4 {
+                return Poll::Ready(Ok(number));
             }
-            let (waiting, arrived) = (waiting.clone(), arrived.clone());
-            std::future::poll_fn(move |context| {
-                if arrived.len() == 4 {
-                    return Poll::Ready(Ok(number));
-                }
-                waiting.add((number, context.waker().clone()));
-                Poll::Pending
-            })
+            waiting.add((number, context.waker().clone()));
+            Poll::Pending
         })
-        .unwrap();
+    });
     stage.play_with(asks_all_at_once, &["4"]);
     let mut reports = stage.run_to_the_end();
     reports.sort();
@@ -302,7 +307,7 @@ fn each_invoke_runs_its_handler_once_and_gets_one_reply() {
         notes.add(*number);
         Ok(*number)
     };
-    stage.ipc.handle(ASK, handler).unwrap();
+    stage.answer(ASK, handler);
     // The scene checks each reply, and that none was stale.
     let window = stage.play_with(asks_from_several_threads, &["4", "500"]);
     stage.run_to_the_end();
@@ -332,7 +337,7 @@ fn the_handler_sees_the_deadline_and_an_invoke_without_a_reply_ends_by_it() {
                 keep.add(responder);
             }
         };
-    stage.ipc.handle_deferred(ASK, handler).unwrap();
+    stage.answer_later(ASK, handler);
     let window = stage.play(|ipc| {
         for timeout in [Some(Duration::from_millis(500)), Some(Duration::from_secs(3600)), None] {
             assert_eq!(ipc.invoke_with(ASK, &0, timeout).unwrap().wait(), Ok(0));
@@ -367,7 +372,7 @@ fn the_handler_sees_the_deadline_and_an_invoke_without_a_reply_ends_by_it() {
 fn dropping_an_invocation_reaches_the_handler() {
     let stage = Stage::new();
     let (kept, cancelled) = (Notes::new(), Notes::new());
-    stage.ipc.handle_deferred(ASK, keeping(&kept)).unwrap();
+    stage.answer_later(ASK, keeping(&kept));
     let window = stage.play(asks_and_gives_up);
     stage.run_until("the call", || kept.len() == 1);
     let (_, responder) = kept.take().pop().expect("one was kept");
@@ -398,21 +403,18 @@ fn a_handlers_future_is_dropped_where_it_stands_when_the_caller_gives_up() {
     let stage = Stage::new();
     let (dropped, wakers) = (Notes::new(), Notes::new());
     let (notes, keep) = (dropped.clone(), wakers.clone());
-    stage
-        .ipc
-        .handle_async(ASK, move |_, _| {
-            let (guard, keep) = (Dropped(notes.clone()), keep.clone());
-            async move {
-                let _guard = guard;
-                std::future::poll_fn::<(), _>(|context| {
-                    keep.add(context.waker().clone());
-                    Poll::Pending
-                })
-                .await;
-                Ok(0)
-            }
-        })
-        .unwrap();
+    stage.answer_async(ASK, move |_, _| {
+        let (guard, keep) = (Dropped(notes.clone()), keep.clone());
+        async move {
+            let _guard = guard;
+            std::future::poll_fn::<(), _>(|context| {
+                keep.add(context.waker().clone());
+                Poll::Pending
+            })
+            .await;
+            Ok(0)
+        }
+    });
     let window = stage.play(asks_and_gives_up);
     stage.run_until("the call", || wakers.len() == 1);
     assert!(dropped.is_empty());
@@ -429,7 +431,7 @@ fn a_handlers_future_is_dropped_where_it_stands_when_the_caller_gives_up() {
 fn a_wait_with_a_timeout_gives_the_invocation_back_still_under_way() {
     let stage = Stage::new();
     let kept = Notes::new();
-    stage.ipc.handle_deferred(ASK, keeping(&kept)).unwrap();
+    stage.answer_later(ASK, keeping(&kept));
     stage.play(|ipc| {
         let mut asked = ipc.invoke(ASK, &1).unwrap();
         let mut looks = 0;
@@ -458,19 +460,18 @@ fn a_wait_with_a_timeout_gives_the_invocation_back_still_under_way() {
 #[test]
 fn inside_a_listener_a_wait_is_refused_and_a_callback_works() {
     let stage = Stage::new();
-    stage.ipc.handle(ASK, double).unwrap();
+    stage.answer(ASK, double);
     stage
         .play(|ipc| {
             let results = Notes::new();
             let (inside, notes) = (ipc.clone(), results.clone());
-            ipc.on(CUE, move |_, _| {
+            ipc.hear(CUE, move |_, _| {
                 notes.add(outcome(inside.invoke(ASK, &1).unwrap().wait()));
                 let polled = inside.poll().expect_err("the loop runs this listener");
                 notes.add(polled.to_string());
                 let notes = notes.clone();
                 inside.invoke(ASK, &2).unwrap().then(move |result| notes.add(outcome(result)));
-            })
-            .unwrap();
+            });
             ipc.run_until("three results", || results.len() == 3);
             for result in results.take() {
                 ipc.report(result);
@@ -491,7 +492,7 @@ fn inside_a_listener_a_wait_is_refused_and_a_callback_works() {
 #[test]
 fn invocations_can_be_awaited_while_another_thread_drives() {
     let stage = Stage::new();
-    stage.ipc.handle(ASK, |_, number| Ok(*number)).unwrap();
+    stage.answer(ASK, |_, number| Ok(*number));
     stage.play(|ipc| {
         ipc.drive_in_background().unwrap();
         let sum = block_on(async {
@@ -589,7 +590,7 @@ fn each_side_answers_the_other_while_it_waits_itself() {
         move |event: &IpcMainInvokeEvent<'_>, number: &u64, responder: Responder<_, _>| {
             sender.send((event.sender(), *number, responder)).unwrap();
         };
-    stage.ipc.handle_deferred(ASK, handler).unwrap();
+    stage.answer_later(ASK, handler);
     // Another thread of main asks back, while the renderer waits for its own answer.
     let answering = thread::spawn(move || {
         let (window, number, responder) = asked.recv_timeout(LIMIT).unwrap();
@@ -598,11 +599,10 @@ fn each_side_answers_the_other_while_it_waits_itself() {
     });
     stage.play(|ipc| {
         let (sender, receiver) = mpsc::channel();
-        ipc.handle(ADD, move |_, [left, right]| {
+        ipc.answer(ADD, move |_, [left, right]| {
             sender.send(()).unwrap();
             Ok(left + right)
-        })
-        .unwrap();
+        });
         // Main answers this only after it has got an answer of ours.
         assert_eq!(ipc.invoke(ASK, &20).unwrap().wait(), Ok(42));
         receiver.recv_timeout(LIMIT).expect("it was handled before");
@@ -611,7 +611,7 @@ fn each_side_answers_the_other_while_it_waits_itself() {
     assert!(answering.join().unwrap());
 }
 
-// --- renderers and main processes ---
+// --- renderers and main processes ---------------------------------------------------------------
 
 /// Drops an invocation when main has it, and stays until main has seen that.
 fn asks_and_gives_up(ipc: &Renderer) {
@@ -622,7 +622,7 @@ fn asks_and_gives_up(ipc: &Renderer) {
     cues.wait();
 }
 
-/// `asks-from-several-threads THREADS TIMES`
+/// Arguments: THREADS TIMES.
 fn asks_from_several_threads(ipc: &Renderer) {
     let times = ipc.number(1);
     thread::scope(|scope| {
@@ -664,36 +664,19 @@ impl<const LEN: usize> Payload for Lie<LEN> {
     }
 }
 
-fn lies_about_a_bool(ipc: &Renderer) {
-    // By name and schema these are the test's channels `flag` and `negate`.
-    const INVALID: Event<Lie<1>> = Event::new("flag");
-    const TOO_LONG: Event<Lie<9>> = Event::new("flag");
-    ipc.send(INVALID, &Lie).unwrap();
-    ipc.send(TOO_LONG, &Lie).unwrap();
-    ipc.send(FLAG, &true).unwrap();
-
-    const NEGATE_INVALID: Method<Lie<1>, bool> = Method::new("negate");
-    const NEGATE_NOTHING: Method<Lie<0>, bool> = Method::new("negate");
-    ipc.report(ipc.invoke(NEGATE_INVALID, &Lie).unwrap().wait().unwrap_err());
-    ipc.report(ipc.invoke(NEGATE_NOTHING, &Lie).unwrap().wait().unwrap_err());
-    assert_eq!(ipc.invoke(NEGATE, &true).unwrap().wait(), Ok(false));
-}
-
 /// Handles main's invokes in each of the ways that there are, until main's sign.
 fn answers(ipc: &Renderer) {
     let cues = ipc.cues();
-    ipc.handle(ADD, |_, [left, right]| Ok(left + right)).unwrap();
+    ipc.answer(ADD, |_, [left, right]| Ok(left + right));
     assert!(ipc.handle(ADD, |_, _| Ok(0)).is_err());
-    ipc.handle(READ, |_, path| Err(Failure::new(format!("no file {path}")))).unwrap();
-    ipc.handle_deferred(ASK, |event, number, responder| {
+    ipc.answer(READ, |_, path| Err(Failure::new(format!("no file {path}"))));
+    ipc.answer_later(ASK, |event, number, responder| {
         assert!(event.timeout().is_some(), "main always gives a deadline");
         let number = *number;
         thread::spawn(move || responder.reply(&(number * 2)));
-    })
-    .unwrap();
-    ipc.handle_async(ECHO, |_, bytes| async move { Ok(bytes) }).unwrap();
-    ipc.handle(DIVIDE, |_, [left, right]| left.checked_div(*right).ok_or(DivideError::ByZero))
-        .unwrap();
+    });
+    ipc.answer_async(ECHO, |_, bytes| async move { Ok(bytes) });
+    ipc.answer(DIVIDE, |_, [left, right]| left.checked_div(*right).ok_or(DivideError::ByZero));
     ipc.report("ready");
     cues.wait();
 }

@@ -53,14 +53,11 @@ fn what_a_renderer_sent_before_it_crashed_is_delivered() {
     let stage = Stage::with(Config { wait: WaitStrategy::Park, ..config() });
     let (numbers, asked) = (Notes::new(), Notes::new());
     let (notes, calls) = (numbers.clone(), asked.clone());
-    stage.ipc.on(NUMBER, move |_, number| notes.add(*number)).unwrap();
-    stage
-        .ipc
-        .handle(ASK, move |_, number| {
-            calls.add(());
-            Ok(*number)
-        })
-        .unwrap();
+    stage.hear(NUMBER, move |_, number| notes.add(*number));
+    stage.answer(ASK, move |_, number| {
+        calls.add(());
+        Ok(*number)
+    });
     let (window, mut sign) =
         stage.play_with_input(crashes_after_sending, &["3000"], allow_everything());
     stage.run_until_reported("connected");
@@ -118,9 +115,7 @@ fn a_renderer_that_hangs_up_and_lives_on_is_disconnected_and_then_killed() {
 fn a_renderer_killed_in_the_middle_of_everything_ends_what_was_pending_and_nothing_else() {
     // Longer than the test may take: nobody gets away by this time-out.
     let stage = Stage::with(Config { send_timeout: 3 * LIMIT, ..config() });
-    let numbers = Notes::new();
-    let notes = numbers.clone();
-    stage.ipc.on(NUMBER, move |_, number| notes.add(*number)).unwrap();
+    let numbers = stage.notes(NUMBER);
 
     let victim = stage.play(floods);
     let survivor = stage.play_with(counts_ticks, &["5000"]);
@@ -173,7 +168,7 @@ fn what_a_dead_renderer_had_asked_is_cancelled() {
         responder.on_cancel(move || cancels.add(()));
         keep.add(responder);
     };
-    stage.ipc.handle_deferred(ASK, handler).unwrap();
+    stage.answer_later(ASK, handler);
     let window = stage.play_with(asks_all_at_once, &["3"]);
     stage.run_until("three calls", || kept.len() == 3);
     signal(window.os_process_id(), Signal::KILL);
@@ -303,7 +298,7 @@ fn a_stop_ends_one_run_and_not_the_next() {
     let stage = Stage::new();
     let window = stage.play(|ipc| {
         let stopping = ipc.clone();
-        ipc.on(CUE, move |_, _| stopping.stop()).unwrap();
+        ipc.hear(CUE, move |_, _| stopping.stop());
         let long = || {
             let began = Instant::now();
             ipc.run_for(LIMIT).unwrap();
@@ -442,15 +437,15 @@ fn the_name_of_a_main_that_was_killed_in_the_middle_of_a_launch_is_free() {
     IpcMain::bind_with(&name.0, CONTRACT, config()).expect("the name is free");
 }
 
-// --- renderers and main processes ---
+// --- renderers and main processes ---------------------------------------------------------------
 
-/// `exits STATUS`
+/// Arguments: STATUS.
 fn exits(ipc: &Renderer) {
     ipc.report("connected");
     std::process::exit(ipc.number(0) as i32);
 }
 
-/// `crashes-after-sending COUNT`: and after asking something, without any goodbye.
+/// And after asking something, without any goodbye. Arguments: COUNT.
 fn crashes_after_sending(ipc: &Renderer) {
     ipc.report("connected");
     wait_for_input();
@@ -468,7 +463,7 @@ fn disconnects_and_lives_on(arguments: &Arguments) {
     wait_for_input();
 }
 
-/// `outlives-main [ENDPOINT]`: prints what it sees of main's end.
+/// Prints what it sees of main's end. Arguments: [ENDPOINT].
 fn outlives_main(arguments: &Arguments) {
     let ipc = match arguments.first() {
         Some(endpoint) => IpcRenderer::attach_with(endpoint, CONTRACT, config()).unwrap(),
@@ -502,25 +497,22 @@ fn is_stuck(ipc: &Renderer) {
     }
 }
 
-/// `is-main die|drain RENDERERS`: launches renderers that die with it or may outlive it, and waits to be
-/// killed.
+/// Launches renderers that die with it or may outlive it, and waits to be killed. Arguments:
+/// die|drain RENDERERS.
 fn is_main(arguments: &Arguments) {
     let stage = Stage::with(Config { wait: WaitStrategy::Park, ..config() });
     stage.ipc.on_attach(|_| Ok(allow_everything()));
     // Whoever asks is never answered.
     let kept = Notes::new();
-    stage
-        .ipc
-        .handle_deferred(ASK, {
-            let kept = kept.clone();
-            move |event, _, responder| {
-                for number in 0..100 {
-                    event.sender().send(TICK, &number).unwrap();
-                }
-                kept.add(responder);
+    stage.answer_later(ASK, {
+        let kept = kept.clone();
+        move |event, _, responder| {
+            for number in 0..100 {
+                event.sender().send(TICK, &number).unwrap();
             }
-        })
-        .unwrap();
+            kept.add(responder);
+        }
+    });
     let die_with_main = arguments[0] == "die";
     let renderers = arguments.number(1) as usize;
     let windows: Vec<_> = (0..renderers)
@@ -539,8 +531,8 @@ fn is_main(arguments: &Arguments) {
     stage.ipc.run_for(LIMIT).unwrap();
 }
 
-/// `is-main-that-launches-slowly ENDPOINT MILLISECONDS`: launches a child that stays between fork and exec until
-/// main is dead, and for so long after it.
+/// Launches a child that stays between fork and exec until main is dead, and for so long after it.
+/// Arguments: ENDPOINT MILLISECONDS.
 fn is_main_that_launches_slowly(arguments: &Arguments) {
     let (endpoint, outlives_for) = (&arguments[0], Duration::from_millis(arguments.number(1)));
     let ipc = IpcMain::bind_with(endpoint, CONTRACT, config()).unwrap();
@@ -567,14 +559,14 @@ fn is_main_that_launches_slowly(arguments: &Arguments) {
     panic!("main was to be killed: {refused:?}");
 }
 
-/// `is-main-of-renderers-that-come-and-go ROUNDS`: prints what it holds after each round.
+/// Prints what it holds after each round. Arguments: ROUNDS.
 fn is_main_of_renderers_that_come_and_go(arguments: &Arguments) {
     let stage = Stage::new();
     for round in 0..arguments.number(0) {
         let windows: Vec<_> = (0..4)
             .map(|_| {
                 stage.play(|ipc| {
-                    ipc.subscribe(NEWS, |_, _| ()).unwrap();
+                    ipc.follow(NEWS, |_, _| ());
                     ipc.report("connected");
                     assert!(matches!(ipc.run(), Err(RunError::MainGone)));
                 })

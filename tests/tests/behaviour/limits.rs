@@ -73,21 +73,18 @@ fn inside_mains_loop_a_full_ring_fails_at_once_whatever_the_call() {
     let (deaf, mut sign) = deaf_renderer(&stage);
     let errors = Notes::new();
     let (notes, window) = (errors.clone(), deaf.clone());
-    stage
-        .ipc
-        .on(NUMBER, move |_, _| {
-            let mut number = 0;
-            let full = loop {
-                match window.send(TICK, &number) {
-                    Ok(()) => number += 1,
-                    Err(error) => break error,
-                }
-            };
-            notes.add(full);
-            notes.add(window.send_timeout(TICK, &number, Duration::from_secs(2)).unwrap_err());
-            notes.add(window.loan(TICK).map(drop).unwrap_err());
-        })
-        .unwrap();
+    stage.hear(NUMBER, move |_, _| {
+        let mut number = 0;
+        let full = loop {
+            match window.send(TICK, &number) {
+                Ok(()) => number += 1,
+                Err(error) => break error,
+            }
+        };
+        notes.add(full);
+        notes.add(window.send_timeout(TICK, &number, Duration::from_secs(2)).unwrap_err());
+        notes.add(window.loan(TICK).map(drop).unwrap_err());
+    });
     stage.play_with(sends_numbers, &["1"]);
     stage.run_until("three errors", || errors.len() == 3);
     assert!(errors.take().into_iter().all(|error| error == SendError::Full { channel: "tick" }));
@@ -103,13 +100,10 @@ fn a_batch_for_which_there_is_not_room_enough_says_how_many_went_through() {
     let errors = Notes::new();
     let (notes, window) = (errors.clone(), deaf.clone());
     // Inside main's loop, where nobody waits.
-    stage
-        .ipc
-        .on(NUMBER, move |_, _| {
-            let numbers: Vec<u64> = (0..100_000).collect();
-            notes.add(window.send_all(TICK, &numbers).unwrap_err());
-        })
-        .unwrap();
+    stage.hear(NUMBER, move |_, _| {
+        let numbers: Vec<u64> = (0..100_000).collect();
+        notes.add(window.send_all(TICK, &numbers).unwrap_err());
+    });
     stage.play_with(sends_numbers, &["1"]);
     stage.run_until("the error", || errors.len() == 1);
     let SendAllError { sent, source } = errors.take().remove(0);
@@ -123,9 +117,7 @@ fn a_batch_for_which_there_is_not_room_enough_says_how_many_went_through() {
 #[test]
 fn a_full_ring_of_a_renderer_fails_at_once_or_times_out_or_makes_wait_until_main_looks() {
     let stage = Stage::with(small_rings());
-    let numbers = Notes::new();
-    let notes = numbers.clone();
-    stage.ipc.on(NUMBER, move |_, number| notes.add(*number)).unwrap();
+    let numbers = stage.notes(NUMBER);
     let (mut command, mut sign) = with_input(renderer(fills_its_ring, &[]));
     let (output, input) = std::io::pipe().unwrap();
     command.stdout(input);
@@ -148,15 +140,12 @@ fn the_largest_message_of_a_renderer_fits_and_one_byte_more_is_refused_with_the_
     let stage = Stage::with(small_rings());
     let lengths = Notes::new();
     let notes = lengths.clone();
-    stage
-        .ipc
-        .on(BYTES, move |_, bytes| {
-            assert_eq!(bytes, pattern(bytes.len()));
-            notes.add(bytes.len());
-        })
-        .unwrap();
-    stage.ipc.handle(ECHO, |_, bytes| Ok(bytes.to_vec())).unwrap();
-    stage.ipc.handle(ADD, |_, [left, right]| Ok(left + right)).unwrap();
+    stage.hear(BYTES, move |_, bytes| {
+        assert_eq!(bytes, pattern(bytes.len()));
+        notes.add(bytes.len());
+    });
+    stage.answer(ECHO, |_, bytes| Ok(bytes.to_vec()));
+    stage.answer(ADD, |_, [left, right]| Ok(left + right));
     stage.play_with(sends_the_largest, &[&LARGEST.to_string()]);
     stage.run_to_the_end();
     assert_eq!(lengths.take(), [LARGEST; 5]);
@@ -188,7 +177,7 @@ fn the_largest_message_of_main_fits_and_one_byte_more_is_refused_with_the_limit(
 #[test]
 fn a_reply_that_is_too_large_is_the_callers_error() {
     let stage = Stage::with(Config { main_capacity: 4096, attachment_max: 0, ..config() });
-    stage.ipc.handle(ECHO, |_, bytes| Ok(bytes.to_vec())).unwrap();
+    stage.answer(ECHO, |_, bytes| Ok(bytes.to_vec()));
     stage.play(|ipc| {
         let asked = ipc.invoke(ECHO, &pattern(5000 as usize)).unwrap();
         ipc.report(asked.wait().unwrap_err());
@@ -207,7 +196,7 @@ fn a_reply_that_is_too_large_is_the_callers_error() {
 #[test]
 fn replies_to_a_caller_that_does_not_look_wait_and_then_come_all_in_their_order() {
     let stage = Stage::with(Config { main_capacity: 4096, ..config() });
-    stage.ipc.handle(ECHO, |_, bytes| Ok(bytes.to_vec())).unwrap();
+    stage.answer(ECHO, |_, bytes| Ok(bytes.to_vec()));
     let (window, mut sign) =
         stage.play_with_input(reads_its_replies_late, &["60", "200"], allow_everything());
     stage.run_until("all are handled", || window.counters().invokes_received == 60);
@@ -219,7 +208,7 @@ fn replies_to_a_caller_that_does_not_look_wait_and_then_come_all_in_their_order(
 #[test]
 fn what_waits_for_a_caller_that_does_not_look_is_bounded_and_the_rest_fails_with_a_reason() {
     let stage = Stage::with(Config { main_capacity: 4096, ..config() });
-    stage.ipc.handle(ECHO, |_, bytes| Ok(bytes.to_vec())).unwrap();
+    stage.answer(ECHO, |_, bytes| Ok(bytes.to_vec()));
     let (window, mut sign) =
         stage.play_with_input(reads_its_replies_late, &["100", "1000"], allow_everything());
     stage.run_until("all are handled", || window.counters().invokes_received == 100);
@@ -233,9 +222,22 @@ fn what_waits_for_a_caller_that_does_not_look_is_bounded_and_the_rest_fails_with
 #[test]
 fn a_renderer_that_gives_up_its_invokes_while_its_inbox_is_full_breaks_no_rule() {
     let stage = Stage::with(Config { main_capacity: 4096, ..config() });
-    stage.ipc.handle(ASK, |_, number| Ok(*number)).unwrap();
+    stage.answer(ASK, |_, number| Ok(*number));
     let (window, mut sign) = stage.play_with_input(
-        gives_up_what_it_asks,
+        |ipc| {
+            // One after the other, without ever looking at its inbox.
+            let cues = ipc.cues();
+            ipc.hear(TICK, |_, _| ());
+            ipc.report("connected");
+            wait_for_input();
+            for number in 0..ipc.number(0) {
+                drop(ipc.invoke(ASK, &number).expect("each place is free again"));
+            }
+            ipc.report("given up");
+            wait_for_input();
+            cues.wait();
+            assert_eq!(ipc.invoke(ASK, &7).unwrap().wait(), Ok(7), "all is well again");
+        },
         &["200"],
         allow_everything().pending_invokes_max(8),
     );
@@ -297,23 +299,18 @@ fn sixty_four_renderers_at_once_are_all_served_each_in_its_order() {
         Stage::with(Config { main_capacity: 65_536, renderer_capacity: 65_536, ..config() });
     let numbers = Notes::new();
     let notes = numbers.clone();
-    stage
-        .ipc
-        .on(NUMBERED, move |event, message| {
-            assert_eq!(message.sender, u64::from(event.sender_id()));
-            notes.add(*message);
-        })
-        .unwrap();
-    stage.ipc.handle(ADD, |_, [left, right]| Ok(left + right)).unwrap();
+    stage.hear(NUMBERED, move |event, message| {
+        assert_eq!(message.sender, u64::from(event.sender_id()));
+        notes.add(*message);
+    });
+    stage.answer(ADD, |_, [left, right]| Ok(left + right));
     let connected = Notes::new();
     let all_at_once = connected.clone();
     stage.ipc.on_did_connect(move |window| all_at_once.add(window.clone()));
     let windows: Vec<_> = (0..64)
         .map(|_| {
             stage.play(|ipc| {
-                let ticks = Notes::new();
-                let notes = ticks.clone();
-                ipc.on(TICK, move |_, number| notes.add(*number)).unwrap();
+                let ticks = ipc.notes(TICK);
                 let sender = u64::from(ipc.id());
                 for number in 0..50 {
                     ipc.send(NUMBERED, &Numbered { sender, number }).unwrap();
@@ -359,15 +356,13 @@ fn a_renderer_that_could_not_see_mains_end_does_not_connect() {
     assert_eq!(ending.details.exit_code, Some(0), "its own asserts hold");
 }
 
-// --- renderers and main processes ---
+// --- renderers and main processes ---------------------------------------------------------------
 
 /// Connects, and runs its loop only after a sign. Then it reports which ticks had come until the cue.
 fn listens_late(ipc: &Renderer) {
     let cues = ipc.cues();
-    let ticks = Notes::new();
-    let notes = ticks.clone();
-    ipc.on(TICK, move |_, number| notes.add(*number)).unwrap();
-    ipc.on(BLOB, |_, bytes| assert_eq!(bytes, pattern(bytes.len()))).unwrap();
+    let ticks = ipc.notes(TICK);
+    ipc.hear(BLOB, |_, bytes| assert_eq!(bytes, pattern(bytes.len())));
     ipc.report("connected");
     wait_for_input();
     cues.wait();
@@ -404,7 +399,7 @@ fn fills_its_ring(ipc: &Renderer) {
     assert!(counters.full >= 2 && counters.stalls >= 3, "{counters:?}");
 }
 
-/// `reads-its-replies-late TIMES LEN`: asks for more than its inbox holds, and looks after a sign.
+/// Asks for more than its inbox holds, and looks after a sign. Arguments: TIMES LEN.
 fn reads_its_replies_late(ipc: &Renderer) {
     let (times, len) = (ipc.number(0), ipc.number(1));
     let order = Notes::new();
@@ -434,21 +429,6 @@ fn reads_its_replies_late(ipc: &Renderer) {
         }
     }
     ipc.report(format!("{answered} answered, {failed} failed"));
-}
-
-/// `gives-up-what-it-asks TIMES`: one after the other, without ever looking at its inbox.
-fn gives_up_what_it_asks(ipc: &Renderer) {
-    let cues = ipc.cues();
-    ipc.on(TICK, |_, _| ()).unwrap();
-    ipc.report("connected");
-    wait_for_input();
-    for number in 0..ipc.number(0) {
-        drop(ipc.invoke(ASK, &number).expect("each place is free again"));
-    }
-    ipc.report("given up");
-    wait_for_input();
-    cues.wait();
-    assert_eq!(ipc.invoke(ASK, &7).unwrap().wait(), Ok(7), "all is well again");
 }
 
 /// May map what a session takes, and not the stack of the thread that would see main's end.

@@ -5,9 +5,7 @@ use tests::prelude::*;
 #[test]
 fn what_the_policy_does_not_name_is_forbidden_in_every_way_and_says_which_channel() {
     let stage = Stage::new();
-    let numbers = Notes::new();
-    let notes = numbers.clone();
-    stage.ipc.on(NUMBER, move |_, number| notes.add(*number)).unwrap();
+    let numbers = stage.notes(NUMBER);
     let policy = Policy::deny_all().allow(REPORT).allow(CUE);
     let window = stage.launch(renderer(tries_what_is_forbidden, &[]), policy);
     stage.run_until_reported("tried");
@@ -101,10 +99,7 @@ fn the_quota_of_pending_invokes_is_the_policys_and_a_settled_one_makes_room() {
         let stage = Stage::new();
         let kept = Notes::new();
         let keep = kept.clone();
-        stage
-            .ipc
-            .handle_deferred(ASK, move |_, number, responder| keep.add((*number, responder)))
-            .unwrap();
+        stage.answer_later(ASK, move |_, number, responder| keep.add((*number, responder)));
         let (command, mut sign) = with_input(renderer(asks_more_than_it_may, &[&max.to_string()]));
         let policy =
             allow_everything().pending_invokes_max(max).on_violation(OnViolation::Disconnect);
@@ -112,7 +107,7 @@ fn the_quota_of_pending_invokes_is_the_policys_and_a_settled_one_makes_room() {
         stage.run_until("all that it may have pending", || kept.len() == usize::from(max));
         stage.run_until_reported("refused");
         stage.ipc.remove_handler(ASK);
-        stage.ipc.handle(ASK, |_, number| Ok(*number)).unwrap();
+        stage.answer(ASK, |_, number| Ok(*number));
         for (number, responder) in kept.take() {
             responder.reply(&number);
         }
@@ -132,7 +127,7 @@ fn a_quota_of_none_lets_no_invoke_through() {
     stage.run_to_the_end();
 }
 
-// --- renderers and main processes ---
+// --- renderers and main processes ---------------------------------------------------------------
 
 /// Its policy allows it [`REPORT`] and [`CUE`] only.
 fn tries_what_is_forbidden(ipc: &Renderer) {
@@ -155,7 +150,7 @@ fn tries_what_is_forbidden(ipc: &Renderer) {
     assert_eq!(ipc.subscribe_latest(NEWS, |_, _| ()), Err(refused("news")));
 
     // What it lets main ask of it is its own affair.
-    ipc.handle(ASK, |_, number| Ok(number + 1)).unwrap();
+    ipc.answer(ASK, |_, number| Ok(number + 1));
     ipc.report("tried");
     cues.wait();
 }
@@ -201,7 +196,7 @@ fn sends_text_or_a_number(ipc: &Renderer) {
     ipc.report(format!("number {}", ipc.send(NUMBER, &1).is_ok()));
 }
 
-/// `asks-more-than-it-may MAX`
+/// Arguments: MAX.
 fn asks_more_than_it_may(ipc: &Renderer) {
     let max = ipc.number(0);
     let mut pending: Vec<_> =

@@ -31,9 +31,7 @@ fn several_threads_of_main_push_each_in_its_own_order() {
     let stage = Stage::new();
     let window = stage.play(|ipc| {
         let (threads, count) = (3, 3000);
-        let ticks = Notes::new();
-        let notes = ticks.clone();
-        ipc.on(NUMBERED_TICK, move |_, tick| notes.add(*tick)).unwrap();
+        let ticks = ipc.notes(NUMBERED_TICK);
         ipc.run_until("all ticks", || ticks.len() as u64 >= threads * count);
         let ticks = ticks.take();
         for sender in 0..threads {
@@ -83,7 +81,7 @@ fn a_renderers_listeners_follow_the_same_rules_as_mains() {
         let twice = noting("a");
         let first = ipc.on(TICK, twice.clone()).unwrap();
         ipc.once(TICK, noting("once")).unwrap();
-        ipc.on(TICK, twice).unwrap();
+        ipc.hear(TICK, twice);
         ipc.report("listening");
         cues.wait();
         assert!(ipc.off(first));
@@ -111,16 +109,15 @@ fn every_kind_of_payload_arrives_as_it_was_pushed() {
         let cues = ipc.cues();
         let lengths = Notes::new();
         let notes = lengths.clone();
-        ipc.on(BLOB, move |_, bytes| {
+        ipc.hear(BLOB, move |_, bytes| {
             assert_eq!(bytes, pattern(bytes.len()));
             notes.add(bytes.len());
-        })
-        .unwrap();
+        });
         let (single, runs, maps) = (Notes::new(), Notes::new(), Notes::new());
         let (single_in, runs_in, maps_in) = (single.clone(), runs.clone(), maps.clone());
-        ipc.on(PUSHED_READING, move |_, reading| single_in.add(*reading)).unwrap();
-        ipc.on(PUSHED_READINGS, move |_, readings| runs_in.add(readings.to_vec())).unwrap();
-        ipc.on(PUSHED_SETTINGS, move |_, settings| maps_in.add(settings.clone())).unwrap();
+        ipc.hear(PUSHED_READING, move |_, reading| single_in.add(*reading));
+        ipc.hear(PUSHED_READINGS, move |_, readings| runs_in.add(readings.to_vec()));
+        ipc.hear(PUSHED_SETTINGS, move |_, settings| maps_in.add(settings.clone()));
         cues.wait();
         ipc.report(format!("{:?}", lengths.take()));
         assert_eq!(single.take(), [readings()[0], readings()[1]]);
@@ -166,8 +163,8 @@ fn a_listener_that_panics_in_a_renderer_is_counted_and_the_renderer_goes_on() {
         std::panic::set_hook(Box::new(|_| ()));
         let heard = Notes::new();
         let notes = heard.clone();
-        ipc.on(TICK, |_, number| assert_ne!(*number, 1)).unwrap();
-        ipc.on(TICK, move |_, number| notes.add(*number)).unwrap();
+        ipc.hear(TICK, |_, number| assert_ne!(*number, 1));
+        ipc.hear(TICK, move |_, number| notes.add(*number));
         cues.wait();
         let _ = std::panic::take_hook();
         ipc.report(format!("{:?}, {} panics", heard.take(), ipc.counters().panics));

@@ -8,7 +8,7 @@ const MS: Duration = Duration::from_millis(1);
 fn arrivals(stage: &Stage) -> Notes<(u64, Instant)> {
     let arrivals = Notes::new();
     let notes = arrivals.clone();
-    stage.ipc.on(NUMBER, move |_, number| notes.add((*number, Instant::now()))).unwrap();
+    stage.hear(NUMBER, move |_, number| notes.add((*number, Instant::now())));
     arrivals
 }
 
@@ -70,7 +70,7 @@ fn bytes_beyond_the_quota_wait_whether_in_many_messages_or_in_one() {
         let stage = Stage::new();
         let bytes = Notes::new();
         let notes = bytes.clone();
-        stage.ipc.on(BYTES, move |_, bytes| notes.add(bytes.len())).unwrap();
+        stage.hear(BYTES, move |_, bytes| notes.add(bytes.len()));
         let policy = allow_everything().bytes_quota(quota);
         let began = Instant::now();
         let counters = play_at_a_sign(&stage, sends_bytes_at_a_sign, &[count, len], policy);
@@ -87,7 +87,18 @@ fn what_was_committed_before_a_death_is_delivered_at_once_whatever_the_quota() {
     let arrivals = arrivals(&stage);
     // At this rate they would take a minute.
     let policy = allow_everything().frames_quota(Quota::per_second(10).burst(0));
-    let (window, mut sign) = stage.play_with_input(dies_of_its_own_sending, &["600"], policy);
+    let (window, mut sign) = stage.play_with_input(
+        |ipc| {
+            ipc.report("ready");
+            wait_for_input();
+            for number in 0..ipc.number(0) {
+                ipc.send(NUMBER, &number).unwrap();
+            }
+            std::process::abort();
+        },
+        &["600"],
+        policy,
+    );
     stage.run_until_reported("ready");
     sign.write_all(b".").unwrap();
     let began = Instant::now();
@@ -99,7 +110,7 @@ fn what_was_committed_before_a_death_is_delivered_at_once_whatever_the_quota() {
 #[test]
 fn a_renderer_is_heard_again_after_it_was_held() {
     let stage = Stage::with(Config { wait: WaitStrategy::Park, ..config() });
-    stage.ipc.handle(ASK, |_, number| Ok(*number)).unwrap();
+    stage.answer(ASK, |_, number| Ok(*number));
     let policy = allow_everything().frames_quota(Quota::per_second(200).burst(0));
     // One at a time: main sleeps in between, and has to be woken by it.
     let window = stage.launch(renderer(asks_in_turn, &["60"]), policy);
@@ -111,7 +122,7 @@ fn a_renderer_is_heard_again_after_it_was_held() {
 fn beside_one_that_is_held_others_are_served_at_once() {
     let stage = Stage::new();
     let arrivals = arrivals(&stage);
-    stage.ipc.handle(ASK, |_, number| Ok(*number)).unwrap();
+    stage.answer(ASK, |_, number| Ok(*number));
     let policy = allow_everything().frames_quota(Quota::per_second(100));
     let flood = stage.launch(renderer(floods, &[]), policy);
     stage.run_until("it is held", || flood.counters().throttled > 0);
@@ -132,8 +143,8 @@ fn a_message_may_be_as_long_as_the_policy_says_and_its_sender_knows() {
     // Less than the ring carries, less than a cache line, and in memory of its own.
     for max in [1000, 20, 300_000] {
         let stage = Stage::new();
-        stage.ipc.handle(ECHO, |_, bytes| Ok(bytes.to_vec())).unwrap();
-        stage.ipc.on(BYTES, |_, _| ()).unwrap();
+        stage.answer(ECHO, |_, bytes| Ok(bytes.to_vec()));
+        stage.hear(BYTES, |_, _| ());
         let policy = allow_everything().message_max(max);
         let command = renderer(sends_longer_messages, &[&max.to_string()]);
         let window = stage.launch(command, policy);
@@ -142,9 +153,9 @@ fn a_message_may_be_as_long_as_the_policy_says_and_its_sender_knows() {
     }
 }
 
-// --- renderers and main processes ---
+// --- renderers and main processes ---------------------------------------------------------------
 
-/// `sends-bytes-at-a-sign COUNT LENGTH`
+/// Arguments: COUNT LENGTH.
 fn sends_bytes_at_a_sign(ipc: &Renderer) {
     ipc.report("ready");
     wait_for_input();
@@ -156,17 +167,7 @@ fn sends_bytes_at_a_sign(ipc: &Renderer) {
     assert!(matches!(ipc.run(), Err(RunError::MainGone)));
 }
 
-/// `dies-of-its-own-sending COUNT`
-fn dies_of_its_own_sending(ipc: &Renderer) {
-    ipc.report("ready");
-    wait_for_input();
-    for number in 0..ipc.number(0) {
-        ipc.send(NUMBER, &number).unwrap();
-    }
-    std::process::abort();
-}
-
-/// `asks-in-turn COUNT`
+/// Arguments: COUNT.
 fn asks_in_turn(ipc: &Renderer) {
     ipc.report("asks");
     for number in 0..ipc.number(0) {
@@ -175,7 +176,7 @@ fn asks_in_turn(ipc: &Renderer) {
     ipc.report("answered");
 }
 
-/// `sends-longer-messages MAX`: what may be so long and no longer.
+/// What may be so long and no longer. Arguments: MAX.
 fn sends_longer_messages(ipc: &Renderer) {
     let max = ipc.number(0) as usize;
     let (longest, longer) = (vec![1; max], vec![1; max + 1]);

@@ -97,16 +97,16 @@ fn a_session_that_still_lives_ends_and_another_begins() {
         again.run_for(Duration::from_secs(1)).unwrap();
         told.recv().unwrap()
     });
-    stage.ipc.handle(ASK, |_, number| Ok(*number)).unwrap();
+    stage.answer(ASK, |_, number| Ok(*number));
     stage.run_until("both sessions are over", || stage.endings().len() == 2);
     let refused = attached.join().unwrap();
     assert!(matches!(refused, Err(ConnectError::InsideListener)), "{refused:?}");
 }
 
-// --- renderers and main processes ---
+// --- renderers and main processes ---------------------------------------------------------------
 
-/// `is-main-again ENDPOINT same|reversed|without-ticks [LAUNCHES]`: answers each number by a tick and by news,
-/// and never answers what it is asked; until it is killed.
+/// Answers each number by a tick and by news, and never answers what it is asked; until it is
+/// killed. Arguments: ENDPOINT same|reversed|without-ticks [LAUNCHES].
 fn is_main_again(arguments: &Arguments) {
     let contract: Vec<&'static dyn Channel> = match arguments[1].as_str() {
         "reversed" => CONTRACT.iter().copied().rev().collect(),
@@ -154,8 +154,8 @@ fn listen(ipc: &IpcRenderer) -> Notes<String> {
     heard
 }
 
-/// `waits-for-main ENDPOINT|launched`: prints what it hears in one session after the other, and gives up when main
-/// comes back no more.
+/// Prints what it hears in one session after the other, and gives up when main comes back no more.
+/// Arguments: ENDPOINT|launched.
 fn waits_for_main(arguments: &Arguments) {
     let mut ipc = match arguments[0].as_str() {
         "launched" => IpcRenderer::connect(CONTRACT).unwrap(),

@@ -142,13 +142,12 @@ fn closing_the_window_that_crashed_or_the_endpoint_ends_the_waiting() {
 
 /// Ends well at a tick of 0, and crashes at any other.
 fn ends_at_a_sign(ipc: &Renderer) {
-    ipc.on(TICK, |_, number| {
+    ipc.hear(TICK, |_, number| {
         if *number == 0 {
             std::process::exit(0);
         }
         std::process::abort();
-    })
-    .unwrap();
+    });
     ipc.report("here");
     assert!(matches!(ipc.run(), Err(RunError::MainGone)));
 }

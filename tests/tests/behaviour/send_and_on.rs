@@ -23,9 +23,9 @@ fn listeners_run_in_the_order_of_their_registration_and_one_registered_twice_run
     let stage = Stage::new();
     let heard = Notes::new();
     let twice = noting(&heard, "a");
-    stage.ipc.on(NUMBER, twice.clone()).unwrap();
-    stage.ipc.on(NUMBER, noting(&heard, "b")).unwrap();
-    stage.ipc.on(NUMBER, twice).unwrap();
+    stage.hear(NUMBER, twice.clone());
+    stage.hear(NUMBER, noting(&heard, "b"));
+    stage.hear(NUMBER, twice);
     stage.play_with(sends_numbers, &["2"]);
     stage.run_to_the_end();
     assert_eq!(heard.take(), ["a0", "b0", "a0", "a1", "b1", "a1"]);
@@ -37,16 +37,33 @@ fn what_a_batch_has_sent_before_the_applications_code_panics_wakes_the_receiver(
     let stage = Stage::with(Config { wait: WaitStrategy::Park, ..config() });
     let heard = Notes::new();
     let (notes, running) = (heard.clone(), stage.ipc.clone());
-    stage
-        .ipc
-        .on(NUMBER, move |_, number| {
-            notes.add(*number);
-            if *number == 1 {
-                running.stop();
+    stage.hear(NUMBER, move |_, number| {
+        notes.add(*number);
+        if *number == 1 {
+            running.stop();
+        }
+    });
+    let window = stage.play_with(
+        |ipc| {
+            // 0 and 1 for each cue, and then a panic in the same call.
+            struct Fuse(u64);
+            impl Borrow<u64> for Fuse {
+                fn borrow(&self) -> &u64 {
+                    assert!(self.0 < 2, "the application's own code");
+                    &self.0
+                }
             }
-        })
-        .unwrap();
-    let window = stage.play_with(panics_amid_batches, &[&ROUNDS.to_string()]);
+            let cues = ipc.cues();
+            for _ in 0..ipc.number(0) {
+                cues.wait();
+                let batch = || ipc.send_all(NUMBER, &[Fuse(0), Fuse(1), Fuse(2), Fuse(3)]);
+                assert!(panic::catch_unwind(AssertUnwindSafe(batch)).is_err());
+            }
+            // Its end would wake main as well.
+            cues.wait();
+        },
+        &[&ROUNDS.to_string()],
+    );
     for _ in 0..ROUNDS {
         window.send(CUE, "").unwrap();
         // Asleep for as long as nobody rings.
@@ -63,9 +80,17 @@ fn messages_sent_all_at_once_arrive_in_order_though_they_are_more_than_fit_into_
     let stage = Stage::new();
     let (numbers, texts) = (Notes::new(), Notes::new());
     let (noted, said) = (numbers.clone(), texts.clone());
-    stage.ipc.on(NUMBER, move |_, number| noted.add(*number)).unwrap();
-    stage.ipc.on(TEXT, move |_, text| said.add(text.to_owned())).unwrap();
-    stage.play_with(sends_numbers_all_at_once, &[&COUNT.to_string()]);
+    stage.hear(NUMBER, move |_, number| noted.add(*number));
+    stage.hear(TEXT, move |_, text| said.add(text.to_owned()));
+    stage.play_with(
+        |ipc| {
+            let numbers: Vec<u64> = (0..ipc.number(0)).collect();
+            ipc.send_all(NUMBER, &numbers).unwrap();
+            ipc.send_all::<u64>(NUMBER, &[] as &[u64]).unwrap();
+            ipc.send_all(TEXT, &["and", "texts"]).unwrap();
+        },
+        &[&COUNT.to_string()],
+    );
     stage.run_to_the_end();
     assert!(numbers.take().into_iter().eq(0..COUNT));
     assert_eq!(texts.take(), ["and", "texts"]);
@@ -76,7 +101,7 @@ fn a_once_listener_hears_one_message() {
     let stage = Stage::new();
     let heard = Notes::new();
     stage.ipc.once(NUMBER, noting(&heard, "once")).unwrap();
-    stage.ipc.on(NUMBER, noting(&heard, "on")).unwrap();
+    stage.hear(NUMBER, noting(&heard, "on"));
     stage.play_with(sends_numbers, &["3"]);
     stage.run_to_the_end();
     assert_eq!(heard.take(), ["once0", "on0", "on1", "on2"]);
@@ -117,7 +142,7 @@ fn off_removes_one_registration_and_says_whether_it_was_there() {
     let heard = Notes::new();
     let twice = noting(&heard, "a");
     let first = stage.ipc.on(NUMBER, twice.clone()).unwrap();
-    stage.ipc.on(NUMBER, twice).unwrap();
+    stage.hear(NUMBER, twice);
     let window = stage.play_with(sends_numbers_on_cue, &["2"]);
     window.send(CUE, "").unwrap();
     stage.run_until_reported("0");
@@ -141,7 +166,7 @@ fn a_listener_that_removes_itself_and_adds_another_does_not_disturb_the_message_
         ipc.on(NUMBER, added.clone()).unwrap();
     });
     own_id.add(registered.unwrap());
-    stage.ipc.on(NUMBER, noting(&heard, "second")).unwrap();
+    stage.hear(NUMBER, noting(&heard, "second"));
     stage.play_with(sends_numbers, &["2"]);
     stage.run_to_the_end();
     assert_eq!(heard.take(), ["first0", "second0", "second1", "added1"]);
@@ -151,8 +176,8 @@ fn a_listener_that_removes_itself_and_adds_another_does_not_disturb_the_message_
 fn remove_all_listeners_of_one_event_leaves_the_others() {
     let stage = Stage::new();
     let heard = Notes::new();
-    stage.ipc.on(NUMBER, noting(&heard, "a")).unwrap();
-    stage.ipc.on(NUMBER, noting(&heard, "b")).unwrap();
+    stage.hear(NUMBER, noting(&heard, "a"));
+    stage.hear(NUMBER, noting(&heard, "b"));
     stage.ipc.remove_all_listeners_of(NUMBER);
     stage.play_with(sends_numbers_on_cue, &["1"]).send(CUE, "").unwrap();
     assert_eq!(stage.run_to_the_end(), ["0"], "the stage's own listener was not removed");
@@ -163,8 +188,8 @@ fn remove_all_listeners_of_one_event_leaves_the_others() {
 fn remove_all_listeners_leaves_handlers_alone() {
     let stage = Stage::new();
     let heard = Notes::new();
-    stage.ipc.on(NUMBER, noting(&heard, "a")).unwrap();
-    stage.ipc.handle(ADD, |_, [left, right]| Ok(left + right)).unwrap();
+    stage.hear(NUMBER, noting(&heard, "a"));
+    stage.answer(ADD, |_, [left, right]| Ok(left + right));
     stage.ipc.remove_all_listeners();
     // It ends well only if its invokes are answered.
     let window = stage.play_with(mixes_sends_and_invokes, &["20", "7"]);
@@ -185,11 +210,8 @@ fn a_message_that_nobody_hears_is_dropped_and_counted() {
 fn a_listener_that_panics_is_counted_and_neither_the_next_one_nor_the_next_message_suffers() {
     let stage = Stage::new();
     let heard = Notes::new();
-    stage
-        .ipc
-        .on(NUMBER, |_, number| assert_ne!(*number, 1, "this panic is part of the test"))
-        .unwrap();
-    stage.ipc.on(NUMBER, noting(&heard, "next")).unwrap();
+    stage.hear(NUMBER, |_, number| assert_ne!(*number, 1, "this panic is part of the test"));
+    stage.hear(NUMBER, noting(&heard, "next"));
     let window = stage.play_with(sends_numbers, &["3"]);
     stage.run_to_the_end();
     assert_eq!(heard.take(), ["next0", "next1", "next2"]);
@@ -203,19 +225,16 @@ fn every_kind_of_payload_arrives_as_it_was_sent() {
     let (singles, maps, nothings) = (Notes::new(), Notes::new(), Notes::new());
     let (texts_in, runs_in, lengths_in) = (texts.clone(), runs.clone(), lengths.clone());
     let (singles_in, maps_in, nothings_in) = (singles.clone(), maps.clone(), nothings.clone());
-    stage.ipc.on(NOTHING, move |_, ()| nothings_in.add(())).unwrap();
-    stage.ipc.on(TEXT, move |_, text| texts_in.add(text.to_owned())).unwrap();
-    stage.ipc.on(NUMBER, |_, number| assert_eq!(*number, u64::MAX)).unwrap();
-    stage.ipc.on(READING, move |_, reading| singles_in.add(*reading)).unwrap();
-    stage.ipc.on(READINGS, move |_, readings| runs_in.add(readings.to_vec())).unwrap();
-    stage
-        .ipc
-        .on(BYTES, move |_, bytes| {
-            assert_eq!(bytes, pattern(bytes.len()));
-            lengths_in.add(bytes.len());
-        })
-        .unwrap();
-    stage.ipc.on(SETTINGS, move |_, settings| maps_in.add(settings.clone())).unwrap();
+    stage.hear(NOTHING, move |_, ()| nothings_in.add(()));
+    stage.hear(TEXT, move |_, text| texts_in.add(text.to_owned()));
+    stage.hear(NUMBER, |_, number| assert_eq!(*number, u64::MAX));
+    stage.hear(READING, move |_, reading| singles_in.add(*reading));
+    stage.hear(READINGS, move |_, readings| runs_in.add(readings.to_vec()));
+    stage.hear(BYTES, move |_, bytes| {
+        assert_eq!(bytes, pattern(bytes.len()));
+        lengths_in.add(bytes.len());
+    });
+    stage.hear(SETTINGS, move |_, settings| maps_in.add(settings.clone()));
 
     let window = stage.play(|ipc| {
         ipc.send(NOTHING, &()).unwrap();
@@ -250,14 +269,11 @@ fn a_thousand_sends_and_invokes_mixed_at_random_arrive_in_the_order_of_the_calls
         let stage = Stage::new();
         let order = Notes::new();
         let (sent, invoked) = (order.clone(), order.clone());
-        stage.ipc.on(NUMBER, move |_, number| sent.add(*number)).unwrap();
-        stage
-            .ipc
-            .handle(ADD, move |_, [number, one]| {
-                invoked.add(*number);
-                Ok(number + one)
-            })
-            .unwrap();
+        stage.hear(NUMBER, move |_, number| sent.add(*number));
+        stage.answer(ADD, move |_, [number, one]| {
+            invoked.add(*number);
+            Ok(number + one)
+        });
         let window = stage.play_with(mixes_sends_and_invokes, &["1000", seed]);
         stage.run_to_the_end();
         assert!(order.take().into_iter().eq(0..1000));
@@ -269,9 +285,7 @@ fn a_thousand_sends_and_invokes_mixed_at_random_arrive_in_the_order_of_the_calls
 #[test]
 fn the_threads_of_one_renderer_keep_each_its_own_order() {
     let stage = Stage::new();
-    let numbers = Notes::new();
-    let notes = numbers.clone();
-    stage.ipc.on(NUMBERED, move |_, message| notes.add(*message)).unwrap();
+    let numbers = stage.notes(NUMBERED);
     stage.play(|ipc| {
         let count = 2000;
         thread::scope(|scope| {
@@ -299,22 +313,17 @@ fn main_knows_the_sender_by_its_connection_and_replies_to_no_one_else() {
     let stage = Stage::new();
     let senders = Notes::new();
     let notes = senders.clone();
-    stage
-        .ipc
-        .on(NUMBER, move |event, process_id| {
-            let sender = event.sender();
-            assert_eq!(u64::from(sender.os_process_id()), *process_id);
-            assert_eq!(sender.id(), event.sender_id());
-            event.reply(TICK, &(1000 + u64::from(sender.id()))).unwrap();
-            notes.add(sender.id());
-        })
-        .unwrap();
+    stage.hear(NUMBER, move |event, process_id| {
+        let sender = event.sender();
+        assert_eq!(u64::from(sender.os_process_id()), *process_id);
+        assert_eq!(sender.id(), event.sender_id());
+        event.reply(TICK, &(1000 + u64::from(sender.id()))).unwrap();
+        notes.add(sender.id());
+    });
     let windows: Vec<_> = (0..3)
         .map(|_| {
             stage.play(|ipc| {
-                let answers = Notes::new();
-                let notes = answers.clone();
-                ipc.on(TICK, move |_, number| notes.add(*number)).unwrap();
+                let answers = ipc.notes(TICK);
                 ipc.send(NUMBER, &u64::from(process::id())).unwrap();
                 ipc.run_until("the answer", || !answers.is_empty());
                 ipc.report(format!("window {}: {:?}", ipc.id(), answers.take()));
@@ -338,15 +347,15 @@ fn a_loan_arrives_as_it_was_written_one_dropped_never_happened_and_one_held_bloc
     let stage = Stage::new();
     let numbers = Notes::new();
     let notes = numbers.clone();
-    stage.ipc.on(NUMBERED, move |_, message| notes.add((message.sender, message.number))).unwrap();
+    stage.hear(NUMBERED, move |_, message| notes.add((message.sender, message.number)));
     stage.play(lends_itself_room);
     stage.run_to_the_end();
     assert_eq!(numbers.take(), [(1, 1), (1, 3), (2, 4), (1, 5)]);
 }
 
-// --- renderers and main processes ---
+// --- renderers and main processes ---------------------------------------------------------------
 
-/// `sends-numbers-on-cue COUNT`: one for each cue, with a text in between.
+/// One for each cue, with a text in between. Arguments: COUNT.
 fn sends_numbers_on_cue(ipc: &Renderer) {
     let cues = ipc.cues();
     for number in 0..ipc.number(0) {
@@ -356,34 +365,7 @@ fn sends_numbers_on_cue(ipc: &Renderer) {
     }
 }
 
-/// `sends-numbers-all-at-once COUNT`: 0, 1, 2 and so on, in one call.
-fn sends_numbers_all_at_once(ipc: &Renderer) {
-    let numbers: Vec<u64> = (0..ipc.number(0)).collect();
-    ipc.send_all(NUMBER, &numbers).unwrap();
-    ipc.send_all::<u64>(NUMBER, &[] as &[u64]).unwrap();
-    ipc.send_all(TEXT, &["and", "texts"]).unwrap();
-}
-
-/// `panics-amid-batches COUNT`: 0 and 1 for each cue, and then a panic in the same call.
-fn panics_amid_batches(ipc: &Renderer) {
-    struct Fuse(u64);
-    impl Borrow<u64> for Fuse {
-        fn borrow(&self) -> &u64 {
-            assert!(self.0 < 2, "the application's own code");
-            &self.0
-        }
-    }
-    let cues = ipc.cues();
-    for _ in 0..ipc.number(0) {
-        cues.wait();
-        let batch = || ipc.send_all(NUMBER, &[Fuse(0), Fuse(1), Fuse(2), Fuse(3)]);
-        assert!(panic::catch_unwind(AssertUnwindSafe(batch)).is_err());
-    }
-    // Its end would wake main as well.
-    cues.wait();
-}
-
-/// `mixes-sends-and-invokes COUNT SEED`
+/// Arguments: COUNT SEED.
 fn mixes_sends_and_invokes(ipc: &Renderer) {
     let mut random = ipc.number(1);
     let mut invocations = Vec::new();

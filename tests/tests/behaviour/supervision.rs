@@ -18,7 +18,7 @@ fn watchful_stage() -> (Stage, Changes) {
     });
     let notes = changes.clone();
     stage.ipc.on_responsive(move |window| notes.add((window.id(), "responsive", Instant::now())));
-    stage.ipc.handle(ASK, |_, number| Ok(*number)).unwrap();
+    stage.answer(ASK, |_, number| Ok(*number));
     (stage, changes)
 }
 
@@ -109,16 +109,15 @@ fn who_has_nothing_to_take_is_not_unresponsive_however_long_it_is_silent() {
     stage.run_until_gone(&window);
 }
 
-// --- renderers and main processes ---
+// --- renderers and main processes ---------------------------------------------------------------
 
 /// Never comes back from its listener.
 fn loops_without_end(ipc: &Renderer) {
-    ipc.on(TICK, |_, _| {
+    ipc.hear(TICK, |_, _| {
         loop {
             std::hint::spin_loop();
         }
-    })
-    .unwrap();
+    });
     ipc.report("listens");
     ipc.run().unwrap();
 }

@@ -45,14 +45,13 @@ fn received_and_lost_are_together_what_was_published_for_slow_readers_and_quick_
             let (read, published) = (Notes::new(), published(&ipc));
             let mut note = noting(&read);
             let mut slow = 100;
-            ipc.subscribe(NEWS, move |event, number| {
+            ipc.follow(NEWS, move |event, number| {
                 note(event, number);
                 if slow > 0 {
                     slow -= 1;
                     thread::sleep(Duration::from_millis(1));
                 }
-            })
-            .unwrap();
+            });
             ipc.report("subscribed");
             read_all(&ipc, &read, &published);
         }),
@@ -198,11 +197,10 @@ fn longer_messages_arrive_whole() {
         let cues = ipc.cues();
         let lengths = Notes::new();
         let notes = lengths.clone();
-        ipc.subscribe(BULLETIN, move |_, bytes| {
+        ipc.follow(BULLETIN, move |_, bytes| {
             assert_eq!(bytes, pattern(bytes.len()));
             notes.add(bytes.len());
-        })
-        .unwrap();
+        });
         ipc.report("subscribed");
         cues.wait();
         ipc.run_until("both bulletins", || lengths.len() == 2);
@@ -222,13 +220,13 @@ fn who_has_unsubscribed_neither_hears_nor_loses_and_begins_anew_when_it_subscrib
     let window = stage.play(|ipc| {
         let cues = ipc.cues();
         let read = Notes::new();
-        ipc.subscribe(NEWS, noting(&read)).unwrap();
+        ipc.follow(NEWS, noting(&read));
         ipc.report("subscribed");
         ipc.run_until("the first message", || read.len() == 1);
         ipc.unsubscribe(NEWS).unwrap();
         ipc.report("unsubscribed");
         cues.wait();
-        ipc.subscribe(NEWS, noting(&read)).unwrap();
+        ipc.follow(NEWS, noting(&read));
         ipc.report("subscribed again");
         ipc.run_until("the last message", || read.len() >= 2);
         ipc.report(format!("{:?}", read.take()));
@@ -252,7 +250,7 @@ fn publishing_for_nobody_is_no_error() {
     }
 }
 
-// --- renderers and main processes ---
+// --- renderers and main processes ---------------------------------------------------------------
 
 /// What a reader noted: each message with how many were lost just before it.
 type Read = Notes<(u64, u64)>;
@@ -266,7 +264,7 @@ fn noting(read: &Read) -> impl FnMut(&IpcRendererEvent<'_>, &u64) + Send + use<>
 fn published(ipc: &Renderer) -> Notes<u64> {
     let published = Notes::new();
     let notes = published.clone();
-    ipc.on(CUE, move |_, text| notes.add(text.parse().unwrap())).unwrap();
+    ipc.hear(CUE, move |_, text| notes.add(text.parse().unwrap()));
     published
 }
 
@@ -301,12 +299,11 @@ fn read_all(ipc: &Renderer, read: &Read, published: &Notes<u64>) {
 fn acknowledges_news(ipc: &Renderer) {
     let (read, published) = (Notes::new(), published(&ipc));
     let (mut note, acknowledging) = (noting(&read), ipc.clone());
-    ipc.subscribe(NEWS, move |event, number| {
+    ipc.follow(NEWS, move |event, number| {
         note(event, number);
         let sender = u64::from(acknowledging.id());
         acknowledging.send(NUMBERED, &Numbered { sender, number: *number }).unwrap();
-    })
-    .unwrap();
+    });
     ipc.report("subscribed");
     read_all(&ipc, &read, &published);
 }
@@ -340,7 +337,7 @@ fn reads_the_latest_news(ipc: &Renderer) {
 
 fn reads_news(ipc: &Renderer) {
     let (read, published) = (Notes::new(), published(ipc));
-    ipc.subscribe(NEWS, noting(&read)).unwrap();
+    ipc.follow(NEWS, noting(&read));
     ipc.report("subscribed");
     read_all(ipc, &read, &published);
 }

@@ -7,7 +7,7 @@ fn what_a_validator_refuses_reaches_nobody_and_an_invoke_is_told_why() {
     let stage = Stage::new();
     let (heard, asked, seen) = (Notes::new(), Notes::new(), Notes::new());
     let notes = heard.clone();
-    stage.ipc.on(NUMBER, move |_, number| notes.add(*number)).unwrap();
+    stage.hear(NUMBER, move |_, number| notes.add(*number));
     let notes = seen.clone();
     stage
         .ipc
@@ -28,20 +28,17 @@ fn what_a_validator_refuses_reaches_nobody_and_an_invoke_is_told_why() {
         .unwrap();
 
     let notes = asked.clone();
-    stage
-        .ipc
-        .handle(READ, move |_, path| {
-            notes.add(path.to_owned());
-            Ok(format!("contents of {path}"))
-        })
-        .unwrap();
+    stage.answer(READ, move |_, path| {
+        notes.add(path.to_owned());
+        Ok(format!("contents of {path}"))
+    });
     stage
         .ipc
         .validate(READ, |_, path| {
             if path.contains("..") { Err("it leads upwards".to_owned()) } else { Ok(()) }
         })
         .unwrap();
-    stage.ipc.handle(ADD, |_, _| panic!("it is not reached")).unwrap();
+    stage.answer(ADD, |_, _| panic!("it is not reached"));
     stage.ipc.validate(ADD, |_, _| panic!("as the test wants it")).unwrap();
 
     let window = stage.play(|ipc| {
@@ -71,7 +68,7 @@ fn what_a_validator_refuses_reaches_nobody_and_an_invoke_is_told_why() {
 #[test]
 fn a_refusal_is_a_violation_if_the_policy_says_so() {
     let stage = Stage::new();
-    stage.ipc.on(NUMBER, |_, _| ()).unwrap();
+    stage.hear(NUMBER, |_, _| ());
     stage.ipc.validate(NUMBER, |_, _| Err("never".to_owned())).unwrap();
     let strict = || allow_everything().rejection_is_violation(true);
     let insist = |policy| {
@@ -99,13 +96,13 @@ fn a_channel_that_the_contract_does_not_have_cannot_be_validated() {
     assert_eq!(refused, Err(RegisterError::UnknownChannel { channel: "unknown" }));
 }
 
-// --- renderers and main processes ---
+// --- renderers and main processes ---------------------------------------------------------------
 
 fn read(ipc: &Renderer, path: &str) -> Result<String, InvokeError> {
     ipc.invoke(READ, path).unwrap().wait()
 }
 
-/// `insists COUNT`: on what main refuses, each time.
+/// On what main refuses, each time. Arguments: COUNT.
 fn insists(ipc: &Renderer) {
     for _ in 0..ipc.number(0) {
         let _ = ipc.send(NUMBER, &13);

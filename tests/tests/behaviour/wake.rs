@@ -40,9 +40,7 @@ fn wait_for_reports(stage: &Stage, text: &str, count: usize) {
 #[test]
 fn a_renderer_that_sleeps_is_woken_by_a_push_by_a_topic_and_by_an_invoke() {
     let stage = sleepy_stage();
-    let numbers = Notes::new();
-    let notes = numbers.clone();
-    stage.ipc.on(NUMBER, move |_, number| notes.add(*number)).unwrap();
+    let numbers = stage.notes(NUMBER);
     let window = stage.play_process(answers_when_woken, &[]);
     stage.run_until_reported("listening");
     for round in 0..ROUNDS {
@@ -61,7 +59,7 @@ fn a_renderer_that_sleeps_is_woken_by_a_push_by_a_topic_and_by_an_invoke() {
 #[test]
 fn a_main_that_sleeps_is_woken_by_its_renderers() {
     let stage = sleepy_stage();
-    stage.ipc.handle(ASK, |_, number| Ok(*number)).unwrap();
+    stage.answer(ASK, |_, number| Ok(*number));
     let window = stage.play_process(asks_and_sleeps, &[&ROUNDS.to_string()]);
     let running = run_in_background(&stage.ipc);
     wait_for_reports(&stage, "answered", 1);
@@ -94,12 +92,9 @@ fn a_main_that_sleeps_is_woken_by_its_own_threads() {
 fn a_reply_from_another_thread_wakes_the_caller_that_sleeps_for_it() {
     let stage = sleepy_stage();
     let (sender, asked) = mpsc::channel();
-    stage
-        .ipc
-        .handle_deferred(ASK, move |_, number, responder| {
-            sender.send((*number, responder)).unwrap();
-        })
-        .unwrap();
+    stage.answer_later(ASK, move |_, number, responder| {
+        sender.send((*number, responder)).unwrap();
+    });
     thread::spawn(move || {
         for (number, responder) in asked {
             // Long enough for both loops to go to sleep, most of the time.
@@ -117,20 +112,17 @@ fn a_reply_from_another_thread_wakes_the_caller_that_sleeps_for_it() {
 fn a_handlers_future_that_another_thread_wakes_wakes_the_loop() {
     let stage = sleepy_stage();
     let (sender, wakers) = mpsc::channel::<Waker>();
-    stage
-        .ipc
-        .handle_async(ASK, move |_, number| {
-            let sender = sender.clone();
-            let mut polled = false;
-            std::future::poll_fn(move |context| {
-                if std::mem::replace(&mut polled, true) {
-                    return Poll::Ready(Ok(number));
-                }
-                sender.send(context.waker().clone()).unwrap();
-                Poll::Pending
-            })
+    stage.answer_async(ASK, move |_, number| {
+        let sender = sender.clone();
+        let mut polled = false;
+        std::future::poll_fn(move |context| {
+            if std::mem::replace(&mut polled, true) {
+                return Poll::Ready(Ok(number));
+            }
+            sender.send(context.waker().clone()).unwrap();
+            Poll::Pending
         })
-        .unwrap();
+    });
     thread::spawn(move || {
         for waker in wakers {
             thread::sleep(Duration::from_micros(200));
@@ -143,7 +135,7 @@ fn a_handlers_future_that_another_thread_wakes_wakes_the_loop() {
     stop(&stage.ipc, running);
 }
 
-// --- renderers and main processes ---
+// --- renderers and main processes ---------------------------------------------------------------
 
 fn parks() -> Config {
     Config { wait: WaitStrategy::Park, ..Config::default() }
@@ -153,14 +145,14 @@ fn parks() -> Config {
 fn answers_when_woken(arguments: &Arguments) {
     let ipc = arguments.connect_with(parks());
     let (from_push, from_topic) = (ipc.clone(), ipc.clone());
-    ipc.on(TICK, move |_, number| from_push.send(NUMBER, number).unwrap()).unwrap();
-    ipc.subscribe(NEWS, move |_, number| from_topic.send(NUMBER, number).unwrap()).unwrap();
-    ipc.handle(ASK, |_, number| Ok(*number)).unwrap();
+    ipc.hear(TICK, move |_, number| from_push.send(NUMBER, number).unwrap());
+    ipc.follow(NEWS, move |_, number| from_topic.send(NUMBER, number).unwrap());
+    ipc.answer(ASK, |_, number| Ok(*number));
     ipc.report("listening");
     assert!(matches!(ipc.run(), Err(RunError::MainGone)));
 }
 
-/// `asks-and-sleeps TIMES`: sleeps until each answer comes.
+/// Sleeps until each answer comes. Arguments: TIMES.
 fn asks_and_sleeps(arguments: &Arguments) {
     let ipc = arguments.connect_with(parks());
     for number in 0..arguments.number(0) {

@@ -239,9 +239,9 @@ fn a_forked_child_that_exits_removes_nothing() {
     assert_eq!(segments.existing(), Vec::<PathBuf>::new());
 }
 
-// --- renderers and main processes ---
+// --- renderers and main processes ---------------------------------------------------------------
 
-/// `is-killed-at-any-moment ENDPOINT`: launches renderers and talks to them, for ever.
+/// Launches renderers and talks to them, for ever. Arguments: ENDPOINT.
 fn is_killed_at_any_moment(arguments: &Arguments) {
     let ipc = bind(&arguments[0]).expect("the name is free");
     ipc.on_did_connect(|window| {
@@ -257,7 +257,7 @@ fn is_killed_at_any_moment(arguments: &Arguments) {
     ipc.run().expect("nobody else runs it");
 }
 
-/// `forks-a-child-that-exits ENDPOINT`: says when the child has exited, and serves on until it is told to end.
+/// Says when the child has exited, and serves on until it is told to end. Arguments: ENDPOINT.
 fn forks_a_child_that_exits(arguments: &Arguments) {
     let ipc = bind(&arguments[0]).expect("the name is free");
     ipc.run_for(Duration::from_millis(1)).expect("nobody else runs it");

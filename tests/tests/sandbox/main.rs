@@ -218,21 +218,15 @@ fn in_the_sandbox_all_patterns_work_asleep_with_threads_and_with_large_payloads(
     let (numbers, numbered, large_ones, pictures) =
         (Notes::new(), Notes::new(), Notes::new(), Notes::new());
     let notes = numbers.clone();
-    stage.ipc.on(NUMBER, move |_, number| notes.add(*number)).unwrap();
+    stage.hear(NUMBER, move |_, number| notes.add(*number));
     let notes = numbered.clone();
-    stage
-        .ipc
-        .on(NUMBERED, move |_, numbered| notes.add((numbered.sender, numbered.number)))
-        .unwrap();
+    stage.hear(NUMBERED, move |_, numbered| notes.add((numbered.sender, numbered.number)));
     let notes = large_ones.clone();
-    stage
-        .ipc
-        .on(BYTES, move |_, bytes| notes.add(is_large(bytes, LEN, notes.len() as u64 + 2)))
-        .unwrap();
+    stage.hear(BYTES, move |_, bytes| notes.add(is_large(bytes, LEN, notes.len() as u64 + 2)));
     let notes = pictures.clone();
-    stage.ipc.on(PICTURE, move |_, picture| notes.add(picture[1][1])).unwrap();
-    stage.ipc.handle(ASK, |_, number| Ok(*number)).unwrap();
-    stage.ipc.handle(ECHO, |_, bytes| Ok(bytes.to_vec())).unwrap();
+    stage.hear(PICTURE, move |_, picture| notes.add(picture[1][1]));
+    stage.answer(ASK, |_, number| Ok(*number));
+    stage.answer(ECHO, |_, bytes| Ok(bytes.to_vec()));
 
     let window = stage.play_process(works_in_the_sandbox, &[&LEN.to_string()]);
     stage.run_until_reported("listening");
@@ -397,10 +391,11 @@ fn in_the_sandbox_ctrl_c_and_mains_death_end_a_renderer_as_before() {
     assert!(within(LIMIT, || !is_alive(launched)));
 }
 
-// --- renderers and main processes ---
+// --- renderers and main processes ---------------------------------------------------------------
 
-/// `tries-doors sandboxed|free MAIN FOLDER ABSTRACT-SOCKET PORT`: reports what it saw from a thread that
-/// was there before, from the one that has entered, and from a new one; or without a sandbox, from one.
+/// Reports what it saw from a thread that was there before, from the one that has entered, and
+/// from a new one; or without a sandbox, from one. Arguments: sandboxed|free MAIN FOLDER
+/// ABSTRACT-SOCKET PORT.
 fn tries_doors(ipc: &Renderer) {
     let targets = Targets {
         main: ipc.number(1) as i32,
@@ -434,7 +429,7 @@ fn tries_doors(ipc: &Renderer) {
     ipc.report(json!({ "missing": missing, "threads": threads }));
 }
 
-/// `works-in-the-sandbox LEN`: everything that a renderer does, asleep whenever it can.
+/// Everything that a renderer does, asleep whenever it can. Arguments: LEN.
 fn works_in_the_sandbox(arguments: &Arguments) {
     let len = arguments.number(0) as usize;
     let ipc = arguments.connect_with(Config { wait: WaitStrategy::Park, ..Config::default() });
@@ -474,19 +469,17 @@ fn works_in_the_sandbox(arguments: &Arguments) {
     // What main begins.
     let (from_push, from_topic, from_blob, from_bulletin) =
         (ipc.clone(), ipc.clone(), ipc.clone(), ipc.clone());
-    ipc.on(TICK, move |_, number| from_push.send(NUMBER, number).unwrap()).unwrap();
-    ipc.subscribe(NEWS, move |_, number| from_topic.send(NUMBER, number).unwrap()).unwrap();
-    ipc.subscribe(BULLETIN, move |_, text| {
+    ipc.hear(TICK, move |_, number| from_push.send(NUMBER, number).unwrap());
+    ipc.follow(NEWS, move |_, number| from_topic.send(NUMBER, number).unwrap());
+    ipc.follow(BULLETIN, move |_, text| {
         from_bulletin.send(NUMBER, &(text.len() as u64)).unwrap();
-    })
-    .unwrap();
-    ipc.on(BLOB, move |_, bytes| {
+    });
+    ipc.hear(BLOB, move |_, bytes| {
         assert!(is_large(bytes, len, 9));
         from_blob.send(NUMBER, &9).unwrap();
-    })
-    .unwrap();
-    ipc.handle(ASK, |_, number| Ok(*number)).unwrap();
-    ipc.handle(ECHO, |_, bytes| Ok(bytes.to_vec())).unwrap();
+    });
+    ipc.answer(ASK, |_, number| Ok(*number));
+    ipc.answer(ECHO, |_, bytes| Ok(bytes.to_vec()));
     ipc.report("listening");
     assert!(matches!(ipc.run(), Err(RunError::MainGone)));
 }
@@ -562,8 +555,8 @@ fn uses_a_terminal_in_the_sandbox(ipc: &Renderer) {
     ipc.report("used");
 }
 
-/// `landlock|seccomp SCENE PROGRAM ARGUMENTS`: becomes the program, on a kernel that lacks that system call, as far
-/// as the program can tell.
+/// `landlock|seccomp SCENE PROGRAM ARGUMENTS`: becomes the program, on a kernel that lacks that
+/// system call, as far as the program can tell.
 fn lacks(arguments: &Arguments) {
     let numbers = match arguments[0].as_str() {
         "landlock" => [libc::SYS_landlock_create_ruleset],

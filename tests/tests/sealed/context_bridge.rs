@@ -5,8 +5,8 @@ use tests::prelude::*;
 #[test]
 fn a_page_gets_what_is_exposed_and_the_policy_allows_and_no_push_is_counted_twice() {
     let stage = Stage::new();
-    stage.ipc.handle(ADD, |_, [left, right]| Ok(left + right)).unwrap();
-    stage.ipc.handle(ASK, |_, number| Ok(*number)).unwrap();
+    stage.answer(ADD, |_, [left, right]| Ok(left + right));
+    stage.answer(ASK, |_, number| Ok(*number));
     let policy = Policy::deny_all().allow(REPORT).allow(ADD).allow(ASK).allow(CUE).allow(TICK);
     let window = stage.launch(process(exposes_channels_to_a_page, &[]), policy);
     stage.run_until_reported("ready for ticks");
@@ -19,7 +19,7 @@ fn a_page_gets_what_is_exposed_and_the_policy_allows_and_no_push_is_counted_twic
     assert_eq!(window.counters().violations, 0);
 }
 
-// --- renderers and main processes ---
+// --- renderers and main processes ---------------------------------------------------------------
 
 const UNKNOWN: Event<u64> = Event::new("an-event-of-its-own");
 

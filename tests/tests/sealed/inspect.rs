@@ -50,7 +50,7 @@ fn attach(stage: &Stage) -> Result<Inspector, InspectError> {
 #[test]
 fn an_inspector_sees_what_main_counts() {
     let stage = Stage::new();
-    stage.ipc.on(NUMBER, |_, _| ()).unwrap();
+    stage.hear(NUMBER, |_, _| ());
     let policy = allow_everything().message_max(4096);
     let windows = [
         stage.launch(renderer(stays, &[]), policy),
@@ -88,13 +88,10 @@ fn what_waits_in_a_ring_and_for_an_answer_is_seen() {
     let stage = Stage::new();
     let kept = Notes::new();
     let keeping = kept.clone();
-    stage
-        .ipc
-        .handle_deferred(ASK, move |_, number, responder| match number {
-            1 => keeping.add(responder),
-            _ => _ = responder.reply(number),
-        })
-        .unwrap();
+    stage.answer_later(ASK, move |_, number, responder| match number {
+        1 => keeping.add(responder),
+        _ => _ = responder.reply(number),
+    });
     let asks = stage.play(asks_and_stays);
     stage.run_until("it has asked", || kept.len() == 1);
     // It waits for its input and takes nothing.
@@ -123,7 +120,7 @@ fn what_waits_in_a_ring_and_for_an_answer_is_seen() {
 #[test]
 fn the_states_of_a_window_are_seen() {
     let stage = Stage::new();
-    stage.ipc.on(NUMBER, |_, _| ()).unwrap();
+    stage.hear(NUMBER, |_, _| ());
     let mut inspector = attach(&stage).unwrap();
     assert!(look(&stage, &mut inspector).windows.is_empty());
 

@@ -63,9 +63,7 @@ fn a_crowd_of_silent_ones_does_not_keep_launched_renderers_out() {
 #[test]
 fn who_is_held_cannot_wake_main_however_it_rings() {
     let stage = Stage::with(Config { wait: WaitStrategy::Park, ..config() });
-    let arrivals = Notes::new();
-    let notes = arrivals.clone();
-    stage.ipc.on(NUMBER, move |_, number| notes.add(*number)).unwrap();
+    let arrivals = stage.notes(NUMBER);
     let policy = allow_everything().frames_quota(Quota::per_second(50).burst(0));
     let window = stage.launch(renderer(rings_without_end, &["1000"]), policy);
     stage.run_until("it is held", || window.counters().throttled > 3);
@@ -90,7 +88,7 @@ fn a_main_whose_renderers_have_taken_everything_does_not_wake_up() {
     let (notes, noted) = (changes.clone(), changes.clone());
     stage.ipc.on_unresponsive(move |window| notes.add(window.id()));
     stage.ipc.on_responsive(move |window| noted.add(window.id()));
-    stage.ipc.handle(ASK, |_, number| Ok(*number)).unwrap();
+    stage.answer(ASK, |_, number| Ok(*number));
     let window = stage.play(takes_ticks);
     stage.run_until("it listens", || !stage.reports_of(&window).is_empty());
     let sends = window.clone();
@@ -117,7 +115,7 @@ fn memory_has_no_name() {
     assert!(shared_memory_files().is_empty());
 }
 
-/// `rings-without-end COUNT`: sends so much, and then rings main's bell until it is killed.
+/// Sends so much, and then rings main's bell until it is killed. Arguments: COUNT.
 fn rings_without_end(ipc: &Renderer) {
     for number in 0..ipc.number(0) {
         ipc.try_send(NUMBER, &number).unwrap();
