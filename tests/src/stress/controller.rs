@@ -25,7 +25,7 @@ use rustix::{
 };
 
 use super::{
-    Failure, MainRole, Options, RendererRole,
+    Failure, MainRole, Options, RendererRole, Role,
     holdings::Holdings,
     journal::{Board, MainPage, Phase, Record, Stream, now_ns},
     schedule::{Action, ROUND, Schedule},
@@ -73,7 +73,7 @@ struct Controller<'a> {
     interrupted: Arc<AtomicBool>,
     board: &'static Board,
     /// Kept open for those that are still to be started.
-    journal: OwnedFd,
+    _journal: OwnedFd,
     endpoint: SweptName,
     /// What the names of this endpoint's segments begin with, once that is known.
     segments: Option<SegmentNames>,
@@ -94,6 +94,7 @@ struct Controller<'a> {
 }
 
 struct MainProcess {
+    role: MainRole,
     generation: u64,
     process: Process,
     killed_ns: u64,
@@ -142,15 +143,23 @@ impl<'a> Controller<'a> {
         let (board, journal) = Board::create()?;
         let endpoint = SweptName(unique_name("stress"));
         let attached = options.renderers / 4;
-        let role = main_role(options, seed, &endpoint, &journal, attached, 1);
-        let main = MainProcess::start(&role)?;
+        let main = MainProcess::start(MainRole {
+            endpoint: endpoint.0.clone(),
+            backend: options.backend,
+            journal: journal.as_raw_fd(),
+            parent: std::process::id(),
+            generation: 1,
+            renderers: options.renderers,
+            attached,
+            seed,
+        })?;
         let mut controller = Self {
             options,
             seed,
             began: Instant::now(),
             interrupted,
             board,
-            journal,
+            _journal: journal,
             endpoint,
             segments: None,
             main,
@@ -442,15 +451,8 @@ impl<'a> Controller<'a> {
             .filter(|record| record.generation.get() == generation && record.attached.get() == 0);
         self.doomed.extend(launched.map(|record| (record.process.get() as u32, died)));
         self.summary.main_restarts += 1;
-        let role = main_role(
-            self.options,
-            self.seed,
-            &self.endpoint,
-            &self.journal,
-            self.attached,
-            generation + 1,
-        );
-        self.main = MainProcess::start(&role)?;
+        let generation = generation + 1;
+        self.main = MainProcess::start(MainRole { generation, ..self.main.role.clone() })?;
         Ok(())
     }
 
@@ -469,15 +471,11 @@ impl<'a> Controller<'a> {
         }
         for slot in 0..self.attached {
             if self.places[slot].child.is_none() {
-                let role = RendererRole {
-                    endpoint: self.endpoint.0.clone(),
-                    backend: self.options.backend,
-                    journal: self.journal.as_raw_fd(),
-                    parent: std::process::id(),
-                    slot,
-                    session: None,
-                    seed: self.seed,
-                };
+                let MainRole { endpoint, backend, journal, parent, seed, .. } =
+                    self.main.role.clone();
+                let role =
+                    RendererRole { endpoint, backend, journal, parent, slot, session: None, seed };
+                let role = Role::Renderer(role);
                 self.places[slot].child = Some(Process::start(&mut role.command())?);
             }
         }
@@ -736,10 +734,11 @@ impl<'a> Controller<'a> {
 }
 
 impl MainProcess {
-    fn start(role: &MainRole) -> Result<Self, Failure> {
+    fn start(role: MainRole) -> Result<Self, Failure> {
         Ok(Self {
             generation: role.generation,
-            process: Process::start(&mut role.command())?,
+            process: Process::start(&mut Role::Main(role.clone()).command())?,
+            role,
             killed_ns: 0,
             stopped: None,
             resumed_ns: 0,
@@ -758,26 +757,6 @@ impl Process {
     fn open(id: u32) -> Result<Self, Failure> {
         let pid = i32::try_from(id).ok().and_then(Pid::from_raw).ok_or("no process id")?;
         Ok(Self { id, pidfd: pidfd_open(pid, PidfdFlags::empty())? })
-    }
-}
-
-fn main_role(
-    options: &Options,
-    seed: u64,
-    endpoint: &SweptName,
-    journal: &OwnedFd,
-    attached: usize,
-    generation: u64,
-) -> MainRole {
-    MainRole {
-        endpoint: endpoint.0.clone(),
-        backend: options.backend,
-        journal: journal.as_raw_fd(),
-        parent: std::process::id(),
-        generation,
-        renderers: options.renderers,
-        attached,
-        seed,
     }
 }
 
