@@ -29,9 +29,18 @@ macro_rules! registering {
             where
                 T: Payload + ToOwned<Owned: Send + 'static> + ?Sized,
             {
+                self.note(channel, |_, message| message.to_owned())
+            }
+
+            /// Notes something of each message.
+            pub fn note<T: Payload + ?Sized, N: Send + 'static>(
+                &self,
+                channel: $channel<T>,
+                mut of: impl FnMut(&$event<'_>, &T) -> N + Send + 'static,
+            ) -> Notes<N> {
                 let notes = Notes::new();
                 let noting = notes.clone();
-                self.hear(channel, move |_, message| noting.add(message.to_owned()));
+                self.hear(channel, move |event, message| noting.add(of(event, message)));
                 notes
             }
 

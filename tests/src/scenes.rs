@@ -97,11 +97,9 @@ pub fn sends_the_largest(ipc: &Renderer) {
 /// `counts-ticks COUNT`: checks that 0, 1, 2 and so on come, and nothing else.
 pub fn counts_ticks(ipc: &Renderer) {
     let count = ipc.number(0);
-    let ticks = Notes::new();
-    let notes = ticks.clone();
-    ipc.hear(TICK, move |event, number| {
+    let ticks = ipc.note(TICK, move |event, number| {
         assert_eq!(event.lost(), 0);
-        notes.add(*number);
+        *number
     });
     ipc.run_until("all ticks", || ticks.len() as u64 >= count);
     let ticks = ticks.take();

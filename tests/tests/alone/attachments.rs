@@ -106,27 +106,24 @@ fn invokes_with_large_arguments_and_replies_work_in_every_way_of_waiting() {
     let _my_turn = my_turn();
     let stage = Stage::new();
     stage.answer(ECHO, |_, bytes| Ok(bytes.to_vec()));
-    let window = stage.play_with(
-        |ipc| {
-            // The arguments and the reply; waited for, stored, and beside a driver.
-            let len = ipc.number(0) as usize;
-            let reply = ipc.invoke(ECHO, &large(len, 1)).unwrap().wait().unwrap();
-            assert!(is_large(&reply, len, 1));
-            let len = len / 8;
-            // Two at once: the first reply that comes is stored until its turn.
-            let [first, second] = [2, 3].map(|seed| ipc.invoke(ECHO, &large(len, seed)).unwrap());
-            assert!(is_large(&second.wait().unwrap(), len, 3));
-            assert!(is_large(&first.wait().unwrap(), len, 2));
-            ipc.drive_in_background().unwrap();
-            let reply = ipc.invoke(ECHO, &large(len, 4)).unwrap().wait().unwrap();
-            assert!(is_large(&reply, len, 4));
-            // A reply that nobody takes is let go.
-            drop(ipc.invoke(ECHO, &large(len, 5)).unwrap());
-            let reply = ipc.invoke(ECHO, &[1, 2, 3]).unwrap().wait();
-            assert_eq!(reply, Ok(vec![1, 2, 3]));
-        },
-        &[&LEN.to_string()],
-    );
+    let window = stage.play(|ipc| {
+        // The arguments and the reply; waited for, stored, and beside a driver.
+        let len = LEN;
+        let reply = ipc.invoke(ECHO, &large(len, 1)).unwrap().wait().unwrap();
+        assert!(is_large(&reply, len, 1));
+        let len = len / 8;
+        // Two at once: the first reply that comes is stored until its turn.
+        let [first, second] = [2, 3].map(|seed| ipc.invoke(ECHO, &large(len, seed)).unwrap());
+        assert!(is_large(&second.wait().unwrap(), len, 3));
+        assert!(is_large(&first.wait().unwrap(), len, 2));
+        ipc.drive_in_background().unwrap();
+        let reply = ipc.invoke(ECHO, &large(len, 4)).unwrap().wait().unwrap();
+        assert!(is_large(&reply, len, 4));
+        // A reply that nobody takes is let go.
+        drop(ipc.invoke(ECHO, &large(len, 5)).unwrap());
+        let reply = ipc.invoke(ECHO, &[1, 2, 3]).unwrap().wait();
+        assert_eq!(reply, Ok(vec![1, 2, 3]));
+    });
     stage.run_to_the_end();
     assert_eq!(window.counters().violations, 0);
     assert!(is_clean());
@@ -158,26 +155,21 @@ fn main_may_invoke_with_large_arguments_and_get_large_replies() {
 fn a_listener_in_a_renderer_may_send_what_is_large() {
     let _my_turn = my_turn();
     let stage = Stage::new();
-    let heard = Notes::new();
-    let notes = heard.clone();
-    stage.hear(BYTES, move |_, bytes| notes.add(is_large(bytes, LEN, 1)));
-    let window = stage.play_with(
-        |ipc| {
-            // There nobody else of this process reads for it.
-            let cues = ipc.cues();
-            let len = ipc.number(0) as usize;
-            let sender = ipc.clone();
-            ipc.hear(BLOB, move |_, bytes| {
-                assert!(is_large(bytes, len, 1));
-                sender.send(BYTES, bytes).unwrap();
-                // Its own is not touched before this returns.
-                assert!(is_large(bytes, len, 1));
-            });
-            ipc.report("ready");
-            cues.wait();
-        },
-        &[&LEN.to_string()],
-    );
+    let heard = stage.note(BYTES, move |_, bytes| is_large(bytes, LEN, 1));
+    let window = stage.play(|ipc| {
+        // There nobody else of this process reads for it.
+        let cues = ipc.cues();
+        let len = LEN;
+        let sender = ipc.clone();
+        ipc.hear(BLOB, move |_, bytes| {
+            assert!(is_large(bytes, len, 1));
+            sender.send(BYTES, bytes).unwrap();
+            // Its own is not touched before this returns.
+            assert!(is_large(bytes, len, 1));
+        });
+        ipc.report("ready");
+        cues.wait();
+    });
     stage.run_until_reported("ready");
     for _ in 0..3 {
         window.send(BLOB, &large(LEN, 1)).unwrap();
@@ -193,37 +185,25 @@ fn a_quarter_of_a_gibibyte_goes_both_ways() {
     let _my_turn = my_turn();
     const LEN: usize = 256 * MIB;
     let stage = Stage::new();
-    let heard = Notes::new();
-    let notes = heard.clone();
-    stage.hear(WIDE, move |_, wide| notes.add(is_large(wide.as_bytes(), LEN, 1)));
-    stage.play_with(
-        |ipc| {
-            ipc.send(WIDE, &large_wide(ipc.number(0) as usize, 1)).unwrap();
-            assert_eq!(attachments_of_this_process(), (0, 0));
-        },
-        &[&LEN.to_string()],
-    );
+    let heard = stage.note(WIDE, move |_, wide| is_large(wide.as_bytes(), LEN, 1));
+    stage.play(|ipc| {
+        ipc.send(WIDE, &large_wide(LEN, 1)).unwrap();
+        assert_eq!(attachments_of_this_process(), (0, 0));
+    });
     stage.run_to_the_end();
     assert_eq!(heard.take(), [true]);
 
-    let window = stage.play_with(
-        |ipc| {
-            let cues = ipc.cues();
-            let (heard, len) = (Notes::new(), ipc.number(0) as usize);
-            let notes = heard.clone();
-            ipc.hear(PUSHED_WIDE, move |_, wide| notes.add(is_large(wide.as_bytes(), len, 1)));
-            ipc.run_until("it", || !heard.is_empty());
-            assert_eq!(heard.take(), [true]);
-            ipc.report("heard");
-            cues.wait();
-            assert_eq!(
-                attachments_of_this_process(),
-                (0, 0),
-                "main has let it go, and so has this"
-            );
-        },
-        &[&LEN.to_string()],
-    );
+    let window = stage.play(|ipc| {
+        let cues = ipc.cues();
+        let (heard, len) = (Notes::new(), LEN);
+        let notes = heard.clone();
+        ipc.hear(PUSHED_WIDE, move |_, wide| notes.add(is_large(wide.as_bytes(), len, 1)));
+        ipc.run_until("it", || !heard.is_empty());
+        assert_eq!(heard.take(), [true]);
+        ipc.report("heard");
+        cues.wait();
+        assert_eq!(attachments_of_this_process(), (0, 0), "main has let it go, and so has this");
+    });
     window.send(PUSHED_WIDE, &large_wide(LEN, 1)).unwrap();
     stage.run_until_reported("heard");
     // It is beyond what is kept for reuse.
@@ -236,12 +216,10 @@ fn a_quarter_of_a_gibibyte_goes_both_ways() {
 fn several_threads_of_a_renderer_send_what_is_large_at_once() {
     let _my_turn = my_turn();
     let stage = Stage::new();
-    let seeds = Notes::new();
-    let notes = seeds.clone();
-    stage.hear(BYTES, move |_, bytes| {
+    let seeds = stage.note(BYTES, move |_, bytes| {
         let seed = seed_of(bytes);
         assert!(is_large(bytes, MIB + seed as usize, seed));
-        notes.add(seed);
+        seed
     });
     let window = stage.play_with(
         |ipc| {
@@ -277,12 +255,10 @@ fn several_threads_of_main_send_what_is_large_at_once() {
         |ipc| {
             // As they are sent by `sends-large-from-threads`.
             let [threads, len, times] = [0, 1, 2].map(|place| ipc.number(place));
-            let seeds = Notes::new();
-            let notes = seeds.clone();
-            ipc.hear(BLOB, move |_, bytes| {
+            let seeds = ipc.note(BLOB, move |_, bytes| {
                 let seed = seed_of(bytes);
                 assert!(is_large(bytes, (len + seed) as usize, seed));
-                notes.add(seed);
+                seed
             });
             ipc.run_until("all messages", || seeds.len() as u64 == threads * times);
             let seeds = seeds.take();
@@ -313,11 +289,9 @@ fn several_threads_of_main_send_what_is_large_at_once() {
 fn a_loan_of_a_renderer_is_written_in_place_however_long_it_is() {
     let _my_turn = my_turn();
     let stage = Stage::new();
-    let pictures = Notes::new();
-    let notes = pictures.clone();
-    stage.hear(PICTURE, move |_, picture| {
+    let pictures = stage.note(PICTURE, move |_, picture| {
         assert!(picture[1..1023].as_flattened().iter().all(|pixel| *pixel == 0));
-        notes.add((picture[0][1], picture[1023] == [picture[0][1]; 1024]));
+        (picture[0][1], picture[1023] == [picture[0][1]; 1024])
     });
     let window = stage.play(|ipc| {
         drop(ipc.loan(PICTURE).unwrap());
@@ -347,11 +321,9 @@ fn a_loan_of_main_is_written_in_place_however_long_it_is() {
     let stage = Stage::new();
     let answers = stage.notes(NUMBER);
     let window = stage.play(|ipc| {
-        let pictures = Notes::new();
-        let notes = pictures.clone();
-        ipc.hear(PUSHED_PICTURE, move |_, picture| {
+        let pictures = ipc.note(PUSHED_PICTURE, move |_, picture| {
             assert!(picture[1..1023].as_flattened().iter().all(|pixel| *pixel == 0));
-            notes.add((picture[0][1], picture[1023] == [picture[0][1]; 1024]));
+            (picture[0][1], picture[1023] == [picture[0][1]; 1024])
         });
         let answering = ipc.clone();
         ipc.hear(TICK, move |_, number| answering.send(NUMBER, number).unwrap());
@@ -423,22 +395,17 @@ fn what_a_renderer_may_have_on_its_way_is_its_policys_and_it_waits_for_room_in_i
 fn a_send_that_does_not_wait_finds_its_memory_the_next_time() {
     let _my_turn = my_turn();
     let stage = Stage::new();
-    let heard = Notes::new();
-    let notes = heard.clone();
-    stage.hear(BYTES, move |_, bytes| notes.add(is_large(bytes, MIB, 0)));
-    let window = stage.play_with(
-        |ipc| {
-            // A call that does not wait fails until the memory has come.
-            let payload = large(ipc.number(0) as usize, 0);
-            let began = Instant::now();
-            while let Err(error) = ipc.try_send(BYTES, &payload) {
-                assert_eq!(error, SendError::Full { channel: "bytes" });
-                assert!(began.elapsed() < LIMIT);
-                thread::yield_now();
-            }
-        },
-        &[&MIB.to_string()],
-    );
+    let heard = stage.note(BYTES, move |_, bytes| is_large(bytes, MIB, 0));
+    let window = stage.play(|ipc| {
+        // A call that does not wait fails until the memory has come.
+        let payload = large(MIB, 0);
+        let began = Instant::now();
+        while let Err(error) = ipc.try_send(BYTES, &payload) {
+            assert_eq!(error, SendError::Full { channel: "bytes" });
+            assert!(began.elapsed() < LIMIT);
+            thread::yield_now();
+        }
+    });
     stage.run_to_the_end();
     assert_eq!(heard.take(), [true]);
     assert_eq!(window.counters().attachment_buffers, 1, "it asked once");
@@ -448,9 +415,7 @@ fn a_send_that_does_not_wait_finds_its_memory_the_next_time() {
 fn what_main_keeps_counts_and_the_refusal_names_the_limit() {
     let _my_turn = my_turn();
     let stage = Stage::new();
-    let heard = Notes::new();
-    let notes = heard.clone();
-    stage.hear(BYTES, move |_, bytes| notes.add(is_large(bytes, LEN, 2)));
+    let heard = stage.note(BYTES, move |_, bytes| is_large(bytes, LEN, 2));
     let policy = allow_everything().attachment_bytes_max(LEN + LEN / 2);
     let command = renderer(is_refused_for_what_main_keeps, &[&LEN.to_string()]);
     let window = stage.launch(command, policy);
@@ -498,9 +463,7 @@ fn a_renderer_that_is_killed_in_the_middle_leaves_nothing() {
     let len = (2 * MIB).to_string();
     for turn in 0..6 {
         let stage = Stage::new();
-        let heard = Notes::new();
-        let notes = heard.clone();
-        stage.hear(BYTES, move |_, bytes| notes.add(bytes.len()));
+        let heard = stage.note(BYTES, move |_, bytes| bytes.len());
         let before = open_descriptors();
         let sender = stage.play_with(sends_large, &[&len, "100000"]);
         let (deaf, input) =
@@ -555,15 +518,12 @@ fn what_was_sent_before_a_death_is_delivered() {
 fn a_main_that_ends_leaves_a_renderer_that_sends_or_waits_for_memory_with_an_error() {
     let _my_turn = my_turn();
     let stage = Stage::new();
-    let window = stage.play_with(
-        |ipc| {
-            let payload = large(ipc.number(0) as usize, 0);
-            let error = (0..).find_map(|_: u64| ipc.send(BYTES, &payload).err());
-            assert!(matches!(error, Some(SendError::Gone { .. })), "{error:?}");
-            assert_eq!(attachments_of_this_process(), (0, 0));
-        },
-        &[&MIB.to_string()],
-    );
+    let window = stage.play(|ipc| {
+        let payload = large(MIB, 0);
+        let error = (0..).find_map(|_: u64| ipc.send(BYTES, &payload).err());
+        assert!(matches!(error, Some(SendError::Gone { .. })), "{error:?}");
+        assert_eq!(attachments_of_this_process(), (0, 0));
+    });
     stage.run_until("it sends", || window.counters().attachments_received > 2);
     stage.ipc.close().unwrap();
     let ending = stage.endings().remove(0);

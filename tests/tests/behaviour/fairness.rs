@@ -29,9 +29,7 @@ fn senders(stage: &Stage, counts: &[usize]) -> (Vec<Sender>, Notes<u32>) {
     }
     stage.run_until("all are ready", || stage.reports().len() == counts.len());
 
-    let taken = Notes::new();
-    let notes = taken.clone();
-    stage.hear(NUMBERED, move |event, _| notes.add(event.sender_id()));
+    let taken = stage.note(NUMBERED, move |event, _| event.sender_id());
     // The loop does not run while they send.
     let sent = waiting.into_iter().map(|(window, mut sign, mut told)| {
         sign.write_all(b".").unwrap();

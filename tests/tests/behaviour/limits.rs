@@ -138,11 +138,9 @@ fn a_full_ring_of_a_renderer_fails_at_once_or_times_out_or_makes_wait_until_main
 #[test]
 fn the_largest_message_of_a_renderer_fits_and_one_byte_more_is_refused_with_the_limit() {
     let stage = Stage::with(small_rings());
-    let lengths = Notes::new();
-    let notes = lengths.clone();
-    stage.hear(BYTES, move |_, bytes| {
+    let lengths = stage.note(BYTES, move |_, bytes| {
         assert_eq!(bytes, pattern(bytes.len()));
-        notes.add(bytes.len());
+        bytes.len()
     });
     stage.answer(ECHO, |_, bytes| Ok(bytes.to_vec()));
     stage.answer(ADD, |_, [left, right]| Ok(left + right));
@@ -297,11 +295,9 @@ fn a_capacity_that_no_ring_can_have_is_refused_by_name() {
 fn sixty_four_renderers_at_once_are_all_served_each_in_its_order() {
     let stage =
         Stage::with(Config { main_capacity: 65_536, renderer_capacity: 65_536, ..config() });
-    let numbers = Notes::new();
-    let notes = numbers.clone();
-    stage.hear(NUMBERED, move |event, message| {
+    let numbers = stage.note(NUMBERED, move |event, message| {
         assert_eq!(message.sender, u64::from(event.sender_id()));
-        notes.add(*message);
+        *message
     });
     stage.answer(ADD, |_, [left, right]| Ok(left + right));
     let connected = Notes::new();

@@ -107,11 +107,9 @@ fn every_kind_of_payload_arrives_as_it_was_pushed() {
     let stage = Stage::new();
     let window = stage.play(|ipc| {
         let cues = ipc.cues();
-        let lengths = Notes::new();
-        let notes = lengths.clone();
-        ipc.hear(BLOB, move |_, bytes| {
+        let lengths = ipc.note(BLOB, move |_, bytes| {
             assert_eq!(bytes, pattern(bytes.len()));
-            notes.add(bytes.len());
+            bytes.len()
         });
         let (single, runs, maps) = (Notes::new(), Notes::new(), Notes::new());
         let (single_in, runs_in, maps_in) = (single.clone(), runs.clone(), maps.clone());

@@ -6,9 +6,7 @@ const MS: Duration = Duration::from_millis(1);
 
 /// Notes when each number came.
 fn arrivals(stage: &Stage) -> Notes<(u64, Instant)> {
-    let arrivals = Notes::new();
-    let notes = arrivals.clone();
-    stage.hear(NUMBER, move |_, number| notes.add((*number, Instant::now())));
+    let arrivals = stage.note(NUMBER, move |_, number| (*number, Instant::now()));
     arrivals
 }
 
@@ -68,9 +66,7 @@ fn bytes_beyond_the_quota_wait_whether_in_many_messages_or_in_one() {
     // In the ring, and in memory of their own. The last report waits for what is owed.
     for (count, len) in [("400", "1000"), ("2", "400000")] {
         let stage = Stage::new();
-        let bytes = Notes::new();
-        let notes = bytes.clone();
-        stage.hear(BYTES, move |_, bytes| notes.add(bytes.len()));
+        let bytes = stage.note(BYTES, move |_, bytes| bytes.len());
         let policy = allow_everything().bytes_quota(quota);
         let began = Instant::now();
         let counters = play_at_a_sign(&stage, sends_bytes_at_a_sign, &[count, len], policy);

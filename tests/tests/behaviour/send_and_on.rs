@@ -43,27 +43,24 @@ fn what_a_batch_has_sent_before_the_applications_code_panics_wakes_the_receiver(
             running.stop();
         }
     });
-    let window = stage.play_with(
-        |ipc| {
-            // 0 and 1 for each cue, and then a panic in the same call.
-            struct Fuse(u64);
-            impl Borrow<u64> for Fuse {
-                fn borrow(&self) -> &u64 {
-                    assert!(self.0 < 2, "the application's own code");
-                    &self.0
-                }
+    let window = stage.play(|ipc| {
+        // 0 and 1 for each cue, and then a panic in the same call.
+        struct Fuse(u64);
+        impl Borrow<u64> for Fuse {
+            fn borrow(&self) -> &u64 {
+                assert!(self.0 < 2, "the application's own code");
+                &self.0
             }
-            let cues = ipc.cues();
-            for _ in 0..ipc.number(0) {
-                cues.wait();
-                let batch = || ipc.send_all(NUMBER, &[Fuse(0), Fuse(1), Fuse(2), Fuse(3)]);
-                assert!(panic::catch_unwind(AssertUnwindSafe(batch)).is_err());
-            }
-            // Its end would wake main as well.
+        }
+        let cues = ipc.cues();
+        for _ in 0..ROUNDS {
             cues.wait();
-        },
-        &[&ROUNDS.to_string()],
-    );
+            let batch = || ipc.send_all(NUMBER, &[Fuse(0), Fuse(1), Fuse(2), Fuse(3)]);
+            assert!(panic::catch_unwind(AssertUnwindSafe(batch)).is_err());
+        }
+        // Its end would wake main as well.
+        cues.wait();
+    });
     for _ in 0..ROUNDS {
         window.send(CUE, "").unwrap();
         // Asleep for as long as nobody rings.
@@ -82,15 +79,12 @@ fn messages_sent_all_at_once_arrive_in_order_though_they_are_more_than_fit_into_
     let (noted, said) = (numbers.clone(), texts.clone());
     stage.hear(NUMBER, move |_, number| noted.add(*number));
     stage.hear(TEXT, move |_, text| said.add(text.to_owned()));
-    stage.play_with(
-        |ipc| {
-            let numbers: Vec<u64> = (0..ipc.number(0)).collect();
-            ipc.send_all(NUMBER, &numbers).unwrap();
-            ipc.send_all::<u64>(NUMBER, &[] as &[u64]).unwrap();
-            ipc.send_all(TEXT, &["and", "texts"]).unwrap();
-        },
-        &[&COUNT.to_string()],
-    );
+    stage.play(|ipc| {
+        let numbers: Vec<u64> = (0..COUNT).collect();
+        ipc.send_all(NUMBER, &numbers).unwrap();
+        ipc.send_all::<u64>(NUMBER, &[] as &[u64]).unwrap();
+        ipc.send_all(TEXT, &["and", "texts"]).unwrap();
+    });
     stage.run_to_the_end();
     assert!(numbers.take().into_iter().eq(0..COUNT));
     assert_eq!(texts.take(), ["and", "texts"]);
@@ -311,14 +305,12 @@ fn the_threads_of_one_renderer_keep_each_its_own_order() {
 #[test]
 fn main_knows_the_sender_by_its_connection_and_replies_to_no_one_else() {
     let stage = Stage::new();
-    let senders = Notes::new();
-    let notes = senders.clone();
-    stage.hear(NUMBER, move |event, process_id| {
+    let senders = stage.note(NUMBER, move |event, process_id| {
         let sender = event.sender();
         assert_eq!(u64::from(sender.os_process_id()), *process_id);
         assert_eq!(sender.id(), event.sender_id());
         event.reply(TICK, &(1000 + u64::from(sender.id()))).unwrap();
-        notes.add(sender.id());
+        sender.id()
     });
     let windows: Vec<_> = (0..3)
         .map(|_| {
@@ -345,9 +337,7 @@ fn main_knows_the_sender_by_its_connection_and_replies_to_no_one_else() {
 fn a_loan_arrives_as_it_was_written_one_dropped_never_happened_and_one_held_blocks_only_its_thread()
 {
     let stage = Stage::new();
-    let numbers = Notes::new();
-    let notes = numbers.clone();
-    stage.hear(NUMBERED, move |_, message| notes.add((message.sender, message.number)));
+    let numbers = stage.note(NUMBERED, move |_, message| (message.sender, message.number));
     stage.play(lends_itself_room);
     stage.run_to_the_end();
     assert_eq!(numbers.take(), [(1, 1), (1, 3), (2, 4), (1, 5)]);

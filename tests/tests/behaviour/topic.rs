@@ -262,9 +262,7 @@ fn noting(read: &Read) -> impl FnMut(&IpcRendererEvent<'_>, &u64) + Send + use<>
 
 /// The cue says how many messages were published in all. There is no order between it and a topic.
 fn published(ipc: &Renderer) -> Notes<u64> {
-    let published = Notes::new();
-    let notes = published.clone();
-    ipc.hear(CUE, move |_, text| notes.add(text.parse().unwrap()));
+    let published = ipc.note(CUE, move |_, text| text.parse().unwrap());
     published
 }
 
