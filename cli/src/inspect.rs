@@ -1,38 +1,31 @@
-//! `ringbridge inspect`: everything that main shows, once.
+//! `ringbridge inspect`: the state of a main process, once.
 
-use std::{error::Error, time::Duration};
+use std::{error::Error, iter, time::Duration};
 
+use contract::figures::{bytes, count, duration, share};
 use ringbridge::{Counters, InspectedWindow, Inspection, Inspector};
 use serde_json::{Map, Value, json};
 
-use crate::{
-    figures::{bytes, count, share, span},
-    output,
-};
+use crate::print;
 
-/// How long main's loop may take to come to it.
+/// How long main's loop may take to show its state.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 pub(crate) fn run(endpoint: &str, json: bool) -> Result<(), Box<dyn Error>> {
     let seen = next(&mut Inspector::attach(endpoint)?)?;
     if json {
-        output::line(&as_json(&seen))?;
+        print(as_json(&seen))?
     } else {
-        output::line(&text(&seen))?;
+        print(text(&seen))?
     }
     Ok(())
 }
 
-/// What main shows next.
+/// Returns the next state that main shows.
 pub(crate) fn next(inspector: &mut Inspector) -> Result<Inspection, Box<dyn Error>> {
-    inspector.next(PATIENCE)?.ok_or_else(|| {
-        let busy =
-            "main has let this inspector in, and shows nothing: its loop is stuck, or not run";
-        busy.into()
-    })
+    let seen = inspector.next(PATIENCE)?;
+    seen.ok_or("main has admitted this inspector, but its loop does not run".into())
 }
-
-// --- for programs --------------------------------------------------------------------------------
 
 pub(crate) fn as_json(seen: &Inspection) -> Value {
     let below = |limit: Option<Duration>| limit.map(|limit| limit.as_nanos() as u64);
@@ -70,11 +63,9 @@ fn named(numbers: impl Iterator<Item = (&'static str, u64)>) -> Map<String, Valu
     numbers.map(|(name, value)| (name.to_owned(), value.into())).collect()
 }
 
-// --- for people ----------------------------------------------------------------------------------
-
 fn text(seen: &Inspection) -> String {
     let mut lines = vec![headline(seen), sleeps(seen), String::new()];
-    let rows = std::iter::once(COLUMNS.map(str::to_owned)).chain(seen.windows.iter().map(row));
+    let rows = iter::once(COLUMNS.map(str::to_owned)).chain(seen.windows.iter().map(row));
     let table = columns(&rows.collect::<Vec<_>>());
     lines.extend(table.first().cloned());
     for (row, window) in table.into_iter().skip(1).zip(&seen.windows) {
@@ -88,25 +79,25 @@ fn text(seen: &Inspection) -> String {
     lines.join("\n")
 }
 
-/// The endpoint in a line.
+/// Returns the line about the endpoint.
 pub(crate) fn headline(seen: &Inspection) -> String {
-    // How it sleeps has a line of its own.
+    // Sleeping has a line of its own.
     let numbers = seen.metrics.iter().filter(|(name, _)| !["sleeps", "slept_ns"].contains(name));
     let numbers: Vec<_> = numbers.map(|(name, value)| format!("{name} {}", count(value))).collect();
-    let (name, pid, open_for) = (&seen.endpoint, seen.pid, span(seen.open_for));
+    let (name, pid, open_for) = (&seen.endpoint, seen.pid, duration(seen.open_for));
     format!("{name}   main {pid}, open for {open_for}   {}", numbers.join("   "))
 }
 
-/// How main sleeps, in a line.
+/// Returns the line about main's sleeping.
 pub(crate) fn sleeps(seen: &Inspection) -> String {
     let asleep = share(seen.metrics.slept_ns, nanoseconds(seen.open_for));
     let times =
         format!("main sleeps {asleep} of the time, {} times so far", count(seen.sleeps.count()));
-    match [0.5, 0.99].map(|part| seen.sleeps.quantile(part)) {
+    match [0.5, 0.99].map(|part| seen.sleeps.quantile(part).map(duration)) {
         [Some(half), Some(most)] => {
-            format!("{times}: half of them less than {}, 99 % less than {}", span(half), span(most))
+            format!("{times}: half of them less than {half}, 99 % less than {most}")
         }
-        [Some(half), None] => format!("{times}: half of them less than {}", span(half)),
+        [Some(half), None] => format!("{times}: half of them less than {half}"),
         [None, _] => times,
     }
 }
@@ -131,7 +122,7 @@ fn row(window: &InspectedWindow) -> [String; COLUMNS.len()] {
         window.id.to_string(),
         window.pid.to_string(),
         format!("{}{asleep}", window.state.name()),
-        span(window.open_for),
+        duration(window.open_for),
         format!("{} of {}", bytes(metrics.outbox_used_bytes), bytes(metrics.outbox_capacity_bytes)),
         if window.unread { "unread" } else { "-" }.to_owned(),
         format!("{} / {}", metrics.pending_invokes, metrics.unanswered_invokes),
@@ -141,7 +132,7 @@ fn row(window: &InspectedWindow) -> [String; COLUMNS.len()] {
     ]
 }
 
-/// Rows of cells, each column as wide as its widest.
+/// Joins the cells of each row. A column is as wide as its widest cell.
 fn columns<const N: usize>(rows: &[[String; N]]) -> Vec<String> {
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
     let widths: [usize; N] = std::array::from_fn(|column| width(column).unwrap_or(0));
@@ -152,7 +143,7 @@ fn columns<const N: usize>(rows: &[[String; N]]) -> Vec<String> {
     rows.iter().map(line).collect()
 }
 
-/// Those that are not 0.
+/// Returns the counters that are not 0.
 fn counters(counters: &Counters) -> String {
     let counted = counters.iter().filter(|(_, value)| *value > 0);
     let counted: Vec<_> = counted.map(|(name, value)| format!("{name} {}", count(value))).collect();
@@ -170,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_has_happened_is_printed() {
+    fn only_counters_that_are_not_0_are_printed() {
         let mut counted = Counters::default();
         assert_eq!(counters(&counted), "all 0");
         counted.frames_sent = 1234;

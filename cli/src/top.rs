@@ -1,10 +1,10 @@
-//! `ringbridge top`: what passes in a second, live.
+//! `ringbridge top`: the state of a main process live, with rates per second.
 //!
 //! ```text
-//!   main's record, ten times a second ──▶ the newest, once a second ──▶ less the one before ──▶ rates
+//!   main's state, ten times a second ──▶ the newest, once a second ──▶ minus the one before ──▶ rates
 //! ```
 //!
-//! The terminal is given back as it was found on every way out: a key, a signal, main's end, an error, a panic.
+//! The terminal is restored at every end: by a key, a signal, main's end, an error, a panic.
 
 use std::{
     collections::HashMap,
@@ -18,6 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use contract::figures::{bytes, count, percent, share};
 use ratatui::{
     DefaultTerminal, Frame,
     crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers},
@@ -28,14 +29,11 @@ use ratatui::{
 };
 use ringbridge::{Counters, InspectedWindow, Inspection, Inspector, WindowState};
 
-use crate::{
-    figures::{bytes, count, share},
-    inspect, output,
-};
+use crate::{inspect, print};
 
-/// Between two pictures, which are what rates are measured between.
+/// The time between two states, whose difference is the rates.
 const PERIOD: Duration = Duration::from_secs(1);
-/// How long a key or a signal may wait to be heard.
+/// How long a key or a signal may wait.
 const HEARD_WITHIN: Duration = Duration::from_millis(50);
 
 pub(crate) fn run(endpoint: &str, json: bool) -> Result<(), Box<dyn Error>> {
@@ -48,34 +46,34 @@ pub(crate) fn run(endpoint: &str, json: bool) -> Result<(), Box<dyn Error>> {
     let signalled = ended.clone();
     ctrlc::set_handler(move || signalled.store(true, Ordering::Relaxed))?;
     if json {
-        return print(&mut inspector, &first, &ended);
+        return print_states(&mut inspector, &first, &ended);
     }
-    // It sees to it that a panic gives the terminal back too.
+    // It installs a panic hook that restores the terminal.
     let mut terminal = ratatui::try_init()?;
     let shown = show(&mut terminal, &mut inspector, first, &ended);
     ratatui::try_restore()?;
     shown
 }
 
-fn print(
+fn print_states(
     inspector: &mut Inspector,
     first: &Inspection,
     ended: &AtomicBool,
 ) -> Result<(), Box<dyn Error>> {
-    output::line(&inspect::as_json(first))?;
+    print(inspect::as_json(first))?;
     let mut due = Instant::now() + PERIOD;
     while !ended.load(Ordering::Relaxed) {
         thread::sleep(HEARD_WITHIN);
         let newest = inspector.next(Duration::ZERO)?;
         if let Some(newest) = newest.filter(|_| Instant::now() >= due) {
-            output::line(&inspect::as_json(&newest))?;
+            print(inspect::as_json(&newest))?;
             due += PERIOD;
         }
     }
     Ok(())
 }
 
-/// Shows it until a key or a signal ends that, or main does.
+/// Shows the states until a key, a signal or main's end.
 fn show(
     terminal: &mut DefaultTerminal,
     inspector: &mut Inspector,
@@ -121,15 +119,13 @@ fn ends(key: KeyEvent) -> bool {
         }
 }
 
-// --- rates ---------------------------------------------------------------------------------------
-
-/// What happened between two pictures, in a second.
+/// The rates per second between two states.
 struct Rates {
     seconds: f64,
-    /// Part of the time that main slept.
+    /// The part of the time that main slept.
     asleep: f64,
     sleeps: f64,
-    /// By the number of the window; all zeroes for one that has just come.
+    /// The earlier counters by the number of the window; a new window is not there.
     before: HashMap<u32, Counters>,
 }
 
@@ -154,10 +150,10 @@ impl Rates {
         }
     }
 
-    /// How often something of a window happened.
-    fn of(&self, window: &InspectedWindow, what: fn(&Counters) -> u64) -> f64 {
-        // One that was not there has a second behind it at the most.
-        self.rate(self.before.get(&window.id).map_or(0, what), what(&window.counters))
+    /// Returns the rate of a window's counter.
+    fn of(&self, window: &InspectedWindow, counter: fn(&Counters) -> u64) -> f64 {
+        // A new window is at most a second old.
+        self.rate(self.before.get(&window.id).map_or(0, counter), counter(&window.counters))
     }
 
     fn traffic(&self, window: &InspectedWindow) -> f64 {
@@ -165,12 +161,10 @@ impl Rates {
     }
 }
 
-// --- the picture ---------------------------------------------------------------------------------
-
 struct View {
     seen: Inspection,
     rates: Rates,
-    /// How many windows are above the first line.
+    /// The number of windows above the first line.
     scrolled: usize,
 }
 
@@ -202,11 +196,8 @@ impl View {
         let layout = Layout::vertical([Constraint::Length(3), Constraint::Min(1)]);
         let [head, body] = layout.areas(frame.area());
         let (seen, rates) = (&self.seen, &self.rates);
-        let asleep = format!(
-            "main sleeps {:.1} % of the time, {} times a second",
-            rates.asleep * 100.0,
-            count(rates.sleeps.round() as u64)
-        );
+        let (asleep, sleeps) = (percent(rates.asleep * 100.0), count(rates.sleeps.round() as u64));
+        let asleep = format!("main sleeps {asleep} of the time, {sleeps} times a second");
         let head_lines = vec![Line::from(inspect::headline(seen)).bold(), Line::from(asleep)];
         frame.render_widget(Paragraph::new(Text::from(head_lines)), head);
 
@@ -217,8 +208,8 @@ impl View {
         });
         self.scrolled = self.scrolled.min(windows.len().saturating_sub(1));
         let rows = windows.into_iter().skip(self.scrolled).map(|window| row(rates, window));
-        let more = seen.windows_unshown;
-        let unshown = (more > 0).then(|| Row::new([format!("+{more}")]));
+        let unshown = seen.windows_unshown;
+        let unshown = (unshown > 0).then(|| Row::new([format!("+{unshown}")]));
         let headings = Row::new(HEADINGS).style(Style::new().add_modifier(Modifier::REVERSED));
         let table = Table::new(rows.chain(unshown), WIDTHS).header(headings);
         frame.render_widget(table, body);
@@ -227,12 +218,9 @@ impl View {
 
 fn row(rates: &Rates, window: &InspectedWindow) -> Row<'static> {
     let InspectedWindow { metrics, counters, .. } = window;
-    let rate = |what: fn(&Counters) -> u64| count(rates.of(window, what).round() as u64);
-    let waiting = format!(
-        "{} {}",
-        bytes(metrics.outbox_used_bytes),
-        share(metrics.outbox_used_bytes, metrics.outbox_capacity_bytes)
-    );
+    let rate = |counter: fn(&Counters) -> u64| count(rates.of(window, counter).round() as u64);
+    let (used, capacity) = (metrics.outbox_used_bytes, metrics.outbox_capacity_bytes);
+    let waiting = format!("{} {}", bytes(used), share(used, capacity));
     let state = match window.state {
         WindowState::Live if metrics.asleep == 1 => Cell::from("asleep").dim(),
         WindowState::Live => Cell::from("live").fg(Color::Green),

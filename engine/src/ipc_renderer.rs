@@ -381,7 +381,7 @@ impl IpcRenderer {
         E: HandlerError + ?Sized,
     {
         let number = self.inner.port.permitted(&method.key())?;
-        Invocation::begin(&self.inner.0, method, number, arguments, timeout)
+        Invocation::begin(&self.inner.port, method, number, arguments, timeout)
     }
 
     // --- listening -------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 //! Main's metrics for Prometheus, over HTTP.
 //!
-//! Nothing is collected beforehand: whoever asks has the numbers read at that moment, and nobody asks for nothing. A
-//! window that is gone is in no answer any more. The server has a thread of its own, and no way into the loop's.
+//! Each request reads the numbers at that moment; without requests there is no cost. A window that is gone is in no
+//! response. The server has a thread of its own, and never calls into the loop's.
 
 use std::{
     error::Error,
@@ -26,10 +26,10 @@ use prometheus_client::{
 };
 use ringbridge::{Counters, IpcMain, MainMetrics, Metric, MetricKind, SessionMetrics, WebContents};
 
-/// What Prometheus calls the format.
+/// The format's media type.
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Where to listen: a port of this machine's own, or an address that says otherwise.
+/// The address of the server: a port of the loopback device, or another address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Address(pub(crate) SocketAddr);
 
@@ -44,14 +44,14 @@ impl FromStr for Address {
     }
 }
 
-/// Serves the endpoint's metrics from now on, until this process ends. Says where: a port of 0 is any.
+/// Serves the endpoint's metrics until this process ends. Returns the address; port 0 becomes a free port.
 pub(crate) fn start(address: Address, ipc: &IpcMain) -> Result<SocketAddr, Box<dyn Error>> {
     let failed = |error| format!("cannot serve metrics at {}: {error}", address.0);
     let listener = TcpListener::bind(address.0).map_err(failed)?;
     listener.set_nonblocking(true)?;
     let bound = listener.local_addr()?;
     let mut registry = Registry::with_prefix("ringbridge");
-    registry.register_collector(Box::new(Numbers(ipc.clone())));
+    registry.register_collector(Box::new(Endpoint(ipc.clone())));
     let routes = Router::new().route("/metrics", get(answer)).with_state(registry.into());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     thread::Builder::new().name("metrics".to_owned()).spawn(move || {
@@ -69,7 +69,7 @@ async fn answer(
     State(registry): State<std::sync::Arc<Registry>>,
     headers: HeaderMap,
 ) -> impl IntoResponse {
-    if !asks_for_this_machine(&headers) {
+    if !names_this_machine(&headers) {
         return Err((StatusCode::FORBIDDEN, "this server has no name: use its address"));
     }
     let mut page = String::new();
@@ -79,8 +79,8 @@ async fn answer(
     }
 }
 
-/// Whether it was asked for by address. A page in a browser whose own name leads here, of a sudden, is not from here.
-fn asks_for_this_machine(headers: &HeaderMap) -> bool {
+/// Returns whether a request names an address. A page of another site, whose name was rebound to this address, does not.
+fn names_this_machine(headers: &HeaderMap) -> bool {
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
     host.is_some_and(|host| {
         let name = host.rsplit_once(':').map_or(host, |(name, _port)| name);
@@ -89,16 +89,11 @@ fn asks_for_this_machine(headers: &HeaderMap) -> bool {
     })
 }
 
-/// The endpoint, read when it is asked for.
-struct Numbers(IpcMain);
+/// The endpoint, read at each request.
+#[derive(Debug)]
+struct Endpoint(IpcMain);
 
-impl fmt::Debug for Numbers {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl Collector for Numbers {
+impl Collector for Endpoint {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let main = self.0.metrics();
         for (metric, (_, value)) in MainMetrics::DESCRIPTIONS.iter().zip(main.iter()) {
@@ -156,7 +151,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_port_alone_is_of_this_machine_only() {
+    fn a_port_alone_is_on_the_loopback_device() {
         let parse = |text: &str| text.parse().map(|Address(address)| address.to_string());
         assert_eq!(parse("9464").as_deref(), Ok("127.0.0.1:9464"));
         assert_eq!(parse("0.0.0.0:1").as_deref(), Ok("0.0.0.0:1"));
@@ -167,20 +162,19 @@ mod tests {
     }
 
     #[test]
-    fn who_asks_by_some_other_name_is_turned_away() {
+    fn a_request_by_another_name_is_refused() {
         let asked = |host: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(header::HOST, host.parse().unwrap());
-            asks_for_this_machine(&headers)
+            names_this_machine(&headers)
         };
         for host in ["127.0.0.1:9464", "127.0.0.1", "localhost:1", "[::1]:9464", "10.0.0.7:80"] {
             assert!(asked(host), "{host}");
         }
-        for host in
-            ["example.org", "example.org:9464", "localhost.example.org:1", "127.0.0.1.nip.io"]
-        {
+        let others = "example.org example.org:9464 localhost.example.org:1 127.0.0.1.nip.io";
+        for host in others.split(' ') {
             assert!(!asked(host), "{host}");
         }
-        assert!(!asks_for_this_machine(&HeaderMap::new()));
+        assert!(!names_this_machine(&HeaderMap::new()));
     }
 }

@@ -28,7 +28,7 @@ use crate::{
     peer::{
         Port, PortParts, SessionLimits, Side,
         dispatch::{Delivery, Dispatcher, Request, Routes},
-        invocation::{Awaited, Caller, Drive, DriveEnd},
+        invocation::{Awaited, DriveEnd, EventLoop, Reason},
         large::{AttachmentLimits, Attachments, borrower::Borrower},
         router::Router,
         timed_requests::TimedRequests,
@@ -145,7 +145,7 @@ impl RendererShared {
                     inner.interrupt();
                 }
             }));
-            let driver: Weak<dyn Drive> = weak.clone();
+            let event_loop: Weak<dyn EventLoop> = weak.clone();
             let port = Port::new(PortParts {
                 side: Side::Renderer,
                 window: welcome.window,
@@ -166,7 +166,7 @@ impl RendererShared {
                 inbox_capacity: welcome.main_capacity as usize,
                 own: own.control.clone(),
                 peer: main.control,
-                driver,
+                event_loop,
                 attachments: Attachments::Renderer(borrower.clone()),
                 attached_max: limits.lent_message_max().min(welcome.message_max),
                 // There is only this session to look at.
@@ -519,6 +519,14 @@ impl RendererShared {
             || self.port.gone().is_some()
     }
 
+    /// Ends the loop's sleep, unless this is the loop's own thread, which looks at everything before it
+    /// sleeps.
+    fn interrupt(&self) {
+        if reentrancy::now() != CurrentLoop::renderer(self) {
+            self.port.interrupt.raise();
+        }
+    }
+
     pub(crate) fn change_topics(&self, change: TopicChange) {
         self.topic_changes.lock().push(change);
         // Relaxed: the lock hands over the change; a driver that sees the flag late is interrupted.
@@ -546,12 +554,7 @@ impl RendererShared {
     }
 }
 
-impl Caller for RendererShared {
-    #[inline]
-    fn port(&self) -> &Port {
-        &self.port
-    }
-
+impl EventLoop for RendererShared {
     fn drive_for(
         &self,
         awaited: &mut Awaited<'_>,
@@ -564,23 +567,10 @@ impl Caller for RendererShared {
         }?;
         Some(self.drive(&mut driver, Some(awaited), timeout))
     }
-}
 
-impl Drive for RendererShared {
-    fn drive_for(
-        &self,
-        awaited: &mut Awaited<'_>,
-        timeout: Option<Duration>,
-        me: Option<&Thread>,
-    ) -> Option<DriveEnd> {
-        Caller::drive_for(self, awaited, timeout, me)
-    }
-
-    fn interrupt(&self) {
-        // The driver itself looks at everything before it sleeps.
-        if reentrancy::now() != CurrentLoop::renderer(self) {
-            self.port.interrupt.raise();
-        }
+    /// There is one window, and the driver looks after it before each sleep.
+    fn notice(&self, _window: u32, _reason: Reason) {
+        self.interrupt();
     }
 }
 

@@ -27,7 +27,7 @@ use crate::{
     wire::{frame::Label, id::RequestId, outbox::OutboxControl},
 };
 
-use super::invocation::{Drive, Notify, Outcome};
+use super::invocation::{EventLoop, Notify, Outcome, Reason};
 use super::replies::Kept;
 
 /// Which end of a session this process is.
@@ -79,7 +79,7 @@ pub(crate) struct Port {
     pub(crate) bell: PeerBell,
     /// Ends the sleeps of this process's threads on the peer's bell.
     pub(crate) interrupt: Interrupt,
-    pub(crate) driver: Weak<dyn Drive>,
+    pub(crate) event_loop: Weak<dyn EventLoop>,
     pub(crate) attachments: Attachments,
     /// The longest payload of a frame, and of a message: what is longer than the first is attached.
     pub(super) in_band_max: usize,
@@ -134,7 +134,7 @@ pub(crate) struct PortParts {
     pub(crate) producer: Producer,
     pub(crate) inbox_capacity: usize,
     pub(crate) peer_pid: u32,
-    pub(crate) driver: Weak<dyn Drive>,
+    pub(crate) event_loop: Weak<dyn EventLoop>,
     pub(crate) attachments: Attachments,
     /// The longest payload that may be attached, in bytes.
     pub(crate) attached_max: u64,
@@ -157,7 +157,7 @@ impl Port {
             producer,
             inbox_capacity,
             peer_pid,
-            driver,
+            event_loop,
             attachments,
             attached_max,
             timed_requests,
@@ -177,7 +177,7 @@ impl Port {
             peer,
             bell,
             interrupt,
-            driver,
+            event_loop,
             attachments,
             in_band_max,
             message_max: in_band_max.max(usize::try_from(attached_max).unwrap_or(usize::MAX)),
@@ -236,9 +236,7 @@ impl Port {
     /// Asks the loop to end the session.
     pub(crate) fn request_close(&self) {
         self.close_requested.store(true, Ordering::Relaxed);
-        if let Some(driver) = self.driver.upgrade() {
-            driver.interrupt();
-        }
+        self.notice(Reason::Ended);
     }
 
     pub(crate) fn close_requested(&self) -> bool {

@@ -3,7 +3,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use crate::peer::{Port, port::Outbox, sender::SendRefusal};
+use crate::peer::{Port, invocation::Reason, port::Outbox, sender::SendRefusal};
 use crate::{
     peer::{incoming_request::IncomingRequest, large::Outgoing},
     primitives::Ordering,
@@ -197,9 +197,7 @@ impl Port {
     #[cold]
     fn tell(&self) {
         self.tell.store(false, Ordering::Relaxed);
-        if let Some(driver) = self.driver.upgrade() {
-            driver.sent_to(self.window);
-        }
+        self.notice(Reason::Sent);
     }
 
     /// The driver's part: it wants to know of the next frame. It looks once more after this, for one that may have

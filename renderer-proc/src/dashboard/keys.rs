@@ -1,21 +1,23 @@
-//! Keys: from the terminal, and what each asks for.
+//! The keyboard, and the actions of its keys.
 
 use std::{io, sync::mpsc::Sender, thread, time::Duration};
 
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyModifiers};
 
-/// What a key asks for.
+use super::painter::Instruction;
+
+/// The action of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Action {
     Quit,
     Pause,
     Help,
-    /// Ask for a line of text, to do this with it.
+    /// Begin to type a line.
     Begin(Purpose),
     AskForSystemInfo,
-    /// Show the answer from so many lines further on.
+    /// Move through the answer by this number of lines.
     Scroll(i16),
-    // While a line is typed:
+    // While the user types a line:
     Type(char),
     Erase,
     EraseAll,
@@ -23,14 +25,14 @@ pub(super) enum Action {
     Cancel,
 }
 
-/// What a line of text is typed for.
+/// The purpose of a typed line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
     LogMessage,
     ReadFile,
 }
 
-/// What keys mean at the moment.
+/// The present meaning of the keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Keymap {
     Commands,
@@ -38,10 +40,10 @@ pub(super) enum Keymap {
     Help,
 }
 
-/// How many lines a page of an answer is.
+/// The number of lines that PgUp and PgDn move.
 const PAGE: i16 = 10;
 
-/// The keys for people: what [`action`] understands, in the order of their use.
+/// The help: the keys that [`action`] understands, in the order of their use.
 pub(super) const KEYS: [(&str, &str); 8] = [
     ("l", "send main a log message"),
     ("i", "invoke get-system-info"),
@@ -53,7 +55,7 @@ pub(super) const KEYS: [(&str, &str); 8] = [
     ("q", "quit, also by Ctrl-C: main ends too, if it launched this renderer"),
 ];
 
-/// What a key asks for, if it does.
+/// Returns the action of a key, if it has one.
 pub(super) fn action(keymap: Keymap, key: KeyEvent) -> Option<Action> {
     if key.modifiers.contains(KeyModifiers::CONTROL) {
         return match (key.code, keymap) {
@@ -92,28 +94,24 @@ fn command(key: KeyCode) -> Option<Action> {
     }
 }
 
-/// The keyboard, ready to be read: what the sandbox would not allow any more has been done.
+/// The keyboard, ready to be read inside the sandbox.
 pub(super) struct Keyboard(());
 
 impl Keyboard {
-    /// After the terminal was put into raw mode.
+    /// Opens the keyboard, after the terminal was put into raw mode.
     pub(super) fn open() -> io::Result<Self> {
-        // The first look makes the library's descriptors.
+        // The first poll creates the library's descriptors.
         event::poll(Duration::ZERO)?;
         Ok(Self(()))
     }
 
-    /// Sends each key on, from a thread of its own. It ends with the terminal or with the process: nothing can wake
-    /// it. (A change of size is no key. The sandbox does not let the library's signal through; the painter looks at
-    /// the size before each frame.)
-    pub(super) fn send_to<T: From<KeyEvent> + Send + 'static>(
-        self,
-        keys: Sender<T>,
-    ) -> io::Result<()> {
+    /// Sends each key from a thread of its own. It ends with the terminal or the process; nothing can wake it. The
+    /// sandbox blocks the signal of a size change, so the painter reads the size before each frame.
+    pub(super) fn send_to(self, keys: Sender<Instruction>) -> io::Result<()> {
         let read = move || {
             while let Ok(event) = event::read() {
                 if let Event::Key(key) = event
-                    && keys.send(key.into()).is_err()
+                    && keys.send(Instruction::Key(key)).is_err()
                 {
                     return;
                 }
@@ -135,34 +133,32 @@ mod tests {
         action(keymap, KeyEvent::new(KeyCode::Char(letter), KeyModifiers::CONTROL))
     }
 
-    const KEYMAPS: [Keymap; 3] = [Keymap::Commands, Keymap::Typing, Keymap::Help];
-
     #[test]
-    fn ctrl_c_quits_whatever_keys_mean() {
-        assert_eq!(KEYMAPS.map(|keymap| control(keymap, 'c')), [Some(Action::Quit); 3]);
+    fn ctrl_c_quits_in_every_mode() {
+        for keymap in [Keymap::Commands, Keymap::Typing, Keymap::Help] {
+            assert_eq!(control(keymap, 'c'), Some(Action::Quit));
+        }
         assert_eq!(control(Keymap::Commands, 'p'), None);
     }
 
     #[test]
-    fn a_letter_is_a_command_unless_a_line_is_typed() {
+    fn a_letter_is_a_command_or_text_or_ends_the_help() {
         assert_eq!(press(Keymap::Commands, KeyCode::Char('q')), Some(Action::Quit));
-        assert_eq!(press(Keymap::Typing, KeyCode::Char('q')), Some(Action::Type('q')));
         assert_eq!(press(Keymap::Commands, KeyCode::Char('x')), None);
-        assert_eq!(press(Keymap::Typing, KeyCode::Char('ä')), Some(Action::Type('ä')));
-    }
-
-    #[test]
-    fn any_key_ends_the_help() {
+        for letter in ['q', 'ä'] {
+            assert_eq!(press(Keymap::Typing, KeyCode::Char(letter)), Some(Action::Type(letter)));
+        }
         for code in [KeyCode::Char('?'), KeyCode::Esc, KeyCode::Enter, KeyCode::Char('l')] {
             assert_eq!(press(Keymap::Help, code), Some(Action::Help));
         }
     }
 
     #[test]
-    fn every_letter_that_is_explained_does_something() {
-        for (key, what) in KEYS {
+    fn every_letter_in_the_help_does_something() {
+        for (key, meaning) in KEYS {
             if let [letter] = key.chars().collect::<Vec<_>>()[..] {
-                assert!(press(Keymap::Commands, KeyCode::Char(letter)).is_some(), "{key}: {what}");
+                let pressed = press(Keymap::Commands, KeyCode::Char(letter));
+                assert!(pressed.is_some(), "{key}: {meaning}");
             }
         }
     }

@@ -36,7 +36,7 @@ use crate::{
     peer::{
         Port, PortParts, SessionLimits, Side,
         dispatch::Dispatcher,
-        invocation::{Awaited, Drive, DriveEnd},
+        invocation::{Awaited, DriveEnd, EventLoop, Reason},
         large::{AttachmentLimits, Attachments, MainSide},
         router::Router,
         timed_requests::TimedRequests,
@@ -318,7 +318,7 @@ impl MainShared {
             launched: Instant::now(),
             predecessor,
         });
-        Drive::interrupt(self);
+        self.interrupt();
         Ok(WebContents::new(port))
     }
 
@@ -339,7 +339,7 @@ impl MainShared {
 
     fn relaunch_failed(&self, recipe: Recipe, old: Arc<Port>, error: LaunchError) {
         self.failed.lock().push(FailedRelaunch { recipe, old, error });
-        Drive::interrupt(self);
+        self.interrupt();
     }
 
     pub(crate) fn take_failed_relaunches(&self) -> Vec<FailedRelaunch> {
@@ -526,7 +526,7 @@ impl MainShared {
         let theirs = theirs.map_err(resources("an eventfd"))?;
 
         let window = self.next_window.fetch_add(1, Ordering::Relaxed);
-        let driver: Weak<dyn Drive> = self.weak.clone();
+        let event_loop: Weak<dyn EventLoop> = self.weak.clone();
         let limits = SessionLimits {
             owed_max: policy.pending_invokes_max,
             pending_max: self.config.main_pending_max,
@@ -555,7 +555,7 @@ impl MainShared {
             inbox_capacity: renderer_capacity,
             own: own.control,
             peer: peer.control,
-            driver,
+            event_loop,
             attachments: Attachments::Main(Box::new(MainSide::new(
                 control.clone(),
                 backing,
@@ -718,6 +718,12 @@ impl MainShared {
         }
     }
 
+    /// Has the loop look at what wants it.
+    fn interrupt(&self) {
+        self.attention.raise();
+        self.wake();
+    }
+
     /// Ends the loop's sleep, unless this is the loop's own thread, which is awake.
     fn wake(&self) {
         if reentrancy::now() != CurrentLoop::main(self) {
@@ -733,7 +739,7 @@ fn run_hook<A>(port: &Port, hook: &Hook<A>, argument: A) {
     }
 }
 
-impl Drive for MainShared {
+impl EventLoop for MainShared {
     fn drive_for(
         &self,
         awaited: &mut Awaited<'_>,
@@ -748,17 +754,16 @@ impl Drive for MainShared {
         Some(driver.drive(self, Some(awaited), timeout).unwrap_or(DriveEnd::Elapsed))
     }
 
-    fn interrupt(&self) {
-        self.attention.raise();
-        self.wake();
-    }
-
-    fn sent_to(&self, window: u32) {
-        let from_elsewhere = reentrancy::now() != CurrentLoop::main(self);
-        self.sent_to.lock().push((window, from_elsewhere));
-        // Relaxed: a hint, and the lock orders the rest.
-        self.has_sent_to.store(true, Ordering::Relaxed);
-        self.wake();
+    fn notice(&self, window: u32, reason: Reason) {
+        if reason == Reason::Sent {
+            let from_elsewhere = reentrancy::now() != CurrentLoop::main(self);
+            self.sent_to.lock().push((window, from_elsewhere));
+            // Relaxed: a hint, and the lock orders the rest.
+            self.has_sent_to.store(true, Ordering::Relaxed);
+            self.wake();
+        } else {
+            self.interrupt();
+        }
     }
 }
 

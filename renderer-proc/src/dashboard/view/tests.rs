@@ -1,50 +1,45 @@
-//! Pictures of the dashboard, compared letter by letter with those beside this file; and that nothing panics in any
-//! size.
+//! Pictures of the dashboard, compared with the files beside this one; and drawing in every size.
 
 use ratatui::{Terminal, backend::TestBackend, buffer::Buffer};
 use ringbridge::zerocopy::FromZeros;
 
 use super::*;
-use crate::{
-    dashboard::{
-        keys::Action,
-        model::{Answer, Happening, Request},
-        tally::Tally,
-    },
-    measurements::Sequence,
+use crate::dashboard::{
+    board::Received,
+    keys::Action,
+    model::{Answer, Identity, Request},
 };
 
 const MS: u64 = 1_000_000;
 
 fn model() -> Model {
     let mut model = Model::default();
-    let mut tally = Tally::default();
-    tally.happenings.extend([
-        Happening::Connected {
-            id: 7,
-            pid: 4242,
-            allowed: ["log-message", "get-system-info", "statistics"].map(str::to_owned).into(),
-        },
-        Happening::Sandbox("complete"),
-        Happening::Answer(Answer::error(
-            "read-file \"/etc/passwd\"".to_owned(),
-            "the policy of this renderer does not allow the channel 'read-file'",
-        )),
-    ]);
-    model.absorb(&mut tally, 0);
+    let identity = Identity {
+        id: 7,
+        pid: 4242,
+        sandbox: "complete",
+        allowed: ["log-message", "get-system-info", "statistics"].map(str::to_owned).into(),
+        is_connected: true,
+    };
+    let answer = Answer::error(
+        "read-file \"/etc/passwd\"",
+        "the policy of this renderer does not allow the channel 'read-file'",
+    );
+    let mut received = Received { identity: Some(identity), ..Received::default() };
+    received.answer = Some(answer);
+    model.absorb(&mut received, 0);
     model
 }
 
-/// Seconds in which two cores are busy in turn and a push comes every millisecond, one of each fifty late.
-fn watched(model: &mut Model, seconds: u64) {
+/// Absorbs seconds with a push every millisecond, one of each fifty late, in which two cores are busy in turn.
+fn watch(model: &mut Model, seconds: u64) {
     let mut sequence = Sequence::default();
     for frame in 1..=seconds * 4 {
-        let mut tally = Tally::default();
+        let mut received = Received::default();
         for number in (frame - 1) * 250 + 1..=frame * 250 {
             sequence.record(number);
-            tally.pushes += 1;
             let late_ns = 1000 * (10 + frame % 7);
-            tally.push_latency.record(if number % 50 == 0 { late_ns } else { 900 });
+            received.tally.push.record(if number % 50 == 0 { late_ns } else { 900 });
         }
         let mut statistics = Statistics::new_zeroed();
         (statistics.sampled_ns, statistics.sent_ns) = (1, (frame * 250 - 1) * MS);
@@ -55,10 +50,10 @@ fn watched(model: &mut Model, seconds: u64) {
         let up = (frame / 20 % 2) as f32;
         statistics.core_usage[..2].copy_from_slice(&[80.0 * up, 90.0 - 80.0 * up]);
         statistics.cpu_usage = 45.0;
-        tally.latest = Some((statistics, sequence));
-        tally.round_trips.record(12_000);
-        tally.last_round_trip_ns = Some(12_000 + 1000 * (frame % 8));
-        model.absorb(&mut tally, frame * 250 * MS);
+        received.latest = Some((statistics, sequence));
+        received.tally.round_trip.record(12_000);
+        received.tally.last_round_trip_ns = Some(12_000 + 1000 * (frame % 8));
+        model.absorb(&mut received, frame * 250 * MS);
     }
 }
 
@@ -92,14 +87,14 @@ fn before_anything_has_come_the_figures_are_dashes() {
 #[test]
 fn in_a_terminal_of_the_usual_size_everything_has_room() {
     let mut model = model();
-    watched(&mut model, 40);
+    watch(&mut model, 40);
     expect_picture(&text(&model, 80, 24), include_str!("usual.txt"));
 }
 
 #[test]
 fn in_a_small_terminal_the_most_important_figures_are_left() {
     let mut model = model();
-    watched(&mut model, 40);
+    watch(&mut model, 40);
     model.apply(Action::Begin(Purpose::ReadFile));
     "poem".chars().for_each(|character| drop(model.apply(Action::Type(character))));
     expect_picture(&text(&model, 40, 10), include_str!("small.txt"));
@@ -135,9 +130,7 @@ fn it_says_whether_what_is_shown_is_live() {
     assert!(header(&model).ends_with(" live"));
     model.apply(Action::Pause);
     assert!(header(&model).ends_with(" paused"));
-    let mut tally = Tally::default();
-    tally.happenings.push_back(Happening::MainGone);
-    model.absorb(&mut tally, MS);
+    model.identity.is_connected = false;
     assert!(header(&model).ends_with(" waiting for main"));
 }
 
@@ -148,7 +141,7 @@ fn of_many_cores_as_many_are_named_as_fit() {
     (statistics.sampled_ns, statistics.core_count) = (1, 64);
     for step in 0..5 {
         let latest = Some((statistics, Sequence::default()));
-        model.absorb(&mut Tally { latest, ..Tally::default() }, step * 250 * MS);
+        model.absorb(&mut Received { latest, ..Received::default() }, step * 250 * MS);
     }
     let text = text(&model, 80, 24);
     assert!(text.contains("2: 0.0 %") && text.contains("+61"), "{text}");
@@ -157,10 +150,10 @@ fn of_many_cores_as_many_are_named_as_fit() {
 #[test]
 fn no_size_is_too_small_to_draw_in_whatever_there_is_to_be_drawn() {
     let mut full = model();
-    watched(&mut full, 2);
+    watch(&mut full, 2);
     let with = |actions: &[Action]| {
         let mut model = model();
-        watched(&mut model, 2);
+        watch(&mut model, 2);
         let requests = actions.iter().filter_map(|action| model.apply(*action));
         assert_eq!(requests.collect::<Vec<Request>>(), []);
         model
