@@ -519,7 +519,7 @@ impl IpcRenderer {
 
     pub(crate) fn registrable(&self, key: &ChannelKey) -> Result<u16, RegisterError> {
         let number = self.inner.port.channels.number(key).ok_or_else(|| unknown(key))?;
-        if self.inner.port.allowed.contains(number) {
+        if self.inner.port.allowed.contains(usize::from(number)) {
             Ok(number)
         } else {
             Err(RegisterError::Forbidden { channel: key.name() })

@@ -3,9 +3,10 @@
 //! The renderer offers its channels. Main looks each up by kind and name, compares the fingerprints of the
 //! types, and grants its own number for it. The renderer numbers its table by main's grants.
 
+use fixedbitset::FixedBitSet;
+
 use crate::{
     contract::{Declaration, channel_hash, channel_table::ChannelTable},
-    policy::ChannelSet,
     wire::handshake::{BadPacket, Grant, JoinRefusal, Offer, Welcome},
 };
 
@@ -23,7 +24,7 @@ pub(crate) fn offers(declarations: &[Declaration]) -> Vec<Offer> {
 pub(crate) fn grants(
     offers: &[Offer],
     table: &ChannelTable,
-    allowed: &ChannelSet,
+    allowed: &FixedBitSet,
 ) -> Result<Vec<Grant>, JoinRefusal> {
     let grant = |offer: &Offer| {
         let hash = channel_hash(offer.kind, &offer.name);
@@ -40,7 +41,7 @@ pub(crate) fn grants(
                 main: declaration.schema.clone(),
             });
         }
-        Ok(Some((number, allowed.contains(number))))
+        Ok(Some((number, allowed.contains(usize::from(number)))))
     };
     offers.iter().map(grant).collect()
 }
@@ -49,19 +50,19 @@ pub(crate) fn grants(
 pub(crate) fn granted(
     welcome: &Welcome,
     declarations: Vec<Declaration>,
-) -> Result<(ChannelTable, ChannelSet), BadPacket> {
+) -> Result<(ChannelTable, FixedBitSet), BadPacket> {
     if welcome.grants.len() != declarations.len() {
         return Err(BadPacket("main granted other channels than were offered".to_owned()));
     }
     let mut by_number = vec![None; usize::from(welcome.channels)];
-    let mut allowed = ChannelSet::default();
+    let mut allowed = FixedBitSet::with_capacity(usize::from(welcome.channels));
     for (grant, declaration) in welcome.grants.iter().zip(declarations) {
         let Some((number, is_allowed)) = *grant else { continue };
         *by_number
             .get_mut(usize::from(number))
             .ok_or_else(|| BadPacket(format!("main has no channel {number}")))? = Some(declaration);
         if is_allowed {
-            allowed.insert(number);
+            allowed.insert(usize::from(number));
         }
     }
     Ok((ChannelTable::new(by_number), allowed))
@@ -83,7 +84,7 @@ mod tests {
     #[test]
     fn channels_get_mains_numbers_in_any_order_of_the_offers() {
         let main = table(declarations(&[&METHOD, &EVENT]).unwrap());
-        let mut allowed = ChannelSet::default();
+        let mut allowed = FixedBitSet::with_capacity(2);
         allowed.insert(1);
         let offered = offers(&declarations(&[&EVENT, &METHOD]).unwrap());
         let grants = grants(&offered, &main, &allowed).unwrap();
@@ -94,7 +95,7 @@ mod tests {
     fn a_type_that_differs_is_refused_by_name_with_mains_type() {
         let main = table(declarations(&[&EVENT]).unwrap());
         let offered = offers(&declarations(&[&CHANGED]).unwrap());
-        let refused = grants(&offered, &main, &ChannelSet::default());
+        let refused = grants(&offered, &main, &FixedBitSet::new());
         let Err(JoinRefusal::TypeMismatch { channel, main, .. }) = refused else {
             panic!("{refused:?}")
         };
@@ -105,6 +106,6 @@ mod tests {
     fn a_channel_that_main_lacks_is_granted_nothing() {
         let main = table(declarations(&[&EVENT]).unwrap());
         let offered = offers(&declarations(&[&METHOD]).unwrap());
-        assert_eq!(grants(&offered, &main, &ChannelSet::default()).unwrap(), [None]);
+        assert_eq!(grants(&offered, &main, &FixedBitSet::new()).unwrap(), [None]);
     }
 }

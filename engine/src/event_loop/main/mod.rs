@@ -404,7 +404,7 @@ impl MainLoop {
             taken += 1;
             reach(KillPoint::FrameReceived);
             session.consumer.copy_payload(&frame, &mut self.scratch);
-            let routes = self.routes.refresh(&main.dispatcher.routes);
+            let routes = self.routes.refresh();
             let header = frame.header;
             let bytes = self.scratch.as_slice();
             let received = main.dispatcher.receive(
