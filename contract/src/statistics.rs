@@ -1,4 +1,4 @@
-//! The payload of `statistics`: one sample of the machine, and what the receiver needs to measure the push.
+//! The payload of `statistics`: one sample of the machine, and the time and number of the push.
 
 /// The maximum number of cores with a figure of their own. The total includes all cores.
 pub const CORES_MAX: usize = 64;

@@ -34,7 +34,7 @@ use crate::{
     sampler::{self, Sampler},
 };
 
-/// How long after a renderer's death by Ctrl-C main may receive its own signal.
+/// The maximum delay of main's own signal after a renderer's death by Ctrl-C.
 const SIGNAL_DELAY_MAX: Duration = Duration::from_millis(100);
 
 #[derive(Debug, Default, Serialize)]
@@ -47,14 +47,14 @@ pub(crate) struct Counts {
     pub(crate) dropped: AtomicU64,
 }
 
-/// What the listeners share.
+/// The state that the listeners share.
 struct MainProcess {
     console: Console,
     ending: Arc<Ending>,
     counts: Arc<Counts>,
     audience: Option<Audience>,
     program: PathBuf,
-    /// Why the program is no renderer.
+    /// The error of a program that is no renderer.
     failure: OnceLock<String>,
     dashboard: OnceLock<Dashboard>,
 }

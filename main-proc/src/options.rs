@@ -181,20 +181,6 @@ mod tests {
     }
 
     #[test]
-    fn every_argument_is_understood() {
-        let options = parse(
-            "--endpoint other --renderers 0 --renderer ./r --push-interval off --sample-interval 1s \
-             --files . --policy policy.toml --restart on-crash --duration 5s --wait park --no-sandbox \
-             --metrics 9464 --log ringbridge=debug --json --backend portable --sweep",
-        )
-        .unwrap();
-        assert_eq!((options.push_interval, options.restart), (Interval(None), Restart::OnCrash));
-        assert_eq!(options.common.duration, Some(Duration::from_secs(5)));
-        let arguments = options.common.renderer_arguments(options.view()).join(" ");
-        assert_eq!(arguments, "--wait=park --view=json --no-sandbox");
-    }
-
-    #[test]
     fn a_mistake_is_refused() {
         let intervals =
             "--push-interval 0s|--push-interval 10ns|--push-interval OFF|--push-interval 1";

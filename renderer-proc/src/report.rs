@@ -7,7 +7,7 @@ use std::{
 
 use contract::{
     ReadFileError, Statistics, SystemInfo,
-    figures::{bytes, duration, nanoseconds, percent, two_digits},
+    figures::{bytes, bytes_of, duration, nanoseconds, percent, two_digits},
 };
 use ringbridge::Sandbox;
 use serde::Serialize;
@@ -30,17 +30,12 @@ pub(crate) struct Line<'a> {
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub(crate) enum Event<'a> {
-    Page {
-        url: &'a str,
-    },
+    /// A web page is served.
+    Page { url: &'a str },
     /// The renderer waits for a first main process.
-    NoMain {
-        endpoint: &'a str,
-    },
-    Connected {
-        pid: u32,
-        allowed: Vec<&'a str>,
-    },
+    NoMain { endpoint: &'a str },
+    /// The session has begun.
+    Connected { pid: u32, allowed: Vec<&'a str> },
     /// The rights that the renderer has given up.
     Sandbox {
         state: &'static str,
@@ -51,7 +46,9 @@ pub(crate) enum Event<'a> {
     },
     /// Main is gone, and the renderer waits for another one.
     MainGone,
+    /// Main's description of the machine.
     SystemInfo(&'a SystemInfo),
+    /// A push.
     Statistics {
         #[serde(flatten)]
         figures: Figures,
@@ -65,16 +62,12 @@ pub(crate) enum Event<'a> {
         bytes: &'a [u8],
     },
     /// A file that main did not send.
-    FileError {
-        path: &'a str,
-        error: ReadFileError,
-        message: String,
-    },
+    FileError { path: &'a str, error: ReadFileError, message: String },
     /// An invoke that failed for another reason.
-    InvokeError {
-        message: String,
-    },
+    InvokeError { message: String },
+    /// The activity of the pages.
     Pages(&'a Counts),
+    /// The last line.
     Summary {
         role: &'static str,
         ended: Ended,
@@ -128,15 +121,27 @@ impl From<&Statistics> for Figures {
     }
 }
 
-/// Why a renderer ended.
+/// The reason for a renderer's end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Ended {
     /// By Ctrl-C, by SIGTERM, or because nobody reads its output.
     Asked,
+    /// Its time was over.
     Duration,
     /// Main ended the session, or is gone.
     MainGone,
+}
+
+/// Describes the machine, in three lines.
+pub(crate) fn system_info(info: &SystemInfo) -> [String; 3] {
+    let SystemInfo { cores, cpu_model, os, kernel, host_name, .. } = info;
+    let uptime = duration(Duration::from_secs(info.uptime_s));
+    [
+        format!("{host_name}: {cores} cores of {cpu_model}"),
+        format!("{} of memory, up for {uptime}", bytes(info.total_memory)),
+        format!("{os} with kernel {kernel}"),
+    ]
 }
 
 /// Returns how much of the sandbox is in force.
@@ -181,32 +186,22 @@ impl Display for Line<'_> {
             Event::NoMain { endpoint } => {
                 write!(f, "there is no main process at '{endpoint}' yet; waiting for it")
             }
-            Event::Connected { pid, allowed } if allowed.is_empty() => {
-                write!(f, "connected (process {pid}); it may use nothing")
-            }
             Event::Connected { pid, allowed } => {
-                write!(f, "connected (process {pid}); it may use {}", allowed.join(", "))
+                let allowed = if allowed.is_empty() { "nothing" } else { &allowed.join(", ") };
+                write!(f, "connected (process {pid}); it may use {allowed}")
             }
-            Event::Sandbox { sandbox: Some(sandbox), .. } => {
-                write!(f, "in the sandbox; {sandbox}")
-            }
+            Event::Sandbox { sandbox: Some(sandbox), .. } => write!(f, "in the sandbox; {sandbox}"),
             Event::Sandbox { .. } => f.write_str("not in the sandbox"),
             Event::MainGone => f.write_str("main is gone; waiting for it to come back"),
-            Event::SystemInfo(info) => {
-                let SystemInfo { cores, cpu_model, os, kernel, host_name, .. } = info;
-                let memory = bytes(info.total_memory);
-                let uptime = duration(Duration::from_secs(info.uptime_s));
-                write!(f, "{host_name} has {cores} cores of {cpu_model}, {memory} of memory, ")?;
-                write!(f, "{os} with kernel {kernel}, and is up for {uptime}")
-            }
+            Event::SystemInfo(info) => f.write_str(&system_info(info).join("; ")),
             Event::Statistics { figures, latency_ns } => {
                 write!(f, "statistics {}: ", figures.sequence)?;
                 if let Some(cpu_usage) = figures.cpu_usage {
                     write!(f, "CPU {}, ", percent(cpu_usage))?;
                 }
                 if figures.memory_total != 0 {
-                    let [used, total] = [figures.memory_used, figures.memory_total].map(bytes);
-                    write!(f, "memory {used} of {total}, ")?;
+                    let used = bytes_of(figures.memory_used, figures.memory_total);
+                    write!(f, "memory {used}, ")?;
                 }
                 if let [Some(load), ..] = figures.load {
                     write!(f, "load {load:.2}, ")?;

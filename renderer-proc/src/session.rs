@@ -242,7 +242,7 @@ impl State {
         is_due
     }
 
-    /// Returns what to report about a round trip. An invoke that ends with the session is no failure.
+    /// Returns the duration to report, or `Some(None)` for a failure. An invoke that ends with the session is none.
     fn end_round_trip(&mut self, took_ns: Result<u64, &InvokeError>) -> Option<Option<u64>> {
         self.round_trip_under_way = false;
         if let Err(InvokeError::Gone { .. }) = took_ns {

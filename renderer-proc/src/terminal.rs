@@ -13,7 +13,7 @@ use rustix::{
     termios::{OptionalActions, Termios, isatty, tcgetattr, tcgetpgrp, tcsetattr},
 };
 
-/// How long a terminal may read nothing.
+/// The time limit for a terminal to read something.
 const ROOM_MAX: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 
 /// Returns whether standard input and output are a terminal that can be drawn on, and belongs to this job.

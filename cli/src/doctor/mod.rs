@@ -1,6 +1,6 @@
 //! `ringbridge doctor`: whether this machine has the features that Ringbridge needs.
 //!
-//! Each check does what the engine does, in this process or a child of it, and looks at the result.
+//! Each check uses the feature as the engine does, in this process or a child of it.
 
 mod kernel;
 mod machine;

@@ -33,7 +33,7 @@ pub(super) const CHECKS: &[Check] = &[
     ),
 ];
 
-/// What main learned about its renderer.
+/// The renderer's results.
 #[derive(Clone, Default)]
 struct Report {
     round_trip_ns: Option<u64>,

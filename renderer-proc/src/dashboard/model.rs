@@ -1,19 +1,17 @@
 //! The contents of the dashboard: figures over time, the last answer, and the line that the user types.
 //!
-//! Time and keys are arguments, and what a key asks of the session is returned as a [`Request`]. So nothing here needs
-//! a terminal, a clock or a main process.
+//! Time and keys are arguments, and the result of a key is a [`Request`] to the session. So nothing here needs a
+//! terminal, a clock or a main process.
 
-use std::{collections::VecDeque, mem, time::Duration};
+use std::{collections::VecDeque, mem};
 
-use contract::{
-    Statistics, SystemInfo,
-    figures::{bytes, duration},
-};
+use contract::{Statistics, SystemInfo};
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use crate::{
     dashboard::board::Received,
     measurements::{LatencySummary, Sequence, Tally},
+    report,
 };
 
 /// The help: the keys that [`Model::press`] understands.
@@ -50,15 +48,7 @@ pub(super) struct Answer {
 
 impl Answer {
     pub(super) fn system_info(info: &SystemInfo) -> Self {
-        let uptime = duration(Duration::from_secs(info.uptime_s));
-        Self::new(
-            "get-system-info",
-            [
-                format!("{}: {} cores of {}", info.host_name, info.cores, info.cpu_model),
-                format!("{} of memory, up for {uptime}", bytes(info.total_memory)),
-                format!("{} with kernel {}", info.os, info.kernel),
-            ],
-        )
+        Self::new("get-system-info", report::system_info(info))
     }
 
     /// The beginning of a file, as text.
@@ -134,7 +124,7 @@ pub(super) struct Model {
 }
 
 impl Model {
-    /// Takes what came since the last frame.
+    /// Takes everything that came since the last frame.
     pub(super) fn absorb(&mut self, received: &mut Received, now_ns: u64) {
         self.figures.absorb(received, now_ns);
         if let Some(identity) = received.identity.take() {
@@ -166,7 +156,7 @@ impl Model {
         self.frozen.is_some()
     }
 
-    /// Handles a key, and returns what it asks of the session.
+    /// Handles a key, and returns its request to the session.
     pub(super) fn press(&mut self, key: KeyEvent) -> Option<Request> {
         let control = key.modifiers.contains(KeyModifiers::CONTROL);
         match (&mut self.mode, key.code) {

@@ -27,7 +27,7 @@ use crate::{
 };
 
 const FRAME: Duration = Duration::from_millis(1000 / 15);
-/// How long a log message may wait for space. The picture stands still meanwhile.
+/// The time limit for a log message to find space. The picture stands still meanwhile.
 const SEND_MAX: Duration = Duration::from_millis(100);
 /// The time limit of the last frame. A terminal that reads nothing blocks the painter for ever.
 const LAST_FRAME_MAX: Duration = Duration::from_secs(1);
@@ -44,7 +44,7 @@ pub(super) struct Painter {
 }
 
 impl Painter {
-    /// Starts the thread. Its end, for whatever reason, ends the session.
+    /// Starts the thread. Its end, by a panic too, ends the session.
     pub(super) fn start(session: &Arc<Session<Board>>, keyboard: Keyboard) -> io::Result<Self> {
         let (instructions, received) = mpsc::channel();
         let (end, ended) = mpsc::channel();

@@ -25,7 +25,7 @@ use ratatui::crossterm::{
 
 use crate::terminal::{self, Modes};
 
-/// How long a frame that is being written may delay the restoration.
+/// The time limit for a frame that delays the restoration.
 const FRAME_MAX: Duration = Duration::from_secs(1);
 
 static BEFORE: OnceLock<Modes> = OnceLock::new();

@@ -45,7 +45,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// The end of an error's text while there is no session.
 const NO_MAIN: &str = "the main process is gone";
 
-/// Why a page's connection ends.
+/// The reason for the end of a page's connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CloseReason {
     Left,
@@ -220,7 +220,7 @@ impl Page<'_> {
         Ok(())
     }
 
-    /// Tells the page about the new session or its absence, and listens again to what it listened to before.
+    /// Tells the page about the new session or its absence, and subscribes to its channels again.
     async fn change_link(&mut self, socket: &mut WebSocket) -> Result<(), CloseReason> {
         let link = self.links.borrow_and_update().clone();
         let session = link.as_deref().map(|link| &link.about);
