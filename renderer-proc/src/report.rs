@@ -10,7 +10,8 @@ use contract::{
     figures::{bytes, bytes_of, duration, nanoseconds, percent, two_digits},
 };
 use ringbridge::Sandbox;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
+use serde_json::{Value, json};
 
 use crate::{
     measurements::{LatencySummary, Sequence},
@@ -40,7 +41,7 @@ pub(crate) enum Event<'a> {
     Sandbox {
         state: &'static str,
         enforced: Vec<&'static str>,
-        missing: Vec<MissingPart<'a>>,
+        missing: Vec<Value>,
         #[serde(skip)]
         sandbox: Option<&'a Sandbox>,
     },
@@ -50,8 +51,8 @@ pub(crate) enum Event<'a> {
     SystemInfo(&'a SystemInfo),
     /// A push.
     Statistics {
-        #[serde(flatten)]
-        figures: Figures,
+        #[serde(flatten, serialize_with = "serialize_figures")]
+        statistics: &'a Statistics,
         latency_ns: u64,
     },
     /// A file that main has sent.
@@ -80,45 +81,27 @@ pub(crate) enum Event<'a> {
     },
 }
 
-#[derive(Serialize)]
-pub(crate) struct MissingPart<'a> {
-    part: &'static str,
-    why: &'a str,
+/// Returns the figures of a push for JSON. Whatever is unknown or not sampled is null.
+pub(crate) fn figures(statistics: &Statistics) -> Value {
+    let figure = |value| two_digits(value).filter(|_| statistics.is_sampled());
+    let load = [statistics.load_1, statistics.load_5, statistics.load_15].map(figure);
+    json!({
+        "sequence": statistics.sequence,
+        "cpu_usage": figure(statistics.cpu_usage),
+        "core_usage": statistics.cores().iter().copied().map(figure).collect::<Vec<_>>(),
+        "memory_used": statistics.memory_used,
+        "memory_available": statistics.memory_available,
+        "memory_total": statistics.memory_total,
+        "swap_used": statistics.swap_used,
+        "swap_total": statistics.swap_total,
+        "load": load,
+        "main_cpu_usage": figure(statistics.main_cpu_usage),
+        "main_memory": statistics.main_memory,
+    })
 }
 
-/// The figures of a push for JSON. Whatever is unknown or not sampled is `None`.
-#[derive(Serialize)]
-pub(crate) struct Figures {
-    sequence: u64,
-    cpu_usage: Option<f64>,
-    core_usage: Vec<Option<f64>>,
-    memory_used: u64,
-    memory_available: u64,
-    memory_total: u64,
-    swap_used: u64,
-    swap_total: u64,
-    load: [Option<f64>; 3],
-    main_cpu_usage: Option<f64>,
-    main_memory: u64,
-}
-
-impl From<&Statistics> for Figures {
-    fn from(statistics: &Statistics) -> Self {
-        let figure = |value| two_digits(value).filter(|_| statistics.is_sampled());
-        Self {
-            sequence: statistics.sequence,
-            cpu_usage: figure(statistics.cpu_usage),
-            core_usage: statistics.cores().iter().copied().map(figure).collect(),
-            memory_used: statistics.memory_used,
-            memory_available: statistics.memory_available,
-            memory_total: statistics.memory_total,
-            swap_used: statistics.swap_used,
-            swap_total: statistics.swap_total,
-            load: [statistics.load_1, statistics.load_5, statistics.load_15].map(figure),
-            main_cpu_usage: figure(statistics.main_cpu_usage),
-            main_memory: statistics.main_memory,
-        }
-    }
+fn serialize_figures<S: Serializer>(statistics: &Statistics, into: S) -> Result<S::Ok, S::Error> {
+    figures(statistics).serialize(into)
 }
 
 /// The reason for a renderer's end.
@@ -167,7 +150,7 @@ impl<'a> Event<'a> {
             state: sandbox_state(sandbox),
             enforced: enforced.map(|part| part.name()).collect(),
             missing: missing
-                .map(|missing| MissingPart { part: missing.part.name(), why: &missing.why })
+                .map(|missing| json!({ "part": missing.part.name(), "why": missing.why }))
                 .collect(),
             sandbox,
         }
@@ -194,17 +177,12 @@ impl Display for Line<'_> {
             Event::Sandbox { .. } => f.write_str("not in the sandbox"),
             Event::MainGone => f.write_str("main is gone; waiting for it to come back"),
             Event::SystemInfo(info) => f.write_str(&system_info(info).join("; ")),
-            Event::Statistics { figures, latency_ns } => {
-                write!(f, "statistics {}: ", figures.sequence)?;
-                if let Some(cpu_usage) = figures.cpu_usage {
-                    write!(f, "CPU {}, ", percent(cpu_usage))?;
-                }
-                if figures.memory_total != 0 {
-                    let used = bytes_of(figures.memory_used, figures.memory_total);
-                    write!(f, "memory {used}, ")?;
-                }
-                if let [Some(load), ..] = figures.load {
-                    write!(f, "load {load:.2}, ")?;
+            Event::Statistics { statistics, latency_ns } => {
+                write!(f, "statistics {}: ", statistics.sequence)?;
+                if statistics.is_sampled() {
+                    let memory = bytes_of(statistics.memory_used, statistics.memory_total);
+                    let (cpu_usage, load) = (statistics.cpu_usage.into(), statistics.load_1);
+                    write!(f, "CPU {}, memory {memory}, load {load:.2}, ", percent(cpu_usage))?;
                 }
                 write!(f, "latency {}", nanoseconds(*latency_ns))
             }
@@ -256,7 +234,7 @@ impl Display for LatencySummary {
 #[cfg(test)]
 mod tests {
     use ringbridge::zerocopy::FromZeros;
-    use serde_json::{Value, json, to_value};
+    use serde_json::to_value;
 
     use super::*;
     use crate::measurements::Latencies;
@@ -288,8 +266,10 @@ mod tests {
     fn figures_are_null_where_the_sampler_is_off_or_does_not_know() {
         let mut statistics = Statistics::new_zeroed();
         let cpu_usage = |statistics: &Statistics| {
-            let event = Event::Statistics { figures: statistics.into(), latency_ns: 0 };
-            to_value(Line::new(Some(1), event)).unwrap()["cpu_usage"].clone()
+            let line = Line::new(Some(1), Event::Statistics { statistics, latency_ns: 5 });
+            let line = to_value(line).unwrap();
+            assert_eq!((&line["event"], &line["latency_ns"]), (&json!("statistics"), &json!(5)));
+            line["cpu_usage"].clone()
         };
         assert_eq!(cpu_usage(&statistics), Value::Null);
         statistics.sampled_ns = 1;

@@ -113,6 +113,7 @@ impl<V: Viewer> Session<V> {
             let mut state = self.state.lock();
             state.sequence.restart();
             state.round_trip_under_way = false;
+            state.round_trip_at_ns = if ipc.allows(&GET_SYSTEM_INFO) { 0 } else { u64::MAX };
         }
         self.viewer.begin(self)?;
         let stopped = ipc.clone();
