@@ -29,7 +29,7 @@ use crate::{
     exporter,
     files::{Folder, Reader},
     options::{Interval, Options, WINDOWS_MAX},
-    pusher::{Audience, Pusher},
+    pusher::{Audience, Change, Pusher},
     report::Line,
     sampler::{self, Sampler},
 };
@@ -200,7 +200,7 @@ impl MainProcess {
             let (renderer, pid) = (window.id(), window.os_process_id());
             process.console.print(&Line::DidConnect { renderer, pid });
             if let Some(audience) = &process.audience {
-                audience.add(window);
+                audience.change(Change::Add(window.clone()));
             }
         });
 
@@ -225,7 +225,7 @@ impl MainProcess {
                 exit_code: details.exit_code,
             });
             if let Some(audience) = &process.audience {
-                audience.remove(window);
+                audience.change(Change::Remove(window.clone()));
             }
             if let Some(dashboard) = process.dashboard_of(window) {
                 dashboard.take_back(&process.console);

@@ -179,18 +179,15 @@ impl<V: Viewer> Session<V> {
         let began_ns = now_ns();
         let settled = move |result: Result<SystemInfo, InvokeError>| {
             let took_ns = now_ns().saturating_sub(began_ns);
-            session.record_round_trip(result.as_ref().map(|_| took_ns));
+            let reported = session.state.lock().end_round_trip(result.as_ref().map(|_| took_ns));
+            if let Some(took_ns) = reported {
+                session.viewer.round_trip(took_ns);
+            }
             then(&session, result);
         };
         match self.ipc().invoke(GET_SYSTEM_INFO, &()) {
             Ok(invocation) => invocation.then(settled),
             Err(error) => settled(Err(error)),
-        }
-    }
-
-    fn record_round_trip(&self, took_ns: Result<u64, &InvokeError>) {
-        if let Some(took_ns) = self.state.lock().end_round_trip(took_ns) {
-            self.viewer.round_trip(took_ns);
         }
     }
 

@@ -30,11 +30,10 @@ pub(super) struct Board {
 }
 
 impl Board {
-    /// Empties `received`, and exchanges it for everything that came.
-    pub(super) fn take(&self, received: &mut Box<Received>) {
-        received.tally.clear();
-        (received.latest, received.identity, received.answer) = (None, None, None);
-        mem::swap(&mut *self.received.lock(), received);
+    /// Returns everything that came since the last call. The lock is held for a swap of two pointers.
+    pub(super) fn take(&self) -> Box<Received> {
+        let empty = Box::default();
+        mem::replace(&mut *self.received.lock(), empty)
     }
 
     fn identify(&self, change: impl FnOnce(&mut Identity)) {
@@ -90,12 +89,7 @@ mod tests {
     fn each_frame_gets_what_came_since_the_last_one() {
         let board = Board::default();
         board.round_trip(Some(1000));
-        let mut received = Box::default();
-        let counts = [(); 2].map(|()| {
-            board.take(&mut received);
-            received.tally.round_trip.count()
-        });
-        assert_eq!((counts, received.tally.last_round_trip_ns), ([1, 0], None));
+        assert_eq!([(); 2].map(|()| board.take().tally.last_round_trip_ns), [Some(1000), None]);
     }
 
     #[test]
@@ -103,9 +97,7 @@ mod tests {
         let board = Board::default();
         let shown = |id, event| {
             board.show(&Line::new(Some(id), event));
-            let mut received = Box::default();
-            board.take(&mut received);
-            received.identity.unwrap()
+            board.take().identity.unwrap()
         };
         let connected = || Event::Connected { pid: 9, allowed: vec!["x"] };
         assert!(shown(1, connected()).is_connected);

@@ -106,9 +106,8 @@ pub(super) enum Mode {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Request {
     Quit,
-    Log(String),
     AskForSystemInfo,
-    ReadFile(String),
+    Line(Purpose, String),
 }
 
 #[derive(Default)]
@@ -204,10 +203,7 @@ impl Model {
 
     fn submit(&mut self) -> Option<Request> {
         let Mode::Type { purpose, text } = mem::take(&mut self.mode) else { return None };
-        (!text.is_empty()).then_some(match purpose {
-            Purpose::LogMessage => Request::Log(text),
-            Purpose::ReadFile => Request::ReadFile(text),
-        })
+        (!text.is_empty()).then_some(Request::Line(purpose, text))
     }
 }
 
@@ -435,12 +431,12 @@ mod tests {
         typed(&mut model, "hellö!");
         press(&mut model, KeyCode::Backspace);
         let submitted = press(&mut model, KeyCode::Enter);
-        assert_eq!(submitted, Some(Request::Log("hellö".to_owned())));
+        assert_eq!(submitted, Some(Request::Line(Purpose::LogMessage, "hellö".to_owned())));
         assert_eq!(model.mode, Mode::Watch);
         typed(&mut model, "r");
         typed(&mut model, &"ä".repeat(10 * INPUT_MAX));
         let submitted = press(&mut model, KeyCode::Enter);
-        assert_eq!(submitted, Some(Request::ReadFile("ä".repeat(INPUT_MAX))));
+        assert_eq!(submitted, Some(Request::Line(Purpose::ReadFile, "ä".repeat(INPUT_MAX))));
         for end in [KeyCode::Enter, KeyCode::Esc] {
             typed(&mut model, if end == KeyCode::Esc { "rx" } else { "r" });
             assert_eq!(press(&mut model, end), None);

@@ -16,9 +16,9 @@ use ratatui::{Terminal, backend::CrosstermBackend, crossterm::event::KeyEvent};
 
 use crate::{
     dashboard::{
-        board::{Board, Received},
+        board::Board,
         keyboard::Keyboard,
-        model::{Model, Request},
+        model::{Model, Purpose, Request},
         screen::Frames,
         view,
     },
@@ -86,11 +86,9 @@ impl Drop for OnEnd {
 fn paint(session: &Arc<Session<Board>>, instructions: &Receiver<Instruction>) -> io::Result<()> {
     let mut terminal = Terminal::new(CrosstermBackend::new(Frames::default()))?;
     let mut model = Model::default();
-    let mut received = Box::<Received>::default();
     loop {
         let next_frame = Instant::now() + FRAME;
-        session.viewer.take(&mut received);
-        model.absorb(&mut received, now_ns());
+        model.absorb(&mut session.viewer.take(), now_ns());
         terminal.draw(|frame| view::draw(frame, &model))?;
 
         // A key is shown at once, and a burst of keys in one frame.
@@ -104,10 +102,10 @@ fn paint(session: &Arc<Session<Board>>, instructions: &Receiver<Instruction>) ->
                         Some(Request::Quit) => return Ok(()),
                         // The answers come with a later frame.
                         Some(Request::AskForSystemInfo) => session.ask_for_system_info(),
-                        Some(Request::ReadFile(path)) => {
+                        Some(Request::Line(Purpose::ReadFile, path)) => {
                             session.ask_for_files(vec![path].into_iter());
                         }
-                        Some(Request::Log(message)) => {
+                        Some(Request::Line(Purpose::LogMessage, message)) => {
                             let ipc = session.ipc();
                             let sent = ipc.send_timeout(LOG_MESSAGE, &message, SEND_MAX);
                             model.logged(&message, sent);
