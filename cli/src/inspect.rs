@@ -140,14 +140,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn columns_are_as_wide_as_their_widest_cell() {
+    fn columns_are_as_wide_as_their_widest_cell_and_numbers_have_names() {
         let rows =
             [["a", "bcd", "e"], ["12345", "6", "7"]].map(|row| row.map(str::to_owned).into());
         assert_eq!(columns(&rows), ["a      bcd  e", "12345  6    7"]);
-    }
-
-    #[test]
-    fn numbers_have_names_and_their_absence_is_said() {
         let metrics = [("frames_sent", 1234), ("parks", 1)];
         assert_eq!(numbers(metrics.into_iter(), "all 0"), "frames_sent 1,234   parks 1");
         assert_eq!(numbers([].into_iter(), "all 0"), "all 0");

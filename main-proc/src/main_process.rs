@@ -69,7 +69,10 @@ pub(crate) fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     ending.listen_to_signals()?;
     let console = Console::new(options.view() == View::Json, ending.clone());
     if options.sweep {
-        return sweep(&console);
+        for SweptEndpoint { name, segments, bytes, .. } in ringbridge::sweep_endpoints()? {
+            console.print(&Line::Swept { endpoint: &name, segments, bytes });
+        }
+        return Ok(());
     }
     let folder = options.files.as_deref().map(Folder::open).transpose()?;
     let policy = policy(options)?;
@@ -123,7 +126,13 @@ pub(crate) fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     closed?;
     process.console.print(&Line::Summary { role: "main", counts: &process.counts });
     served?;
-    process.check_failure()
+    match process.failure.get() {
+        // Ctrl-C may have ended the renderer before it could connect.
+        Some(failure) if !process.ending.is_signalled_within(SIGNAL_DELAY_MAX) => {
+            Err(failure.as_str().into())
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Writes the library's events to standard error: `info`, or levels by target as in `ringbridge=debug`.
@@ -140,13 +149,6 @@ fn policy(options: &Options) -> Result<Policy, String> {
     PolicyFile::read(path)
         .and_then(|file| file.policy(CONTRACT))
         .map_err(|error| format!("cannot use the policy {}: {error}", path.display()))
-}
-
-fn sweep(console: &Console) -> Result<(), Box<dyn Error>> {
-    for SweptEndpoint { name, segments, bytes, .. } in ringbridge::sweep_endpoints()? {
-        console.print(&Line::Swept { endpoint: &name, segments, bytes });
-    }
-    Ok(())
 }
 
 fn bind(options: &Options) -> Result<IpcMain, Box<dyn Error>> {
@@ -268,16 +270,6 @@ impl MainProcess {
             }
         }
         Ok(())
-    }
-
-    /// Returns the failure, unless Ctrl-C ended the renderer before it could connect.
-    fn check_failure(&self) -> Result<(), Box<dyn Error>> {
-        match self.failure.get() {
-            Some(failure) if !self.ending.is_signalled_within(SIGNAL_DELAY_MAX) => {
-                Err(failure.as_str().into())
-            }
-            _ => Ok(()),
-        }
     }
 }
 

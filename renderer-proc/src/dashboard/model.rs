@@ -385,27 +385,21 @@ mod tests {
     }
 
     #[test]
-    fn each_core_has_a_history_that_forgets() {
+    fn each_core_has_a_history_that_forgets_and_an_unknown_usage_is_a_gap() {
         let mut model = Model::default();
-        watch(&mut model, 1..1001, 50.0);
+        watch(&mut model, 1..1001, f32::NAN);
+        assert!(model.figures().cpu.latest().is_nan() && model.figures().cpu.points().is_empty());
+        assert_eq!(model.figures().cores[1].latest(), 10.0);
+        watch(&mut model, 1001..2001, 50.0);
         let figures = model.figures();
         assert_eq!((figures.cores.len(), figures.cpu.latest()), (2, 50.0));
         assert_eq!(figures.cores[0].points().last(), Some(&(0.0, 50.0)));
-        for begin in (1001..70_001).step_by(250) {
+        for begin in (2001..70_001).step_by(250) {
             model.absorb(&mut received(begin..begin + 250, 70.0), (begin + 250) * MS);
         }
         let points = model.figures().cores[0].points();
         assert_eq!(points.len(), STEPS);
         assert!(points.iter().all(|(x, y)| (-CHART_S..=0.0).contains(x) && *y == 70.0));
-    }
-
-    #[test]
-    fn an_unknown_usage_is_a_gap() {
-        let mut model = Model::default();
-        watch(&mut model, 1..1001, f32::NAN);
-        assert!(model.figures().cpu.latest().is_nan());
-        assert!(model.figures().cpu.points().is_empty());
-        assert_eq!(model.figures().cores[1].latest(), 10.0);
     }
 
     #[test]
