@@ -28,7 +28,7 @@ use crate::{
     dashboard::Dashboard,
     exporter,
     files::{Folder, Reader},
-    options::{Interval, Options, WINDOWS_MAX},
+    options::{Options, WINDOWS_MAX},
     pusher::{Audience, Change, Pusher},
     report::Line,
     sampler::{self, Sampler},
@@ -166,8 +166,8 @@ fn bind(options: &Options) -> Result<IpcMain, Box<dyn Error>> {
 }
 
 fn start_pusher(options: &Options, counts: &Arc<Counts>) -> Result<Option<Pusher>, Box<dyn Error>> {
-    let Interval(Some(push_interval)) = options.push_interval else { return Ok(None) };
-    let sampler = options.sample_interval.0.map(Sampler::start).transpose()?;
+    let Some(push_interval) = options.push_interval else { return Ok(None) };
+    let sampler = options.sample_interval.map(Sampler::start).transpose()?;
     Pusher::start(push_interval, sampler, counts.clone()).map(Some)
 }
 

@@ -96,10 +96,7 @@ pub(super) enum Purpose {
 pub(super) enum Mode {
     #[default]
     Watch,
-    Type {
-        purpose: Purpose,
-        text: String,
-    },
+    Type(Purpose, String),
     Help,
 }
 
@@ -160,17 +157,17 @@ impl Model {
         let control = key.modifiers.contains(KeyModifiers::CONTROL);
         match (&mut self.mode, key.code) {
             (_, KeyCode::Char('c')) if control => return Some(Request::Quit),
-            (Mode::Type { text, .. }, KeyCode::Char('u')) if control => text.clear(),
+            (Mode::Type(_, text), KeyCode::Char('u')) if control => text.clear(),
             _ if control => {}
-            (Mode::Type { text, .. }, KeyCode::Char(character))
+            (Mode::Type(_, text), KeyCode::Char(character))
                 if text.chars().count() < INPUT_MAX && !character.is_control() =>
             {
                 text.push(character);
             }
-            (Mode::Type { text, .. }, KeyCode::Backspace) => drop(text.pop()),
-            (Mode::Type { .. }, KeyCode::Enter) => return self.submit(),
-            (Mode::Type { .. }, KeyCode::Esc) => self.mode = Mode::Watch,
-            (Mode::Type { .. }, _) => {}
+            (Mode::Type(_, text), KeyCode::Backspace) => drop(text.pop()),
+            (Mode::Type(..), KeyCode::Enter) => return self.submit(),
+            (Mode::Type(..), KeyCode::Esc) => self.mode = Mode::Watch,
+            (Mode::Type(..), _) => {}
             (_, KeyCode::Char('q')) => return Some(Request::Quit),
             (Mode::Help, _) => self.mode = Mode::Watch,
             (Mode::Watch, KeyCode::Char('p' | ' ')) => {
@@ -193,7 +190,7 @@ impl Model {
     }
 
     fn type_line(&mut self, purpose: Purpose) {
-        self.mode = Mode::Type { purpose, text: String::new() };
+        self.mode = Mode::Type(purpose, String::new());
     }
 
     fn scroll_by(&mut self, lines: i16) {
@@ -202,7 +199,7 @@ impl Model {
     }
 
     fn submit(&mut self) -> Option<Request> {
-        let Mode::Type { purpose, text } = mem::take(&mut self.mode) else { return None };
+        let Mode::Type(purpose, text) = mem::take(&mut self.mode) else { return None };
         (!text.is_empty()).then_some(Request::Line(purpose, text))
     }
 }

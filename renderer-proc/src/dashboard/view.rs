@@ -282,7 +282,7 @@ fn answer_style(model: &Model) -> Style {
 }
 
 fn footer_line(model: &Model) -> Line<'static> {
-    let Mode::Type { purpose, text } = &model.mode else {
+    let Mode::Type(purpose, text) = &model.mode else {
         let keys = ["l log", "i info", "r read file", "p pause", "? help", "q quit"];
         let keys = keys.iter().flat_map(|key| [" ".into(), Span::from(*key), " ".into()]);
         return Line::from_iter(keys).dark_gray();
