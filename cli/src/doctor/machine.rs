@@ -15,29 +15,33 @@ use rustix::{
     thread::{CpuSet, sched_getaffinity, sched_setaffinity},
 };
 
-use super::{Check, Found};
+use super::{Check, Found, Grade::*};
 
 pub(super) const CHECKS: &[Check] = &[
-    Check::required(
+    Check(
         "endpoints' folder",
+        Fail,
         || Ok(format!("{} endpoints", ringbridge::endpoints()?.len())),
         "make it this user's alone, or set XDG_RUNTIME_DIR to a folder that is",
     ),
-    Check::optional("stale endpoints", stale, "remove what killed ones left: ringbridge sweep"),
-    Check::optional(
+    Check("stale endpoints", Note, stale, "remove what killed ones left: ringbridge sweep"),
+    Check(
         "descriptors",
+        Note,
         descriptors,
         "for more, raise the hard limit of open files (ulimit -Hn)",
     ),
-    Check::optional("mappings", mappings, "raise vm.max_map_count; it needs /proc to be mounted"),
-    Check::optional("locked memory", locked, ""),
-    Check::optional(
+    Check("mappings", Note, mappings, "raise vm.max_map_count; it needs /proc to be mounted"),
+    Check("locked memory", Note, locked, ""),
+    Check(
         "cores",
+        Note,
         || cores().map(|cores| cores.len().to_string()),
         "give main and a renderer a core each: on one core, every message needs a context switch",
     ),
-    Check::optional(
+    Check(
         "floor",
+        Note,
         floor,
         "keep main and its renderers on cores that share a cache; a busy or virtual machine is slow too",
     ),
