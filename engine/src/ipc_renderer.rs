@@ -55,6 +55,7 @@ use crate::{
         endpoint,
         joining::{Joined, join},
         meeting,
+        offers::granted,
     },
     sync::reentrancy,
     wire::frame::{Kind, Label},
@@ -228,7 +229,7 @@ impl IpcRenderer {
         self.inner.session.finish();
         let declared = declarations(origin.contract)?;
         let (control, joined) = find_again(name, origin.backend, &declared, config, timeout)?;
-        let (table, allowed) = joined.welcome.table(declared)?;
+        let (table, allowed) = granted(&joined.welcome, declared)?;
         let carried = self.inner.session.hand_over(&table, &allowed);
         let Carried { registered, topics } =
             carried.map_err(|channel| ConnectError::ChannelMissing { channel })?;
@@ -261,7 +262,7 @@ impl IpcRenderer {
     ) -> Result<Self, ConnectError> {
         let declared = declarations(origin.contract)?;
         let joined = join(&control, &declared, config.handshake_timeout, config.prefault)?;
-        let (table, allowed) = joined.welcome.table(declared)?;
+        let (table, allowed) = granted(&joined.welcome, declared)?;
         let session =
             RendererSession::start(control, config, joined, table, allowed, origin, None)?;
         Ok(Self { inner: Handle::new(session) })
@@ -539,7 +540,7 @@ impl IpcRenderer {
 
     pub(crate) fn registrable(&self, key: &ChannelKey) -> Result<u16, RegisterError> {
         let number = self.inner.port.channels.number(key).ok_or_else(|| unknown(key))?;
-        if self.inner.port.allowed.contains(number) {
+        if self.inner.port.allowed.contains(usize::from(number)) {
             Ok(number)
         } else {
             Err(RegisterError::Forbidden { channel: key.name() })

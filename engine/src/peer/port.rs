@@ -6,6 +6,8 @@ use std::{
     time::Duration,
 };
 
+use fixedbitset::FixedBitSet;
+
 use crate::{
     contract::channel_table::ChannelTable,
     error::GoneReason,
@@ -14,7 +16,6 @@ use crate::{
         incoming_request::IncomingRequest, large::Attachments, outgoing_requests::OutgoingRequests,
         timed_requests::TimedRequests,
     },
-    policy::ChannelSet,
     primitives::{AtomicBool, AtomicU32, AtomicU64, Mutex, Ordering},
     ring::{producer::Producer, unread_frames::UnreadFrames},
     shm::shared::Shared,
@@ -70,7 +71,7 @@ pub(crate) struct Port {
     pub(crate) peer_pid: AtomicU32,
     pub(crate) channels: Arc<ChannelTable>,
     /// What the renderer of this session may say and hear.
-    pub(crate) allowed: ChannelSet,
+    pub(crate) allowed: FixedBitSet,
     pub(crate) limits: SessionLimits,
     pub(crate) counters: SessionCounters,
     pub(crate) own: Shared<OutboxControl>,
@@ -124,7 +125,7 @@ pub(crate) struct PortParts {
     pub(crate) side: Side,
     pub(crate) window: u32,
     pub(crate) channels: Arc<ChannelTable>,
-    pub(crate) allowed: ChannelSet,
+    pub(crate) allowed: FixedBitSet,
     pub(crate) limits: SessionLimits,
     pub(crate) own: Shared<OutboxControl>,
     pub(crate) peer: Shared<OutboxControl>,

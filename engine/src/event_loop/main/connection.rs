@@ -10,10 +10,10 @@ use crate::{
     policy::{Policy, quota::Allowance},
     primitives::Ordering,
     ring::consumer::Consumer,
-    session::{control_channel::ControlChannel, handshake::Welcome},
+    session::control_channel::ControlChannel,
     shm::region::Region,
     trace,
-    wire::frame::Violation,
+    wire::{frame::Violation, handshake::Welcome},
 };
 
 /// A session's memory, as the handshake hands it over.

@@ -20,11 +20,14 @@ use crate::{
     os::epoll::Event,
     primitives::Ordering,
     session::{
-        handshake::{Answer, Hello, JoinRefusal, Ready, encode},
         inspection::{InspectorAnswer, InspectorHello},
+        offers::grants,
     },
     trace,
-    wire::frame::Violation,
+    wire::{
+        frame::Violation,
+        handshake::{Answer, Hello, JoinRefusal, Ready, encode},
+    },
 };
 
 /// The most connections that may be open and not admitted.
@@ -213,7 +216,7 @@ impl Windows {
         };
         let session = connection.session.as_ref().or(newly_admitted.as_ref());
         let Some(port) = session.map(|session| session.port.clone()) else { return Ok(()) };
-        let grants = match hello.grants(&main.channels, &port.allowed) {
+        let grants = match grants(&hello.offers, &main.channels, &port.allowed) {
             Ok(grants) => grants,
             Err(refusal) => {
                 if newly_admitted.is_some() {

@@ -2,6 +2,8 @@
 
 use std::{io, sync::Arc, time::Instant};
 
+use fixedbitset::FixedBitSet;
+
 use super::{
     connection::{Handover, Session},
     shared::MainShared,
@@ -14,19 +16,21 @@ use crate::{
         Port, PortParts, SessionLimits, Side,
         large::{AttachmentLimits, Attachments, MainSide},
     },
-    policy::{ChannelSet, Policy, quota::Allowance},
+    policy::{Policy, quota::Allowance},
     ring::{consumer::Consumer, producer::Producer},
-    session::{
-        control_channel::ControlChannel,
-        handshake::{Answer, TOPICS_MAX, Welcome, encode},
-    },
+    session::control_channel::ControlChannel,
     shm::{
         handle::MemoryHandle,
         region::{Region, WriterSide},
     },
     trace,
     wake::bell::PeerBell,
-    wire::{HEADER_LEN, frame::payload_max, padded},
+    wire::{
+        HEADER_LEN,
+        frame::payload_max,
+        handshake::{Answer, TOPICS_MAX, Welcome, encode},
+        padded,
+    },
 };
 
 impl MainShared {
@@ -40,10 +44,11 @@ impl MainShared {
         if self.is_closed() {
             return Err(LaunchError::Closed);
         }
-        let mut allowed = ChannelSet::default();
+        let mut allowed = FixedBitSet::with_capacity(self.channels.len());
         for key in &policy.allowed {
             let number = self.channels.number(key);
-            allowed.insert(number.ok_or(LaunchError::UnknownChannel { channel: key.name() })?);
+            let number = number.ok_or(LaunchError::UnknownChannel { channel: key.name() })?;
+            allowed.insert(usize::from(number));
         }
         let max = self.config.windows_max;
         if self.windows.len() >= max {
@@ -151,7 +156,9 @@ impl MainShared {
         let event = event.map(|event| MemoryHandle::from(OwnedFd::from(event)));
         let mut handles = vec![main_region.handle(), renderer_region.handle()];
         handles.extend(&event);
-        for (number, handle) in self.topics.handles(|number| port.allowed.contains(number)) {
+        for (number, handle) in
+            self.topics.handles(|number| port.allowed.contains(usize::from(number)))
+        {
             if welcome.topics.len() == TOPICS_MAX {
                 let why = format!("more than {TOPICS_MAX} topics for one renderer");
                 return Err(io::Error::other(why));

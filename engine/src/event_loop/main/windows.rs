@@ -27,9 +27,10 @@ use crate::{
         invocation::{Awaited, Reason},
     },
     policy::OnViolation,
-    session::{endpoint::Endpoint, handshake::PACKET_MAX, meeting::LoopBell},
+    session::{endpoint::Endpoint, meeting::LoopBell},
     shm::aligned::AlignedBuf,
     sync::{loop_cell::LoopKey, snapshot::Cached},
+    wire::handshake::PACKET_MAX,
 };
 
 /// How many eighths of a window's ring a turn may have to give back: of long messages it takes fewer. (Of short
@@ -146,7 +147,7 @@ impl Windows {
             taken += 1;
             reach(KillPoint::FrameReceived);
             session.consumer.copy_payload(&frame, &mut self.scratch);
-            let routes = self.routes.refresh(&main.dispatcher.routes);
+            let routes = self.routes.refresh();
             let header = frame.header;
             let bytes = self.scratch.as_slice();
             let received = main.dispatcher.receive(

@@ -50,7 +50,7 @@ impl Inbox {
                 }
             };
             reach(KillPoint::FrameReceived);
-            let routes = self.routes.refresh(&dispatcher.routes);
+            let routes = self.routes.refresh();
             let bytes = self.consumer.payload(&frame);
             let received = dispatcher.receive(
                 port,

@@ -6,6 +6,8 @@ use std::{
     thread,
 };
 
+use fixedbitset::FixedBitSet;
+
 use super::{
     inbox::Inbox,
     shared::{Origin, RendererShared, wake},
@@ -22,7 +24,6 @@ use crate::{
         large::{AttachmentLimits, Attachments, borrower::Borrower},
         router::Router,
     },
-    policy::ChannelSet,
     ring::{consumer::Consumer, producer::Producer},
     session::{control_channel::ControlChannel, joining::Joined},
     sync::{flag::Flag, loop_cell::LoopKey, snapshot::Snapshot},
@@ -46,7 +47,7 @@ impl RendererSession {
         config: Config,
         joined: Joined,
         table: ChannelTable,
-        allowed: ChannelSet,
+        allowed: FixedBitSet,
         origin: Origin,
         carried: Option<(Routes, LoopKey)>,
     ) -> io::Result<Arc<Self>> {
@@ -152,7 +153,7 @@ impl RendererSession {
     pub(crate) fn hand_over(
         &self,
         table: &ChannelTable,
-        allowed: &ChannelSet,
+        allowed: &FixedBitSet,
     ) -> Result<Carried, &'static str> {
         let RendererShared { port, dispatcher, topics, .. } = &*self.shared;
         let channels = &port.channels;
@@ -160,7 +161,8 @@ impl RendererSession {
             let declaration = channels.get(old)?;
             let new = table.number_of_hash(declaration.hash)?;
             // A method is handled here, which is no affair of the policy's.
-            let permitted = declaration.kind == ChannelKind::Method || allowed.contains(new);
+            let permitted =
+                declaration.kind == ChannelKind::Method || allowed.contains(usize::from(new));
             permitted.then_some(new)
         };
         let name = |old: u16| channels.get(old).map_or("", |declaration| declaration.name);

@@ -111,7 +111,7 @@ impl ReadTopics {
                 taken += 1;
                 port.counters.topic_received.add_alone(1);
                 port.counters.topic_lost.add_alone(received.lost);
-                let routes = routes.refresh(&dispatcher.routes);
+                let routes = routes.refresh();
                 let delivery = Delivery { port, lost: received.lost };
                 dispatcher.emit(&delivery, topic.number, self.copy.as_slice(), routes, key);
             }

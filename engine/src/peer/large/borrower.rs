@@ -26,16 +26,16 @@ use std::{
 use crate::peer::large::{AttachmentLimits, Incoming, OpenError, pool::has_passed};
 use crate::{
     primitives::{Condvar, Mutex, spin_loop},
-    session::{
-        control_channel::ControlChannel,
-        handshake::Answer,
-        parcel::{NotLent, PARCEL_MAX, Parcel},
-    },
+    session::control_channel::ControlChannel,
     shm::{
         attachment::{Blank, PAGE, Readable},
         handle::MemoryHandle,
     },
-    wire::frame::Violation,
+    wire::{
+        frame::Violation,
+        handshake::Answer,
+        parcel::{NotLent, PARCEL_MAX, Parcel},
+    },
 };
 
 /// For how long who has asked looks at it before it sleeps: main is usually quick.
@@ -434,8 +434,8 @@ mod tests {
         metrics::counters::SessionCounters,
         os::Socket,
         peer::large::{MainSide, Outgoing},
-        session::handshake::encode,
         shm::backing::Backing,
+        wire::handshake::encode,
     };
 
     const SIZE: usize = 32 * PAGE;

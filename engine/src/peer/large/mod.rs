@@ -35,15 +35,15 @@ use std::{io, ops::Deref, sync::Arc};
 use crate::{
     metrics::counters::SessionCounters,
     primitives::{AtomicBool, Mutex, Ordering},
-    session::{
-        control_channel::ControlChannel,
-        parcel::{NotLent, Parcel},
-    },
+    session::control_channel::ControlChannel,
     shm::{
         attachment::{PAGE, Readable, Writable},
         backing::Backing,
     },
-    wire::frame::Violation,
+    wire::{
+        frame::Violation,
+        parcel::{NotLent, Parcel},
+    },
 };
 
 use borrower::Borrower;
