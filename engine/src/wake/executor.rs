@@ -154,7 +154,7 @@ mod loom_tests {
                 ("Executor::enqueue: interrupt", DEADLOCK),
             ],
             || {
-                let (interrupt, bell) = (Arc::new(bell::Interrupt::default()), Bell::new());
+                let (interrupt, bell) = (Arc::new(bell::Interrupt::default()), Bell::default());
                 let interrupting = interrupt.clone();
                 let executor = Executor::new(Arc::new(move || interrupting.raise()));
                 let (wakers, polls) = (Arc::new(Mutex::new(None)), Arc::new(Mutex::new(0)));

@@ -82,7 +82,7 @@ mod loom_tests {
             || {
                 let [own, peer] = [(); 2].map(|()| OutboxMemory::heap(256).control);
                 let bell = PeerBell::new(Signal::Futex, peer.clone(), own.clone());
-                let room = Arc::new((Cursor::new(0), Mutex::new(0)));
+                let room = Arc::new((Cursor::default(), Mutex::new(0)));
                 let wanted = Arc::new((SpaceWaiters::new(own), Interrupt::default()));
 
                 let making = thread::spawn({

@@ -16,7 +16,6 @@
 //! inside methods that say what they are for.
 
 pub(crate) mod attached;
-pub(crate) mod board;
 pub(crate) mod fnv;
 pub(crate) mod frame;
 pub(crate) mod handshake;
@@ -51,13 +50,6 @@ pub(crate) const fn padded(len: usize) -> usize {
 #[derive(Debug, Default)]
 #[repr(C, align(128))]
 pub(crate) struct Line<T>(T);
-
-impl<T> Line<T> {
-    #[cfg(any(test, loom))]
-    pub(crate) fn new(fields: T) -> Self {
-        Self(fields)
-    }
-}
 
 impl<T> std::ops::Deref for Line<T> {
     type Target = T;

@@ -26,7 +26,7 @@ use crate::wire::words::{Alarm, Bell, Cursor, Epoch};
 const MAGIC: [u8; 8] = *b"ringbox\0";
 
 /// See the [module](self).
-#[derive(Debug)]
+#[derive(Debug, Default)]
 #[repr(C)]
 pub(crate) struct OutboxControl {
     identity: Line<Identity>,
@@ -56,20 +56,6 @@ const _: () = {
 };
 
 impl OutboxControl {
-    #[cfg(any(test, loom))]
-    /// A control page for private memory. In a mapping, which begins as zeroes, use
-    /// [`initialise`](Self::initialise).
-    pub(crate) fn new(capacity: usize) -> Self {
-        Self {
-            identity: Line::new(Identity::new(MAGIC, capacity)),
-            consumed: Line::new(Cursor::new(0)),
-            parked: Epoch::new(),
-            space_wanted: Epoch::new(),
-            alarm: Alarm::new(),
-            bell: Line::new(Bell::new()),
-        }
-    }
-
     /// Writes the identity into a page of zeroes. Owner only, before the peer looks.
     pub(crate) fn initialise(&self, capacity: usize) {
         self.identity.initialise(MAGIC, capacity);
@@ -87,7 +73,7 @@ mod tests {
 
     #[test]
     fn an_outbox_says_what_it_is() {
-        let control = OutboxControl::new(0);
+        let control = OutboxControl::default();
         control.initialise(4096);
         assert_eq!(control.check_identity(4096), Ok(()));
         assert_eq!(

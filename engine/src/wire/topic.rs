@@ -24,7 +24,7 @@ use crate::wire::{CELL, HEADER_LEN};
 const MAGIC: [u8; 8] = *b"ringtop\0";
 
 /// See the [module](self).
-#[derive(Debug)]
+#[derive(Debug, Default)]
 #[repr(C)]
 pub(crate) struct TopicControl {
     identity: Line<Identity>,
@@ -45,17 +45,6 @@ const _: () = {
 };
 
 impl TopicControl {
-    #[cfg(any(test, loom))]
-    /// A control page for private memory. In a mapping, which begins as zeroes, use
-    /// [`initialise`](Self::initialise).
-    pub(crate) fn new(capacity: usize) -> Self {
-        Self {
-            identity: Line::new(Identity::new(MAGIC, capacity)),
-            claim: Claim::new(0),
-            newest: Cursor::new(0),
-        }
-    }
-
     /// Writes the identity into a page of zeroes. Main only, before any reader looks.
     pub(crate) fn initialise(&self, capacity: usize) {
         self.identity.initialise(MAGIC, capacity);

@@ -36,11 +36,6 @@ use crate::primitives::{
 pub(crate) struct Cursor(AtomicU64);
 
 impl Cursor {
-    #[cfg(any(test, loom))]
-    pub(crate) fn new(position: u64) -> Self {
-        Self(AtomicU64::new(position))
-    }
-
     /// Hands over everything written (or finished with) before this call. Pairs with `observe`.
     #[inline]
     pub(crate) fn publish(&self, position: u64) {
@@ -63,11 +58,6 @@ impl Cursor {
 pub(crate) struct Claim(AtomicU64);
 
 impl Claim {
-    #[cfg(any(test, loom))]
-    pub(crate) fn new(position: u64) -> Self {
-        Self(AtomicU64::new(position))
-    }
-
     /// Claims everything up to `position`, before the first word there changes.
     #[inline]
     pub(crate) fn stake(&self, position: u64) {
@@ -89,20 +79,11 @@ impl Claim {
 /// Whether the owner sleeps, and which time around: odd while it does.
 ///
 /// Each sleep has its own number, so that a waker can ring once per sleep and no more.
+#[derive(Default)]
 #[repr(transparent)]
 pub(crate) struct Epoch(AtomicU32);
 
 impl Epoch {
-    #[cfg(any(test, loom))]
-    pub(crate) fn new() -> Self {
-        Self::starting_at(0)
-    }
-
-    #[cfg(any(test, loom))]
-    fn starting_at(epoch: u32) -> Self {
-        Self(AtomicU32::new(epoch))
-    }
-
     /// Says that the owner is about to sleep, under a new odd number. Owner only.
     ///
     /// The caller looks for work once more after this, and sleeps only if there is none.
@@ -143,11 +124,6 @@ pub(crate) struct Alarm(AtomicU64);
 impl Alarm {
     /// An owner that is late by more has overslept.
     const LATE_MAX_NS: u64 = 1_000_000;
-
-    #[cfg(any(test, loom))]
-    pub(crate) fn new() -> Self {
-        Self(AtomicU64::new(0))
-    }
 
     /// Owner only. `None`: the next sleep ends when somebody rings.
     #[inline]
@@ -195,11 +171,6 @@ pub(crate) fn fence_before_look() {
 pub(crate) struct Bell(AtomicU32);
 
 impl Bell {
-    #[cfg(any(test, loom))]
-    pub(crate) fn new() -> Self {
-        Self(AtomicU32::new(0))
-    }
-
     /// The value to sleep on, read before announcing. Pairs with `bump`.
     #[inline]
     pub(crate) fn read(&self) -> u32 {
@@ -218,41 +189,6 @@ impl Bell {
     /// The word itself, for the system call that sleeps on it or wakes who does.
     pub(crate) fn word(&self) -> &AtomicU32 {
         &self.0
-    }
-}
-
-/// A constant of the page, written before anyone else maps it.
-#[derive(Debug, Default)]
-#[repr(transparent)]
-pub(super) struct Constant<A>(A);
-
-impl Constant<AtomicU32> {
-    #[cfg(any(test, loom))]
-    pub(super) fn new(value: u32) -> Self {
-        Self(AtomicU32::new(value))
-    }
-
-    pub(super) fn set(&self, value: u32) {
-        self.0.store(value, Relaxed);
-    }
-
-    pub(super) fn get(&self) -> u32 {
-        self.0.load(Relaxed)
-    }
-}
-
-impl Constant<AtomicU64> {
-    #[cfg(any(test, loom))]
-    pub(super) fn new(value: u64) -> Self {
-        Self(AtomicU64::new(value))
-    }
-
-    pub(super) fn set(&self, value: u64) {
-        self.0.store(value, Relaxed);
-    }
-
-    pub(super) fn get(&self) -> u64 {
-        self.0.load(Relaxed)
     }
 }
 
@@ -276,7 +212,7 @@ mod loom_tests {
     #[test]
     fn loom_a_place_is_written_again_only_after_it_was_read() {
         check(&[("Cursor::publish: Release", RACE), ("Cursor::observe: Acquire", RACE)], || {
-            let shared = Arc::new((Cursor::new(0), Place(Cell::new(7))));
+            let shared = Arc::new((Cursor::default(), Place(Cell::new(7))));
             let reader = thread::spawn({
                 let shared = shared.clone();
                 move || {
@@ -300,7 +236,7 @@ mod tests {
 
     #[test]
     fn every_sleep_has_its_own_number() {
-        let epoch = Epoch::new();
+        let epoch = Epoch::default();
         assert_eq!(epoch.asleep(), None);
         assert_eq!(epoch.announce(), 1);
         assert_eq!(epoch.asleep(), Some(1));
@@ -313,7 +249,7 @@ mod tests {
 
     #[test]
     fn an_epoch_wraps_without_a_false_sleep() {
-        let epoch = Epoch::starting_at(u32::MAX - 1);
+        let epoch = Epoch(AtomicU32::new(u32::MAX - 1));
         assert_eq!(epoch.announce(), u32::MAX);
         epoch.withdraw();
         assert_eq!(epoch.asleep(), None);
@@ -322,7 +258,7 @@ mod tests {
 
     #[test]
     fn an_epoch_says_its_state_by_name() {
-        let epoch = Epoch::new();
+        let epoch = Epoch::default();
         assert_eq!(format!("{epoch:?}"), "Epoch(0, awake)");
         epoch.announce();
         assert_eq!(format!("{epoch:?}"), "Epoch(1, asleep)");
@@ -330,7 +266,7 @@ mod tests {
 
     #[test]
     fn an_alarm_is_near_a_little_before_and_not_long_after() {
-        let alarm = Alarm::new();
+        let alarm = Alarm::default();
         assert!(!alarm.is_near(0, 100));
         alarm.set(Some(10_000_000));
         let near = [9_999_899, 9_999_900, 10_000_000, 10_999_999, 11_000_000]
@@ -346,7 +282,7 @@ mod tests {
 
     #[test]
     fn a_bumped_bell_is_no_longer_what_a_sleeper_read() {
-        let bell = Bell::new();
+        let bell = Bell::default();
         let read = bell.read();
         bell.bump();
         assert_ne!(bell.read(), read);

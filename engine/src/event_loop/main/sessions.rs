@@ -21,11 +21,12 @@ use crate::event_loop::main::{
 use crate::{
     error::GoneReason,
     event_loop::main::{hooks::Candidate, restart::Recipe, shared::MainShared},
+    inspection::attach::InspectorHello,
     kill_points::{KillPoint, reach},
     os::epoll::Event,
     peer::Port,
     primitives::Ordering,
-    session::{inspection::InspectorHello, liveness::reason_of, offers::grants},
+    session::{liveness::reason_of, offers::grants},
     sync::reentrancy::{self, CurrentLoop},
     trace,
     wire::{
