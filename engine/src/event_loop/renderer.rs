@@ -34,7 +34,11 @@ use crate::{
         timed_requests::TimedRequests,
     },
     primitives::{AtomicBool, Mutex, Ordering},
-    ring::{broadcast::TopicReader, consumer::Consumer, producer::Producer},
+    ring::{
+        broadcast::TopicReader,
+        consumer::{Consumer, Writer},
+        producer::Producer,
+    },
     session::{control_channel::ControlChannel, joining::Joined},
     shm::{aligned::AlignedBuf, shared::TopicMemory},
     sync::{
@@ -173,9 +177,9 @@ impl RendererShared {
                 timed_requests: Arc::new(TimedRequests::new()),
             });
             let routes = Snapshot::new(routes);
-            let key_name = key.name();
+            let key_name = key.id();
             let driver_lock = DriverLock::new(RendererLoop {
-                consumer: Consumer::trusting(main.data, own.control, 0),
+                consumer: Consumer::new(Writer::Main, main.data, own.control, 0),
                 topics: Vec::new(),
                 routes: routes.cached(),
                 key,

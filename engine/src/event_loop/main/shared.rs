@@ -43,7 +43,10 @@ use crate::{
     },
     policy::{Policy, quota::Allowance},
     primitives::{AtomicBool, AtomicU32, Mutex, Ordering},
-    ring::{consumer::Consumer, producer::Producer},
+    ring::{
+        consumer::{Consumer, Writer},
+        producer::Producer,
+    },
     session::{
         control_channel::ControlChannel,
         endpoint::Endpoint,
@@ -170,7 +173,7 @@ impl MainShared {
         let bell = meeting.loop_bell().map_err(io)?;
         let routes = Snapshot::new(Router::new(channels.len()));
         let (key, waiter) = (LoopKey::new(), Waiter::new(config.wait, config.spin_ceiling));
-        let key_name = key.name();
+        let key_name = key.id();
         let main_loop =
             MainLoop::new(endpoint, &bell, routes.cached(), key, waiter, config.unresponsive_after)
                 .map_err(io)?;
@@ -540,7 +543,7 @@ impl MainShared {
             lent_max: policy.attachments_max,
         };
         let kept_max = self.config.attachment_pool_max as u64;
-        let consumer = Consumer::new(peer.data, own.control.clone(), 0);
+        let consumer = Consumer::new(Writer::Renderer, peer.data, own.control.clone(), 0);
         let (signal, interrupt) = control.mains_signals();
         let port = Port::new(PortParts {
             side: Side::Main,
