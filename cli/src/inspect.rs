@@ -3,7 +3,7 @@
 use std::{error::Error, iter, time::Duration};
 
 use contract::figures::{bytes, count, duration, share};
-use ringbridge::{Counters, InspectedWindow, Inspection, Inspector};
+use ringbridge::{InspectedWindow, Inspection, Inspector};
 use serde_json::{Map, Value, json};
 
 use crate::print;
@@ -13,12 +13,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 pub(crate) fn run(endpoint: &str, json: bool) -> Result<(), Box<dyn Error>> {
     let seen = next(&mut Inspector::attach(endpoint)?)?;
-    if json {
-        print(as_json(&seen))?
-    } else {
-        print(text(&seen))?
-    }
-    Ok(())
+    let page = if json { as_json(&seen).to_string() } else { text(&seen) };
+    Ok(print(page)?)
 }
 
 /// Returns the next state that main shows.
@@ -65,13 +61,15 @@ fn named(numbers: impl Iterator<Item = (&'static str, u64)>) -> Map<String, Valu
 
 fn text(seen: &Inspection) -> String {
     let mut lines = vec![headline(seen), sleeps(seen), String::new()];
-    let rows = iter::once(COLUMNS.map(str::to_owned)).chain(seen.windows.iter().map(row));
-    let table = columns(&rows.collect::<Vec<_>>());
-    lines.extend(table.first().cloned());
-    for (row, window) in table.into_iter().skip(1).zip(&seen.windows) {
+    let headings = COLUMNS.split(',').map(str::to_owned).collect();
+    let rows = iter::once(headings).chain(seen.windows.iter().map(row));
+    let mut table = columns(&rows.collect::<Vec<_>>()).into_iter();
+    lines.extend(table.next());
+    for (row, window) in table.zip(&seen.windows) {
+        let counted = window.counters.iter().filter(|(_, value)| *value > 0);
         lines.push(row);
         lines.push(format!("        policy    {}", window.policy));
-        lines.push(format!("        counters  {}", counters(&window.counters)));
+        lines.push(format!("        counters  {}", numbers(counted, "all 0")));
     }
     if seen.windows_unshown > 0 {
         lines.push(format!("and {} more windows, which are not shown", seen.windows_unshown));
@@ -79,17 +77,19 @@ fn text(seen: &Inspection) -> String {
     lines.join("\n")
 }
 
-/// Returns the line about the endpoint.
 pub(crate) fn headline(seen: &Inspection) -> String {
     // Sleeping has a line of its own.
-    let numbers = seen.metrics.iter().filter(|(name, _)| !["sleeps", "slept_ns"].contains(name));
-    let numbers: Vec<_> = numbers.map(|(name, value)| format!("{name} {}", count(value))).collect();
+    let metrics = seen.metrics.iter().filter(|(name, _)| !["sleeps", "slept_ns"].contains(name));
     let (name, pid, open_for) = (&seen.endpoint, seen.pid, duration(seen.open_for));
-    format!("{name}   main {pid}, open for {open_for}   {}", numbers.join("   "))
+    format!("{name}   main {pid}, open for {open_for}   {}", numbers(metrics, ""))
 }
 
-/// Returns the line about main's sleeping.
-pub(crate) fn sleeps(seen: &Inspection) -> String {
+fn numbers(numbers: impl Iterator<Item = (&'static str, u64)>, none: &str) -> String {
+    let numbers: Vec<_> = numbers.map(|(name, value)| format!("{name} {}", count(value))).collect();
+    if numbers.is_empty() { none.to_owned() } else { numbers.join("   ") }
+}
+
+fn sleeps(seen: &Inspection) -> String {
     let asleep = share(seen.metrics.slept_ns, nanoseconds(seen.open_for));
     let times =
         format!("main sleeps {asleep} of the time, {} times so far", count(seen.sleeps.count()));
@@ -102,23 +102,12 @@ pub(crate) fn sleeps(seen: &Inspection) -> String {
     }
 }
 
-const COLUMNS: [&str; 10] = [
-    "WINDOW",
-    "PID",
-    "STATE",
-    "OPEN FOR",
-    "TO IT",
-    "FROM IT",
-    "ASKED",
-    "PARKS",
-    "RUNG",
-    "VIOLATIONS",
-];
+const COLUMNS: &str = "WINDOW,PID,STATE,OPEN FOR,TO IT,FROM IT,ASKED,PARKS,RUNG,VIOLATIONS";
 
-fn row(window: &InspectedWindow) -> [String; COLUMNS.len()] {
+fn row(window: &InspectedWindow) -> Vec<String> {
     let InspectedWindow { metrics, counters, .. } = window;
     let asleep = if metrics.asleep == 1 { ", asleep" } else { "" };
-    [
+    vec![
         window.id.to_string(),
         window.pid.to_string(),
         format!("{}{asleep}", window.state.name()),
@@ -133,21 +122,17 @@ fn row(window: &InspectedWindow) -> [String; COLUMNS.len()] {
 }
 
 /// Joins the cells of each row. A column is as wide as its widest cell.
-fn columns<const N: usize>(rows: &[[String; N]]) -> Vec<String> {
+fn columns(rows: &[Vec<String>]) -> Vec<String> {
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
-    let widths: [usize; N] = std::array::from_fn(|column| width(column).unwrap_or(0));
-    let line = |row: &[String; N]| {
-        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
-        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    let cell = |(column, cell): (usize, &String)| {
+        let width = width(column).unwrap_or(0);
+        format!("{cell:width$}")
+    };
+    let line = |row: &Vec<String>| {
+        let cells: Vec<_> = row.iter().enumerate().map(cell).collect();
+        cells.join("  ").trim_end().to_owned()
     };
     rows.iter().map(line).collect()
-}
-
-/// Returns the counters that are not 0.
-fn counters(counters: &Counters) -> String {
-    let counted = counters.iter().filter(|(_, value)| *value > 0);
-    let counted: Vec<_> = counted.map(|(name, value)| format!("{name} {}", count(value))).collect();
-    if counted.is_empty() { "all 0".to_owned() } else { counted.join("   ") }
 }
 
 #[cfg(test)]
@@ -156,16 +141,15 @@ mod tests {
 
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {
-        let rows = [["a", "bcd", "e"], ["12345", "6", "7"]].map(|row| row.map(str::to_owned));
+        let rows =
+            [["a", "bcd", "e"], ["12345", "6", "7"]].map(|row| row.map(str::to_owned).into());
         assert_eq!(columns(&rows), ["a      bcd  e", "12345  6    7"]);
     }
 
     #[test]
-    fn only_counters_that_are_not_0_are_printed() {
-        let mut counted = Counters::default();
-        assert_eq!(counters(&counted), "all 0");
-        counted.frames_sent = 1234;
-        counted.parks = 1;
-        assert_eq!(counters(&counted), "frames_sent 1,234   parks 1");
+    fn numbers_have_names_and_their_absence_is_said() {
+        let metrics = [("frames_sent", 1234), ("parks", 1)];
+        assert_eq!(numbers(metrics.into_iter(), "all 0"), "frames_sent 1,234   parks 1");
+        assert_eq!(numbers([].into_iter(), "all 0"), "all 0");
     }
 }

@@ -23,7 +23,6 @@ use rustix::{
     io::Errno,
 };
 
-/// The maximum number of waiting requests.
 const WAITING_MAX: usize = 64;
 /// The maximum number of attempts to resolve a path while the folder changes.
 const RESOLVE_ATTEMPTS_MAX: usize = 8;
@@ -41,7 +40,6 @@ impl Folder {
             .map_err(|error| format!("cannot serve the folder {}: {error}", path.display()))
     }
 
-    /// Returns the contents of the file at `path`.
     pub(crate) fn read(&self, path: &str) -> Result<Vec<u8>, ReadFileError> {
         let file = self.open_below(path)?;
         let metadata = file.metadata().map_err(|_| ReadFileError::Unreadable)?;
@@ -224,15 +222,6 @@ mod tests {
         for path in ["pipe", "socket", "below", "."] {
             assert_eq!(scratch.read(path), Err(ReadFileError::NotAFile), "{path}");
         }
-    }
-
-    #[test]
-    fn a_file_may_have_one_mebibyte_and_not_one_byte_more() {
-        let scratch = Scratch::new();
-        fs::write(scratch.served("most"), vec![7; FILE_LEN_MAX]).unwrap();
-        fs::write(scratch.served("more"), vec![7; FILE_LEN_MAX + 1]).unwrap();
-        assert_eq!(scratch.read("most").map(|bytes| bytes.len()), Ok(FILE_LEN_MAX));
-        assert_eq!(scratch.read("more"), Err(ReadFileError::TooLarge));
     }
 
     #[test]

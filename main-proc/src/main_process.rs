@@ -19,6 +19,7 @@ use ringbridge::{
     BindError, Config, GoneReason, IpcMain, LaunchOptions, Policy, PolicyFile, SweptEndpoint,
     WebContents,
 };
+use serde::Serialize;
 use tracing_subscriber::{
     filter::Targets, fmt::layer, layer::SubscriberExt, util::SubscriberInitExt,
 };
@@ -36,14 +37,13 @@ use crate::{
 /// How long after a renderer's death by Ctrl-C main may receive its own signal.
 const SIGNAL_DELAY_MAX: Duration = Duration::from_millis(100);
 
-/// The counters of the summary.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize)]
 pub(crate) struct Counts {
-    renderers: AtomicU64,
-    invokes: AtomicU64,
-    logs: AtomicU64,
+    pub(crate) renderers: AtomicU64,
     pub(crate) pushed: AtomicU64,
-    /// Pushes without space.
+    pub(crate) invokes: AtomicU64,
+    pub(crate) logs: AtomicU64,
+    /// Pushes for which there was no space.
     pub(crate) dropped: AtomicU64,
 }
 
@@ -53,10 +53,10 @@ struct MainProcess {
     ending: Arc<Ending>,
     counts: Arc<Counts>,
     audience: Option<Audience>,
-    /// The program of the renderers.
     program: PathBuf,
     /// Why the program is no renderer.
     failure: OnceLock<String>,
+    dashboard: OnceLock<Dashboard>,
 }
 
 /// Serves until the time is over or the end is requested. The summary is the last line, after those of the renderers
@@ -94,6 +94,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         // By default this program, which notices that it was launched.
         program: options.renderer.clone().map_or_else(env::current_exe, Ok)?,
         failure: OnceLock::new(),
+        dashboard: OnceLock::new(),
     });
     process.answer(&ipc, Reader::start(folder)?)?;
     process.watch_windows(&ipc);
@@ -101,17 +102,10 @@ pub(crate) fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let attached = policy.clone();
     ipc.on_attach(move |_candidate| Ok(attached.clone()));
 
-    let dashboard = match options.has_dashboard() {
-        true => Some(Dashboard::lend_terminal(&process.console)?),
-        false => None,
-    };
-    if let Some(dashboard) = &dashboard {
-        dashboard.watch(&ipc, &process.ending);
+    if options.has_dashboard() {
+        let _ = process.dashboard.set(Dashboard::lend_terminal(&process.console)?);
     }
-    let served = process.launch(&ipc, options, &policy).and_then(|windows| {
-        if let (Some(dashboard), Some(window)) = (&dashboard, windows.first()) {
-            dashboard.set_owner(window);
-        }
+    let served = process.launch(&ipc, options, &policy).and_then(|()| {
         match options.common.duration {
             Some(duration) => ipc.run_for(duration)?,
             None => ipc.run()?,
@@ -123,11 +117,11 @@ pub(crate) fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         pusher.end();
     }
     let closed = ipc.close();
-    if let Some(dashboard) = dashboard {
-        dashboard.take_back();
+    if let Some(dashboard) = process.dashboard.get() {
+        dashboard.take_back(&process.console);
     }
     closed?;
-    process.print_summary();
+    process.console.print(&Line::Summary { role: "main", counts: &process.counts });
     served?;
     process.check_failure()
 }
@@ -148,7 +142,6 @@ fn policy(options: &Options) -> Result<Policy, String> {
         .map_err(|error| format!("cannot use the policy {}: {error}", path.display()))
 }
 
-/// Removes the leftovers of killed main processes.
 fn sweep(console: &Console) -> Result<(), Box<dyn Error>> {
     for SweptEndpoint { name, segments, bytes, .. } in ringbridge::sweep_endpoints()? {
         console.print(&Line::Swept { endpoint: &name, segments, bytes });
@@ -177,7 +170,6 @@ fn start_pusher(options: &Options, counts: &Arc<Counts>) -> Result<Option<Pusher
 }
 
 impl MainProcess {
-    /// Registers the listeners and handlers of the contract.
     fn answer(self: &Arc<Self>, ipc: &IpcMain, reader: Reader) -> Result<(), Box<dyn Error>> {
         let process = self.clone();
         ipc.on(LOG_MESSAGE, move |event, message| {
@@ -219,6 +211,10 @@ impl MainProcess {
                 Ok(new) => Line::RenderProcessRestarted { renderer, successor: new.id() },
                 Err(error) => Line::RestartFailed { renderer, why: error.to_string() },
             });
+            if let (Some(dashboard), Ok(new)) = (process.dashboard_of(old), new) {
+                process.console.hold();
+                dashboard.set_owner(new);
+            }
         });
 
         let process = self.clone();
@@ -230,6 +226,12 @@ impl MainProcess {
             });
             if let Some(audience) = &process.audience {
                 audience.remove(window);
+            }
+            if let Some(dashboard) = process.dashboard_of(window) {
+                dashboard.take_back(&process.console);
+                if details.reason == GoneReason::CleanExit {
+                    process.ending.request();
+                }
             }
             // Only a process that was launched here has an exit code. One that will be restarted has another chance.
             if window.restarts_in().is_none()
@@ -245,34 +247,27 @@ impl MainProcess {
         });
     }
 
+    fn dashboard_of(&self, window: &WebContents) -> Option<&Dashboard> {
+        self.dashboard.get().filter(|dashboard| dashboard.is_owner(window))
+    }
+
     fn launch(
         &self,
         ipc: &IpcMain,
         options: &Options,
         policy: &Policy,
-    ) -> Result<Vec<WebContents>, Box<dyn Error>> {
-        let mut windows = Vec::new();
+    ) -> Result<(), Box<dyn Error>> {
         for _ in 0..options.renderers {
             let mut command = Command::new(&self.program);
             command.args(options.common.renderer_arguments(options.view()));
             let restart = options.restart.into();
             let how = LaunchOptions { restart, ..LaunchOptions::default() };
-            windows.push(ipc.launch_with(command, policy.clone(), how)?);
+            let window = ipc.launch_with(command, policy.clone(), how)?;
+            if let Some(dashboard) = self.dashboard.get() {
+                dashboard.set_owner(&window);
+            }
         }
-        Ok(windows)
-    }
-
-    fn print_summary(&self) {
-        let Counts { renderers, invokes, logs, pushed, dropped } = &*self.counts;
-        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        self.console.print(&Line::Summary {
-            role: "main",
-            renderers: count(renderers),
-            pushed: count(pushed),
-            invokes: count(invokes),
-            logs: count(logs),
-            dropped: count(dropped),
-        });
+        Ok(())
     }
 
     /// Returns the failure, unless Ctrl-C ended the renderer before it could connect.

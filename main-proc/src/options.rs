@@ -1,15 +1,14 @@
 //! The main process's command line.
 
-use std::{path::PathBuf, str::FromStr, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 
 use clap::{CommandFactory, Parser, ValueEnum, error::ErrorKind};
 use renderer_proc::options::{CommonOptions, View, duration};
 use ringbridge::{RestartPolicy, Restarts};
 use tracing_subscriber::filter::Targets;
 
-use crate::exporter::Address;
+use crate::exporter;
 
-/// The maximum number of windows, launched and attached.
 pub(crate) const WINDOWS_MAX: u16 = 1024;
 
 /// The options of main.
@@ -67,8 +66,8 @@ pub(crate) struct Options {
     pub(crate) restart: Restart,
 
     /// Serves metrics for Prometheus at http://127.0.0.1:PORT/metrics; with an IP address, there
-    #[arg(long, value_name = "[IP:]PORT")]
-    pub(crate) metrics: Option<Address>,
+    #[arg(long, value_name = "[IP:]PORT", value_parser = exporter::address)]
+    pub(crate) metrics: Option<SocketAddr>,
 
     /// Logs sessions, violations and refusals to stderr: error, warn, info, debug, or targets such as ringbridge=debug
     #[arg(long, value_name = "LEVEL")]
@@ -94,9 +93,8 @@ impl Options {
         Err(Self::command().error(ErrorKind::ArgumentConflict, conflict))
     }
 
-    /// Returns the view of main and its renderers.
     pub(crate) fn view(&self) -> View {
-        self.common.view.view(self.renderers == 1 && self.log.is_none())
+        self.common.view(self.renderers == 1 && self.log.is_none())
     }
 
     /// Returns whether a renderer that is launched here owns the terminal.
@@ -179,7 +177,7 @@ mod tests {
         assert_eq!((options.renderers, options.common.duration), (1, None));
         assert_eq!(options.push_interval, Interval(Some(Duration::from_millis(1))));
         assert_eq!(options.sample_interval, Interval(Some(Duration::from_millis(250))));
-        assert_eq!(options.common.view.view(false), View::Text);
+        assert_eq!(options.common.view(false), View::Text);
     }
 
     #[test]
@@ -193,24 +191,16 @@ mod tests {
         assert_eq!((options.push_interval, options.restart), (Interval(None), Restart::OnCrash));
         assert_eq!(options.common.duration, Some(Duration::from_secs(5)));
         let arguments = options.common.renderer_arguments(options.view()).join(" ");
-        assert_eq!(arguments, "--wait park --view json --no-sandbox");
+        assert_eq!(arguments, "--wait=park --view=json --no-sandbox");
     }
 
     #[test]
     fn a_mistake_is_refused() {
-        for bad in [
-            "--json --view text",
-            "--renderers -1",
-            "--renderers 9999",
-            "--push-interval 0s",
-            "--push-interval 10ns",
-            "--push-interval OFF",
-            "--push-interval 1",
-            "--wait never",
-            "--metrics here",
-            "--log ringbridge=loudly",
-            "x",
-        ] {
+        let intervals =
+            "--push-interval 0s|--push-interval 10ns|--push-interval OFF|--push-interval 1";
+        let others = "--json --view text|--renderers -1|--renderers 9999|--wait never|--metrics here|\
+                      --log ringbridge=loudly|x";
+        for bad in intervals.split('|').chain(others.split('|')) {
             assert!(parse(bad).is_err(), "{bad:?}");
         }
     }

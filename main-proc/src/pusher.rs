@@ -19,7 +19,6 @@ use ringbridge::{SendError, WebContents, zerocopy::FromZeros};
 
 use crate::{main_process::Counts, sampler::Sampler, schedule};
 
-/// The pusher's thread.
 pub(crate) struct Pusher {
     audience: Audience,
     thread: JoinHandle<()>,

@@ -43,7 +43,6 @@ pub(crate) fn system_info() -> SystemInfo {
     }
 }
 
-/// Returns the time since the machine was started, in seconds.
 pub(crate) fn uptime_s() -> u64 {
     // This clock is never negative.
     clock_gettime(ClockId::Boottime).tv_sec as u64
@@ -79,7 +78,6 @@ impl Sampler {
         Ok(Self { latest, activity })
     }
 
-    /// Starts or stops sampling.
     pub(crate) fn set_active(&self, is_active: bool) {
         // If the thread has panicked, the latest sample stays.
         let _ = self.activity.send(Some(is_active));

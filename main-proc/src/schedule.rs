@@ -37,7 +37,6 @@ pub(crate) fn run<T>(
     }
 }
 
-/// The deadlines of periodic work.
 #[derive(Debug)]
 struct Schedule {
     interval: Duration,

@@ -26,7 +26,6 @@ pub struct Console {
     held: Arc<Mutex<Option<Held>>>,
 }
 
-/// Lines that are held back.
 #[derive(Default)]
 struct Held {
     lines: VecDeque<String>,
@@ -91,12 +90,6 @@ fn line_text(line: &(impl Display + Serialize), json: bool) -> serde_json::Resul
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_line_is_text_or_json() {
-        assert_eq!(line_text(&"hello", false).unwrap(), "hello\n");
-        assert_eq!(line_text(&"hello", true).unwrap(), "\"hello\"\n");
-    }
 
     #[test]
     fn held_lines_are_bounded_and_the_newest_are_kept() {

@@ -12,11 +12,10 @@ use ringbridge::{Backend, Config, ConnectError, IpcRenderer, RunError, Sandbox, 
 use crate::{
     console::Console,
     ending::Ending,
-    options::{Options, SandboxOptions, View},
+    options::{CommonOptions, Options, View},
     report::{Event, Line},
 };
 
-/// The time limit of an invoke.
 const INVOKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// The time between two attempts to find main. Ctrl-C is noticed between them.
 const ATTEMPT: Duration = Duration::from_millis(100);
@@ -122,14 +121,14 @@ impl Context {
 
     /// Enters the sandbox as the options say. Everything that needs the file system or new sockets comes before.
     pub(crate) fn enter_sandbox(&self, ipc: &IpcRenderer) -> Result<Option<Sandbox>, SandboxError> {
-        match self.options.common.sandbox {
+        let CommonOptions { no_sandbox, require_sandbox, .. } = self.options.common;
+        match ipc.backend() {
             // Finding another main needs a socket.
-            _ if self.patience.is_some() => Ok(None),
-            SandboxOptions { no_sandbox: true, .. } => Ok(None),
-            SandboxOptions { require_sandbox: true, .. } => ipc.sandbox()?.complete().map(Some),
+            _ if no_sandbox || self.patience.is_some() => Ok(None),
+            _ if require_sandbox => ipc.sandbox()?.complete().map(Some),
+            Backend::Sealed => ipc.sandbox().map(Some),
             // The processes of the portable backend trust each other.
-            _ if ipc.backend() != Backend::Sealed => Ok(None),
-            SandboxOptions { .. } => ipc.sandbox().map(Some),
+            _ => Ok(None),
         }
     }
 }

@@ -27,10 +27,6 @@ impl Ending {
     }
 
     /// Makes Ctrl-C, SIGTERM and SIGHUP request the end instead of killing. Once in a process.
-    ///
-    /// # Errors
-    ///
-    /// If the operating system refuses.
     pub fn listen_to_signals(self: &Arc<Self>) -> Result<(), ctrlc::Error> {
         let ending = self.clone();
         ctrlc::set_handler(move || {

@@ -27,17 +27,13 @@ mod web;
 
 use std::error::Error;
 
-pub use crate::options::Options;
 use crate::{context::Context, options::View};
+pub use crate::{options::Options, web::own_host};
 
 /// Runs a renderer in the chosen view until its time is over, the user ends it, or main is gone.
-///
-/// # Errors
-///
-/// If main cannot be reached or refuses this renderer.
 pub fn run(options: Options) -> Result<(), Box<dyn Error>> {
-    let view = options.common.view.view(true);
-    if options.web.is_given() && view != View::Web {
+    let view = options.common.view(true);
+    if options.listen.is_some() && view != View::Web {
         return Err("--listen and --listen-anywhere need --view web".into());
     }
     let context = Context::new(options, view)?;

@@ -17,7 +17,6 @@ use crate::{
     session::{Pushed, Session, Viewer},
 };
 
-/// The time between two reports, in nanoseconds.
 const REPORT_EVERY_NS: u64 = 1_000_000_000;
 
 /// Runs a renderer that prints lines. The last one is its summary.
@@ -61,16 +60,4 @@ fn is_due(report_at_ns: &AtomicU64, now_ns: u64) -> bool {
         report_at_ns.store(now_ns + REPORT_EVERY_NS, Ordering::Relaxed);
     }
     at_ns != 0 && now_ns >= at_ns
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pushes_pace_the_reports() {
-        let report_at_ns = AtomicU64::new(0);
-        let reports = (1..=3000).filter(|ms| is_due(&report_at_ns, ms * 1_000_000)).count();
-        assert_eq!(reports, 2);
-    }
 }

@@ -5,14 +5,13 @@ use serde::Serialize;
 
 /// The longest latency that is told apart from longer ones, in nanoseconds: a minute.
 const LATENCY_MAX_NS: u64 = 60_000_000_000;
-/// The number of exact digits.
 const DIGITS: u8 = 3;
 
 /// The numbers of a stream of messages, which should count up from 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Sequence {
     #[serde(skip)]
-    next: u64,
+    highest: u64,
     pub(crate) received: u64,
     /// Skipped numbers. One that comes later stays counted, and is out of order too.
     pub(crate) lost: u64,
@@ -20,30 +19,24 @@ pub(crate) struct Sequence {
     pub(crate) out_of_order: u64,
 }
 
-impl Default for Sequence {
-    fn default() -> Self {
-        Self { next: 1, received: 0, lost: 0, out_of_order: 0 }
-    }
-}
-
 impl Sequence {
     /// Expects 1 next: another main process counts from there.
     pub(crate) fn restart(&mut self) {
-        self.next = 1;
+        self.highest = 0;
     }
 
     pub(crate) fn record(&mut self, number: u64) {
         self.received += 1;
-        if number < self.next {
-            self.out_of_order += 1;
-        } else {
-            self.lost += number - self.next;
-            self.next = number.saturating_add(1);
+        match number.checked_sub(self.highest) {
+            None | Some(0) => self.out_of_order += 1,
+            Some(step) => {
+                self.lost += step - 1;
+                self.highest = number;
+            }
         }
     }
 }
 
-/// Latencies, in nanoseconds.
 #[derive(Clone)]
 pub(crate) struct Latencies(Histogram<u64>);
 
@@ -99,7 +92,6 @@ pub(crate) struct LatencySummary {
     pub(crate) max: Option<u64>,
 }
 
-/// The measurements of some period.
 #[derive(Clone, Default)]
 pub(crate) struct Tally {
     pub(crate) push: Latencies,

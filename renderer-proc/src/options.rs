@@ -1,9 +1,6 @@
 //! The renderer's command line, and the options that main has too.
 
-use std::{
-    net::{Ipv4Addr, SocketAddr},
-    time::Duration,
-};
+use std::{net::SocketAddr, time::Duration};
 
 use clap::{Args, Parser, ValueEnum};
 use ringbridge::{Backend, WaitStrategy};
@@ -40,9 +37,13 @@ pub struct Options {
     #[arg(long, value_name = "DURATION", value_parser = duration, conflicts_with = "require_sandbox")]
     pub reconnect: Option<Duration>,
 
-    /// The address of the page.
-    #[command(flatten)]
-    pub web: WebOptions,
+    /// With --view web: the address of the page; port 0 is any free port [default: 127.0.0.1:0]
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<SocketAddr>,
+
+    /// With --view web: allows an address in --listen that other machines can reach. Nothing is encrypted
+    #[arg(long, requires = "listen")]
+    pub listen_anywhere: bool,
 }
 
 /// The options that both programs have.
@@ -64,63 +65,47 @@ pub struct CommonOptions {
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub duration: Option<Duration>,
 
-    /// The sandbox of a renderer.
-    #[command(flatten)]
-    pub sandbox: SandboxOptions,
+    /// Leaves the sandbox out: a renderer keeps all the rights of its user
+    #[arg(long, conflicts_with = "require_sandbox")]
+    pub no_sandbox: bool,
 
-    /// What is shown.
-    #[command(flatten)]
-    pub view: ViewOptions,
+    /// Makes a renderer refuse to run where the kernel lacks a part of the sandbox
+    #[arg(long)]
+    pub require_sandbox: bool,
+
+    /// What is shown [default: tui in a terminal with one renderer; else text]
+    #[arg(long, value_enum, value_name = "VIEW", conflicts_with = "json")]
+    view: Option<View>,
+
+    /// Short for --view json
+    #[arg(long)]
+    json: bool,
 }
 
 impl CommonOptions {
     /// Returns the command line of a renderer that main launches with these options.
     pub fn renderer_arguments(&self, view: View) -> Vec<String> {
-        let SandboxOptions { no_sandbox, require_sandbox } = self.sandbox;
-        let flags = [(no_sandbox, "--no-sandbox"), (require_sandbox, "--require-sandbox")];
-        let flags = flags.into_iter().filter(|(is_set, _)| *is_set);
-        let options = ["--wait".to_owned(), name(self.wait), "--view".to_owned(), name(view)];
-        options.into_iter().chain(flags.map(|(_, flag)| flag.to_owned())).collect()
+        let mut arguments =
+            vec![format!("--wait={}", name(self.wait)), format!("--view={}", name(view))];
+        arguments.extend(self.no_sandbox.then(|| "--no-sandbox".to_owned()));
+        arguments.extend(self.require_sandbox.then(|| "--require-sandbox".to_owned()));
+        arguments
+    }
+
+    /// Returns the chosen view. The default is a dashboard, where there is a terminal and space for one.
+    pub fn view(&self, has_space: bool) -> View {
+        match self.view {
+            _ if self.json => View::Json,
+            Some(view) => view,
+            None if has_space && terminal::is_ours() => View::Tui,
+            None => View::Text,
+        }
     }
 }
 
 /// Returns the name of a value on the command line.
 fn name(value: impl ValueEnum) -> String {
     value.to_possible_value().expect("no value is skipped").get_name().to_owned()
-}
-
-/// Where the page of `--view web` is served.
-#[derive(Clone, Copy, Debug, Args)]
-pub struct WebOptions {
-    /// With --view web: the address of the page; port 0 is any free port [default: 127.0.0.1:0]
-    #[arg(long, value_name = "ADDRESS")]
-    listen: Option<SocketAddr>,
-
-    /// With --view web: allows an address in --listen that other machines can reach. Nothing is encrypted
-    #[arg(long, requires = "listen")]
-    pub(crate) listen_anywhere: bool,
-}
-
-impl WebOptions {
-    pub(crate) fn is_given(self) -> bool {
-        self.listen.is_some()
-    }
-
-    pub(crate) fn address(self) -> SocketAddr {
-        self.listen.unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
-    }
-}
-
-/// How a renderer presents what it receives; main passes it on.
-#[derive(Clone, Copy, Debug, Args)]
-pub struct ViewOptions {
-    /// What is shown [default: tui in a terminal with one renderer; else text]
-    #[arg(long = "view", value_enum, value_name = "VIEW", conflicts_with = "json")]
-    chosen: Option<View>,
-
-    /// Short for --view json
-    #[arg(long)]
-    json: bool,
 }
 
 /// A way to present a renderer.
@@ -135,30 +120,6 @@ pub enum View {
     /// A web page; its address is printed. A renderer that main did not launch waits for a main process, at the start
     /// and when main is gone, without limit unless --reconnect sets one. It has no sandbox
     Web,
-}
-
-impl ViewOptions {
-    /// Returns the chosen view. The default is a dashboard, where there is a terminal and space for one.
-    pub fn view(self, room_for_dashboard: bool) -> View {
-        match self.chosen {
-            _ if self.json => View::Json,
-            Some(view) => view,
-            None if room_for_dashboard && terminal::is_ours() => View::Tui,
-            None => View::Text,
-        }
-    }
-}
-
-/// Whether a renderer enters its sandbox; main passes it on. By default it enforces every part that the kernel has.
-#[derive(Clone, Copy, Debug, Args)]
-pub struct SandboxOptions {
-    /// Leaves the sandbox out: a renderer keeps all the rights of its user
-    #[arg(long, conflicts_with = "require_sandbox")]
-    pub no_sandbox: bool,
-
-    /// Makes a renderer refuse to run where the kernel lacks a part of the sandbox
-    #[arg(long)]
-    pub require_sandbox: bool,
 }
 
 const AFTER_HELP: &str = "\
@@ -216,11 +177,7 @@ impl From<Wait> for WaitStrategy {
     }
 }
 
-/// Parses a time with its unit, such as `250ms`.
-///
-/// # Errors
-///
-/// A sentence that says what is wrong.
+/// Parses a time with its unit, such as `250ms`. The error is a sentence.
 pub fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text)
         .map_err(|error| format!("{error}; write a number and its unit, such as 250ms"))
@@ -239,32 +196,27 @@ mod tests {
     #[test]
     fn without_arguments_it_attaches_to_the_demo_and_stays() {
         Options::command().debug_assert();
-        let CommonOptions { endpoint, wait, duration, view, .. } = parse("").unwrap().common;
-        assert_eq!(endpoint, contract::ENDPOINT);
-        assert_eq!((wait, duration, view.view(false)), (Wait::Adaptive, None, View::Text));
+        let common = parse("").unwrap().common;
+        assert_eq!(common.endpoint, contract::ENDPOINT);
+        assert_eq!((common.wait, common.duration), (Wait::Adaptive, None));
+        assert_eq!(common.view(false), View::Text);
     }
 
     #[test]
     fn a_launched_renderer_gets_the_same_options() {
         for arguments in [
-            "--wait spin --view text",
-            "--wait park --view web --no-sandbox",
-            "--wait adaptive --view json --require-sandbox",
+            "--wait=spin --view=text",
+            "--wait=park --view=web --no-sandbox",
+            "--wait=adaptive --view=json --require-sandbox",
+            "--wait=adaptive --view=tui",
         ] {
             let common = parse(arguments).unwrap().common;
-            assert_eq!(common.renderer_arguments(common.view.view(false)).join(" "), arguments);
+            assert_eq!(common.renderer_arguments(common.view(false)).join(" "), arguments);
         }
-        assert!(parse("--no-sandbox --require-sandbox").is_err());
-    }
-
-    #[test]
-    fn a_view_has_a_name_and_json_has_a_short_form() {
-        let view = |arguments: &str| parse(arguments).map(|options| options.common.view.view(true));
-        for each in View::value_variants() {
-            assert_eq!(view(&format!("--view {}", name(*each))).unwrap(), *each);
+        assert_eq!(parse("--json").unwrap().common.view(true), View::Json);
+        for bad in ["--no-sandbox --require-sandbox", "--json --view text", "--view hologram"] {
+            assert!(parse(bad).is_err(), "{bad}");
         }
-        assert_eq!(view("--json").unwrap(), View::Json);
-        assert!(view("--json --view text").is_err() && view("--view hologram").is_err());
     }
 
     #[test]

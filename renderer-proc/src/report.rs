@@ -30,12 +30,17 @@ pub(crate) struct Line<'a> {
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub(crate) enum Event<'a> {
-    /// A web page is served.
-    Page { url: &'a str },
+    Page {
+        url: &'a str,
+    },
     /// The renderer waits for a first main process.
-    NoMain { endpoint: &'a str },
-    /// The session has begun.
-    Connected { pid: u32, allowed: Vec<&'a str> },
+    NoMain {
+        endpoint: &'a str,
+    },
+    Connected {
+        pid: u32,
+        allowed: Vec<&'a str>,
+    },
     /// The rights that the renderer has given up.
     Sandbox {
         state: &'static str,
@@ -46,9 +51,7 @@ pub(crate) enum Event<'a> {
     },
     /// Main is gone, and the renderer waits for another one.
     MainGone,
-    /// Main's description of the machine.
     SystemInfo(&'a SystemInfo),
-    /// A push.
     Statistics {
         #[serde(flatten)]
         figures: Figures,
@@ -62,12 +65,16 @@ pub(crate) enum Event<'a> {
         bytes: &'a [u8],
     },
     /// A file that main did not send.
-    FileError { path: &'a str, error: ReadFileError, message: String },
+    FileError {
+        path: &'a str,
+        error: ReadFileError,
+        message: String,
+    },
     /// An invoke that failed for another reason.
-    InvokeError { message: String },
-    /// The activity of the pages.
+    InvokeError {
+        message: String,
+    },
     Pages(&'a Counts),
-    /// The last line.
     Summary {
         role: &'static str,
         ended: Ended,
@@ -127,7 +134,6 @@ impl From<&Statistics> for Figures {
 pub(crate) enum Ended {
     /// By Ctrl-C, by SIGTERM, or because nobody reads its output.
     Asked,
-    /// Its time was over.
     Duration,
     /// Main ended the session, or is gone.
     MainGone,
@@ -281,24 +287,6 @@ mod tests {
             "push_latency_ns": once, "invoke_rtt_ns": nothing,
         });
         assert_eq!(to_value(Line::new(Some(7), event)).unwrap(), expected);
-    }
-
-    #[test]
-    fn every_event_is_an_object_that_names_it() {
-        let info = SystemInfo::new_zeroed();
-        let file_error = |error| Event::FileError { path: "x", error, message: error.to_string() };
-        for (event, name) in [
-            (Event::MainGone, "main_gone"),
-            (Event::sandbox(None), "sandbox"),
-            (Event::SystemInfo(&info), "system_info"),
-            (Event::Pages(&Counts::default()), "pages"),
-            (file_error(ReadFileError::TooLarge), "file_error"),
-        ] {
-            let line = to_value(Line::new(Some(1), event)).unwrap();
-            assert_eq!((&line["event"], &line["id"]), (&json!(name), &json!(1)));
-        }
-        let line = to_value(Line::new(None, file_error(ReadFileError::TooLarge))).unwrap();
-        assert_eq!((&line["error"], line.get("id")), (&json!("too-large"), None));
     }
 
     #[test]

@@ -16,10 +16,8 @@ use crate::{
 
 /// A view, as its session sees it. All methods run on the loop's thread, which everything else waits for.
 pub(crate) trait Viewer: Send + Sync + Sized + 'static {
-    /// The time between two measured round trips, in nanoseconds.
     const ROUND_TRIP_EVERY_NS: u64 = 100_000_000;
 
-    /// Shows an event.
     fn show(&self, line: &Line<'_>);
 
     /// Begins a session with a main process. A view of lines or a dashboard greets main.
@@ -28,17 +26,14 @@ pub(crate) trait Viewer: Send + Sync + Sized + 'static {
         Ok(())
     }
 
-    /// Receives a push.
     fn push(&self, session: &Session<Self>, push: &Pushed<'_>);
 
     /// Receives the duration of a round trip, or `None` if the invoke failed.
     fn round_trip(&self, _took_ns: Option<u64>) {}
 
-    /// Ends a session: main is gone, or this renderer ends.
     fn end(&self) {}
 }
 
-/// A push and its measurements.
 pub(crate) struct Pushed<'a> {
     pub(crate) statistics: &'a Statistics,
     pub(crate) latency_ns: u64,
@@ -132,7 +127,6 @@ impl<V: Viewer> Session<V> {
         self.ask_for_files(self.context.options.read_file.clone().into_iter());
     }
 
-    /// Prints the summary.
     pub(crate) fn print_summary(&self, ended: Ended) {
         let state = self.state.lock();
         self.context.console.print(&Line::new(
@@ -149,7 +143,6 @@ impl<V: Viewer> Session<V> {
         ));
     }
 
-    /// Returns the renderer's number, which main assigned.
     pub(crate) fn id(&self) -> u32 {
         self.ipc.lock().id()
     }
@@ -177,7 +170,6 @@ impl<V: Viewer> Session<V> {
         self.viewer.push(self, &Pushed { statistics, latency_ns, now_ns, sequence });
     }
 
-    /// Invokes `get-system-info`, and measures the round trip.
     fn invoke_system_info(
         self: &Arc<Self>,
         then: impl FnOnce(&Self, Result<SystemInfo, InvokeError>) + Send + 'static,

@@ -43,9 +43,7 @@ pub(super) const CHECKS: &[Check] = &[
     ),
 ];
 
-/// The default limit of windows.
 const WINDOWS: u64 = 1024;
-/// What each window takes of main.
 const DESCRIPTORS_EACH: u64 = 3;
 const MAPPINGS_EACH: u64 = 2;
 
@@ -99,7 +97,6 @@ fn floor() -> Found {
     if least <= 1000 { Ok(found) } else { Err(found.into()) }
 }
 
-/// The time of the measurement.
 const MEASURED: Duration = Duration::from_millis(100);
 
 #[repr(align(128))]

@@ -15,12 +15,9 @@ use crate::print;
 /// The exit code if Ringbridge cannot work.
 const UNFIT: u8 = 3;
 
-/// The check of one feature.
 pub(crate) struct Check {
     name: &'static str,
-    /// The grade if the feature is missing.
     grade: Grade,
-    /// What to do if the feature is missing.
     remedy: &'static str,
     /// Tries the feature. Both results are for people.
     run: fn() -> Found,

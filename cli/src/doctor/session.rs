@@ -18,11 +18,9 @@ use super::{Check, Found};
 const PING: Method<u64, u64> = Method::new("ping");
 /// The median of a round trip, in nanoseconds.
 const ROUND_TRIP_NS: Event<u64> = Event::new("round-trip-ns");
-/// The missing parts of the sandbox.
 const SANDBOX_LACKS: Event<str> = Event::new("sandbox-lacks");
 const CONTRACT: Contract = &[&PING, &ROUND_TRIP_NS, &SANDBOX_LACKS];
 
-/// The time limit of the session.
 const LIMIT: Duration = Duration::from_secs(10);
 const PINGS: u64 = 1000;
 

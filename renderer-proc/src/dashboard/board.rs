@@ -16,11 +16,9 @@ use crate::{
 #[derive(Default)]
 pub(super) struct Received {
     pub(super) tally: Tally,
-    /// The last push.
     pub(super) latest: Option<(Statistics, Sequence)>,
     /// The renderer's identity, if it has changed.
     pub(super) identity: Option<Identity>,
-    /// The last answer.
     pub(super) answer: Option<Answer>,
 }
 

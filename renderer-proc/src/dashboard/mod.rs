@@ -19,7 +19,7 @@
 //! terminal's size and modes are the only properties that can be read and set.
 
 mod board;
-mod keys;
+mod keyboard;
 mod model;
 mod painter;
 mod screen;
@@ -32,7 +32,7 @@ use rustix::process::set_parent_process_death_signal;
 
 use crate::{
     context::Context,
-    dashboard::{board::Board, keys::Keyboard, painter::Painter, screen::Screen},
+    dashboard::{board::Board, keyboard::Keyboard, painter::Painter, screen::Screen},
     session::Session,
     terminal,
 };

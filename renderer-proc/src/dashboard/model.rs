@@ -1,7 +1,7 @@
 //! The contents of the dashboard: figures over time, the last answer, and the line that the user types.
 //!
-//! Time is an argument, and what a key asks of the session is returned as a [`Request`]. So nothing here needs a
-//! terminal, a clock or a main process.
+//! Time and keys are arguments, and what a key asks of the session is returned as a [`Request`]. So nothing here needs
+//! a terminal, a clock or a main process.
 
 use std::{collections::VecDeque, mem, time::Duration};
 
@@ -9,32 +9,38 @@ use contract::{
     Statistics, SystemInfo,
     figures::{bytes, duration},
 };
+use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use crate::{
-    dashboard::{
-        board::Received,
-        keys::{Action, Keymap, Purpose},
-    },
+    dashboard::board::Received,
     measurements::{LatencySummary, Sequence, Tally},
 };
 
+/// The help: the keys that [`Model::press`] understands.
+pub(super) const KEYS: [(&str, &str); 8] = [
+    ("l", "send main a log message"),
+    ("i", "invoke get-system-info"),
+    ("r", "invoke read-file, with a path below main's --files"),
+    ("p", "pause the display; everything is still counted"),
+    ("↑ ↓", "move through a long answer, also by PgUp and PgDn"),
+    ("Esc", "cancel the line that you type"),
+    ("?", "this help"),
+    ("q", "quit, also by Ctrl-C: main ends too, if it launched this renderer"),
+];
+const PAGE: i16 = 10;
+
 /// The time of one point of a chart, in nanoseconds. Main's default sampling interval is the same.
 const STEP_NS: u64 = 250_000_000;
-/// The number of steps of a chart.
 pub(super) const STEPS: usize = 240;
-/// The time of a step, in seconds.
 const STEP_S: f64 = STEP_NS as f64 / 1e9;
-/// The time of a chart, in seconds.
 pub(super) const CHART_S: f64 = STEPS as f64 * STEP_S;
 /// The number of steps in the figures "of the last second".
 const STEPS_RECENT: usize = 4;
-/// The maximum length of a typed line, in characters.
 const INPUT_MAX: usize = 200;
 /// The maximum number of lines of an answer, and of characters in each.
 const ANSWER_LINES_MAX: usize = 500;
 const ANSWER_LINE_MAX: usize = 500;
 
-/// The result of the user's last request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Answer {
     pub(super) title: String,
@@ -89,7 +95,13 @@ pub(super) struct Identity {
     pub(super) is_connected: bool,
 }
 
-/// The present use of the keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    LogMessage,
+    ReadFile,
+}
+
+/// The present meaning of the keys.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) enum Mode {
     #[default]
@@ -101,7 +113,6 @@ pub(super) enum Mode {
     Help,
 }
 
-/// A request of the user to the session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Request {
     Quit,
@@ -110,7 +121,6 @@ pub(super) enum Request {
     ReadFile(String),
 }
 
-/// Everything that the dashboard shows.
 #[derive(Default)]
 pub(super) struct Model {
     figures: Figures,
@@ -140,7 +150,6 @@ impl Model {
         self.scroll = 0;
     }
 
-    /// Shows the result of sending a log message.
     pub(super) fn logged<E: ToString>(&mut self, message: &str, sent: Result<(), E>) {
         self.show(match sent {
             Ok(()) => Answer::new("log-message: sent", [message]),
@@ -157,46 +166,50 @@ impl Model {
         self.frozen.is_some()
     }
 
-    pub(super) fn keymap(&self) -> Keymap {
-        match self.mode {
-            Mode::Watch => Keymap::Commands,
-            Mode::Type { .. } => Keymap::Typing,
-            Mode::Help => Keymap::Help,
-        }
-    }
-
-    /// Applies a key's action, and returns what it asks of the session.
-    pub(super) fn apply(&mut self, action: Action) -> Option<Request> {
-        match (action, &mut self.mode) {
-            (Action::Quit, _) => return Some(Request::Quit),
-            (Action::AskForSystemInfo, _) => return Some(Request::AskForSystemInfo),
-            (Action::Submit, Mode::Type { .. }) => return self.submit(),
-            (Action::Pause, _) => {
+    /// Handles a key, and returns what it asks of the session.
+    pub(super) fn press(&mut self, key: KeyEvent) -> Option<Request> {
+        let control = key.modifiers.contains(KeyModifiers::CONTROL);
+        match (&mut self.mode, key.code) {
+            (_, KeyCode::Char('c')) if control => return Some(Request::Quit),
+            (Mode::Type { text, .. }, KeyCode::Char('u')) if control => text.clear(),
+            _ if control => {}
+            (Mode::Type { text, .. }, KeyCode::Char(character))
+                if text.chars().count() < INPUT_MAX && !character.is_control() =>
+            {
+                text.push(character);
+            }
+            (Mode::Type { text, .. }, KeyCode::Backspace) => drop(text.pop()),
+            (Mode::Type { .. }, KeyCode::Enter) => return self.submit(),
+            (Mode::Type { .. }, KeyCode::Esc) => self.mode = Mode::Watch,
+            (Mode::Type { .. }, _) => {}
+            (_, KeyCode::Char('q')) => return Some(Request::Quit),
+            (Mode::Help, _) => self.mode = Mode::Watch,
+            (Mode::Watch, KeyCode::Char('p' | ' ')) => {
                 self.frozen = match self.frozen.take() {
                     Some(_) => None,
                     None => Some(Box::new(self.figures.clone())),
                 };
             }
-            (Action::Help, Mode::Help) | (Action::Cancel, _) => self.mode = Mode::Watch,
-            (Action::Help, _) => self.mode = Mode::Help,
-            (Action::Begin(purpose), _) => {
-                self.mode = Mode::Type { purpose, text: String::new() };
-            }
-            (Action::Scroll(by), _) => {
-                let last = self.answer.lines.len().saturating_sub(1) as u16;
-                self.scroll = self.scroll.saturating_add_signed(by).min(last);
-            }
-            (Action::Type(character), Mode::Type { text, .. }) => {
-                if text.chars().count() < INPUT_MAX && !character.is_control() {
-                    text.push(character);
-                }
-            }
-            (Action::Erase, Mode::Type { text, .. }) => drop(text.pop()),
-            (Action::EraseAll, Mode::Type { text, .. }) => text.clear(),
-            // Keys of another mode.
-            (Action::Submit | Action::Type(_) | Action::Erase | Action::EraseAll, _) => {}
+            (_, KeyCode::Char('?' | 'h')) => self.mode = Mode::Help,
+            (_, KeyCode::Char('l')) => self.type_line(Purpose::LogMessage),
+            (_, KeyCode::Char('r')) => self.type_line(Purpose::ReadFile),
+            (_, KeyCode::Char('i')) => return Some(Request::AskForSystemInfo),
+            (_, KeyCode::Up) => self.scroll_by(-1),
+            (_, KeyCode::Down) => self.scroll_by(1),
+            (_, KeyCode::PageUp) => self.scroll_by(-PAGE),
+            (_, KeyCode::PageDown) => self.scroll_by(PAGE),
+            _ => {}
         }
         None
+    }
+
+    fn type_line(&mut self, purpose: Purpose) {
+        self.mode = Mode::Type { purpose, text: String::new() };
+    }
+
+    fn scroll_by(&mut self, lines: i16) {
+        let last = self.answer.lines.len().saturating_sub(1) as u16;
+        self.scroll = self.scroll.saturating_add_signed(lines).min(last);
     }
 
     fn submit(&mut self) -> Option<Request> {
@@ -208,12 +221,9 @@ impl Model {
     }
 }
 
-/// All measurements that are shown.
 #[derive(Clone, Default)]
 pub(super) struct Figures {
-    /// The last push.
     pub(super) latest: Option<Statistics>,
-    /// The sequence up to the last push.
     pub(super) sequence: Sequence,
     /// The time since the last push was sent.
     pub(super) lag_ns: Option<u64>,
@@ -311,7 +321,6 @@ impl History {
         self.0.iter().rev().copied()
     }
 
-    /// Returns the highest known value.
     pub(super) fn highest(&self) -> Option<f64> {
         self.newest_first().filter(|value| value.is_finite()).reduce(f64::max)
     }
@@ -358,8 +367,18 @@ mod tests {
         }
     }
 
+    fn press(model: &mut Model, code: KeyCode) -> Option<Request> {
+        model.press(KeyEvent::new(code, KeyModifiers::NONE))
+    }
+
+    fn control(model: &mut Model, letter: char) -> Option<Request> {
+        model.press(KeyEvent::new(KeyCode::Char(letter), KeyModifiers::CONTROL))
+    }
+
     fn typed(model: &mut Model, text: &str) {
-        text.chars().for_each(|character| drop(model.apply(Action::Type(character))));
+        for character in text.chars() {
+            assert_eq!(press(model, KeyCode::Char(character)), None);
+        }
     }
 
     #[test]
@@ -408,43 +427,52 @@ mod tests {
         let mut model = Model::default();
         watch(&mut model, 1..1001, 50.0);
         let before = model.figures().push_total;
-        assert_eq!(model.apply(Action::Pause), None);
+        typed(&mut model, "p");
         watch(&mut model, 1001..2001, 90.0);
         assert!(model.is_paused());
         assert_eq!((model.figures().push_total, model.figures().cpu.latest()), (before, 50.0));
-        model.apply(Action::Pause);
+        typed(&mut model, "p");
         assert!(model.figures().push_total.count >= before.count + 1000);
         assert_eq!(model.figures().cpu.latest(), 90.0);
         assert_eq!(model.figures().cpu.newest_first().count(), 7, "the charts have no hole");
     }
 
     #[test]
-    fn a_line_is_typed_corrected_and_submitted() {
+    fn a_line_is_typed_corrected_and_submitted_or_cancelled() {
         let mut model = Model::default();
-        model.apply(Action::Begin(Purpose::LogMessage));
-        assert_eq!(model.keymap(), Keymap::Typing);
-        typed(&mut model, "nonsense");
-        model.apply(Action::EraseAll);
+        typed(&mut model, "lnonsense");
+        control(&mut model, 'u');
         typed(&mut model, "hellö!");
-        model.apply(Action::Erase);
-        assert_eq!(model.apply(Action::Submit), Some(Request::Log("hellö".to_owned())));
+        press(&mut model, KeyCode::Backspace);
+        let submitted = press(&mut model, KeyCode::Enter);
+        assert_eq!(submitted, Some(Request::Log("hellö".to_owned())));
         assert_eq!(model.mode, Mode::Watch);
-        model.apply(Action::Begin(Purpose::ReadFile));
+        typed(&mut model, "r");
         typed(&mut model, &"ä".repeat(10 * INPUT_MAX));
-        let longest = Request::ReadFile("ä".repeat(INPUT_MAX));
-        assert_eq!(model.apply(Action::Submit), Some(longest));
+        let submitted = press(&mut model, KeyCode::Enter);
+        assert_eq!(submitted, Some(Request::ReadFile("ä".repeat(INPUT_MAX))));
+        for end in [KeyCode::Enter, KeyCode::Esc] {
+            typed(&mut model, if end == KeyCode::Esc { "rx" } else { "r" });
+            assert_eq!(press(&mut model, end), None);
+            assert_eq!(model.mode, Mode::Watch);
+        }
     }
 
     #[test]
-    fn an_empty_or_cancelled_line_asks_for_nothing() {
+    fn every_letter_in_the_help_does_something_and_ctrl_c_always_quits() {
+        for key in KEYS.map(|(key, _)| key).into_iter().filter(|key| key.len() == 1) {
+            let mut model = Model::default();
+            let request = press(&mut model, KeyCode::Char(key.chars().next().unwrap()));
+            assert!(request.is_some() || model.is_paused() || model.mode != Mode::Watch, "{key}");
+            assert_eq!(control(&mut model, 'c'), Some(Request::Quit));
+        }
         let mut model = Model::default();
-        model.apply(Action::Begin(Purpose::ReadFile));
-        assert_eq!(model.apply(Action::Submit), None);
-        model.apply(Action::Begin(Purpose::ReadFile));
-        typed(&mut model, "x");
-        model.apply(Action::Cancel);
-        assert_eq!(model.mode, Mode::Watch);
-        assert_eq!(model.apply(Action::Submit), None);
+        for code in [KeyCode::Char('?'), KeyCode::Esc, KeyCode::Enter, KeyCode::Char('l')] {
+            typed(&mut model, "?");
+            assert_eq!(model.mode, Mode::Help);
+            press(&mut model, code);
+            assert_eq!(model.mode, Mode::Watch);
+        }
     }
 
     #[test]
@@ -462,11 +490,12 @@ mod tests {
     fn an_answer_scrolls_from_its_first_to_its_last_line_and_the_next_begins_at_its_top() {
         let mut model = Model::default();
         model.show(Answer::file("x", 9, b"1\n2\n3"));
-        let mut scrolled = |by| {
-            model.apply(Action::Scroll(by));
+        let keys = [KeyCode::Up, KeyCode::PageDown, KeyCode::Up, KeyCode::Down];
+        let scrolled = keys.map(|key| {
+            press(&mut model, key);
             model.scroll
-        };
-        assert_eq!([-1, 10, -1, 1].map(&mut scrolled), [0, 2, 1, 2]);
+        });
+        assert_eq!(scrolled, [0, 2, 1, 2]);
         model.logged("hello", Err::<(), _>("forbidden"));
         assert_eq!((model.scroll, model.answer.is_error), (0, true));
     }

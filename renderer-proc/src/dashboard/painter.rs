@@ -17,7 +17,7 @@ use ratatui::{Terminal, backend::CrosstermBackend, crossterm::event::KeyEvent};
 use crate::{
     dashboard::{
         board::{Board, Received},
-        keys::{Keyboard, action},
+        keyboard::Keyboard,
         model::{Model, Request},
         screen::Frames,
         view,
@@ -26,20 +26,17 @@ use crate::{
     session::Session,
 };
 
-/// The time between two frames.
 const FRAME: Duration = Duration::from_millis(1000 / 15);
 /// How long a log message may wait for space. The picture stands still meanwhile.
 const SEND_MAX: Duration = Duration::from_millis(100);
 /// The time limit of the last frame. A terminal that reads nothing blocks the painter for ever.
 const LAST_FRAME_MAX: Duration = Duration::from_secs(1);
 
-/// An instruction for the painter.
 pub(super) enum Instruction {
     Key(KeyEvent),
     End,
 }
 
-/// The handle of the thread.
 pub(super) struct Painter {
     thread: JoinHandle<io::Result<()>>,
     instructions: Sender<Instruction>,
@@ -61,7 +58,6 @@ impl Painter {
         Ok(Self { thread, instructions, ended })
     }
 
-    /// Ends the thread, and returns its error.
     pub(super) fn end(self) -> Result<(), Box<dyn Error>> {
         // It fails only if the thread has ended by itself.
         let _ = self.instructions.send(Instruction::End);
@@ -103,8 +99,7 @@ fn paint(session: &Arc<Session<Board>>, instructions: &Receiver<Instruction>) ->
             match instructions.recv_timeout(patience) {
                 Ok(Instruction::Key(key)) => {
                     patience = Duration::ZERO;
-                    let request = action(model.keymap(), key);
-                    match request.and_then(|action| model.apply(action)) {
+                    match model.press(key) {
                         None => {}
                         Some(Request::Quit) => return Ok(()),
                         // The answers come with a later frame.

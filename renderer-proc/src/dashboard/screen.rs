@@ -28,7 +28,6 @@ use crate::terminal::{self, Modes};
 /// How long a frame that is being written may delay the restoration.
 const FRAME_MAX: Duration = Duration::from_secs(1);
 
-/// The terminal's modes before the dashboard.
 static BEFORE: OnceLock<Modes> = OnceLock::new();
 /// Set while the dashboard owns the terminal. Locked while a frame is written.
 static IS_ENTERED: Mutex<bool> = Mutex::new(false);
@@ -69,11 +68,11 @@ fn leave() {
         Some(mut is_entered) => {
             if mem::take(&mut *is_entered) {
                 let _ = terminal::leave_screen();
-                let _ = before.put_back();
+                let _ = before.restore();
             }
         }
         // It reads nothing, and so no escape sequence either. Its modes can be restored all the same.
-        None => drop(before.put_back()),
+        None => drop(before.restore()),
     }
 }
 

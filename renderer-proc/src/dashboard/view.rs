@@ -17,11 +17,14 @@
 
 use contract::{
     CONTRACT, Statistics,
-    figures::{bytes, known, nanoseconds, percent},
+    figures::{bytes, nanoseconds, percent},
 };
 use ratatui::{
     Frame,
-    layout::{Constraint, Flex, Layout, Rect},
+    layout::{
+        Constraint::{Fill, Length, Max, Percentage},
+        Layout, Rect,
+    },
     style::{Color, Modifier, Style, Stylize},
     symbols::Marker,
     text::{Line, Span, Text},
@@ -33,46 +36,33 @@ use ratatui::{
 use ringbridge::ChannelKind;
 
 use crate::{
-    dashboard::{
-        keys::{KEYS, Purpose},
-        model::{CHART_S, Figures, History, Mode, Model},
-    },
+    dashboard::model::{CHART_S, Figures, History, KEYS, Mode, Model, Purpose},
     measurements::{LatencySummary, Sequence},
 };
 
-/// The minimum size for panels.
 const PANELS_MIN: (u16, u16) = (60, 16);
-/// The colours of cores, in turn.
 const CORE_COLOURS: [Color; 6] =
     [Color::Cyan, Color::Magenta, Color::Green, Color::Yellow, Color::Blue, Color::Red];
 /// With more cores than this, the chart shows only their average.
 const CORE_LINES_MAX: usize = 8;
 
-/// Draws the dashboard.
 pub(super) fn draw(frame: &mut Frame<'_>, model: &Model) {
     let area = frame.area();
-    if area.width < PANELS_MIN.0 || area.height < PANELS_MIN.1 {
-        draw_small(frame, area, model);
-    } else {
-        draw_panels(frame, area, model);
-    }
+    let is_small = area.width < PANELS_MIN.0 || area.height < PANELS_MIN.1;
+    let draw_figures = if is_small { draw_small } else { draw_panels };
+    draw_figures(frame, area, model);
     if model.mode == Mode::Help {
         draw_help(frame, area);
     }
 }
 
 fn draw_panels(frame: &mut Frame<'_>, area: Rect, model: &Model) {
-    let [header, panels, footer] =
-        Layout::vertical([Constraint::Length(1), Constraint::Fill(1), Constraint::Length(1)])
-            .areas(area);
-    let [machine, messages, answer] =
-        Layout::vertical([Constraint::Fill(9), Constraint::Fill(8), Constraint::Fill(5)])
-            .areas(panels);
-    let columns = || Layout::horizontal([Constraint::Percentage(58), Constraint::Fill(1)]);
+    let [header, panels, footer] = Layout::vertical([Length(1), Fill(1), Length(1)]).areas(area);
+    let [machine, messages, answer] = Layout::vertical([Fill(9), Fill(8), Fill(5)]).areas(panels);
+    let columns = || Layout::horizontal([Percentage(58), Fill(1)]);
     let [cpu, right] = columns().areas(machine);
     let [memory, policy] =
-        Layout::vertical([Constraint::Fill(1), Constraint::Length(CONTRACT.len() as u16 + 2)])
-            .areas(right);
+        Layout::vertical([Fill(1), Length(CONTRACT.len() as u16 + 2)]).areas(right);
     let [pushes, invokes] = columns().areas(messages);
     let figures = model.figures();
     draw_header(frame, header, model);
@@ -87,8 +77,7 @@ fn draw_panels(frame: &mut Frame<'_>, area: Rect, model: &Model) {
 
 /// Draws the most important figures, one on each line.
 fn draw_small(frame: &mut Frame<'_>, area: Rect, model: &Model) {
-    let [above, footer] =
-        Layout::vertical([Constraint::Fill(1), Constraint::Length(1)]).areas(area);
+    let [above, footer] = Layout::vertical([Fill(1), Length(1)]).areas(area);
     let figures = model.figures();
     let mut lines = vec![
         Line::from(vec![state(model), format!(" renderer {}", model.identity.id).into()]),
@@ -123,7 +112,6 @@ fn draw_header(frame: &mut Frame<'_>, area: Rect, model: &Model) {
     frame.render_widget(Line::from(state(model)).right_aligned(), area);
 }
 
-/// Returns whether the figures are live, in words.
 fn state(model: &Model) -> Span<'static> {
     match (model.identity.is_connected, model.is_paused()) {
         (false, _) => " waiting for main ".bold().black().on_red(),
@@ -143,8 +131,7 @@ fn draw_cpu(frame: &mut Frame<'_>, area: Rect, figures: &Figures) {
     let cores: Vec<_> = figures.cores.iter().zip(CORE_COLOURS.into_iter().cycle()).collect();
     let legend = cores_line(&cores, inside.width);
     let legend_height = u16::from(inside.height > 4);
-    let [chart, below] =
-        Layout::vertical([Constraint::Fill(1), Constraint::Length(legend_height)]).areas(inside);
+    let [chart, below] = Layout::vertical([Fill(1), Length(legend_height)]).areas(inside);
     frame.render_widget(legend, below);
 
     let lines: Vec<_> = if cores.len() <= CORE_LINES_MAX {
@@ -216,8 +203,7 @@ fn draw_pushes(frame: &mut Frame<'_>, area: Rect, figures: &Figures) {
         .title(Line::from(lag.unwrap_or_default()).right_aligned())
         .title_bottom(trend_title("p99", &figures.push_p99_ns));
     let [text, rate, latency] =
-        Layout::vertical([Constraint::Length(4), Constraint::Fill(1), Constraint::Fill(1)])
-            .areas(draw_block(frame, area, block));
+        Layout::vertical([Length(4), Fill(1), Fill(1)]).areas(draw_block(frame, area, block));
     let lost = figures.sequence.lost + figures.sequence.out_of_order;
     let style = if lost == 0 { Style::new() } else { Style::new().yellow() };
     let heading = format!("{:8}{:>9}{:>9}{:>9}{:>9}", "", "p50", "p99", "p99.9", "max");
@@ -235,8 +221,8 @@ fn draw_pushes(frame: &mut Frame<'_>, area: Rect, figures: &Figures) {
 fn draw_invokes(frame: &mut Frame<'_>, area: Rect, figures: &Figures) {
     let trend = trend_title("last", &figures.round_trips_ns);
     let block = panel("Invokes, there and back").title_bottom(trend);
-    let [text, trend] = Layout::vertical([Constraint::Length(4), Constraint::Fill(1)])
-        .areas(draw_block(frame, area, block));
+    let [text, trend] =
+        Layout::vertical([Length(4), Fill(1)]).areas(draw_block(frame, area, block));
     let LatencySummary { count, p50, p99, p999, max } = figures.round_trip;
     let [last, p50, p99, p999, max] =
         [figures.last_round_trip_ns, p50, p99, p999, max].map(latency);
@@ -256,8 +242,7 @@ fn draw_invokes(frame: &mut Frame<'_>, area: Rect, figures: &Figures) {
 
 /// Draws a name, and one column for each step, the newest on the right. An unknown value has no column.
 fn draw_trend(frame: &mut Frame<'_>, area: Rect, name: &str, history: &History, colour: Color) {
-    let [label, area] =
-        Layout::horizontal([Constraint::Length(5), Constraint::Fill(1)]).areas(area);
+    let [label, area] = Layout::horizontal([Length(5), Fill(1)]).areas(area);
     frame.render_widget(Line::from(name).dark_gray(), label);
     let data = history.newest_first().map(|value| value.is_finite().then_some(value as u64));
     let sparkline = Sparkline::default().data(data.collect::<Vec<_>>());
@@ -296,7 +281,6 @@ fn answer_style(model: &Model) -> Style {
     if model.answer.is_error { Style::new().red() } else { Style::new() }
 }
 
-/// Returns the keys, or the line that the user types.
 fn footer_line(model: &Model) -> Line<'static> {
     let Mode::Type { purpose, text } = &model.mode else {
         let keys = ["l log", "i info", "r read file", "p pause", "? help", "q quit"];
@@ -313,10 +297,7 @@ fn footer_line(model: &Model) -> Line<'static> {
 fn draw_help(frame: &mut Frame<'_>, area: Rect) {
     let lines = KEYS.map(|(key, what)| Line::from(vec![format!(" {key:<5}").bold(), what.into()]));
     let width = lines.iter().map(Line::width).max().unwrap_or_default() as u16 + 3;
-    let [area] = Layout::vertical([Constraint::Length(KEYS.len() as u16 + 2)])
-        .flex(Flex::Center)
-        .areas(area);
-    let [area] = Layout::horizontal([Constraint::Max(width)]).flex(Flex::Center).areas(area);
+    let area = area.centered(Max(width), Length(KEYS.len() as u16 + 2));
     frame.render_widget(Clear, area);
     let block = panel("Keys").title_bottom(Line::from(" any key goes back ").right_aligned());
     frame.render_widget(Paragraph::new(Text::from_iter(lines)).block(block), area);
@@ -326,7 +307,6 @@ fn panel(title: &str) -> Block<'_> {
     Block::bordered().title(Span::styled(format!(" {title} "), Modifier::BOLD))
 }
 
-/// Draws a block, and returns the area inside it.
 fn draw_block(frame: &mut Frame<'_>, area: Rect, block: Block<'_>) -> Rect {
     let inside = block.inner(area);
     frame.render_widget(block, area);
@@ -360,7 +340,7 @@ fn memory_text(latest: Option<&Statistics>) -> String {
 }
 
 fn latency(ns: Option<u64>) -> String {
-    known(ns, nanoseconds)
+    ns.map_or("-".to_owned(), nanoseconds)
 }
 
 #[cfg(test)]

@@ -10,7 +10,6 @@ use crate::report::Figures;
 
 /// The maximum length of a line for main's log, in bytes.
 const LOG_LEN_MAX: usize = 1024;
-/// The maximum length of a path, in bytes.
 const PATH_LEN_MAX: usize = 4096;
 
 /// Returns a bridge with the channels that main allows this renderer, and the list of all channels.

@@ -19,7 +19,6 @@ pub(crate) struct Counts {
     refused_host: AtomicU64,
     refused_origin: AtomicU64,
     refused_token: AtomicU64,
-    /// Pages over the limit.
     pub(super) refused_full: AtomicU64,
     too_long: AtomicU64,
     too_fast: AtomicU64,

@@ -28,18 +28,26 @@ mod pages;
 mod protocol;
 mod server;
 
-use std::{error::Error, net::TcpListener, sync::Arc, time::Duration};
+use std::{
+    error::Error,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::sync::Semaphore;
 
 pub(crate) use self::counts::Counts;
+pub use self::door::own_host;
 use self::{
     door::{Door, Token},
     pages::Pages,
-    server::{Served, Server},
+    server::{PAGES_MAX, Served, Server},
 };
 use crate::{
     context::Context,
-    options::WebOptions,
-    report::{Event, Line},
+    options::Options,
+    report::{Ended, Event, Line},
     session::Session,
 };
 
@@ -48,13 +56,12 @@ const FAREWELL: Duration = Duration::from_millis(200);
 
 /// Serves pages until the time is over, the end is requested, or main is gone for good.
 pub(crate) fn run(context: Context) -> Result<(), Box<dyn Error>> {
-    if context.options.common.sandbox.require_sandbox {
-        return Err(
-            "the web view has no sandbox, since it needs sockets: leave --require-sandbox out"
-                .into(),
-        );
+    if context.options.common.require_sandbox {
+        let why =
+            "the web view has no sandbox, since it needs sockets: leave --require-sandbox out";
+        return Err(why.into());
     }
-    let listener = listen(context.options.web)?;
+    let listener = listen(&context.options)?;
     let address = listener.local_addr()?;
     let token = Token::new()?;
     let url = format!("http://{address}/#{token}");
@@ -63,32 +70,22 @@ pub(crate) fn run(context: Context) -> Result<(), Box<dyn Error>> {
     let (links, readings) = pages.subscribe();
     let counts = Arc::new(Counts::default());
     let door = Door { token, port: address.port(), loopback: address.ip().is_loopback() };
-    let served = Served { door, links, readings, counts: counts.clone() };
+    let places = Arc::new(Semaphore::new(PAGES_MAX));
+    let served = Served { door, links, readings, counts: counts.clone(), places };
     let server = Server::start(listener, served)?;
-    let console = context.console.clone();
-    console.print(&Line::new(None, Event::Page { url: &url }));
+    context.console.print(&Line::new(None, Event::Page { url: &url }));
 
-    let connected = context.connect(context.patience.unwrap_or_default());
-    let ended = match connected {
-        Ok(Some(ipc)) => {
-            let session = Session::new(context, ipc, None, pages);
-            let ended = session.run();
-            session.viewer.close();
-            ended.map(|ended| Some((session, ended)))
-        }
-        Ok(None) => Ok(None),
-        Err(error) => Err(error.into()),
-    };
+    let served = serve(context, pages);
     server.end(FAREWELL);
-    if let Some((session, ended)) = ended? {
-        console.print(&Line::new(None, Event::Pages(&counts)));
+    if let Some((session, ended)) = served? {
+        session.context.console.print(&Line::new(None, Event::Pages(&counts)));
         session.print_summary(ended);
     }
     Ok(())
 }
 
-fn listen(options: WebOptions) -> Result<TcpListener, Box<dyn Error>> {
-    let address = options.address();
+fn listen(options: &Options) -> Result<TcpListener, Box<dyn Error>> {
+    let address = options.listen.unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
     if !address.ip().is_loopback() && !options.listen_anywhere {
         return Err(format!(
             "other machines can reach {address}, and the token and all messages would travel unencrypted: add \
@@ -98,4 +95,16 @@ fn listen(options: WebOptions) -> Result<TcpListener, Box<dyn Error>> {
     }
     TcpListener::bind(address)
         .map_err(|error| format!("cannot listen on {address}: {error}").into())
+}
+
+type EndedSession = (Arc<Session<Pages>>, Ended);
+
+/// Runs the session, and tells the pages its end. Returns `None` if there was none.
+fn serve(context: Context, pages: Pages) -> Result<Option<EndedSession>, Box<dyn Error>> {
+    let patience = context.patience.unwrap_or_default();
+    let Some(ipc) = context.connect(patience)? else { return Ok(None) };
+    let session = Session::new(context, ipc, None, pages);
+    let ended = session.run();
+    session.viewer.close();
+    Ok(Some((session, ended?)))
 }

@@ -36,13 +36,11 @@ use super::{
     protocol::{Incoming, Outgoing, PagePush},
 };
 
-/// The maximum number of unanswered invokes of a page.
 const PENDING_MAX: usize = 8;
 /// The maximum number of pushes that a page receives.
 const HEARD_MAX: usize = 64;
 /// The time limit for a page to read a message.
 const STALLED_AFTER: Duration = Duration::from_secs(10);
-/// The time limit of the close frame.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// The end of an error's text while there is no session.
 const NO_MAIN: &str = "the main process is gone";
@@ -50,17 +48,13 @@ const NO_MAIN: &str = "the main process is gone";
 /// Why a page's connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CloseReason {
-    /// The page has left.
     Left,
-    /// A message was too long.
     TooLong,
     /// The page sends more than [`Rate`] allows.
     TooFast,
-    /// A message was not of the protocol.
     Malformed,
     /// The page reads nothing any more.
     Stalled,
-    /// This renderer ends.
     Ended,
 }
 
@@ -77,7 +71,6 @@ impl CloseReason {
     }
 }
 
-/// Serves a page until its connection ends.
 pub(super) async fn serve(
     mut socket: WebSocket,
     links: Links,
@@ -121,16 +114,6 @@ struct Heard {
     latest: Option<Latest<Value>>,
 }
 
-/// An occasion for a page's task.
-enum Next {
-    Message(Option<Result<Message, Error>>),
-    LinkChanged,
-    /// This renderer ends.
-    Ended,
-    Reply(u32, Result<Value, String>),
-    Frame,
-}
-
 impl Page<'_> {
     async fn run(&mut self, socket: &mut WebSocket) -> CloseReason {
         let mut handled = self.change_link(socket).await;
@@ -138,41 +121,38 @@ impl Page<'_> {
             if let Err(reason) = handled {
                 return reason;
             }
-            handled = match self.next(socket).await {
-                Next::Message(Some(Ok(Message::Text(text)))) => {
-                    self.handle(socket, text.as_bytes()).await
-                }
-                Next::Message(Some(Ok(Message::Binary(_)))) => Err(CloseReason::Malformed),
-                // The library answers them. They count as messages of the page.
-                Next::Message(Some(Ok(Message::Ping(_) | Message::Pong(_)))) => self.limit_rate(),
-                Next::Message(Some(Ok(Message::Close(_))) | None) => Err(CloseReason::Left),
-                Next::Message(Some(Err(error))) => Err(why_unreadable(error)),
-                Next::LinkChanged => self.change_link(socket).await,
-                Next::Ended => Err(CloseReason::Ended),
-                Next::Reply(id, result) => send(socket, &reply(id, result)).await,
-                Next::Frame => self.send_frame(socket).await,
+            let Self { links, readings, heard, replies, frames, .. } = self;
+            // An occasion that is not chosen is not lost.
+            handled = tokio::select! {
+                message = socket.recv() => self.receive(socket, message).await,
+                changed = links.changed() => match changed {
+                    Ok(()) => self.change_link(socket).await,
+                    Err(_) => Err(CloseReason::Ended),
+                },
+                Some(joined) = replies.join_next() => match joined {
+                    Ok((id, result)) => send(socket, &reply(id, result)).await,
+                    Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+                },
+                () = frame_due(frames.due(), heard, readings) => self.send_frame(socket).await,
             };
         }
     }
 
-    /// Waits for the first occasion. The others are not lost.
-    async fn next(&mut self, socket: &mut WebSocket) -> Next {
-        let Self { links, readings, heard, replies, frames, .. } = self;
-        tokio::select! {
-            message = socket.recv() => Next::Message(message),
-            changed = links.changed() => match changed {
-                Ok(()) => Next::LinkChanged,
-                Err(_) => Next::Ended,
-            },
-            Some(joined) = replies.join_next() => match joined {
-                Ok((id, result)) => Next::Reply(id, result),
-                Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
-            },
-            () = frame_due(frames.due(), heard, readings) => Next::Frame,
+    async fn receive(
+        &mut self,
+        socket: &mut WebSocket,
+        message: Option<Result<Message, Error>>,
+    ) -> Result<(), CloseReason> {
+        match message {
+            Some(Ok(Message::Text(text))) => self.handle(socket, text.as_bytes()).await,
+            Some(Ok(Message::Binary(_))) => Err(CloseReason::Malformed),
+            // The library answers them. They count as messages of the page.
+            Some(Ok(Message::Ping(_) | Message::Pong(_))) => self.limit_rate(),
+            Some(Ok(Message::Close(_))) | None => Err(CloseReason::Left),
+            Some(Err(error)) => Err(why_unreadable(error)),
         }
     }
 
-    /// Handles one message of the page.
     async fn handle(&mut self, socket: &mut WebSocket, text: &[u8]) -> Result<(), CloseReason> {
         self.limit_rate()?;
         self.counts.messages.fetch_add(1, Relaxed);

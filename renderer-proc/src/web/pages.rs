@@ -16,7 +16,6 @@ use crate::{
     session::{Pushed, Session, Viewer},
 };
 
-/// The time between two readings, in nanoseconds.
 const READ_EVERY_NS: u64 = 250_000_000;
 
 /// A session with main, for pages.
@@ -27,7 +26,6 @@ pub(super) struct Link {
 
 /// The newest session with main, or `None` while there is none.
 pub(super) type Links = watch::Receiver<Option<Arc<Link>>>;
-/// The newest reading.
 pub(super) type Readings = watch::Receiver<Reading>;
 
 /// The measurements since the last reading, or since the session began.
@@ -44,11 +42,9 @@ pub(super) struct Reading {
     lost: u64,
     out_of_order: u64,
     failed_invokes: u64,
-    /// The number of the newest push.
     last_sequence: u64,
 }
 
-/// The viewer of all pages.
 pub(super) struct Pages {
     console: Console,
     /// `None` once this renderer ends. Pages see that their channel is closed.
@@ -81,7 +77,6 @@ impl Pages {
         (links, self.readings.subscribe())
     }
 
-    /// Tells all pages that this renderer ends.
     pub(super) fn close(&self) {
         self.links.lock().take();
     }

@@ -31,12 +31,9 @@ use super::{
     protocol::MESSAGE_LEN_MAX,
 };
 
-/// The maximum number of pages at once.
-const PAGES_MAX: usize = 16;
-/// The maximum number of threads that serve them.
+pub(super) const PAGES_MAX: usize = 16;
 const THREADS_MAX: usize = 2;
 
-/// The page's files, which are part of this program.
 const FILES: [(&str, &str, &str); 4] = [
     ("/", "text/html; charset=utf-8", include_str!("assets/page.html")),
     ("/page.css", "text/css; charset=utf-8", include_str!("assets/page.css")),
@@ -61,23 +58,16 @@ pub(super) struct Served {
     pub(super) links: Links,
     pub(super) readings: Readings,
     pub(super) counts: Arc<Counts>,
-}
-
-#[derive(Clone)]
-struct Shared {
-    served: Served,
     /// One permit for each page.
-    places: Arc<Semaphore>,
+    pub(super) places: Arc<Semaphore>,
 }
 
-/// A server of pages.
 pub(super) struct Server {
     runtime: Runtime,
     places: Arc<Semaphore>,
 }
 
 impl Server {
-    /// Starts the server's threads.
     pub(super) fn start(listener: net::TcpListener, served: Served) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
         let cores = thread::available_parallelism().map_or(1, Into::into);
@@ -91,8 +81,8 @@ impl Server {
             let _entered = runtime.enter();
             tokio::net::TcpListener::from_std(listener)?
         };
-        let places = Arc::new(Semaphore::new(PAGES_MAX));
-        let router = router(Shared { served, places: places.clone() });
+        let places = served.places.clone();
+        let router = router(served);
         // It runs until the runtime ends.
         runtime.spawn(async move { axum::serve(listener, router).await });
         Ok(Self { runtime, places })
@@ -108,18 +98,18 @@ impl Server {
     }
 }
 
-fn router(shared: Shared) -> Router {
+fn router(served: Served) -> Router {
     let mut router = Router::new().route("/socket", get(socket));
     for (path, kind, text) in FILES {
         let answer = ([(header::CONTENT_TYPE, HeaderValue::from_static(kind))], text);
         router = router.route(path, get(move || async move { answer }));
     }
-    router.layer(middleware::from_fn_with_state(shared.clone(), guard)).with_state(shared)
+    router.layer(middleware::from_fn_with_state(served.clone(), guard)).with_state(served)
 }
 
 /// Checks every request, and completes every response.
-async fn guard(State(shared): State<Shared>, request: Request, next: Next) -> Response {
-    let Served { door, counts, .. } = &shared.served;
+async fn guard(State(served): State<Served>, request: Request, next: Next) -> Response {
+    let Served { door, counts, .. } = &served;
     let (policy, mut response) = match door.check_host(request.headers()) {
         Ok(host) => (content_policy(host), next.run(request).await),
         Err(refusal) => (content_policy("none.invalid"), refuse(counts, refusal)),
@@ -142,17 +132,16 @@ fn content_policy(host: &str) -> Option<HeaderValue> {
     HeaderValue::try_from(policy).ok()
 }
 
-/// Opens a page's socket.
 async fn socket(
-    State(shared): State<Shared>,
+    State(served): State<Served>,
     upgrade: WebSocketUpgrade,
     request: Request,
 ) -> Response {
-    let Served { door, links, readings, counts } = shared.served;
+    let Served { door, links, readings, counts, places } = served;
     if let Err(refusal) = door.check_page(request.headers()) {
         return refuse(&counts, refusal);
     }
-    let Ok(place) = shared.places.try_acquire_owned() else {
+    let Ok(place) = places.try_acquire_owned() else {
         counts.refused_full.fetch_add(1, Relaxed);
         let why = format!("{PAGES_MAX} pages are open, which is the limit\n");
         return (StatusCode::SERVICE_UNAVAILABLE, why).into_response();
