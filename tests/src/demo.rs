@@ -26,17 +26,14 @@ impl Default for Demo {
 }
 
 impl Demo {
-    /// A name that nobody else has.
     pub fn new() -> Self {
         Self { name: SweptName(unique_name("demo")) }
     }
 
-    /// The endpoint's name.
     pub fn endpoint(&self) -> &str {
         &self.name.0
     }
 
-    /// The command that starts the main process.
     pub fn main(&self, arguments: &[&str]) -> Command {
         self.command("main-proc", arguments)
     }

@@ -26,10 +26,6 @@ use crate::{
 pub const LIMIT: Duration = Duration::from_secs(20);
 
 /// Waits for a condition that other processes bring about.
-///
-/// # Panics
-///
-/// If it does not hold within [`LIMIT`].
 pub fn eventually(what: &str, condition: impl FnMut() -> bool) {
     assert!(within(LIMIT, condition), "not within {LIMIT:?}: {what}");
 }
@@ -64,11 +60,8 @@ pub fn program(name: &str) -> PathBuf {
         .unwrap_or_else(|| panic!("'{name}' has not been built beside {}", this.display()))
 }
 
-/// Whether a program that a test needs is in the PATH. If not, says that the test is left out.
-///
-/// # Panics
-///
-/// If it is not and `RINGBRIDGE_REQUIRE_TOOLS` is 1, as on a build machine, which installs it.
+/// Whether a program that a test needs is in the PATH. If not, says that the test is left out; or fails if
+/// `RINGBRIDGE_REQUIRE_TOOLS` is 1, as on a build machine, which installs it.
 pub fn has_tool(name: &str, debian_package: &str) -> bool {
     let path = env::var_os("PATH").unwrap_or_default();
     let found = env::split_paths(&path).any(|folder| folder.join(name).is_file());
@@ -165,7 +158,6 @@ impl SegmentNames {
         PathBuf::from(format!("{}0", self.0))
     }
 
-    /// The files that there are.
     pub fn existing(&self) -> Vec<PathBuf> {
         let of_this = |path: &PathBuf| path.to_string_lossy().starts_with(&self.0);
         shared_memory_files().into_iter().filter(of_this).collect()
@@ -238,7 +230,6 @@ impl Lines {
             .unwrap_or_else(|| panic!("it ended without a line of '{event}'"))
     }
 
-    /// All lines up to the end of the output.
     pub fn rest(&self) -> Vec<Value> {
         std::iter::from_fn(|| self.next()).collect()
     }
@@ -246,13 +237,11 @@ impl Lines {
 
 /// A running program that prints lines of JSON. Killed if it is dropped alive.
 pub struct Program {
-    /// What it prints.
     pub lines: Lines,
     child: Child,
 }
 
 impl Program {
-    /// Starts it.
     pub fn start(command: &mut Command) -> Self {
         Self::start_with_input(command.stdin(Stdio::null()))
     }
@@ -267,17 +256,14 @@ impl Program {
         Self { lines: Lines::of(output), child }
     }
 
-    /// Its process id.
     pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// Sends it a signal.
     pub fn signal(&self, kind: Signal) {
         signal(self.id(), kind);
     }
 
-    /// Waits for its end.
     pub fn end(&mut self) -> ExitStatus {
         end_of(&mut self.child)
     }

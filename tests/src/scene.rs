@@ -108,7 +108,6 @@ pub fn wait_for_input() {
     io::stdin().read_exact(&mut [0]).expect("the test gives a sign");
 }
 
-/// The arguments of a scene.
 #[derive(Clone)]
 pub struct Arguments(Vec<String>);
 
@@ -143,7 +142,6 @@ impl Arguments {
 #[derive(Clone)]
 pub struct Renderer {
     pub(crate) ipc: IpcRenderer,
-    /// Those of the scene.
     pub arguments: Arguments,
 }
 
@@ -161,7 +159,6 @@ impl Renderer {
         self.arguments.number(place)
     }
 
-    /// Tells the test something.
     pub fn report(&self, what: impl Display) {
         self.send(REPORT, &what.to_string()).expect("main listens");
     }

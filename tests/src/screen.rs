@@ -67,28 +67,23 @@ impl Screen {
         Self { child, person, program, screen }
     }
 
-    /// The program's process id.
     pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// Presses keys.
     pub fn press(&self, keys: &str) {
         rustix::io::write(&self.person, keys.as_bytes()).expect("a terminal takes some keys");
     }
 
-    /// Makes the window larger or smaller.
     pub fn resize(&self, columns: u16, rows: u16) {
         lock(&self.screen).screen_mut().set_size(rows, columns);
         resize(&self.person, columns, rows);
     }
 
-    /// What can be read, a line each.
     pub fn text(&self) -> String {
         lock(&self.screen).screen().contents()
     }
 
-    /// Waits until this can be read.
     pub fn expect(&self, text: &str) {
         let is_there = within(crate::processes::LIMIT, || self.text().contains(text));
         assert!(is_there, "no '{text}' on the screen:\n{}", self.text());
@@ -118,7 +113,6 @@ impl Screen {
         lock(&self.screen).screen().alternate_screen()
     }
 
-    /// Whether the cursor cannot be seen.
     pub fn hides_cursor(&self) -> bool {
         lock(&self.screen).screen().hide_cursor()
     }
@@ -128,7 +122,6 @@ impl Screen {
         format!("{:?}", tcgetattr(&self.program).expect("it is a terminal"))
     }
 
-    /// Waits for the program's end.
     pub fn end(&mut self) -> ExitStatus {
         end_of(&mut self.child)
     }

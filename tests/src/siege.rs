@@ -66,11 +66,8 @@ pub struct Siege {
 /// What the bystander measured between two marks.
 #[derive(Clone, Copy, Debug)]
 pub struct Latency {
-    /// How many invokes there were.
     pub invokes: u64,
-    /// Half of them took no longer.
     pub median: Duration,
-    /// None took longer.
     pub longest: Duration,
 }
 
@@ -112,10 +109,6 @@ impl Siege {
     /// Has an attack happen, and sees that its verdict comes true and that everyone else goes on.
     ///
     /// `None`: it was not run, and that was said.
-    ///
-    /// # Panics
-    ///
-    /// If not.
     pub fn withstand(&self, attack: &Attack) -> Option<Outcome> {
         if attack.stopped_by == StoppedBy::AnotherUser && !system::can_change_user() {
             left_out(&format!("'{}' must be run by another user, which takes root", attack.name));
@@ -182,7 +175,6 @@ impl Siege {
         self.run_until("only the bystander is left", || self.stage.ipc.windows().len() == 1);
     }
 
-    /// The attacker's command.
     fn attacker(&self, attack: &Attack) -> Command {
         attacker_command(attack, &self.stage, self.bystander.os_process_id())
     }
@@ -261,10 +253,6 @@ impl Siege {
 }
 
 /// Lets an attacker in, who is in this process, and runs the stage until it is done.
-///
-/// # Panics
-///
-/// If the attacker's part does.
 pub fn beside<R: Send + 'static>(
     stage: &Stage,
     policy: Policy,

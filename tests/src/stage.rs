@@ -27,7 +27,6 @@ const SLICE: Duration = Duration::from_millis(2);
 /// A main process with an endpoint of its own, which notes what its renderers report and how they end.
 /// Closed when dropped.
 pub struct Stage {
-    /// The endpoint itself.
     pub ipc: IpcMain,
     name: String,
     reports: Arc<Mutex<Vec<(u32, String)>>>,
@@ -38,7 +37,6 @@ pub struct Stage {
 /// How a renderer ended.
 #[derive(Clone, Debug)]
 pub struct Ending {
-    /// The number of its window.
     pub window: u32,
     /// What `render-process-gone` said.
     pub details: RenderProcessGone,
@@ -64,12 +62,10 @@ pub fn allow_everything() -> Policy {
 }
 
 impl Stage {
-    /// A stage with ordinary settings.
     pub fn new() -> Self {
         Self::with(config())
     }
 
-    /// A stage with settings of its own.
     pub fn with(config: Config) -> Self {
         let name = unique_name("stage");
         let ipc = IpcMain::bind_with(&name, CONTRACT, config).expect("the name is new");
@@ -91,10 +87,6 @@ impl Stage {
     }
 
     /// A stage that admits everyone and answers.
-    ///
-    /// # Panics
-    ///
-    /// If it cannot be had.
     pub fn open() -> Self {
         let stage = Self::new();
         stage.ipc.on_attach(|_| Ok(allow_everything()));
@@ -104,14 +96,6 @@ impl Stage {
     }
 
     /// Attaches from another thread, while the stage answers.
-    ///
-    /// # Errors
-    ///
-    /// As [`IpcRenderer::attach`].
-    ///
-    /// # Panics
-    ///
-    /// If the handshake does not end.
     pub fn attach(&self, contract: Contract) -> Result<IpcRenderer, ConnectError> {
         let name = self.name.clone();
         let attaching = thread::spawn(move || IpcRenderer::attach_with(&name, contract, config()));
@@ -120,10 +104,6 @@ impl Stage {
     }
 
     /// Launches an honest renderer, and sees it served by an [open](Self::open) stage.
-    ///
-    /// # Panics
-    ///
-    /// If it is not.
     pub fn serves_others(&self) {
         let window = self.play_with(asks, &["20"]);
         self.run_until_gone(&window);
@@ -131,7 +111,6 @@ impl Stage {
         assert!(self.reports_of(&window).into_iter().eq(expected));
     }
 
-    /// The endpoint's name.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -141,7 +120,6 @@ impl Stage {
         self.play_with(scene, &[])
     }
 
-    /// Launches a renderer with arguments.
     pub fn play_with(&self, scene: RendererScene, arguments: &[&str]) -> WebContents {
         self.launch(renderer(scene, arguments), allow_everything())
     }
@@ -162,12 +140,10 @@ impl Stage {
         (self.launch(command, policy), input)
     }
 
-    /// Launches any program under any policy.
     pub fn launch(&self, command: Command, policy: Policy) -> WebContents {
         self.launch_with(command, policy, LaunchOptions::default())
     }
 
-    /// Launches any program under any policy, with options.
     pub fn launch_with(
         &self,
         command: Command,
@@ -180,10 +156,6 @@ impl Stage {
     }
 
     /// Runs the loop until the condition holds.
-    ///
-    /// # Panics
-    ///
-    /// If it does not within [`LIMIT`].
     pub fn run_until(&self, what: &str, mut condition: impl FnMut() -> bool) {
         let deadline = Instant::now() + LIMIT;
         while !condition() {
@@ -204,10 +176,6 @@ impl Stage {
 
     /// Runs the loop until every renderer that was launched has ended by itself and well. Returns
     /// what they reported.
-    ///
-    /// # Panics
-    ///
-    /// If one of them ended in any other way: a scene that panics has failed.
     pub fn run_to_the_end(&self) -> Vec<String> {
         let launched = self.launched.lock().unwrap().len();
         self.run_until("all renderers have ended", || self.endings().len() >= launched);
@@ -233,7 +201,6 @@ impl Stage {
         self.reports.lock().unwrap().iter().map(|(_, text)| text.clone()).collect()
     }
 
-    /// What one renderer has reported.
     pub fn reports_of(&self, window: &WebContents) -> Vec<String> {
         let reports = self.reports.lock().unwrap();
         let theirs = reports.iter().filter(|(sender, _)| *sender == window.id());
@@ -282,27 +249,22 @@ impl<T> Default for Notes<T> {
 }
 
 impl<T> Notes<T> {
-    /// An empty list.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds one.
     pub fn add(&self, note: T) {
         self.0.lock().unwrap().push(note);
     }
 
-    /// How many there are.
     pub fn len(&self) -> usize {
         self.0.lock().unwrap().len()
     }
 
-    /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Takes all of them.
     pub fn take(&self) -> Vec<T> {
         std::mem::take(&mut self.0.lock().unwrap())
     }

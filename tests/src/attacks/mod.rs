@@ -21,17 +21,12 @@ use ringbridge::{Policy, WebContents};
 
 use crate::attacker::{Attacker, session::Session};
 
-/// One attack.
 pub struct Attack {
     /// Its name, which its test has as well.
     pub name: &'static str,
-    /// What it does, for people.
     pub does: &'static str,
-    /// What must come of it.
     pub verdict: Verdict,
-    /// What stops it.
     pub stopped_by: StoppedBy,
-    /// How the attacker comes to main.
     pub entry: Entry,
     /// The offender's policy, made of the ordinary one.
     pub policy: fn(Policy) -> Policy,
@@ -84,10 +79,8 @@ pub enum StoppedBy {
     AnotherUser,
 }
 
-/// How the attacker comes to main.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Entry {
-    /// Main launches it.
     Launched,
     /// It knows the endpoint's name.
     Door,
@@ -210,16 +203,10 @@ pub const CATALOGUE: &[(&str, &[Attack])] = &[
     ("Other processes", others::ATTACKS),
 ];
 
-/// All attacks.
 pub fn all() -> impl Iterator<Item = &'static Attack> {
     CATALOGUE.iter().flat_map(|(_, attacks)| attacks.iter())
 }
 
-/// The attack of this name.
-///
-/// # Panics
-///
-/// If there is none.
 pub fn find(name: &str) -> &'static Attack {
     all().find(|attack| attack.name == name).unwrap_or_else(|| panic!("no attack '{name}'"))
 }
