@@ -7,7 +7,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use crate::processes::{SweptName, eventually, programs, unique_name};
+use crate::processes::{Program, SweptName, eventually, programs, unique_name};
 
 /// The path of `main-proc`, `renderer-proc` or `ringbridge`.
 pub fn demo_program(name: &str) -> PathBuf {
@@ -36,6 +36,22 @@ impl Demo {
 
     pub fn main(&self, arguments: &[&str]) -> Command {
         self.command("main-proc", arguments)
+    }
+
+    pub fn start(&self, arguments: &[&str]) -> Program {
+        Program::start(&mut self.main(arguments))
+    }
+
+    /// Starts a main process that launches no renderer, and waits until it listens.
+    pub fn serve(&self, arguments: &[&str]) -> Program {
+        let main = self.start(&[&["--renderers", "0"], arguments].concat());
+        main.lines.next_of("listening");
+        main
+    }
+
+    /// Starts a renderer that attaches.
+    pub fn attach(&self, arguments: &[&str]) -> Program {
+        Program::start(&mut self.renderer(arguments))
     }
 
     /// The command that starts a renderer which attaches.

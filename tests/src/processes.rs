@@ -267,6 +267,18 @@ impl Program {
     pub fn end(&mut self) -> ExitStatus {
         end_of(&mut self.child)
     }
+
+    /// Waits for its good end, and returns the lines that it printed until then.
+    pub fn finish(&mut self) -> Vec<Value> {
+        let lines = self.lines.rest();
+        assert!(self.end().success(), "{lines:?}");
+        lines
+    }
+
+    pub fn kill(&mut self) {
+        self.signal(Signal::KILL);
+        self.end();
+    }
 }
 
 /// Waits for the end of a child of this process.

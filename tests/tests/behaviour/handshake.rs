@@ -46,8 +46,7 @@ fn a_name_in_use_is_refused_and_stale_when_its_main_is_dead_and_then_free() {
         Err(BindError::NameInUse { endpoint }) => assert_eq!(endpoint, name),
         other => panic!("{other:?}"),
     }
-    main.signal(Signal::KILL);
-    main.end();
+    main.kill();
 
     let attached = IpcRenderer::attach_with(&name, CONTRACT, config()).map(drop);
     assert!(matches!(attached, Err(ConnectError::Stale { .. })), "{attached:?}");

@@ -351,8 +351,7 @@ fn a_renderer_that_attached_is_disconnected_when_it_ends_and_has_no_exit_code() 
     stage.run_until("it has attached", || connected.len() == 1);
     let window = connected.take().pop().expect("it has attached");
     assert_eq!(window.os_process_id(), renderer.id());
-    renderer.signal(Signal::KILL);
-    renderer.end();
+    renderer.kill();
     let ending = stage.run_until_gone(&window);
     let details = RenderProcessGone { reason: GoneReason::Disconnected, exit_code: None };
     assert_eq!(ending.details, details);
@@ -396,16 +395,14 @@ fn main_gone() -> Value {
 fn renderers_die_with_a_main_that_is_killed_even_if_they_are_stuck() {
     let (mut main, _endpoint, renderers) = start_main("die", 3);
     assert!(renderers.iter().all(|id| is_alive(*id)));
-    main.signal(Signal::KILL);
-    main.end();
+    main.kill();
     assert!(all_end_promptly(&renderers));
 }
 
 #[test]
 fn renderers_that_may_outlive_main_take_what_was_committed_and_see_it_go_promptly() {
     let (mut main, _endpoint, renderers) = start_main("drain", 2);
-    main.signal(Signal::KILL);
-    main.end();
+    main.kill();
     assert!(all_end_promptly(&renderers));
     // They print to the same pipe.
     assert_eq!(main.lines.rest(), [main_gone(), main_gone()]);
@@ -417,8 +414,7 @@ fn an_attached_renderer_sees_main_go_promptly() {
     let mut renderer = Program::start(&mut process(outlives_main, &[&endpoint.0]));
     main.lines.next_of("attached");
     let killed = Instant::now();
-    main.signal(Signal::KILL);
-    main.end();
+    main.kill();
     assert_eq!(renderer.lines.next(), Some(main_gone()));
     assert!(killed.elapsed() < PROMPTLY);
     assert!(renderer.end().success());
@@ -431,8 +427,7 @@ fn the_name_of_a_main_that_was_killed_in_the_middle_of_a_launch_is_free() {
     let command = &mut process(is_main_that_launches_slowly, &[&name.0, "100"]);
     let mut main = Program::start(command);
     main.lines.next_of("forked");
-    main.signal(Signal::KILL);
-    main.end();
+    main.kill();
     // The child has a copy of the lock now, and keeps it for another 100 ms.
     IpcMain::bind_with(&name.0, CONTRACT, config()).expect("the name is free");
 }

@@ -60,7 +60,7 @@ impl Served {
 }
 
 fn start_main(demo: &Demo, arguments: &[&str]) -> Program {
-    let main = Program::start(&mut demo.main(&[&["--renderers", "0"], arguments].concat()));
+    let main = demo.start(&[&["--renderers", "0"], arguments].concat());
     main.lines.next_of("listening");
     main
 }

@@ -281,7 +281,7 @@ fn a_dashboard_that_crashed_is_launched_again_into_the_same_terminal() {
 fn a_renderer_that_attached_waits_for_main_or_ends_with_it_and_its_terminal_is_as_it_was() {
     let demo = Demo::new();
     let main = |arguments: &[&str]| {
-        let main = Program::start(&mut demo.main(&[&["--renderers", "0"], arguments].concat()));
+        let main = demo.start(&[&["--renderers", "0"], arguments].concat());
         main.lines.next_of("listening");
         main
     };
@@ -289,8 +289,7 @@ fn a_renderer_that_attached_waits_for_main_or_ends_with_it_and_its_terminal_is_a
     let mut ends = Watched::start(&mut demo.plain("renderer-proc", &[]));
     let mut waits = Watched::start(&mut demo.plain("renderer-proc", &["--reconnect", "1m"]));
     waits.terminal.expect("sandbox: off");
-    first.signal(Signal::KILL);
-    first.end();
+    first.kill();
     assert!(ends.terminal.end().success());
     ends.terminal.expect("main has ended");
     ends.expect_terminal_as_before();

@@ -76,8 +76,7 @@ fn who_is_alive_is_listed_and_only_what_the_dead_have_left_is_swept() {
     assert_eq!(listed.len(), 2);
     assert!(place.lines(&["sweep", "--json"]).is_empty());
 
-    killed.signal(Signal::KILL);
-    killed.end();
+    killed.kill();
     let listed = place.lines(&["list", "--json"]);
     let stale = json!({ "endpoint": dying.endpoint(), "state": "stale", "pid": null });
     assert!(listed.len() == 2 && listed.contains(&stale), "{listed:?}");
@@ -179,8 +178,7 @@ fn whatever_cannot_be_done_is_one_line_that_says_why() {
     let began = Instant::now();
     let stopped = place.complaint(&["inspect", demo.endpoint()]);
     assert!(stopped.contains("5s") && began.elapsed() < LIMIT, "{stopped}");
-    main.signal(Signal::KILL);
-    main.end();
+    main.kill();
     let stale = place.complaint(&["inspect", demo.endpoint()]);
     assert!(stale.contains("stale"), "{stale}");
     let (code, _, errors) = run(&mut place.tool(&["inspect"]));
@@ -240,8 +238,7 @@ fn top_gives_the_terminal_back_whichever_way_it_ends() {
         assert!(ends_tidily(screen).0.success(), "{kind:?}");
     }
     let screen = start();
-    main.signal(Signal::KILL);
-    main.end();
+    main.kill();
     let (status, text) = ends_tidily(screen);
     assert_eq!(status.code(), Some(1));
     assert!(text.contains("ringbridge: the main process is gone"), "{text}");

@@ -339,9 +339,8 @@ fn the_demos_renderers_are_in_the_sandbox_unless_told_otherwise() {
         [(&[][..], "complete"), (&["--require-sandbox"], "complete"), (&["--no-sandbox"], "off")];
     for (flags, state) in cases {
         let demo = Demo::new();
-        let mut main = Program::start(&mut demo.main(&[&["--duration", "700ms"], flags].concat()));
-        let lines = main.lines.rest();
-        assert!(main.end().success());
+        let mut main = demo.start(&[&["--duration", "700ms"], flags].concat());
+        let lines = main.finish();
         let (line, summary) = sandbox_of(&lines);
         assert_eq!((line["state"].as_str(), summary), (Some(state), state));
         let enforced = line["enforced"].as_array().unwrap().len();
@@ -358,12 +357,10 @@ fn renderer_without_landlock(demo: &Demo, arguments: &[&str]) -> Command {
 fn where_a_part_is_missing_the_demo_says_so_and_does_the_rest_or_refuses() {
     demo_program("renderer-proc");
     let demo = Demo::new();
-    let main = Program::start(&mut demo.main(&["--renderers", "0"]));
-    main.lines.next_of("listening");
+    let _main = demo.serve(&[]);
     let mut renderer =
         Program::start(&mut renderer_without_landlock(&demo, &["--duration", "700ms"]));
-    let lines = renderer.lines.rest();
-    assert!(renderer.end().success());
+    let lines = renderer.finish();
     let (line, summary) = sandbox_of(&lines);
     assert_eq!((line["state"].as_str(), summary), (Some("partial"), "partial"));
     assert_eq!(line["missing"][0]["part"], "file-system");
@@ -378,16 +375,15 @@ fn where_a_part_is_missing_the_demo_says_so_and_does_the_rest_or_refuses() {
 #[test]
 fn in_the_sandbox_ctrl_c_and_mains_death_end_a_renderer_as_before() {
     let demo = Demo::new();
-    let mut main = Program::start(&mut demo.main(&[]));
+    let mut main = demo.start(&[]);
     let launched = main.lines.next_of("did_connect")["pid"].as_u64().unwrap() as u32;
-    let mut attached = Program::start(&mut demo.renderer(&["--require-sandbox"]));
+    let mut attached = demo.attach(&["--require-sandbox"]);
     attached.lines.next_of("statistics");
     attached.signal(Signal::INT);
     assert_eq!(attached.lines.next_of("summary")["ended"], "asked");
     assert!(attached.end().success());
 
-    main.signal(Signal::KILL);
-    main.end();
+    main.kill();
     assert!(within(LIMIT, || !is_alive(launched)));
 }
 
