@@ -3,7 +3,7 @@
 use std::{
     io::PipeWriter,
     process::Command,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
     thread,
     time::{Duration, Instant},
 };
@@ -15,7 +15,7 @@ use ringbridge::{
 
 use crate::{
     backend::backend,
-    contract::{ADD, ASK, CONTRACT, REPORT},
+    contract::{ADD, ASK, CONTRACT, CUE, REPORT},
     processes::{LIMIT, unique_name},
     scene::{ProcessScene, RendererScene, process, renderer, with_input},
     scenes::asks,
@@ -186,6 +186,12 @@ impl Stage {
         self.reports()
     }
 
+    /// Gives a renderer its last cue, and runs to the end.
+    pub fn cue_to_the_end(&self, window: &WebContents) -> Vec<String> {
+        window.send(CUE, "").expect("it is there");
+        self.run_to_the_end()
+    }
+
     /// Runs the loop until this window's renderer has gone, however it went.
     pub fn run_until_gone(&self, window: &WebContents) -> Ending {
         let mut ending = None;
@@ -225,12 +231,6 @@ impl Drop for Stage {
         // Listeners may keep the endpoint, so that it would not close by itself.
         let _ = self.ipc.close();
     }
-}
-
-/// The right to be the only test of its program that runs: for those that look at their whole process.
-pub fn my_turn() -> MutexGuard<'static, ()> {
-    static TURN: Mutex<()> = Mutex::new(());
-    TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A list that a listener or handler fills and the test reads.

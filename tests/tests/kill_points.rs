@@ -47,7 +47,6 @@ fn runs(of: fn(KillPoint) -> bool) -> impl Iterator<Item = (usize, KillPoint, u3
 
 #[test]
 fn main_comes_through_wherever_a_renderer_dies() {
-    let _my_turn = my_turn();
     let stage = Stage::with(config());
     for (place, point, nth) in runs(|point| point.sides().1) {
         // Each run has its own listeners.
@@ -98,7 +97,6 @@ fn main_comes_through_wherever_a_renderer_dies() {
 
 #[test]
 fn a_renderer_comes_through_wherever_main_dies() {
-    let _my_turn = my_turn();
     let mut before = None;
     for (place, point, nth) in runs(|point| point.sides().0) {
         let name = SweptName(unique_name("kill-point"));
@@ -372,4 +370,4 @@ fn is_gone(error: &InvokeError) -> bool {
     matches!(error, InvokeError::Gone { .. } | InvokeError::Send(SendError::Gone { .. }))
 }
 
-tests::scenes!();
+tests::scenes!(one at a time);

@@ -60,7 +60,6 @@ fn play(stage: &Stage, scene: ProcessScene) -> WebContents {
 
 #[test]
 fn a_message_of_any_kind_allocates_nothing_in_either_process() {
-    let _my_turn = my_turn();
     let (stage, used) = counting_stage(WaitStrategy::Adaptive);
     let window = play(&stage, works_without_allocating);
     assert_eq!(stage.run_to_the_end(), ["0 allocations"]);
@@ -77,7 +76,6 @@ fn a_message_of_any_kind_allocates_nothing_in_either_process() {
 
 #[test]
 fn while_both_sides_are_awake_nobody_sleeps_and_nobody_has_to_be_woken() {
-    let _my_turn = my_turn();
     let (stage, used) = counting_stage(WaitStrategy::Spin);
     let window = play(&stage, works_awake);
     window.send(CUE, "").unwrap();
@@ -119,7 +117,6 @@ fn faults_of_the_first_lap(prefault: bool) -> [u64; 2] {
 
 #[test]
 fn no_message_takes_a_page_fault_of_a_ring() {
-    let _my_turn = my_turn();
     // Each ring has 64 pages, and either process maps both.
     let [main, renderer] = faults_of_the_first_lap(true);
     assert!(main < 16 && renderer < 16, "{main} in main, {renderer} in the renderer");

@@ -168,8 +168,7 @@ fn the_largest_message_of_main_fits_and_one_byte_more_is_refused_with_the_limit(
     assert!(stage.ipc.publish(BULLETIN, &pattern(max)).is_ok());
     assert_eq!(stage.ipc.publish(BULLETIN, &pattern(max + 1)), Err(too_large("bulletin", max)));
     sign.write_all(b".").unwrap();
-    window.send(CUE, "").unwrap();
-    stage.run_to_the_end();
+    stage.cue_to_the_end(&window);
 }
 
 #[test]

@@ -67,8 +67,7 @@ fn what_a_batch_has_sent_before_the_applications_code_panics_wakes_the_receiver(
         stage.ipc.run_for(LIMIT).unwrap();
         assert_eq!(heard.take(), [0, 1]);
     }
-    window.send(CUE, "").unwrap();
-    stage.run_to_the_end();
+    stage.cue_to_the_end(&window);
 }
 
 #[test]
@@ -142,8 +141,7 @@ fn off_removes_one_registration_and_says_whether_it_was_there() {
     stage.run_until_reported("0");
     assert!(stage.ipc.off(first));
     assert!(!stage.ipc.off(first));
-    window.send(CUE, "").unwrap();
-    stage.run_to_the_end();
+    stage.cue_to_the_end(&window);
     assert_eq!(heard.take(), ["a0", "a0", "a1"]);
 }
 

@@ -210,8 +210,7 @@ fn longer_messages_arrive_whole() {
     for len in [1000, 15_000] {
         stage.ipc.publish(BULLETIN, &pattern(len)).unwrap();
     }
-    window.send(CUE, "").unwrap();
-    assert_eq!(stage.run_to_the_end()[1..], ["[1000, 15000]"]);
+    assert_eq!(stage.cue_to_the_end(&window)[1..], ["[1000, 15000]"]);
 }
 
 #[test]
