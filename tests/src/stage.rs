@@ -12,11 +12,12 @@ use ringbridge::{
     Config, ConnectError, Contract, Counters, GoneReason, IpcMain, IpcRenderer, LaunchOptions,
     Policy, RenderProcessGone, WebContents,
 };
+use rustix::process::Signal;
 
 use crate::{
     backend::backend,
     contract::{ADD, ASK, CONTRACT, CUE, REPORT},
-    processes::{LIMIT, unique_name},
+    processes::{LIMIT, signal, unique_name},
     scene::{ProcessScene, RendererScene, process, renderer, with_input},
     scenes::asks,
 };
@@ -184,6 +185,26 @@ impl Stage {
             assert_eq!((reason, exit_code), (GoneReason::CleanExit, Some(0)), "window {window}");
         }
         self.reports()
+    }
+
+    /// Notes each window that connects from now on.
+    pub fn connected(&self) -> Notes<WebContents> {
+        let connected = Notes::new();
+        let notes = connected.clone();
+        self.ipc.on_did_connect(move |window| notes.add(window.clone()));
+        connected
+    }
+
+    /// Kills a renderer, and runs until it has gone.
+    pub fn kill(&self, window: &WebContents) -> Ending {
+        signal(window.os_process_id(), Signal::KILL);
+        self.run_until_gone(window)
+    }
+
+    /// Closes a window, and runs until its renderer has gone.
+    pub fn close(&self, window: &WebContents) -> Ending {
+        window.close();
+        self.run_until_gone(window)
     }
 
     /// Gives a renderer its last cue, and runs to the end.

@@ -190,9 +190,7 @@ fn in_turns(
     send: impl FnOnce(&mut Session) + Send + 'static,
     mut taken_in_turn: impl FnMut(u64),
 ) {
-    let connected = Notes::new();
-    let notes = connected.clone();
-    stage.ipc.on_did_connect(move |window| notes.add(window.clone()));
+    let connected = stage.connected();
     let (sent, has_sent) = mpsc::channel();
     let (go, may_go) = mpsc::channel::<()>();
     let attacker = start_beside(stage, allow_everything(), move |session| {

@@ -91,8 +91,7 @@ fn main_comes_through_wherever_a_renderer_dies() {
     // Main is as good as new.
     let healthy = stage.play(stays);
     stage.run_until_reported("connected");
-    healthy.close();
-    stage.run_until_gone(&healthy);
+    stage.close(&healthy);
 }
 
 #[test]

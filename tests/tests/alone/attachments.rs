@@ -451,8 +451,7 @@ fn a_renderer_that_is_killed_in_the_middle_leaves_nothing() {
         }
         stage.run_until("it sends", || heard.len() >= turn);
         for window in [&sender, &deaf] {
-            signal(window.os_process_id(), Signal::KILL);
-            let ending = stage.run_until_gone(window);
+            let ending = stage.kill(&window);
             assert_eq!(ending.details.reason, GoneReason::Killed);
         }
         assert!(is_clean(), "{:?}, although the handles live on", attachments_of_this_process());
@@ -475,8 +474,7 @@ fn a_stream_of_large_messages_does_not_keep_main_from_its_clock() {
         stage.ipc.run_for(Duration::ZERO).unwrap();
         assert!(large_ones() - before <= 1, "time was over after the first");
     }
-    signal(sender.os_process_id(), Signal::KILL);
-    stage.run_until_gone(&sender);
+    stage.kill(&sender);
     assert!(is_clean());
 }
 
@@ -515,9 +513,7 @@ fn a_main_that_ends_leaves_a_renderer_that_sends_or_waits_for_memory_with_an_err
 #[test]
 fn a_flood_of_requests_gets_its_quota_and_then_refusals_and_no_mapping() {
     let stage = Stage::new();
-    let connected = Notes::new();
-    let notes = connected.clone();
-    stage.ipc.on_did_connect(move |window| notes.add(window.clone()));
+    let connected = stage.connected();
     beside(&stage, allow_everything(), |session| {
         for _ in 0..40 {
             assert!(session.number(wire::ASK, MIB as u64));

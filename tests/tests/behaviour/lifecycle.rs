@@ -133,8 +133,7 @@ fn a_renderer_killed_in_the_middle_of_everything_ends_what_was_pending_and_nothi
     // The thread that pushes to the victim is stuck: it takes nothing.
     assert!(!pushing[0].is_finished());
     let killed = Instant::now();
-    signal(victim.os_process_id(), Signal::KILL);
-    let ending = stage.run_until_gone(&victim);
+    let ending = stage.kill(&victim);
     assert_eq!(ending.details, gone(GoneReason::Killed, 9));
     let reason = GoneReason::Killed;
     let result = asked.take().pop().expect("it was settled").unwrap_err();
@@ -171,8 +170,7 @@ fn what_a_dead_renderer_had_asked_is_cancelled() {
     stage.answer_later(ASK, handler);
     let window = stage.play_with(asks_all_at_once, &["3"]);
     stage.run_until("three calls", || kept.len() == 3);
-    signal(window.os_process_id(), Signal::KILL);
-    stage.run_until_gone(&window);
+    stage.kill(&window);
     assert_eq!(cancelled.len(), 3);
     for responder in kept.take() {
         assert!(responder.is_cancelled());
@@ -229,8 +227,7 @@ fn a_window_that_main_closes_sees_main_go_and_is_gone_with_that_reason() {
     let stage = Stage::new();
     let windows = [stage.play(stays), stage.play(stays)];
     stage.run_until("both have connected", || stage.reports().len() == 2);
-    windows[0].close();
-    let ending = stage.run_until_gone(&windows[0]);
+    let ending = stage.close(&windows[0]);
     assert_eq!(ending.details, gone(GoneReason::Closed, 0));
     let reason = GoneReason::Closed;
     assert_eq!(windows[0].send(TICK, &1), Err(SendError::Gone { channel: "tick", reason }));
@@ -238,8 +235,7 @@ fn a_window_that_main_closes_sees_main_go_and_is_gone_with_that_reason() {
     assert_eq!(stage.ipc.windows(), [windows[1].clone()]);
     // A second time is no different.
     windows[0].close();
-    windows[1].close();
-    stage.run_until_gone(&windows[1]);
+    stage.close(&windows[1]);
     assert_eq!(stage.endings().len(), 2);
 }
 
@@ -344,9 +340,7 @@ fn a_renderer_that_attached_is_disconnected_when_it_ends_and_has_no_exit_code() 
         assert_eq!(candidate.user_id(), rustix::process::getuid().as_raw());
         Ok(allow_everything())
     });
-    let connected = Notes::new();
-    let notes = connected.clone();
-    stage.ipc.on_did_connect(move |window| notes.add(window.clone()));
+    let connected = stage.connected();
     let mut renderer = Program::start(&mut process(outlives_main, &[stage.name()]));
     stage.run_until("it has attached", || connected.len() == 1);
     let window = connected.take().pop().expect("it has attached");

@@ -274,8 +274,7 @@ fn main_launches_as_many_windows_as_it_allows_and_no_more() {
     let refused = stage.ipc.launch(renderer(stays, &[]), allow_everything());
     assert!(matches!(refused, Err(LaunchError::TooManyWindows { max: 2 })));
     stage.run_until("both have connected", || stage.reports().len() == 2);
-    windows[0].close();
-    stage.run_until_gone(&windows[0]);
+    stage.close(&windows[0]);
     stage.play(stays);
     stage.run_until("the third has connected", || stage.reports().len() == 3);
 }
@@ -299,9 +298,7 @@ fn sixty_four_renderers_at_once_are_all_served_each_in_its_order() {
         *message
     });
     stage.answer(ADD, |_, [left, right]| Ok(left + right));
-    let connected = Notes::new();
-    let all_at_once = connected.clone();
-    stage.ipc.on_did_connect(move |window| all_at_once.add(window.clone()));
+    let connected = stage.connected();
     let windows: Vec<_> = (0..64)
         .map(|_| {
             stage.play(|ipc| {

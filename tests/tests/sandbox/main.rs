@@ -200,8 +200,7 @@ fn no_thread_of_a_renderer_has_any_rights_left() {
         assert_eq!((field("NoNewPrivs:").as_str(), field("Seccomp:").as_str()), ("1", "2"));
     }
     // It still dies with its main, and can be ended by it.
-    signal(window.os_process_id(), Signal::KILL);
-    stage.run_until_gone(&window);
+    stage.kill(&window);
 }
 
 // --- everything works --------------------------------------------------------------------------------
@@ -255,8 +254,7 @@ fn in_the_sandbox_all_patterns_work_asleep_with_threads_and_with_large_payloads(
     let counters = window.counters();
     assert!(counters.wakes >= 5, "it was asleep {} times only", counters.wakes);
     assert_eq!((counters.violations, counters.attachments_received), (0, 6));
-    window.close();
-    stage.run_until_gone(&window);
+    stage.close(&window);
 }
 
 #[test]

@@ -128,8 +128,7 @@ fn who_is_held_for_its_quota_and_who_rings_in_a_storm_is_told() {
         &format!("DEBUG ringbridge: over its quota: held window={id}"),
         &format!("DEBUG ringbridge: looked at again window={id}"),
     ]);
-    window.close();
-    stage.run_until_gone(&window);
+    stage.close(&window);
 
     let attack = attacks::find("rings-without-frames");
     let window =
