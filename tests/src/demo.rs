@@ -7,7 +7,9 @@ use std::{
     process::{Command, Stdio},
 };
 
-use crate::processes::{Program, SweptName, eventually, programs, unique_name};
+use crate::processes::{
+    Program, SweptName, eventually, programs, shared_memory_files, unique_name,
+};
 
 /// The path of `main-proc`, `renderer-proc` or `ringbridge`.
 pub fn demo_program(name: &str) -> PathBuf {
@@ -17,6 +19,8 @@ pub fn demo_program(name: &str) -> PathBuf {
 /// The two programs under a name of their own.
 pub struct Demo {
     name: SweptName,
+    /// The segments that were there before.
+    segments: Vec<PathBuf>,
 }
 
 impl Default for Demo {
@@ -27,7 +31,7 @@ impl Default for Demo {
 
 impl Demo {
     pub fn new() -> Self {
-        Self { name: SweptName(unique_name("demo")) }
+        Self { name: SweptName(unique_name("demo")), segments: shared_memory_files() }
     }
 
     pub fn endpoint(&self) -> &str {
@@ -40,6 +44,13 @@ impl Demo {
 
     pub fn start(&self, arguments: &[&str]) -> Program {
         Program::start(&mut self.main(arguments))
+    }
+
+    /// The segments that have come since.
+    pub fn new_segments(&self) -> Vec<PathBuf> {
+        let mut segments = shared_memory_files();
+        segments.retain(|segment| !self.segments.contains(segment));
+        segments
     }
 
     /// Starts a main process that launches no renderer, and waits until it listens.

@@ -110,6 +110,9 @@ struct Session {
 /// Main is gone.
 struct Gone;
 
+/// A call under way.
+type Call = (Invocation<u64, Failed>, Numbered);
+
 impl Session {
     fn begin(
         ipc: IpcRenderer,
@@ -296,10 +299,7 @@ impl Session {
     }
 
     /// Begins a call; `None` if that failed for a reason that was noted.
-    fn invoke(
-        &mut self,
-        began: Instant,
-    ) -> Result<Option<(Invocation<u64, Failed>, Numbered)>, Gone> {
+    fn invoke(&mut self, began: Instant) -> Result<Option<Call>, Gone> {
         let len = self.composer.ordinary();
         let ipc = &self.ipc;
         let sent = self.calls.send(&mut self.composer, len, |bytes, numbered| {

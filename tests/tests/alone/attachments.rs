@@ -451,7 +451,7 @@ fn a_renderer_that_is_killed_in_the_middle_leaves_nothing() {
         }
         stage.run_until("it sends", || heard.len() >= turn);
         for window in [&sender, &deaf] {
-            let ending = stage.kill(&window);
+            let ending = stage.kill(window);
             assert_eq!(ending.details.reason, GoneReason::Killed);
         }
         assert!(is_clean(), "{:?}, although the handles live on", attachments_of_this_process());
@@ -567,14 +567,14 @@ fn assert_only_one_is_ahead() {
 
 /// With a tick after each. Arguments: LEN TIMES.
 fn hears_large(ipc: &Renderer) {
-    hears(&ipc, ipc.number(0) as usize, ipc.number(1));
+    hears(ipc, ipc.number(0) as usize, ipc.number(1));
 }
 
 /// As `hears-large`, but it looks only after a sign.
 fn hears_large_late(ipc: &Renderer) {
     ipc.report("connected");
     wait_for_input();
-    hears(&ipc, ipc.number(0) as usize, ipc.number(1));
+    hears(ipc, ipc.number(0) as usize, ipc.number(1));
 }
 
 fn hears(ipc: &Renderer, len: usize, times: u64) {

@@ -176,7 +176,7 @@ fn a_reply_that_is_too_large_is_the_callers_error() {
     let stage = Stage::with(Config { main_capacity: 4096, attachment_max: 0, ..config() });
     stage.answer(ECHO, |_, bytes| Ok(bytes.to_vec()));
     stage.play(|ipc| {
-        let asked = ipc.invoke(ECHO, &pattern(5000 as usize)).unwrap();
+        let asked = ipc.invoke(ECHO, &pattern(5000_usize)).unwrap();
         ipc.report(asked.wait().unwrap_err());
         assert_eq!(ipc.invoke(ECHO, &[1, 2, 3]).unwrap().wait(), Ok(vec![1, 2, 3]));
     });

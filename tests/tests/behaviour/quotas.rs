@@ -6,8 +6,7 @@ const MS: Duration = Duration::from_millis(1);
 
 /// Notes when each number came.
 fn arrivals(stage: &Stage) -> Notes<(u64, Instant)> {
-    let arrivals = stage.note(NUMBER, move |_, number| (*number, Instant::now()));
-    arrivals
+    stage.note(NUMBER, move |_, number| (*number, Instant::now()))
 }
 
 /// Plays a scene that sends at a sign until all of it has come.

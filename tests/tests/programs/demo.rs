@@ -38,7 +38,7 @@ fn assert_nothing_was_lost(renderer: &Value) {
 fn assert_nothing_is_left(demo: &Demo, processes: &[u32]) {
     assert!(!processes.iter().any(|id| is_alive(*id)), "a process is left");
     assert_eq!(endpoint_files(demo.endpoint()), Vec::<&Path>::new());
-    assert_eq!(shared_memory_files(), Vec::<&Path>::new());
+    assert_eq!(demo.new_segments(), Vec::<&Path>::new());
 }
 
 /// The process ids of the renderers that have connected.

@@ -110,10 +110,7 @@ fn a_renderer_that_never_works_is_given_up_and_main_says_so() {
 #[test]
 fn a_renderer_that_waits_for_main_goes_on_with_the_next_one() {
     let demo = Demo::new();
-    let start = || {
-        let main = demo.serve(&[]);
-        main
-    };
+    let start = || demo.serve(&[]);
     let mut main = start();
     let mut renderer = demo.attach(&["--reconnect", "20s"]);
     for round in 0..2 {

@@ -108,9 +108,12 @@ fn a_main_whose_renderers_have_taken_everything_does_not_wake_up() {
 #[test]
 fn memory_has_no_name() {
     let stage = Stage::new();
-    stage.play(stays);
+    let window = stage.play(stays);
     stage.run_until_reported("connected");
-    assert!(shared_memory_files().is_empty());
+    for process in [std::process::id(), window.os_process_id()] {
+        let mapped = mappings(process, is_of_the_library);
+        assert!(!mapped.is_empty() && mapped.iter().all(|(_, path)| path.contains("memfd:")));
+    }
 }
 
 /// Sends so much, and then rings main's bell until it is killed. Arguments: COUNT.
