@@ -5,7 +5,7 @@
 //! its processor up of its own accord. (`strace -c -f` counts the rest, by hand.)
 
 use tests::{
-    allocations::{self},
+    allocations,
     prelude::*,
 };
 
