@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{error::ContractError, layout::CELL, wait::WaitStrategy};
+use crate::{contract::error::ContractError, wake::adaptive::WaitStrategy, wire::CELL};
 
 /// The least and the most that a ring may hold, in bytes.
 const CAPACITY_MIN: usize = 4096;
@@ -18,8 +18,8 @@ pub enum Backend {
     #[default]
     Sealed,
     /// Named segments and events (the crates `shared_memory` and `raw_sync`), for processes that **trust each other**:
-    /// each can write all of it. No descriptor is handed over, and it needs neither memfd nor futex. What it costs
-    /// and what it lacks is in ARCHITECTURE.md, "Which backend".
+    /// each can write all of it. No descriptor is handed over, and it needs neither memfd nor futex.
+    /// `docs/portable.md` compares the two backends.
     #[cfg(feature = "portable")]
     Portable,
 }

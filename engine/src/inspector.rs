@@ -1,7 +1,7 @@
 //! How a main process is doing, seen from another process of the same user: what `ringbridge inspect` shows.
 //!
-//! Main shows it on a *board*, memory that the kernel lets nobody else write (`main_loop/gallery.rs` says
-//! what that costs main, `layout/board.rs` what lies there). Numbers and names of channels, no payloads.
+//! Main shows it on a *board*, memory that the kernel lets nobody else write (`event_loop/main/inspectors.rs` says
+//! what that costs main, `wire/board.rs` what lies there). Numbers and names of channels, no payloads.
 
 use std::{
     fmt,
@@ -9,17 +9,15 @@ use std::{
 };
 
 use crate::{
-    counters::Counters,
     error::InspectError,
-    layout::board::{self, BoardError, Slot, WindowState},
-    memory::aligned::AlignedBuf,
-    metrics::{MainMetrics, SessionMetrics},
+    metrics::{MainMetrics, SessionMetrics, counters::Counters, sleeps::Sleeps},
+    ring::broadcast::TopicReader,
     session::{
+        control_channel::ControlChannel,
         inspection::{attach, fingerprint},
-        tether::Tether,
     },
-    sleeps::Sleeps,
-    topic::TopicReader,
+    shm::aligned::AlignedBuf,
+    wire::board::{self, BoardError, BoardSlot, WindowState},
 };
 
 /// How long main may take to let an inspector in: its loop must come to it.
@@ -43,7 +41,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// ```
 pub struct Inspector {
     /// Its hang-up is the end.
-    tether: Tether,
+    control: ControlChannel,
     board: TopicReader,
     buffer: AlignedBuf,
 }
@@ -98,8 +96,8 @@ impl Inspector {
     /// If there is none, if it belongs to another user or another version, or if too many are watching. Its loop must be
     /// running: else this takes 5 s and then fails.
     pub fn attach(endpoint: &str) -> Result<Self, InspectError> {
-        let (tether, board) = attach(endpoint, ATTACH_TIMEOUT)?;
-        Ok(Self { tether, board: TopicReader::new(board), buffer: AlignedBuf::new() })
+        let (control, board) = attach(endpoint, ATTACH_TIMEOUT)?;
+        Ok(Self { control, board: TopicReader::new(board), buffer: AlignedBuf::new() })
     }
 
     /// What main shows next, if it does so within `timeout`; it does not while its loop is busy with one thing.
@@ -120,7 +118,7 @@ impl Inspector {
             }
             let left =
                 deadline.map_or(LOOK_EVERY, |end| end.saturating_duration_since(Instant::now()));
-            let found = self.tether.poll_readable(Some(left.min(LOOK_EVERY)))?;
+            let found = self.control.poll_readable(Some(left.min(LOOK_EVERY)))?;
             if found.hangup || found.readable {
                 // Main says nothing to who watches, so this is its end.
                 return Err(InspectError::Gone);
@@ -155,7 +153,7 @@ impl Inspection {
 }
 
 impl InspectedWindow {
-    fn from_slot(slot: &Slot) -> Result<Self, BoardError> {
+    fn from_slot(slot: &BoardSlot) -> Result<Self, BoardError> {
         let (metrics, counters) = slot.metrics.split_at(SessionMetrics::COUNT);
         Ok(Self {
             id: slot.id,
@@ -172,6 +170,6 @@ impl InspectedWindow {
 
 /// The numbers that are used, of a field with room for more.
 fn first<const N: usize>(field: &[u64]) -> [u64; N] {
-    // `main_loop/gallery.rs` asserts that the room is enough.
+    // `event_loop/main/inspectors.rs` asserts that the room is enough.
     *field.first_chunk().expect("there is room for all of them")
 }

@@ -1,7 +1,7 @@
 //! A renderer process's endpoint: Electron's `ipcRenderer`.
 //!
 //! ```text
-//!            any thread                      one thread at a time, in the seat
+//!            any thread                      one thread at a time, in the driver lock
 //!   send, invoke ──▶ outbox ──▶ main   ┌──▶ frames ──▶ listeners, handlers, replies
 //!                                      │    topics ──▶ subscribers
 //!   main's outbox and topics ──────────┘    nothing ──▶ spin, then sleep on the bell
@@ -26,32 +26,32 @@ use crate::{
     config::{Backend, Config},
     contract::{
         Channel, ChannelKey, Contract, Declaration, Event, Method, Push, Topic, declarations,
+        payload::{FixedLayout, Payload},
     },
-    counters::Counters,
     error::{
         ConnectError, HandlerError, InvokeError, RegisterError, RunError, SendAllError, SendError,
     },
-    inside,
-    layout::frame::{Kind, Label},
-    metrics::SessionMetrics,
-    payload::{FixedLayout, Payload},
-    port::{
+    event_loop::renderer::{Carried, Origin, RendererShared, TopicChange},
+    metrics::{SessionMetrics, counters::Counters},
+    peer::{
         Patience,
-        incoming::Delivery,
+        dispatch::Delivery,
         invocation::Invocation,
         loan::Loan,
         responder::{Call, Responder},
+        router::{ListenerId, Times},
+        typed_handlers::{Handled, unknown},
     },
-    register::{Handled, unknown},
-    renderer_loop::{Carried, Inner, Origin, TopicChange},
-    router::{ListenerId, Times},
+    ring::broadcast::TopicReader,
     session::{
+        control_channel::ControlChannel,
         endpoint,
         joining::{Joined, join},
         meeting,
-        tether::Tether,
+        offers::granted,
     },
-    topic::TopicReader,
+    sync::reentrancy,
+    wire::frame::{Kind, Label},
 };
 
 /// The environment variable by which it learns its main's endpoint, should it outlive that main.
@@ -85,12 +85,12 @@ pub struct IpcRenderer {
 
 /// What all clones share. The loop's own thread, if there is one, holds the session itself, so that
 /// the last clone's end can end it.
-struct Handle(Arc<Inner>);
+struct Handle(Arc<RendererShared>);
 
 impl Deref for Handle {
-    type Target = Arc<Inner>;
+    type Target = Arc<RendererShared>;
 
-    fn deref(&self) -> &Arc<Inner> {
+    fn deref(&self) -> &Arc<RendererShared> {
         &self.0
     }
 }
@@ -145,10 +145,10 @@ impl IpcRenderer {
     ///
     /// As [`connect`](Self::connect).
     pub fn connect_with(contract: Contract, config: Config) -> Result<Self, ConnectError> {
-        let tether = meeting::inherited_tether()?;
+        let control = meeting::inherited_tether()?;
         let endpoint = env::var(ENDPOINT_VARIABLE).ok();
-        let origin = Origin { contract, endpoint, backend: tether.backend() };
-        Self::begin(tether, origin, config)
+        let origin = Origin { contract, endpoint, backend: control.backend() };
+        Self::begin(control, origin, config)
     }
 
     /// Connects to the main process that has bound the endpoint `name`, as this same user.
@@ -173,8 +173,8 @@ impl IpcRenderer {
     ) -> Result<Self, ConnectError> {
         let backend = config.backend()?;
         let origin = Origin { contract, endpoint: Some(name.to_owned()), backend };
-        let tether = endpoint::connect(name, backend, config.handshake_timeout)?;
-        Self::begin(tether, origin, config)
+        let control = endpoint::connect(name, backend, config.handshake_timeout)?;
+        Self::begin(control, origin, config)
     }
 
     /// Waits up to `timeout` for a main process to bind the endpoint again, and begins a session with it: after
@@ -206,20 +206,20 @@ impl IpcRenderer {
     /// endpoint keeps its listeners, and the call may be repeated. [`ConnectError::ChannelMissing`] if the new main
     /// lacks a channel, or its policy does not allow one, on which something is registered.
     pub fn reconnect(&self, timeout: Duration) -> Result<Self, ConnectError> {
-        if inside::any() {
+        if reentrancy::any() {
             return Err(ConnectError::InsideListener);
         }
-        let Inner { origin, config, .. } = &*self.inner.0;
+        let RendererShared { origin, config, .. } = &*self.inner.0;
         let name = origin.endpoint.as_deref().ok_or(ConnectError::NoWayBack)?;
         self.inner.finish();
         let declared = declarations(origin.contract)?;
-        let (tether, joined) = find_again(name, origin.backend, &declared, config, timeout)?;
-        let (table, allowed) = joined.welcome.table(declared)?;
+        let (control, joined) = find_again(name, origin.backend, &declared, config, timeout)?;
+        let (table, allowed) = granted(&joined.welcome, declared)?;
         let carried = self.inner.hand_over(&table, &allowed);
         let Carried { registered, topics } =
             carried.map_err(|channel| ConnectError::ChannelMissing { channel })?;
-        let inner = Inner::start(
-            tether,
+        let inner = RendererShared::start(
+            control,
             config.clone(),
             joined,
             table,
@@ -240,11 +240,15 @@ impl IpcRenderer {
         meeting::was_launched()
     }
 
-    fn begin(tether: Tether, origin: Origin, config: Config) -> Result<Self, ConnectError> {
+    fn begin(
+        control: ControlChannel,
+        origin: Origin,
+        config: Config,
+    ) -> Result<Self, ConnectError> {
         let declared = declarations(origin.contract)?;
-        let joined = join(&tether, &declared, config.handshake_timeout, config.prefault)?;
-        let (table, allowed) = joined.welcome.table(declared)?;
-        let inner = Inner::start(tether, config, joined, table, allowed, origin, None)?;
+        let joined = join(&control, &declared, config.handshake_timeout, config.prefault)?;
+        let (table, allowed) = granted(&joined.welcome, declared)?;
+        let inner = RendererShared::start(control, config, joined, table, allowed, origin, None)?;
         Ok(Self { inner: Arc::new(Handle(inner)) })
     }
 
@@ -377,7 +381,7 @@ impl IpcRenderer {
         E: HandlerError + ?Sized,
     {
         let number = self.inner.port.permitted(&method.key())?;
-        Invocation::begin(&self.inner.0, method, number, arguments, timeout)
+        Invocation::begin(&self.inner.port, method, number, arguments, timeout)
     }
 
     // --- listening -------------------------------------------------------------------------------
@@ -515,7 +519,7 @@ impl IpcRenderer {
 
     pub(crate) fn registrable(&self, key: &ChannelKey) -> Result<u16, RegisterError> {
         let number = self.inner.port.channels.number(key).ok_or_else(|| unknown(key))?;
-        if self.inner.port.allowed.contains(number) {
+        if self.inner.port.allowed.contains(usize::from(number)) {
             Ok(number)
         } else {
             Err(RegisterError::Forbidden { channel: key.name() })
@@ -739,15 +743,15 @@ fn find_again(
     declared: &[Declaration],
     config: &Config,
     timeout: Duration,
-) -> Result<(Tether, Joined), ConnectError> {
+) -> Result<(ControlChannel, Joined), ConnectError> {
     let deadline = Instant::now().checked_add(timeout);
     let left = || deadline.map_or(timeout, |end| end.saturating_duration_since(Instant::now()));
     let [mut pause, longest] = LOOK_AGAIN;
     loop {
         let handshake_timeout = config.handshake_timeout.min(left());
-        let found = endpoint::connect(name, backend, handshake_timeout).and_then(|tether| {
-            let joined = join(&tether, declared, handshake_timeout, config.prefault)?;
-            Ok((tether, joined))
+        let found = endpoint::connect(name, backend, handshake_timeout).and_then(|control| {
+            let joined = join(&control, declared, handshake_timeout, config.prefault)?;
+            Ok((control, joined))
         });
         match found {
             Err(

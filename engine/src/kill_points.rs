@@ -122,7 +122,7 @@ mod armed {
     use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
     use super::KillPoint;
-    use crate::sys::process;
+    use crate::os::process;
 
     /// The armed point's number plus one, or 0. Relaxed, as the other: a thread that sees them late reaches
     /// the point once more.
@@ -131,6 +131,7 @@ mod armed {
 
     /// Makes this process die when it comes by the point for the `nth` time from now on, from 1.
     pub fn arm(point: KillPoint, nth: u32) {
+        // Relaxed: a test arms the point before it starts the threads that reach it.
         LEFT.store(nth, Relaxed);
         ARMED.store(point as u32 + 1, Relaxed);
     }

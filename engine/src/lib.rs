@@ -20,9 +20,9 @@
 //! | (a loop over windows) | [`IpcMain::publish`], [`IpcRenderer::subscribe`] | main to all, one write |
 //! | `contextBridge` | [`Policy`], [`ContextBridge`] | what one renderer may say and hear; what of that a page may |
 //!
-//! Every shared page has exactly one writer, and the kernel enforces it: a renderer cannot
-//! write what main reads from itself or from others, and main checks everything that a renderer
-//! writes. A message of up to 48 bytes travels in one cache line, without a system call while its
+//! With the sealed backend, the default, every shared page has exactly one writer, and the kernel
+//! enforces it. A renderer cannot write the memory of main or of other renderers, and main checks
+//! everything that a renderer writes. A message of up to 48 bytes travels in one cache line, without a system call while its
 //! receiver is awake.
 //!
 //! Where to look: what may travel, [`Payload`] and [`payload!`]; which channels there are, [`Contract`]; how to wait,
@@ -121,75 +121,45 @@
 // So that `payload!`'s paths mean the same inside and outside the crate.
 extern crate self as ringbridge;
 
-#[cfg(not(loom))]
-mod attachment;
-mod biased;
-mod channels;
 mod config;
 #[cfg(not(loom))]
 mod context_bridge;
 mod contract;
-mod counters;
-#[cfg(all(feature = "portable", not(loom)))]
-mod doorbell;
+#[cfg(not(loom))]
 mod error;
-#[cfg(any(feature = "portable", all(loom, test)))]
-mod event_sleep;
-mod executor;
-mod fences;
-mod flag;
+#[cfg(not(loom))]
+mod event_loop;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
-mod inside;
 #[cfg(not(loom))]
 mod inspector;
 #[cfg(not(loom))]
 mod ipc_main;
 #[cfg(not(loom))]
 mod ipc_renderer;
-#[cfg(not(loom))]
-mod keyed;
 mod kill_points;
-mod layout;
-#[cfg(not(loom))]
-mod main_loop;
-mod memory;
 mod metrics;
-mod owed;
-mod payload;
-mod pending;
+mod model;
+#[cfg_attr(loom, path = "os/modelled.rs")]
+mod os;
+mod peer;
 mod policy;
-#[cfg(all(feature = "policy-file", not(loom)))]
-mod policy_file;
-#[cfg(not(loom))]
-mod port;
-mod quota;
-#[cfg(not(loom))]
-mod register;
-#[cfg(not(loom))]
-mod renderer_loop;
-mod request;
+#[cfg(any(feature = "portable", all(loom, test)))]
+mod portable;
+mod primitives;
 mod ring;
-mod room;
-mod router;
 #[cfg(all(feature = "sandbox", target_os = "linux", not(loom)))]
 mod sandbox;
-mod seat;
 #[cfg(not(loom))]
 mod session;
-mod signal;
-mod sleeps;
-mod snapshot;
+mod shm;
 mod sync;
-#[cfg_attr(loom, path = "sys/modelled.rs")]
-mod sys;
-mod timed;
-mod topic;
 mod trace;
-mod wait;
+mod wake;
 #[cfg(not(loom))]
 mod web_contents;
+mod wire;
 
 pub use zerocopy;
 
@@ -200,50 +170,50 @@ pub use crate::{
     config::{Backend, Config},
     contract::{
         Channel, ChannelKey, ChannelKind, Contract, Event, FromRenderer, Method, Push, Topic,
+        payload::{
+            DecodeError, Dynamic, EncodeError, Failure, FixedLayout, PAYLOAD_ALIGN_MAX, Payload,
+        },
     },
-    counters::Counters,
-    error::{
-        BindError, BridgeError, ConnectError, ContractError, EndpointsError, Error, ExposeError,
-        GoneReason, HandlerError, InspectError, InvokeError, LaunchError, RegisterError, RunError,
-        SendAllError, SendError,
+    metrics::{
+        MainMetrics, Metric, MetricKind, SessionMetrics, counters::Counters, sleeps::Sleeps,
     },
-    layout::{board::WindowState, frame::Violation},
-    metrics::{MainMetrics, Metric, MetricKind, SessionMetrics},
-    payload::{
-        DecodeError, Dynamic, EncodeError, Failure, FixedLayout, PAYLOAD_ALIGN_MAX, Payload,
-    },
+    peer::router::ListenerId,
     policy::{OnViolation, Policy},
-    router::ListenerId,
-    sleeps::Sleeps,
-    wait::WaitStrategy,
+    wake::adaptive::WaitStrategy,
+    wire::{board::WindowState, frame::Violation},
 };
 
 #[cfg(not(loom))]
 pub use crate::{
     context_bridge::{BridgeReply, Conflated, ContextBridge, Exposed, Latest},
+    error::{
+        BindError, BridgeError, ConnectError, ContractError, EndpointsError, Error, ExposeError,
+        GoneReason, HandlerError, InspectError, InvokeError, LaunchError, RegisterError, RunError,
+        SendAllError, SendError,
+    },
     inspector::{InspectedWindow, Inspection, Inspector},
     ipc_main::{
         Candidate, IpcMain, IpcMainEvent, IpcMainInvokeEvent, LaunchOptions, MainCounters,
         RenderProcessGone, RestartPolicy, Restarts,
     },
     ipc_renderer::{IpcRenderer, IpcRendererEvent, IpcRendererInvokeEvent},
-    port::{
+    peer::{
         invocation::{Invocation, InvokeResult},
         loan::Loan,
         responder::Responder,
     },
-    quota::Quota,
-    session::census::{EndpointInfo, SweptEndpoint, endpoints, sweep_endpoints},
+    policy::quota::Quota,
+    session::endpoint_registry::{EndpointInfo, SweptEndpoint, endpoints, sweep_endpoints},
     web_contents::WebContents,
 };
 #[cfg(all(feature = "sandbox", target_os = "linux", not(loom)))]
 pub use crate::{
     error::SandboxError,
-    sandbox::{MissingPart, Sandbox, SandboxPart},
+    sandbox::outcome::{MissingPart, Sandbox, SandboxPart},
 };
 
 #[cfg(all(feature = "policy-file", not(loom)))]
-pub use crate::policy_file::{PolicyFile, PolicyFileError};
+pub use crate::policy::file::{PolicyFile, PolicyFileError};
 
 /// The programs in the README and in the guide compile.
 #[cfg(doctest)]

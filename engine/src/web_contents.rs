@@ -3,13 +3,14 @@
 use std::{borrow::Borrow, fmt, sync::Arc, time::Duration};
 
 use crate::{
-    contract::{Channel, Method, Push},
-    counters::Counters,
+    contract::{
+        Channel, Method, Push,
+        payload::{FixedLayout, Payload},
+    },
     error::{GoneReason, HandlerError, InvokeError, SendAllError, SendError},
-    metrics::SessionMetrics,
-    payload::{FixedLayout, Payload},
-    port::{Patience, Port, invocation::Invocation, loan::Loan},
-    sync::Ordering,
+    metrics::{SessionMetrics, counters::Counters},
+    peer::{Patience, Port, invocation::Invocation, loan::Loan},
+    primitives::Ordering,
 };
 
 /// One renderer, as main sees it. Cheap to clone, `Send` and `Sync`; it outlives the renderer, and
@@ -35,6 +36,7 @@ impl WebContents {
     /// The renderer's process id, from the kernel. 0 if it is in a namespace that this process does
     /// not see.
     pub fn os_process_id(&self) -> u32 {
+        // Relaxed: a process id, for display.
         self.port.peer_pid.load(Ordering::Relaxed)
     }
 

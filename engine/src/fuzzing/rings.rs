@@ -5,9 +5,24 @@
 
 use std::{cell::OnceCell, collections::VecDeque};
 
-use super::Input;
+use crate::fuzzing::Input;
 use crate::{
-    layout::{
+    // Relaxed: the fuzzer's peer writes on the same thread.
+    primitives::{AtomicU64, Ordering::Relaxed},
+    ring::{
+        broadcast::{TopicReader, TopicWriter},
+        cells::Cells,
+        consumer::Consumer,
+        producer::{Producer, ReserveError},
+    },
+    shm::{
+        aligned::AlignedBuf,
+        backing::Backing,
+        bytes,
+        region::{Region, WriterSide},
+        shared::{OutboxMemory, Shared, TopicMemory},
+    },
+    wire::{
         CELL, HEADER_LEN,
         frame::{Kind, Label, Violation, frame_max},
         id::RequestId,
@@ -15,20 +30,6 @@ use crate::{
         padded,
         topic::record_max,
     },
-    memory::{
-        aligned::AlignedBuf,
-        backing::Backing,
-        bytes,
-        region::{Region, Writer},
-        shared::{OutboxMemory, Shared, TopicMemory},
-    },
-    ring::{
-        cells::Cells,
-        consumer::Consumer,
-        producer::{Producer, ReserveError},
-    },
-    sync::{AtomicU64, Ordering::Relaxed},
-    topic::{TopicReader, TopicWriter},
 };
 
 /// The largest ring; an input may choose a smaller one. It is small, so that a lap is short.
@@ -37,7 +38,7 @@ const CAPACITY_MAX: usize = 4096;
 /// The memory of one execution, all of it zeroes.
 fn region() -> Region {
     let len = Region::ring_len(CAPACITY_MAX);
-    Region::create(&Backing::Sealed, "ringbridge-fuzz", len, Writer::Creator)
+    Region::create(&Backing::Sealed, "ringbridge-fuzz", len, WriterSide::Creator)
         .expect("memory can be had")
 }
 

@@ -1,12 +1,11 @@
-//! What listeners, handlers and hooks of the main process are told.
+//! What listeners and handlers of the main process are told.
 
 use std::time::Duration;
 
 use crate::{
-    contract::{Channel, Push},
-    error::{GoneReason, SendError},
-    payload::Payload,
-    port::{Patience, incoming::Delivery, responder::Call},
+    contract::{Channel, Push, payload::Payload},
+    error::SendError,
+    peer::{Patience, dispatch::Delivery, responder::Call},
     web_contents::WebContents,
 };
 
@@ -59,43 +58,5 @@ impl IpcMainInvokeEvent<'_> {
     /// said. `None`: for ever.
     pub fn timeout(&self) -> Option<Duration> {
         self.call.timeout.duration()
-    }
-}
-
-/// How a renderer went: Electron's `render-process-gone` details.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RenderProcessGone {
-    /// Why.
-    pub reason: GoneReason,
-    /// The exit code, or the signal's number; `None` if main did not launch it.
-    pub exit_code: Option<i32>,
-}
-
-/// A process that wants to attach. All of it comes from the kernel.
-#[derive(Clone, Debug)]
-pub struct Candidate {
-    process_id: u32,
-    user_id: u32,
-    group_id: u32,
-}
-
-impl Candidate {
-    pub(crate) fn new(process_id: u32, user_id: u32, group_id: u32) -> Self {
-        Self { process_id, user_id, group_id }
-    }
-
-    /// Its process id; 0 if it is in a namespace that main does not see.
-    pub fn process_id(&self) -> u32 {
-        self.process_id
-    }
-
-    /// Its user.
-    pub fn user_id(&self) -> u32 {
-        self.user_id
-    }
-
-    /// Its group.
-    pub fn group_id(&self) -> u32 {
-        self.group_id
     }
 }

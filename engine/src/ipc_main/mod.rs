@@ -1,33 +1,31 @@
 //! The main process's endpoint: Electron's `ipcMain`, with the windows that belong to it.
 
 mod events;
-mod launcher;
-mod restart;
-mod shared;
-mod topics;
 
 use std::{fmt, future::Future, process::Command, sync::Arc, time::Duration};
 
-pub use events::{Candidate, IpcMainEvent, IpcMainInvokeEvent, RenderProcessGone};
-pub(crate) use restart::Recipe;
-pub use restart::{LaunchOptions, RestartPolicy, Restarts};
-use shared::Restarted;
-pub(crate) use shared::{FailedRelaunch, Inner};
+pub use events::{IpcMainEvent, IpcMainInvokeEvent};
+
+use crate::event_loop::main::shared::{MainShared, Restarted};
+pub use crate::event_loop::main::{
+    hooks::{Candidate, MainCounters, RenderProcessGone},
+    restart::{LaunchOptions, RestartPolicy, Restarts},
+};
 
 use crate::{
     config::Config,
-    contract::{Channel, ChannelKey, Contract, Event, FromRenderer, Method, Topic},
-    error::{BindError, HandlerError, LaunchError, RegisterError, RunError, SendError},
-    metrics::MainMetrics,
-    payload::Payload,
-    policy::Policy,
-    port::{
-        incoming::Delivery,
-        responder::{Call, Responder},
+    contract::{
+        Channel, ChannelKey, Contract, Event, FromRenderer, Method, Topic, payload::Payload,
     },
-    register::{Handled, unknown},
-    router::{ListenerId, Times},
-    sleeps::Sleeps,
+    error::{BindError, HandlerError, LaunchError, RegisterError, RunError, SendError},
+    metrics::{MainMetrics, sleeps::Sleeps},
+    peer::{
+        dispatch::Delivery,
+        responder::{Call, Responder},
+        router::{ListenerId, Times},
+        typed_handlers::{Handled, unknown},
+    },
+    policy::Policy,
     web_contents::WebContents,
 };
 
@@ -58,18 +56,7 @@ use crate::{
 /// [`close`](IpcMain::close) the endpoint.
 #[derive(Clone)]
 pub struct IpcMain {
-    inner: Arc<Inner>,
-}
-
-/// What happened to the endpoint as a whole. What happened in a session is in
-/// [`WebContents::counters`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct MainCounters {
-    /// Connections that were refused: not admitted, another build, or no renderer at all.
-    pub refused: u64,
-    /// Messages published on topics.
-    pub published: u64,
+    inner: Arc<MainShared>,
 }
 
 impl IpcMain {
@@ -88,7 +75,7 @@ impl IpcMain {
     ///
     /// As [`bind`](Self::bind).
     pub fn bind_with(name: &str, contract: Contract, config: Config) -> Result<Self, BindError> {
-        Ok(Self { inner: Inner::open(name, contract, config)? })
+        Ok(Self { inner: MainShared::open(name, contract, config)? })
     }
 
     // --- listening -------------------------------------------------------------------------------

@@ -1,10 +1,10 @@
 //! Where a position lies: the arithmetic of laps, for rings and topics.
 
-use crate::layout::{CELL, WORDS_PER_CELL, WORDS_PER_HEADER};
-use crate::memory::shared::Shared;
-use crate::sync::AtomicU64;
+use crate::primitives::AtomicU64;
+use crate::shm::shared::Shared;
+use crate::wire::{CELL, WORDS_PER_CELL, WORDS_PER_HEADER};
 
-use super::commit::HeadCell;
+use crate::ring::commit::HeadCell;
 
 /// The data of a ring. A position counts bytes since the beginning and falls on the cell at its
 /// remainder; a whole number of laps fits into 64 bits, so it may wrap.

@@ -3,13 +3,11 @@
 //! One of its bits says in which lap it was written, even or odd. So a word that an earlier lap left
 //! where the next frame will be is usually no frame by itself, and does not have to be zeroed.
 
-use crate::layout::WORDS_PER_CELL;
-use crate::layout::frame::{Header, WireHeader};
-use crate::memory::bytes;
-use crate::sync::{
-    AtomicU64,
-    Ordering::{Acquire, Relaxed, Release},
-};
+use crate::model::guarded;
+use crate::primitives::{AtomicU64, Ordering::Relaxed};
+use crate::shm::bytes;
+use crate::wire::WORDS_PER_CELL;
+use crate::wire::frame::{Header, WireHeader};
 
 /// Set in the commit words of every other lap. No kind of frame reaches this bit.
 const ODD_LAP: u64 = 1 << 39;
@@ -36,7 +34,7 @@ impl<'a> HeadCell<'a> {
     #[inline]
     pub(crate) fn guard(self) {
         if self.frame_in(self.cell[0].load(Relaxed)).is_some() {
-            self.cell[0].store(self.lap, Relaxed);
+            guarded!("HeadCell::guard", self.cell[0].store(self.lap, Relaxed));
         }
     }
 
@@ -50,14 +48,17 @@ impl<'a> HeadCell<'a> {
     #[inline]
     pub(crate) fn commit(self, header: Header) {
         self.write_second(header.to_id_word());
-        self.cell[0].store(header.to_commit_word() | self.lap, Release);
+        self.cell[0].store(
+            header.to_commit_word() | self.lap,
+            guarded!("HeadCell::commit: Release", Release),
+        );
     }
 
     /// Sees a frame, and everything written before it was committed, or nothing yet. Pairs with
     /// `commit`. Both words are read once.
     #[inline]
     pub(crate) fn observe(self) -> Option<(WireHeader, u64)> {
-        let word = self.cell[0].load(Acquire);
+        let word = self.cell[0].load(guarded!("HeadCell::observe: Acquire", Acquire));
         self.frame_in(word).map(|header| (header, self.cell[1].load(Relaxed)))
     }
 

@@ -1,14 +1,14 @@
 //! The reading end of a ring.
 
-use crate::layout::CELL;
-use crate::layout::frame::{Header, Kind, Place, Violation, frame_max};
-use crate::layout::outbox::OutboxControl;
-use crate::memory::aligned::AlignedBuf;
-use crate::memory::bytes;
-use crate::memory::shared::Shared;
-use crate::sync::AtomicU64;
+use crate::primitives::AtomicU64;
+use crate::shm::aligned::AlignedBuf;
+use crate::shm::bytes;
+use crate::shm::shared::Shared;
+use crate::wire::CELL;
+use crate::wire::frame::{Header, Kind, Place, Violation, frame_max};
+use crate::wire::outbox::OutboxControl;
 
-use super::cells::Cells;
+use crate::ring::cells::Cells;
 
 /// Reads the frames of our inbox, which is the peer's outbox. One a ring: not `Clone`.
 pub(crate) struct Consumer {
@@ -85,7 +85,7 @@ impl Consumer {
     /// The next frame, if one has been committed; or how the peer broke the protocol.
     ///
     /// Follows one pad. Until [`advance`](Self::advance) the same frame is found again.
-    // Always inline, with what it calls: in registers the result costs 5 ns, through memory 15.
+    // Always inline, with its callees: a result in registers is cheaper (docs/performance.md).
     #[inline(always)]
     pub(crate) fn peek(&mut self) -> Result<Option<Frame>, Violation> {
         match self.look()? {

@@ -40,16 +40,17 @@
 //! This module does not sleep, wake, count or know what a frame means. Positions are bytes since the
 //! beginning, compared by wrapping subtraction only.
 //!
-//! [`WireHeader::check`]: crate::layout::frame::WireHeader::check
+//! [`WireHeader::check`]: crate::wire::frame::WireHeader::check
 
+pub(crate) mod broadcast;
 pub(crate) mod cells;
 pub(crate) mod commit;
 pub(crate) mod consumer;
+#[cfg(not(loom))]
+mod copy_strategy;
 pub(crate) mod producer;
 #[cfg(not(loom))]
-pub(crate) mod untaken;
-#[cfg(not(loom))]
-mod ways;
+pub(crate) mod unread_frames;
 
 #[cfg(test)]
 mod tests;

@@ -4,18 +4,19 @@
 use std::time::Instant;
 
 use crate::kill_points::{KillPoint, reach};
-use crate::layout::frame::{Header, Label, Violation, payload_max};
-use crate::layout::outbox::OutboxControl;
-use crate::layout::{CELL, HEADER_LEN, padded};
-use crate::memory::bytes;
-use crate::memory::shared::Shared;
-use crate::sync::AtomicU64;
+use crate::model::guarded;
+use crate::primitives::AtomicU64;
+use crate::shm::bytes;
+use crate::shm::shared::Shared;
+use crate::wire::frame::{Header, Label, Violation, payload_max};
+use crate::wire::outbox::OutboxControl;
+use crate::wire::{CELL, HEADER_LEN, padded};
 
-use super::cells::Cells;
+use crate::ring::cells::Cells;
 #[cfg(not(loom))]
-use super::{
-    untaken::Untaken,
-    ways::{LONG, Way, Ways},
+use crate::ring::{
+    copy_strategy::{LONG, Way, Ways},
+    unread_frames::UnreadFrames,
 };
 
 /// Writes frames into our outbox. One a ring: not `Clone`.
@@ -103,8 +104,8 @@ impl Producer {
 
     /// A view of what the peer has yet to take.
     #[cfg(not(loom))]
-    pub(crate) fn untaken(&self) -> Untaken {
-        Untaken::new(self.cells.clone())
+    pub(crate) fn unread_frames(&self) -> UnreadFrames {
+        UnreadFrames::new(self.cells.clone())
     }
 
     /// The longest payload that ever fits.
@@ -142,7 +143,7 @@ impl Producer {
         let wanted = pad + frame + CELL;
         if wanted > self.room() {
             self.refresh()?;
-            if wanted > self.room() {
+            if guarded!("Producer::reserve: space", wanted > self.room(), else false) {
                 return Err(ReserveError::Full);
             }
         }
@@ -233,7 +234,10 @@ impl Producer {
         let header = label.with_payload(reservation.payload_len);
         let start = reservation.start();
         let end = start.wrapping_add(header.padded_len() as u64);
-        self.cells.head(end).guard();
+        guarded!("Producer::commit: guard first", self.cells.head(end).guard(), else {
+            self.cells.head(start).commit(header);
+            self.cells.head(end).guard();
+        });
         reach(KillPoint::FrameGuarded);
         self.cells.head(start).commit(header);
         reach(KillPoint::FrameCommitted);

@@ -16,8 +16,7 @@ use seccompiler::{
     SeccompFilter, SeccompRule, TargetArch, apply_filter_all_threads,
 };
 
-use super::{Sandbox, SandboxPart};
-use crate::error::SandboxError;
+use super::outcome::{Sandbox, SandboxError, SandboxPart};
 
 /// Allowed whatever the arguments.
 const ALLOWED: &[i64] = &[

@@ -26,23 +26,23 @@ use crate::error::ContractError;
 use crate::{
     config::Backend,
     error::{BindError, ConnectError},
-    session::{meeting::Meeting, tether::Tether},
-    sys::{
+    os::{
         Listener, Socket,
         files::{self, Lock, remove_if_there},
         process,
     },
+    session::{control_channel::ControlChannel, meeting::Meeting},
 };
 #[cfg(feature = "portable")]
 use crate::{
-    session::portable::{self, Hub},
-    sync::Arc,
+    portable::{self, Hub},
+    primitives::Arc,
 };
 
 /// How long a name may be, in bytes: a socket's path has room for 107 in all.
 pub(crate) const NAME_MAX: usize = 48;
 #[cfg(feature = "portable")]
-const _: () = assert!(NAME_MAX == crate::layout::rendezvous::NAME_MAX);
+const _: () = assert!(NAME_MAX == portable::rendezvous::NAME_MAX);
 
 /// A bound name: its lock, and by what renderers find it. Dropping it removes both.
 pub(crate) struct Endpoint {
@@ -104,12 +104,12 @@ impl Endpoint {
     }
 
     /// Lets in the next one who waits. Never blocks.
-    pub(crate) fn accept(&self) -> io::Result<Option<Tether>> {
+    pub(crate) fn accept(&self) -> io::Result<Option<ControlChannel>> {
         match &self.door {
             #[cfg(target_os = "linux")]
-            Door::Socket { listener, .. } => Ok(listener.accept()?.map(Tether::Socket)),
+            Door::Socket { listener, .. } => Ok(listener.accept()?.map(ControlChannel::Socket)),
             #[cfg(feature = "portable")]
-            Door::Directory(hub) => Ok(hub.accept()?.map(Tether::from)),
+            Door::Directory(hub) => Ok(hub.accept()?.map(ControlChannel::from)),
         }
     }
 
@@ -143,17 +143,17 @@ pub(crate) fn connect(
     name: &str,
     backend: Backend,
     timeout: Duration,
-) -> Result<Tether, ConnectError> {
+) -> Result<ControlChannel, ConnectError> {
     if !is_name(name) {
         return Err(ConnectError::BadName { endpoint: name.to_owned() });
     }
     let found = match backend {
         Backend::Sealed => {
             let _ = timeout;
-            connect_by_socket(name).map(Tether::Socket)
+            connect_by_socket(name).map(ControlChannel::Socket)
         }
         #[cfg(feature = "portable")]
-        Backend::Portable => portable::attach(name, timeout).map(Tether::from),
+        Backend::Portable => portable::attach(name, timeout).map(ControlChannel::from),
     };
     match found {
         Err(ConnectError::NoSuchEndpoint { endpoint }) if has_other_backend(name, backend) => {
@@ -178,7 +178,10 @@ fn has_other_backend(_name: &str, _backend: Backend) -> bool {
 }
 
 /// Connects to the main process behind `name` by whichever way it is to be found.
-pub(crate) fn connect_anyhow(name: &str, timeout: Duration) -> Result<Tether, ConnectError> {
+pub(crate) fn connect_anyhow(
+    name: &str,
+    timeout: Duration,
+) -> Result<ControlChannel, ConnectError> {
     match connect(name, Backend::Sealed, timeout) {
         #[cfg(feature = "portable")]
         Err(ConnectError::NoSuchEndpoint { .. } | ConnectError::OtherBackend { .. }) => {

@@ -18,20 +18,19 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    endpoint,
-    handshake::{BadPacket, encode, parse},
-};
+use crate::session::endpoint;
 use crate::{
-    counters::Counters,
     error::{ConnectError, InspectError},
-    layout::fnv::{FNV_OFFSET, fnv1a},
-    memory::{
+    metrics::{MainMetrics, SessionMetrics, counters::Counters},
+    session::control_channel::ControlChannel,
+    shm::{
         region::{Access, Region},
         shared::TopicMemory,
     },
-    metrics::{MainMetrics, SessionMetrics},
-    session::tether::Tether,
+    wire::{
+        fnv::{FNV_OFFSET, fnv1a},
+        handshake::{BadPacket, encode, parse},
+    },
 };
 
 /// Two builds with different numbers refuse each other.
@@ -86,18 +85,21 @@ pub(crate) fn fingerprint() -> u64 {
 }
 
 /// Asks the main process behind `name` to be let in, and maps its board.
-pub(crate) fn attach(name: &str, timeout: Duration) -> Result<(Tether, TopicMemory), InspectError> {
-    let tether = endpoint::connect_anyhow(name, timeout)?;
-    tether.send(&encode(&InspectorHello::new()), &[]).map_err(hung_up)?;
+pub(crate) fn attach(
+    name: &str,
+    timeout: Duration,
+) -> Result<(ControlChannel, TopicMemory), InspectError> {
+    let control = endpoint::connect_anyhow(name, timeout)?;
+    control.send(&encode(&InspectorHello::new()), &[]).map_err(hung_up)?;
     let deadline = Instant::now() + timeout;
-    while !tether.poll_readable(Some(deadline.saturating_duration_since(Instant::now())))?.readable
+    while !control.poll_readable(Some(deadline.saturating_duration_since(Instant::now())))?.readable
     {
         if deadline <= Instant::now() {
             return Err(ConnectError::TimedOut(timeout).into());
         }
     }
     let mut packet = vec![0; ANSWER_MAX];
-    let received = tether.try_receive(&mut packet, 1).map_err(hung_up)?;
+    let received = control.try_receive(&mut packet, 1).map_err(hung_up)?;
     if received.len == 0 {
         return Err(InspectError::Gone);
     }
@@ -116,7 +118,7 @@ pub(crate) fn attach(name: &str, timeout: Duration) -> Result<(Tether, TopicMemo
         .map_err(|error| bad(error.to_string()))?;
     let board = region.topic().map_err(|error| bad(error.to_string()))?;
     board.control.check_identity(capacity).map_err(|error| bad(error.to_string()))?;
-    Ok((tether, board))
+    Ok((control, board))
 }
 
 /// A broken connection is main's hang-up.
@@ -136,15 +138,16 @@ mod tests {
 
     use crate::{
         config::Backend,
-        memory::{backing::Backing, region::Writer},
-        session::{endpoint::Endpoint, endpoint::tests::unique, handshake::Hello},
-        topic::TopicWriter,
+        ring::broadcast::TopicWriter,
+        session::endpoint::{Endpoint, tests::unique},
+        shm::{backing::Backing, region::WriterSide},
+        wire::handshake::Hello,
     };
 
     const CAPACITY: usize = 1 << 16;
 
     /// Memory as main makes it for a board.
-    fn memory(writer: Writer) -> Region {
+    fn memory(writer: WriterSide) -> Region {
         Region::create(&Backing::Sealed, "test-board", Region::ring_len(CAPACITY), writer).unwrap()
     }
 
@@ -178,7 +181,7 @@ mod tests {
     fn only_a_board_that_nobody_else_can_write_and_that_is_one_is_mapped() {
         let board = |capacity| InspectorAnswer::Board { capacity };
         let announced = board(CAPACITY as u32);
-        let honest = memory(Writer::Creator);
+        let honest = memory(WriterSide::Creator);
         opened(&honest);
         attached(&announced, Some(&honest)).unwrap();
         let refused = |answer: &InspectorAnswer, memory: Option<&Region>| {
@@ -187,8 +190,10 @@ mod tests {
             why
         };
         assert_eq!(refused(&announced, None), "its memory is missing");
-        assert!(refused(&announced, Some(&memory(Writer::Peer))).contains("not sealed"));
-        assert!(refused(&announced, Some(&memory(Writer::Creator))).contains("not the expected"));
+        assert!(refused(&announced, Some(&memory(WriterSide::Peer))).contains("not sealed"));
+        assert!(
+            refused(&announced, Some(&memory(WriterSide::Creator))).contains("not the expected")
+        );
         for other in [CAPACITY as u32 / 2, CAPACITY as u32 * 2, 0, u32::MAX] {
             assert!(refused(&board(other), Some(&honest)).contains("announced"), "{other}");
         }
@@ -208,7 +213,7 @@ mod tests {
         let hello = encode(&InspectorHello::new());
         assert!(matches!(InspectorHello::parse(&hello), Some(Ok(()))));
         assert!(Hello::parse(&hello).is_err());
-        assert!(InspectorHello::parse(&encode(&Hello::new(&[]))).is_none());
+        assert!(InspectorHello::parse(&encode(&Hello::new(Vec::new()))).is_none());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! A renderer's part of the handshake: from a tether to mapped memory.
+//! A renderer's part of the handshake: from a control to mapped memory.
 
 use std::{
     fmt, io,
@@ -9,21 +9,21 @@ use crate::{
     contract::Declaration,
     error::ConnectError,
     kill_points::{KillPoint, reach},
-    memory::{
-        handle::Handle,
+    os::EventFd,
+    session::{control_channel::ControlChannel, offers::offers},
+    shm::{
+        handle::MemoryHandle,
         region::{Access, Region, RegionError},
         shared::{OutboxMemory, TopicMemory},
     },
-    session::{
+    wake::bell::{Interrupt, Signal},
+    wire::{
         handshake::{
-            Answer, BadPacket, Hello, PACKET_MAX, PROTOCOL_VERSION, Ready, Refusal, TOPICS_MAX,
+            Answer, BadPacket, Hello, JoinRefusal, PACKET_MAX, PROTOCOL_VERSION, Ready, TOPICS_MAX,
             Welcome, encode,
         },
         parcel::Parcel,
-        tether::Tether,
     },
-    signal::{Interrupt, Signal},
-    sys::EventFd,
 };
 
 /// What main handed over.
@@ -44,17 +44,17 @@ pub(crate) struct Joined {
 }
 
 /// A parcel, and what it hands over.
-pub(crate) type Early = (Parcel, Vec<Handle>);
+pub(crate) type Early = (Parcel, Vec<MemoryHandle>);
 
 /// Says hello, maps what main answers with, and says so.
 pub(crate) fn join(
-    tether: &Tether,
+    control: &ControlChannel,
     declared: &[Declaration],
     timeout: Duration,
     prefault: bool,
 ) -> Result<Joined, ConnectError> {
     let mut early = Vec::new();
-    let (welcome, handles) = shake_hands(tether, declared, timeout, &mut early)?;
+    let (welcome, handles) = shake_hands(control, declared, timeout, &mut early)?;
     reach(KillPoint::WelcomeReceived);
     let mut handles = handles.into_iter();
     let mut map = |capacity: u32, access| {
@@ -71,10 +71,10 @@ pub(crate) fn join(
     own.control.initialise(welcome.renderer_capacity as usize);
     main.control.check_identity(welcome.main_capacity as usize).map_err(bad_answer)?;
 
-    let event = tether.needs_an_event().then(|| handles.next()).flatten();
-    let event = event.and_then(Handle::into_descriptor).map(EventFd::from);
+    let event = control.needs_an_event().then(|| handles.next()).flatten();
+    let event = event.and_then(MemoryHandle::into_descriptor).map(EventFd::from);
     let (signal, interrupt) =
-        tether.renderers_signals(event).ok_or_else(|| bad_answer("the eventfd is missing"))?;
+        control.renderers_signals(event).ok_or_else(|| bad_answer("the eventfd is missing"))?;
     let mut topics = Vec::with_capacity(welcome.topics.len());
     for &(number, capacity) in &welcome.topics {
         let handle = handles.next().ok_or_else(|| bad_answer("a topic is missing"))?;
@@ -88,19 +88,19 @@ pub(crate) fn join(
         topics.push((number, topic));
     }
     reach(KillPoint::MemoryMapped);
-    tether.send(&encode(&Ready::new()), &[]).map_err(hung_up)?;
+    control.send(&encode(&Ready::new()), &[]).map_err(hung_up)?;
     reach(KillPoint::ReadySent);
     Ok(Joined { welcome, main, own, signal, interrupt, topics, early })
 }
 
 /// Says hello and reads main's answer.
 fn shake_hands(
-    tether: &Tether,
+    control: &ControlChannel,
     declared: &[Declaration],
     timeout: Duration,
     early: &mut Vec<Early>,
-) -> Result<(Welcome, Vec<Handle>), ConnectError> {
-    tether.send(&encode(&Hello::new(declared)), &[]).map_err(hung_up)?;
+) -> Result<(Welcome, Vec<MemoryHandle>), ConnectError> {
+    control.send(&encode(&Hello::new(offers(declared))), &[]).map_err(hung_up)?;
     reach(KillPoint::HelloSent);
     let deadline = Instant::now() + timeout;
     let mut packet = vec![0; PACKET_MAX];
@@ -109,11 +109,11 @@ fn shake_hands(
         if left.is_zero() {
             return Err(ConnectError::TimedOut(timeout));
         }
-        let found = tether.poll_readable(Some(left))?;
+        let found = control.poll_readable(Some(left))?;
         if !found.readable && !found.hangup {
             continue;
         }
-        let received = tether.try_receive(&mut packet, TOPICS_MAX + 3).map_err(hung_up)?;
+        let received = control.try_receive(&mut packet, TOPICS_MAX + 3).map_err(hung_up)?;
         if received.len == 0 {
             return Err(ConnectError::HungUp);
         }
@@ -125,11 +125,11 @@ fn shake_hands(
     match answer {
         Answer::Welcome(welcome) => Ok((welcome, handles)),
         Answer::Parcel(_) => Err(bad_answer("a parcel in place of an answer")),
-        Answer::Refused(Refusal::Version { main }) => {
+        Answer::Refused(JoinRefusal::Version { main }) => {
             Err(ConnectError::VersionMismatch { ours: PROTOCOL_VERSION, theirs: main })
         }
-        Answer::Refused(Refusal::NotAdmitted { why }) => Err(ConnectError::Refused { why }),
-        Answer::Refused(Refusal::TypeMismatch { kind, channel, main }) => {
+        Answer::Refused(JoinRefusal::NotAdmitted { why }) => Err(ConnectError::Refused { why }),
+        Answer::Refused(JoinRefusal::TypeMismatch { kind, channel, main }) => {
             let ours = declared.iter().find(|ours| ours.kind == kind && ours.name == channel);
             let ours = ours.map_or_else(|| "unknown".to_owned(), |ours| ours.schema.clone());
             Err(ConnectError::TypeMismatch { channel, ours, theirs: main })

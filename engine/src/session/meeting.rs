@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::{env, io};
 
 #[cfg(feature = "portable")]
-use crate::session::portable::{self, Hub};
+use crate::portable::{self, Hub};
 use crate::{
     error::ConnectError,
-    memory::backing::Backing,
-    session::tether::Tether,
-    sys::{EventFd, Socket, process::Heirloom},
+    os::{EventFd, Socket, process::Inherited},
+    session::control_channel::ControlChannel,
+    shm::backing::Backing,
 };
 
 /// The environment variable by which a launched renderer learns the number of its socket ...
@@ -24,15 +24,15 @@ pub(crate) fn was_launched() -> bool {
     [SOCKET_VARIABLE, SEGMENT_VARIABLE].iter().any(|variable| env::var_os(variable).is_some())
 }
 
-/// The tether to the main process that has launched this one.
-pub(crate) fn inherited_tether() -> Result<Tether, ConnectError> {
+/// The control to the main process that has launched this one.
+pub(crate) fn inherited_tether() -> Result<ControlChannel, ConnectError> {
     #[cfg(feature = "portable")]
     if let Ok(segment) = env::var(SEGMENT_VARIABLE) {
-        return portable::launched(&segment).map(Tether::from);
+        return portable::launched(&segment).map(ControlChannel::from);
     }
     let number = env::var(SOCKET_VARIABLE).map_err(|_| ConnectError::NotLaunched)?;
     let number = number.parse().map_err(|_| ConnectError::NotLaunched)?;
-    Ok(Tether::Socket(Socket::inherited(number)?))
+    Ok(ControlChannel::Socket(Socket::inherited(number)?))
 }
 
 /// How an endpoint's processes meet.
@@ -72,21 +72,21 @@ impl Meeting {
         }
     }
 
-    /// The tether to a process that is about to be launched, and what that one needs for its end.
-    pub(crate) fn tie(&self) -> io::Result<(Tether, Heirloom)> {
+    /// The control to a process that is about to be launched, and what that one needs for its end.
+    pub(crate) fn tie(&self) -> io::Result<(ControlChannel, Inherited)> {
         match self {
             #[cfg(target_os = "linux")]
             Self::Sockets => {
                 let (ours, theirs) = Socket::pair()?;
                 let theirs =
-                    Heirloom::Descriptor { variable: SOCKET_VARIABLE, descriptor: theirs.into() };
-                Ok((Tether::Socket(ours), theirs))
+                    Inherited::Descriptor { variable: SOCKET_VARIABLE, descriptor: theirs.into() };
+                Ok((ControlChannel::Socket(ours), theirs))
             }
             #[cfg(feature = "portable")]
             Self::Names(hub) => {
                 let mailbox = hub.open_session()?;
                 let value = mailbox.page_name().as_str().to_owned();
-                let theirs = Heirloom::Name { variable: SEGMENT_VARIABLE, value };
+                let theirs = Inherited::Name { variable: SEGMENT_VARIABLE, value };
                 Ok((mailbox.into(), theirs))
             }
         }

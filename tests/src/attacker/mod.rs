@@ -1,7 +1,7 @@
 //! A renderer that goes around the library: the real socket, the real memory, and no rules.
 //!
-//! Nothing here uses the engine. What the bytes are is written down a second time, in [`wire`], from
-//! `ARCHITECTURE.md`: an attacker who shared the engine's own constants would move with every change of
+//! Nothing here uses the engine. [`wire`] restates the bytes from the diagrams
+//! in `engine/src/wire/`: an attacker who shared the engine's own constants would move with every change of
 //! the layout, and no test would notice that two versions do not understand each other any more.
 //!
 //! - [`wire`]: the layout, restated. [`memory`]: mappings as bare atomics.

@@ -110,8 +110,8 @@ struct Session {
 /// Main is gone.
 struct Gone;
 
-/// A call under way.
-type Call = (Invocation<u64, Failed>, Numbered);
+/// A call under way, and its message as the record knows it.
+type NumberedCall = (Invocation<u64, Failed>, Numbered);
 
 impl Session {
     fn begin(
@@ -299,7 +299,7 @@ impl Session {
     }
 
     /// Begins a call; `None` if that failed for a reason that was noted.
-    fn invoke(&mut self, began: Instant) -> Result<Option<Call>, Gone> {
+    fn invoke(&mut self, began: Instant) -> Result<Option<NumberedCall>, Gone> {
         let len = self.composer.ordinary();
         let ipc = &self.ipc;
         let sent = self.calls.send(&mut self.composer, len, |bytes, numbered| {

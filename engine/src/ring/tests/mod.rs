@@ -1,10 +1,10 @@
 //! The ring, on the heap: what it does, what it refuses, and (under loom) why it is safe to do so.
 
-use super::consumer::Consumer;
-use super::producer::Producer;
-use crate::layout::frame::{Kind, Label};
-use crate::layout::outbox::OutboxControl;
-use crate::memory::shared::{OutboxMemory, Shared};
+use crate::ring::consumer::Consumer;
+use crate::ring::producer::Producer;
+use crate::shm::shared::{OutboxMemory, Shared};
+use crate::wire::frame::{Kind, Label};
+use crate::wire::outbox::OutboxControl;
 
 #[cfg(loom)]
 mod loom;

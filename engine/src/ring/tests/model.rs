@@ -4,10 +4,10 @@ use std::collections::VecDeque;
 
 use proptest::prelude::*;
 
-use super::{event, ring};
-use crate::layout::frame::payload_max;
-use crate::memory::aligned::AlignedBuf;
 use crate::ring::producer::ReserveError;
+use crate::ring::tests::{event, ring};
+use crate::shm::aligned::AlignedBuf;
+use crate::wire::frame::payload_max;
 
 const CAPACITY: usize = 1024;
 
@@ -84,9 +84,9 @@ proptest! {
         words in prop::collection::vec(hostile_word(), CAPACITY / 8),
         cell in 0_u64..16,
     ) {
-        let memory = crate::memory::shared::OutboxMemory::heap(CAPACITY);
+        let memory = crate::shm::shared::OutboxMemory::heap(CAPACITY);
         for (word, forged) in memory.data.iter().zip(words) {
-            word.store(forged, crate::sync::Ordering::Relaxed);
+            word.store(forged, crate::primitives::Ordering::Relaxed);
         }
         let mut consumer =
             crate::ring::consumer::Consumer::new(memory.data, memory.control, cell * 64);

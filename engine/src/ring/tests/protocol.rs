@@ -1,14 +1,14 @@
 //! One property a test, by example.
 
-use super::{event, ring};
-use crate::layout::frame::{Kind, Label, TimeoutCode, Violation, payload_max};
-use crate::layout::id::RequestId;
-use crate::layout::{CELL, HEADER_LEN};
-use crate::memory::aligned::AlignedBuf;
-use crate::memory::shared::OutboxMemory;
+use crate::primitives::{Ordering::Relaxed, thread};
 use crate::ring::consumer::Consumer;
 use crate::ring::producer::{Producer, ReserveError};
-use crate::sync::{Ordering::Relaxed, thread};
+use crate::ring::tests::{event, ring};
+use crate::shm::aligned::AlignedBuf;
+use crate::shm::shared::OutboxMemory;
+use crate::wire::frame::{Kind, Label, TimeoutCode, Violation, payload_max};
+use crate::wire::id::RequestId;
+use crate::wire::{CELL, HEADER_LEN};
 
 const CAPACITY: usize = 1024;
 /// What commit words of every other lap carry.
@@ -335,8 +335,8 @@ fn what_asks_something_of_the_peer_is_untaken_until_it_has_read_past_it() {
     // Near the wrap of positions, and with a pad on the way.
     for start in [0, 0_u64.wrapping_sub(LAP)] {
         let (mut producer, mut consumer, control) = ring(CAPACITY, start);
-        let untaken = producer.untaken();
-        let asks = || untaken.asks_something(control.consumed.observe());
+        let unread_frames = producer.unread_frames();
+        let asks = || unread_frames.asks_something(control.consumed.observe());
         assert!(!asks());
         let id = Some(RequestId::new(1, 0));
         for _ in 0..3 * CAPACITY / (5 * CELL) {
@@ -360,13 +360,13 @@ fn what_asks_something_of_the_peer_is_untaken_until_it_has_read_past_it() {
 #[test]
 fn a_cursor_that_lies_gets_an_answer_and_no_more() {
     let (mut producer, _, _) = ring(CAPACITY, 0);
-    let untaken = producer.untaken();
+    let unread_frames = producer.unread_frames();
     send(&mut producer, 1, &[0xff; payload_of_cells(4)]).unwrap();
     for lie in [1, 64, 65, 128, 256, LAP - 1, LAP, u64::MAX, u64::MAX / 2] {
         // Any answer will do, if there is one.
-        let _ = untaken.asks_something(lie);
+        let _ = unread_frames.asks_something(lie);
     }
-    assert!(untaken.asks_something(0));
+    assert!(unread_frames.asks_something(0));
 }
 
 /// Written and read in place, so that a sanitizer sees plain accesses on both sides, and nothing but the ring

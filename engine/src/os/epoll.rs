@@ -1,0 +1,226 @@
+//! One sleeper, many descriptors.
+//!
+//! What it hears is only a hint of where to look: an event is a token that was chosen when the
+//! descriptor was added, and two facts about it. A token may outlive what it named (an event that was
+//! already on its way when the descriptor was removed), so it should be one that can go stale.
+//!
+//! The system call that takes an exact timeout (`epoll_pwait2`) is not to be had everywhere: filters of
+//! containers refuse it, and valgrind, which counts our instructions, does not know it. The old one takes
+//! whole milliseconds. So a wait goes up to the last whole one before its end, and the next, which is
+//! shorter than that, begins with a `ppoll`.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+
+use crate::os::clock;
+pub(crate) use crate::os::report::Event;
+
+/// How many events one wait takes; the rest come with the next, in turn.
+const BATCH: usize = 64;
+const MILLISECOND: Duration = Duration::from_millis(1);
+/// A longer wait comes back early.
+const WAIT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How often a descriptor that stays ready is told of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Trigger {
+    /// With every wait.
+    Level,
+    /// Once for each time that it becomes ready again; for an eventfd, once a ring.
+    Edge,
+}
+
+#[derive(Debug)]
+pub(crate) struct Epoll(OwnedFd);
+
+impl Epoll {
+    pub(crate) fn new() -> io::Result<Epoll> {
+        Ok(Epoll(epoll::create(CreateFlags::CLOEXEC)?))
+    }
+
+    /// Listens to `source` from now on, and hears of what is there already. Remove it before it is closed if
+    /// another process holds it too: a close of one of several ends does not.
+    pub(crate) fn add(&self, source: impl AsFd, token: u64, trigger: Trigger) -> io::Result<()> {
+        Ok(epoll::add(&self.0, source, EventData::new_u64(token), interest(trigger))?)
+    }
+
+    pub(crate) fn remove(&self, source: impl AsFd) -> io::Result<()> {
+        Ok(epoll::delete(&self.0, source)?)
+    }
+
+    /// Sleeps until something happens, at most for `timeout`, and puts it into `events` in place of
+    /// what was there. May come back early with nothing, as by a signal: callers loop.
+    pub(crate) fn wait(
+        &self,
+        events: &mut Vec<Event>,
+        timeout: Option<Duration>,
+    ) -> io::Result<()> {
+        events.clear();
+        let timeout = match timeout {
+            Some(rest) if !rest.is_zero() && rest < MILLISECOND => {
+                self.wait_for_any(rest)?;
+                Some(Duration::ZERO)
+            }
+            // The rest is left for the next wait.
+            Some(span) => Some(Duration::from_millis(span.min(WAIT_MAX).as_millis() as u64)),
+            None => None,
+        };
+        let timeout = timeout.map(clock::timespec_of);
+        let mut heard = [MaybeUninit::<epoll::Event>::uninit(); BATCH];
+        match epoll::wait(&self.0, &mut heard, timeout.as_ref()) {
+            Ok((heard, _)) => events.extend(heard.iter().map(Event::from_kernel)),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
+    }
+
+    /// Sleeps until something happens, without saying what: ends exactly with `timeout`.
+    fn wait_for_any(&self, timeout: Duration) -> io::Result<()> {
+        let mut polled = [PollFd::new(&self.0, PollFlags::IN)];
+        match poll(&mut polled, Some(&clock::timespec_of(timeout))) {
+            Ok(_) | Err(Errno::INTR) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+fn interest(trigger: Trigger) -> EventFlags {
+    let trigger = match trigger {
+        Trigger::Level => EventFlags::empty(),
+        Trigger::Edge => EventFlags::ET,
+    };
+    EventFlags::IN | EventFlags::RDHUP | trigger
+}
+
+impl Event {
+    fn from_kernel(event: &epoll::Event) -> Event {
+        // Copied out: the kernel's struct is packed, so its fields cannot be borrowed.
+        let (flags, data) = (event.flags, event.data);
+        Event {
+            token: data.u64(),
+            readable: flags.contains(EventFlags::IN),
+            hangup: flags.intersects(EventFlags::HUP | EventFlags::RDHUP | EventFlags::ERR),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::os::{EventFd, Socket};
+
+    const AT_ONCE: Option<Duration> = Some(Duration::ZERO);
+
+    fn tokens(epoll: &Epoll) -> Vec<u64> {
+        let mut events = Vec::new();
+        epoll.wait(&mut events, AT_ONCE).unwrap();
+        events.iter().map(|event| event.token).collect()
+    }
+
+    #[test]
+    fn an_edge_triggered_bell_gives_an_event_per_ring_without_a_read() {
+        let (epoll, bell) = (Epoll::new().unwrap(), EventFd::new().unwrap());
+        epoll.add(&bell, 7, Trigger::Edge).unwrap();
+        assert_eq!(tokens(&epoll), []);
+
+        for _ in 0..3 {
+            bell.ring().unwrap();
+            assert_eq!(tokens(&epoll), [7]);
+            assert_eq!(tokens(&epoll), []);
+        }
+    }
+
+    #[test]
+    fn a_level_triggered_bell_is_heard_with_every_wait() {
+        let (epoll, bell) = (Epoll::new().unwrap(), EventFd::new().unwrap());
+        epoll.add(&bell, 7, Trigger::Level).unwrap();
+        bell.ring().unwrap();
+        assert_eq!(tokens(&epoll), [7]);
+        assert_eq!(tokens(&epoll), [7]);
+    }
+
+    #[test]
+    fn a_removed_bell_is_not_heard() {
+        let (epoll, bell) = (Epoll::new().unwrap(), EventFd::new().unwrap());
+        epoll.add(&bell, 7, Trigger::Edge).unwrap();
+        epoll.remove(&bell).unwrap();
+        bell.ring().unwrap();
+        assert_eq!(tokens(&epoll), []);
+    }
+
+    #[test]
+    fn a_removed_bell_that_was_rung_meanwhile_is_heard_when_it_is_added_again() {
+        let (epoll, bell) = (Epoll::new().unwrap(), EventFd::new().unwrap());
+        epoll.add(&bell, 7, Trigger::Edge).unwrap();
+        bell.ring().unwrap();
+        epoll.remove(&bell).unwrap();
+        assert_eq!(tokens(&epoll), []);
+        bell.ring().unwrap();
+        epoll.add(&bell, 7, Trigger::Edge).unwrap();
+        assert_eq!(tokens(&epoll), [7]);
+        assert_eq!(tokens(&epoll), []);
+    }
+
+    #[test]
+    fn a_full_bell_can_still_be_rung_and_heard() {
+        let (epoll, bell) = (Epoll::new().unwrap(), EventFd::new().unwrap());
+        rustix::io::write(&bell, &(u64::MAX - 1).to_ne_bytes()).unwrap();
+        epoll.add(&bell, 7, Trigger::Edge).unwrap();
+        bell.ring().unwrap();
+        assert_eq!(tokens(&epoll), [7]);
+    }
+
+    #[test]
+    fn the_end_of_a_peer_is_a_hangup_with_its_last_words_still_readable() {
+        let (epoll, (ours, theirs)) = (Epoll::new().unwrap(), Socket::pair().unwrap());
+        epoll.add(&ours, 1, Trigger::Level).unwrap();
+        theirs.send(b"farewell", &[]).unwrap();
+        drop(theirs);
+
+        // A child that another test forks just now holds the other end a moment longer.
+        let mut events = Vec::new();
+        while !events.iter().any(|event: &Event| event.hangup) {
+            epoll.wait(&mut events, None).unwrap();
+        }
+        assert_eq!(events, [Event { token: 1, readable: true, hangup: true }]);
+    }
+
+    #[test]
+    fn a_wait_ends_with_its_timeout() {
+        let epoll = Epoll::new().unwrap();
+        for timeout in [Duration::from_micros(200), Duration::from_millis(3)] {
+            let mut events = vec![Event { token: 1, readable: true, hangup: false }];
+            let began = Instant::now();
+            epoll.wait(&mut events, Some(timeout)).unwrap();
+            assert!(events.is_empty());
+            assert!(began.elapsed() >= timeout);
+        }
+    }
+
+    #[test]
+    fn a_wait_that_goes_on_ends_no_earlier_and_hears_what_comes_in_its_last_moment() {
+        let (epoll, bell) = (Epoll::new().unwrap(), EventFd::new().unwrap());
+        epoll.add(&bell, 7, Trigger::Edge).unwrap();
+        let deadline = Instant::now() + Duration::from_micros(2500);
+        let mut events = Vec::new();
+        let mut waits = 0;
+        while Instant::now() < deadline {
+            epoll.wait(&mut events, Some(deadline - Instant::now())).unwrap();
+            waits += 1;
+        }
+        // One for the whole milliseconds, one for the rest; a signal or two.
+        assert!(waits < 10, "{waits} waits");
+        bell.ring().unwrap();
+        epoll.wait(&mut events, Some(Duration::from_micros(900))).unwrap();
+        assert_eq!(events.len(), 1);
+    }
+}

@@ -1,0 +1,158 @@
+//! A folder that is one user's alone, and files in it that are locked while their holder lives.
+//!
+//! The system drops a lock when its holder dies, however it dies. Who removes a lock file sees to it that nobody is left
+//! with a lock on a file that has no name: on Unix who takes a lock checks that its file is still the one with that
+//! name, on Windows a file that somebody has open cannot be removed.
+
+use std::{
+    fs::{self, DirBuilder, File, Metadata, OpenOptions, TryLockError},
+    io::{self, ErrorKind},
+    path::{Path, PathBuf},
+};
+
+/// How often the lock file may vanish between opening and locking before that is an error.
+const LOCK_TRIES: usize = 16;
+
+/// A lock file that this process holds.
+#[derive(Debug)]
+pub(crate) struct Lock {
+    file: File,
+    path: PathBuf,
+}
+
+impl Lock {
+    /// Takes the lock, or says that another process has it. The file is made if there is none.
+    pub(crate) fn take(path: &Path) -> Result<Self, TryLockError> {
+        for _ in 0..LOCK_TRIES {
+            let mut options = OpenOptions::new();
+            options.write(true).create(true).truncate(false);
+            let file = system::open(&mut options, path).map_err(TryLockError::Error)?;
+            file.try_lock()?;
+            // Its last holder may have removed it before we had the lock.
+            if system::has_name(&file, path).map_err(TryLockError::Error)? {
+                return Ok(Self { file, path: path.to_owned() });
+            }
+        }
+        Err(TryLockError::WouldBlock)
+    }
+
+    /// Gives it up, and its file goes.
+    pub(crate) fn remove(self) -> io::Result<()> {
+        let Self { file, path } = self;
+        if cfg!(unix) {
+            remove_if_there(&path)?;
+            drop(file);
+            return Ok(());
+        }
+        drop(file);
+        // It cannot be removed if somebody has taken the lock by now, and need not be.
+        let _ = remove_if_there(&path);
+        Ok(())
+    }
+}
+
+/// Opens a lock file to see who has it.
+pub(crate) fn open_lock(path: &Path) -> io::Result<File> {
+    system::open(OpenOptions::new().read(true), path)
+}
+
+/// Where the folder of this user may be made, if nothing else says so.
+pub(crate) fn default_folder() -> PathBuf {
+    system::default_folder()
+}
+
+/// Makes a folder that nobody else may enter.
+pub(crate) fn make_folder(path: &Path) -> io::Result<()> {
+    let mut builder = DirBuilder::new();
+    system::keep_to_ourselves(&mut builder);
+    builder.create(path)
+}
+
+/// Why a folder is not this user's alone.
+pub(crate) fn strangers_may_enter(found: &Metadata) -> Option<String> {
+    if found.is_dir() {
+        system::strangers_may_enter(found)
+    } else {
+        Some("it is no folder".to_owned())
+    }
+}
+
+pub(crate) fn remove_if_there(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(unix)]
+mod system {
+    use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+
+    use super::*;
+    use crate::os::process;
+
+    /// `O_NOFOLLOW`.
+    const NO_FOLLOW: i32 = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
+
+    /// A link that somebody put there would have us make and lock a file elsewhere.
+    pub(super) fn open(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+        options.mode(0o600).custom_flags(NO_FOLLOW).open(path)
+    }
+
+    pub(super) fn has_name(file: &File, path: &Path) -> io::Result<bool> {
+        let ours = file.metadata()?;
+        match fs::symlink_metadata(path) {
+            Ok(named) => Ok((named.dev(), named.ino()) == (ours.dev(), ours.ino())),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(super) fn default_folder() -> PathBuf {
+        PathBuf::from(format!("/tmp/ringbridge-{}", process::user_id()))
+    }
+
+    pub(super) fn keep_to_ourselves(builder: &mut DirBuilder) {
+        builder.mode(0o700);
+    }
+
+    pub(super) fn strangers_may_enter(found: &Metadata) -> Option<String> {
+        if found.uid() != process::user_id() {
+            Some(format!("it belongs to the user {}", found.uid()))
+        } else if found.mode() & 0o077 != 0 {
+            Some(format!("its mode is {:o}; make it 700", found.mode() & 0o777))
+        } else {
+            None
+        }
+    }
+}
+
+/// On Windows a user's folder for temporary files is that user's alone already.
+#[cfg(windows)]
+mod system {
+    use std::os::windows::fs::OpenOptionsExt;
+
+    use super::*;
+
+    /// `FILE_SHARE_READ | FILE_SHARE_WRITE`: others may open it, and nobody may remove it meanwhile.
+    const SHARED_BUT_NOT_REMOVED: u32 = 1 | 2;
+
+    pub(super) fn open(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+        options.share_mode(SHARED_BUT_NOT_REMOVED).open(path)
+    }
+
+    /// Nobody could remove it since it was opened.
+    pub(super) fn has_name(_: &File, _: &Path) -> io::Result<bool> {
+        Ok(true)
+    }
+
+    pub(super) fn default_folder() -> PathBuf {
+        std::env::temp_dir().join("ringbridge")
+    }
+
+    pub(super) fn keep_to_ourselves(_: &mut DirBuilder) {}
+
+    pub(super) fn strangers_may_enter(_: &Metadata) -> Option<String> {
+        None
+    }
+}

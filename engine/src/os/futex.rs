@@ -1,0 +1,183 @@
+//! Sleeping on a word of memory.
+//!
+//! A waiter names the value it has seen; the kernel puts it to sleep only if the word still holds
+//! that value, so a change between the look and the sleep is never missed. A word in memory that
+//! several processes map is [`Scope::Shared`], and a mapping that is read-only is enough to wait on
+//! it and to wake others from it. A word of this process alone is [`Scope::Private`], which is
+//! cheaper and never reaches another process.
+//!
+//! Every wait may end early, for no reason that is told: a wake-up, a changed word, a signal and the
+//! end of time all look the same, `Ok(())`. Callers look at what they wait for, and loop.
+
+use std::io;
+#[cfg(any(test, feature = "sandbox"))]
+use std::time::Duration;
+use std::time::Instant;
+
+use rustix::io::Errno;
+use rustix::thread::futex::{self, ClockId, Flags, Wait, WaitFlags, WaitPtr, WaitvFlags};
+
+use crate::os::clock;
+use crate::primitives::AtomicU32;
+
+/// Who can wait on a word, and so who must be looked for when it is woken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scope {
+    /// Every process that maps it.
+    Shared,
+    /// The threads of this process.
+    Private,
+}
+
+impl Scope {
+    fn flags(self) -> Flags {
+        match self {
+            Scope::Shared => Flags::empty(),
+            Scope::Private => Flags::PRIVATE,
+        }
+    }
+}
+
+#[cfg(any(test, feature = "sandbox"))]
+/// Sleeps while `word` holds `seen`, at most for `timeout`.
+pub(crate) fn wait(
+    word: &AtomicU32,
+    seen: u32,
+    timeout: Option<Duration>,
+    scope: Scope,
+) -> io::Result<()> {
+    let timeout = timeout.map(clock::timespec_of);
+    ended(futex::wait(word, scope.flags(), seen, timeout.as_ref()))
+}
+
+/// Sleeps while `shared` and `private` both hold the values seen, at most until `deadline`.
+///
+/// The first may be a word in memory of another process, the second is always of this one: what is
+/// waited for, and what interrupts the wait.
+pub(crate) fn wait_either(
+    shared: &AtomicU32,
+    shared_seen: u32,
+    private: &AtomicU32,
+    private_seen: u32,
+    deadline: Option<Instant>,
+) -> io::Result<()> {
+    let deadline = deadline.map(|instant| clock::timespec_at(clock::at_ns(instant)));
+    let words = [
+        waiter(shared, shared_seen, WaitFlags::empty()),
+        waiter(private, private_seen, WaitFlags::PRIVATE),
+    ];
+    let woken = futex::waitv(&words, WaitvFlags::empty(), deadline.as_ref(), ClockId::Monotonic);
+    ended(woken.map(drop))
+}
+
+/// Wakes up to `count` sleepers of `word`; says how many there were.
+///
+/// Change the word first: a sleeper that finds it unchanged goes back to sleep.
+pub(crate) fn wake(word: &AtomicU32, count: u32, scope: Scope) -> io::Result<usize> {
+    // The kernel takes a signed count and reads a negative one as 1.
+    let count = count.min(i32::MAX as u32);
+    Ok(futex::wake(word, scope.flags(), count)?)
+}
+
+fn waiter(word: &AtomicU32, seen: u32, flags: WaitFlags) -> Wait {
+    let mut waiter = Wait::new();
+    waiter.val = u64::from(seen);
+    waiter.uaddr = WaitPtr::new(word.as_ptr().cast());
+    waiter.flags = WaitFlags::SIZE_U32 | flags;
+    waiter
+}
+
+/// Makes one answer of all the ordinary ways in which a wait ends.
+fn ended(result: Result<(), Errno>) -> io::Result<()> {
+    match result {
+        Ok(()) | Err(Errno::AGAIN | Errno::INTR | Errno::TIMEDOUT) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+    use crate::primitives::{Arc, Ordering};
+
+    const SOON: Duration = Duration::from_millis(20);
+    const MUCH_LATER: Duration = Duration::from_secs(20);
+
+    /// Runs `rouse` a little after `sleep` began and says how long `sleep` took.
+    fn timed(sleep: impl FnOnce() + Send + 'static, rouse: impl FnOnce()) -> Duration {
+        let start = Instant::now();
+        let sleeper = thread::spawn(sleep);
+        thread::sleep(SOON);
+        rouse();
+        sleeper.join().unwrap();
+        start.elapsed()
+    }
+
+    #[test]
+    fn a_wait_on_a_changed_word_does_not_sleep() {
+        let start = Instant::now();
+        wait(&AtomicU32::new(1), 0, Some(MUCH_LATER), Scope::Private).unwrap();
+        assert!(start.elapsed() < MUCH_LATER);
+    }
+
+    #[test]
+    fn a_wait_ends_with_its_timeout() {
+        let start = Instant::now();
+        wait(&AtomicU32::new(0), 0, Some(SOON), Scope::Shared).unwrap();
+        assert!(start.elapsed() >= SOON);
+    }
+
+    #[test]
+    fn a_wait_of_two_words_ends_by_the_first() {
+        let words = Arc::new([AtomicU32::new(0), AtomicU32::new(0)]);
+        let theirs = words.clone();
+        let deadline = Instant::now() + MUCH_LATER;
+        let took = timed(
+            move || {
+                while theirs[0].load(Ordering::Acquire) == 0 {
+                    wait_either(&theirs[0], 0, &theirs[1], 0, Some(deadline)).unwrap();
+                }
+            },
+            || {
+                words[0].store(1, Ordering::Release);
+                wake(&words[0], 1, Scope::Shared).unwrap();
+            },
+        );
+        assert!(took < MUCH_LATER);
+    }
+
+    #[test]
+    fn a_wait_of_two_words_ends_by_the_second() {
+        let words = Arc::new([AtomicU32::new(0), AtomicU32::new(0)]);
+        let theirs = words.clone();
+        let deadline = Instant::now() + MUCH_LATER;
+        let took = timed(
+            move || {
+                while theirs[1].load(Ordering::Acquire) == 0 {
+                    wait_either(&theirs[0], 0, &theirs[1], 0, Some(deadline)).unwrap();
+                }
+            },
+            || {
+                words[1].store(1, Ordering::Release);
+                wake(&words[1], u32::MAX, Scope::Private).unwrap();
+            },
+        );
+        assert!(took < MUCH_LATER);
+    }
+
+    #[test]
+    fn a_wait_of_two_words_ends_with_its_deadline() {
+        let (shared, private) = (AtomicU32::new(0), AtomicU32::new(0));
+        let deadline = Instant::now() + SOON;
+        wait_either(&shared, 0, &private, 0, Some(deadline)).unwrap();
+        assert!(Instant::now() >= deadline);
+    }
+
+    #[test]
+    fn a_deadline_that_has_passed_does_not_sleep() {
+        let (shared, private) = (AtomicU32::new(0), AtomicU32::new(0));
+        wait_either(&shared, 0, &private, 0, Some(Instant::now())).unwrap();
+    }
+}

@@ -1,0 +1,524 @@
+//! The pages by which processes that share nothing but names find each other, and tell that they live. Of the
+//! portable backend alone, where all processes trust each other: **several write here**.
+//!
+//! ```text
+//!   the directory, one per endpoint                the session page, one per renderer
+//!   +-----------------------------------+          +-----------------------------------+
+//!   | magic, version, reserved, length  |          | magic, version, reserved, length  |
+//!   +-----------------------------------+          +-----------------------------------+
+//!   | presence    main's                |          | main_left   it has ended this     |
+//!   +-----------------------------------+          +-----------------------------------+
+//!   | generation, name of the endpoint  |          | presence    the renderer's        |
+//!   |             sleeps on             |          +-----------------------------------+
+//!   +-----------------------------------+          | rung        the renderer wants    |
+//!   | claims      64: a renderer says   |          |             to be looked at       |
+//!   |   who it is, main answers with    |          +-----------------------------------+
+//!   |   the number of a session page    |          | renderer_left  it has ended this  |
+//!   +-----------------------------------+          +-----------------------------------+
+//!   | events      64, one after another |          | mail        the numbers of the    |
+//!   +-----------------------------------+          |             two rings for packets |
+//!   | segments    the numbers of those  |          +-----------------------------------+
+//!   |             that main has made    |          | events      bell, room, post      |
+//!   +-----------------------------------+          +-----------------------------------+
+//! ```
+//!
+//! Every fixed-size part is as long on each platform; the events hold what the platform's `raw_sync` makes of them.
+
+use crate::model::guarded;
+use crate::portable::event_place::EventPlace;
+use crate::primitives::{
+    AtomicU32, AtomicU64,
+    Ordering::{AcqRel, Acquire, Relaxed},
+};
+use crate::wire::Line;
+use crate::wire::identity::{Identity, IdentityError};
+use crate::wire::words::fence_before_look;
+
+const DIRECTORY_MAGIC: [u8; 8] = *b"ringdir\0";
+const SESSION_MAGIC: [u8; 8] = *b"ringses\0";
+
+/// How many renderers may be about to attach at once.
+pub(crate) const CLAIMS: usize = 64;
+/// How many events main can go through before the room of one is used again. Each is given up when a renderer
+/// dies, which may have been in the middle of ringing it.
+pub(crate) const EVENTS: usize = 64;
+/// How many segments one main process can have.
+pub(crate) const SEGMENTS_MAX: usize = 16 * 1024;
+
+/// How long an endpoint's name may be, in bytes: a socket's path has room for 107 in all.
+pub(crate) const NAME_MAX: usize = 48;
+const NAME_WORDS: usize = NAME_MAX / size_of::<u64>();
+
+/// A process: its number, where that number means something, and when it was started, in seconds since 1970, since
+/// numbers are used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ProcessIdentity {
+    pub(crate) pid: u32,
+    pub(crate) started: u64,
+    /// What all have in common who see each other by these numbers. 0: it is not known.
+    pub(crate) namespace: u64,
+}
+
+/// That a process is here, and still moves. Written by that process.
+#[derive(Debug, Default)]
+#[repr(C)]
+pub(crate) struct Presence {
+    state: AtomicU32,
+    pid: AtomicU32,
+    started: AtomicU64,
+    namespace: AtomicU64,
+    heartbeat: AtomicU64,
+}
+
+const ABSENT: u32 = 0;
+const HERE: u32 = 1;
+const LEFT: u32 = 2;
+
+impl Presence {
+    pub(crate) fn enter(&self, who: ProcessIdentity) {
+        self.pid.store(who.pid, Relaxed);
+        self.started.store(who.started, Relaxed);
+        self.namespace.store(who.namespace, Relaxed);
+        // Pairs with the Acquire in `who`: who sees it here reads its numbers.
+        self.state.store(HERE, guarded!("Presence::enter: Release", Release));
+    }
+
+    /// Everything that it wrote before is there to be read.
+    pub(crate) fn leave(&self) {
+        // Pairs with the Acquire in `has_left`.
+        self.state.store(LEFT, guarded!("Presence::leave: Release", Release));
+    }
+
+    /// Who is here, or was.
+    pub(crate) fn who(&self) -> Option<ProcessIdentity> {
+        // Pairs with the Release in `enter`, and that in `leave`, which comes after it.
+        (self.state.load(guarded!("Presence::who: Acquire", Acquire)) != ABSENT).then(|| {
+            ProcessIdentity {
+                pid: self.pid.load(Relaxed),
+                started: self.started.load(Relaxed),
+                namespace: self.namespace.load(Relaxed),
+            }
+        })
+    }
+
+    pub(crate) fn has_left(&self) -> bool {
+        // Pairs with the Release in `leave`.
+        self.state.load(guarded!("Presence::has_left: Acquire", Acquire)) == LEFT
+    }
+
+    pub(crate) fn beat(&self) {
+        // Relaxed: that it changes is all that matters.
+        self.heartbeat.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn heartbeat(&self) -> u64 {
+        self.heartbeat.load(Relaxed)
+    }
+}
+
+/// A renderer that attaches, and main's answer.
+///
+/// ```text
+///   free ──(renderer)──▶ taken ──▶ knocking ──(main)──▶ answered ──(renderer)──▶ free
+///     ▲                    │          │                    │
+///     └───── main, when the renderer is dead ──────────────┘
+/// ```
+///
+/// The state and the renderer's number are one word, so whoever has it is known from its first moment.
+#[derive(Debug, Default)]
+#[repr(C, align(64))]
+pub(crate) struct DirectoryClaim {
+    word: AtomicU64,
+    session: AtomicU32,
+}
+
+const TAKEN: u64 = 1;
+const KNOCKING: u64 = 2;
+const ANSWERED: u64 = 3;
+
+impl DirectoryClaim {
+    /// The renderer takes it, if it is free.
+    pub(crate) fn take(&self, pid: u32) -> bool {
+        // No model: a load would have to see a store of the future, which loom does not try.
+        // Acquire: pairs with the Release in `give_back`; what the last one read here it has read.
+        self.word.compare_exchange(0, claim_word(pid, TAKEN), Acquire, Relaxed).is_ok()
+    }
+
+    /// The renderer asks to be let in.
+    pub(crate) fn knock(&self, pid: u32) {
+        // Pairs with the Acquire in `knocker`.
+        self.word
+            .store(claim_word(pid, KNOCKING), guarded!("DirectoryClaim::knock: Release", Release));
+    }
+
+    /// Main: who asks to be let in.
+    pub(crate) fn knocker(&self) -> Option<u32> {
+        // Pairs with the Release in `knock`.
+        let word = self.word.load(guarded!("DirectoryClaim::knocker: Acquire", Acquire));
+        (word & 3 == KNOCKING).then_some((word >> 2) as u32)
+    }
+
+    /// Main: who has it, in whatever state.
+    pub(crate) fn holder(&self) -> Option<u32> {
+        let word = self.word.load(Relaxed);
+        (word != 0).then_some((word >> 2) as u32)
+    }
+
+    /// Main lets it in, by the number of a segment.
+    pub(crate) fn answer(&self, pid: u32, session: u32) {
+        self.session.store(session, Relaxed);
+        // Pairs with the Acquire in `answered`.
+        self.word
+            .store(claim_word(pid, ANSWERED), guarded!("DirectoryClaim::answer: Release", Release));
+    }
+
+    /// The renderer reads the answer, and the claim is free again.
+    pub(crate) fn answered(&self, pid: u32) -> Option<u32> {
+        // Pairs with the Release in `answer`.
+        if self.word.load(guarded!("DirectoryClaim::answered: Acquire", Acquire))
+            != claim_word(pid, ANSWERED)
+        {
+            return None;
+        }
+        let session = self.session.load(Relaxed);
+        self.give_back(pid);
+        Some(session)
+    }
+
+    /// Frees it, if this process still has it.
+    pub(crate) fn give_back(&self, pid: u32) {
+        let word = self.word.load(Relaxed);
+        if word >> 2 == u64::from(pid) {
+            // No model: as in `take`.
+            // Release: pairs with the Acquire in `take`. It fails if main has answered meanwhile, or taken it back.
+            let _ = self.word.compare_exchange(word, 0, AcqRel, Relaxed);
+        }
+    }
+}
+
+const fn claim_word(pid: u32, state: u64) -> u64 {
+    (pid as u64) << 2 | state
+}
+
+/// That the renderer wants to be looked at. Set by the renderer, taken by main.
+#[derive(Debug, Default)]
+#[repr(transparent)]
+pub(crate) struct Rung(AtomicU32);
+
+impl Rung {
+    pub(crate) fn set(&self) {
+        // Pairs with the Acquire in `hear`.
+        self.0.store(1, guarded!("Rung::set: Release", Release));
+    }
+
+    /// Whether it has rung since this was last asked.
+    pub(crate) fn hear(&self) -> bool {
+        // Pairs with the Release in `set`.
+        self.0.swap(0, guarded!("Rung::hear: Acquire", Acquire)) == 1
+    }
+}
+
+/// That one end has ended a session. Set by that one.
+#[derive(Debug, Default)]
+#[repr(transparent)]
+pub(crate) struct Farewell(AtomicU32);
+
+impl Farewell {
+    /// Everything that was written before is there to be read.
+    pub(crate) fn say(&self) {
+        // Pairs with the Acquire in `is_said`.
+        self.0.store(1, guarded!("Farewell::say: Release", Release));
+    }
+
+    pub(crate) fn is_said(&self) -> bool {
+        // Pairs with the Release in `say`.
+        self.0.load(guarded!("Farewell::is_said: Acquire", Acquire)) == 1
+    }
+}
+
+/// How many events main has given up: it sleeps on the next one.
+#[derive(Debug, Default)]
+#[repr(transparent)]
+pub(crate) struct Generation(AtomicU32);
+
+impl Generation {
+    /// Which one to ring, after whatever it is rung for was handed over.
+    pub(crate) fn get(&self) -> u32 {
+        // Pairs with the fence in `advance`: either we see the next event, or main, which looks at everything after
+        // that, sees what we ring for.
+        guarded!("Generation::get: fence", fence_before_look());
+        // Acquire: pairs with the Release in `advance`; the event is made.
+        self.0.load(guarded!("Generation::get: Acquire", Acquire))
+    }
+
+    /// Main goes on to this one, which is made, and then looks at everything.
+    pub(crate) fn advance(&self, to: u32) {
+        self.0.store(to, guarded!("Generation::advance: Release", Release));
+        // Twin of the fence in `get`.
+        guarded!("Generation::advance: fence", fence_before_look());
+    }
+}
+
+/// See the [module](self).
+#[repr(C)]
+pub(crate) struct DirectoryPage {
+    identity: Line<Identity>,
+    pub(crate) main: Line<Presence>,
+    pub(crate) generation: Line<Generation>,
+    /// The endpoint's name, ended by zeroes.
+    name: Line<[AtomicU64; NAME_WORDS]>,
+    pub(crate) claims: [DirectoryClaim; CLAIMS],
+    pub(crate) events: [EventPlace; EVENTS],
+    pub(crate) segments: [AtomicU32; SEGMENTS_MAX],
+}
+
+/// See the [module](self).
+#[repr(C)]
+pub(crate) struct SessionPage {
+    identity: Line<Identity>,
+    pub(crate) main_left: Line<Farewell>,
+    pub(crate) renderer: Line<Presence>,
+    pub(crate) rung: Line<Rung>,
+    pub(crate) renderer_left: Line<Farewell>,
+    mail: Line<[AtomicU32; 2]>,
+    /// The renderer's threads sleep on it.
+    pub(crate) bell: EventPlace,
+    /// Main's threads that wait for room.
+    pub(crate) room: EventPlace,
+    /// The renderer's thread that reads packets.
+    pub(crate) post: EventPlace,
+}
+
+#[cfg(not(loom))]
+const _: () = {
+    use std::mem::offset_of;
+    assert!(offset_of!(DirectoryPage, identity) == 0);
+    assert!(offset_of!(DirectoryPage, main) == 128);
+    assert!(offset_of!(DirectoryPage, generation) == 256);
+    assert!(offset_of!(DirectoryPage, name) == 384);
+    assert!(offset_of!(DirectoryPage, claims) == 512);
+    assert!(offset_of!(DirectoryPage, events) == 512 + 64 * CLAIMS);
+    assert!(offset_of!(DirectoryPage, segments) == 512 + 64 * CLAIMS + 256 * EVENTS);
+    assert!(offset_of!(SessionPage, renderer) == 256);
+    assert!(offset_of!(SessionPage, mail) == 640);
+    assert!(offset_of!(SessionPage, bell) == 768);
+};
+
+/// How long the segments of the two pages are: whole pages.
+pub(crate) const DIRECTORY_LEN: usize = size_of::<DirectoryPage>().next_multiple_of(4096);
+pub(crate) const SESSION_LEN: usize = size_of::<SessionPage>().next_multiple_of(4096);
+
+impl DirectoryPage {
+    /// Main, when everything else in it is ready.
+    pub(crate) fn initialise(&self, endpoint: &str) {
+        let mut bytes = [0; NAME_MAX];
+        bytes[..endpoint.len()].copy_from_slice(endpoint.as_bytes());
+        for (word, bytes) in self.name.iter().zip(bytes.as_chunks().0) {
+            word.store(u64::from_ne_bytes(*bytes), Relaxed);
+        }
+        self.identity.initialise(DIRECTORY_MAGIC, DIRECTORY_LEN);
+    }
+
+    pub(crate) fn check_identity(&self) -> Result<(), IdentityError> {
+        self.identity.check(DIRECTORY_MAGIC, DIRECTORY_LEN)
+    }
+
+    /// Whose directory it is, if that is a text.
+    pub(crate) fn endpoint(&self) -> Option<String> {
+        let mut bytes: Vec<u8> = Vec::with_capacity(NAME_MAX);
+        self.name.iter().for_each(|word| bytes.extend(word.load(Relaxed).to_ne_bytes()));
+        let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(NAME_MAX);
+        bytes.truncate(end);
+        String::from_utf8(bytes).ok()
+    }
+}
+
+impl SessionPage {
+    /// Main, before anybody else has the number of the page. `mail`: of the rings for packets, main's first.
+    pub(crate) fn initialise(&self, mail: [u32; 2]) {
+        for (word, number) in self.mail.iter().zip(mail) {
+            // Relaxed, like the identity: whoever learns the page's number learns it after this.
+            word.store(number, Relaxed);
+        }
+        self.identity.initialise(SESSION_MAGIC, SESSION_LEN);
+    }
+
+    pub(crate) fn check_identity(&self) -> Result<(), IdentityError> {
+        self.identity.check(SESSION_MAGIC, SESSION_LEN)
+    }
+
+    pub(crate) fn mail(&self) -> [u32; 2] {
+        [0, 1].map(|which: usize| self.mail[which].load(Relaxed))
+    }
+}
+
+#[cfg(all(test, loom))]
+mod loom_tests {
+    use super::*;
+    use crate::model::{WRONG, check};
+    use crate::primitives::{Arc, thread};
+
+    /// One thread writes and then tells of it. Another thread that hears of it must see what was written.
+    fn hand_over<W: Default + Send + Sync + 'static>(tell: fn(&W), hears: fn(&W) -> bool) {
+        let shared = Arc::new((W::default(), AtomicU32::new(0)));
+        let telling = thread::spawn({
+            let shared = shared.clone();
+            move || {
+                shared.1.store(1, Relaxed);
+                tell(&shared.0);
+            }
+        });
+        if hears(&shared.0) {
+            assert_eq!(shared.1.load(Relaxed), 1, "heard of too early");
+        }
+        telling.join().unwrap();
+    }
+
+    const EARLY: &str = "heard of too early";
+
+    #[test]
+    fn loom_who_is_seen_to_be_here_has_said_who_it_is() {
+        const WHO: ProcessIdentity = ProcessIdentity { pid: 3, started: 4, namespace: 5 };
+        check(&[("Presence::enter: Release", WRONG), ("Presence::who: Acquire", WRONG)], || {
+            hand_over(
+                |presence: &Presence| presence.enter(WHO),
+                |presence| {
+                    let who = presence.who();
+                    assert!(who.is_none_or(|who| who == WHO));
+                    who.is_some()
+                },
+            );
+        });
+    }
+
+    #[test]
+    fn loom_what_was_written_before_leaving_is_seen_by_who_sees_that() {
+        check(
+            &[("Presence::leave: Release", EARLY), ("Presence::has_left: Acquire", EARLY)],
+            || {
+                hand_over(Presence::leave, Presence::has_left);
+            },
+        );
+        check(&[("Farewell::say: Release", EARLY), ("Farewell::is_said: Acquire", EARLY)], || {
+            hand_over(Farewell::say, Farewell::is_said);
+        });
+        check(&[("Rung::set: Release", EARLY), ("Rung::hear: Acquire", EARLY)], || {
+            hand_over(Rung::set, Rung::hear);
+        });
+    }
+
+    #[test]
+    fn loom_who_knocks_and_who_answers_is_heard_with_all_that_it_has_said() {
+        check(
+            &[
+                ("DirectoryClaim::knock: Release", EARLY),
+                ("DirectoryClaim::knocker: Acquire", EARLY),
+            ],
+            || {
+                hand_over(
+                    |claim: &DirectoryClaim| claim.knock(7),
+                    |claim| claim.knocker() == Some(7),
+                );
+            },
+        );
+        check(
+            &[
+                ("DirectoryClaim::answer: Release", WRONG),
+                ("DirectoryClaim::answered: Acquire", WRONG),
+            ],
+            || {
+                hand_over(
+                    |claim: &DirectoryClaim| claim.answer(7, 9),
+                    |claim| {
+                        let answer = claim.answered(7);
+                        assert!(answer.is_none_or(|session| session == 9));
+                        answer.is_some()
+                    },
+                );
+            },
+        );
+    }
+
+    /// A renderer rings the event that main has just given up, or main sees what it rings for.
+    #[test]
+    fn loom_no_ring_is_lost_when_main_goes_on_to_another_event() {
+        check(
+            &[
+                ("Generation::advance: fence", "a ring was lost"),
+                ("Generation::get: fence", "a ring was lost"),
+                ("Generation::advance: Release", "an event that is made"),
+                ("Generation::get: Acquire", "an event that is made"),
+            ],
+            || {
+                let shared =
+                    Arc::new((Generation::default(), AtomicU32::new(0), AtomicU32::new(0)));
+                let renderer = thread::spawn({
+                    let shared = shared.clone();
+                    move || {
+                        let (generation, made, work) = &*shared;
+                        work.store(1, Relaxed);
+                        let rung = generation.get();
+                        assert!(rung == 0 || made.load(Relaxed) == 1, "an event that is made");
+                        rung
+                    }
+                });
+                let (generation, made, work) = &*shared;
+                made.store(1, Relaxed);
+                generation.advance(1);
+                let seen = work.load(Relaxed);
+                let rung = renderer.join().unwrap();
+                assert!(rung == 1 || seen == 1, "a ring was lost");
+            },
+        );
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_claim_goes_its_round_and_knows_its_holder_all_the_way() {
+        let claim = DirectoryClaim::default();
+        assert_eq!(claim.holder(), None);
+        assert!(claim.take(7) && !claim.take(8));
+        assert_eq!((claim.holder(), claim.knocker()), (Some(7), None));
+        claim.knock(7);
+        assert_eq!(claim.knocker(), Some(7));
+        assert_eq!(claim.answered(7), None);
+        claim.answer(7, 99);
+        assert_eq!((claim.knocker(), claim.answered(8)), (None, None));
+        assert_eq!(claim.answered(7), Some(99));
+        assert_eq!(claim.holder(), None);
+    }
+
+    #[test]
+    fn nobody_gives_back_the_claim_of_another() {
+        let claim = DirectoryClaim::default();
+        assert!(claim.take(7));
+        claim.give_back(8);
+        assert_eq!(claim.holder(), Some(7));
+        claim.give_back(7);
+        assert!(claim.take(8));
+    }
+
+    #[test]
+    fn who_has_left_was_here() {
+        let (presence, who) =
+            (Presence::default(), ProcessIdentity { pid: 3, started: 4, namespace: 5 });
+        assert_eq!((presence.who(), presence.has_left()), (None, false));
+        presence.enter(who);
+        assert_eq!((presence.who(), presence.has_left()), (Some(who), false));
+        presence.leave();
+        assert_eq!((presence.who(), presence.has_left()), (Some(who), true));
+    }
+
+    #[test]
+    fn a_ring_is_heard_once() {
+        let rung = Rung::default();
+        assert!(!rung.hear());
+        rung.set();
+        rung.set();
+        assert!(rung.hear() && !rung.hear());
+    }
+}

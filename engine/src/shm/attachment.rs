@@ -1,0 +1,404 @@
+//! Memory of one large payload: an object of its own, which travels beside the ring.
+//!
+//! Main makes all of it. Who fills it decides how sealed memory is kept from changing under its reader:
+//!
+//! ```text
+//!   filled by    seals when it is read                      so that
+//!   ----------   ----------------------------------------   ----------------------------------------
+//!   main         SHRINK  GROW  FUTURE_WRITE  SEAL           only main's own mapping can write it
+//!   a renderer   SHRINK  GROW  WRITE         SEAL           nobody can write it any more, ever
+//! ```
+//!
+//! `WRITE` is refused by the kernel while a writable mapping is left, and cannot be taken back. So a
+//! [`Readable`] of what a renderer has sealed may be read in place however hostile that is. Named memory cannot be
+//! sealed: there, whoever has filled it is trusted to leave it alone.
+//!
+//! A page that cannot be had while a mapping is read or written would end the process with SIGBUS.
+//! So pages are asked for beforehand (`MADV_POPULATE_READ`, `_WRITE`), which fails with an error.
+
+use std::{
+    io,
+    ops::{Deref, DerefMut},
+};
+
+#[cfg(target_os = "linux")]
+use std::os::fd::OwnedFd;
+
+#[cfg(feature = "portable")]
+use crate::portable::named::Segment;
+#[cfg(target_os = "linux")]
+use crate::shm::sealed;
+use crate::shm::{
+    backing::Backing,
+    handle::MemoryHandle,
+    mapping::Mapping,
+    region::{Access, RegionError},
+};
+
+/// The unit in which memory is had.
+pub(crate) const PAGE: usize = 4096;
+
+/// Memory of a fixed size that is not filled yet: made by main, to be filled and sealed by a renderer.
+#[derive(Debug)]
+pub(crate) struct Blank {
+    memory: Memory,
+    size: usize,
+}
+
+/// Not mapped, or not to be read or written through the mapping that it has.
+#[derive(Debug)]
+enum Memory {
+    #[cfg(target_os = "linux")]
+    Sealed(OwnedFd),
+    #[cfg(feature = "portable")]
+    Named(Box<Segment>),
+}
+
+impl Blank {
+    /// Makes `size` zero bytes.
+    pub(crate) fn create(backing: &Backing, size: usize) -> io::Result<Self> {
+        let memory = match backing {
+            #[cfg(target_os = "linux")]
+            Backing::Sealed => Memory::Sealed(sealed::create_blank(size)?),
+            #[cfg(feature = "portable")]
+            Backing::Named(segments) => Memory::Named(Box::new(segments.create(size)?)),
+        };
+        Ok(Self { memory, size })
+    }
+
+    /// Takes over what another process made, if it has this size.
+    pub(crate) fn open(handle: MemoryHandle, size: usize) -> Result<Self, RegionError> {
+        let memory = match handle {
+            #[cfg(target_os = "linux")]
+            MemoryHandle::Descriptor(descriptor) => {
+                sealed::check_blank(&descriptor, size)?;
+                Memory::Sealed(descriptor)
+            }
+            #[cfg(feature = "portable")]
+            MemoryHandle::Segment(name) => Memory::Named(Box::new(Segment::open(&name, size)?)),
+        };
+        Ok(Self { memory, size })
+    }
+
+    pub(crate) fn size(&self) -> usize {
+        self.size
+    }
+
+    /// What the other process needs to fill it.
+    pub(crate) fn handle(&self) -> io::Result<MemoryHandle> {
+        match &self.memory {
+            #[cfg(target_os = "linux")]
+            Memory::Sealed(descriptor) => descriptor.try_clone().map(MemoryHandle::from),
+            #[cfg(feature = "portable")]
+            Memory::Named(segment) => Ok(MemoryHandle::from(segment.name().clone())),
+        }
+    }
+
+    /// Writes the payload to its start.
+    pub(crate) fn fill(&self, payload: &[u8]) -> io::Result<()> {
+        match &self.memory {
+            #[cfg(target_os = "linux")]
+            Memory::Sealed(descriptor) => sealed::write_to_start(descriptor, payload),
+            #[cfg(feature = "portable")]
+            Memory::Named(segment) => segment.write_to_start(payload),
+        }
+    }
+
+    /// Maps its first `len` bytes, to be written in place. Unmap it before [`seal`](Self::seal).
+    pub(crate) fn map(&self, len: usize) -> io::Result<Writable> {
+        let mapping = match &self.memory {
+            #[cfg(target_os = "linux")]
+            Memory::Sealed(descriptor) => sealed::map(descriptor, self.size, Access::Write)?,
+            // Once more, so that each of them is the only way to what it maps in this process.
+            #[cfg(feature = "portable")]
+            Memory::Named(segment) => {
+                Mapping::Named(Box::new(Segment::open(segment.name(), self.size)?))
+            }
+        };
+        let mut writable = Writable { mapping, populated: 0 };
+        writable.populate(len)?;
+        Ok(writable)
+    }
+
+    /// Ends all writing to sealed memory, by anyone and for good; fails while a writable mapping is left. Of named
+    /// memory it says no more than that this process is done.
+    pub(crate) fn seal(self) -> io::Result<()> {
+        match self.memory {
+            #[cfg(target_os = "linux")]
+            Memory::Sealed(descriptor) => sealed::finish_blank(&descriptor),
+            #[cfg(feature = "portable")]
+            Memory::Named(_) => Ok(()),
+        }
+    }
+
+    /// The first `len` bytes, if whoever filled it has written every page and sealed it, as far as that can be
+    /// known. `self` is what main has made, so that the size is known.
+    pub(crate) fn into_readable(self, len: usize) -> Result<Readable, RegionError> {
+        let mapping = match self.memory {
+            #[cfg(target_os = "linux")]
+            Memory::Sealed(descriptor) => {
+                sealed::check_finished(&descriptor, self.size)?;
+                sealed::map(&descriptor, self.size, Access::Read)?
+            }
+            #[cfg(feature = "portable")]
+            Memory::Named(segment) => {
+                segment.check()?;
+                Mapping::Named(segment)
+            }
+        };
+        mapping.populate(len, Access::Read)?;
+        Ok(Readable { mapping, len })
+    }
+}
+
+/// Memory that this process alone can write.
+#[derive(Debug)]
+pub(crate) struct Writable {
+    mapping: Mapping,
+    /// How many bytes from the start have their pages mapped.
+    populated: usize,
+}
+
+impl Writable {
+    /// Makes `size` bytes that no other mapping writes. `payload` is what they begin with; behind it are
+    /// zeroes. Whoever gets the handle may read them.
+    pub(crate) fn create(
+        backing: &Backing,
+        size: usize,
+        payload: &[u8],
+    ) -> io::Result<(Self, MemoryHandle)> {
+        let (mapping, handle) = match backing {
+            #[cfg(target_os = "linux")]
+            Backing::Sealed => {
+                let (mapping, descriptor) = sealed::create_written(size, payload)?;
+                (mapping, MemoryHandle::from(descriptor))
+            }
+            #[cfg(feature = "portable")]
+            Backing::Named(segments) => {
+                let segment = segments.create(size)?;
+                segment.write_to_start(payload)?;
+                let handle = MemoryHandle::from(segment.name().clone());
+                (Mapping::Named(Box::new(segment)), handle)
+            }
+        };
+        Ok((Self { mapping, populated: 0 }, handle))
+    }
+
+    /// Sees to it that writing the first `len` bytes takes no fault, or says why that cannot be.
+    pub(crate) fn populate(&mut self, len: usize) -> io::Result<()> {
+        if len > self.populated {
+            self.mapping.populate(len, Access::Write)?;
+            self.populated = len;
+        }
+        Ok(())
+    }
+}
+
+impl Deref for Writable {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        // SAFETY: the whole mapping, whose size nobody changes, and which `self` keeps. The one mapping
+        // through which it can be written is this one (FUTURE_WRITE was sealed before the descriptor
+        // was passed on; of a segment, by trust), or it is a renderer's `Blank`, which main leaves alone: main
+        // is trusted.
+        unsafe { self.mapping.bytes() }
+    }
+}
+
+impl DerefMut for Writable {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as in `deref`, and `self` is borrowed for writing. A renderer that reads it
+        // meanwhile was not told to, and sees its own payload change.
+        unsafe { self.mapping.bytes_mut() }
+    }
+}
+
+/// The payload in memory that does not change while this is used.
+#[derive(Debug)]
+pub(crate) struct Readable {
+    mapping: Mapping,
+    len: usize,
+}
+
+impl Readable {
+    /// Maps what main has made and goes on writing: main leaves a payload alone until `consumed` has
+    /// passed the frame that names it. All `size` bytes of it.
+    pub(crate) fn of_main(handle: &MemoryHandle, size: usize) -> Result<Self, RegionError> {
+        let mapping = match handle {
+            #[cfg(target_os = "linux")]
+            MemoryHandle::Descriptor(descriptor) => sealed::open_written(descriptor, size)?,
+            #[cfg(feature = "portable")]
+            MemoryHandle::Segment(name) => Mapping::Named(Box::new(Segment::open(name, size)?)),
+        };
+        Ok(Self { mapping, len: size })
+    }
+}
+
+impl Deref for Readable {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        // SAFETY: part of the mapping, whose size nobody changes, and which `self` keeps. Nobody writes it:
+        // either nobody can (`into_readable` has checked the WRITE seal), or its writer is trusted to write only
+        // what its reader is not looking at: main (`of_main`), or whoever has filled a segment.
+        unsafe { &self.mapping.bytes()[..self.len] }
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use rustix::{
+        fs::{FallocateFlags, fallocate, ftruncate},
+        io::Errno,
+        mm::{MapFlags, ProtFlags, mmap},
+    };
+
+    use super::*;
+
+    const SIZE: usize = 4 * PAGE;
+
+    fn payload() -> Vec<u8> {
+        (0..SIZE - 100).map(|index| (index % 251) as u8).collect()
+    }
+
+    /// A blank, and what the process that is to fill it holds.
+    fn lent() -> (Blank, Blank) {
+        lent_of(&Backing::Sealed)
+    }
+
+    fn lent_of(backing: &Backing) -> (Blank, Blank) {
+        let ours = Blank::create(backing, SIZE).unwrap();
+        let passed_on = ours.handle().unwrap();
+        (ours, Blank::open(passed_on, SIZE).unwrap())
+    }
+
+    fn descriptor(blank: &Blank) -> OwnedFd {
+        blank.handle().unwrap().descriptor().unwrap().try_clone_to_owned().unwrap()
+    }
+
+    #[test]
+    fn what_was_filled_and_sealed_is_read_in_place() {
+        for backing in Backing::all_for_test() {
+            let (ours, theirs) = lent_of(&backing);
+            theirs.fill(&payload()).unwrap();
+            theirs.seal().unwrap();
+            assert_eq!(*ours.into_readable(SIZE - 100).unwrap(), payload());
+        }
+    }
+
+    #[test]
+    fn what_was_written_in_place_is_sealed_once_it_is_unmapped() {
+        for backing in Backing::all_for_test() {
+            let (ours, theirs) = lent_of(&backing);
+            let mut mapped = theirs.map(SIZE).unwrap();
+            mapped[..SIZE - 100].copy_from_slice(&payload());
+            drop(mapped);
+            theirs.seal().unwrap();
+            assert_eq!(ours.into_readable(SIZE).unwrap()[..SIZE - 100], payload());
+        }
+    }
+
+    #[test]
+    fn what_is_still_mapped_for_writing_cannot_be_sealed_and_is_not_read() {
+        let (ours, theirs) = lent();
+        let _mapped = theirs.map(SIZE).unwrap();
+        assert_eq!(theirs.seal().unwrap_err().kind(), io::ErrorKind::ResourceBusy);
+        let refused = ours.into_readable(SIZE).unwrap_err();
+        assert!(matches!(refused, RegionError::Unsealed { .. }), "{refused}");
+    }
+
+    #[test]
+    fn what_has_holes_is_not_read() {
+        for written in [0..0, 0..3 * PAGE, PAGE..SIZE] {
+            let (ours, theirs) = lent();
+            let bytes = vec![1; written.len()];
+            rustix::io::pwrite(descriptor(&theirs), &bytes, written.start as u64).unwrap();
+            theirs.seal().unwrap();
+            let refused = ours.into_readable(PAGE).unwrap_err();
+            assert!(
+                matches!(refused, RegionError::Hollow { expected: SIZE, actual }
+                    if actual == written.len() as u64),
+                "{refused}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_sealed_attachment_can_be_changed_by_nobody() {
+        let (ours, theirs) = lent();
+        theirs.fill(&payload()).unwrap();
+        let kept = descriptor(&theirs);
+        theirs.seal().unwrap();
+        let readable = ours.into_readable(SIZE).unwrap();
+        assert_eq!(rustix::io::pwrite(&kept, &[0; 8], 0), Err(Errno::PERM));
+        assert_eq!(ftruncate(&kept, 0), Err(Errno::PERM));
+        let punch = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        assert_eq!(fallocate(&kept, punch, 0, SIZE as u64), Err(Errno::PERM));
+        let protection = ProtFlags::READ | ProtFlags::WRITE;
+        // SAFETY: a new mapping at an address of the kernel's choice.
+        let mapped =
+            unsafe { mmap(std::ptr::null_mut(), SIZE, protection, MapFlags::SHARED, &kept, 0) };
+        assert_eq!(mapped.err(), Some(Errno::PERM));
+        assert_eq!(readable[..SIZE - 100], payload());
+    }
+
+    #[test]
+    fn what_main_fills_its_reader_sees_and_what_main_writes_later_too() {
+        for backing in Backing::all_for_test() {
+            let (mut ours, handle) = Writable::create(&backing, SIZE, &payload()).unwrap();
+            let theirs = Readable::of_main(&handle, SIZE).unwrap();
+            assert_eq!(theirs[..SIZE - 100], payload());
+            assert!(theirs[SIZE - 100..].iter().all(|byte| *byte == 0));
+            ours.populate(SIZE).unwrap();
+            ours[0] = 77;
+            assert_eq!(theirs[0], 77);
+        }
+    }
+
+    #[test]
+    fn what_main_fills_only_main_can_change() {
+        let (_ours, handle) = Writable::create(&Backing::Sealed, SIZE, &payload()).unwrap();
+        assert_eq!(rustix::io::pwrite(handle.descriptor().unwrap(), &[0; 8], 0), Err(Errno::PERM));
+        let blank = Blank::open(handle, SIZE).unwrap();
+        assert_eq!(blank.map(SIZE).unwrap_err().kind(), io::ErrorKind::PermissionDenied);
+    }
+
+    #[test]
+    fn memory_of_another_size_is_no_attachment() {
+        for backing in Backing::all_for_test() {
+            let other = Blank::create(&backing, 2 * SIZE).unwrap();
+            Blank::open(other.handle().unwrap(), SIZE).unwrap_err();
+            let (_kept, handle) = Writable::create(&backing, 2 * SIZE, &[]).unwrap();
+            Readable::of_main(&handle, SIZE).unwrap_err();
+        }
+    }
+
+    #[cfg(feature = "portable")]
+    #[test]
+    fn named_memory_that_shrank_meanwhile_is_not_read() {
+        let (ours, theirs) = lent_of(&Backing::named_for_test());
+        theirs.fill(&payload()).unwrap();
+        let MemoryHandle::Segment(name) = theirs.handle().unwrap() else { panic!("it has a name") };
+        let path = format!("/dev/shm{name}");
+        std::fs::File::options().write(true).open(path).unwrap().set_len(PAGE as u64).unwrap();
+        let refused = ours.into_readable(SIZE).unwrap_err();
+        assert!(matches!(refused, RegionError::Segment(_)), "{refused}");
+    }
+
+    #[test]
+    fn memory_of_another_size_or_with_no_seals_is_no_attachment() {
+        let other = Blank::create(&Backing::Sealed, 2 * SIZE).unwrap();
+        let passed_on = || other.handle().unwrap();
+        assert!(matches!(Blank::open(passed_on(), SIZE), Err(RegionError::Size { .. })));
+        assert!(matches!(
+            Readable::of_main(&passed_on(), 2 * SIZE),
+            Err(RegionError::Unsealed { .. })
+        ));
+        let (reader, _writer) = io::pipe().unwrap();
+        assert!(matches!(
+            Blank::open(OwnedFd::from(reader).into(), SIZE),
+            Err(RegionError::Unsealed { .. })
+        ));
+    }
+}

@@ -1,0 +1,385 @@
+//! Words into bytes and back: the only place where that happens.
+//!
+//! The data of a ring or topic is a slice of atomic words. Payloads are copied into it and out of
+//! it word by word with Relaxed accesses, or line by line in assembly, of which the compiler can
+//! neither repeat nor split an access. So there is no data race whatever the peer does, and **no byte is ever
+//! read twice**: what was checked is what is used. Order comes from elsewhere, from the commit word
+//! of a frame or the claim of a topic.
+//!
+//! In place, without a copy, bytes may be seen only through [`bytes`] and [`bytes_mut`], whose
+//! callers promise that nobody writes meanwhile.
+
+use crate::primitives::{AtomicU64, Ordering::Relaxed};
+
+const WORD: usize = size_of::<u64>();
+/// What processors pass among each other.
+#[cfg(not(loom))]
+const LINE: usize = 64;
+
+/// Up to this many bytes go word by word, which the compiler unrolls.
+const SMALL_MAX: usize = 512;
+
+/// Copies `source` to the start of `words`. What a last, partial word holds behind it is zero or what
+/// was there before.
+///
+/// # Panics
+///
+/// If `source` does not fit.
+#[inline]
+pub(crate) fn copy_in(words: &[AtomicU64], source: &[u8]) {
+    let words = &words[..source.len().div_ceil(WORD)];
+    if source.len() > SMALL_MAX {
+        copy_in_bulk(words, source)
+    } else {
+        copy_in_words(words, source)
+    }
+}
+
+// Out of line, and so out of the way of small ones.
+#[inline(never)]
+fn copy_in_bulk(words: &[AtomicU64], source: &[u8]) {
+    let done = bulk::copy_in(words, source);
+    copy_in_words(&words[done / WORD..], &source[done..]);
+}
+
+/// As [`copy_in`], but past the caches: for what is long, and on its way to another processor.
+///
+/// Its stores may be seen before those that precede it, though not after those that follow: it is for words
+/// that nobody looks at before a later store.
+#[cfg(not(loom))]
+pub(crate) fn stream_in(words: &[AtomicU64], source: &[u8]) {
+    let words = &words[..source.len().div_ceil(WORD)];
+    // To the start of a line: a line that is written in part goes to memory in pieces.
+    let into_line = words.as_ptr().addr() % LINE;
+    let first = ((LINE - into_line) % LINE).min(source.len());
+    let (head, source) = source.split_at(first);
+    let (head_words, words) = words.split_at(first.div_ceil(WORD));
+    copy_in_words(head_words, head);
+    let done = bulk::stream_in(words, source);
+    copy_in_words(&words[done / WORD..], &source[done..]);
+}
+
+#[inline(always)]
+fn copy_in_words(words: &[AtomicU64], source: &[u8]) {
+    let (whole, rest) = source.as_chunks::<WORD>();
+    for (word, bytes) in words.iter().zip(whole) {
+        // Relaxed: payload words. A frame's commit word or a topic's claim orders them.
+        word.store(u64::from_ne_bytes(*bytes), Relaxed);
+    }
+    if !rest.is_empty() {
+        let mut last = [0; WORD];
+        last[..rest.len()].copy_from_slice(rest);
+        words[whole.len()].store(u64::from_ne_bytes(last), Relaxed);
+    }
+}
+
+/// Copies the start of `words` to `target`, reading each word exactly once.
+///
+/// Small ones go by two words, where that is to be had: a reader of `target` will use loads as wide, and one
+/// that spans two stores waits until both have left the processor.
+///
+/// # Panics
+///
+/// If there are not enough words.
+#[inline]
+pub(crate) fn copy_out(words: &[AtomicU64], target: &mut [u8]) {
+    let words = &words[..target.len().div_ceil(WORD)];
+    if target.len() > SMALL_MAX {
+        copy_out_bulk(words, target)
+    } else {
+        copy_out_words(words, target)
+    }
+}
+
+#[inline(never)]
+fn copy_out_bulk(words: &[AtomicU64], target: &mut [u8]) {
+    let done = bulk::copy_out(words, target);
+    copy_out_words(&words[done / WORD..], &mut target[done..]);
+}
+
+#[inline(always)]
+fn copy_out_words(words: &[AtomicU64], target: &mut [u8]) {
+    let (pairs, target) = target.as_chunks_mut::<{ 2 * WORD }>();
+    let (words_of_pairs, words) = words.split_at(2 * pairs.len());
+    for (pair, bytes) in words_of_pairs.as_chunks().0.iter().zip(pairs) {
+        bulk::copy_pair(pair, bytes);
+    }
+    let (whole, rest) = target.as_chunks_mut::<WORD>();
+    for (word, bytes) in words.iter().zip(whole.iter_mut()) {
+        *bytes = word.load(Relaxed).to_ne_bytes();
+    }
+    if !rest.is_empty() {
+        let last = words[whole.len()].load(Relaxed).to_ne_bytes();
+        rest.copy_from_slice(&last[..rest.len()]);
+    }
+}
+
+/// Has the processor fetch the line of something that will be looked at soon.
+#[inline(always)]
+pub(crate) fn prefetch<T>(place: &T) {
+    bulk::prefetch(place);
+}
+
+/// The first `len` bytes of `words`, in place.
+///
+/// # Safety
+///
+/// While the slice lives nobody may write these words, neither here nor in another process.
+///
+/// # Panics
+///
+/// If there are not enough words.
+#[cfg(not(loom))]
+#[inline]
+pub(crate) unsafe fn bytes(words: &[AtomicU64], len: usize) -> &[u8] {
+    let words = &words[..len.div_ceil(WORD)];
+    // SAFETY: `words` spans at least `len` initialised bytes and is borrowed for as long as the
+    // result; the caller promises that they do not change.
+    unsafe { std::slice::from_raw_parts(words.as_ptr().cast(), len) }
+}
+
+/// The first `len` bytes of `words`, in place and writable.
+///
+/// # Safety
+///
+/// While the slice lives nobody else in this process may read or write these words, and nobody in
+/// another process may write them.
+///
+/// # Panics
+///
+/// If there are not enough words.
+#[cfg(not(loom))]
+#[inline]
+#[allow(clippy::mut_from_ref, reason = "atomics are interior mutable; uniqueness is the caller's")]
+pub(crate) unsafe fn bytes_mut(words: &[AtomicU64], len: usize) -> &mut [u8] {
+    let words = &words[..len.div_ceil(WORD)];
+    // SAFETY: `words` spans at least `len` initialised bytes, atomics may be written through a
+    // shared reference, and the caller promises that this is the only way to them.
+    unsafe { std::slice::from_raw_parts_mut(words.as_ptr().cast_mut().cast(), len) }
+}
+
+/// Whole lines at a time, in assembly, of which the compiler can neither repeat nor split an access. Each
+/// function says how many bytes it did.
+#[cfg(all(target_arch = "x86_64", not(loom), not(miri)))]
+mod bulk {
+    use super::{AtomicU64, LINE, WORD};
+
+    pub(super) fn copy_in(words: &[AtomicU64], source: &[u8]) -> usize {
+        assert!(source.len() <= words.len() * WORD);
+        let lines = source.len() / LINE;
+        // SAFETY: both ranges have at least that many lines (asserted), `source` is borrowed, and the
+        // words are atomics, which may be written through a shared reference. They cannot overlap: no
+        // `&[u8]` to live words is given out but under `bytes`'s promise.
+        unsafe { move_lines(source.as_ptr(), words.as_ptr().cast_mut().cast(), lines) }
+        lines * LINE
+    }
+
+    pub(super) fn copy_out(words: &[AtomicU64], target: &mut [u8]) -> usize {
+        assert!(target.len() <= words.len() * WORD);
+        let lines = target.len() / LINE;
+        // SAFETY: both ranges have at least that many lines (asserted), and `target` is borrowed for
+        // writing. The words may change while they are copied: the target then holds a mixture, which
+        // is no race in Rust's sense because no Rust access is involved.
+        unsafe { move_lines(words.as_ptr().cast(), target.as_mut_ptr(), lines) }
+        lines * LINE
+    }
+
+    /// The words must start at a line, if there is one to copy.
+    pub(super) fn stream_in(words: &[AtomicU64], source: &[u8]) -> usize {
+        assert!(source.len() <= words.len() * WORD);
+        let lines = source.len() / LINE;
+        assert!(lines == 0 || words.as_ptr().addr().is_multiple_of(LINE));
+        // SAFETY: as in `copy_in`, and the target is aligned (asserted).
+        unsafe { stream_lines(source.as_ptr(), words.as_ptr().cast_mut().cast(), lines) }
+        lines * LINE
+    }
+
+    /// Two words by one load and one store.
+    #[inline(always)]
+    pub(super) fn copy_pair(pair: &[AtomicU64; 2], target: &mut [u8; 2 * WORD]) {
+        // SAFETY: both are sixteen bytes, and `target` is borrowed for writing. The words may change
+        // meanwhile, as in `copy_out`. No `nomem`, as in `move_lines`.
+        unsafe {
+            std::arch::asm!(
+                "movups {both}, [{from}]",
+                "movups [{to}], {both}",
+                both = out(xmm_reg) _,
+                from = in(reg) pair.as_ptr(),
+                to = in(reg) target.as_mut_ptr(),
+                options(nostack, preserves_flags),
+            );
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn prefetch<T>(place: &T) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: it reads nothing, whatever the address.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(place).cast()) };
+    }
+
+    /// # Safety
+    ///
+    /// `from` must be readable and `to` writable for so many lines, and they must not overlap.
+    unsafe fn move_lines(from: *const u8, to: *mut u8, lines: usize) {
+        if lines == 0 {
+            return;
+        }
+        // SAFETY: the caller vouches for both ranges, and the loop ends with them. No `nomem`: the
+        // compiler keeps every access of memory on its side of this one, and the processor does not
+        // reorder these stores with others.
+        unsafe {
+            std::arch::asm!(
+                "2:",
+                "movups {a}, [{from}]",
+                "movups {b}, [{from} + 16]",
+                "movups {c}, [{from} + 32]",
+                "movups {d}, [{from} + 48]",
+                "movups [{to}], {a}",
+                "movups [{to} + 16], {b}",
+                "movups [{to} + 32], {c}",
+                "movups [{to} + 48], {d}",
+                "add {from}, 64",
+                "add {to}, 64",
+                "dec {lines}",
+                "jnz 2b",
+                from = inout(reg) from => _,
+                to = inout(reg) to => _,
+                lines = inout(reg) lines => _,
+                a = out(xmm_reg) _,
+                b = out(xmm_reg) _,
+                c = out(xmm_reg) _,
+                d = out(xmm_reg) _,
+                options(nostack),
+            );
+        }
+    }
+
+    /// Past the caches. What it wrote is seen no later than any store that follows.
+    ///
+    /// # Safety
+    ///
+    /// As for [`move_lines`], and `to` must be a multiple of 16.
+    unsafe fn stream_lines(from: *const u8, to: *mut u8, lines: usize) {
+        if lines == 0 {
+            return;
+        }
+        // SAFETY: as in `move_lines`. These stores are not ordered among others by themselves; the
+        // fence behind them sees to it that a later commit is not seen before them.
+        unsafe {
+            std::arch::asm!(
+                "2:",
+                "movups {a}, [{from}]",
+                "movups {b}, [{from} + 16]",
+                "movups {c}, [{from} + 32]",
+                "movups {d}, [{from} + 48]",
+                "movntps [{to}], {a}",
+                "movntps [{to} + 16], {b}",
+                "movntps [{to} + 32], {c}",
+                "movntps [{to} + 48], {d}",
+                "add {from}, 64",
+                "add {to}, 64",
+                "dec {lines}",
+                "jnz 2b",
+                "sfence",
+                from = inout(reg) from => _,
+                to = inout(reg) to => _,
+                lines = inout(reg) lines => _,
+                a = out(xmm_reg) _,
+                b = out(xmm_reg) _,
+                c = out(xmm_reg) _,
+                d = out(xmm_reg) _,
+                options(nostack),
+            );
+        }
+    }
+}
+
+#[cfg(not(all(target_arch = "x86_64", not(loom), not(miri))))]
+mod bulk {
+    use super::{AtomicU64, Relaxed, WORD};
+
+    pub(super) fn copy_pair(pair: &[AtomicU64; 2], target: &mut [u8; 2 * WORD]) {
+        for (word, bytes) in pair.iter().zip(target.as_chunks_mut::<WORD>().0) {
+            *bytes = word.load(Relaxed).to_ne_bytes();
+        }
+    }
+
+    pub(super) fn prefetch<T>(_: &T) {}
+
+    pub(super) fn copy_in(_: &[AtomicU64], _: &[u8]) -> usize {
+        0
+    }
+
+    pub(super) fn copy_out(_: &[AtomicU64], _: &mut [u8]) -> usize {
+        0
+    }
+
+    #[cfg(not(loom))]
+    pub(super) fn stream_in(_: &[AtomicU64], _: &[u8]) -> usize {
+        0
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    fn words(count: usize) -> Box<[AtomicU64]> {
+        (0..count).map(|_| AtomicU64::new(u64::MAX)).collect()
+    }
+
+    #[test]
+    fn every_length_comes_out_as_it_went_in() {
+        let source: Vec<u8> = (0..1000).map(|i| (i % 251) as u8).collect();
+        for len in (0..80).chain(SMALL_MAX - 9..SMALL_MAX + 9).chain([777, 1000]) {
+            let words = words(126);
+            let mut target = vec![0; len];
+            copy_in(&words, &source[..len]);
+            copy_out(&words, &mut target);
+            assert_eq!(target, source[..len], "length {len}");
+            assert!(words[len.div_ceil(WORD)..].iter().all(|word| word.load(Relaxed) == u64::MAX));
+        }
+    }
+
+    #[test]
+    fn what_goes_past_the_caches_comes_out_as_it_went_in_wherever_it_starts() {
+        let source: Vec<u8> = (0..1000).map(|i| (i % 251) as u8).collect();
+        for start in 0..8 {
+            for len in (0..80).chain([127, 128, 129, 512, 777, 1000]) {
+                let words = words(140);
+                let mut target = vec![0; len];
+                stream_in(&words[start..], &source[..len]);
+                copy_out(&words[start..], &mut target);
+                assert_eq!(target, source[..len], "length {len} from word {start}");
+                let untouched = words[..start].iter().chain(&words[start + len.div_ceil(WORD)..]);
+                assert!(untouched.map(|word| word.load(Relaxed)).all(|word| word == u64::MAX));
+            }
+        }
+    }
+
+    #[test]
+    fn a_partial_last_word_of_a_small_copy_is_filled_with_zeroes() {
+        let words = words(2);
+        copy_in(&words, &[1, 2, 3]);
+        assert_eq!(words[0].load(Relaxed).to_ne_bytes(), [1, 2, 3, 0, 0, 0, 0, 0]);
+    }
+
+    #[test]
+    fn bytes_in_place_are_the_bytes_copied() {
+        let words = words(2);
+        // SAFETY: these words are this test's own.
+        unsafe { bytes_mut(&words, 11) }.copy_from_slice(b"hello world");
+        let mut copy = [0; 11];
+        copy_out(&words, &mut copy);
+        assert_eq!(&copy, b"hello world");
+        // SAFETY: as above.
+        assert_eq!(unsafe { bytes(&words, 5) }, b"hello");
+    }
+
+    #[test]
+    #[should_panic(expected = "out of range")]
+    fn a_source_that_does_not_fit_is_refused_before_a_byte_is_written() {
+        copy_in(&words(1), &[0; 9]);
+    }
+}

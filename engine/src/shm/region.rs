@@ -1,0 +1,604 @@
+//! Shared memory: created, checked, mapped.
+//!
+//! Main creates every region, of its final size. What keeps others from changing what they should not is
+//! the backing's affair. Of **sealed** memory (a `memfd`) the seals, set before any other process sees it,
+//! are what makes the rest of the engine sound:
+//!
+//! ```text
+//!   who writes it        seals                                  so that
+//!   ------------------   ------------------------------------   -------------------------------------
+//!   main (its creator)   SHRINK  GROW  FUTURE_WRITE  SEAL       nobody else can ever write it, and
+//!   a renderer           SHRINK  GROW                SEAL       nobody can change its size (SIGBUS)
+//! ```
+//!
+//! **Named** memory (a segment) has no seals: whoever opens it could write it and change its size, and is
+//! trusted not to. Its owner, mode and size are checked when it is opened, so that what is there by mistake is an
+//! error.
+//!
+//! Invariants: a region's size never changes; a region that is mapped [`Access::Read`] here is never
+//! written through this mapping (in sealed memory a store would end the process, not corrupt the peer); a
+//! mapping lives as long as any [`Shared`] that points into it; a forked child has none of it.
+//!
+//! A renderer may fill, punch or unmap the region that it writes: punched pages read as zeroes. What
+//! its bytes mean, and whether they are true, is not looked at here. Main never trusts the identity
+//! in memory that a renderer writes; it knows the size because it created it.
+
+use std::fmt;
+use std::io;
+use std::ptr::NonNull;
+
+#[cfg(target_os = "linux")]
+use rustix::fs::SealFlags;
+
+#[cfg(feature = "portable")]
+use crate::portable::named::{Segment, SegmentError};
+use crate::primitives::{Arc, AtomicU64};
+use crate::shm::backing::Backing;
+use crate::shm::handle::MemoryHandle;
+use crate::shm::mapping::Mapping;
+#[cfg(target_os = "linux")]
+use crate::shm::sealed;
+use crate::shm::shared::{Atomics, OutboxMemory, Shared, TopicMemory};
+use crate::wire::CONTROL_LEN;
+use crate::wire::outbox::OutboxControl;
+use crate::wire::topic::TopicControl;
+
+/// The smallest ring that a region can hold.
+const CAPACITY_MIN: usize = 4096;
+
+const _: () = assert!(size_of::<OutboxControl>() <= CONTROL_LEN);
+const _: () = assert!(size_of::<TopicControl>() <= CONTROL_LEN);
+const _: () = assert!(align_of::<OutboxControl>() <= CONTROL_LEN);
+const _: () = assert!(align_of::<TopicControl>() <= CONTROL_LEN);
+const _: () = assert!(CONTROL_LEN == 4096, "a mapping is aligned to no more than a page");
+
+/// Who writes a region, decided once and for all when it is created.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WriterSide {
+    /// The process that creates it; all others only read.
+    Creator,
+    /// The one process that it is given to; its creator only reads.
+    Peer,
+}
+
+/// How a region is mapped here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    Read,
+    Write,
+}
+
+/// Why memory that another process passed on was not mapped.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RegionError {
+    #[error("the memory has {actual} bytes where {expected} were announced")]
+    Size { expected: usize, actual: u64 },
+    /// The seals that it lacks: its size, or its contents, could change at any time.
+    #[cfg(target_os = "linux")]
+    #[error("the memory is not sealed as it must be: {missing:?} missing")]
+    Unsealed { missing: SealFlags },
+    /// Pages that were never written: whoever reads them would have to make them.
+    #[error("the memory has holes: {actual} bytes are there of {expected}")]
+    Hollow { expected: usize, actual: u64 },
+    #[cfg(feature = "portable")]
+    #[error(transparent)]
+    Segment(#[from] SegmentError),
+    #[error("the memory could not be looked at or mapped")]
+    System(#[from] io::Error),
+}
+
+impl RegionError {
+    /// Whether what was announced has been removed: whoever made it is dead, and was swept.
+    pub(crate) fn is_removed(&self) -> bool {
+        match self {
+            #[cfg(feature = "portable")]
+            Self::Segment(SegmentError::System(error)) => error.kind() == io::ErrorKind::NotFound,
+            _ => false,
+        }
+    }
+}
+
+/// A region whose size is no control page followed by a power of two of bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a region of {len} bytes cannot hold a ring")]
+pub(crate) struct LayoutError {
+    pub(crate) len: usize,
+}
+
+/// A piece of shared memory, mapped here.
+pub(crate) struct Region {
+    mapping: Arc<Mapping>,
+    access: Access,
+    /// To pass on.
+    handle: MemoryHandle,
+}
+
+impl Region {
+    /// Creates `len` zero bytes and maps them as `writer` asks.
+    ///
+    /// `name` only shows in `/proc`, and only for memory that has no other name.
+    #[cfg_attr(
+        not(target_os = "linux"),
+        expect(unused_variables, reason = "all memory has a name of its own")
+    )]
+    pub(crate) fn create(
+        backing: &Backing,
+        name: &str,
+        len: usize,
+        writer: WriterSide,
+    ) -> io::Result<Region> {
+        let access = match writer {
+            WriterSide::Creator => Access::Write,
+            WriterSide::Peer => Access::Read,
+        };
+        let (mapping, handle) = match backing {
+            #[cfg(target_os = "linux")]
+            Backing::Sealed => {
+                let (mapping, descriptor) = sealed::create_region(name, len, writer)?;
+                (mapping, MemoryHandle::from(descriptor))
+            }
+            #[cfg(feature = "portable")]
+            Backing::Named(segments) => {
+                let segment = segments.create(len)?;
+                let handle = MemoryHandle::from(segment.name().clone());
+                let mapping = Mapping::Named(Box::new(segment));
+                // Named memory may be scarce, and a page that cannot be had when a message is written ends the
+                // process.
+                mapping.populate(len, Access::Write)?;
+                (mapping, handle)
+            }
+        };
+        Ok(Region { mapping: Arc::new(mapping), access, handle })
+    }
+
+    /// Maps memory that another process created, once it is known to be what was announced.
+    pub(crate) fn open(
+        handle: MemoryHandle,
+        len: usize,
+        access: Access,
+    ) -> Result<Region, RegionError> {
+        let mapping = match &handle {
+            #[cfg(target_os = "linux")]
+            MemoryHandle::Descriptor(descriptor) => sealed::open_region(descriptor, len, access)?,
+            #[cfg(feature = "portable")]
+            MemoryHandle::Segment(name) => Mapping::Named(Box::new(Segment::open(name, len)?)),
+        };
+        Ok(Region { mapping: Arc::new(mapping), access, handle })
+    }
+
+    /// Sees to it that all of it is there and mapped here, so that no later access takes a page fault; or
+    /// says why that cannot be. Pages that nobody has touched are made, by a reader too.
+    pub(crate) fn prefault(&self) -> io::Result<()> {
+        self.mapping.populate(self.mapping.len(), self.access)
+    }
+
+    /// How long a region must be for a ring of `capacity` bytes.
+    pub(crate) const fn ring_len(capacity: usize) -> usize {
+        CONTROL_LEN + capacity
+    }
+
+    /// What the other process needs to map it too.
+    pub(crate) fn handle(&self) -> &MemoryHandle {
+        &self.handle
+    }
+
+    /// The region as an outbox. Of one that is mapped [`Access::Read`] nothing may be stored.
+    pub(crate) fn outbox(&self) -> Result<OutboxMemory, LayoutError> {
+        let (control, data) = self.control_and_data()?;
+        Ok(OutboxMemory { control, data })
+    }
+
+    /// The region as a topic. Of one that is mapped [`Access::Read`] nothing may be stored.
+    pub(crate) fn topic(&self) -> Result<TopicMemory, LayoutError> {
+        let (control, data) = self.control_and_data()?;
+        Ok(TopicMemory { control, data })
+    }
+
+    fn control_and_data<C: Atomics>(
+        &self,
+    ) -> Result<(Shared<C>, Shared<[AtomicU64]>), LayoutError> {
+        let start = self.mapping.start();
+        let capacity = capacity_of(self.mapping.len())?;
+        let control = start.cast::<C>();
+        // SAFETY: `capacity_of` found that the mapping is longer than the control page, so the sum
+        // stays inside it.
+        let data = unsafe { start.add(CONTROL_LEN) }.cast::<AtomicU64>();
+        let data = NonNull::slice_from_raw_parts(data, capacity / size_of::<AtomicU64>());
+        debug_assert!(control.is_aligned() && data.cast::<AtomicU64>().is_aligned());
+        // SAFETY: both lie in the mapping, which the `Arc` keeps, and do not overlap; a mapping is
+        // page-aligned, and the asserts above hold both types to a page. The size cannot change (SHRINK
+        // was sealed or checked, or all who can open the segment are trusted not to change it), so no page
+        // of it can go away. Every bit pattern is a valid value of either: atomics only (`Atomics`). Other processes write them at any time,
+        // which atomics are for; through a read-only mapping they are only loaded, and loads of up to
+        // 8 bytes are plain moves.
+        unsafe {
+            Ok((
+                Shared::new(control, self.mapping.clone()),
+                Shared::new(data, self.mapping.clone()),
+            ))
+        }
+    }
+}
+
+impl fmt::Debug for Region {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Region")
+            .field("len", &self.mapping.len())
+            .field("access", &self.access)
+            .field("handle", &self.handle)
+            .finish()
+    }
+}
+
+fn capacity_of(len: usize) -> Result<usize, LayoutError> {
+    match len.checked_sub(CONTROL_LEN) {
+        Some(capacity) if capacity >= CAPACITY_MIN && capacity.is_power_of_two() => Ok(capacity),
+        _ => Err(LayoutError { len }),
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::os::fd::OwnedFd;
+    use std::ptr;
+    use std::thread;
+    use std::time::{Duration, Instant};
+
+    use rustix::fs::{FallocateFlags, fallocate, fcntl_add_seals, ftruncate};
+    use rustix::io::Errno;
+    use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap, mprotect, munmap};
+
+    use super::sealed::sealable_memory;
+
+    use super::*;
+    use crate::os::futex::{self, Scope};
+    use crate::primitives::{AtomicU32, Ordering};
+
+    const LEN: usize = CONTROL_LEN + CAPACITY_MIN;
+
+    fn created(writer: WriterSide) -> Region {
+        Region::create(&Backing::Sealed, "ringbridge-test", LEN, writer).unwrap()
+    }
+
+    /// What another process would hold: a descriptor of its own.
+    fn passed_on(region: &Region) -> OwnedFd {
+        region.handle().descriptor().unwrap().try_clone_to_owned().unwrap()
+    }
+
+    fn opened(region: &Region, access: Access) -> Region {
+        Region::open(passed_on(region).into(), LEN, access).unwrap()
+    }
+
+    fn sealed_with(seals: SealFlags) -> OwnedFd {
+        let descriptor = sealable_memory("ringbridge-test").unwrap();
+        ftruncate(&descriptor, LEN as u64).unwrap();
+        fcntl_add_seals(&descriptor, seals).unwrap();
+        descriptor
+    }
+
+    fn map(descriptor: &OwnedFd, protection: ProtFlags) -> rustix::io::Result<*mut u8> {
+        // SAFETY: a new mapping at an address of the kernel's choice.
+        let start =
+            unsafe { mmap(ptr::null_mut(), LEN, protection, MapFlags::SHARED, descriptor, 0) };
+        start.map(|start| start.cast())
+    }
+
+    /// The lines of `/proc/self/smaps` that describe the mapping at `start`.
+    fn described(start: NonNull<u8>) -> Vec<String> {
+        let head = format!("{:x}-", start.addr());
+        let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
+        let mut lines = maps.lines().skip_while(|line| !line.starts_with(&head));
+        let first = lines.next().expect("the mapping is listed");
+        let rest =
+            lines.take_while(|line| line.split(' ').next().is_some_and(|w| w.ends_with(':')));
+        std::iter::once(first).chain(rest).map(str::to_owned).collect()
+    }
+
+    /// The same region of each backing, and as another process has opened it.
+    fn pairs(writer: WriterSide, access: Access) -> Vec<(Region, Region)> {
+        let pair = |backing| {
+            let ours = Region::create(&backing, "ringbridge-test", LEN, writer).unwrap();
+            let handle = match ours.handle() {
+                MemoryHandle::Descriptor(descriptor) => descriptor.try_clone().unwrap().into(),
+                #[cfg(feature = "portable")]
+                MemoryHandle::Segment(name) => name.clone().into(),
+            };
+            let theirs = Region::open(handle, LEN, access).unwrap();
+            (ours, theirs)
+        };
+        Backing::all_for_test().into_iter().map(pair).collect()
+    }
+
+    #[test]
+    fn what_the_creator_writes_its_reader_sees() {
+        for (ours, theirs) in pairs(WriterSide::Creator, Access::Read) {
+            ours.outbox().unwrap().data[511].store(42, Ordering::Release);
+            assert_eq!(theirs.outbox().unwrap().data[511].load(Ordering::Acquire), 42);
+        }
+    }
+
+    #[test]
+    fn what_the_peer_writes_the_creator_sees() {
+        for (ours, theirs) in pairs(WriterSide::Peer, Access::Write) {
+            theirs.outbox().unwrap().data[0].store(42, Ordering::Release);
+            assert_eq!(ours.outbox().unwrap().data[0].load(Ordering::Acquire), 42);
+        }
+    }
+
+    #[cfg(feature = "portable")]
+    #[test]
+    fn named_memory_is_there_whole_from_the_start_and_is_not_forked_or_dumped_by_anyone() {
+        let backing = Backing::named_for_test();
+        let ours = Region::create(&backing, "", LEN, WriterSide::Creator).unwrap();
+        let MemoryHandle::Segment(name) = ours.handle() else { panic!("it has a name") };
+        let theirs = Region::open(name.clone().into(), LEN, Access::Read).unwrap();
+        assert_eq!((mapped(&ours), mapped(&theirs)), (LEN, 0));
+        theirs.prefault().unwrap();
+        assert_eq!(mapped(&theirs), LEN);
+        for region in [&ours, &theirs] {
+            assert_kept_to_ourselves(region);
+        }
+    }
+
+    #[cfg(feature = "portable")]
+    #[test]
+    fn named_memory_that_shrank_is_refused() {
+        let backing = Backing::named_for_test();
+        let ours = Region::create(&backing, "", LEN, WriterSide::Creator).unwrap();
+        let MemoryHandle::Segment(name) = ours.handle() else { panic!("it has a name") };
+        let refused = |announced| Region::open(name.clone().into(), announced, Access::Read);
+        assert!(matches!(refused(2 * LEN), Err(RegionError::Segment(_))));
+        assert!(refused(LEN).is_ok());
+    }
+
+    #[cfg(feature = "portable")]
+    #[test]
+    fn where_there_is_no_room_for_named_memory_is_an_error_and_no_crash() {
+        use crate::portable::other_process::{OtherProcess, role};
+        const NAME: &str = "where_there_is_no_room_for_named_memory_is_an_error_and_no_crash";
+        if role().is_none() {
+            // In a process of its own, which has another, small, place for its segments.
+            return OtherProcess::start(module_path!(), NAME, "small").succeeds();
+        }
+        if !has_a_small_place_for_segments() {
+            // That takes a privilege.
+            return;
+        }
+        let backing = Backing::named_for_test();
+        let fits = Region::create(&backing, "", LEN, WriterSide::Creator).unwrap();
+        Region::create(&backing, "", Region::ring_len(1 << 20), WriterSide::Creator).unwrap_err();
+        fits.outbox().unwrap().data[0].store(42, Ordering::Relaxed);
+    }
+
+    /// From now on, and for this thread alone.
+    #[cfg(feature = "portable")]
+    fn has_a_small_place_for_segments() -> bool {
+        let (target, kind, size) = (c"/dev/shm", c"tmpfs", c"size=512k");
+        // SAFETY: system calls that change no memory of this process, with strings that live.
+        unsafe {
+            libc::unshare(libc::CLONE_NEWNS) == 0
+                && libc::mount(
+                    c"none".as_ptr(),
+                    c"/".as_ptr(),
+                    ptr::null(),
+                    libc::MS_REC | libc::MS_PRIVATE,
+                    ptr::null(),
+                ) == 0
+                && libc::mount(
+                    kind.as_ptr(),
+                    target.as_ptr(),
+                    kind.as_ptr(),
+                    0,
+                    size.as_ptr().cast(),
+                ) == 0
+        }
+    }
+
+    /// How many bytes of it are there and mapped.
+    fn mapped(region: &Region) -> usize {
+        let lines = described(region.mapping.start());
+        let line = lines.iter().find(|line| line.starts_with("Rss:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() * 1024
+    }
+
+    #[test]
+    fn what_is_prefaulted_is_mapped_whole_whoever_writes_it() {
+        for (writer, theirs) in
+            [(WriterSide::Creator, Access::Read), (WriterSide::Peer, Access::Write)]
+        {
+            let ours = created(writer);
+            let theirs = opened(&ours, theirs);
+            assert_eq!((mapped(&ours), mapped(&theirs)), (0, 0));
+            ours.prefault().unwrap();
+            assert_eq!((mapped(&ours), mapped(&theirs)), (LEN, 0));
+            theirs.prefault().unwrap();
+            assert_eq!(mapped(&theirs), LEN);
+        }
+    }
+
+    #[test]
+    fn each_page_has_one_writer() {
+        for (writer, ours_may, theirs, theirs_may) in [
+            (WriterSide::Creator, "rw-s", Access::Read, "r--s"),
+            (WriterSide::Peer, "r--s", Access::Write, "rw-s"),
+        ] {
+            let ours = created(writer);
+            let theirs = opened(&ours, theirs);
+            assert!(described(ours.mapping.start())[0].contains(ours_may));
+            assert!(described(theirs.mapping.start())[0].contains(theirs_may));
+        }
+    }
+
+    #[test]
+    fn the_holder_of_a_descriptor_cannot_map_the_creators_region_writable() {
+        let descriptor = passed_on(&created(WriterSide::Creator));
+        assert_eq!(map(&descriptor, ProtFlags::READ | ProtFlags::WRITE), Err(Errno::PERM));
+        assert_eq!(map(&descriptor, ProtFlags::WRITE), Err(Errno::PERM));
+        assert!(matches!(
+            Region::open(descriptor.into(), LEN, Access::Write),
+            Err(RegionError::System(_)),
+        ));
+    }
+
+    #[test]
+    fn the_holder_of_a_descriptor_cannot_make_a_read_only_mapping_writable() {
+        let descriptor = passed_on(&created(WriterSide::Creator));
+        let start = map(&descriptor, ProtFlags::READ).unwrap();
+        // SAFETY: a mapping of this test's own, that nothing else points into.
+        unsafe {
+            let flags = MprotectFlags::READ | MprotectFlags::WRITE;
+            assert_eq!(mprotect(start.cast(), LEN, flags), Err(Errno::ACCESS));
+            munmap(start.cast(), LEN).unwrap();
+        }
+    }
+
+    #[test]
+    fn the_holder_of_a_descriptor_cannot_write_or_punch_the_creators_region() {
+        let region = created(WriterSide::Creator);
+        region.outbox().unwrap().data[0].store(42, Ordering::Relaxed);
+        let descriptor = passed_on(&region);
+        let punch = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        assert_eq!(fallocate(&descriptor, punch, 0, LEN as u64), Err(Errno::PERM));
+        assert_eq!(rustix::io::pwrite(&descriptor, &[1; 8], 4096), Err(Errno::PERM));
+        assert_eq!(region.outbox().unwrap().data[0].load(Ordering::Relaxed), 42);
+    }
+
+    #[test]
+    fn the_holder_of_a_descriptor_cannot_change_the_size_or_the_seals_of_any_region() {
+        for writer in [WriterSide::Creator, WriterSide::Peer] {
+            let descriptor = passed_on(&created(writer));
+            assert_eq!(ftruncate(&descriptor, 0), Err(Errno::PERM));
+            assert_eq!(ftruncate(&descriptor, 2 * LEN as u64), Err(Errno::PERM));
+            assert_eq!(fcntl_add_seals(&descriptor, SealFlags::WRITE), Err(Errno::PERM));
+        }
+    }
+
+    #[test]
+    fn pages_that_the_peer_punches_out_read_as_zeroes() {
+        let ours = created(WriterSide::Peer);
+        let theirs = opened(&ours, Access::Write);
+        theirs.outbox().unwrap().data[0].store(42, Ordering::Relaxed);
+        let punch = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        fallocate(theirs.handle().descriptor().unwrap(), punch, 0, LEN as u64).unwrap();
+        assert_eq!(ours.outbox().unwrap().data[0].load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn memory_of_another_size_is_refused() {
+        let region = created(WriterSide::Creator);
+        for announced in [LEN - 1, LEN + 1, 2 * LEN, 0, usize::MAX] {
+            let refused =
+                Region::open(passed_on(&region).into(), announced, Access::Read).unwrap_err();
+            assert!(
+                matches!(refused, RegionError::Size { expected, actual }
+                    if expected == announced && actual == LEN as u64),
+                "{refused}",
+            );
+        }
+    }
+
+    #[test]
+    fn memory_that_lacks_a_seal_is_refused() {
+        let (shrink, grow) = (SealFlags::SHRINK, SealFlags::GROW);
+        for (present, access, lacking) in [
+            (SealFlags::empty(), Access::Write, shrink | grow),
+            (shrink, Access::Write, grow),
+            (grow, Access::Write, shrink),
+            (shrink | grow, Access::Read, SealFlags::FUTURE_WRITE),
+            (SealFlags::FUTURE_WRITE, Access::Read, shrink | grow),
+        ] {
+            let refused = Region::open(sealed_with(present).into(), LEN, access).unwrap_err();
+            assert!(
+                matches!(refused, RegionError::Unsealed { missing } if missing == lacking),
+                "{refused}",
+            );
+        }
+    }
+
+    #[test]
+    fn a_descriptor_that_is_no_sealable_memory_is_refused() {
+        let (reader, _writer) = io::pipe().unwrap();
+        let refused = Region::open(OwnedFd::from(reader).into(), LEN, Access::Read).unwrap_err();
+        assert!(matches!(refused, RegionError::Unsealed { .. }), "{refused}");
+    }
+
+    #[test]
+    fn only_a_control_page_and_a_power_of_two_is_a_ring() {
+        for (len, capacity) in [
+            (CONTROL_LEN + CAPACITY_MIN, Some(CAPACITY_MIN)),
+            (CONTROL_LEN + (1 << 20), Some(1 << 20)),
+            (CONTROL_LEN + CAPACITY_MIN / 2, None),
+            (CONTROL_LEN + 3 * CAPACITY_MIN, None),
+            (CONTROL_LEN, None),
+            (8, None),
+        ] {
+            let region =
+                Region::create(&Backing::Sealed, "ringbridge-test", len, WriterSide::Creator)
+                    .unwrap();
+            let words = region.outbox().map(|outbox| outbox.data.len());
+            let expected = capacity.map(|capacity| capacity / 8).ok_or(LayoutError { len });
+            assert_eq!(words, expected);
+            assert_eq!(region.topic().map(|topic| topic.data.len()), expected);
+        }
+    }
+
+    #[test]
+    fn a_region_of_no_bytes_is_an_error() {
+        Region::create(&Backing::Sealed, "ringbridge-test", 0, WriterSide::Creator).unwrap_err();
+    }
+
+    #[test]
+    fn the_memory_outlives_its_region_while_something_points_into_it() {
+        let region = created(WriterSide::Creator);
+        let outbox = region.outbox().unwrap();
+        drop(region);
+        outbox.data[0].store(42, Ordering::Relaxed);
+        assert_eq!(outbox.data[0].load(Ordering::Relaxed), 42);
+    }
+
+    #[test]
+    fn a_mapping_is_neither_forked_nor_dumped() {
+        assert_kept_to_ourselves(&created(WriterSide::Creator));
+    }
+
+    fn assert_kept_to_ourselves(region: &Region) {
+        let described = described(region.mapping.start());
+        let flags = described.iter().find(|line| line.starts_with("VmFlags:")).unwrap();
+        let flags: Vec<_> = flags.split_whitespace().collect();
+        assert!(flags.contains(&"dc"), "not copied by fork: {flags:?}");
+        assert!(flags.contains(&"dd"), "not dumped: {flags:?}");
+    }
+
+    #[test]
+    fn a_sleeper_on_a_read_only_mapping_is_woken_from_the_writers_mapping() {
+        let ours = created(WriterSide::Creator);
+        let theirs = opened(&ours, Access::Read);
+        // The lower half of a word of the data serves as the bell here.
+        let bell = |region: &Region| {
+            let word = region.mapping.start().as_ptr().wrapping_add(CONTROL_LEN).cast::<u32>();
+            // SAFETY: a word of the data, which `region` keeps mapped while the test runs.
+            unsafe { AtomicU32::from_ptr(word) }
+        };
+        let start = Instant::now();
+        let much_later = Duration::from_secs(20);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let (word, interrupt) = (bell(&theirs), AtomicU32::new(0));
+                while word.load(Ordering::Acquire) == 0 {
+                    futex::wait(word, 0, Some(much_later), Scope::Shared).unwrap();
+                }
+                while word.load(Ordering::Acquire) == 1 {
+                    futex::wait_either(word, 1, &interrupt, 0, Some(start + much_later)).unwrap();
+                }
+            });
+            let word = bell(&ours);
+            for value in [1, 2] {
+                thread::sleep(Duration::from_millis(20));
+                word.store(value, Ordering::Release);
+                futex::wake(word, u32::MAX, Scope::Shared).unwrap();
+            }
+        });
+        assert!(start.elapsed() < much_later);
+    }
+}

@@ -1,0 +1,129 @@
+//! Memory that outlives whoever uses it: a pointer, and a share in what keeps it valid.
+//!
+//! ```text
+//!   Shared<OutboxControl> ──┐
+//!                           ├──> owner: a mapping, or a block of the heap
+//!   Shared<[AtomicU64]>   ──┘
+//! ```
+//!
+//! The rings own `Shared`s and so need no lifetimes, and cannot tell a mapping from the heap: the
+//! same code runs between two processes, under loom and under the sanitizers.
+//!
+//! A `Shared` gives `&T` and never `&mut T`: whatever several sides touch must be atomic.
+
+use std::any::Any;
+use std::fmt;
+use std::ops::Deref;
+use std::ptr::NonNull;
+// Counting shares is no part of any protocol, and loom's `Arc` holds no trait objects.
+use std::sync::Arc;
+
+use crate::primitives::AtomicU64;
+use crate::wire::outbox::OutboxControl;
+use crate::wire::topic::TopicControl;
+
+/// One outbox: the control page, and the ring of cells behind it.
+#[derive(Clone, Debug)]
+pub(crate) struct OutboxMemory {
+    pub(crate) control: Shared<OutboxControl>,
+    pub(crate) data: Shared<[AtomicU64]>,
+}
+
+/// One topic: the control page, and the ring of cells behind it.
+#[derive(Clone, Debug)]
+pub(crate) struct TopicMemory {
+    pub(crate) control: Shared<TopicControl>,
+    pub(crate) data: Shared<[AtomicU64]>,
+}
+
+/// Atomics and nothing else: any bytes are a value of it, and another process may write it while it is
+/// borrowed.
+///
+/// # Safety
+///
+/// Implement it only for `repr(C)` types of which every field is an atomic or made of such.
+pub(crate) unsafe trait Atomics {}
+
+// SAFETY: every field is an atomic, or a `repr` transparent or C struct of atomics.
+unsafe impl Atomics for OutboxControl {}
+// SAFETY: as above.
+unsafe impl Atomics for TopicControl {}
+// SAFETY: as above.
+#[cfg(all(feature = "portable", not(loom)))]
+unsafe impl Atomics for crate::portable::event_place::EventPlace {}
+// SAFETY: as above.
+#[cfg(all(feature = "portable", not(loom)))]
+unsafe impl Atomics for crate::portable::rendezvous::DirectoryPage {}
+// SAFETY: as above.
+#[cfg(all(feature = "portable", not(loom)))]
+unsafe impl Atomics for crate::portable::rendezvous::SessionPage {}
+
+/// A `&T` that keeps alive what it points into.
+pub(crate) struct Shared<T: ?Sized> {
+    target: NonNull<T>,
+    owner: Arc<dyn Any + Send + Sync>,
+}
+
+impl<T: ?Sized> Shared<T> {
+    /// Points at `target`, which lives in memory that `owner` keeps.
+    ///
+    /// # Safety
+    ///
+    /// As long as `owner` lives, `target` must be valid for `&T`: aligned, initialised, not moved
+    /// or unmapped, and written by nobody, here or in another process, but through atomics.
+    pub(crate) unsafe fn new(target: NonNull<T>, owner: Arc<dyn Any + Send + Sync>) -> Self {
+        Self { target, owner }
+    }
+
+    /// Points at a part of what this points at.
+    pub(crate) fn map<U: ?Sized>(self, part: impl FnOnce(&T) -> &U) -> Shared<U> {
+        let target = NonNull::from(part(&self));
+        Shared { target, owner: self.owner }
+    }
+}
+
+impl<T: Send + Sync + 'static> Shared<T> {
+    #[cfg(any(test, loom))]
+    /// Shares a value on the heap.
+    pub(crate) fn from_arc(value: Arc<T>) -> Self {
+        Self { target: NonNull::from(&*value), owner: value }
+    }
+}
+
+impl<T: ?Sized + Send + Sync + 'static> Shared<T> {
+    #[cfg(any(test, loom))]
+    /// Shares a value on the heap, a slice for instance.
+    pub(crate) fn from_box(value: Box<T>) -> Self {
+        let owner = Arc::new(value);
+        Self { target: NonNull::from(&**owner), owner }
+    }
+}
+
+impl<T: ?Sized> Deref for Shared<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        // SAFETY: `target` is valid for `&T` while the owner lives (promised to `new`; true of the
+        // heap in `from_arc` and `from_box`; inherited in `map`), and `self` has a share in it.
+        unsafe { self.target.as_ref() }
+    }
+}
+
+impl<T: ?Sized> Clone for Shared<T> {
+    fn clone(&self) -> Self {
+        Self { target: self.target, owner: Arc::clone(&self.owner) }
+    }
+}
+
+impl<T: ?Sized + fmt::Debug> fmt::Debug for Shared<T> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(formatter)
+    }
+}
+
+// SAFETY: a `Shared<T>` gives out nothing but `&T`, which `T: Sync` lets any thread have, and drops
+// nothing but its share in the owner, which is `Send + Sync` itself.
+unsafe impl<T: ?Sized + Sync> Send for Shared<T> {}
+
+// SAFETY: as for `Send`; every method of `&Shared<T>` gives a `&T` or another share.
+unsafe impl<T: ?Sized + Sync> Sync for Shared<T> {}

@@ -1,0 +1,19 @@
+//! Locks and other primitives between the threads of one process, each with its model.
+//!
+//! | module | what it is |
+//! | --- | --- |
+//! | [`owner_lock`] | a lock that its owner thread takes without an atomic exchange |
+//! | [`fences`] | a pair of fences of which one is free |
+//! | [`flag`] | a flag that hands over what happened before it was raised |
+//! | [`snapshot`] | a value that is read for every message and changed rarely |
+//! | [`loop_cell`] | values that only the thread that drives a loop can reach |
+//! | [`reentrancy`] | which loop this thread is running inside of |
+
+pub(crate) mod fences;
+pub(crate) mod flag;
+#[cfg(not(loom))]
+pub(crate) mod loop_cell;
+pub(crate) mod owner_lock;
+pub(crate) mod reentrancy;
+#[cfg(not(loom))]
+pub(crate) mod snapshot;

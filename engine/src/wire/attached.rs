@@ -1,0 +1,127 @@
+//! The payloads of frames about attachments: small, so that each such frame is one cell.
+//!
+//! ```text
+//!   Attached   0        8        16       24 25 26     32
+//!              +--------+--------+--------+--+--+------+
+//!              |   id   |  len   |request |kn|fl|  0   |   the payload is the first len bytes of
+//!              +--------+--------+--------+--+--+------+   attachment id; the frame's channel is the
+//!                                                          message's, kind and flags are here
+//!   Ask        | size   |     memory of so many bytes, please
+//!   GiveBack   | id     |     not needed any more
+//! ```
+//!
+//! The frame goes through the ring like any other, so a large message keeps its place in the order.
+//! What a peer wrote here is a lie until [`Attached::parse`] has made it a [`Header`] by the same door
+//! as any other frame's, and the attachment has been found among those that were given to that peer.
+
+use crate::wire::HEADER_LEN;
+use crate::wire::frame::{Header, Kind, Label, Place, Violation, WireHeader};
+
+/// A message whose payload is in an attachment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Attached {
+    /// The message's header; its length, which is this frame's affair, is none.
+    pub(crate) header: Header,
+    pub(crate) attachment: u64,
+    /// How many bytes of the attachment are the payload.
+    pub(crate) len: u64,
+}
+
+impl Attached {
+    pub(crate) const LEN: usize = 32;
+    /// Where the message's kind is.
+    pub(crate) const KIND_AT: usize = 24;
+
+    /// The bytes that say so.
+    pub(crate) fn encode(label: Label, attachment: u64, len: u64) -> [u8; Self::LEN] {
+        let request = label.with_payload(0).to_id_word();
+        let mut bytes = [0; Self::LEN];
+        bytes[0..8].copy_from_slice(&attachment.to_le_bytes());
+        bytes[8..16].copy_from_slice(&len.to_le_bytes());
+        bytes[16..24].copy_from_slice(&request.to_le_bytes());
+        bytes[Self::KIND_AT] = label.kind as u8;
+        bytes[25] = label.flags;
+        bytes
+    }
+
+    /// What the payload of a frame on `channel` says, or how it lies.
+    pub(crate) fn parse(channel: u16, bytes: &[u8]) -> Result<Self, Violation> {
+        let nonsense = Violation::BadAttachment { len: bytes.len() as u64 };
+        let Ok(bytes) = <&[u8; Self::LEN]>::try_from(bytes) else { return Err(nonsense) };
+        let [attachment, len, request, last] = words(bytes);
+        let (kind, flags, rest) = (last as u8, (last >> 8) as u8, last >> 16);
+        let wire = WireHeader::of_parts(HEADER_LEN as u32, kind, flags, channel);
+        let header = wire.check(request, Place { to_end: HEADER_LEN, frame_max: HEADER_LEN })?;
+        let carries = matches!(header.kind, Kind::Send | Kind::Invoke | Kind::Reply | Kind::Reject);
+        if !carries || rest != 0 || len == 0 {
+            return Err(nonsense);
+        }
+        Ok(Self { header, attachment, len })
+    }
+}
+
+/// The one word that an `Ask` or a `GiveBack` consists of.
+pub(crate) fn parse_word(bytes: &[u8]) -> Result<u64, Violation> {
+    match bytes.try_into() {
+        Ok(word) => Ok(u64::from_le_bytes(word)),
+        Err(_) => Err(Violation::BadAttachment { len: bytes.len() as u64 }),
+    }
+}
+
+fn words(bytes: &[u8; Attached::LEN]) -> [u64; 4] {
+    let (words, _) = bytes.as_chunks();
+    std::array::from_fn(|index| u64::from_le_bytes(words[index]))
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::wire::id::RequestId;
+
+    #[test]
+    fn a_large_message_comes_out_as_it_went_in() {
+        let id = Some(RequestId::new(7, 3));
+        for (kind, flags, id) in [
+            (Kind::Send, 0, None),
+            (Kind::Invoke, 9, id),
+            (Kind::Reply, 0, id),
+            (Kind::Reject, 0, id),
+        ] {
+            let label = Label { kind, flags, channel: 5, id };
+            let bytes = Attached::encode(label, 42, 1 << 40);
+            let header = label.with_payload(0);
+            assert_eq!(
+                Attached::parse(5, &bytes),
+                Ok(Attached { header, attachment: 42, len: 1 << 40 })
+            );
+        }
+    }
+
+    #[test]
+    fn every_lie_about_an_attachment_has_a_name() {
+        let label = Label { kind: Kind::Send, flags: 0, channel: 5, id: None };
+        let honest = Attached::encode(label, 42, 100);
+        let parse = |change: &dyn Fn(&mut [u8; 32])| {
+            let mut bytes = honest;
+            change(&mut bytes);
+            Attached::parse(5, &bytes).map(drop)
+        };
+        let nonsense = Err(Violation::BadAttachment { len: 32 });
+        assert_eq!(parse(&|_| ()), Ok(()));
+        assert_eq!(parse(&|bytes| bytes[31] = 1), nonsense, "reserved bytes are zero");
+        assert_eq!(parse(&|bytes| bytes[8] = 0), nonsense, "no payload needs no attachment");
+        for kind in [Kind::Subscribe, Kind::Unsubscribe, Kind::Attached, Kind::Ask, Kind::GiveBack]
+        {
+            assert_eq!(parse(&|bytes| bytes[24] = kind as u8), nonsense, "{kind:?}");
+        }
+        assert_eq!(parse(&|bytes| bytes[24] = 99), Err(Violation::UnknownKind { kind: 99 }));
+        assert_eq!(parse(&|bytes| bytes[25] = 1), Err(Violation::BadFlags { kind: 1, flags: 1 }));
+        assert_eq!(parse(&|bytes| bytes[16] = 1), Err(Violation::BadRequestId { kind: 1, id: 1 }));
+        assert!(parse(&|bytes| bytes[24] = Kind::Pad as u8).is_err());
+        for len in [0, 31] {
+            let short = Attached::parse(5, &honest[..len]);
+            assert_eq!(short, Err(Violation::BadAttachment { len: len as u64 }));
+        }
+        assert_eq!(parse_word(&[1; 7]), Err(Violation::BadAttachment { len: 7 }));
+    }
+}

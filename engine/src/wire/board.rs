@@ -1,0 +1,287 @@
+//! What an inspector sees of a main process: the records of its *board*, a topic that **main alone writes**.
+//!
+//! ```text
+//!     0  +-------------------------------------------------------------------+
+//!        | Head      what build wrote this, which main process it is,        |
+//!        |           its metrics, its sleeps                                 |
+//!   512  +-------------------------------------------------------------------+
+//!        | BoardSlot 0    a window: who, in which state, under which policy,      |
+//!        |           its metrics and counters                                |
+//!  1216  +-------------------------------------------------------------------+
+//!        | BoardSlot 1 ...                                            Head::slots |
+//!        +-------------------------------------------------------------------+
+//! ```
+//!
+//! Numbers and names of channels: no payload is ever in it. A record is a picture of one moment, whole, since a topic never
+//! shows a torn one. Its numbers are in the order in which this build declares them, so who reads must be
+//! built from the same list: `fingerprint` says so.
+
+use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
+
+/// How many bytes of records a board holds before the oldest is overwritten.
+pub(crate) const CAPACITY: usize = 1 << 20;
+/// More windows than this are counted and not shown.
+pub(crate) const SLOTS_MAX: usize = 256;
+/// How long an endpoint's name may be.
+pub(crate) const NAME_MAX: usize = 48;
+/// How much of a policy's summary is shown, in bytes.
+pub(crate) const POLICY_MAX: usize = 288;
+pub(crate) const MAIN_METRICS_MAX: usize = 16;
+pub(crate) const WINDOW_METRICS_MAX: usize = 48;
+pub(crate) const SLEEP_BUCKETS: usize = 24;
+
+const MAGIC: [u8; 8] = *b"ringeye\0";
+const VERSION: u32 = 1;
+
+/// See the [module](self). Unused numbers are zero.
+#[derive(Clone, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub(crate) struct Head {
+    magic: [u8; 8],
+    version: u32,
+    /// How many slots follow.
+    pub(crate) slots: u32,
+    /// Of the names of all numbers, in their order.
+    pub(crate) fingerprint: u64,
+    /// How long the endpoint has been open, in nanoseconds.
+    pub(crate) open_ns: u64,
+    pub(crate) pid: u32,
+    /// Windows that there are and that have no slot.
+    pub(crate) unshown: u32,
+    pub(crate) name_len: u64,
+    pub(crate) name: [u8; NAME_MAX],
+    pub(crate) metrics: [u64; MAIN_METRICS_MAX],
+    pub(crate) sleeps: [u64; SLEEP_BUCKETS],
+    reserved: [u64; 12],
+}
+
+/// One window.
+#[derive(Clone, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub(crate) struct BoardSlot {
+    pub(crate) id: u32,
+    pub(crate) pid: u32,
+    /// See [`State`].
+    pub(crate) state: u32,
+    /// 1: it has sent something that main has not taken.
+    pub(crate) unread: u32,
+    /// How long it has been there, in nanoseconds.
+    pub(crate) open_ns: u64,
+    pub(crate) policy_len: u64,
+    pub(crate) metrics: [u64; WINDOW_METRICS_MAX],
+    pub(crate) policy: [u8; POLICY_MAX],
+}
+
+const _: () = {
+    use std::mem::offset_of;
+    assert!(offset_of!(Head, fingerprint) == 16);
+    assert!(offset_of!(Head, name) == 48);
+    assert!(offset_of!(Head, metrics) == 96);
+    assert!(offset_of!(Head, sleeps) == 224);
+    assert!(size_of::<Head>() == 512);
+    assert!(offset_of!(BoardSlot, metrics) == 32);
+    assert!(offset_of!(BoardSlot, policy) == 416);
+    assert!(size_of::<BoardSlot>() == 704);
+    // The fullest record fits.
+    assert!(
+        size_of::<Head>() + SLOTS_MAX * size_of::<BoardSlot>()
+            <= super::topic::payload_max(CAPACITY)
+    );
+};
+
+/// What main does with a window at present.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WindowState {
+    /// Its renderer has not said hello yet.
+    Launching,
+    /// Its renderer is mapping its memory.
+    Joining,
+    /// Main looks at its frames.
+    Live,
+    /// Its frames are left alone for a while: it is over its quota.
+    Held,
+    /// It rings without sending, too often, and is not heard for a while.
+    Storming,
+    /// Its session is over, and its process has not ended yet.
+    Ending,
+}
+
+impl WindowState {
+    const ALL: [Self; 6] =
+        [Self::Launching, Self::Joining, Self::Live, Self::Held, Self::Storming, Self::Ending];
+
+    pub(crate) fn to_wire(self) -> u32 {
+        self as u32
+    }
+
+    fn from_wire(state: u32) -> Option<Self> {
+        Self::ALL.get(state as usize).copied()
+    }
+
+    /// In a word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Launching => "launching",
+            Self::Joining => "joining",
+            Self::Live => "live",
+            Self::Held => "held",
+            Self::Storming => "storming",
+            Self::Ending => "ending",
+        }
+    }
+}
+
+impl Head {
+    pub(crate) fn new() -> Self {
+        Self { magic: MAGIC, version: VERSION, ..Self::new_zeroed() }
+    }
+}
+
+/// Bytes that are no record of a board.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum BoardError {
+    #[error("{len} bytes are too few for a record")]
+    Truncated { len: usize },
+    #[error("this is no board (it starts with {found:?})")]
+    Magic { found: [u8; 8] },
+    #[error("the record has {len} bytes, and says that {slots} windows follow its head")]
+    Length { len: usize, slots: u32 },
+    #[error("main was built from another version of this library")]
+    OtherBuild,
+    #[error("window {window} is in state {state}, and there is no such")]
+    State { window: u32, state: u32 },
+    #[error("a text says that it has {len} bytes of {max}, or is no text")]
+    Text { len: u64, max: usize },
+}
+
+/// A record's head and slots, once they are known to be one.
+pub(crate) fn parse(bytes: &[u8], fingerprint: u64) -> Result<(Head, Vec<BoardSlot>), BoardError> {
+    let len = bytes.len();
+    let Ok((head, rest)) = Head::read_from_prefix(bytes) else {
+        return Err(BoardError::Truncated { len });
+    };
+    if head.magic != MAGIC {
+        return Err(BoardError::Magic { found: head.magic });
+    }
+    // Before anything that another build may mean otherwise.
+    if head.version != VERSION || head.fingerprint != fingerprint {
+        return Err(BoardError::OtherBuild);
+    }
+    let slots = head.slots;
+    let expected = (slots as usize).checked_mul(size_of::<BoardSlot>());
+    if slots as usize > SLOTS_MAX || expected != Some(rest.len()) {
+        return Err(BoardError::Length { len, slots });
+    }
+    let slots = rest.chunks_exact(size_of::<BoardSlot>()).map(|slot| {
+        // Exactly as long as one, and any bytes are one.
+        BoardSlot::read_from_bytes(slot).map_err(|_| BoardError::Length { len, slots })
+    });
+    let slots = slots.collect::<Result<_, _>>()?;
+    Ok((head, slots))
+}
+
+/// The text in the first `len` bytes of a field.
+pub(crate) fn text(field: &[u8], len: u64) -> Result<&str, BoardError> {
+    let error = BoardError::Text { len, max: field.len() };
+    let bytes = usize::try_from(len).ok().and_then(|len| field.get(..len));
+    bytes.and_then(|bytes| str::from_utf8(bytes).ok()).ok_or(error)
+}
+
+/// Puts a text into a field, or as much of it as fits and "…", and says how long that is.
+pub(crate) fn put_text(field: &mut [u8], text: &str) -> u64 {
+    let (text, end) = match text.len() <= field.len() {
+        true => (text, ""),
+        false => (&text[..text.floor_char_boundary(field.len() - CUT.len())], CUT),
+    };
+    let len = text.len() + end.len();
+    field[..text.len()].copy_from_slice(text.as_bytes());
+    field[text.len()..len].copy_from_slice(end.as_bytes());
+    len as u64
+}
+
+/// Ends a text that did not fit.
+const CUT: &str = "…";
+
+impl BoardSlot {
+    pub(crate) fn new() -> Self {
+        Self::new_zeroed()
+    }
+
+    pub(crate) fn state(&self) -> Result<WindowState, BoardError> {
+        let (window, state) = (self.id, self.state);
+        WindowState::from_wire(state).ok_or(BoardError::State { window, state })
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const BUILD: u64 = 7;
+
+    fn record(slots: &[BoardSlot]) -> Vec<u8> {
+        let head = Head { slots: slots.len() as u32, fingerprint: BUILD, ..Head::new() };
+        [head.as_bytes(), slots.as_bytes()].concat()
+    }
+
+    #[test]
+    fn a_record_comes_out_as_it_went_in() {
+        let slots = [1, 2].map(|id| BoardSlot { id, ..BoardSlot::new() });
+        let (head, found) = parse(&record(&slots), BUILD).unwrap();
+        assert_eq!(head.slots, 2);
+        assert_eq!(found.iter().map(|slot| slot.id).collect::<Vec<_>>(), [1, 2]);
+    }
+
+    #[test]
+    fn whatever_is_no_record_of_this_build_has_a_name() {
+        let honest = record(&[BoardSlot::new()]);
+        let failed = |bytes: &[u8]| parse(bytes, BUILD).unwrap_err();
+        assert_eq!(failed(&honest[..511]), BoardError::Truncated { len: 511 });
+        for len in [512, honest.len() - 1] {
+            assert_eq!(failed(&honest[..len]), BoardError::Length { len, slots: 1 });
+        }
+        let changed = |at: usize, byte: u8| {
+            let mut bytes = honest.clone();
+            bytes[at] = byte;
+            failed(&bytes)
+        };
+        assert!(matches!(changed(0, b'x'), BoardError::Magic { .. }));
+        assert_eq!(changed(8, 99), BoardError::OtherBuild);
+        assert_eq!(changed(16, 99), BoardError::OtherBuild);
+        assert!(matches!(changed(14, 1), BoardError::Length { slots: 65_537, .. }));
+    }
+
+    #[test]
+    fn a_text_is_cut_between_characters_and_its_length_is_not_believed() {
+        let mut field = [0; 5];
+        let len = put_text(&mut field, "abcä");
+        assert_eq!(text(&field, len), Ok("abcä"));
+        let len = put_text(&mut field, "aäbcd");
+        assert_eq!(text(&field, len), Ok("a…"));
+        for len in [6, u64::MAX] {
+            assert_eq!(text(&field, len), Err(BoardError::Text { len, max: 5 }));
+        }
+        assert!(text(&[0xff], 1).is_err());
+    }
+
+    #[test]
+    fn a_state_that_there_is_none_of_is_an_error() {
+        for (number, state) in (0..).zip(WindowState::ALL) {
+            let slot = BoardSlot { state: number, ..BoardSlot::new() };
+            assert_eq!(slot.state(), Ok(state));
+            assert_eq!(state.to_wire(), number);
+        }
+        let slot = BoardSlot { id: 4, state: 6, ..BoardSlot::new() };
+        assert_eq!(slot.state(), Err(BoardError::State { window: 4, state: 6 }));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_the_parser_panic(bytes in proptest::collection::vec(any::<u8>(), 0..2048)) {
+            let _ = parse(&bytes, BUILD);
+        }
+    }
+}
