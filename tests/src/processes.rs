@@ -1,8 +1,11 @@
 //! Processes and what they leave: bounded waits, endpoints' files, the programs under test.
 
 use std::{
-    env, fs,
+    env,
+    fs::{self, DirBuilder},
     io::{self, BufRead, BufReader, Read, Write},
+    ops::Deref,
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{OnceLock, mpsc},
@@ -47,6 +50,44 @@ pub fn unique_name(purpose: &str) -> String {
     use std::sync::atomic::{AtomicU32, Ordering};
     static NEXT: AtomicU32 = AtomicU32::new(0);
     format!("{purpose}-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// A new folder for this user alone. Removed when dropped.
+pub struct Folder(PathBuf);
+
+impl Folder {
+    pub fn new(purpose: &str) -> Self {
+        // Not in the target folder, whose path may be longer than a socket's may be.
+        let path = env::temp_dir().join(unique_name(&format!("rb-{purpose}")));
+        DirBuilder::new().mode(0o700).create(&path).expect("it is new");
+        Self(path)
+    }
+
+    /// Writes a file, and returns its path.
+    pub fn with(&self, file: &str, content: impl AsRef<[u8]>) -> String {
+        let path = self.join(file);
+        fs::write(&path, content).expect("it is this user's");
+        path.into_os_string().into_string().expect("it is text")
+    }
+
+    pub fn text(&self) -> &str {
+        self.to_str().expect("it is text")
+    }
+}
+
+impl Deref for Folder {
+    type Target = Path;
+
+    fn deref(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // What is left of it is in nobody's way.
+        let _ = fs::remove_dir_all(&self.0);
+    }
 }
 
 /// A program of this workspace, from the folder that this one was built into.

@@ -4,7 +4,7 @@
 //! and hears. The bystander invokes, one after the other, and measures. Whatever an attacker does, both go on.
 
 use std::{
-    env, fmt, fs,
+    env, fs,
     hint::{black_box, spin_loop},
     os::{
         fd::{BorrowedFd, OwnedFd},
@@ -366,25 +366,6 @@ fn check_ending(attack: &Attack, ending: &Ending) {
         let count = counters.iter().find(|(known, _)| known == counter);
         let (_, count) = count.unwrap_or_else(|| panic!("{name}: no counter '{counter}'"));
         assert!(count > 0, "{name}: {counter} is 0: {counters:?}");
-    }
-}
-
-impl fmt::Display for Latency {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { invokes, median, longest } = self;
-        write!(f, "{invokes} invokes, p50 {median:.1?}, longest {longest:.1?}")
-    }
-}
-
-impl fmt::Display for Outcome {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { before, during, growth } = self;
-        let ratio = during.median.as_secs_f64() / before.median.as_secs_f64();
-        write!(
-            f,
-            "before: {before}; during: {during}; so {ratio:.2} x; main grew by {} KiB",
-            growth / 1024
-        )
     }
 }
 

@@ -60,7 +60,7 @@ fn withstand(heading: &str) {
         let began = Instant::now();
         let outcome = catch_unwind(|| Siege::new().withstand(attack));
         if let Ok(Some(outcome)) = &outcome {
-            println!("{} in {:.1?}: {outcome}", attack.name, began.elapsed());
+            println!("{} in {:.1?}: {outcome:.1?}", attack.name, began.elapsed());
         }
         outcome.is_err()
     };

@@ -4,10 +4,7 @@
 //! instead: waking the peer, going to sleep, and, by the kernel itself, every time that the thread gave
 //! its processor up of its own accord. (`strace -c -f` counts the rest, by hand.)
 
-use tests::{
-    allocations,
-    prelude::*,
-};
+use tests::{allocations, prelude::*};
 
 /// Exchanges before counting begins: buffers grow to their size in the first ones.
 const WARM_UP: u64 = 1000;

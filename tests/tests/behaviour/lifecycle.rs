@@ -162,12 +162,11 @@ fn what_a_dead_renderer_had_asked_is_cancelled() {
     let kept = Notes::new();
     let (keep, cancelled) = (kept.clone(), Notes::new());
     let cancels = cancelled.clone();
-    let handler = move |_: &IpcMainInvokeEvent<'_>, _: &u64, responder: Responder<u64, _>| {
+    stage.answer_later(ASK, move |_, _, responder| {
         let cancels = cancels.clone();
         responder.on_cancel(move || cancels.add(()));
         keep.add(responder);
-    };
-    stage.answer_later(ASK, handler);
+    });
     let window = stage.play_with(asks_all_at_once, &["3"]);
     stage.run_until("three calls", || kept.len() == 3);
     stage.kill(&window);

@@ -152,15 +152,15 @@ fn renderers_that_main_did_not_launch_attach_by_its_name_and_leave_when_they_lik
 
 #[test]
 fn a_file_below_the_folder_is_read_and_everything_else_is_an_error_with_a_name() {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(unique_name("files"));
-    fs::create_dir_all(folder.join("inner")).unwrap();
-    fs::write(folder.join("short"), "some text").unwrap();
-    fs::write(folder.join("inner/longest"), vec![b'x'; 1 << 20]).unwrap();
-    fs::write(folder.join("too-long"), vec![b'x'; (1 << 20) + 1]).unwrap();
+    let folder = Folder::new("files");
+    fs::create_dir(folder.join("inner")).unwrap();
+    folder.with("short", "some text");
+    folder.with("inner/longest", vec![b'x'; 1 << 20]);
+    folder.with("too-long", vec![b'x'; (1 << 20) + 1]);
     std::os::unix::fs::symlink("/etc/passwd", folder.join("link")).unwrap();
 
     let demo = Demo::new();
-    let arguments = ["--renderers", "0", "--files", folder.to_str().unwrap()];
+    let arguments = ["--renderers", "0", "--files", folder.text()];
     let main = demo.start(&arguments);
     main.lines.next_of("listening");
     let cases = [
@@ -176,7 +176,6 @@ fn a_file_below_the_folder_is_read_and_everything_else_is_an_error_with_a_name()
     let mut command = demo.renderer(&["--duration", "1s"]);
     cases.iter().for_each(|(path, _)| _ = command.args(["--read-file", path]));
     let lines = Program::start(&mut command).lines.rest();
-    fs::remove_dir_all(&folder).unwrap();
     for (path, expected) in cases {
         let line = lines.iter().find(|line| line["path"] == path);
         let line = line.unwrap_or_else(|| panic!("nothing about {path}: {lines:?}"));

@@ -3,7 +3,6 @@
 use std::{
     fs,
     os::unix::fs::PermissionsExt,
-    path::PathBuf,
     process::{ExitStatus, Stdio},
 };
 
@@ -14,19 +13,16 @@ use tests::{
 };
 
 /// A place for endpoints of its own, so that nobody else's are listed or swept.
-struct Place(PathBuf);
+struct Place(Folder);
 
 impl Place {
     fn new() -> Self {
-        let path = PathBuf::from("/tmp").join(unique_name("rb-ops"));
-        fs::create_dir(&path).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
-        Self(path)
+        Self(Folder::new("operator"))
     }
 
     fn tool(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(demo_program("ringbridge"));
-        command.env("XDG_RUNTIME_DIR", &self.0).args(arguments);
+        command.env("XDG_RUNTIME_DIR", &*self.0).args(arguments);
         command
     }
 
@@ -47,15 +43,9 @@ impl Place {
 
     /// Starts a main process here.
     fn main(&self, demo: &Demo, arguments: &[&str]) -> Program {
-        let main = Program::start(demo.main(arguments).env("XDG_RUNTIME_DIR", &self.0));
+        let main = Program::start(demo.main(arguments).env("XDG_RUNTIME_DIR", &*self.0));
         main.lines.next_of("listening");
         main
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
     }
 }
 
@@ -289,7 +279,7 @@ fn a_folder_that_others_can_open_and_a_low_limit_are_found() {
     fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
     let mut limited = Command::new("sh");
     limited.args(["-c", "ulimit -n 200 && exec \"$0\" doctor --json"]);
-    limited.arg(demo_program("ringbridge")).env("XDG_RUNTIME_DIR", &place.0);
+    limited.arg(demo_program("ringbridge")).env("XDG_RUNTIME_DIR", &*place.0);
     let (code, output, errors) = run(&mut limited);
     assert_eq!((code, errors.as_str()), (Some(3), ""));
     let findings: Vec<_> = output.lines().map(|line| serde_json::from_str(line).unwrap()).collect();

@@ -1,32 +1,9 @@
 //! The demo's programs under policies that are written down, after crashes, and without a main for a while.
 
-use std::{env, fs, path::PathBuf};
-
 use tests::{
     demo::{Demo, run},
     prelude::*,
 };
-
-/// A file that is removed again.
-struct Written(PathBuf);
-
-impl Written {
-    fn new(text: &str) -> Self {
-        let path = env::temp_dir().join(format!("{}.toml", unique_name("ringbridge-policy")));
-        fs::write(&path, text).unwrap();
-        Self(path)
-    }
-
-    fn path(&self) -> &str {
-        self.0.to_str().unwrap()
-    }
-}
-
-impl Drop for Written {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0);
-    }
-}
 
 /// All that the demo does but for reading files, and slowly.
 const POLICY: &str = r#"
@@ -41,8 +18,9 @@ frames = { per-second = 1000 }
 
 #[test]
 fn a_policy_that_is_written_down_is_what_renderers_are_held_to() {
-    let (demo, policy) = (Demo::new(), Written::new(POLICY));
-    let arguments = ["--renderers", "0", "--files", ".", "--policy", policy.path()];
+    let (demo, folder) = (Demo::new(), Folder::new("policy"));
+    let policy = folder.with("policy.toml", POLICY);
+    let arguments = ["--renderers", "0", "--files", ".", "--policy", &policy];
     let main = demo.start(&arguments);
     main.lines.next_of("listening");
     let arguments = ["--duration", "300ms", "--read-file", "Cargo.toml"];
@@ -66,10 +44,11 @@ fn a_mistake_in_a_policy_is_told_with_its_file_and_line_and_nothing_is_started()
         (&unknown_channel, &["line 3:", "no event 'log-massage'", "'log-message'"]),
     ];
     for (text, expected) in cases {
-        let (demo, policy) = (Demo::new(), Written::new(text));
-        let (code, output, errors) = run(&mut demo.main(&["--policy", policy.path()]));
+        let (demo, folder) = (Demo::new(), Folder::new("policy"));
+        let policy = folder.with("policy.toml", text);
+        let (code, output, errors) = run(&mut demo.main(&["--policy", &policy]));
         assert_eq!((code, output.as_str()), (Some(1), ""));
-        for part in expected.iter().chain([&policy.path()]) {
+        for part in expected.iter().chain([&policy.as_str()]) {
             assert!(errors.contains(part), "{part:?} is not in {errors:?}");
         }
     }

@@ -17,7 +17,6 @@ use std::{
             process::CommandExt,
         },
     },
-    path::{Path, PathBuf},
     process,
     sync::mpsc,
 };
@@ -38,7 +37,7 @@ const LEN: usize = 4 << 20;
 
 /// What hostile code would like to reach.
 struct Prey {
-    folder: PathBuf,
+    folder: Folder,
     abstract_socket: String,
     tcp: TcpListener,
     _sockets: [UnixListener; 2],
@@ -47,8 +46,7 @@ struct Prey {
 impl Prey {
     fn new() -> Self {
         let abstract_socket = unique_name("ringbridge-prey");
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(&abstract_socket);
-        fs::create_dir_all(&folder).unwrap();
+        let folder = Folder::new("prey");
         let abstract_address = SocketAddr::from_abstract_name(&abstract_socket).unwrap();
         let sockets = [
             UnixListener::bind(folder.join("socket")).unwrap(),
@@ -62,16 +60,10 @@ impl Prey {
         [
             how.to_owned(),
             process::id().to_string(),
-            self.folder.to_str().unwrap().to_owned(),
+            self.folder.text().to_owned(),
             self.abstract_socket.clone(),
             self.tcp.local_addr().unwrap().port().to_string(),
         ]
-    }
-}
-
-impl Drop for Prey {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.folder);
     }
 }
 
