@@ -45,6 +45,12 @@ pub fn within(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
     true
 }
 
+/// Does something with one number after the other. Returns the number at which it failed, and the error.
+pub fn until_error<E>(mut step: impl FnMut(u64) -> Result<(), E>) -> (u64, E) {
+    let failed = (0..).find_map(|number| step(number).err().map(|error| (number, error)));
+    failed.expect("numbers have no end")
+}
+
 /// A name for an endpoint that no other test has, in this process or another.
 pub fn unique_name(purpose: &str) -> String {
     use std::sync::atomic::{AtomicU32, Ordering};
@@ -276,10 +282,32 @@ impl Lines {
     }
 }
 
+/// A child of this process. Killed if it is dropped alive.
+pub struct Killed(pub Child);
+
+impl Killed {
+    /// Waits for its end.
+    pub fn end(&mut self) -> ExitStatus {
+        let mut status = None;
+        eventually("the program ends", || {
+            status = self.0.try_wait().expect("it is this process's child");
+            status.is_some()
+        });
+        status.expect("it has ended")
+    }
+}
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// A running program that prints lines of JSON. Killed if it is dropped alive.
 pub struct Program {
     pub lines: Lines,
-    child: Child,
+    child: Killed,
 }
 
 impl Program {
@@ -294,11 +322,11 @@ impl Program {
             .spawn()
             .unwrap_or_else(|error| panic!("{command:?}: {error}"));
         let output = child.stdout.take().expect("it was asked for");
-        Self { lines: Lines::of(output), child }
+        Self { lines: Lines::of(output), child: Killed(child) }
     }
 
     pub fn id(&self) -> u32 {
-        self.child.id()
+        self.child.0.id()
     }
 
     pub fn signal(&self, kind: Signal) {
@@ -306,7 +334,7 @@ impl Program {
     }
 
     pub fn end(&mut self) -> ExitStatus {
-        end_of(&mut self.child)
+        self.child.end()
     }
 
     /// Waits for its good end, and returns the lines that it printed until then.
@@ -319,22 +347,5 @@ impl Program {
     pub fn kill(&mut self) {
         self.signal(Signal::KILL);
         self.end();
-    }
-}
-
-/// Waits for the end of a child of this process.
-pub(crate) fn end_of(child: &mut Child) -> ExitStatus {
-    let mut status = None;
-    eventually("the program ends", || {
-        status = child.try_wait().expect("it is this process's child");
-        status.is_some()
-    });
-    status.expect("it has ended")
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }

@@ -7,7 +7,7 @@ use std::{
     fs::File,
     io::Read,
     os::{fd::OwnedFd, unix::process::CommandExt},
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Command, ExitStatus, Stdio},
     sync::{Arc, Mutex, MutexGuard},
     thread,
 };
@@ -20,11 +20,11 @@ use rustix::{
 };
 use vt100::{Color, Parser};
 
-use crate::processes::{end_of, within};
+use crate::processes::{Killed, within};
 
 /// A program in a terminal of its own. Killed if it is dropped alive.
 pub struct Screen {
-    child: Child,
+    child: Killed,
     /// Where the person would be.
     person: File,
     /// The program's side, kept open to ask how it is set.
@@ -64,11 +64,11 @@ impl Screen {
                 lock(&shown).process(&bytes[..len]);
             }
         });
-        Self { child, person, program, screen }
+        Self { child: Killed(child), person, program, screen }
     }
 
     pub fn id(&self) -> u32 {
-        self.child.id()
+        self.child.0.id()
     }
 
     pub fn press(&self, keys: &str) {
@@ -123,14 +123,7 @@ impl Screen {
     }
 
     pub fn end(&mut self) -> ExitStatus {
-        end_of(&mut self.child)
-    }
-}
-
-impl Drop for Screen {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.child.end()
     }
 }
 

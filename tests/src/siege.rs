@@ -11,7 +11,7 @@ use std::{
         unix::fs::PermissionsExt,
     },
     path::PathBuf,
-    process::{Child, Command},
+    process::Command,
     sync::{
         Arc, Mutex, MutexGuard,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -33,7 +33,7 @@ use crate::{
         ADD, ASK, BYTES, CUE, ECHO, FLAG, NEGATE, NEWS, NOTHING, NUMBER, READ, SETTINGS, TEXT, TICK,
     },
     proc::resident_memory,
-    processes::{LIMIT, endpoint_files, left_out},
+    processes::{Killed, LIMIT, endpoint_files, left_out},
     scene::{Arguments, Renderer, process, renderer},
     stage::{Ending, Notes, Stage, allow_everything, config},
 };
@@ -163,7 +163,7 @@ impl Siege {
             let widened = fs::Permissions::from_mode(0o666);
             fs::set_permissions(socket_of(&self.stage), widened).expect("it is this user's");
         }
-        let mut child = Reaped(self.attacker(attack).spawn().expect("it can be started"));
+        let mut child = Killed(self.attacker(attack).spawn().expect("it can be started"));
         let mut status = None;
         self.run_until("the attacker is done", || {
             status = child.0.try_wait().expect("it is this process's child");
@@ -366,16 +366,6 @@ fn check_ending(attack: &Attack, ending: &Ending) {
         let count = counters.iter().find(|(known, _)| known == counter);
         let (_, count) = count.unwrap_or_else(|| panic!("{name}: no counter '{counter}'"));
         assert!(count > 0, "{name}: {counter} is 0: {counters:?}");
-    }
-}
-
-/// Killed if it is dropped alive.
-struct Reaped(Child);
-
-impl Drop for Reaped {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
     }
 }
 

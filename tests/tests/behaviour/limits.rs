@@ -31,13 +31,7 @@ fn a_full_ring_of_main_fails_at_once_or_times_out_or_makes_wait_and_no_message_i
     let stage = Stage::with(small_rings());
     let (window, mut sign) = deaf_renderer(&stage);
 
-    let mut sent = 0;
-    let full = loop {
-        match window.try_send(TICK, &sent) {
-            Ok(()) => sent += 1,
-            Err(error) => break error,
-        }
-    };
+    let (sent, full) = until_error(|number| window.try_send(TICK, &number));
     assert_eq!(full, SendError::Full { channel: "tick" });
     assert!(sent > 4096 / 64 / 2, "only {sent} fitted");
 
@@ -74,13 +68,7 @@ fn inside_mains_loop_a_full_ring_fails_at_once_whatever_the_call() {
     let errors = Notes::new();
     let (notes, window) = (errors.clone(), deaf.clone());
     stage.hear(NUMBER, move |_, _| {
-        let mut number = 0;
-        let full = loop {
-            match window.send(TICK, &number) {
-                Ok(()) => number += 1,
-                Err(error) => break error,
-            }
-        };
+        let (number, full) = until_error(|number| window.send(TICK, &number));
         notes.add(full);
         notes.add(window.send_timeout(TICK, &number, Duration::from_secs(2)).unwrap_err());
         notes.add(window.loan(TICK).map(drop).unwrap_err());
@@ -367,13 +355,7 @@ fn listens_late(ipc: &Renderer) {
 fn fills_its_ring(ipc: &Renderer) {
     ipc.report("connected");
     wait_for_input();
-    let mut sent = 0;
-    let full = loop {
-        match ipc.try_send(NUMBER, &sent) {
-            Ok(()) => sent += 1,
-            Err(error) => break error,
-        }
-    };
+    let (sent, full) = until_error(|number| ipc.try_send(NUMBER, &number));
     assert_eq!(full, SendError::Full { channel: "number" });
 
     let (began, waited) = (Instant::now(), Duration::from_millis(50));
