@@ -19,7 +19,22 @@ use std::{fmt::Write, thread::JoinHandle};
 
 use ringbridge::{Policy, WebContents};
 
-use crate::attacker::{Attacker, session::Session};
+use crate::{
+    attacker::{
+        Attacker,
+        door::{DESCRIPTORS_MAX, Socket},
+        for_a_while,
+        memory::{BOTH, Mapped},
+        session::{Session, seal},
+        system, until,
+        wire::*,
+    },
+    contract::{CONTRACT, TICK},
+    processes::{Folder, left_out},
+    scene::{Arguments, ProcessScene, process},
+};
+
+use Verdict::{Counted, Denied, Gone, Harmless, Refused, Told, Tolerated, TurnedAway, Violation};
 
 pub struct Attack {
     /// Its name, which its test has as well.
@@ -118,20 +133,20 @@ impl Attack {
     /// The verdict for people.
     fn verdict_text(&self) -> String {
         match self.verdict {
-            Verdict::Violation(names) => {
+            Violation(names) => {
                 let names: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
                 format!("session ended: {}", names.join(", "))
             }
-            Verdict::Counted(counter) => format!("session goes on; `{counter}` counts it"),
-            Verdict::Harmless => "nothing happens to anyone else".to_owned(),
-            Verdict::Tolerated(count) => {
+            Counted(counter) => format!("session goes on; `{counter}` counts it"),
+            Harmless => "nothing happens to anyone else".to_owned(),
+            Tolerated(count) => {
                 format!("session goes on, as its policy says; `violations` is {count}")
             }
-            Verdict::Gone(reason) => format!("session ended: `{reason}`"),
-            Verdict::Refused => "not let in; main's `refused` counts it".to_owned(),
-            Verdict::TurnedAway => "turned away".to_owned(),
-            Verdict::Denied => "the kernel says no to the attacker".to_owned(),
-            Verdict::Told(error) => format!("`{error}` for who comes there"),
+            Gone(reason) => format!("session ended: `{reason}`"),
+            Refused => "not let in; main's `refused` counts it".to_owned(),
+            TurnedAway => "turned away".to_owned(),
+            Denied => "the kernel says no to the attacker".to_owned(),
+            Told(error) => format!("`{error}` for who comes there"),
         }
     }
 }

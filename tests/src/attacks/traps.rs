@@ -13,17 +13,7 @@ use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with,
 };
 
-use super::{
-    Attack, StoppedBy,
-    Verdict::{Harmless, Told},
-    door,
-};
-use crate::{
-    attacker::{system, until},
-    contract::CONTRACT,
-    processes::{Folder, left_out},
-    scene::{Arguments, ProcessScene, process},
-};
+use super::*;
 
 #[rustfmt::skip]
 pub(super) const ATTACKS: &[Attack] = &[
