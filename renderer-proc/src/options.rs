@@ -61,7 +61,7 @@ pub struct CommonOptions {
     #[arg(long, value_enum, value_name = "HOW", default_value_t = Wait::Adaptive)]
     pub wait: Wait,
 
-    /// Ends after this time, such as 500ms or 1m
+    /// Ends after this time, such as 500ms or 1m; without it, at Ctrl-C
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub duration: Option<Duration>,
 
