@@ -26,10 +26,10 @@ use crate::{
     peer::{
         Port, PortParts, SessionLimits, Side,
         dispatch::{Delivery, Dispatcher, Request, Routes},
-        invocation::{Awaited, DriveEnd, EventLoop, Reason},
-        large::{AttachmentLimits, Attachments, borrower::Borrower},
+        large::{borrower::Borrower, limits::AttachmentLimits, outgoing::Attachments},
+        link::{DriveEnd, EventLoop, Reason},
+        requests::{outcome::Awaited, timed::TimedRequests},
         router::Router,
-        timed_requests::TimedRequests,
     },
     policy::ChannelSet,
     primitives::{AtomicBool, Mutex, Ordering},
@@ -302,7 +302,7 @@ impl RendererShared {
         let mut deadline = None;
         loop {
             if let Some(awaited) = &mut awaited {
-                self.port.take_stored(awaited);
+                awaited.take_stored();
                 if awaited.settled {
                     return DriveEnd::Settled;
                 }
@@ -327,7 +327,7 @@ impl RendererShared {
                     self.port.end(reason.clone());
                 }
                 if let Some(awaited) = &mut awaited {
-                    self.port.take_stored(awaited);
+                    awaited.take_stored();
                 }
                 self.publish(driver);
                 return DriveEnd::Elapsed;

@@ -31,9 +31,10 @@ impl UnreadFrames {
     /// the answer may be that of a moment ago.
     pub(crate) fn asks_something(&self, consumed: u64) -> bool {
         self.frames(consumed).any(|(position, header)| match header.kind {
-            Kind::Send | Kind::Invoke => true,
-            Kind::Attached => !self.carries_reply(position),
-            _ => false,
+            Kind::Attached => {
+                self.attached_kind(position).is_some_and(|kind| kind.rules().asks_something)
+            }
+            kind => kind.rules().asks_something,
         })
     }
 
@@ -68,11 +69,12 @@ impl UnreadFrames {
         })
     }
 
-    /// Whether the frame names an attachment that is a reply. (A frame is a cell at least, and this one no more.)
-    fn carries_reply(&self, position: u64) -> bool {
+    /// Returns the kind of the message that is attached to a frame. (A frame is a cell at least, and this one no
+    /// more.)
+    fn attached_kind(&self, position: u64) -> Option<Kind> {
         let words = self.cells.payload(position, Attached::LEN);
-        // Relaxed: the look at the commit word in front of this word orders it.
-        let kind = words[Attached::KIND_AT / size_of::<u64>()].load(Ordering::Relaxed) as u8;
-        [Kind::Reply, Kind::Reject].iter().any(|reply| *reply as u8 == kind)
+        // Relaxed: the commit word in front of it was looked at first, and orders it.
+        let word = words[Attached::KIND_AT / size_of::<u64>()].load(Ordering::Relaxed);
+        Kind::from_wire(word as u8)
     }
 }

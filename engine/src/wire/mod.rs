@@ -21,6 +21,7 @@ pub(crate) mod fnv;
 pub(crate) mod frame;
 pub(crate) mod id;
 pub(crate) mod identity;
+pub(crate) mod kind;
 pub(crate) mod outbox;
 pub(crate) mod topic;
 pub(crate) mod words;

@@ -46,7 +46,8 @@ use crate::{
     peer::{
         Port,
         dispatch::{Request, Routes},
-        invocation::{Awaited, DriveEnd},
+        link::DriveEnd,
+        requests::outcome::Awaited,
     },
     policy::{OnViolation, Policy, quota::Allowance},
     primitives::Ordering,
@@ -277,7 +278,7 @@ impl MainLoop {
         let mut deadline = None;
         loop {
             if let Some(awaited) = &mut awaited {
-                awaited.port.take_stored(awaited);
+                awaited.take_stored();
                 if awaited.settled {
                     return Ok(DriveEnd::Settled);
                 }

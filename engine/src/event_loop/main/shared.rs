@@ -34,10 +34,10 @@ use crate::{
     peer::{
         Port, PortParts, SessionLimits, Side,
         dispatch::Dispatcher,
-        invocation::{Awaited, DriveEnd, EventLoop, Reason},
-        large::{AttachmentLimits, Attachments, MainSide},
+        large::{limits::AttachmentLimits, main_side::MainSide, outgoing::Attachments},
+        link::{DriveEnd, EventLoop, Reason},
+        requests::{outcome::Awaited, timed::TimedRequests},
         router::Router,
-        timed_requests::TimedRequests,
     },
     policy::{ChannelSet, Policy, quota::Allowance},
     primitives::{AtomicBool, AtomicU32, Mutex, Ordering},
@@ -549,7 +549,7 @@ impl MainShared {
             own: own.control,
             peer: peer.control,
             event_loop,
-            attachments: Attachments::Main(Box::new(MainSide::new(
+            attachments: Attachments::Main(Arc::new(MainSide::new(
                 control.clone(),
                 backing,
                 attached,

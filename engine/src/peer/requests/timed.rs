@@ -1,22 +1,24 @@
-//! Whether any of many tables may have something with a deadline, so that a loop with many sessions need not
-//! ask each of them whenever it sleeps.
+//! A hint whether any of many tables may hold a request with a deadline, so that a loop with many
+//! sessions need not look into each table before it sleeps.
 //!
 //! ```text
-//!   who asks                          the loop
-//!   puts it into its table (locked)   withdraws the hint
-//!   gives the hint                    looks into all tables (locked)
-//!                                     gives the hint back if it found something
+//!   the caller                              the loop
+//!   puts a request into its table (locked)  withdraws the hint
+//!   gives the hint                          looks into all tables (locked)
+//!                                           gives the hint back if it found something
 //! ```
 //!
-//! Nothing is missed for good: either the loop finds it in its table, or the loop's part of that table's lock
-//! came first; then the withdrawal did too, and the hint that is given after it stays.
+//! No request is missed. If the loop did not find it, the loop locked that table first. Then it also
+//! withdrew the hint first, and the hint that is given afterwards stays.
 
-use crate::model::guarded;
 use std::time::Instant;
 
-use crate::primitives::{AtomicBool, Ordering};
+use crate::{
+    model::guarded,
+    primitives::{AtomicBool, Ordering},
+};
 
-/// The hint. All accesses are Relaxed: the tables' locks order them, as said above.
+/// The hint. All accesses are Relaxed: the tables' locks order them.
 #[derive(Debug)]
 pub(crate) struct TimedRequests(AtomicBool);
 
@@ -25,7 +27,7 @@ impl TimedRequests {
         Self(AtomicBool::new(false))
     }
 
-    /// There is one more, in its table by now.
+    /// Gives the hint, after a request was put into its table.
     #[inline]
     pub(crate) fn begun(&self) {
         // Its cache line stays shared while there is nothing to change.
@@ -34,7 +36,8 @@ impl TimedRequests {
         }
     }
 
-    /// Looks into the tables, if there may be any: `look` returns the earliest deadline. One thread at a time.
+    /// Looks into the tables if the hint was given: `look` returns the earliest deadline. One thread at a
+    /// time.
     pub(crate) fn look(&self, look: impl FnOnce() -> Option<Instant>) -> Option<Instant> {
         if !self.0.load(Ordering::Relaxed) {
             return None;
