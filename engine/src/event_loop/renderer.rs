@@ -17,6 +17,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use fixedbitset::FixedBitSet;
+
 use crate::{
     config::{Backend, Config},
     contract::{ChannelKind, Contract, channel_table::ChannelTable},
@@ -31,7 +33,6 @@ use crate::{
         requests::{outcome::Awaited, timed::TimedRequests},
         router::Router,
     },
-    policy::ChannelSet,
     primitives::{AtomicBool, Mutex, Ordering},
     ring::{broadcast::TopicReader, consumer::Consumer, producer::Producer},
     session::{control_channel::ControlChannel, joining::Joined},
@@ -124,7 +125,7 @@ impl RendererShared {
         config: Config,
         joined: Joined,
         table: ChannelTable,
-        allowed: ChannelSet,
+        allowed: FixedBitSet,
         origin: Origin,
         carried: Option<(Routes, LoopKey)>,
     ) -> io::Result<Arc<Self>> {
@@ -260,14 +261,15 @@ impl RendererShared {
     pub(crate) fn hand_over(
         &self,
         table: &ChannelTable,
-        allowed: &ChannelSet,
+        allowed: &FixedBitSet,
     ) -> Result<Carried, &'static str> {
         let channels = &self.port.channels;
         let number = |old: u16| {
             let declaration = channels.get(old)?;
             let new = table.number_of_hash(declaration.hash)?;
             // A method is handled here, which is no affair of the policy's.
-            let permitted = declaration.kind == ChannelKind::Method || allowed.contains(new);
+            let permitted =
+                declaration.kind == ChannelKind::Method || allowed.contains(usize::from(new));
             permitted.then_some(new)
         };
         let name = |old: u16| channels.get(old).map_or("", |declaration| declaration.name);
@@ -410,7 +412,7 @@ impl RendererShared {
                 }
             };
             reach(KillPoint::FrameReceived);
-            let routes = driver.routes.refresh(&self.dispatcher.routes);
+            let routes = driver.routes.refresh();
             let bytes = driver.consumer.payload(&frame);
             let received = self.dispatcher.receive(
                 &self.port,
@@ -455,7 +457,7 @@ impl RendererShared {
                 let counters = &self.port.counters;
                 counters.topic_received.add_alone(1);
                 counters.topic_lost.add_alone(received.lost);
-                let routes = routes.refresh(&self.dispatcher.routes);
+                let routes = routes.refresh();
                 let delivery = Delivery { port: &self.port, lost: received.lost };
                 self.dispatcher.emit(&delivery, topic.number, copy.as_slice(), routes, key);
             }

@@ -6,11 +6,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use fixedbitset::FixedBitSet;
+
 use crate::{
     contract::{ChannelKey, ChannelKind, channel_table::ChannelTable},
     metrics::counters::SessionCounters,
     peer::{error::SendError, requests::outcome::Awaited},
-    policy::ChannelSet,
     primitives::AtomicU32,
     session::liveness::GoneReason,
     shm::shared::Shared,
@@ -89,7 +90,7 @@ pub(crate) struct Link {
     pub(crate) peer_pid: AtomicU32,
     pub(crate) channels: Arc<ChannelTable>,
     /// The channels that the policy allows the renderer of this session.
-    pub(crate) allowed: ChannelSet,
+    pub(crate) allowed: FixedBitSet,
     pub(crate) limits: SessionLimits,
     pub(crate) counters: SessionCounters,
     pub(crate) own: Shared<OutboxControl>,
@@ -141,14 +142,14 @@ impl Link {
     #[inline]
     pub(crate) fn permitted(&self, key: &ChannelKey) -> Result<u16, SendError> {
         match self.channels.number(key) {
-            Some(number) if self.allowed.contains(number) => Ok(number),
+            Some(number) if self.allowed.contains(usize::from(number)) => Ok(number),
             _ => Err(self.not_permitted(key)),
         }
     }
 
     /// Returns whether the policy lets this session use the channel.
     pub(crate) fn allows(&self, key: &ChannelKey) -> bool {
-        self.channels.number(key).is_some_and(|number| self.allowed.contains(number))
+        self.channels.number(key).is_some_and(|number| self.allowed.contains(usize::from(number)))
     }
 
     #[cold]
@@ -180,7 +181,7 @@ impl Link {
             None => return Err(Violation::UnknownChannel { channel }),
         }
         // The policy binds the renderer; main may invoke any method that the renderer handles.
-        if self.side == Side::Main && !self.allowed.contains(channel) {
+        if self.side == Side::Main && !self.allowed.contains(usize::from(channel)) {
             return Err(Violation::ForbiddenChannel { channel });
         }
         Ok(())

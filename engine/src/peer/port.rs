@@ -7,6 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use fixedbitset::FixedBitSet;
+
 use crate::{
     contract::{ChannelKey, channel_table::ChannelTable, payload::Payload},
     kill_points::{KillPoint, reach},
@@ -23,7 +25,6 @@ use crate::{
         },
         sender::{BatchStop, SendRefusal, Sender},
     },
-    policy::ChannelSet,
     primitives::{AtomicBool, AtomicU32, Mutex, Ordering},
     ring::producer::Producer,
     session::liveness::GoneReason,
@@ -57,7 +58,7 @@ pub(crate) struct PortParts {
     pub(crate) side: Side,
     pub(crate) window: u32,
     pub(crate) channels: Arc<ChannelTable>,
-    pub(crate) allowed: ChannelSet,
+    pub(crate) allowed: FixedBitSet,
     pub(crate) limits: SessionLimits,
     pub(crate) own: Shared<OutboxControl>,
     pub(crate) peer: Shared<OutboxControl>,

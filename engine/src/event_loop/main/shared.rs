@@ -17,6 +17,8 @@ use super::{
     restart::{LaunchOptions, Recipe},
     topics::TopicChannel,
 };
+use fixedbitset::FixedBitSet;
+
 use crate::{
     config::Config,
     contract::{
@@ -39,13 +41,12 @@ use crate::{
         requests::{outcome::Awaited, timed::TimedRequests},
         router::Router,
     },
-    policy::{ChannelSet, Policy, quota::Allowance},
+    policy::{Policy, quota::Allowance},
     primitives::{AtomicBool, AtomicU32, Mutex, Ordering},
     ring::{consumer::Consumer, producer::Producer},
     session::{
         control_channel::ControlChannel,
         endpoint::Endpoint,
-        handshake::{Answer, TOPICS_MAX, Welcome, encode},
         meeting::{LoopBell, Meeting, SEGMENT_VARIABLE, SOCKET_VARIABLE},
     },
     shm::{
@@ -62,7 +63,12 @@ use crate::{
     trace,
     wake::{adaptive::Waiter, bell::PeerBell, driver_lock::DriverLock, executor::Executor},
     web_contents::WebContents,
-    wire::{HEADER_LEN, frame::payload_max, padded},
+    wire::{
+        HEADER_LEN,
+        frame::payload_max,
+        handshake::{Answer, TOPICS_MAX, Welcome, encode},
+        padded,
+    },
 };
 
 type Hook<A> = Arc<Mutex<dyn FnMut(A) + Send>>;
@@ -489,10 +495,11 @@ impl MainShared {
         if self.is_closed() {
             return Err(LaunchError::Closed);
         }
-        let mut allowed = ChannelSet::default();
+        let mut allowed = FixedBitSet::with_capacity(self.channels.len());
         for key in &policy.allowed {
             let number = self.channels.number(key);
-            allowed.insert(number.ok_or(LaunchError::UnknownChannel { channel: key.name() })?);
+            let number = number.ok_or(LaunchError::UnknownChannel { channel: key.name() })?;
+            allowed.insert(usize::from(number));
         }
         let max = self.config.windows_max;
         if self.windows.lock().len() >= max {
@@ -607,7 +614,8 @@ impl MainShared {
         let mut handles = vec![main_region.handle(), renderer_region.handle()];
         handles.extend(&event);
         for (number, topic) in (0..).zip(&self.topics) {
-            let Some(topic) = topic.as_ref().filter(|_| port.allowed.contains(number)) else {
+            let Some(topic) = topic.as_ref().filter(|_| port.allowed.contains(usize::from(number)))
+            else {
                 continue;
             };
             if welcome.topics.len() == TOPICS_MAX {

@@ -61,7 +61,7 @@ impl TopicChannel {
         let sequence = publishing.writer.publish(bytes)?;
         // One fence for all of them: see `PeerBell::frames_committed`.
         fence_before_look();
-        for port in publishing.subscribers.refresh(&self.subscribers).iter() {
+        for port in publishing.subscribers.refresh().iter() {
             port.bell.ring_if_asleep(&port.counters.wakes);
         }
         Ok(sequence)
@@ -81,6 +81,6 @@ impl TopicChannel {
         self.subscribers.update(|ports| ports.retain(|known| !Arc::ptr_eq(known, port)));
         // The publisher's copy too, which would keep the memory of the dead until the next message.
         let mut publishing = self.publishing.lock();
-        publishing.subscribers.refresh(&self.subscribers);
+        publishing.subscribers.refresh();
     }
 }

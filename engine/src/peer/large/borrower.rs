@@ -29,16 +29,16 @@ use super::{
 };
 use crate::{
     primitives::{Condvar, Mutex, spin_loop},
-    session::{
-        control_channel::ControlChannel,
-        handshake::Answer,
-        parcel::{NotLent, PARCEL_MAX, Parcel},
-    },
+    session::control_channel::ControlChannel,
     shm::{
         attachment::{Blank, PAGE, Readable},
         handle::MemoryHandle,
     },
-    wire::frame::Violation,
+    wire::{
+        frame::Violation,
+        handshake::Answer,
+        parcel::{NotLent, PARCEL_MAX, Parcel},
+    },
 };
 
 /// How long a thread spins for main's answer before it sleeps: main is usually quick.
@@ -437,8 +437,8 @@ mod tests {
         metrics::counters::SessionCounters,
         os::Socket,
         peer::large::main_side::{Content, MainSide},
-        session::handshake::encode,
         shm::backing::Backing,
+        wire::handshake::encode,
     };
 
     const SIZE: usize = 32 * PAGE;

@@ -12,9 +12,9 @@ use super::{
 use crate::{
     metrics::counters::SessionCounters,
     primitives::{AtomicBool, Mutex, Ordering},
-    session::{control_channel::ControlChannel, parcel::Parcel},
+    session::control_channel::ControlChannel,
     shm::{attachment::Writable, backing::Backing},
-    wire::frame::Violation,
+    wire::{frame::Violation, parcel::Parcel},
 };
 
 /// The content that a payload begins with.

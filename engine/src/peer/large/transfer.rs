@@ -29,11 +29,12 @@ use crate::{
         link::{Limit, Link},
         sender::{SendRefusal, Sender},
     },
-    session::{liveness::GoneReason, parcel::NotLent},
+    session::liveness::GoneReason,
     wire::{
         attached::{Attached, parse_word},
         frame::{Label, Violation},
         kind::Kind,
+        parcel::NotLent,
     },
 };
 
