@@ -102,11 +102,18 @@ impl Dispatcher {
     ) -> Result<Request, Violation> {
         port.counters.frames_received.add_alone(1);
         port.check_length(u64::from(header.payload_len))?;
-        port.check(header)?;
         match header.kind {
-            Kind::Send => self.deliver(port, header.channel, bytes, routes, key)?,
-            Kind::Invoke => self.call(port, header, bytes, routes, key)?,
+            // Each kind is checked in its own arm: a known kind needs no look into the table.
+            Kind::Send => {
+                port.check(Kind::Send, header.channel)?;
+                self.deliver(port, header.channel, bytes, routes, key)?;
+            }
+            Kind::Invoke => {
+                port.check(Kind::Invoke, header.channel)?;
+                self.call(port, header, bytes, routes, key)?;
+            }
             Kind::Reply => {
+                port.check(Kind::Reply, header.channel)?;
                 port.settle(requested(header)?, &Ending::Reply, Body::Frame(bytes), awaited);
             }
             _ => return self.receive_rare(port, header, bytes, routes, key, awaited),
@@ -125,6 +132,7 @@ impl Dispatcher {
         key: &mut LoopKey,
         awaited: Option<&mut Awaited<'_>>,
     ) -> Result<Request, Violation> {
+        port.check(header.kind, header.channel)?;
         match header.kind {
             Kind::Reject => {
                 port.settle(requested(header)?, &Ending::Reject, Body::Frame(bytes), awaited);
@@ -139,7 +147,7 @@ impl Dispatcher {
             Kind::Attached => {
                 return self.receive_attached(port, header.channel, bytes, routes, key, awaited);
             }
-            Kind::Ask => port.large.lend(bytes)?,
+            Kind::Ask => port.large.lend(port, bytes)?,
             Kind::GiveBack => port.large.take_back(bytes)?,
             // `receive` acts on the first three; the consumer follows pads itself.
             Kind::Send | Kind::Invoke | Kind::Reply | Kind::Pad => {
@@ -162,8 +170,8 @@ impl Dispatcher {
         let attached = Attached::parse(channel, bytes)?;
         let (header, len) = (attached.header, attached.len);
         port.check_length(len)?;
-        port.check(header)?;
-        let body = match port.large.open(&attached) {
+        port.check(header.kind, channel)?;
+        let body = match port.large.open(port, &attached) {
             Ok(body) => body,
             Err(OpenError::Violation(violation)) => return Err(violation),
             Err(OpenError::System(why)) => {

@@ -141,7 +141,7 @@ impl<R: Payload + ?Sized, E: HandlerError + ?Sized> Invocation<R, E> {
             callback(pending.try_take::<R, E>().expect("called when it is settled"));
         };
         let mut caller = Some(Notify::Callback(Box::new(call)));
-        let is_pending = port.requests.notify(id, || caller.take().expect("asked for once"));
+        let is_pending = port.requests().notify(id, || caller.take().expect("asked for once"));
         match caller {
             Some(caller) if !is_pending => port.notify(caller),
             _ => port.notice(Reason::Deadline),
@@ -162,7 +162,7 @@ impl PendingRequest {
         if reentrancy::any() {
             return Err(Inside);
         }
-        let mut awaited = Awaited::new(&self.port.requests, self.id, take);
+        let mut awaited = Awaited::new(self.port.requests(), self.id, take);
         if self.drive_for(&mut awaited, timeout, None).is_none() {
             self.wait_beside_driver(&mut awaited, timeout);
         }
@@ -194,7 +194,7 @@ impl PendingRequest {
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let left = |now: Instant| deadline.map(|deadline| deadline.saturating_duration_since(now));
         loop {
-            if !self.port.requests.notify(self.id, || Notify::Thread(me.clone())) {
+            if !self.port.requests().notify(self.id, || Notify::Thread(me.clone())) {
                 return awaited.take_stored();
             }
             let now = Instant::now();
@@ -213,7 +213,7 @@ impl PendingRequest {
         &self,
     ) -> Option<InvokeResult<R, E>> {
         let mut decoded = Decoded::<R, E>::default();
-        let requests = &self.port.requests;
+        let requests = self.port.requests();
         requests.take(self.id, |ending, bytes| decoded.take(self.channel, ending, bytes))?;
         Some(decoded.into_result())
     }
@@ -238,7 +238,7 @@ impl<R: Payload + ?Sized, E: HandlerError + ?Sized> Future for Invocation<R, E> 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let pending = self.pending.as_ref().expect("polled after it was ready");
         let port = &pending.port;
-        if port.requests.notify(pending.id, || Notify::Waker(context.waker().clone())) {
+        if port.requests().notify(pending.id, || Notify::Waker(context.waker().clone())) {
             if !pending.polled.replace(true) {
                 port.notice(Reason::Deadline);
             }

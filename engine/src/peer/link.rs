@@ -18,8 +18,8 @@ use crate::{
     sync::reentrancy::{self, CurrentLoop},
     wake::bell::{Interrupt, PeerBell},
     wire::{
-        frame::{Header, Violation},
-        kind::ChannelUse,
+        frame::Violation,
+        kind::{ChannelUse, Kind},
         outbox::OutboxControl,
     },
 };
@@ -162,8 +162,7 @@ impl Link {
 
     /// Checks that the peer may send a frame of this kind on this channel.
     #[inline(always)]
-    pub(super) fn check(&self, header: Header) -> Result<(), Violation> {
-        let (kind, channel) = (header.kind, header.channel);
+    pub(super) fn check(&self, kind: Kind, channel: u16) -> Result<(), Violation> {
         let wrong_way = Violation::WrongDirection { kind: kind as u8, channel };
         if kind.rules().from_renderer_only && self.side == Side::Renderer {
             return Err(wrong_way);

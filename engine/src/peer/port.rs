@@ -19,7 +19,6 @@ use crate::{
         large::{body::Body, outgoing::Attachments, transfer::Large},
         link::{EventLoop, Limit, Link, Patience, Reason, SessionLimits, Side},
         requests::{
-            Requests,
             outcome::{Awaited, Ending, Notify, SessionRequests},
             timed::TimedRequests,
         },
@@ -35,11 +34,8 @@ use crate::{
 
 /// One conversation with one peer. It is its [`Link`], and has four parts.
 pub(crate) struct Port {
-    link: Arc<Link>,
-    /// One frame into the outbox.
+    /// One frame into the outbox. It has the link, and our requests.
     pub(super) sender: Sender,
-    /// Our requests.
-    pub(super) requests: Arc<SessionRequests>,
     /// The peer's requests.
     pub(super) incoming: Incoming,
     /// Payloads that are too long for a frame.
@@ -80,14 +76,14 @@ impl Deref for Port {
 
     #[inline]
     fn deref(&self) -> &Link {
-        &self.link
+        self.sender.link()
     }
 }
 
 impl Port {
     pub(crate) fn new(parts: PortParts) -> Arc<Self> {
         let limits = parts.limits;
-        let link = Arc::new(Link {
+        let link = Link {
             side: parts.side,
             window: parts.window,
             peer_pid: AtomicU32::new(parts.peer_pid),
@@ -101,25 +97,23 @@ impl Port {
             interrupt: parts.interrupt,
             event_loop: parts.event_loop,
             gone: OnceLock::new(),
-        });
-        let requests = Arc::new(Requests::new(limits.pending_max));
+        };
         let in_band_max = parts.producer.payload_max();
         Arc::new(Self {
-            sender: Sender::new(
-                link.clone(),
-                requests.clone(),
-                parts.timed_requests,
-                parts.producer,
-            ),
-            requests,
+            sender: Sender::new(link, parts.timed_requests, parts.producer),
             incoming: Incoming::new(limits.owed_max),
-            large: Large::new(link.clone(), parts.attachments, in_band_max, parts.attached_max),
+            large: Large::new(parts.attachments, in_band_max, parts.attached_max),
             inbox_capacity: parts.inbox_capacity,
             connected: AtomicBool::new(false),
             close_requested: AtomicBool::new(false),
             restarts_in: Mutex::new(None),
-            link,
         })
+    }
+
+    /// Returns our requests.
+    #[inline]
+    pub(super) fn requests(&self) -> &SessionRequests {
+        self.sender.requests()
     }
 
     // --- messages ------------------------------------------------------------------------------------
@@ -207,7 +201,7 @@ impl Port {
         bytes: &[u8],
         patience: Patience,
     ) -> Result<(), SendError> {
-        let limit = Limit::begin(&self.link, patience);
+        let limit = Limit::begin(self, patience);
         let sent = if self.large.attaches(bytes.len()) {
             self.large.send(&self.sender, channel, bytes, limit, |payload| {
                 self.sender.commit_attached(label, payload)
@@ -249,7 +243,7 @@ impl Port {
     ) -> Result<Option<RequestId>, SendError> {
         // A caller that waits no longer for the reply need not wait longer for room.
         let patience = self.limits.send_timeout.min(timeout.unwrap_or(Duration::MAX));
-        let limit = Limit::begin(&self.link, Patience::For(patience));
+        let limit = Limit::begin(self, Patience::For(patience));
         let begun = if self.large.attaches(bytes.len()) {
             self.large.send(&self.sender, channel, bytes, limit, |payload| {
                 self.sender.commit_request(label, timeout, |sender, producer, label| {
@@ -280,7 +274,7 @@ impl Port {
         awaited: Option<&mut Awaited<'_>>,
     ) {
         reach(KillPoint::ReplyReceived);
-        match self.requests.settle(id, ending, body, awaited) {
+        match self.requests().settle(id, ending, body, awaited) {
             Ok(None) => {}
             Ok(Some(caller)) => self.notify(caller),
             Err(_stale) => self.counters.stale_replies.add(),
@@ -289,7 +283,7 @@ impl Port {
 
     /// Ends the requests that are overdue at `now`, and returns the next deadline. For the driver.
     pub(crate) fn expire(&self, now: Instant) -> Option<Instant> {
-        let expired = self.requests.expire(now);
+        let expired = self.requests().expire(now);
         if expired.count > 0 {
             self.counters.timed_out.add_alone(expired.count as u64);
             self.sender.send_cancels();
@@ -300,7 +294,7 @@ impl Port {
 
     /// Gives a request up, unless its outcome was taken. Its handler is told as soon as there is room.
     pub(super) fn abandon(&self, id: RequestId) {
-        if self.requests.abandon(id) {
+        if self.requests().abandon(id) {
             self.sender.send_cancels();
         }
     }
@@ -324,7 +318,7 @@ impl Port {
     /// reason counts.
     pub(crate) fn end(&self, reason: GoneReason) {
         let _ = self.gone.set(reason.clone());
-        self.requests.close(&reason).into_iter().for_each(|caller| self.notify(caller));
+        self.requests().close(&reason).into_iter().for_each(|caller| self.notify(caller));
         self.incoming.end();
         self.large.end();
         self.sender.end();
@@ -366,7 +360,7 @@ impl Port {
     /// Frees the attachments that the renderer has read.
     #[inline]
     pub(crate) fn tidy_attachments(&self) {
-        self.large.tidy();
+        self.large.tidy(self);
     }
 
     /// Returns whether the peer has not consumed a message or request.
@@ -393,7 +387,7 @@ impl Port {
     pub(crate) fn metrics(&self) -> SessionMetrics {
         // After a first request, one slot is taken ahead for the next one, unless all are in use.
         let spare = usize::from(self.counters.invokes_sent.get() > 0);
-        let pending = self.requests.work(|table| table.pending());
+        let pending = self.requests().work(|table| table.pending());
         let all = pending == usize::from(self.limits.pending_max);
         let (outbox_capacity_bytes, outbox_used_bytes) = self.sender.usage();
         SessionMetrics {

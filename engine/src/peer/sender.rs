@@ -20,7 +20,7 @@ use crate::{
         error::SendError,
         large::outgoing::OutgoingPayload,
         link::{Limit, Link, Reason},
-        requests::{outcome::SessionRequests, timed::TimedRequests},
+        requests::{Requests, outcome::SessionRequests, timed::TimedRequests},
     },
     primitives::{AtomicBool, Ordering, spin_loop},
     ring::{
@@ -100,9 +100,10 @@ pub(super) enum BatchStop {
     Encode(EncodeError),
 }
 
+/// The sending part of a conversation, with the link that it sends over and the requests that it sent.
 pub(super) struct Sender {
-    link: Arc<Link>,
-    requests: Arc<SessionRequests>,
+    link: Link,
+    requests: SessionRequests,
     timed_requests: Arc<TimedRequests>,
     outbox: OwnerLock<Outbox>,
     space_waiters: SpaceWaiters,
@@ -130,14 +131,9 @@ pub(super) struct OpenOutbox<'a> {
 
 impl Sender {
     /// `timed_requests` is shared by the sessions of one loop.
-    pub(super) fn new(
-        link: Arc<Link>,
-        requests: Arc<SessionRequests>,
-        timed_requests: Arc<TimedRequests>,
-        producer: Producer,
-    ) -> Self {
+    pub(super) fn new(link: Link, timed_requests: Arc<TimedRequests>, producer: Producer) -> Self {
         Self {
-            requests,
+            requests: Requests::new(link.limits.pending_max),
             timed_requests,
             space_waiters: SpaceWaiters::new(link.own.clone()),
             unread_frames: producer.unread_frames(),
@@ -150,6 +146,16 @@ impl Sender {
             loop_wants_frame: AtomicBool::new(false),
             link,
         }
+    }
+
+    #[inline]
+    pub(super) fn link(&self) -> &Link {
+        &self.link
+    }
+
+    #[inline]
+    pub(super) fn requests(&self) -> &SessionRequests {
+        &self.requests
     }
 
     // --- one frame -----------------------------------------------------------------------------------
@@ -353,7 +359,7 @@ impl Sender {
         limit: Limit,
         mut attempt: impl FnMut() -> Result<R, SendRefusal>,
     ) -> Result<R, SendRefusal> {
-        let link = &*self.link;
+        let link = &self.link;
         if refusal != SendRefusal::Full {
             return Err(refusal);
         }

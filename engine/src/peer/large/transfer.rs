@@ -13,7 +13,7 @@
 //! of its call; main answers from its loop, which never waits. A call that must not wait asks, fails,
 //! and finds the memory the next time.
 
-use std::{io, sync::Arc};
+use std::io;
 
 use super::{
     body::Body,
@@ -39,7 +39,6 @@ use crate::{
 };
 
 pub(in crate::peer) struct Large {
-    link: Arc<Link>,
     attachments: Attachments,
     /// The longest payload of a frame. A longer one is attached.
     in_band_max: usize,
@@ -49,13 +48,12 @@ pub(in crate::peer) struct Large {
 
 impl Large {
     pub(in crate::peer) fn new(
-        link: Arc<Link>,
         attachments: Attachments,
         in_band_max: usize,
         attached_max: u64,
     ) -> Self {
         let attached_max = usize::try_from(attached_max).unwrap_or(usize::MAX);
-        Self { link, attachments, in_band_max, message_max: in_band_max.max(attached_max) }
+        Self { attachments, in_band_max, message_max: in_band_max.max(attached_max) }
     }
 
     /// Returns whether a payload of this length must be attached.
@@ -100,10 +98,10 @@ impl Large {
     ) -> Result<OutgoingPayload, SendError> {
         let (len, max) = (content.len(), self.message_max);
         if len > max {
-            self.link.counters.too_large.add();
+            sender.link().counters.too_large.add();
             return Err(SendError::TooLarge { channel, len, max });
         }
-        let link = &self.link;
+        let link = sender.link();
         let filled = match &self.attachments {
             Attachments::Main(main) => sender.patiently(limit, || {
                 if link.gone().is_some() {
@@ -120,7 +118,7 @@ impl Large {
                 let borrow = || self.borrow(sender, borrower, &wanting, limit);
                 sender.patiently(limit, borrow).map(|borrowed| {
                     let grant =
-                        borrowed.map_err(|why| self.refused(borrower, why, channel, len))?;
+                        borrowed.map_err(|why| refused(link, borrower, why, channel, len))?;
                     OutgoingPayload::lent(borrower, grant, content).map_err(|error| {
                         self.give_back(sender);
                         no_memory(channel, len, &error)
@@ -142,7 +140,7 @@ impl Large {
         wanting: &Wanting<'_>,
         limit: Limit,
     ) -> Result<Result<Grant, Option<NotLent>>, SendRefusal> {
-        let (link, size) = (&self.link, wanting.size());
+        let (link, size) = (sender.link(), wanting.size());
         loop {
             if link.gone().is_some() {
                 return Err(SendRefusal::Gone);
@@ -172,30 +170,6 @@ impl Large {
         }
     }
 
-    fn refused(
-        &self,
-        borrower: &Borrower,
-        why: Option<NotLent>,
-        channel: &'static str,
-        len: usize,
-    ) -> SendError {
-        match why {
-            Some(NotLent::Quota { bytes, count }) => SendError::AttachmentQuota {
-                channel,
-                len,
-                count,
-                bytes,
-                count_max: u64::from(borrower.limits.lent_max),
-                bytes_max: borrower.limits.lent_bytes_max,
-            },
-            Some(NotLent::NoMemory { why }) => SendError::NoMemory { channel, len, why },
-            None => {
-                let reason = self.link.gone().cloned().unwrap_or(GoneReason::MainGone);
-                SendError::Gone { channel, reason }
-            }
-        }
-    }
-
     /// Gives back to main the memory of payloads that were dropped unsent. What finds no room goes
     /// before the next `Ask`.
     pub(in crate::peer) fn give_back(&self, sender: &Sender) {
@@ -211,8 +185,8 @@ impl Large {
 
     /// Answers a renderer that asks for memory. Only in main.
     #[cold]
-    pub(in crate::peer) fn lend(&self, bytes: &[u8]) -> Result<(), Violation> {
-        let lent = self.main_side(Kind::Ask)?.lend(parse_word(bytes)?, &self.link.counters);
+    pub(in crate::peer) fn lend(&self, link: &Link, bytes: &[u8]) -> Result<(), Violation> {
+        let lent = self.main_side(Kind::Ask)?.lend(parse_word(bytes)?, &link.counters);
         reach(KillPoint::AttachmentLent);
         lent
     }
@@ -233,10 +207,14 @@ impl Large {
     }
 
     /// Opens the payload that a frame names.
-    pub(in crate::peer) fn open(&self, attached: &Attached) -> Result<Body<'static>, OpenError> {
+    pub(in crate::peer) fn open(
+        &self,
+        link: &Link,
+        attached: &Attached,
+    ) -> Result<Body<'static>, OpenError> {
         let opened = self.attachments.open(attached)?;
         reach(KillPoint::AttachmentOpened);
-        self.link.counters.attachments_received.add_alone(1);
+        link.counters.attachments_received.add_alone(1);
         Ok(opened)
     }
 
@@ -244,8 +222,8 @@ impl Large {
 
     /// Frees what the renderer has read.
     #[inline]
-    pub(in crate::peer) fn tidy(&self) {
-        self.attachments.tidy(|| self.link.consumed());
+    pub(in crate::peer) fn tidy(&self, link: &Link) {
+        self.attachments.tidy(|| link.consumed());
     }
 
     /// Frees everything: the session is over.
@@ -268,4 +246,28 @@ fn commit_word(sender: &Sender, kind: Kind, word: u64) -> Result<(), SendRefusal
 
 fn no_memory(channel: &'static str, len: usize, error: &io::Error) -> SendError {
     SendError::NoMemory { channel, len, why: error.to_string() }
+}
+
+fn refused(
+    link: &Link,
+    borrower: &Borrower,
+    why: Option<NotLent>,
+    channel: &'static str,
+    len: usize,
+) -> SendError {
+    match why {
+        Some(NotLent::Quota { bytes, count }) => SendError::AttachmentQuota {
+            channel,
+            len,
+            count,
+            bytes,
+            count_max: u64::from(borrower.limits.lent_max),
+            bytes_max: borrower.limits.lent_bytes_max,
+        },
+        Some(NotLent::NoMemory { why }) => SendError::NoMemory { channel, len, why },
+        None => {
+            let reason = link.gone().cloned().unwrap_or(GoneReason::MainGone);
+            SendError::Gone { channel, reason }
+        }
+    }
 }
