@@ -20,7 +20,7 @@ use crate::{
     contract::{Method, payload::Payload},
     peer::{
         error::{HandlerError, InvokeError, SendError},
-        link::{DriveEnd, Reason},
+        link::DriveEnd,
         port::Port,
         requests::outcome::{Awaited, Ending, FailCode, Notify},
     },
@@ -144,7 +144,7 @@ impl<R: Payload + ?Sized, E: HandlerError + ?Sized> Invocation<R, E> {
         let is_pending = port.requests().notify(id, || caller.take().expect("asked for once"));
         match caller {
             Some(caller) if !is_pending => port.notify(caller),
-            _ => port.notice(Reason::Deadline),
+            _ => port.enforce_deadline(),
         }
     }
 }
@@ -240,7 +240,7 @@ impl<R: Payload + ?Sized, E: HandlerError + ?Sized> Future for Invocation<R, E> 
         let port = &pending.port;
         if port.requests().notify(pending.id, || Notify::Waker(context.waker().clone())) {
             if !pending.polled.replace(true) {
-                port.notice(Reason::Deadline);
+                port.enforce_deadline();
             }
             return Poll::Pending;
         }

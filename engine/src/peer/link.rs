@@ -69,14 +69,16 @@ pub(crate) enum DriveEnd {
 }
 
 /// Why the loop is to look after a window.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Reason {
     /// The session was broken off, or is to be closed.
     Ended,
     /// Cancels wait for room in the outbox.
     Deferred,
-    /// No thread blocks on a request, so the loop enforces its deadline.
-    Deadline,
+    /// A request with a deadline has begun. The loop need not wake for it.
+    Begun,
+    /// No thread blocks on a request that has begun, so the loop enforces its deadline.
+    Unattended,
     /// A frame was or is about to be committed, and the loop had asked to be told.
     Sent,
 }

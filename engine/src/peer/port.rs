@@ -18,10 +18,7 @@ use crate::{
         incoming::Incoming,
         large::{body::Body, outgoing::Attachments, transfer::Large},
         link::{EventLoop, Limit, Link, Patience, Reason, SessionLimits, Side},
-        requests::{
-            outcome::{Awaited, Ending, Notify, SessionRequests},
-            timed::TimedRequests,
-        },
+        requests::outcome::{Awaited, Ending, Notify, SessionRequests},
         sender::{BatchStop, SendRefusal, Sender},
     },
     primitives::{AtomicBool, AtomicU32, Mutex, Ordering},
@@ -67,8 +64,6 @@ pub(crate) struct PortParts {
     pub(crate) attachments: Attachments,
     /// The longest payload that may be attached, in bytes.
     pub(crate) attached_max: u64,
-    /// Shared by the ports of one loop.
-    pub(crate) timed_requests: Arc<TimedRequests>,
 }
 
 impl Deref for Port {
@@ -100,7 +95,7 @@ impl Port {
         };
         let in_band_max = parts.producer.payload_max();
         Arc::new(Self {
-            sender: Sender::new(link, parts.timed_requests, parts.producer),
+            sender: Sender::new(link, parts.producer),
             incoming: Incoming::new(limits.owed_max),
             large: Large::new(parts.attachments, in_band_max, parts.attached_max),
             inbox_capacity: parts.inbox_capacity,
@@ -281,6 +276,20 @@ impl Port {
         }
     }
 
+    /// Returns whether requests with a deadline have begun since the last [`expire`](Self::expire).
+    #[inline]
+    pub(crate) fn has_new_deadlines(&self) -> bool {
+        self.requests().timed.have_begun()
+    }
+
+    /// Has the loop enforce the deadline of a request on which no thread blocks. Wakes the loop in case
+    /// it sleeps without knowing the request.
+    pub(super) fn enforce_deadline(&self) {
+        if self.has_new_deadlines() {
+            self.notice(Reason::Unattended);
+        }
+    }
+
     /// Ends the requests that are overdue at `now`, and returns the next deadline. For the driver.
     pub(crate) fn expire(&self, now: Instant) -> Option<Instant> {
         let expired = self.requests().expire(now);
@@ -332,9 +341,10 @@ impl Port {
 
     /// Asks the loop to end the session.
     pub(crate) fn request_close(&self) {
-        // Relaxed: the loop is told after it.
-        self.close_requested.store(true, Ordering::Relaxed);
-        self.notice(Reason::Ended);
+        // Relaxed: the notice hands it over.
+        if !self.close_requested.swap(true, Ordering::Relaxed) {
+            self.notice(Reason::Ended);
+        }
     }
 
     pub(crate) fn close_requested(&self) -> bool {

@@ -11,7 +11,7 @@
 //! A reply never waits: one that finds no room is kept in the backlog. The backlog is bounded by the
 //! number of requests that the peer may have pending, and by bytes.
 
-use std::{borrow::Borrow, collections::VecDeque, sync::Arc, time::Duration};
+use std::{borrow::Borrow, collections::VecDeque, time::Duration};
 
 use crate::{
     contract::payload::{EncodeError, Payload},
@@ -20,7 +20,7 @@ use crate::{
         error::SendError,
         large::outgoing::OutgoingPayload,
         link::{Limit, Link, Reason},
-        requests::{Requests, outcome::SessionRequests, timed::TimedRequests},
+        requests::{Requests, outcome::SessionRequests},
     },
     primitives::{AtomicBool, Ordering, spin_loop},
     ring::{
@@ -104,7 +104,6 @@ pub(super) enum BatchStop {
 pub(super) struct Sender {
     link: Link,
     requests: SessionRequests,
-    timed_requests: Arc<TimedRequests>,
     outbox: OwnerLock<Outbox>,
     space_waiters: SpaceWaiters,
     /// The frames that the peer has not consumed, seen without the lock.
@@ -130,11 +129,9 @@ pub(super) struct OpenOutbox<'a> {
 }
 
 impl Sender {
-    /// `timed_requests` is shared by the sessions of one loop.
-    pub(super) fn new(link: Link, timed_requests: Arc<TimedRequests>, producer: Producer) -> Self {
+    pub(super) fn new(link: Link, producer: Producer) -> Self {
         Self {
             requests: Requests::new(link.limits.pending_max),
-            timed_requests,
             space_waiters: SpaceWaiters::new(link.own.clone()),
             unread_frames: producer.unread_frames(),
             outbox: OwnerLock::new(Outbox {
@@ -220,8 +217,8 @@ impl Sender {
             table.set_timeout(id, timeout);
             table.begin()
         });
-        if timeout.is_some() {
-            self.timed_requests.begun();
+        if timeout.is_some() && self.requests.timed.begun() {
+            self.link.notice(Reason::Begun);
         }
         self.link.counters.frames_sent.add_alone(1);
         self.link.counters.invokes_sent.add_alone(1);

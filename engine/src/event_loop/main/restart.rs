@@ -7,12 +7,14 @@
 use std::{
     io,
     process::{Child, Command},
-    time::Duration,
+    sync::Arc,
+    time::{Duration, Instant},
 };
 
 use crate::{
     error::GoneReason,
     os::process::{Inherited, Program},
+    peer::Port,
     policy::Policy,
 };
 
@@ -71,6 +73,13 @@ impl Default for LaunchOptions {
     fn default() -> Self {
         Self { die_with_main: true, restart: RestartPolicy::Never }
     }
+}
+
+/// A renderer that is to be launched again.
+pub(super) struct PendingRestart {
+    pub(super) at: Instant,
+    pub(super) recipe: Recipe,
+    pub(super) old: Arc<Port>,
 }
 
 /// All that a renderer is launched with, each time.

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! - [`table`]: the slots and their generations. [`outcome`]: the outcome of a request, and its caller.
-//! - [`timed`]: a hint for a loop with many sessions: some request has a deadline.
+//! - [`timed`]: a hint for the loop: requests with a deadline have begun.
 //!
 //! An invoke and its reply read the hints each time and lock the table once. All hints are Relaxed.
 //! Each is written under the lock or by the one driver. Each reader is ordered behind the writer by
@@ -17,7 +17,7 @@
 #[cfg(not(loom))]
 pub(crate) mod outcome;
 mod table;
-pub(crate) mod timed;
+mod timed;
 
 use crate::{
     model::guarded,
@@ -27,6 +27,7 @@ use crate::{
 use table::RequestTable;
 #[cfg(not(loom))]
 pub(crate) use table::{Expired, Stale};
+use timed::TimedRequests;
 
 /// `N` notifies the caller of a request, `O` is its outcome.
 pub(crate) struct Requests<N, O> {
@@ -39,6 +40,8 @@ pub(crate) struct Requests<N, O> {
     in_hand: AtomicU64,
     /// Replies or cancels wait for room in the outbox.
     deferred: AtomicBool,
+    /// Requests with a deadline have begun.
+    pub(super) timed: TimedRequests,
 }
 
 impl<N, O: Default> Requests<N, O> {
@@ -48,6 +51,7 @@ impl<N, O: Default> Requests<N, O> {
             unread: AtomicU64::new(0),
             in_hand: AtomicU64::new(0),
             deferred: AtomicBool::new(false),
+            timed: TimedRequests::new(),
         }
     }
 

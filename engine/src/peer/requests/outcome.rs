@@ -169,12 +169,11 @@ impl SessionRequests {
 
     /// Settles what is overdue at `now`.
     pub(in crate::peer) fn expire(&self, now: Instant) -> Expired<Notify> {
-        self.work(|table| {
-            table.expire(now, |outcome, timeout| {
-                outcome.ending = Ending::TimedOut(timeout);
-                outcome.bytes.clear();
-            })
-        })
+        let expire = |outcome: &mut Outcome, timeout| {
+            outcome.ending = Ending::TimedOut(timeout);
+            outcome.bytes.clear();
+        };
+        self.timed.look(|| self.work(|table| table.expire(now, expire)))
     }
 
     /// Settles everything that is pending, and begins nothing any more. Returns the callers to notify.

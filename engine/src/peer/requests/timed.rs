@@ -1,24 +1,21 @@
-//! A hint whether any of many tables may hold a request with a deadline, so that a loop with many
-//! sessions need not look into each table before it sleeps.
+//! A hint that requests with a deadline have begun since the loop last looked at the table, so that a loop
+//! with many sessions looks only into the tables that have changed.
 //!
 //! ```text
 //!   the caller                              the loop
-//!   puts a request into its table (locked)  withdraws the hint
-//!   gives the hint                          looks into all tables (locked)
-//!                                           gives the hint back if it found something
+//!   puts a request into the table (locked)  withdraws the hint
+//!   gives the hint                          looks into the table (locked)
 //! ```
 //!
-//! No request is missed. If the loop did not find it, the loop locked that table first. Then it also
+//! No request is missed. If the loop did not find it, the loop locked the table first. Then it also
 //! withdrew the hint first, and the hint that is given afterwards stays.
-
-use std::time::Instant;
 
 use crate::{
     model::guarded,
-    primitives::{AtomicBool, Ordering},
+    primitives::{AtomicBool, Ordering::Relaxed},
 };
 
-/// The hint. All accesses are Relaxed: the tables' locks order them.
+/// The hint. All accesses are Relaxed: the table's lock orders them.
 #[derive(Debug)]
 pub(crate) struct TimedRequests(AtomicBool);
 
@@ -27,43 +24,27 @@ impl TimedRequests {
         Self(AtomicBool::new(false))
     }
 
-    /// Gives the hint, after a request was put into its table.
+    /// Gives the hint, after a request was put into the table. `true`: the loop is to be told.
     #[inline]
-    pub(crate) fn begun(&self) {
+    pub(crate) fn begun(&self) -> bool {
         // Its cache line stays shared while there is nothing to change.
-        if !self.0.load(Ordering::Relaxed) {
-            self.0.store(true, Ordering::Relaxed);
-        }
+        !self.0.load(Relaxed) && !self.0.swap(true, Relaxed)
     }
 
-    /// Looks into the tables if the hint was given: `look` returns the earliest deadline. One thread at a
-    /// time.
-    pub(crate) fn look(&self, look: impl FnOnce() -> Option<Instant>) -> Option<Instant> {
-        if !self.0.load(Ordering::Relaxed) {
-            return None;
-        }
-        self.0.store(false, Ordering::Relaxed);
-        let next = guarded!("TimedRequests::look: hint first", look(), else { let next = look(); self.0.store(false, Ordering::Relaxed); next });
-        if next.is_some() {
-            self.0.store(true, Ordering::Relaxed);
-        }
-        next
+    /// Returns whether the loop has yet to look. Certain for a request of this thread.
+    #[inline]
+    pub(crate) fn have_begun(&self) -> bool {
+        self.0.load(Relaxed)
     }
-}
 
-#[cfg(all(test, not(loom)))]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_tables_are_looked_at_as_long_as_one_has_something() {
-        let timed = TimedRequests::new();
-        assert_eq!(timed.look(|| unreachable!("there is none")), None);
-        let deadline = Instant::now();
-        timed.begun();
-        assert_eq!(timed.look(|| Some(deadline)), Some(deadline));
-        assert_eq!(timed.look(|| None), None);
-        assert_eq!(timed.look(|| unreachable!("it was the last")), None);
+    /// Withdraws the hint and looks into the table. One thread at a time.
+    pub(crate) fn look<R>(&self, look: impl FnOnce() -> R) -> R {
+        guarded!("TimedRequests::look: hint first", self.0.store(false, Relaxed), else {
+            let found = look();
+            self.0.store(false, Relaxed);
+            return found;
+        });
+        look()
     }
 }
 
@@ -77,19 +58,17 @@ mod loom_tests {
     fn loom_a_request_is_found_or_leaves_a_hint() {
         check(&[("TimedRequests::look: hint first", WRONG)], || {
             let timed = Arc::new(TimedRequests::new());
-            let table = Arc::new(Mutex::new(None));
-            // Another session's, so that the loop looks at all.
-            timed.begun();
+            let table = Arc::new(Mutex::new(false));
             let asking = thread::spawn({
                 let (timed, table) = (timed.clone(), table.clone());
                 move || {
-                    *table.lock() = Some(Instant::now());
+                    *table.lock() = true;
                     timed.begun();
                 }
             });
             let found = timed.look(|| *table.lock());
             asking.join().unwrap();
-            assert!(found.is_some() || timed.look(|| *table.lock()).is_some());
+            assert!(found || timed.have_begun());
         });
     }
 }
