@@ -356,7 +356,7 @@ impl IpcRenderer {
     /// As [`send`](Self::send).
     pub fn loan<T: FixedLayout>(&self, event: Event<T>) -> Result<Loan<'_, T>, SendError> {
         let port = &self.inner.port;
-        port.loan(event.key(), Patience::Usual)
+        Loan::begin(port, event.key(), Patience::Usual)
     }
 
     /// Asks main to run a method, with the default deadline of
@@ -521,8 +521,7 @@ impl IpcRenderer {
 
     fn tell_main(&self, name: &'static str, number: u16, kind: Kind) -> Result<(), SendError> {
         let port = &self.inner.port;
-        let label = Label { kind, flags: 0, channel: number, id: None };
-        port.commit(name, label, &[], Patience::Usual)
+        port.send_bare(name, Label::new(kind, number))
     }
 
     fn listen<T: Payload + ?Sized>(
@@ -643,7 +642,7 @@ impl IpcRenderer {
     /// # }
     /// ```
     pub fn allows(&self, channel: &dyn Channel) -> bool {
-        self.inner.port.is_allowed(&channel.key())
+        self.inner.port.allows(&channel.key())
     }
 
     // --- driving ---------------------------------------------------------------------------------

@@ -116,7 +116,7 @@ impl WebContents {
     ///
     /// As [`send`](Self::send).
     pub fn loan<T: FixedLayout>(&self, push: Push<T>) -> Result<Loan<'_, T>, SendError> {
-        self.port.loan(push.key(), Patience::Usual)
+        Loan::begin(&self.port, push.key(), Patience::Usual)
     }
 
     /// Asks the renderer to run a method. The deadline is mandatory: a renderer is not trusted to

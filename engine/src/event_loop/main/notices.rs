@@ -12,7 +12,7 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    peer::invocation::Reason,
+    peer::link::Reason,
     primitives::Mutex,
     session::meeting::LoopBell,
     sync::{

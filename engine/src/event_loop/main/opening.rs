@@ -14,7 +14,7 @@ use crate::{
     os::{EventFd, OwnedFd},
     peer::{
         Port, PortParts, SessionLimits, Side,
-        large::{AttachmentLimits, Attachments, MainSide},
+        large::{limits::AttachmentLimits, main_side::MainSide, outgoing::Attachments},
     },
     policy::{Policy, quota::Allowance},
     ring::{
@@ -108,7 +108,7 @@ impl MainShared {
             own: own.control,
             peer: peer.control,
             event_loop: self.event_loop.clone(),
-            attachments: Attachments::Main(Box::new(main_side)),
+            attachments: Attachments::Main(Arc::new(main_side)),
             attached_max: attached.message_max,
         });
         self.windows.insert(&port);

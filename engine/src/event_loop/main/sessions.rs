@@ -27,7 +27,7 @@ use super::{
 use crate::{
     error::GoneReason,
     event_loop::driver::{Source, SourceShared},
-    peer::{Port, invocation::Reason},
+    peer::{Port, link::Reason},
     primitives::Ordering,
     session::liveness::reason_of,
     sync::reentrancy,

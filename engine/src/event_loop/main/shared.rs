@@ -16,7 +16,7 @@ use crate::{
     peer::{
         Port,
         dispatch::Dispatcher,
-        invocation::{EventLoop, Reason},
+        link::{EventLoop, Reason},
     },
     primitives::{AtomicBool, AtomicU32, Mutex, Ordering},
     session::{control_channel::ControlChannel, meeting::Meeting},

@@ -24,7 +24,8 @@ use crate::{
     os::epoll::Event,
     peer::{
         dispatch::{Request, Routes},
-        invocation::{Awaited, Reason},
+        link::Reason,
+        requests::outcome::Awaited,
     },
     policy::OnViolation,
     session::{endpoint::Endpoint, meeting::LoopBell},

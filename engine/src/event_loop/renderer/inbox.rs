@@ -10,7 +10,7 @@ use crate::{
     os::clock::{self, Punctual},
     peer::{
         dispatch::{Request, Routes},
-        invocation::Awaited,
+        requests::outcome::Awaited,
     },
     ring::consumer::Consumer,
     sync::{loop_cell::LoopKey, snapshot::Cached},
@@ -132,8 +132,7 @@ impl Source for Inbox {
 
     fn keep_deadlines(&mut self, renderer: &RendererShared, now: Instant) -> Option<Instant> {
         let port = &renderer.port;
-        if port.timed_requests.have_begun() || self.request_until.is_some_and(|until| until <= now)
-        {
+        if port.has_new_deadlines() || self.request_until.is_some_and(|until| until <= now) {
             self.request_until = port.expire(now);
         }
         // Its cancels may have found the outbox taken.
