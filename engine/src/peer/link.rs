@@ -81,6 +81,8 @@ pub(crate) enum Reason {
     Unattended,
     /// A frame was or is about to be committed, and the loop had asked to be told.
     Sent,
+    /// There are attachments to free, or parcels to send, when the renderer has read more.
+    Untidy,
 }
 
 /// Both control pages of a session, the bell, the limits, the counters and the end.

@@ -367,10 +367,9 @@ impl Port {
         self.sender.flush();
     }
 
-    /// Frees the attachments that the renderer has read.
-    #[inline]
-    pub(crate) fn tidy_attachments(&self) {
-        self.large.tidy(self);
+    /// Frees the attachments that the renderer has read. Returns whether there are more to free later.
+    pub(crate) fn tidy_attachments(&self) -> bool {
+        self.large.tidy(self)
     }
 
     /// Returns whether the peer has not consumed a message or request.

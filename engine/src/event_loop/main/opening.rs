@@ -15,6 +15,7 @@ use crate::{
     peer::{
         Port, PortParts, SessionLimits, Side,
         large::{limits::AttachmentLimits, main_side::MainSide, outgoing::Attachments},
+        link::Reason,
     },
     policy::{Policy, quota::Allowance},
     ring::{
@@ -93,7 +94,9 @@ impl MainShared {
         let kept_max = self.config.attachment_pool_max as u64;
         let consumer = Consumer::new(Writer::Renderer, peer.data, own.control.clone(), 0);
         let (signal, interrupt) = control.mains_signals();
-        let main_side = MainSide::new(control.clone(), backing, attached, kept_max);
+        let notices = self.notices.clone();
+        let tell = move || notices.push(window, Reason::Untidy);
+        let main_side = MainSide::new(control.clone(), backing, attached, kept_max, tell);
         let port = Port::new(PortParts {
             side: Side::Main,
             window,

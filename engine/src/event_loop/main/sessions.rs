@@ -81,8 +81,9 @@ impl Windows {
     pub(super) fn begin_session(&mut self, place: usize, session: Session) -> io::Result<()> {
         let Self { connections, poller, .. } = self;
         let Some(Some(connection)) = connections.get_mut(place) else { return Ok(()) };
-        // Its requests that have begun told a loop that did not know it.
+        // What was sent and asked before told a loop that did not know it.
         connection.request_until = session.port.expire(Instant::now());
+        self.untidy.push(place);
         self.places.insert(session.port.window, place);
         connection.session = Some(session);
         if let Some((_, process)) = &connection.child {

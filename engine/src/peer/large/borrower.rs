@@ -455,7 +455,7 @@ mod tests {
         let lent_bytes_max = u64::from(lent_max) * SIZE as u64;
         let limits = AttachmentLimits { lent_bytes_max, lent_max, ..LIMITS };
         let (ours, theirs) = Socket::pair().unwrap();
-        let main = MainSide::new(Arc::new(ours.into()), Backing::Sealed, limits, 1 << 20);
+        let main = MainSide::new(Arc::new(ours.into()), Backing::Sealed, limits, 1 << 20, || ());
         let borrower = Borrower::new(Arc::new(theirs.into()), limits, Vec::new());
         (main, borrower, SessionCounters::default())
     }
@@ -646,7 +646,7 @@ mod tests {
             assert!(main.announce(&mut larger));
             main.named(larger, until);
         }
-        main.tidy(|| 256);
+        main.tidy(256);
         assert!(borrower.open(id + 1, 1).is_ok());
         borrower.receive_parcels(&mut borrower.state.lock());
         assert!(borrower.open(id, 1).is_err());

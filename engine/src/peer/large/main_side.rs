@@ -40,17 +40,20 @@ pub(crate) struct MainSide {
     pool: Mutex<Pool>,
     lender: Mutex<Lender>,
     post: Mutex<Post>,
-    /// A hint for the loop that there is something to tidy up.
+    /// There is something to tidy up, and the loop was told.
     untidy: AtomicBool,
+    tell: Box<dyn Fn() + Send + Sync>,
 }
 
 impl MainSide {
-    /// `kept_max` is how many bytes stay here for reuse.
+    /// `kept_max` is how many bytes stay here for reuse. `tell` tells the loop that there is something to
+    /// [tidy](Self::tidy) up.
     pub(crate) fn new(
         control: Arc<ControlChannel>,
         backing: Backing,
         limits: AttachmentLimits,
         kept_max: u64,
+        tell: impl Fn() + Send + Sync + 'static,
     ) -> Self {
         Self {
             pool: Mutex::new(Pool::new(limits.message_max, kept_max)),
@@ -58,6 +61,7 @@ impl MainSide {
             post: Mutex::new(Post::new(control)),
             backing,
             untidy: AtomicBool::new(false),
+            tell: Box::new(tell),
         }
     }
 
@@ -121,14 +125,14 @@ impl MainSide {
     /// freed as soon as it was read.
     pub(super) fn named(&self, buffer: Buffer, until: u64) -> bool {
         let is_freed = self.pool.lock().named(buffer, until);
-        self.untidy.store(true, Ordering::Relaxed);
+        self.make_untidy();
         is_freed
     }
 
     /// Takes back a buffer that no frame names.
     pub(super) fn discard(&self, buffer: Buffer) {
         self.pool.lock().discard(buffer);
-        self.untidy.store(true, Ordering::Relaxed);
+        self.make_untidy();
     }
 
     // --- from the renderer -------------------------------------------------------------------------
@@ -150,7 +154,7 @@ impl MainSide {
             }
         };
         if self.post.lock().send_or_keep(parcel, handle)? {
-            self.untidy.store(true, Ordering::Relaxed);
+            self.make_untidy();
         }
         Ok(())
     }
@@ -169,25 +173,26 @@ impl MainSide {
 
     // --- the loop's part -----------------------------------------------------------------------------
 
-    /// Frees what is not needed any more, and sends what waits for room in the control channel.
-    #[inline]
-    pub(super) fn tidy(&self, consumed: impl FnOnce() -> u64) {
-        // Relaxed: a hint that is given late is seen at the next look.
-        if self.untidy.load(Ordering::Relaxed) {
-            self.tidy_now(consumed());
+    /// Call after making something that is to be tidied up.
+    fn make_untidy(&self) {
+        // Relaxed: the notice hands it over.
+        if !self.untidy.swap(true, Ordering::Relaxed) {
+            (self.tell)();
         }
     }
 
-    #[cold]
-    fn tidy_now(&self, consumed: u64) {
+    /// Frees what is not needed any more, and sends what waits for room in the control channel. Returns
+    /// whether there is more to tidy up later.
+    pub(super) fn tidy(&self, consumed: u64) -> bool {
         let mut pool = self.pool.lock();
         let busy = pool.tidy(consumed);
         let mut post = self.post.lock();
         post.flush();
         post.forget(&mut pool.forgotten);
         let untidy = busy || post.has_unsent() || !pool.forgotten.is_empty();
-        // Under the lock of the pool: a thread that makes it busy again sets the hint after that.
+        // Under both locks: a thread that has something more tells the loop after that.
         self.untidy.store(untidy, Ordering::Relaxed);
+        untidy
     }
 
     /// Frees everything: the session is over.

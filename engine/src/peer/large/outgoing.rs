@@ -31,11 +31,11 @@ impl Attachments {
         }
     }
 
-    /// Frees what the renderer has read. For the loop.
-    #[inline]
-    pub(in crate::peer) fn tidy(&self, consumed: impl FnOnce() -> u64) {
-        if let Self::Main(main) = self {
-            main.tidy(consumed);
+    /// Frees what the renderer has read. Returns whether there is more to free later. For the loop.
+    pub(in crate::peer) fn tidy(&self, consumed: impl FnOnce() -> u64) -> bool {
+        match self {
+            Self::Main(main) => main.tidy(consumed()),
+            Self::Renderer(_) => false,
         }
     }
 

@@ -220,10 +220,9 @@ impl Large {
 
     // --- the loop's part -----------------------------------------------------------------------------
 
-    /// Frees what the renderer has read.
-    #[inline]
-    pub(in crate::peer) fn tidy(&self, link: &Link) {
-        self.attachments.tidy(|| link.consumed());
+    /// Frees what the renderer has read. Returns whether there is more to free later.
+    pub(in crate::peer) fn tidy(&self, link: &Link) -> bool {
+        self.attachments.tidy(|| link.consumed())
     }
 
     /// Frees everything: the session is over.
