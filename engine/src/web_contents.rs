@@ -125,17 +125,12 @@ impl WebContents {
     /// # Errors
     ///
     /// If the request could not be sent.
-    pub fn invoke<A, R, E>(
+    pub fn invoke<A: Payload + ?Sized, R: Payload + ?Sized, E: HandlerError + ?Sized>(
         &self,
         method: Method<A, R, E>,
         arguments: &A,
         timeout: Duration,
-    ) -> Result<Invocation<R, E>, InvokeError<E::Owned>>
-    where
-        A: Payload + ?Sized,
-        R: Payload + ?Sized,
-        E: HandlerError + ?Sized,
-    {
+    ) -> Result<Invocation<R, E>, InvokeError<E::Owned>> {
         let number = self.port.known(&method.key())?;
         Invocation::begin(&self.port, method, number, arguments, Some(timeout))
     }
