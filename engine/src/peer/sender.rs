@@ -101,7 +101,7 @@ pub(super) enum BatchStop {
 }
 
 /// The sending part of a conversation, with the link that it sends over and the requests that it sent.
-pub(super) struct Sender {
+pub(crate) struct Sender {
     link: Link,
     requests: SessionRequests,
     outbox: OwnerLock<Outbox>,
@@ -331,7 +331,7 @@ impl Sender {
 
     /// Has the loop told of the next frame. The loop looks once more after this, for a frame that may
     /// have been on its way.
-    pub(super) fn tell_of_next_send(&self) {
+    pub(crate) fn tell_of_next_send(&self) {
         self.loop_wants_frame.store(true, Ordering::Relaxed);
         // Relaxed: this is the twin of the fence in `wake_peer`.
         fence_before_look();
@@ -437,9 +437,7 @@ impl Sender {
         outbox.backlog.push_back((label, kept));
         self.link.counters.backlogged.add();
         self.requests.defer();
-        self.space_waiters.ask();
-        // Look again after asking: room that came in between has rung nobody.
-        let _still_full = self.send_deferred(&mut outbox);
+        self.send_deferred_when_there_is_room(&mut outbox);
         Ok(())
     }
 
@@ -475,16 +473,20 @@ impl Sender {
     }
 
     /// Sends the deferred frames, as far as there is room. For the driver.
-    pub(super) fn flush(&self) {
+    pub(crate) fn flush(&self) {
         if !self.requests.has_deferred() {
             return;
         }
         let Ok(mut outbox) = self.lock() else { return };
         if self.send_deferred(&mut outbox).is_err() {
-            // Look again after asking: room that came in between has rung nobody.
-            self.space_waiters.ask();
-            let _still_full = self.send_deferred(&mut outbox);
+            self.send_deferred_when_there_is_room(&mut outbox);
         }
+    }
+
+    fn send_deferred_when_there_is_room(&self, outbox: &mut Outbox) {
+        self.space_waiters.ask();
+        // After asking: room that came before the peer saw that has rung nobody.
+        let _still_full = self.send_deferred(outbox);
     }
 
     /// Sends the deferred frames before any other, so replies stay in order and neither list grows.
@@ -564,7 +566,7 @@ impl Sender {
     // --- what the loop and the application look at --------------------------------------------------
 
     /// Returns whether the peer has not consumed a message or request. For the driver.
-    pub(super) fn has_unread_messages(&self) -> bool {
+    pub(crate) fn has_unread_messages(&self) -> bool {
         self.unread_frames.asks_something(self.link.consumed())
     }
 

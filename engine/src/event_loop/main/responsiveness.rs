@@ -110,7 +110,7 @@ impl WatchedWindow {
 
     /// Says whether there is something that it has not taken.
     fn look(&mut self, now: Instant, after: Duration) -> bool {
-        let unread_frames = self.port.has_unread_messages();
+        let unread_frames = self.port.sender.has_unread_messages();
         let consumed = self.port.consumed();
         let moves = consumed != self.consumed;
         self.consumed = consumed;
@@ -126,11 +126,11 @@ impl WatchedWindow {
 
     /// Whether it has taken all, and its next message is told of.
     fn may_leave(&self) -> bool {
-        if self.port.has_unread_messages() {
+        if self.port.sender.has_unread_messages() {
             return false;
         }
-        self.port.tell_of_next_send();
+        self.port.sender.tell_of_next_send();
         // Asked first, now looked again: who was sending did not hear of the wish.
-        !self.port.has_unread_messages()
+        !self.port.sender.has_unread_messages()
     }
 }

@@ -198,7 +198,7 @@ impl Windows {
         }
         if taken < BATCH {
             session.publish();
-            session.port.flush();
+            session.port.sender.flush();
         }
         if taken > 0 {
             connection.quiet = 0;
@@ -240,7 +240,7 @@ impl Windows {
             connection.request_until = port.expire(Instant::now());
             return self.reschedule(place);
         }
-        port.flush();
+        port.sender.flush();
         // A port that has ended itself was broken off, by another thread that found a violation.
         let closed = || port.close_requested().then_some(GoneReason::Closed);
         if let Some(reason) = port.gone().cloned().or_else(closed) {
@@ -359,7 +359,7 @@ impl Source for Windows {
         self.attend(main);
         self.listen_again(now);
         for session in self.connections.iter().flatten().filter_map(|each| each.session.as_ref()) {
-            session.port.tidy_attachments();
+            session.port.large.tidy(&session.port);
         }
         while let Some(place) = self.deadlines.take_due(now) {
             self.fall_due(main, place, now);
