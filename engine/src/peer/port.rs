@@ -121,7 +121,7 @@ impl Port {
         value: &T,
         patience: Patience,
     ) -> Result<(), SendError> {
-        let label = Label::new(Kind::Send, self.permitted(&key)?);
+        let label = Label::new(Kind::Send, self.sender.link().permitted(&key)?);
         match value.encode(|bytes| self.sender.commit(label, bytes)) {
             Ok(Ok(())) => Ok(()),
             Ok(Err(refusal)) => self.send_after(refusal, key.name(), label, value, patience),
