@@ -9,7 +9,7 @@ use crate::{
     session::liveness::GoneReason,
 };
 
-/// Why a listener or handler could not be registered.
+/// An error of registering a listener or handler.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 #[non_exhaustive]
 #[allow(missing_docs, reason = "the fields are named as in the messages; lengths are in bytes")]
@@ -22,15 +22,15 @@ pub enum RegisterError {
         "the channel '{channel}' is not in the contract of both processes: add it to the Contract"
     )]
     UnknownChannel { channel: &'static str },
-    /// The policy does not let this renderer hear the channel.
+    /// The policy does not allow this renderer the channel.
     #[error("the policy does not allow this renderer the channel '{channel}'")]
     Forbidden { channel: &'static str },
-    /// Main could not be told.
+    /// Main could not be notified.
     #[error(transparent)]
     Send(#[from] SendError),
 }
 
-/// Why a message was not sent. The message is still the caller's.
+/// An error of sending. The message was not sent.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 #[non_exhaustive]
 #[allow(missing_docs, reason = "the fields are named as in the messages; lengths are in bytes")]
@@ -56,11 +56,11 @@ pub enum SendError {
         "a message of {len} bytes on '{channel}' is too large: at most {max} fit; raise the limit in Config or Policy, or split it"
     )]
     TooLarge { channel: &'static str, len: usize, max: usize },
-    /// The value has no bytes.
+    /// The value could not be encoded.
     #[error("a message on '{channel}' was not sent: {source}")]
     Encode { channel: &'static str, source: EncodeError },
-    /// Main lends no more memory for large payloads to this renderer: what it has was not read yet, or
-    /// is a reply that main's application has not taken.
+    /// Main lends no more memory for large payloads to this renderer. Main has not read the earlier ones, or its
+    /// application has not taken a reply.
     #[error(
         "no memory for a message of {len} bytes on '{channel}': {count} attachments of {bytes} bytes in all are in main already, where {count_max} and {bytes_max} are the most (Policy::attachments_max, attachment_bytes_max)"
     )]
@@ -72,7 +72,7 @@ pub enum SendError {
         count_max: u64,
         bytes_max: u64,
     },
-    /// The memory for a large payload could not be had.
+    /// The memory for a large payload could not be made.
     #[error("no memory for a message of {len} bytes on '{channel}': {why}")]
     NoMemory { channel: &'static str, len: usize, why: String },
     /// This thread holds a loan of the same outbox: send or drop it first.
@@ -85,17 +85,17 @@ pub enum SendError {
     Gone { channel: &'static str, reason: GoneReason },
 }
 
-/// Why [`send_all`](crate::IpcRenderer::send_all) did not send all.
+/// An error of [`send_all`](crate::IpcRenderer::send_all).
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 #[error("{sent} messages were sent, but not the next one: {source}")]
 pub struct SendAllError {
-    /// How many were sent: the first ones, in order.
+    /// The number of messages that were sent: the first ones, in order.
     pub sent: usize,
-    /// Why the next one was not.
+    /// The error of the next one.
     pub source: SendError,
 }
 
-/// Why an invoke has no result. `E` is the method's own error type.
+/// An error of an invoke. `E` is the method's own error type.
 ///
 /// The texts are Electron's where Electron has the case.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
@@ -105,7 +105,7 @@ pub enum InvokeError<E: fmt::Debug + fmt::Display = Failure> {
     /// The handler returned an error.
     #[error("Error invoking remote method '{channel}': {error}")]
     Handler { channel: &'static str, error: E },
-    /// Nobody handles the method.
+    /// The method has no handler.
     #[error(
         "Error invoking remote method '{channel}': Error: No handler registered for '{channel}'"
     )]
@@ -130,16 +130,16 @@ pub enum InvokeError<E: fmt::Debug + fmt::Display = Failure> {
         "Error invoking remote method '{channel}': too many invokes are pending in the other process"
     )]
     QuotaReached { channel: &'static str },
-    /// The reply could not be read.
+    /// The reply could not be decoded.
     #[error("the reply to '{channel}' is no valid value: {source}")]
     BadReply { channel: &'static str, source: DecodeError },
-    /// As many invokes as the table has places are pending in this process.
+    /// This process has its maximum of pending invokes.
     #[error("cannot invoke '{channel}': {max} invokes are pending already")]
     TooManyPending { channel: &'static str, max: usize },
-    /// The deadline passed first. The handler has been told to stop.
+    /// The deadline passed first. The handler was told to stop.
     #[error("no reply to '{channel}' within {timeout:?}")]
     TimedOut { channel: &'static str, timeout: Duration },
-    /// The other process went first.
+    /// The other process ended first.
     #[error("no reply to '{channel}': the other process is gone ({reason})")]
     Gone { channel: &'static str, reason: GoneReason },
     /// A blocking wait inside a listener or handler would stop the loop that brings the reply.
@@ -152,7 +152,7 @@ pub enum InvokeError<E: fmt::Debug + fmt::Display = Failure> {
     Send(#[from] SendError),
 }
 
-/// A handler's own error type, which can be printed.
+/// A handler's error type, which must be printable.
 pub trait HandlerError: Payload<Owned: fmt::Debug + fmt::Display> {}
 
 impl<E: Payload<Owned: fmt::Debug + fmt::Display> + ?Sized> HandlerError for E {}

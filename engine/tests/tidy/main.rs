@@ -27,6 +27,7 @@ const ORDER: &[&str] = &[
     "config",
     // Sessions and conversations.
     "session",
+    "inspection",
     "peer",
     "web_contents",
     "event_loop",

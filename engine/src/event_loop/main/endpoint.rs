@@ -54,7 +54,7 @@ impl MainEndpoint {
         let channels = Arc::new(ChannelTable::new(declared.into_iter().map(Some).collect()));
         let routes = Snapshot::new(Router::new(channels.len()));
         let key = LoopKey::new();
-        let key_name = key.name();
+        let key_name = key.id();
         let bell = meeting.loop_bell().map_err(io)?;
         let after = config.unresponsive_after;
         let windows = Windows::new(endpoint, &bell, routes.cached(), key, after).map_err(io)?;

@@ -16,13 +16,11 @@ use super::{
 };
 use crate::{
     error::GoneReason,
+    inspection::attach::{InspectorAnswer, InspectorHello},
     kill_points::{KillPoint, reach},
     os::epoll::Event,
     primitives::Ordering,
-    session::{
-        inspection::{InspectorAnswer, InspectorHello},
-        offers::grants,
-    },
+    session::offers::grants,
     trace,
     wire::{
         frame::Violation,

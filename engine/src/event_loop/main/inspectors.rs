@@ -36,23 +36,21 @@ use super::{
     token::{TokenKind, token},
 };
 use crate::{
+    inspection::{
+        attach::{InspectorAnswer, fingerprint},
+        board::{self, BoardSlot, Head, SLOTS_MAX, WindowState},
+    },
     metrics::{MainMetrics, SessionMetrics, counters::Counters, sleeps},
     os::process,
     primitives::Ordering,
     ring::broadcast::TopicWriter,
-    session::{
-        control_channel::ControlChannel,
-        inspection::{InspectorAnswer, fingerprint},
-    },
+    session::control_channel::ControlChannel,
     shm::{
         backing::Backing,
         region::{Region, WriterSide},
     },
     trace,
-    wire::{
-        board::{self, BoardSlot, Head, SLOTS_MAX, WindowState},
-        handshake::encode,
-    },
+    wire::handshake::encode,
 };
 
 /// How many may watch at once.
@@ -102,7 +100,7 @@ impl Board {
         self.record.clear();
         self.record.extend_from_slice(head.as_bytes());
         slots.for_each(|slot| self.record.extend_from_slice(slot.as_bytes()));
-        // The fullest record fits: see `layout::board`.
+        // The fullest record fits: see `inspection::board`.
         let written = self.writer.publish(&self.record);
         debug_assert!(written.is_ok());
     }

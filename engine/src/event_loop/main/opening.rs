@@ -17,7 +17,10 @@ use crate::{
         large::{limits::AttachmentLimits, main_side::MainSide, outgoing::Attachments},
     },
     policy::{Policy, quota::Allowance},
-    ring::{consumer::Consumer, producer::Producer},
+    ring::{
+        consumer::{Consumer, Writer},
+        producer::Producer,
+    },
     session::control_channel::ControlChannel,
     shm::{
         handle::MemoryHandle,
@@ -88,7 +91,7 @@ impl MainShared {
             lent_max: policy.attachments_max,
         };
         let kept_max = self.config.attachment_pool_max as u64;
-        let consumer = Consumer::new(peer.data, own.control.clone(), 0);
+        let consumer = Consumer::new(Writer::Renderer, peer.data, own.control.clone(), 0);
         let (signal, interrupt) = control.mains_signals();
         let main_side = MainSide::new(control.clone(), backing, attached, kept_max);
         let port = Port::new(PortParts {

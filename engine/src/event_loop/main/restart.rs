@@ -101,8 +101,8 @@ impl Recipe {
         Ok(Self { program, policy, options, crashes: 0 })
     }
 
-    pub(super) fn start(&mut self, heirloom: Inherited) -> io::Result<Child> {
-        self.program.start(heirloom)
+    pub(super) fn start(&mut self, inherited: Inherited) -> io::Result<Child> {
+        self.program.start(inherited)
     }
 
     /// Whether main kills the process if it outlives its session for too long.

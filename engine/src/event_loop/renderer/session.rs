@@ -24,7 +24,10 @@ use crate::{
         large::{borrower::Borrower, limits::AttachmentLimits, outgoing::Attachments},
         router::Router,
     },
-    ring::{consumer::Consumer, producer::Producer},
+    ring::{
+        consumer::{Consumer, Writer},
+        producer::Producer,
+    },
     session::{control_channel::ControlChannel, joining::Joined},
     sync::{flag::Flag, loop_cell::LoopKey, snapshot::Snapshot},
     wake::{adaptive::Waiter, bell::PeerBell, executor::Executor},
@@ -88,8 +91,8 @@ impl RendererSession {
             let woken = port.clone();
             let executor = Executor::new(Arc::new(move || wake(&woken)));
             let routes = Snapshot::new(routes);
-            let key_name = key.name();
-            let consumer = Consumer::trusting(main.data, own.control, 0);
+            let key_name = key.id();
+            let consumer = Consumer::new(Writer::Main, main.data, own.control, 0);
             let inbox = Inbox::new(consumer, routes.cached(), key);
             let waiter = Waiter::foreseeing(config.wait, config.spin_ceiling);
             let shared = RendererShared {
