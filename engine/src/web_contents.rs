@@ -137,7 +137,7 @@ impl WebContents {
 
     /// The longest payload that can ever be pushed to this renderer, in bytes.
     pub fn payload_max(&self) -> usize {
-        self.port.payload_max()
+        self.port.large.message_max()
     }
 
     /// Ends the session: the renderer sees main go, and `render-process-gone` has the reason `closed`.

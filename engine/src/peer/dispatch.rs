@@ -147,8 +147,7 @@ impl Dispatcher {
             Kind::Attached => {
                 return self.receive_attached(port, header.channel, bytes, routes, key, awaited);
             }
-            Kind::Ask => port.large.lend(port, bytes)?,
-            Kind::GiveBack => port.large.take_back(bytes)?,
+            Kind::Ask | Kind::GiveBack => port.large.act_on_word(port, header.kind, bytes)?,
             // `receive` acts on the first three; the consumer follows pads itself.
             Kind::Send | Kind::Invoke | Kind::Reply | Kind::Pad => {
                 return Err(Violation::UnknownKind { kind: header.kind as u8 });

@@ -32,11 +32,11 @@ use crate::{
 /// One conversation with one peer. It is its [`Link`], and has four parts.
 pub(crate) struct Port {
     /// One frame into the outbox. It has the link, and our requests.
-    pub(super) sender: Sender,
+    pub(crate) sender: Sender,
     /// The peer's requests.
-    pub(super) incoming: Incoming,
+    pub(crate) incoming: Incoming,
     /// Payloads that are too long for a frame.
-    pub(super) large: Large,
+    pub(crate) large: Large,
     /// The capacity of the ring that the peer writes, in bytes.
     inbox_capacity: usize,
     /// The handshake is over.
@@ -113,11 +113,6 @@ impl Port {
 
     // --- messages ------------------------------------------------------------------------------------
 
-    /// Returns the longest payload that can be sent, in bytes.
-    pub(crate) fn payload_max(&self) -> usize {
-        self.large.message_max()
-    }
-
     /// Sends one message.
     #[inline]
     pub(crate) fn send<T: Payload + ?Sized>(
@@ -126,7 +121,7 @@ impl Port {
         value: &T,
         patience: Patience,
     ) -> Result<(), SendError> {
-        let label = Label::new(Kind::Send, self.permitted(&key)?);
+        let label = Label::new(Kind::Send, self.sender.link().permitted(&key)?);
         match value.encode(|bytes| self.sender.commit(label, bytes)) {
             Ok(Ok(())) => Ok(()),
             Ok(Err(refusal)) => self.send_after(refusal, key.name(), label, value, patience),
@@ -334,11 +329,6 @@ impl Port {
         self.interrupt.raise();
     }
 
-    /// Counts the peer's invokes from now on and does not run them: the peer is dead.
-    pub(crate) fn mark_orphaned(&self) {
-        self.incoming.mark_orphaned();
-    }
-
     /// Asks the loop to end the session.
     pub(crate) fn request_close(&self) {
         // Relaxed: the notice hands it over.
@@ -360,27 +350,6 @@ impl Port {
     }
 
     // --- the driver's part ---------------------------------------------------------------------------
-
-    /// Sends the deferred frames, as far as there is room.
-    #[inline]
-    pub(crate) fn flush(&self) {
-        self.sender.flush();
-    }
-
-    /// Frees the attachments that the renderer has read. Returns whether there are more to free later.
-    pub(crate) fn tidy_attachments(&self) -> bool {
-        self.large.tidy(self)
-    }
-
-    /// Returns whether the peer has not consumed a message or request.
-    pub(crate) fn has_unread_messages(&self) -> bool {
-        self.sender.has_unread_messages()
-    }
-
-    /// Has the loop told of the next frame. It looks once more after this.
-    pub(crate) fn tell_of_next_send(&self) {
-        self.sender.tell_of_next_send();
-    }
 
     /// Notes that the handshake is over.
     pub(crate) fn set_connected(&self) {

@@ -71,7 +71,7 @@ impl Call<'_> {
 
     pub(crate) fn fail(&self, code: FailCode, why: &str) {
         // Some of it may quote what the caller sent.
-        let max = FAILURE_TEXT_MAX.min(self.port.payload_max());
+        let max = FAILURE_TEXT_MAX.min(self.port.large.message_max());
         let why = &why[..why.floor_char_boundary(max)];
         match self.reply(Kind::Fail, code as u8, why.as_bytes()) {
             Err(ReplyError::Violation(violation)) => self.port.break_off(violation),

@@ -69,6 +69,14 @@ pub(super) enum SendRefusal {
     TooManyPending,
 }
 
+/// This thread holds the outbox already: for a loan, or because it encodes a batch.
+impl From<HeldHere> for SendRefusal {
+    #[inline]
+    fn from(HeldHere: HeldHere) -> Self {
+        Self::LoanHeld
+    }
+}
+
 /// Why a reply will never be sent.
 pub(super) enum ReplyError {
     /// The caller is told why.
@@ -101,7 +109,7 @@ pub(super) enum BatchStop {
 }
 
 /// The sending part of a conversation, with the link that it sends over and the requests that it sent.
-pub(super) struct Sender {
+pub(crate) struct Sender {
     link: Link,
     requests: SessionRequests,
     outbox: OwnerLock<Outbox>,
@@ -162,7 +170,7 @@ impl Sender {
     #[inline(always)]
     pub(super) fn commit(&self, label: Label, bytes: &[u8]) -> Result<(), SendRefusal> {
         let mut outbox = self.open()?;
-        outbox.put(label, bytes)?;
+        self.put(&mut outbox.outbox.producer, label, bytes)?;
         outbox.close(1);
         Ok(())
     }
@@ -190,7 +198,7 @@ impl Sender {
         put: impl FnOnce(&Self, &mut Producer, Label) -> Result<(), SendRefusal>,
     ) -> Result<RequestId, SendRefusal> {
         self.link.bell.will_look();
-        let mut outbox = self.lock()?;
+        let mut outbox = self.outbox.lock()?;
         if self.link.gone().is_some() {
             return Err(SendRefusal::Gone);
         }
@@ -205,8 +213,11 @@ impl Sender {
         let label = Label { id: Some(id), ..label };
         reach(KillPoint::RequestBegun);
         // After the id was taken: if its slot was a cancelled request's, the cancel goes first.
-        let sent =
-            self.send_deferred(&mut outbox).and_then(|()| put(self, &mut outbox.producer, label));
+        let deferred = match self.requests.has_deferred() {
+            true => self.send_deferred(&mut outbox),
+            false => Ok(()),
+        };
+        let sent = deferred.and_then(|()| put(self, &mut outbox.producer, label));
         if let Err(refusal) = sent {
             outbox.spare = Some(id);
             return Err(refusal);
@@ -231,19 +242,15 @@ impl Sender {
     #[inline(always)]
     pub(super) fn open(&self) -> Result<OpenOutbox<'_>, SendRefusal> {
         self.link.bell.will_look();
-        let mut outbox = self.lock()?;
+        let mut outbox = self.outbox.lock()?;
         if self.link.gone().is_some() {
             return Err(SendRefusal::Gone);
         }
         reach(KillPoint::SendBegun);
-        self.send_deferred(&mut outbox)?;
+        if self.requests.has_deferred() {
+            self.send_deferred(&mut outbox)?;
+        }
         Ok(OpenOutbox { sender: self, outbox })
-    }
-
-    /// Locks the outbox, unless this thread holds it already: for a loan, or because it encodes a batch.
-    #[inline]
-    fn lock(&self) -> Result<Guard<'_, Outbox>, SendRefusal> {
-        self.outbox.lock().map_err(|HeldHere| SendRefusal::LoanHeld)
     }
 
     /// Copies one frame into the ring and commits it.
@@ -331,7 +338,7 @@ impl Sender {
 
     /// Has the loop told of the next frame. The loop looks once more after this, for a frame that may
     /// have been on its way.
-    pub(super) fn tell_of_next_send(&self) {
+    pub(crate) fn tell_of_next_send(&self) {
         self.loop_wants_frame.store(true, Ordering::Relaxed);
         // Relaxed: this is the twin of the fence in `wake_peer`.
         fence_before_look();
@@ -422,7 +429,7 @@ impl Sender {
     /// Keeps a reply that found no room until there is some.
     pub(super) fn keep(&self, label: Label, kept: Kept) -> Result<(), ReplyError> {
         let undeliverable = |why: &str| Err(ReplyError::Undeliverable(why.to_owned()));
-        let Ok(mut outbox) = self.lock() else { return undeliverable(LOAN_HELD) };
+        let Ok(mut outbox) = self.outbox.lock() else { return undeliverable(LOAN_HELD) };
         // An honest peer has no more requests pending than its quota.
         let max = self.link.limits.owed_max;
         if outbox.backlog.len() >= usize::from(max) {
@@ -437,9 +444,7 @@ impl Sender {
         outbox.backlog.push_back((label, kept));
         self.link.counters.backlogged.add();
         self.requests.defer();
-        self.space_waiters.ask();
-        // Look again after asking: room that came in between has rung nobody.
-        let _still_full = self.send_deferred(&mut outbox);
+        self.send_deferred_when_there_is_room(&mut outbox);
         Ok(())
     }
 
@@ -450,7 +455,7 @@ impl Sender {
             return false;
         }
         // While this thread holds a loan, its replies stay.
-        let Ok(mut outbox) = self.lock() else { return false };
+        let Ok(mut outbox) = self.outbox.lock() else { return false };
         let place = outbox.backlog.iter().position(|(label, _)| label.id == Some(id));
         let Some((_, kept)) = place.and_then(|place| outbox.backlog.remove(place)) else {
             return false;
@@ -475,26 +480,25 @@ impl Sender {
     }
 
     /// Sends the deferred frames, as far as there is room. For the driver.
-    pub(super) fn flush(&self) {
+    pub(crate) fn flush(&self) {
         if !self.requests.has_deferred() {
             return;
         }
-        let Ok(mut outbox) = self.lock() else { return };
+        let Ok(mut outbox) = self.outbox.lock() else { return };
         if self.send_deferred(&mut outbox).is_err() {
-            // Look again after asking: room that came in between has rung nobody.
-            self.space_waiters.ask();
-            let _still_full = self.send_deferred(&mut outbox);
+            self.send_deferred_when_there_is_room(&mut outbox);
         }
     }
 
-    /// Sends the deferred frames before any other, so replies stay in order and neither list grows.
-    #[inline]
-    fn send_deferred(&self, outbox: &mut Outbox) -> Result<(), SendRefusal> {
-        if self.requests.has_deferred() { self.send_deferred_now(outbox) } else { Ok(()) }
+    fn send_deferred_when_there_is_room(&self, outbox: &mut Outbox) {
+        self.space_waiters.ask();
+        // After asking: room that came before the peer saw that has rung nobody.
+        let _still_full = self.send_deferred(outbox);
     }
 
+    /// Sends the deferred frames, before any other frame: so replies stay in order and neither list grows.
     #[cold]
-    fn send_deferred_now(&self, outbox: &mut Outbox) -> Result<(), SendRefusal> {
+    fn send_deferred(&self, outbox: &mut Outbox) -> Result<(), SendRefusal> {
         let before = self.link.counters.frames_sent.get();
         let result = self.commit_deferred(outbox);
         if self.link.counters.frames_sent.get() != before {
@@ -522,7 +526,7 @@ impl Sender {
             let cancel = Label { id: Some(id), ..Label::new(Kind::Cancel, 0) };
             self.put(&mut outbox.producer, cancel, &[])?;
             sent.add_alone(1);
-            Ok(())
+            Ok::<_, SendRefusal>(())
         })?;
         self.space_waiters.none_deferred();
         Ok(())
@@ -531,7 +535,7 @@ impl Sender {
     /// Drops the backlog: the session is over.
     pub(super) fn end(&self) {
         if self.requests.has_deferred()
-            && let Ok(mut outbox) = self.lock()
+            && let Ok(mut outbox) = self.outbox.lock()
         {
             outbox.backlog.clear();
             outbox.backlog_bytes = 0;
@@ -564,7 +568,7 @@ impl Sender {
     // --- what the loop and the application look at --------------------------------------------------
 
     /// Returns whether the peer has not consumed a message or request. For the driver.
-    pub(super) fn has_unread_messages(&self) -> bool {
+    pub(crate) fn has_unread_messages(&self) -> bool {
         self.unread_frames.asks_something(self.link.consumed())
     }
 
@@ -576,12 +580,6 @@ impl Sender {
 }
 
 impl OpenOutbox<'_> {
-    /// Copies one frame into the ring and commits it.
-    #[inline]
-    pub(super) fn put(&mut self, label: Label, bytes: &[u8]) -> Result<(), SendRefusal> {
-        self.sender.put(&mut self.outbox.producer, label, bytes)
-    }
-
     /// Reserves room for one frame, to be written in place.
     pub(super) fn reserve(&mut self, len: usize) -> Result<Reservation, SendRefusal> {
         self.outbox.producer.reserve(len).map_err(|error| self.sender.refusal(error))
@@ -627,8 +625,8 @@ impl Batch<'_> {
     /// Commits one more message, or returns what stops it.
     #[inline(always)]
     fn add<T: Payload + ?Sized>(&mut self, label: Label, message: &T) -> Option<BatchStop> {
-        let outbox = self.outbox.as_mut()?;
-        match message.encode(|bytes| outbox.put(label, bytes)) {
+        let OpenOutbox { sender, outbox } = self.outbox.as_mut()?;
+        match message.encode(|bytes| sender.put(&mut outbox.producer, label, bytes)) {
             Ok(Ok(())) => {
                 self.committed += 1;
                 None

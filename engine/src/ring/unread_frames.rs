@@ -64,7 +64,7 @@ impl UnreadFrames {
         })
     }
 
-    /// Returns the kind of the message that is attached to a frame. Such a frame is one cell.
+    /// Returns the kind of the message that a frame about an attachment names. Such a frame is one cell.
     fn attached_kind(&self, position: u64) -> Option<Kind> {
         let words = self.cells.payload(position, Attached::LEN);
         // Relaxed: the load of the commit word in front of this word orders it.

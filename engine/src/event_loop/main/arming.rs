@@ -128,7 +128,7 @@ impl Windows {
         session.port.counters.throttled.add_alone(1);
         trace::held(session.port.window);
         session.publish();
-        session.port.flush();
+        session.port.sender.flush();
         if !connection.deaf {
             self.listen_to_bell(place, false);
         }

@@ -116,7 +116,7 @@ impl MainShared {
         });
         self.windows.insert(&port);
         if self.hooks.watches() {
-            port.tell_of_next_send();
+            port.sender.tell_of_next_send();
         }
         let welcome = Welcome {
             window,

@@ -107,7 +107,7 @@ impl WatchedWindow {
 
     /// Returns whether there is something that it has not taken.
     fn look(&mut self, now: Instant, after: Duration) -> bool {
-        let unread_frames = self.port.has_unread_messages();
+        let unread_frames = self.port.sender.has_unread_messages();
         let consumed = self.port.consumed();
         let moves = consumed != self.consumed;
         self.consumed = consumed;
@@ -123,11 +123,11 @@ impl WatchedWindow {
 
     /// Returns whether it has taken all. Then the loop is told of the next send.
     fn may_leave(&self) -> bool {
-        if self.port.has_unread_messages() {
+        if self.port.sender.has_unread_messages() {
             return false;
         }
-        self.port.tell_of_next_send();
+        self.port.sender.tell_of_next_send();
         // A thread that was sending meanwhile has not seen the wish.
-        !self.port.has_unread_messages()
+        !self.port.sender.has_unread_messages()
     }
 }

@@ -169,7 +169,7 @@ impl Windows {
             }
             if let Some(session) = connection.session.as_mut() {
                 // Invokes of the dead are counted, not run; and they send no more than is there.
-                session.port.mark_orphaned();
+                session.port.incoming.mark_orphaned();
                 session.allowance = None;
             }
             match self.take_frames(main, place, &mut None, &mut false) {

@@ -201,7 +201,7 @@ impl Windows {
         }
         if taken < BATCH {
             session.publish();
-            session.port.flush();
+            session.port.sender.flush();
         }
         if taken > 0 {
             connection.quiet = 0;
@@ -246,7 +246,7 @@ impl Windows {
         if reason == Reason::Untidy {
             return self.untidy.push(place);
         }
-        port.flush();
+        port.sender.flush();
         // A port that has ended itself was broken off, by another thread that found a violation.
         let closed = || port.close_requested().then_some(GoneReason::Closed);
         if let Some(reason) = port.gone().cloned().or_else(closed) {
@@ -367,7 +367,7 @@ impl Source for Windows {
         let Self { untidy, connections, .. } = self;
         untidy.retain(|&place| {
             let port = connections[place].as_ref().and_then(Connection::port);
-            port.is_some_and(|port| port.tidy_attachments())
+            port.is_some_and(|port| port.large.tidy(port))
         });
         while let Some(place) = self.deadlines.take_due(now) {
             self.fall_due(main, place, now);

@@ -108,7 +108,7 @@ impl Source for Inbox {
             taken += self.topics.take(port, dispatcher, &mut self.routes, &mut self.key, BATCH);
         }
         // Every time: a steady stream of messages must not hold up what waits for room or is ready.
-        port.flush();
+        port.sender.flush();
         taken += dispatcher.executor.run_ready();
         if taken == 0 {
             // Found empty: main may have waited for the room.
@@ -136,7 +136,7 @@ impl Source for Inbox {
             self.request_until = port.expire(now);
         }
         // Its cancels may have found the outbox taken.
-        port.flush();
+        port.sender.flush();
         self.request_until
     }
 

@@ -3,16 +3,13 @@
 use std::{io, sync::Arc};
 
 use super::{
-    body::Body,
     borrower::{Borrower, Grant},
-    limits::OpenError,
     main_side::{Content, MainSide},
     pool::Buffer,
 };
 use crate::{
     kill_points::{KillPoint, reach},
     shm::attachment::Writable,
-    wire::attached::Attached,
 };
 
 /// One end of a session's attachments.
@@ -20,32 +17,6 @@ use crate::{
 pub(crate) enum Attachments {
     Main(Arc<MainSide>),
     Renderer(Arc<Borrower>),
-}
-
-impl Attachments {
-    /// Opens the payload that a frame names.
-    pub(in crate::peer) fn open(&self, attached: &Attached) -> Result<Body<'static>, OpenError> {
-        match self {
-            Self::Main(main) => main.open(attached.attachment, attached.len),
-            Self::Renderer(borrower) => borrower.open(attached.attachment, attached.len),
-        }
-    }
-
-    /// Frees what the renderer has read. Returns whether there is more to free later. For the loop.
-    pub(in crate::peer) fn tidy(&self, consumed: impl FnOnce() -> u64) -> bool {
-        match self {
-            Self::Main(main) => main.tidy(consumed()),
-            Self::Renderer(_) => false,
-        }
-    }
-
-    /// Frees everything: the session is over.
-    pub(in crate::peer) fn end(&self) {
-        match self {
-            Self::Main(main) => main.end(),
-            Self::Renderer(borrower) => borrower.end(),
-        }
-    }
 }
 
 /// A payload of ours in its memory. Dropped before a frame names it, the memory is free again; a

@@ -19,7 +19,7 @@ use super::{
     body::Body,
     borrower::{BorrowStep, Borrower, Grant, Wanting},
     limits::{FillError, OpenError},
-    main_side::{Content, MainSide},
+    main_side::Content,
     outgoing::{Attachments, OutgoingPayload},
 };
 use crate::{
@@ -38,7 +38,7 @@ use crate::{
     },
 };
 
-pub(in crate::peer) struct Large {
+pub(crate) struct Large {
     attachments: Attachments,
     /// The longest payload of a frame. A longer one is attached.
     in_band_max: usize,
@@ -62,7 +62,7 @@ impl Large {
         len > self.in_band_max
     }
 
-    pub(in crate::peer) fn message_max(&self) -> usize {
+    pub(crate) fn message_max(&self) -> usize {
         self.message_max
     }
 
@@ -183,24 +183,24 @@ impl Large {
 
     // --- receiving -----------------------------------------------------------------------------------
 
-    /// Answers a renderer that asks for memory. Only in main.
+    /// Answers a renderer that asks for memory, or takes back memory that it does not need: the kind of
+    /// frame says which. Only a renderer sends these.
     #[cold]
-    pub(in crate::peer) fn lend(&self, link: &Link, bytes: &[u8]) -> Result<(), Violation> {
-        let lent = self.main_side(Kind::Ask)?.lend(parse_word(bytes)?, &link.counters);
-        reach(KillPoint::AttachmentLent);
-        lent
-    }
-
-    /// Takes back memory that a renderer does not need. Only in main.
-    #[cold]
-    pub(in crate::peer) fn take_back(&self, bytes: &[u8]) -> Result<(), Violation> {
-        self.main_side(Kind::GiveBack)?.take_back(parse_word(bytes)?)
-    }
-
-    fn main_side(&self, kind: Kind) -> Result<&MainSide, Violation> {
-        match &self.attachments {
-            Attachments::Main(main) => Ok(main),
-            Attachments::Renderer(_) => {
+    pub(in crate::peer) fn act_on_word(
+        &self,
+        link: &Link,
+        kind: Kind,
+        bytes: &[u8],
+    ) -> Result<(), Violation> {
+        let word = parse_word(bytes)?;
+        match (&self.attachments, kind) {
+            (Attachments::Main(main), Kind::Ask) => {
+                let lent = main.lend(word, &link.counters);
+                reach(KillPoint::AttachmentLent);
+                lent
+            }
+            (Attachments::Main(main), _) => main.take_back(word),
+            (Attachments::Renderer(_), kind) => {
                 Err(Violation::WrongDirection { kind: kind as u8, channel: 0 })
             }
         }
@@ -212,7 +212,11 @@ impl Large {
         link: &Link,
         attached: &Attached,
     ) -> Result<Body<'static>, OpenError> {
-        let opened = self.attachments.open(attached)?;
+        let (id, len) = (attached.attachment, attached.len);
+        let opened = match &self.attachments {
+            Attachments::Main(main) => main.open(id, len)?,
+            Attachments::Renderer(borrower) => borrower.open(id, len)?,
+        };
         reach(KillPoint::AttachmentOpened);
         link.counters.attachments_received.add_alone(1);
         Ok(opened)
@@ -221,13 +225,19 @@ impl Large {
     // --- the loop's part -----------------------------------------------------------------------------
 
     /// Frees what the renderer has read. Returns whether there is more to free later.
-    pub(in crate::peer) fn tidy(&self, link: &Link) -> bool {
-        self.attachments.tidy(|| link.consumed())
+    pub(crate) fn tidy(&self, link: &Link) -> bool {
+        match &self.attachments {
+            Attachments::Main(main) => main.tidy(link.consumed()),
+            Attachments::Renderer(_) => false,
+        }
     }
 
     /// Frees everything: the session is over.
     pub(in crate::peer) fn end(&self) {
-        self.attachments.end();
+        match &self.attachments {
+            Attachments::Main(main) => main.end(),
+            Attachments::Renderer(borrower) => borrower.end(),
+        }
     }
 }
 
