@@ -185,19 +185,19 @@ impl<N, O: Default> RequestTable<N, O> {
 
     /// Frees the slot of a request without a cancel: its outcome is in its caller's hands.
     pub(crate) fn retract(&mut self, id: RequestId) {
+        let next = self.free;
         let Ok(slot) = self.slot(id) else { return };
-        let generation = RequestId::next_generation(slot.generation);
-        match slot.state {
-            RequestState::Free { .. } => return,
+        if matches!(slot.state, RequestState::Free { .. }) {
+            return;
+        }
+        slot.generation = RequestId::next_generation(slot.generation);
+        match std::mem::replace(&mut slot.state, RequestState::Free { next }) {
             RequestState::Pending { timeout, .. } => {
                 self.pending -= 1;
                 self.timed -= usize::from(timeout.is_some());
             }
-            RequestState::Done => self.done -= 1,
+            _ => self.done -= 1,
         }
-        let slot = &mut self.slots[usize::from(id.slot())];
-        slot.generation = generation;
-        slot.state = RequestState::Free { next: self.free };
         self.free = Some(id.slot());
     }
 
