@@ -20,7 +20,7 @@ use ringbridge::{SendError, WebContents, zerocopy::FromZeros};
 use crate::{main_process::Counts, sampler::Sampler, schedule};
 
 pub(crate) struct Pusher {
-    audience: Audience,
+    pub(crate) audience: Audience,
     thread: JoinHandle<()>,
 }
 
@@ -28,7 +28,8 @@ pub(crate) struct Pusher {
 #[derive(Clone)]
 pub(crate) struct Audience(Sender<Option<Change>>);
 
-enum Change {
+/// A change of the list.
+pub(crate) enum Change {
     Add(WebContents),
     Remove(WebContents),
 }
@@ -47,10 +48,6 @@ impl Pusher {
         Ok(Self { audience: Audience(changes), thread })
     }
 
-    pub(crate) fn audience(&self) -> Audience {
-        self.audience.clone()
-    }
-
     /// Ends the thread. Nothing is pushed after this returns.
     pub(crate) fn end(self) {
         // Each fails only if the thread has ended by itself.
@@ -60,12 +57,9 @@ impl Pusher {
 }
 
 impl Audience {
-    pub(crate) fn add(&self, window: &WebContents) {
-        let _ = self.0.send(Some(Change::Add(window.clone())));
-    }
-
-    pub(crate) fn remove(&self, window: &WebContents) {
-        let _ = self.0.send(Some(Change::Remove(window.clone())));
+    pub(crate) fn change(&self, change: Change) {
+        // It fails only if the thread has ended.
+        let _ = self.0.send(Some(change));
     }
 }
 

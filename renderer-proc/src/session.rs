@@ -113,6 +113,7 @@ impl<V: Viewer> Session<V> {
             let mut state = self.state.lock();
             state.sequence.restart();
             state.round_trip_under_way = false;
+            state.round_trip_at_ns = if ipc.allows(&GET_SYSTEM_INFO) { 0 } else { u64::MAX };
         }
         self.viewer.begin(self)?;
         let stopped = ipc.clone();
@@ -129,18 +130,16 @@ impl<V: Viewer> Session<V> {
 
     pub(crate) fn print_summary(&self, ended: Ended) {
         let state = self.state.lock();
-        self.context.console.print(&Line::new(
-            Some(self.id()),
-            Event::Summary {
-                role: "renderer",
-                ended,
-                sandbox: sandbox_state(self.sandbox.as_ref()),
-                sequence: state.sequence,
-                failed_invokes: state.total.failed_invokes,
-                push_latency_ns: state.total.push.summary(),
-                invoke_rtt_ns: state.total.round_trip.summary(),
-            },
-        ));
+        let event = Event::Summary {
+            role: "renderer",
+            ended,
+            sandbox: sandbox_state(self.sandbox.as_ref()),
+            sequence: state.sequence,
+            failed_invokes: state.total.failed_invokes,
+            push_latency_ns: state.total.push.summary(),
+            invoke_rtt_ns: state.total.round_trip.summary(),
+        };
+        self.context.console.print(&Line::new(Some(self.id()), event));
     }
 
     pub(crate) fn id(&self) -> u32 {
@@ -178,18 +177,15 @@ impl<V: Viewer> Session<V> {
         let began_ns = now_ns();
         let settled = move |result: Result<SystemInfo, InvokeError>| {
             let took_ns = now_ns().saturating_sub(began_ns);
-            session.record_round_trip(result.as_ref().map(|_| took_ns));
+            let reported = session.state.lock().end_round_trip(result.as_ref().map(|_| took_ns));
+            if let Some(took_ns) = reported {
+                session.viewer.round_trip(took_ns);
+            }
             then(&session, result);
         };
         match self.ipc().invoke(GET_SYSTEM_INFO, &()) {
             Ok(invocation) => invocation.then(settled),
             Err(error) => settled(Err(error)),
-        }
-    }
-
-    fn record_round_trip(&self, took_ns: Result<u64, &InvokeError>) {
-        if let Some(took_ns) = self.state.lock().end_round_trip(took_ns) {
-            self.viewer.round_trip(took_ns);
         }
     }
 
@@ -242,7 +238,7 @@ impl State {
         is_due
     }
 
-    /// Returns what to report about a round trip. An invoke that ends with the session is no failure.
+    /// Returns the duration to report, or `Some(None)` for a failure. An invoke that ends with the session is none.
     fn end_round_trip(&mut self, took_ns: Result<u64, &InvokeError>) -> Option<Option<u64>> {
         self.round_trip_under_way = false;
         if let Err(InvokeError::Gone { .. }) = took_ns {

@@ -283,8 +283,8 @@ pub(crate) mod process {
             self.0.get_program().to_string_lossy().into_owned()
         }
 
-        pub(crate) fn start(&mut self, heirloom: Inherited) -> io::Result<Child> {
-            match heirloom {
+        pub(crate) fn start(&mut self, inherited: Inherited) -> io::Result<Child> {
+            match inherited {
                 Inherited::Descriptor { descriptor, .. } => descriptor.never(),
                 Inherited::Name { variable, value } => self.0.env(variable, value).spawn(),
             }

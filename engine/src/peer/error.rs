@@ -9,7 +9,7 @@ use crate::{
     session::liveness::GoneReason,
 };
 
-/// Why a listener or handler could not be registered.
+/// An error of registering a listener or handler.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RegisterError {
@@ -27,18 +27,18 @@ pub enum RegisterError {
         /// The channel.
         channel: &'static str,
     },
-    /// The policy does not let this renderer hear the channel.
+    /// The policy does not allow this renderer the channel.
     #[error("the policy does not allow this renderer the channel '{channel}'")]
     Forbidden {
         /// The channel.
         channel: &'static str,
     },
-    /// Main could not be told.
+    /// Main could not be notified.
     #[error(transparent)]
     Send(#[from] SendError),
 }
 
-/// Why a message was not sent. The message is still the caller's.
+/// An error of sending. The message was not sent.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SendError {
@@ -69,7 +69,7 @@ pub enum SendError {
     TimedOut {
         /// The channel.
         channel: &'static str,
-        /// How long it waited.
+        /// The time that it waited.
         waited: Duration,
     },
     /// The payload can never be sent: it is beyond the limit of attachments, or of a topic's ring.
@@ -84,16 +84,16 @@ pub enum SendError {
         /// The longest possible, in bytes.
         max: usize,
     },
-    /// The value has no bytes.
+    /// The value could not be encoded.
     #[error("a message on '{channel}' was not sent: {source}")]
     Encode {
         /// The channel.
         channel: &'static str,
-        /// Why.
+        /// The reason.
         source: EncodeError,
     },
-    /// Main lends no more memory for large payloads to this renderer: what it has was not read yet, or
-    /// is a reply that main's application has not taken.
+    /// Main lends no more memory for large payloads to this renderer. Main has not read the earlier ones, or its
+    /// application has not taken a reply.
     #[error(
         "no memory for a message of {len} bytes on '{channel}': {count} attachments of {bytes} bytes in all are in main already, where {count_max} and {bytes_max} are the most (Policy::attachments_max, attachment_bytes_max)"
     )]
@@ -102,23 +102,23 @@ pub enum SendError {
         channel: &'static str,
         /// The payload's length, in bytes.
         len: usize,
-        /// How many attachments of this renderer main has.
+        /// The number of this renderer's attachments in main.
         count: u64,
-        /// How many bytes they are in all.
+        /// Their bytes.
         bytes: u64,
         /// The most attachments.
         count_max: u64,
         /// The most bytes.
         bytes_max: u64,
     },
-    /// The memory for a large payload could not be had.
+    /// The memory for a large payload could not be made.
     #[error("no memory for a message of {len} bytes on '{channel}': {why}")]
     NoMemory {
         /// The channel.
         channel: &'static str,
         /// The payload's length, in bytes.
         len: usize,
-        /// What the operating system said.
+        /// The system's error.
         why: String,
     },
     /// This thread holds a loan of the same outbox: send or drop it first.
@@ -134,22 +134,22 @@ pub enum SendError {
     Gone {
         /// The channel.
         channel: &'static str,
-        /// How it went.
+        /// The reason.
         reason: GoneReason,
     },
 }
 
-/// Why [`send_all`](crate::IpcRenderer::send_all) did not send all.
+/// An error of [`send_all`](crate::IpcRenderer::send_all).
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 #[error("{sent} messages were sent, but not the next one: {source}")]
 pub struct SendAllError {
-    /// How many were sent: the first ones, in order.
+    /// The number of messages that were sent: the first ones, in order.
     pub sent: usize,
-    /// Why the next one was not.
+    /// The error of the next one.
     pub source: SendError,
 }
 
-/// Why an invoke has no result. `E` is the method's own error type.
+/// An error of an invoke. `E` is the method's own error type.
 ///
 /// The texts are Electron's where Electron has the case.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
@@ -160,10 +160,10 @@ pub enum InvokeError<E: fmt::Debug + fmt::Display = Failure> {
     Handler {
         /// The channel.
         channel: &'static str,
-        /// What the handler returned.
+        /// The handler's error.
         error: E,
     },
-    /// Nobody handles the method.
+    /// The method has no handler.
     #[error(
         "Error invoking remote method '{channel}': Error: No handler registered for '{channel}'"
     )]
@@ -188,7 +188,7 @@ pub enum InvokeError<E: fmt::Debug + fmt::Display = Failure> {
     BadArguments {
         /// The channel.
         channel: &'static str,
-        /// What was expected and what came.
+        /// The expected type, and what came.
         why: String,
     },
     /// The reply could not be sent: too large, or not encodable.
@@ -196,7 +196,7 @@ pub enum InvokeError<E: fmt::Debug + fmt::Display = Failure> {
     ReplyFailed {
         /// The channel.
         channel: &'static str,
-        /// Why.
+        /// The reason.
         why: String,
     },
     /// A validator of the other side refused the arguments; no handler has seen them.
@@ -204,7 +204,7 @@ pub enum InvokeError<E: fmt::Debug + fmt::Display = Failure> {
     Rejected {
         /// The channel.
         channel: &'static str,
-        /// In the validator's words.
+        /// The validator's reason.
         why: String,
     },
     /// The other side's quota of pending invokes is used up.
@@ -215,15 +215,15 @@ pub enum InvokeError<E: fmt::Debug + fmt::Display = Failure> {
         /// The channel.
         channel: &'static str,
     },
-    /// The reply could not be read.
+    /// The reply could not be decoded.
     #[error("the reply to '{channel}' is no valid value: {source}")]
     BadReply {
         /// The channel.
         channel: &'static str,
-        /// What was expected and what came.
+        /// The decoding error.
         source: DecodeError,
     },
-    /// As many invokes as the table has places are pending in this process.
+    /// This process has its maximum of pending invokes.
     #[error("cannot invoke '{channel}': {max} invokes are pending already")]
     TooManyPending {
         /// The channel.
@@ -231,20 +231,20 @@ pub enum InvokeError<E: fmt::Debug + fmt::Display = Failure> {
         /// The limit.
         max: usize,
     },
-    /// The deadline passed first. The handler has been told to stop.
+    /// The deadline passed first. The handler was told to stop.
     #[error("no reply to '{channel}' within {timeout:?}")]
     TimedOut {
         /// The channel.
         channel: &'static str,
-        /// The time it was given.
+        /// The timeout.
         timeout: Duration,
     },
-    /// The other process went first.
+    /// The other process ended first.
     #[error("no reply to '{channel}': the other process is gone ({reason})")]
     Gone {
         /// The channel.
         channel: &'static str,
-        /// How it went.
+        /// The reason.
         reason: GoneReason,
     },
     /// A blocking wait inside a listener or handler would stop the loop that brings the reply.
@@ -260,7 +260,7 @@ pub enum InvokeError<E: fmt::Debug + fmt::Display = Failure> {
     Send(#[from] SendError),
 }
 
-/// Where an error has a handler's error inside, it must be printable.
+/// A handler's error type, which must be printable.
 pub trait HandlerError: Payload<Owned: fmt::Debug + fmt::Display> {}
 
 impl<E: Payload<Owned: fmt::Debug + fmt::Display> + ?Sized> HandlerError for E {}

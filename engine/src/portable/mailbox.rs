@@ -24,7 +24,7 @@ use crate::{
     },
     primitives::Mutex,
     ring::{
-        consumer::Consumer,
+        consumer::{Consumer, Writer},
         producer::{Producer, ReserveError},
     },
     session::control_channel::ControlPacket,
@@ -138,7 +138,7 @@ impl Mailbox {
     ) -> Self {
         let Parts { page, page_name, own, peer: theirs, doorbell } = parts;
         own.control.initialise(MAIL_CAPACITY);
-        let consumer = Consumer::new(theirs.data, own.control.clone(), 0);
+        let consumer = Consumer::new(Writer::Renderer, theirs.data, own.control.clone(), 0);
         Self {
             page,
             page_name,

@@ -18,6 +18,8 @@ use crate::{
 pub(crate) const SOCKET_VARIABLE: &str = "RINGBRIDGE_SOCKET";
 /// ... or the name of its session's segment.
 pub(crate) const SEGMENT_VARIABLE: &str = "RINGBRIDGE_SEGMENT";
+/// The environment variable by which it learns its main's endpoint, should it outlive that main.
+pub(crate) const ENDPOINT_VARIABLE: &str = "RINGBRIDGE_ENDPOINT";
 
 /// Whether main has launched this process into a session.
 pub(crate) fn was_launched() -> bool {

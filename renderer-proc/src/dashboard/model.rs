@@ -1,19 +1,17 @@
 //! The contents of the dashboard: figures over time, the last answer, and the line that the user types.
 //!
-//! Time and keys are arguments, and what a key asks of the session is returned as a [`Request`]. So nothing here needs
-//! a terminal, a clock or a main process.
+//! Time and keys are arguments, and the result of a key is a [`Request`] to the session. So nothing here needs a
+//! terminal, a clock or a main process.
 
-use std::{collections::VecDeque, mem, time::Duration};
+use std::{collections::VecDeque, mem};
 
-use contract::{
-    Statistics, SystemInfo,
-    figures::{bytes, duration},
-};
+use contract::{Statistics, SystemInfo};
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use crate::{
     dashboard::board::Received,
-    measurements::{LatencySummary, Sequence, Tally},
+    measurements::{Latencies, LatencySummary, Sequence},
+    report,
 };
 
 /// The help: the keys that [`Model::press`] understands.
@@ -50,15 +48,7 @@ pub(super) struct Answer {
 
 impl Answer {
     pub(super) fn system_info(info: &SystemInfo) -> Self {
-        let uptime = duration(Duration::from_secs(info.uptime_s));
-        Self::new(
-            "get-system-info",
-            [
-                format!("{}: {} cores of {}", info.host_name, info.cores, info.cpu_model),
-                format!("{} of memory, up for {uptime}", bytes(info.total_memory)),
-                format!("{} with kernel {}", info.os, info.kernel),
-            ],
-        )
+        Self::new("get-system-info", report::system_info(info))
     }
 
     /// The beginning of a file, as text.
@@ -106,19 +96,15 @@ pub(super) enum Purpose {
 pub(super) enum Mode {
     #[default]
     Watch,
-    Type {
-        purpose: Purpose,
-        text: String,
-    },
+    Type(Purpose, String),
     Help,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Request {
     Quit,
-    Log(String),
     AskForSystemInfo,
-    ReadFile(String),
+    Line(Purpose, String),
 }
 
 #[derive(Default)]
@@ -134,7 +120,7 @@ pub(super) struct Model {
 }
 
 impl Model {
-    /// Takes what came since the last frame.
+    /// Takes everything that came since the last frame.
     pub(super) fn absorb(&mut self, received: &mut Received, now_ns: u64) {
         self.figures.absorb(received, now_ns);
         if let Some(identity) = received.identity.take() {
@@ -166,22 +152,22 @@ impl Model {
         self.frozen.is_some()
     }
 
-    /// Handles a key, and returns what it asks of the session.
+    /// Handles a key, and returns its request to the session.
     pub(super) fn press(&mut self, key: KeyEvent) -> Option<Request> {
         let control = key.modifiers.contains(KeyModifiers::CONTROL);
         match (&mut self.mode, key.code) {
             (_, KeyCode::Char('c')) if control => return Some(Request::Quit),
-            (Mode::Type { text, .. }, KeyCode::Char('u')) if control => text.clear(),
+            (Mode::Type(_, text), KeyCode::Char('u')) if control => text.clear(),
             _ if control => {}
-            (Mode::Type { text, .. }, KeyCode::Char(character))
+            (Mode::Type(_, text), KeyCode::Char(character))
                 if text.chars().count() < INPUT_MAX && !character.is_control() =>
             {
                 text.push(character);
             }
-            (Mode::Type { text, .. }, KeyCode::Backspace) => drop(text.pop()),
-            (Mode::Type { .. }, KeyCode::Enter) => return self.submit(),
-            (Mode::Type { .. }, KeyCode::Esc) => self.mode = Mode::Watch,
-            (Mode::Type { .. }, _) => {}
+            (Mode::Type(_, text), KeyCode::Backspace) => drop(text.pop()),
+            (Mode::Type(..), KeyCode::Enter) => return self.submit(),
+            (Mode::Type(..), KeyCode::Esc) => self.mode = Mode::Watch,
+            (Mode::Type(..), _) => {}
             (_, KeyCode::Char('q')) => return Some(Request::Quit),
             (Mode::Help, _) => self.mode = Mode::Watch,
             (Mode::Watch, KeyCode::Char('p' | ' ')) => {
@@ -204,7 +190,7 @@ impl Model {
     }
 
     fn type_line(&mut self, purpose: Purpose) {
-        self.mode = Mode::Type { purpose, text: String::new() };
+        self.mode = Mode::Type(purpose, String::new());
     }
 
     fn scroll_by(&mut self, lines: i16) {
@@ -213,11 +199,8 @@ impl Model {
     }
 
     fn submit(&mut self) -> Option<Request> {
-        let Mode::Type { purpose, text } = mem::take(&mut self.mode) else { return None };
-        (!text.is_empty()).then_some(match purpose {
-            Purpose::LogMessage => Request::Log(text),
-            Purpose::ReadFile => Request::ReadFile(text),
-        })
+        let Mode::Type(purpose, text) = mem::take(&mut self.mode) else { return None };
+        (!text.is_empty()).then_some(Request::Line(purpose, text))
     }
 }
 
@@ -242,17 +225,18 @@ pub(super) struct Figures {
     pub(super) push_p99_ns: History,
     pub(super) round_trips_ns: History,
 
-    total: Tally,
-    /// The present step; the steps of the last second come before it.
-    step: Tally,
+    pushes: Latencies,
+    round_trips: Latencies,
+    /// The pushes of the present step; the steps of the last second come before it, each with its duration.
+    step: Latencies,
     step_began_ns: Option<u64>,
-    recent: VecDeque<(Tally, u64)>,
+    recent: VecDeque<(Latencies, u64)>,
 }
 
 impl Figures {
     fn absorb(&mut self, received: &Received, now_ns: u64) {
-        self.step.add(&received.tally);
-        self.total.round_trip.add(&received.tally.round_trip);
+        self.step.add(&received.tally.push);
+        self.round_trips.add(&received.tally.round_trip);
         self.failed_invokes += received.tally.failed_invokes;
         self.last_round_trip_ns = received.tally.last_round_trip_ns.or(self.last_round_trip_ns);
         if let Some((statistics, sequence)) = received.latest {
@@ -269,21 +253,21 @@ impl Figures {
     fn end_step(&mut self, lasted_ns: u64) {
         let step = mem::take(&mut self.step);
         let rate = |pushes: u64, lasted_ns: u64| pushes as f64 * 1e9 / lasted_ns.max(1) as f64;
-        self.push_rates.push(rate(step.push.count(), lasted_ns));
-        self.push_p99_ns.push(or_nan(step.push.summary().p99));
+        self.push_rates.push(rate(step.count(), lasted_ns));
+        self.push_p99_ns.push(or_nan(step.summary().p99));
         self.round_trips_ns.push(or_nan(self.last_round_trip_ns));
-        self.total.push.add(&step.push);
+        self.pushes.add(&step);
         if self.recent.len() == STEPS_RECENT {
             self.recent.pop_front();
         }
         self.recent.push_back((step, lasted_ns));
-        let mut second = Tally::default();
-        self.recent.iter().for_each(|(step, _)| second.push.add(&step.push));
+        let mut second = Latencies::default();
+        self.recent.iter().for_each(|(step, _)| second.add(step));
         let second_ns = self.recent.iter().map(|(_, lasted_ns)| lasted_ns).sum();
-        self.push_rate = rate(second.push.count(), second_ns);
-        self.push_recent = second.push.summary();
-        self.push_total = self.total.push.summary();
-        self.round_trip = self.total.round_trip.summary();
+        self.push_rate = rate(second.count(), second_ns);
+        self.push_recent = second.summary();
+        self.push_total = self.pushes.summary();
+        self.round_trip = self.round_trips.summary();
 
         let sampled = self.latest.as_ref().filter(|latest| latest.is_sampled());
         self.cpu.push(sampled.map_or(f64::NAN, |latest| latest.cpu_usage.into()));
@@ -399,27 +383,21 @@ mod tests {
     }
 
     #[test]
-    fn each_core_has_a_history_that_forgets() {
+    fn each_core_has_a_history_that_forgets_and_an_unknown_usage_is_a_gap() {
         let mut model = Model::default();
-        watch(&mut model, 1..1001, 50.0);
+        watch(&mut model, 1..1001, f32::NAN);
+        assert!(model.figures().cpu.latest().is_nan() && model.figures().cpu.points().is_empty());
+        assert_eq!(model.figures().cores[1].latest(), 10.0);
+        watch(&mut model, 1001..2001, 50.0);
         let figures = model.figures();
         assert_eq!((figures.cores.len(), figures.cpu.latest()), (2, 50.0));
         assert_eq!(figures.cores[0].points().last(), Some(&(0.0, 50.0)));
-        for begin in (1001..70_001).step_by(250) {
+        for begin in (2001..70_001).step_by(250) {
             model.absorb(&mut received(begin..begin + 250, 70.0), (begin + 250) * MS);
         }
         let points = model.figures().cores[0].points();
         assert_eq!(points.len(), STEPS);
         assert!(points.iter().all(|(x, y)| (-CHART_S..=0.0).contains(x) && *y == 70.0));
-    }
-
-    #[test]
-    fn an_unknown_usage_is_a_gap() {
-        let mut model = Model::default();
-        watch(&mut model, 1..1001, f32::NAN);
-        assert!(model.figures().cpu.latest().is_nan());
-        assert!(model.figures().cpu.points().is_empty());
-        assert_eq!(model.figures().cores[1].latest(), 10.0);
     }
 
     #[test]
@@ -445,12 +423,12 @@ mod tests {
         typed(&mut model, "hellö!");
         press(&mut model, KeyCode::Backspace);
         let submitted = press(&mut model, KeyCode::Enter);
-        assert_eq!(submitted, Some(Request::Log("hellö".to_owned())));
+        assert_eq!(submitted, Some(Request::Line(Purpose::LogMessage, "hellö".to_owned())));
         assert_eq!(model.mode, Mode::Watch);
         typed(&mut model, "r");
         typed(&mut model, &"ä".repeat(10 * INPUT_MAX));
         let submitted = press(&mut model, KeyCode::Enter);
-        assert_eq!(submitted, Some(Request::ReadFile("ä".repeat(INPUT_MAX))));
+        assert_eq!(submitted, Some(Request::Line(Purpose::ReadFile, "ä".repeat(INPUT_MAX))));
         for end in [KeyCode::Enter, KeyCode::Esc] {
             typed(&mut model, if end == KeyCode::Esc { "rx" } else { "r" });
             assert_eq!(press(&mut model, end), None);

@@ -51,7 +51,7 @@ use crate::{
     session::Session,
 };
 
-/// How long pages may take to close their sockets at the end.
+/// The time limit for pages to close their sockets at the end.
 const FAREWELL: Duration = Duration::from_millis(200);
 
 /// Serves pages until the time is over, the end is requested, or main is gone for good.
@@ -64,7 +64,7 @@ pub(crate) fn run(context: Context) -> Result<(), Box<dyn Error>> {
     let listener = listen(&context.options)?;
     let address = listener.local_addr()?;
     let token = Token::new()?;
-    let url = format!("http://{address}/#{token}");
+    let url = format!("http://{address}/#{}", token.as_str());
 
     let pages = Pages::new(context.console.clone());
     let (links, readings) = pages.subscribe();
