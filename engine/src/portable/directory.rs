@@ -19,7 +19,7 @@ use crate::{
     error::{BindError, ConnectError},
     os::process,
     portable::{
-        doorbell::Doorbell,
+        event_threads::Sleepers,
         name::{SegmentName, SegmentPrefix},
         named::{self, Segment, SegmentError},
         processes::Processes,
@@ -46,7 +46,8 @@ const CLAIM_WAIT_MAX: Duration = Duration::from_secs(2);
 /// Main's side: the directory, what was made for sessions, and who is looked after.
 pub(crate) struct Hub {
     page: Shared<DirectoryPage>,
-    pub(crate) doorbell: Arc<Doorbell>,
+    /// Main's threads.
+    pub(crate) sleepers: Arc<Sleepers>,
     pub(crate) segments: Arc<Segments>,
     watcher: Watcher,
     directory: Arc<Segment>,
@@ -67,13 +68,14 @@ impl Hub {
         let directory = Arc::new(directory.map_err(io::Error::from).map_err(io)?);
         directory.reserve().map_err(io)?;
         let page = directory.shared::<DirectoryPage>();
-        let doorbell = Arc::new(Doorbell::create(page.clone()).map_err(io)?);
         let table = page.clone().map(|page| &page.segments[..]);
         let segments = Arc::new(Segments::new(prefix, table));
-        let (presence, rung) = (page.clone().map(|page| &*page.main), doorbell.clone());
-        let watcher = Watcher::start(presence, move || rung.free_the_caught()).map_err(io)?;
+        let (presence, door) = (page.clone().map(|page| &*page.main), page.clone());
+        let sleepers = Arc::new(Sleepers::default());
+        let watcher = Watcher::start(presence, sleepers.clone(), move || door.is_knocked_at());
+        let watcher = watcher.map_err(io)?;
         page.initialise(endpoint);
-        Ok(Arc::new(Self { page, doorbell, segments, watcher, directory }))
+        Ok(Arc::new(Self { page, sleepers, segments, watcher, directory }))
     }
 
     /// Removes all names, so that another main process can have the endpoint. What is mapped stays until its last
@@ -96,14 +98,8 @@ impl Hub {
         segment.reserve()?;
         let page = segment.shared::<SessionPage>();
         let numbers = [segment_of(own.handle())?.number(), segment_of(peer.handle())?.number()];
-        let parts = Parts {
-            page: page.clone(),
-            page_name: segment.name().clone(),
-            own: outbox(&own),
-            peer: outbox(&peer),
-            doorbell: self.doorbell.clone(),
-        };
-        let mailbox = Mailbox::of_main(parts, &self.watcher)?;
+        let parts = Parts { page: page.clone(), segment, own: outbox(&own), peer: outbox(&peer) };
+        let mailbox = Mailbox::of_main(parts, &self.watcher, self.sleepers.clone())?;
         page.initialise(numbers);
         Ok(mailbox)
     }
@@ -128,12 +124,12 @@ impl Hub {
 
     /// Whether somebody knocks.
     pub(crate) fn is_knocked_at(&self) -> bool {
-        self.page.claims.iter().any(|claim| claim.knocker().is_some())
+        self.page.is_knocked_at()
     }
 
     /// Looks after a process that main has launched.
     pub(crate) fn watch_child(&self, pid: u32) -> Arc<WatchedProcess> {
-        let child = WatchedProcess::new(Signs::Child { pid }, |_| {});
+        let child = WatchedProcess::new(Signs::Child { pid });
         self.watcher.watch(child.clone());
         child
     }
@@ -177,9 +173,8 @@ pub(crate) fn attach(endpoint: &str, timeout: Duration) -> Result<Mailbox, Conne
             None => wait(timeout.min(CLAIM_WAIT_MAX))?,
         }
     };
+    // Main's watcher looks for that.
     claim.knock(pid);
-    let doorbell = Arc::new(Doorbell::open(directory.clone())?);
-    doorbell.ring();
     let session = loop {
         if let Some(session) = claim.answered(pid) {
             break session;
@@ -189,7 +184,7 @@ pub(crate) fn attach(endpoint: &str, timeout: Duration) -> Result<Mailbox, Conne
             return Err(error);
         }
     };
-    join(directory, doorbell, prefix.segment(session))
+    join(directory, prefix.segment(session))
 }
 
 /// Whether there is a directory of this name: a main process, or what one has left.
@@ -205,17 +200,12 @@ pub(crate) fn launched(segment: &str) -> Result<Mailbox, ConnectError> {
         ConnectError::NoSuchEndpoint { .. } | ConnectError::Stale { .. } => ConnectError::HungUp,
         error => error,
     })?;
-    let doorbell = Arc::new(Doorbell::open(directory.clone())?);
-    join(directory, doorbell, name)
+    join(directory, name)
 }
 
-fn join(
-    directory: Shared<DirectoryPage>,
-    doorbell: Arc<Doorbell>,
-    page_name: SegmentName,
-) -> Result<Mailbox, ConnectError> {
-    let page = Arc::new(Segment::open(&page_name, SESSION_LEN).map_err(not_opened)?);
-    let page = page.shared::<SessionPage>();
+fn join(directory: Shared<DirectoryPage>, page_name: SegmentName) -> Result<Mailbox, ConnectError> {
+    let segment = Arc::new(Segment::open(&page_name, SESSION_LEN).map_err(not_opened)?);
+    let page = segment.shared::<SessionPage>();
     page.check_identity().map_err(not_a_session)?;
     let [mains, own] = page.mail().map(|number| page_name.sibling(number));
     let ring = |name: SegmentName| {
@@ -223,7 +213,7 @@ fn join(
         let ring = Region::open(MemoryHandle::Segment(name), len, Access::Write);
         ring.map(|ring| outbox(&ring)).map_err(not_mapped)
     };
-    let parts = Parts { page, page_name, own: ring(own)?, peer: ring(mains)?, doorbell };
+    let parts = Parts { page, segment, own: ring(own)?, peer: ring(mains)? };
     let main = Signs::Presence(directory.map(|directory| &*directory.main));
     Ok(Mailbox::of_renderer(parts, main)?)
 }

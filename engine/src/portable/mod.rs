@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!   renderer                          directory (named after the endpoint)                main
-//!      │ takes a claim, knocks, rings  ┌───────────────────────────────┐  sees the knock   │
-//!      │ ────────────────────────────▶ │ claims, events, main's life   │ ────────────────▶ │
+//!      │ takes a claim, knocks         ┌───────────────────────────────┐  sees the knock   │
+//!      │ ────────────────────────────▶ │ claims, main's life           │ ────────────────▶ │
 //!      │ ◀──────────────────────────── │ "your session is segment 7"   │ ◀──────────────── │
 //!      │                               └───────────────────────────────┘   makes segment 7 │
 //!      │            hello, welcome, ready, and all else, through two rings for packets     │
@@ -17,15 +17,13 @@
 //! | [`directory`] | the way in: main's side ([`Hub`]) and a renderer's |
 //! | [`mailbox`] | one end of a session's packets |
 //! | [`watcher`] | who lives |
+//! | [`event_threads`] | the threads that enter events, and how all others ring and sleep |
 
 #[cfg(not(loom))]
 mod directory;
-#[cfg(not(loom))]
-pub(crate) mod doorbell;
 #[cfg_attr(loom, path = "modelled_event.rs")]
 pub(crate) mod event;
-pub(crate) mod event_place;
-pub(crate) mod event_sleep;
+pub(crate) mod event_threads;
 #[cfg(not(loom))]
 mod mailbox;
 #[cfg(not(loom))]

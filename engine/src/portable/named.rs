@@ -21,6 +21,7 @@ use std::io;
 use std::mem::ManuallyDrop;
 use std::process;
 use std::ptr::NonNull;
+use std::sync::{Mutex, PoisonError};
 
 use shared_memory::{Shmem, ShmemConf, ShmemError};
 
@@ -58,7 +59,7 @@ pub(crate) struct Segment {
     /// Somebody else may have the name by now.
     is_nameless: AtomicBool,
     /// Where it is listed.
-    record: Option<SegmentRecord>,
+    record: Mutex<Option<SegmentRecord>>,
 }
 
 // SAFETY: it is a place in memory, its length and name, and what is needed to unmap it, which any thread may do.
@@ -104,14 +105,14 @@ impl Segment {
             shmem: ManuallyDrop::new(shmem),
             process: process::id(),
             is_nameless: AtomicBool::new(false),
-            record: None,
+            record: Mutex::new(None),
         })
     }
 
     /// Takes it off the list when its name is gone.
     pub(crate) fn listed_in(self, record: SegmentRecord) -> Segment {
         let mut segment = self;
-        segment.record = Some(record);
+        segment.record = Mutex::new(Some(record));
         segment
     }
 
@@ -154,12 +155,21 @@ impl Segment {
         Ok(())
     }
 
-    /// Removes its name already now. What is mapped stays.
+    /// Removes its name already now, and takes it off the list. What is mapped stays.
     pub(crate) fn remove_name(&self) {
         // Relaxed: `drop` comes after all.
         self.is_nameless.store(true, Ordering::Relaxed);
         // What cannot be removed is swept by the next who wants the name.
-        let _ = remove(&self.name);
+        if remove(&self.name).is_ok() {
+            self.clear_record();
+        }
+    }
+
+    fn clear_record(&self) {
+        let record = self.record.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(record) = record {
+            record.clear();
+        }
     }
 
     /// Its beginning as a structure of atomics.
@@ -188,9 +198,7 @@ impl Drop for Segment {
         }
         // SAFETY: dropped here and nowhere else, and not used after this.
         unsafe { ManuallyDrop::drop(&mut self.shmem) };
-        if let Some(record) = self.record.take() {
-            record.clear();
-        }
+        self.clear_record();
     }
 }
 

@@ -99,7 +99,7 @@ impl LoopBell {
             // It fails only when its count is at the limit, and then it has rung.
             Self::Event(event) => _ = event.ring(),
             #[cfg(feature = "portable")]
-            Self::Hub(hub) => hub.doorbell.ring(),
+            Self::Hub(hub) => hub.sleepers.wake(),
         }
     }
 }

@@ -31,7 +31,10 @@ use crate::{
 };
 #[cfg(all(feature = "portable", not(loom)))]
 use crate::{
-    portable::{doorbell::Doorbell, event::NamedEvent, event_sleep::EventSleep, rendezvous::Rung},
+    portable::{
+        event_threads::{Ringer, Sleepers},
+        rendezvous::SharedFlag,
+    },
     primitives::Arc,
 };
 
@@ -45,11 +48,8 @@ pub(crate) enum Signal {
     /// An eventfd in its epoll. Shared with the peer, so never read here.
     Event(EventFd),
     #[cfg(all(feature = "portable", not(loom)))]
-    /// The event of a renderer, on which all its threads sleep.
-    OfRenderer(Arc<NamedEvent>),
-    #[cfg(all(feature = "portable", not(loom)))]
-    /// Main's one event, and that of its threads that wait for room in this session.
-    OfMain { rung: Shared<Rung>, doorbell: Arc<Doorbell>, room: Arc<NamedEvent> },
+    /// An event, and what tells main which renderer has set it.
+    Ringer { rung: Option<Shared<SharedFlag>>, ringer: Arc<Ringer> },
 }
 
 /// Rings for one peer.
@@ -130,12 +130,12 @@ impl PeerBell {
             // It fails only when the peer has broken its own eventfd.
             Signal::Event(event) => _ = event.ring(),
             #[cfg(all(feature = "portable", not(loom)))]
-            Signal::OfRenderer(_) => self.ring_bell(),
-            #[cfg(all(feature = "portable", not(loom)))]
-            Signal::OfMain { rung, doorbell, .. } => {
-                rung.set();
-                doorbell.ring();
+            Signal::Ringer { rung: Some(rung), ringer } => {
+                rung.raise();
+                ringer.ring();
             }
+            #[cfg(all(feature = "portable", not(loom)))]
+            Signal::Ringer { rung: None, .. } => self.ring_bell(),
         }
     }
 
@@ -146,9 +146,7 @@ impl PeerBell {
             Signal::Futex => {}
             Signal::Event(event) => _ = event.ring(),
             #[cfg(all(feature = "portable", not(loom)))]
-            Signal::OfRenderer(_) => {}
-            #[cfg(all(feature = "portable", not(loom)))]
-            Signal::OfMain { .. } => self.ring(),
+            Signal::Ringer { .. } => {}
         }
     }
 
@@ -162,7 +160,12 @@ impl PeerBell {
                 _ = futex::wake(self.own.bell.word(), u32::MAX, futex::Scope::Shared);
             }
             #[cfg(all(feature = "portable", not(loom)))]
-            Signal::OfRenderer(event) | Signal::OfMain { room: event, .. } => event.set(),
+            Signal::Ringer { rung, ringer } => {
+                if let Some(rung) = rung {
+                    rung.raise();
+                }
+                ringer.ring();
+            }
         }
     }
 }
@@ -173,14 +176,14 @@ pub(crate) struct Interrupt {
     word: AtomicU32,
     #[cfg(all(feature = "portable", not(loom)))]
     /// What they sleep on, where that is no futex.
-    event: Option<Arc<EventSleep>>,
+    sleepers: Option<Arc<Sleepers>>,
 }
 
 impl Interrupt {
     #[cfg(all(feature = "portable", not(loom)))]
     /// Of threads that sleep on an event.
-    pub(crate) fn of_event(event: Arc<EventSleep>) -> Self {
-        Self { word: AtomicU32::new(0), event: Some(event) }
+    pub(crate) fn of_sleepers(sleepers: Arc<Sleepers>) -> Self {
+        Self { word: AtomicU32::new(0), sleepers: Some(sleepers) }
     }
 
     /// What to pass to the sleep that this should end.
@@ -193,8 +196,8 @@ impl Interrupt {
         // Release: pairs with the Acquire in `read`.
         self.word.fetch_add(1, guarded!("Interrupt::raise: Release", Release));
         #[cfg(all(feature = "portable", not(loom)))]
-        if let Some(event) = &self.event {
-            return event.ring();
+        if let Some(sleepers) = &self.sleepers {
+            return sleepers.wake();
         }
         let _ = futex::wake(&self.word, u32::MAX, futex::Scope::Private);
     }
@@ -209,9 +212,9 @@ impl Interrupt {
         deadline: Option<std::time::Instant>,
     ) {
         #[cfg(all(feature = "portable", not(loom)))]
-        if let Some(event) = &self.event {
+        if let Some(sleepers) = &self.sleepers {
             let unchanged = || bell.read() == bell_seen && self.read() == seen;
-            return event.sleep_while(unchanged, deadline);
+            return sleepers.sleep_while(unchanged, deadline);
         }
         // Any error but the ordinary ones means a word that is not mapped, which ours are; to spin
         // then is better than to stop.

@@ -4,13 +4,17 @@
 //! nothing but names it is one event, after which the loop looks itself at everyone who could have rung it: at a
 //! word or two of each.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    io,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 #[cfg(feature = "portable")]
 use std::collections::BTreeMap;
 
 #[cfg(feature = "portable")]
-use crate::portable::{Hub, Mailbox, WatchedProcess, doorbell::Doorbell};
+use crate::portable::{Hub, Mailbox, WatchedProcess};
 use crate::{
     os::{
         Epoll, EventFd, OwnedFd,
@@ -157,11 +161,6 @@ fn absent() -> io::Error {
     io::Error::from(io::ErrorKind::NotFound)
 }
 
-/// No wait is longer: a look finds those who have died, of which nothing tells, and what was rung for by one who died
-/// meanwhile.
-#[cfg(feature = "portable")]
-const WAIT_MAX: Duration = Duration::from_millis(100);
-
 #[cfg(feature = "portable")]
 pub(super) struct HubPoller {
     hub: Arc<Hub>,
@@ -180,10 +179,13 @@ enum HubSource {
 #[cfg(feature = "portable")]
 impl HubPoller {
     fn wait(&self, events: &mut Vec<Event>, timeout: Option<Duration>) {
-        self.look(events);
-        if events.is_empty() && timeout != Some(Duration::ZERO) {
-            let doorbell: &Doorbell = &self.hub.doorbell;
-            doorbell.wait(timeout.unwrap_or(WAIT_MAX).min(WAIT_MAX));
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let nothing = || {
+            self.look(events);
+            events.is_empty()
+        };
+        self.hub.sleepers.sleep_while(nothing, deadline);
+        if events.is_empty() {
             self.look(events);
         }
     }
