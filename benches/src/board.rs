@@ -1,7 +1,7 @@
-//! The benchmarks' own shared memory: the words that the floor bounces, and the word by which the
-//! receiver of a push paces its sender. Both processes write it and trust each other.
+//! The benchmarks' own shared memory: the words that the floors bounce, and the word by which the receiver
+//! of a push paces its sender. Both processes write it and trust each other.
 //!
-//! Every wait here has a bound: a partner that is gone is an error, not a hang.
+//! Every wait is bounded: a partner that is gone is an error, not a hang.
 
 use std::{
     fs::File,
@@ -19,34 +19,33 @@ use rustix::{
     time::Timespec,
 };
 
-use crate::{clock::now_ns, pair::Limit};
+use crate::{pair::Limit, system::now_ns};
 
-/// How long a partner may take for one turn, however busy the machine is.
+/// The time that a partner may take for one turn on a busy machine.
 const TURN_MAX_S: u32 = 10;
-/// Looks between two looks at the clock while spinning.
+/// Loads between two readings of the clock while spinning.
 const LOOKS_PER_CLOCK: u32 = 1 << 16;
-/// What the leader says when it has had enough.
+/// The leader's last turn.
 const OVER: u64 = u64::MAX;
 const FUTEX_OVER: u32 = u32::MAX;
 
-/// A word with a cache line, and its neighbour which is prefetched with it, for itself.
+/// A word with a cache line, and the neighbour that is prefetched with it, to itself.
 #[repr(C, align(128))]
 struct Alone<T>(T);
 
 /// The words that both processes write. All zeroes is a fresh board.
 #[repr(C)]
 pub(crate) struct Board {
-    /// The lines of which one is bounced: the leader makes it odd, the follower even. How far it
-    /// travels depends on where the processor keeps it, which its address decides; messages lie on
-    /// many lines, so each slice of the floor bounces another.
+    /// The lines to bounce: the leader makes one odd, the follower even. The distance that a line travels
+    /// depends on its address. Messages lie on many lines, so each slice of the floor bounces another.
     lines: [Alone<AtomicU64>; LINES],
-    /// The leader's futex: the turn that it has begun.
+    /// The leader's futex: the last turn that it began.
     there: Alone<AtomicU32>,
-    /// The follower's futex: the turn that it has answered.
+    /// The follower's futex: the last turn that it answered.
     back: Alone<AtomicU32>,
-    /// The stamp of the last push that was taken.
+    /// The last stamp that was posted.
     taken: Alone<AtomicU64>,
-    /// A bare ring each way, each written by one side: the leader's, and the follower's.
+    /// A bare ring each way. Only one side writes each.
     rings: [[BareCell; CELLS]; 2],
 }
 
@@ -58,12 +57,12 @@ pub(crate) struct BareCell {
     message: [AtomicU64; MESSAGE_WORDS],
 }
 
-/// As much as shares a line with a header.
+/// The words that share a line with a header.
 const MESSAGE_WORDS: usize = 6;
-/// As many as Ringbridge's ring has by default.
+/// The number of cells in Ringbridge's ring by default.
 const CELLS: usize = 4096;
 
-/// Who writes.
+/// The direction of a ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
     There,
@@ -71,13 +70,13 @@ pub(crate) enum Way {
 }
 
 impl BareCell {
-    /// Says that it is this turn. All turns are later than 0, and than those before.
+    /// Publishes a turn. Turns count up from 1.
     #[inline]
     pub(crate) fn say(&self, turn: u64) {
         self.turn.store(turn, Ordering::Release);
     }
 
-    /// Waits for this turn or a later one, and says which.
+    /// Waits for this turn or a later one, and returns it.
     #[inline]
     pub(crate) fn hear(&self, turn: u64) -> Result<u64, Stalled> {
         let mut heard = 0;
@@ -118,15 +117,14 @@ impl std::fmt::Display for Stalled {
 impl std::error::Error for Stalled {}
 
 impl Board {
-    /// Makes a board and maps it. The descriptor is inherited by processes that are started while it
-    /// is open.
+    /// Creates a board and maps it.
     pub(crate) fn create() -> io::Result<(&'static Self, OwnedFd)> {
         let memory = memfd_create("ringbridge-bench", MemfdFlags::empty())?;
         ftruncate(&memory, BOARD_LEN as u64)?;
         Ok((Self::map(&memory)?, memory))
     }
 
-    /// Maps the board whose descriptor this process inherited.
+    /// Maps the board behind a descriptor of this process.
     pub(crate) fn inherited(descriptor: i32) -> io::Result<&'static Self> {
         let path = format!("/proc/self/fd/{descriptor}");
         let memory = File::options().read(true).write(true).open(path)?;
@@ -139,7 +137,7 @@ impl Board {
     /// The mapping stays for the rest of the process: there are a handful at the most.
     fn map(memory: &impl AsFd) -> io::Result<&'static Self> {
         let access = ProtFlags::READ | ProtFlags::WRITE;
-        // SAFETY: the kernel chooses a free range, so nothing of ours is replaced.
+        // SAFETY: the kernel chooses a free range, so no mapping is replaced.
         let start =
             unsafe { mmap(ptr::null_mut(), BOARD_LEN, access, MapFlags::SHARED, memory, 0)? };
         // SAFETY: the mapping is page-aligned, holds `BOARD_LEN` bytes, which both ways here have seen
@@ -148,37 +146,37 @@ impl Board {
         Ok(unsafe { &*start.cast::<Self>() })
     }
 
-    /// Takes the words of the floors back to their beginning. Nobody may be bouncing.
+    /// Resets the words of the floors. No process may be bouncing.
     pub(crate) fn reset(&self) {
         self.lines.iter().for_each(|line| line.0.store(0, Ordering::Relaxed));
         self.there.0.store(0, Ordering::Relaxed);
         self.back.0.store(0, Ordering::Relaxed);
     }
 
-    /// Posts a stamp for whoever looks all the time.
+    /// Posts a stamp for a spinning partner.
     #[inline]
     pub(crate) fn post(&self, stamp: u64) {
         self.taken.0.store(stamp, Ordering::Release);
     }
 
-    /// The next stamp after `last`; looks all the time.
+    /// Returns the next stamp after `last`; spins until then.
     #[inline]
     pub(crate) fn next_post(&self, last: u64) -> Result<u64, Stalled> {
         spin_until(|| self.taken.0.load(Ordering::Acquire) != last)?;
         Ok(self.taken.0.load(Ordering::Acquire))
     }
 
-    /// Posts a stamp, and wakes whoever sleeps until there is one.
+    /// Posts a stamp, and wakes the partner.
     pub(crate) fn post_and_wake(&self, stamp: u64) {
         self.post(stamp);
-        // Only the poster writes the word.
+        // Relaxed: only the poster writes the word.
         wake(&self.there.0, self.there.0.load(Ordering::Relaxed).wrapping_add(1));
     }
 
-    /// The next stamp after `last`; sleeps until it is there.
+    /// Returns the next stamp after `last`; sleeps until then.
     pub(crate) fn next_post_asleep(&self, last: u64) -> Result<u64, Stalled> {
         loop {
-            // Before the look at the stamp: one that is posted after the look changes the word.
+            // Read before the stamp: a stamp that is posted afterwards changes the word.
             let seen = self.there.0.load(Ordering::Acquire);
             let stamp = self.taken.0.load(Ordering::Acquire);
             if stamp != last {
@@ -216,7 +214,7 @@ impl Board {
         Ok(())
     }
 
-    /// Answers the leader until it has had enough.
+    /// Answers the leader until its last turn.
     pub(crate) fn follow(&self, number: u32) -> Result<(), Stalled> {
         let line = self.line(number);
         let mut turn = 0;
@@ -247,7 +245,7 @@ impl Board {
         Ok(())
     }
 
-    /// Answers the leader's futex until it has had enough.
+    /// Answers the leader's futex until its last turn.
     pub(crate) fn follow_futex(&self) -> Result<(), Stalled> {
         let mut turn = 0;
         loop {
@@ -260,26 +258,20 @@ impl Board {
         }
     }
 
-    /// The cell of a bare ring in which this turn is written.
+    /// Returns the cell of a bare ring for a turn.
     #[inline]
     pub(crate) fn bare_cell(&self, way: Way, turn: u64) -> &BareCell {
         &self.rings[way as usize][turn as usize % CELLS]
     }
 
-    /// The receiver of a push: it was taken.
+    /// Spins until a stamp was posted.
     #[inline]
-    pub(crate) fn take(&self, stamp: u64) {
-        self.taken.0.store(stamp, Ordering::Release);
-    }
-
-    /// The sender of a push: waits until it was taken. It spins: this is its own processor.
-    #[inline]
-    pub(crate) fn wait_until_taken(&self, stamp: u64) -> Result<(), Stalled> {
+    pub(crate) fn wait_until_posted(&self, stamp: u64) -> Result<(), Stalled> {
         spin_until(|| self.taken.0.load(Ordering::Acquire) == stamp)
     }
 }
 
-/// Looks again and again, without a hint to the processor: nothing is faster.
+/// Spins without a pause hint to the processor, which would be slower.
 #[inline]
 pub(crate) fn spin_until(mut found: impl FnMut() -> bool) -> Result<(), Stalled> {
     let mut looks: u32 = 0;
@@ -302,7 +294,7 @@ fn wake(word: &AtomicU32, value: u32) {
     let _ = futex::wake(word, futex::Flags::empty(), 1);
 }
 
-/// Sleeps until the word is something else.
+/// Sleeps while the word has this value.
 fn sleep_while(word: &AtomicU32, value: u32) -> Result<(), Stalled> {
     let timeout = Timespec { tv_sec: i64::from(TURN_MAX_S), tv_nsec: 0 };
     while word.load(Ordering::Acquire) == value {
@@ -345,7 +337,7 @@ mod tests {
     fn a_board_that_is_mapped_twice_is_one_board() {
         let (ours, memory) = Board::create().unwrap();
         let theirs = Board::inherited(memory.as_raw_fd()).unwrap();
-        theirs.take(7);
-        ours.wait_until_taken(7).unwrap();
+        theirs.post(7);
+        ours.wait_until_posted(7).unwrap();
     }
 }

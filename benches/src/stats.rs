@@ -3,29 +3,31 @@
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
-/// A longer sample counts as this long.
+/// The greatest value that is recorded; a longer sample counts as this.
 const SAMPLE_MAX_NS: u64 = 60_000_000_000;
-/// Columns of a histogram per factor of ten.
+/// Columns of a histogram in each factor of ten.
 const COLUMNS_PER_DECADE: f64 = 20.0;
 
-/// How often each duration occurred, in nanoseconds to three digits.
+/// A histogram of durations in nanoseconds, to three digits.
 #[derive(Clone, Debug)]
 pub(crate) struct Distribution(Histogram<u64>);
 
-impl Distribution {
-    pub(crate) fn new() -> Self {
+impl Default for Distribution {
+    fn default() -> Self {
         // Fails only for bounds that make no sense.
         Self(Histogram::new_with_bounds(1, SAMPLE_MAX_NS, 3).expect("the bounds are in order"))
     }
+}
 
+impl Distribution {
     pub(crate) fn of(samples: &[u64]) -> Self {
-        let mut all = Self::new();
-        all.add_all(samples);
+        let mut all = Self::default();
+        samples.iter().for_each(|&sample| all.add(sample));
         all
     }
 
-    pub(crate) fn add_all(&mut self, samples: &[u64]) {
-        samples.iter().for_each(|&sample| self.0.saturating_record(sample));
+    pub(crate) fn add(&mut self, sample: u64) {
+        self.0.saturating_record(sample);
     }
 
     pub(crate) fn merge(&mut self, other: &Self) {
@@ -45,8 +47,8 @@ impl Distribution {
         self.0.max()
     }
 
-    /// Points of the percentile curve: how many nines, and the value there. It ends where fewer than
-    /// two samples are left.
+    /// Returns the points of the percentile curve: the number of nines, and the value there. The curve ends
+    /// where fewer than two samples are left.
     pub(crate) fn curve(&self) -> Vec<(f64, u64)> {
         const STEPS_PER_NINE: u32 = 12;
         let nines_max = (self.count().max(1) as f64).log10();
@@ -57,8 +59,7 @@ impl Distribution {
             .collect()
     }
 
-    /// The columns of a histogram, evenly by factors: from where to where, and what share of the samples
-    /// is there. Empty ones are left out.
+    /// Returns the columns of a histogram, evenly spaced on a log axis. Empty columns are left out.
     pub(crate) fn columns(&self) -> Vec<Column> {
         let edge = |number: u32| 10_f64.powf(f64::from(number) / COLUMNS_PER_DECADE);
         let mut columns: Vec<Column> = Vec::new();
@@ -75,21 +76,34 @@ impl Distribution {
     }
 }
 
-impl Default for Distribution {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-/// The greatest of these, the greatest first.
+/// Returns the greatest values, the greatest first.
 pub(crate) fn longest<T: Ord>(samples: impl Iterator<Item = T>, most: usize) -> Vec<T> {
     let mut longest: Vec<T> = samples.collect();
+    if longest.len() > most {
+        longest.select_nth_unstable_by(most, |one, other| other.cmp(one));
+        longest.truncate(most);
+    }
     longest.sort_unstable_by(|one, other| other.cmp(one));
-    longest.truncate(most);
     longest
 }
 
-/// A column of a histogram.
+/// Returns the median; of an even number the greater of the two in the middle.
+pub(crate) fn median(samples: &mut [u64]) -> Option<u64> {
+    let middle = samples.len() / 2;
+    (!samples.is_empty()).then(|| *samples.select_nth_unstable(middle).1)
+}
+
+/// Returns the value nearest to a quantile, from 0 to 1.
+///
+/// # Panics
+///
+/// If there is no value.
+pub fn quantile(values: &mut [f64], part: f64) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[((values.len() - 1) as f64 * part).round() as usize]
+}
+
+/// One column of a histogram: its ends, and the share of the samples between them.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Column {
     pub(crate) from: f64,
@@ -97,29 +111,28 @@ pub(crate) struct Column {
     pub(crate) share: f64,
 }
 
-/// As it travels between processes.
-#[derive(Serialize, Deserialize)]
-struct Buckets(Vec<(u64, u64)>);
+/// The pairs of value and count in which a distribution travels between processes.
+type Buckets = Vec<(u64, u64)>;
 
 impl Serialize for Distribution {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let recorded = self.0.iter_recorded();
         let buckets = recorded.map(|each| (each.value_iterated_to(), each.count_at_value()));
-        Buckets(buckets.collect()).serialize(serializer)
+        buckets.collect::<Buckets>().serialize(serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for Distribution {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mut all = Self::new();
-        for (value, count) in Buckets::deserialize(deserializer)?.0 {
+        let mut all = Self::default();
+        for (value, count) in Buckets::deserialize(deserializer)? {
             all.0.saturating_record_n(value, count);
         }
         Ok(all)
     }
 }
 
-/// A figure over the rounds: their median, least and most.
+/// The median, the least and the most of a figure over the rounds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub(crate) struct Spread {
     pub(crate) median: f64,
@@ -128,7 +141,7 @@ pub(crate) struct Spread {
 }
 
 impl Spread {
-    /// `None` if there is no value.
+    /// Returns `None` if there is no value.
     pub(crate) fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
         let mut values: Vec<f64> = values.into_iter().collect();
         values.sort_by(f64::total_cmp);
@@ -140,6 +153,12 @@ impl Spread {
             values[middle]
         };
         Some(Self { median, min, max })
+    }
+
+    /// Converts each figure by an increasing function.
+    pub(crate) fn map(self, convert: impl Fn(f64) -> f64) -> Self {
+        let Self { median, min, max } = self;
+        Self { median: convert(median), min: convert(min), max: convert(max) }
     }
 }
 
@@ -153,6 +172,15 @@ mod tests {
         let odd = Spread::of([3.0, 1.0, 2.0]).unwrap();
         assert_eq!((odd.median, odd.min, odd.max), (2.0, 1.0, 3.0));
         assert_eq!(Spread::of([4.0, 1.0, 2.0, 3.0]).unwrap().median, 2.5);
+    }
+
+    #[test]
+    fn the_longest_come_first_and_a_quantile_is_one_of_the_values() {
+        assert_eq!(longest([3, 9, 1, 7].into_iter(), 2), [9, 7]);
+        assert_eq!(longest([3].into_iter(), 2), [3]);
+        assert_eq!((median(&mut [3, 1, 2]), median(&mut [])), (Some(2), None));
+        let mut values = [3.0, 1.0, 2.0];
+        assert_eq!([0.0, 0.5, 1.0].map(|part| quantile(&mut values, part)), [1.0, 2.0, 3.0]);
     }
 
     #[test]
@@ -186,6 +214,6 @@ mod tests {
         for (column, value) in columns.iter().zip([150.0, 700.0, 1500.0]) {
             assert!(column.from <= value && value < column.to, "{column:?}");
         }
-        assert!(Distribution::new().columns().is_empty());
+        assert!(Distribution::default().columns().is_empty());
     }
 }

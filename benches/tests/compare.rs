@@ -2,12 +2,13 @@
 
 use std::{
     env, fs,
-    io::{BufRead, BufReader},
+    path::PathBuf,
     process::{Command, Output, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
+use procfs::process::{MMapPath, Process};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -31,7 +32,7 @@ fn lines_of(kind: &str, output: &Output) -> Vec<Value> {
     lines.filter(|line| line["kind"] == kind).collect()
 }
 
-/// Which names are left in a folder of processes with this id.
+/// Returns the names that a run of this process id has left behind.
 fn left_behind(process: u32) -> Vec<String> {
     let folders = ["/dev/shm".into(), env::temp_dir()];
     let names = folders.iter().flat_map(|folder| fs::read_dir(folder).into_iter().flatten());
@@ -41,7 +42,7 @@ fn left_behind(process: u32) -> Vec<String> {
 }
 
 #[test]
-fn every_subject_does_what_it_says_it_can_do() {
+fn every_subject_does_the_work_that_it_claims_to_do() {
     let output = run(compare().args(["--json", "--sizes", "48,64K"]));
     let checks = lines_of("check", &output);
     for claim in [
@@ -101,13 +102,13 @@ fn a_report_has_every_cell_and_nothing_is_left_behind() {
         assert!(html.contains(line), "{line} is not in the page");
     }
     for subject in ["bounce", "pipe", "ringbridge-adaptive"] {
-        assert!(svg.contains(&format!(">{subject} ")), "{subject} is not in the picture");
+        assert!(svg.contains(&format!("\n{subject} ")), "{subject} is not in the picture");
     }
     assert_eq!(left_behind(process), Vec::<String>::new());
 }
 
 #[test]
-fn what_is_not_there_is_one_clear_line() {
+fn an_unknown_subject_is_one_clear_line() {
     let output = compare().args(["--only", "carrier-pigeon"]).output().expect("compare runs");
     assert_eq!(output.status.code(), Some(1));
     let complaint = String::from_utf8_lossy(&output.stderr);
@@ -138,7 +139,7 @@ fn ctrl_c_ends_everything_over_the_portable_backend_and_no_segment_is_left() {
 }
 
 /// Returns the named segments that the renderer had mapped.
-fn ctrl_c_ends(subject: &str) -> Vec<String> {
+fn ctrl_c_ends(subject: &str) -> Vec<PathBuf> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_compare"));
     command.args(["--only", subject, "--work", "round-trip", "--seconds-per-slice", "60"]);
     let mut child = command.stdout(Stdio::null()).spawn().expect("compare runs");
@@ -165,36 +166,38 @@ fn ctrl_c_ends(subject: &str) -> Vec<String> {
     segments
 }
 
-/// The named segments that a process has mapped.
-fn segments_of(process: u32) -> Vec<String> {
-    let maps = fs::read_to_string(format!("/proc/{process}/maps")).unwrap_or_default();
-    let paths =
-        maps.lines().filter_map(|line| line.find("/dev/shm/ringbridge-").map(|at| &line[at..]));
-    let mut paths: Vec<_> =
-        paths.map(|path| path.trim_end_matches(" (deleted)").to_owned()).collect();
+/// Returns the named segments that a process has mapped.
+fn segments_of(process: u32) -> Vec<PathBuf> {
+    let maps = Process::new(process as i32).and_then(|process| process.maps());
+    let mut paths: Vec<PathBuf> = maps
+        .iter()
+        .flatten()
+        .filter_map(|map| match &map.pathname {
+            MMapPath::Path(path) if path.starts_with("/dev/shm") => Some(path.clone()),
+            _ => None,
+        })
+        .collect();
     paths.sort_unstable();
     paths.dedup();
     paths
 }
 
-/// The first child of any thread of a process, once it has one.
+/// Waits for the first child of any thread of a process.
 fn wait_for_child(process: u32) -> u32 {
     let mut found = None;
     wait_until("a child is there", || {
-        let threads = fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
-        found = threads
-            .filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok())
-            .find_map(|children| children.split_whitespace().next()?.parse().ok());
+        let tasks = Process::new(process as i32).and_then(|process| process.tasks());
+        let mut tasks = tasks.into_iter().flatten().flatten();
+        found = tasks.find_map(|task| task.children().ok()?.first().copied());
         found.is_some()
     });
     found.expect("it was found")
 }
 
-/// Whether it is there, and not only waiting to be reaped.
+/// Returns whether a process exists and is not a zombie.
 fn is_running(process: u32) -> bool {
-    let Ok(status) = fs::File::open(format!("/proc/{process}/status")) else { return false };
-    let mut lines = BufReader::new(status).lines().map_while(Result::ok);
-    lines.any(|line| line.starts_with("State:") && !line.contains('Z'))
+    let stat = Process::new(process as i32).and_then(|process| process.stat());
+    stat.is_ok_and(|stat| stat.state != 'Z')
 }
 
 fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {

@@ -32,7 +32,7 @@ fn the_page_and_the_picture_are_of_the_run_that_is_printed() {
     }
     assert!(html.contains("--pattern push --wait park --count 200"), "how to repeat it");
     for name in ["push", "bounce", "futex"] {
-        assert!(svg.contains(&format!(">{name} ")), "{name} is not in the picture");
+        assert!(svg.contains(&format!("\n{name} ")), "{name} is not in the picture");
     }
 }
 

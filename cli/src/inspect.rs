@@ -1,38 +1,27 @@
-//! `ringbridge inspect`: everything that main shows, once.
+//! `ringbridge inspect`: the state of a main process, once.
 
-use std::{error::Error, time::Duration};
+use std::{error::Error, iter, time::Duration};
 
-use ringbridge::{Counters, InspectedWindow, Inspection, Inspector};
+use contract::figures::{bytes, count, duration, share};
+use ringbridge::{InspectedWindow, Inspection, Inspector};
 use serde_json::{Map, Value, json};
 
-use crate::{
-    figures::{bytes, count, share, span},
-    output,
-};
+use crate::print;
 
-/// How long main's loop may take to come to it.
+/// How long main's loop may take to show its state.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 pub(crate) fn run(endpoint: &str, json: bool) -> Result<(), Box<dyn Error>> {
     let seen = next(&mut Inspector::attach(endpoint)?)?;
-    if json {
-        output::line(&as_json(&seen))?;
-    } else {
-        output::line(&text(&seen))?;
-    }
-    Ok(())
+    let page = if json { as_json(&seen).to_string() } else { text(&seen) };
+    Ok(print(page)?)
 }
 
-/// What main shows next.
+/// Returns the next state that main shows.
 pub(crate) fn next(inspector: &mut Inspector) -> Result<Inspection, Box<dyn Error>> {
-    inspector.next(PATIENCE)?.ok_or_else(|| {
-        let busy =
-            "main has let this inspector in, and shows nothing: its loop is stuck, or not run";
-        busy.into()
-    })
+    let seen = inspector.next(PATIENCE)?;
+    seen.ok_or("main has admitted this inspector, but its loop does not run".into())
 }
-
-// --- for programs --------------------------------------------------------------------------------
 
 pub(crate) fn as_json(seen: &Inspection) -> Value {
     let below = |limit: Option<Duration>| limit.map(|limit| limit.as_nanos() as u64);
@@ -70,17 +59,17 @@ fn named(numbers: impl Iterator<Item = (&'static str, u64)>) -> Map<String, Valu
     numbers.map(|(name, value)| (name.to_owned(), value.into())).collect()
 }
 
-// --- for people ----------------------------------------------------------------------------------
-
 fn text(seen: &Inspection) -> String {
     let mut lines = vec![headline(seen), sleeps(seen), String::new()];
-    let rows = std::iter::once(COLUMNS.map(str::to_owned)).chain(seen.windows.iter().map(row));
-    let table = columns(&rows.collect::<Vec<_>>());
-    lines.extend(table.first().cloned());
-    for (row, window) in table.into_iter().skip(1).zip(&seen.windows) {
+    let headings = COLUMNS.split(',').map(str::to_owned).collect();
+    let rows = iter::once(headings).chain(seen.windows.iter().map(row));
+    let mut table = columns(&rows.collect::<Vec<_>>()).into_iter();
+    lines.extend(table.next());
+    for (row, window) in table.zip(&seen.windows) {
+        let counted = window.counters.iter().filter(|(_, value)| *value > 0);
         lines.push(row);
         lines.push(format!("        policy    {}", window.policy));
-        lines.push(format!("        counters  {}", counters(&window.counters)));
+        lines.push(format!("        counters  {}", numbers(counted, "all 0")));
     }
     if seen.windows_unshown > 0 {
         lines.push(format!("and {} more windows, which are not shown", seen.windows_unshown));
@@ -88,50 +77,41 @@ fn text(seen: &Inspection) -> String {
     lines.join("\n")
 }
 
-/// The endpoint in a line.
 pub(crate) fn headline(seen: &Inspection) -> String {
-    // How it sleeps has a line of its own.
-    let numbers = seen.metrics.iter().filter(|(name, _)| !["sleeps", "slept_ns"].contains(name));
-    let numbers: Vec<_> = numbers.map(|(name, value)| format!("{name} {}", count(value))).collect();
-    let (name, pid, open_for) = (&seen.endpoint, seen.pid, span(seen.open_for));
-    format!("{name}   main {pid}, open for {open_for}   {}", numbers.join("   "))
+    // Sleeping has a line of its own.
+    let metrics = seen.metrics.iter().filter(|(name, _)| !["sleeps", "slept_ns"].contains(name));
+    let (name, pid, open_for) = (&seen.endpoint, seen.pid, duration(seen.open_for));
+    format!("{name}   main {pid}, open for {open_for}   {}", numbers(metrics, ""))
 }
 
-/// How main sleeps, in a line.
-pub(crate) fn sleeps(seen: &Inspection) -> String {
+fn numbers(numbers: impl Iterator<Item = (&'static str, u64)>, none: &str) -> String {
+    let numbers: Vec<_> = numbers.map(|(name, value)| format!("{name} {}", count(value))).collect();
+    if numbers.is_empty() { none.to_owned() } else { numbers.join("   ") }
+}
+
+fn sleeps(seen: &Inspection) -> String {
     let asleep = share(seen.metrics.slept_ns, nanoseconds(seen.open_for));
     let times =
         format!("main sleeps {asleep} of the time, {} times so far", count(seen.sleeps.count()));
-    match [0.5, 0.99].map(|part| seen.sleeps.quantile(part)) {
+    match [0.5, 0.99].map(|part| seen.sleeps.quantile(part).map(duration)) {
         [Some(half), Some(most)] => {
-            format!("{times}: half of them less than {}, 99 % less than {}", span(half), span(most))
+            format!("{times}: half of them less than {half}, 99 % less than {most}")
         }
-        [Some(half), None] => format!("{times}: half of them less than {}", span(half)),
+        [Some(half), None] => format!("{times}: half of them less than {half}"),
         [None, _] => times,
     }
 }
 
-const COLUMNS: [&str; 10] = [
-    "WINDOW",
-    "PID",
-    "STATE",
-    "OPEN FOR",
-    "TO IT",
-    "FROM IT",
-    "ASKED",
-    "PARKS",
-    "RUNG",
-    "VIOLATIONS",
-];
+const COLUMNS: &str = "WINDOW,PID,STATE,OPEN FOR,TO IT,FROM IT,ASKED,PARKS,RUNG,VIOLATIONS";
 
-fn row(window: &InspectedWindow) -> [String; COLUMNS.len()] {
+fn row(window: &InspectedWindow) -> Vec<String> {
     let InspectedWindow { metrics, counters, .. } = window;
     let asleep = if metrics.asleep == 1 { ", asleep" } else { "" };
-    [
+    vec![
         window.id.to_string(),
         window.pid.to_string(),
         format!("{}{asleep}", window.state.name()),
-        span(window.open_for),
+        duration(window.open_for),
         format!("{} of {}", bytes(metrics.outbox_used_bytes), bytes(metrics.outbox_capacity_bytes)),
         if window.unread { "unread" } else { "-" }.to_owned(),
         format!("{} / {}", metrics.pending_invokes, metrics.unanswered_invokes),
@@ -141,22 +121,18 @@ fn row(window: &InspectedWindow) -> [String; COLUMNS.len()] {
     ]
 }
 
-/// Rows of cells, each column as wide as its widest.
-fn columns<const N: usize>(rows: &[[String; N]]) -> Vec<String> {
+/// Joins the cells of each row. A column is as wide as its widest cell.
+fn columns(rows: &[Vec<String>]) -> Vec<String> {
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
-    let widths: [usize; N] = std::array::from_fn(|column| width(column).unwrap_or(0));
-    let line = |row: &[String; N]| {
-        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
-        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    let cell = |(column, cell): (usize, &String)| {
+        let width = width(column).unwrap_or(0);
+        format!("{cell:width$}")
+    };
+    let line = |row: &Vec<String>| {
+        let cells: Vec<_> = row.iter().enumerate().map(cell).collect();
+        cells.join("  ").trim_end().to_owned()
     };
     rows.iter().map(line).collect()
-}
-
-/// Those that are not 0.
-fn counters(counters: &Counters) -> String {
-    let counted = counters.iter().filter(|(_, value)| *value > 0);
-    let counted: Vec<_> = counted.map(|(name, value)| format!("{name} {}", count(value))).collect();
-    if counted.is_empty() { "all 0".to_owned() } else { counted.join("   ") }
 }
 
 #[cfg(test)]
@@ -165,16 +141,15 @@ mod tests {
 
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {
-        let rows = [["a", "bcd", "e"], ["12345", "6", "7"]].map(|row| row.map(str::to_owned));
+        let rows =
+            [["a", "bcd", "e"], ["12345", "6", "7"]].map(|row| row.map(str::to_owned).into());
         assert_eq!(columns(&rows), ["a      bcd  e", "12345  6    7"]);
     }
 
     #[test]
-    fn only_what_has_happened_is_printed() {
-        let mut counted = Counters::default();
-        assert_eq!(counters(&counted), "all 0");
-        counted.frames_sent = 1234;
-        counted.parks = 1;
-        assert_eq!(counters(&counted), "frames_sent 1,234   parks 1");
+    fn numbers_have_names_and_their_absence_is_said() {
+        let metrics = [("frames_sent", 1234), ("parks", 1)];
+        assert_eq!(numbers(metrics.into_iter(), "all 0"), "frames_sent 1,234   parks 1");
+        assert_eq!(numbers([].into_iter(), "all 0"), "all 0");
     }
 }

@@ -1,52 +1,92 @@
 //! The operator's tool.
 //!
-//! | command | what it answers |
+//! | command | question |
 //! | --- | --- |
 //! | `list` | which main processes are there? |
-//! | `inspect`, `top` | how is this one doing? |
-//! | `sweep` | what have killed ones left? |
-//! | `doctor` | is this machine fit for them? |
+//! | `inspect`, `top` | how is this main process doing? |
+//! | `sweep` | what have killed main processes left? |
+//! | `doctor` | can this machine run Ringbridge? |
 //!
-//! It looks at a main process through memory that only that can write (`ringbridge::Inspector`), so watching
-//! disturbs nobody. Every number that it prints has the name that it has in the library.
+//! It reads a main process's state from memory that only that process can write (`ringbridge::Inspector`), so watching
+//! disturbs nobody. Numbers have the names that they have in the library.
 
 mod doctor;
-mod figures;
 mod inspect;
-mod list;
 mod options;
-mod output;
-mod sweep;
 mod top;
 
-use std::{error::Error, process::ExitCode};
+use std::{
+    error::Error,
+    fmt::Display,
+    io::{self, ErrorKind, Write},
+    process::{self, ExitCode},
+};
 
 use clap::Parser;
-use ringbridge::IpcRenderer;
+use ringbridge::{EndpointInfo, IpcRenderer, SweptEndpoint};
+use serde_json::json;
 
 use options::{Command, Options};
 
 fn main() -> ExitCode {
-    // `doctor` launches this very program to try a session out.
-    if IpcRenderer::was_launched() {
-        return doctor::session::renderer();
-    }
-    match run(&Options::parse().command) {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("ringbridge: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    // `doctor` launches this program as a renderer.
+    let ended = if IpcRenderer::was_launched() {
+        doctor::session::run_renderer().map(|()| ExitCode::SUCCESS)
+    } else {
+        run(&Options::parse())
+    };
+    ended.unwrap_or_else(|error| {
+        eprintln!("ringbridge: {error}");
+        ExitCode::FAILURE
+    })
 }
 
-fn run(command: &Command) -> Result<ExitCode, Box<dyn Error>> {
+fn run(Options { command, json }: &Options) -> Result<ExitCode, Box<dyn Error>> {
     match command {
-        Command::List { json } => list::run(*json)?,
-        Command::Inspect { endpoint, json } => inspect::run(endpoint, *json)?,
-        Command::Top { endpoint, json } => top::run(endpoint, *json)?,
-        Command::Sweep { json } => sweep::run(*json)?,
-        Command::Doctor { json } => return doctor::run(*json),
+        Command::List => list(*json)?,
+        Command::Inspect { endpoint } => inspect::run(endpoint, *json)?,
+        Command::Top { endpoint } => top::run(endpoint, *json)?,
+        Command::Sweep => sweep(*json)?,
+        Command::Doctor => return doctor::run(*json),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn list(json: bool) -> Result<(), Box<dyn Error>> {
+    let endpoints = ringbridge::endpoints()?;
+    let width = endpoints.iter().map(|endpoint| endpoint.name.len()).max().unwrap_or(0);
+    for EndpointInfo { name, alive, pid, .. } in endpoints {
+        let state = if alive { "alive" } else { "stale" };
+        if json {
+            print(json!({ "endpoint": name, "state": state, "pid": pid }))?;
+        } else {
+            let pid = pid.map(|pid| pid.to_string()).unwrap_or_default();
+            print(format!("{name:width$}  {state}  {pid}").trim_end())?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes the leftovers of killed main processes: sockets, lock files, and the segments of the portable backend. Sealed
+/// memory has no name, and goes with the last process that maps it.
+fn sweep(json: bool) -> Result<(), Box<dyn Error>> {
+    for SweptEndpoint { name, segments, bytes, .. } in ringbridge::sweep_endpoints()? {
+        let swept = format!("swept the endpoint {name}");
+        match segments {
+            _ if json => print(
+                json!({ "swept": "endpoint", "name": name, "segments": segments, "bytes": bytes }),
+            )?,
+            0 => print(swept)?,
+            _ => print(format!("{swept}, {segments} segments, {bytes} bytes"))?,
+        }
+    }
+    Ok(())
+}
+
+/// Prints a line. Ends this process well if nobody reads on: `ringbridge list | head -1` is no error.
+fn print(line: impl Display) -> io::Result<()> {
+    match writeln!(io::stdout(), "{line}") {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => process::exit(0),
+        written => written,
+    }
 }

@@ -1,15 +1,16 @@
-//! `ringbridge top`: what passes in a second, live.
+//! `ringbridge top`: the state of a main process live, with rates per second.
 //!
 //! ```text
-//!   main's record, ten times a second ──▶ the newest, once a second ──▶ less the one before ──▶ rates
+//!   main's state, ten times a second ──▶ the newest, once a second ──▶ minus the one before ──▶ rates
 //! ```
 //!
-//! The terminal is given back as it was found on every way out: a key, a signal, main's end, an error, a panic.
+//! The terminal is restored at every end: by a key, a signal, main's end, an error, a panic.
 
 use std::{
     collections::HashMap,
     error::Error,
     io::{self, IsTerminal},
+    mem,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -18,24 +19,21 @@ use std::{
     time::{Duration, Instant},
 };
 
+use contract::figures::{bytes, count, percent, share};
 use ratatui::{
     DefaultTerminal, Frame,
     crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers},
     layout::{Constraint, Layout},
-    style::{Color, Modifier, Style, Stylize},
-    text::{Line, Text},
+    style::Stylize,
+    text::Line,
     widgets::{Cell, Paragraph, Row, Table},
 };
 use ringbridge::{Counters, InspectedWindow, Inspection, Inspector, WindowState};
 
-use crate::{
-    figures::{bytes, count, share},
-    inspect, output,
-};
+use crate::{inspect, print};
 
-/// Between two pictures, which are what rates are measured between.
+/// The time between two states, whose difference is the rates.
 const PERIOD: Duration = Duration::from_secs(1);
-/// How long a key or a signal may wait to be heard.
 const HEARD_WITHIN: Duration = Duration::from_millis(50);
 
 pub(crate) fn run(endpoint: &str, json: bool) -> Result<(), Box<dyn Error>> {
@@ -48,41 +46,41 @@ pub(crate) fn run(endpoint: &str, json: bool) -> Result<(), Box<dyn Error>> {
     let signalled = ended.clone();
     ctrlc::set_handler(move || signalled.store(true, Ordering::Relaxed))?;
     if json {
-        return print(&mut inspector, &first, &ended);
+        return print_states(&mut inspector, &first, &ended);
     }
-    // It sees to it that a panic gives the terminal back too.
+    // It installs a panic hook that restores the terminal.
     let mut terminal = ratatui::try_init()?;
     let shown = show(&mut terminal, &mut inspector, first, &ended);
     ratatui::try_restore()?;
     shown
 }
 
-fn print(
+fn print_states(
     inspector: &mut Inspector,
     first: &Inspection,
     ended: &AtomicBool,
 ) -> Result<(), Box<dyn Error>> {
-    output::line(&inspect::as_json(first))?;
+    print(inspect::as_json(first))?;
     let mut due = Instant::now() + PERIOD;
     while !ended.load(Ordering::Relaxed) {
         thread::sleep(HEARD_WITHIN);
         let newest = inspector.next(Duration::ZERO)?;
         if let Some(newest) = newest.filter(|_| Instant::now() >= due) {
-            output::line(&inspect::as_json(&newest))?;
+            print(inspect::as_json(&newest))?;
             due += PERIOD;
         }
     }
     Ok(())
 }
 
-/// Shows it until a key or a signal ends that, or main does.
+/// Shows the states until a key, a signal or main's end.
 fn show(
     terminal: &mut DefaultTerminal,
     inspector: &mut Inspector,
     first: Inspection,
     ended: &AtomicBool,
 ) -> Result<(), Box<dyn Error>> {
-    let mut view = View { rates: Rates::between(&first, &first), seen: first, scrolled: 0 };
+    let mut view = View { before: first.clone(), seen: first, scrolled: 0 };
     let mut due = Instant::now() + PERIOD;
     let mut changed = true;
     while !ended.load(Ordering::Relaxed) {
@@ -101,8 +99,7 @@ fn show(
         if let Some(newest) = inspector.next(Duration::ZERO)?
             && Instant::now() >= due
         {
-            view.rates = Rates::between(&view.seen, &newest);
-            view.seen = newest;
+            view.before = mem::replace(&mut view.seen, newest);
             due = Instant::now() + PERIOD;
             changed = true;
         }
@@ -121,73 +118,16 @@ fn ends(key: KeyEvent) -> bool {
         }
 }
 
-// --- rates ---------------------------------------------------------------------------------------
-
-/// What happened between two pictures, in a second.
-struct Rates {
-    seconds: f64,
-    /// Part of the time that main slept.
-    asleep: f64,
-    sleeps: f64,
-    /// By the number of the window; all zeroes for one that has just come.
-    before: HashMap<u32, Counters>,
-}
-
-impl Rates {
-    fn between(before: &Inspection, after: &Inspection) -> Self {
-        let seconds = after.open_for.saturating_sub(before.open_for).as_secs_f64();
-        let mut rates = Self {
-            seconds,
-            asleep: 0.0,
-            sleeps: 0.0,
-            before: before.windows.iter().map(|window| (window.id, window.counters)).collect(),
-        };
-        rates.sleeps = rates.rate(before.metrics.sleeps, after.metrics.sleeps);
-        rates.asleep = rates.rate(before.metrics.slept_ns, after.metrics.slept_ns) / 1e9;
-        rates
-    }
-
-    fn rate(&self, before: u64, after: u64) -> f64 {
-        match self.seconds {
-            0.0 => 0.0,
-            seconds => after.saturating_sub(before) as f64 / seconds,
-        }
-    }
-
-    /// How often something of a window happened.
-    fn of(&self, window: &InspectedWindow, what: fn(&Counters) -> u64) -> f64 {
-        // One that was not there has a second behind it at the most.
-        self.rate(self.before.get(&window.id).map_or(0, what), what(&window.counters))
-    }
-
-    fn traffic(&self, window: &InspectedWindow) -> f64 {
-        self.of(window, |counters| counters.frames_received + counters.frames_sent)
-    }
-}
-
-// --- the picture ---------------------------------------------------------------------------------
-
 struct View {
+    before: Inspection,
     seen: Inspection,
-    rates: Rates,
-    /// How many windows are above the first line.
+    /// The number of windows above the first line.
     scrolled: usize,
 }
 
-const HEADINGS: [&str; 11] = [
-    "WINDOW",
-    "PID",
-    "STATE",
-    "FROM IT/s",
-    "TO IT/s",
-    "WAITING",
-    "ASKED",
-    "RUNG/s",
-    "PARKS/s",
-    "THROTTLED",
-    "VIOLATIONS",
-];
-const WIDTHS: [u16; HEADINGS.len()] = [6, 8, 10, 11, 11, 16, 9, 9, 9, 9, 10];
+const HEADINGS: &str =
+    "WINDOW,PID,STATE,FROM IT/s,TO IT/s,WAITING,ASKED,RUNG/s,PARKS/s,THROTTLED,VIOLATIONS";
+const WIDTHS: [u16; 11] = [6, 8, 10, 11, 11, 16, 9, 9, 9, 9, 10];
 
 impl View {
     fn scroll(&mut self, key: KeyEvent) {
@@ -198,49 +138,58 @@ impl View {
         }
     }
 
+    /// Returns the rate per second of a number with these values before and now.
+    fn rate(&self, before: u64, now: u64) -> f64 {
+        let seconds = self.seen.open_for.saturating_sub(self.before.open_for).as_secs_f64();
+        if seconds == 0.0 { 0.0 } else { now.saturating_sub(before) as f64 / seconds }
+    }
+
     fn draw(&mut self, frame: &mut Frame<'_>) {
+        self.scrolled = self.scrolled.min(self.seen.windows.len().saturating_sub(1));
         let layout = Layout::vertical([Constraint::Length(3), Constraint::Min(1)]);
         let [head, body] = layout.areas(frame.area());
-        let (seen, rates) = (&self.seen, &self.rates);
-        let asleep = format!(
-            "main sleeps {:.1} % of the time, {} times a second",
-            rates.asleep * 100.0,
-            count(rates.sleeps.round() as u64)
-        );
-        let head_lines = vec![Line::from(inspect::headline(seen)).bold(), Line::from(asleep)];
-        frame.render_widget(Paragraph::new(Text::from(head_lines)), head);
+        let (before, now) = (&self.before.metrics, &self.seen.metrics);
+        let asleep = percent(self.rate(before.slept_ns, now.slept_ns) / 1e7);
+        let sleeps = count(self.rate(before.sleeps, now.sleeps).round() as u64);
+        let asleep = format!("main sleeps {asleep} of the time, {sleeps} times a second");
+        let lines = vec![Line::from(inspect::headline(&self.seen)).bold(), Line::from(asleep)];
+        frame.render_widget(Paragraph::new(lines), head);
 
-        let mut windows: Vec<_> = seen.windows.iter().collect();
+        let before = self.before.windows.iter().map(|window| (window.id, window.counters));
+        let before: HashMap<_, _> = before.collect();
+        // A new window is at most a second old, so all its counters are of the last second.
+        let rate = |window: &InspectedWindow, counter: fn(&Counters) -> u64| {
+            self.rate(before.get(&window.id).map_or(0, counter), counter(&window.counters))
+        };
+        let traffic = |window: &InspectedWindow| {
+            rate(window, |counters| counters.frames_received + counters.frames_sent)
+        };
+        let mut windows: Vec<_> = self.seen.windows.iter().collect();
         windows.sort_by(|one, other| {
-            let order = rates.traffic(other).total_cmp(&rates.traffic(one));
-            order.then(one.id.cmp(&other.id))
+            traffic(other).total_cmp(&traffic(one)).then(one.id.cmp(&other.id))
         });
-        self.scrolled = self.scrolled.min(windows.len().saturating_sub(1));
-        let rows = windows.into_iter().skip(self.scrolled).map(|window| row(rates, window));
-        let more = seen.windows_unshown;
-        let unshown = (more > 0).then(|| Row::new([format!("+{more}")]));
-        let headings = Row::new(HEADINGS).style(Style::new().add_modifier(Modifier::REVERSED));
-        let table = Table::new(rows.chain(unshown), WIDTHS).header(headings);
-        frame.render_widget(table, body);
+        let rows = windows
+            .into_iter()
+            .skip(self.scrolled)
+            .map(|window| row(window, |counter| count(rate(window, counter).round() as u64)));
+        let unshown = self.seen.windows_unshown;
+        let unshown = (unshown > 0).then(|| Row::new([format!("+{unshown}")]));
+        let headings = Row::new(HEADINGS.split(',')).reversed();
+        frame.render_widget(Table::new(rows.chain(unshown), WIDTHS).header(headings), body);
     }
 }
 
-fn row(rates: &Rates, window: &InspectedWindow) -> Row<'static> {
+fn row(window: &InspectedWindow, rate: impl Fn(fn(&Counters) -> u64) -> String) -> Row<'static> {
     let InspectedWindow { metrics, counters, .. } = window;
-    let rate = |what: fn(&Counters) -> u64| count(rates.of(window, what).round() as u64);
-    let waiting = format!(
-        "{} {}",
-        bytes(metrics.outbox_used_bytes),
-        share(metrics.outbox_used_bytes, metrics.outbox_capacity_bytes)
-    );
+    let (used, capacity) = (metrics.outbox_used_bytes, metrics.outbox_capacity_bytes);
     let state = match window.state {
         WindowState::Live if metrics.asleep == 1 => Cell::from("asleep").dim(),
-        WindowState::Live => Cell::from("live").fg(Color::Green),
-        state => Cell::from(state.name()).fg(Color::Yellow),
+        WindowState::Live => Cell::from("live").green(),
+        state => Cell::from(state.name()).yellow(),
     };
     let bad = |number: u64| match number {
         0 => Cell::from("0"),
-        number => Cell::from(count(number)).fg(Color::Red),
+        number => Cell::from(count(number)).red(),
     };
     Row::new([
         Cell::from(window.id.to_string()),
@@ -248,7 +197,7 @@ fn row(rates: &Rates, window: &InspectedWindow) -> Row<'static> {
         state,
         Cell::from(rate(|counters| counters.frames_received)),
         Cell::from(rate(|counters| counters.frames_sent)),
-        Cell::from(waiting),
+        Cell::from(format!("{} {}", bytes(used), share(used, capacity))),
         Cell::from(format!("{} / {}", metrics.pending_invokes, metrics.unanswered_invokes)),
         Cell::from(rate(|counters| counters.wakes)),
         Cell::from(rate(|counters| counters.parks)),

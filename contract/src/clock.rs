@@ -1,8 +1,8 @@
-//! The clock by which both processes measure how long a message took.
+//! The clock by which both processes measure latencies.
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// Nanoseconds of `CLOCK_MONOTONIC`, which all processes of one machine read alike.
+/// Returns `CLOCK_MONOTONIC` in nanoseconds. All processes of one machine read the same value.
 pub fn now_ns() -> u64 {
     let now = clock_gettime(ClockId::Monotonic);
     // Neither part of this clock is ever negative, and 584 years fit.

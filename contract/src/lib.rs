@@ -1,15 +1,16 @@
-//! The demo's contract: which channels its processes share, and what travels on each.
+//! The demo's contract: the channels that its processes share, and the payload of each.
 //!
-//! | channel | direction | what travels |
+//! | channel | direction | payload |
 //! | --- | --- | --- |
 //! | [`LOG_MESSAGE`] | renderer to main | a line of text |
-//! | [`GET_SYSTEM_INFO`] | renderer asks main | nothing, and a [`SystemInfo`] comes back |
-//! | [`READ_FILE`] | renderer asks main | a path, and the file's bytes or a [`ReadFileError`] |
+//! | [`GET_SYSTEM_INFO`] | renderer asks main | nothing; the reply is a [`SystemInfo`] |
+//! | [`READ_FILE`] | renderer asks main | a path; the reply is the file's bytes or a [`ReadFileError`] |
 //! | [`STATISTICS`] | main to each renderer | [`Statistics`], at every push interval |
 //!
-//! There is no behaviour here, only names, types and the policy under which a renderer may use them.
+//! [`figures`] formats numbers for all programs of the demo.
 
 mod clock;
+pub mod figures;
 mod read_file;
 mod statistics;
 mod system_info;
@@ -25,26 +26,26 @@ pub use crate::{
     text::Text,
 };
 
-/// The endpoint's name, unless the command line has another.
+/// The default name of the endpoint.
 pub const ENDPOINT: &str = "ringbridge-demo";
 
 /// A line for main's log.
 pub const LOG_MESSAGE: Event<str> = Event::new("log-message");
-/// What machine this is.
+/// The machine.
 pub const GET_SYSTEM_INFO: Method<(), SystemInfo> = Method::new("get-system-info");
 /// A file's contents. The path is relative to the folder that main serves.
 pub const READ_FILE: Method<str, [u8], ReadFileError> = Method::new("read-file");
-/// How busy the machine is.
+/// The load of the machine.
 pub const STATISTICS: Push<Statistics> = Push::new("statistics");
 
-/// All of them.
+/// All channels.
 pub const CONTRACT: Contract = &[&LOG_MESSAGE, &GET_SYSTEM_INFO, &READ_FILE, &STATISTICS];
 
-/// How many invokes of one renderer may be unanswered: enough for a burst of files.
+/// The maximum number of unanswered invokes of one renderer: enough for a burst of files.
 const PENDING_INVOKES_MAX: u16 = 16;
 
-/// What a renderer of the demo may do. Channels that are not named here are denied, also those that
-/// the contract gets one day.
+/// Returns the policy of the demo's renderers. It denies every channel that it does not name, and so every channel that
+/// is added to the contract later.
 pub fn policy() -> Policy {
     Policy::deny_all()
         .allow(LOG_MESSAGE)

@@ -1,61 +1,37 @@
-//! Why a file was not read.
+//! The error of `read-file`.
 
-use std::{error::Error, fmt};
-
-/// How long a file may be, in bytes.
+/// The maximum length of a file that main serves, in bytes.
 pub const FILE_LEN_MAX: usize = 1 << 20;
 
 ringbridge::payload! {
-    /// The error of [`READ_FILE`](crate::READ_FILE). It travels as a value, so the caller can match on
-    /// it. It does not say where main's folder is, or what is outside.
+    /// The error of [`READ_FILE`](crate::READ_FILE). It travels as a value, so the caller can match on it. It does not
+    /// reveal where main's folder is, or what lies outside. Programs get its name in kebab case.
+    #[derive(serde::Serialize, thiserror::Error)]
+    #[serde(rename_all = "kebab-case")]
     pub enum ReadFileError: u32 {
         /// Main serves no folder.
+        #[error("main serves no folder; start it with --files DIR")]
         NoFolder = 0,
         /// The path is absolute, or leads out of the folder.
+        #[error("the path is absolute or leads out of the folder that main serves")]
         Outside = 1,
-        /// There is nothing at that path.
+        /// The path names nothing.
+        #[error("there is no such file in the folder that main serves")]
         NotFound = 2,
-        /// It is a folder, a device or a pipe.
+        /// The path names a folder, a device or a pipe.
+        #[error("it is not a regular file")]
         NotAFile = 3,
-        /// It is longer than [`FILE_LEN_MAX`].
+        /// The file is longer than [`FILE_LEN_MAX`].
+        #[error("it is longer than {max} bytes", max = FILE_LEN_MAX)]
         TooLarge = 4,
         /// The operating system refused.
+        #[error("main cannot read it")]
         Unreadable = 5,
-        /// Too many files are waiting to be read: try again.
+        /// Too many files are waiting to be read.
+        #[error("main is busy reading other files; try again")]
         Busy = 6,
     }
 }
-
-impl ReadFileError {
-    /// A short name for programs.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::NoFolder => "no-folder",
-            Self::Outside => "outside",
-            Self::NotFound => "not-found",
-            Self::NotAFile => "not-a-file",
-            Self::TooLarge => "too-large",
-            Self::Unreadable => "unreadable",
-            Self::Busy => "busy",
-        }
-    }
-}
-
-impl fmt::Display for ReadFileError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::NoFolder => "main serves no folder; start it with --files DIR",
-            Self::Outside => "the path is absolute or leads out of the folder that main serves",
-            Self::NotFound => "there is no such file in the folder that main serves",
-            Self::NotAFile => "it is not a regular file",
-            Self::TooLarge => return write!(f, "it is longer than {FILE_LEN_MAX} bytes"),
-            Self::Unreadable => "main cannot read it",
-            Self::Busy => "main is busy reading other files; try again",
-        })
-    }
-}
-
-impl Error for ReadFileError {}
 
 #[cfg(test)]
 mod tests {

@@ -1,16 +1,16 @@
-//! What main pushes: one sample of the machine, with what the receiver needs to measure the way.
+//! The payload of `statistics`: one sample of the machine, and what the receiver needs to measure the push.
 
-/// How many cores are told one by one; all of them are in the total.
+/// The maximum number of cores with a figure of their own. The total includes all cores.
 pub const CORES_MAX: usize = 64;
 
 ringbridge::payload! {
-    /// One push. A percentage of 100 is one core's whole time, and NaN what is not known yet; what
-    /// the sampler has not looked at, because it is off, is 0.
+    /// One push. 100 percent is the whole time of one core. An unknown percentage is NaN. While the sampler is off, all
+    /// its figures are 0.
     pub struct Statistics {
-        /// Counts the pushes to this renderer, from 1. A push for which there was no room has its
-        /// number too, so that a gap is a loss.
+        /// Counts the pushes to this renderer, from 1. A push that was dropped for lack of space has a number too, so
+        /// that a gap is a loss.
         pub sequence: u64,
-        /// When it was pushed: [`now_ns`](crate::now_ns).
+        /// When the push was sent: [`now_ns`](crate::now_ns).
         pub sent_ns: u64,
         /// When the machine was sampled; 0 if it was not.
         pub sampled_ns: u64,
@@ -18,7 +18,7 @@ ringbridge::payload! {
         pub memory_total: u64,
         /// Memory in use, in bytes.
         pub memory_used: u64,
-        /// Memory that programs could still have, in bytes.
+        /// Memory that programs can still allocate, in bytes.
         pub memory_available: u64,
         /// All swap space, in bytes.
         pub swap_total: u64,
@@ -26,9 +26,9 @@ ringbridge::payload! {
         pub swap_used: u64,
         /// The main process's own memory, in bytes.
         pub main_memory: u64,
-        /// The main process's own use of cores, in percent of one.
+        /// The main process's own CPU usage, in percent of one core.
         pub main_cpu_usage: f32,
-        /// How busy all cores are on average, in percent.
+        /// The average usage of all cores, in percent.
         pub cpu_usage: f32,
         /// The load average of the last minute.
         pub load_1: f32,
@@ -36,16 +36,21 @@ ringbridge::payload! {
         pub load_5: f32,
         /// The load average of the last quarter of an hour.
         pub load_15: f32,
-        /// How many elements of `core_usage` mean something: see [`Statistics::cores`].
+        /// The number of valid elements of `core_usage`: see [`Statistics::cores`].
         pub core_count: u32,
-        /// How busy each core is, in percent.
+        /// The usage of each core, in percent.
         pub core_usage: [f32; CORES_MAX],
     }
 }
 
 impl Statistics {
-    /// How busy each core is, in percent; of the first [`CORES_MAX`] cores.
+    /// The usage of each of the first [`CORES_MAX`] cores, in percent.
     pub fn cores(&self) -> &[f32] {
         &self.core_usage[..(self.core_count as usize).min(CORES_MAX)]
+    }
+
+    /// Returns whether main had sampled the machine.
+    pub fn is_sampled(&self) -> bool {
+        self.sampled_ns != 0
     }
 }

@@ -1,15 +1,16 @@
-//! What machine this is.
+//! The reply to `get-system-info`.
 
 use crate::text::Text;
 
 ringbridge::payload! {
-    /// The answer to [`GET_SYSTEM_INFO`](crate::GET_SYSTEM_INFO).
+    /// The machine: the reply to [`GET_SYSTEM_INFO`](crate::GET_SYSTEM_INFO).
+    #[derive(serde::Serialize)]
     pub struct SystemInfo {
         /// All memory, in bytes.
         pub total_memory: u64,
-        /// How long the machine has been up, in seconds.
+        /// The time since the machine was started, in seconds.
         pub uptime_s: u64,
-        /// How many cores the operating system sees.
+        /// The number of cores that the operating system sees.
         pub cores: u32,
         /// The processor's name.
         pub cpu_model: Text<127>,
@@ -20,6 +21,7 @@ ringbridge::payload! {
         /// The machine's name.
         pub host_name: Text<127>,
         /// Always 0: fills the struct up.
+        #[serde(skip)]
         pub reserved: u32,
     }
 }

@@ -7,7 +7,7 @@ use ringbridge::{
     zerocopy::{FromZeros, Immutable, IntoBytes, KnownLayout},
 };
 
-/// Text of at most `N` bytes. What is longer is cut between two characters. `N` is at most 255.
+/// Text of at most `N` bytes, and `N` is at most 255. Longer text is cut between two characters.
 #[derive(Clone, Copy, FromZeros, IntoBytes, KnownLayout, Immutable)]
 #[zerocopy(crate = "ringbridge::zerocopy")]
 #[repr(C)]
@@ -17,7 +17,7 @@ pub struct Text<const N: usize> {
 }
 
 impl<const N: usize> Text<N> {
-    /// As much of `text` as fits.
+    /// Copies as much of `text` as fits.
     pub fn new(text: &str) -> Self {
         const { assert!(N <= u8::MAX as usize, "the length is kept in one byte") };
         let len = text.floor_char_boundary(N);
@@ -26,7 +26,7 @@ impl<const N: usize> Text<N> {
         Self { len: len as u8, bytes }
     }
 
-    /// The text: what another process wrote, up to the first byte that is none.
+    /// Returns the text up to the first byte that is not UTF-8: another process wrote it.
     pub fn as_str(&self) -> &str {
         let bytes = &self.bytes[..usize::from(self.len).min(N)];
         bytes.utf8_chunks().next().map_or("", |chunk| chunk.valid())
@@ -57,6 +57,12 @@ impl<const N: usize> fmt::Display for Text<N> {
     }
 }
 
+impl<const N: usize> serde::Serialize for Text<N> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use ringbridge::Payload;
@@ -64,22 +70,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_that_fits_comes_back_whole() {
-        assert_eq!(Text::<8>::new("").as_str(), "");
-        assert_eq!(Text::<8>::new("12345678").as_str(), "12345678");
+    fn text_that_fits_is_whole_and_longer_text_is_cut_between_two_characters() {
+        let copy = |text| Text::<3>::new(text).as_str().to_owned();
+        assert_eq!(["", "abc", "abcd", "aaä"].map(copy), ["", "abc", "abc", "aa"]);
     }
 
     #[test]
-    fn text_that_is_too_long_is_cut_between_two_characters() {
-        assert_eq!(Text::<3>::new("abcd").as_str(), "abc");
-        assert_eq!(Text::<3>::new("aaä").as_str(), "aa");
-    }
-
-    #[test]
-    fn a_length_beyond_the_end_and_bytes_that_are_no_text_are_not_followed() {
-        let from = |bytes: &[u8; 4]| Text::<3>::decode_owned(bytes).unwrap();
-        assert_eq!(from(b"\xffabc").as_str(), "abc");
-        assert_eq!(from(b"\x03a\xff\xff").as_str(), "a");
-        assert_eq!(from(b"\x02\xffab").as_str(), "");
+    fn a_length_beyond_the_end_and_bytes_that_are_not_text_are_cut_off() {
+        let from = |bytes: &[u8; 4]| Text::<3>::decode_owned(bytes).unwrap().as_str().to_owned();
+        assert_eq!([b"\xffabc", b"\x03a\xff\xff", b"\x02\xffab"].map(from), ["abc", "a", ""]);
     }
 }

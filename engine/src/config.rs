@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{error::ContractError, wake::adaptive::WaitStrategy, wire::CELL};
+use crate::{contract::error::ContractError, wake::adaptive::WaitStrategy, wire::CELL};
 
 /// The least and the most that a ring may hold, in bytes.
 const CAPACITY_MIN: usize = 4096;

@@ -17,13 +17,15 @@
 //!
 //! Topics are not exposed: a page is no reader of main's memory.
 
+pub(crate) mod error;
+
 use std::{
     borrow::Borrow,
     collections::HashMap,
     fmt,
     future::poll_fn,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     task::{Context, Poll, Waker},
 };
 
@@ -32,6 +34,7 @@ use crate::{
     error::{BridgeError, ExposeError, HandlerError, RegisterError},
     ipc_renderer::IpcRenderer,
     peer::router::ListenerId,
+    primitives::Mutex,
 };
 
 /// The channels of one renderer that a page may use.
@@ -338,13 +341,9 @@ impl<T, F> Slot<T, F>
 where
     T: Payload + ToOwned<Owned = <T as Payload>::Owned> + ?Sized,
 {
-    fn lock(&self) -> MutexGuard<'_, SlotState<<T as Payload>::Owned>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// On the loop's thread.
     fn put(&self, message: &T) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.count += 1;
         // The memory of the one before is used again, unless a page is looking at it.
         match state.newest.as_mut().and_then(Arc::get_mut) {
@@ -364,11 +363,11 @@ where
     F: Fn(&T) -> V + Send + Sync,
 {
     fn count(&self) -> u64 {
-        self.lock().count
+        self.state.lock().count
     }
 
     fn take(&self, seen: &mut u64) -> Option<Conflated<V>> {
-        let state = self.lock();
+        let state = self.state.lock();
         let count = state.count - *seen;
         let newest = state.newest.clone().filter(|_| count > 0)?;
         *seen = state.count;
@@ -378,7 +377,7 @@ where
     }
 
     fn poll(&self, seen: u64, waker: &Waker) -> Poll<()> {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if state.count > seen {
             return Poll::Ready(());
         }
@@ -445,7 +444,7 @@ mod tests {
         let slot = slot();
         let mut page = latest(&slot);
         assert!(is_pending(&mut page, &waker) && is_pending(&mut page, &waker));
-        assert_eq!(slot.lock().waiting.len(), 1);
+        assert_eq!(slot.state.lock().waiting.len(), 1);
         slot.put(&1);
         slot.put(&2);
         assert_eq!(woken(), 1);

@@ -48,6 +48,7 @@ use crate::{
         endpoint,
         joining::{Joined, join},
         meeting,
+        offers::granted,
     },
     sync::reentrancy,
     wire::frame::{Kind, Label},
@@ -213,7 +214,7 @@ impl IpcRenderer {
         self.inner.finish();
         let declared = declarations(origin.contract)?;
         let (control, joined) = find_again(name, origin.backend, &declared, config, timeout)?;
-        let (table, allowed) = joined.welcome.table(declared)?;
+        let (table, allowed) = granted(&joined.welcome, declared)?;
         let carried = self.inner.hand_over(&table, &allowed);
         let Carried { registered, topics } =
             carried.map_err(|channel| ConnectError::ChannelMissing { channel })?;
@@ -246,7 +247,7 @@ impl IpcRenderer {
     ) -> Result<Self, ConnectError> {
         let declared = declarations(origin.contract)?;
         let joined = join(&control, &declared, config.handshake_timeout, config.prefault)?;
-        let (table, allowed) = joined.welcome.table(declared)?;
+        let (table, allowed) = granted(&joined.welcome, declared)?;
         let inner = RendererShared::start(control, config, joined, table, allowed, origin, None)?;
         Ok(Self { inner: Arc::new(Handle(inner)) })
     }
@@ -380,7 +381,7 @@ impl IpcRenderer {
         E: HandlerError + ?Sized,
     {
         let number = self.inner.port.permitted(&method.key())?;
-        Invocation::begin(&self.inner.0, method, number, arguments, timeout)
+        Invocation::begin(&self.inner.port, method, number, arguments, timeout)
     }
 
     // --- listening -------------------------------------------------------------------------------
@@ -518,7 +519,7 @@ impl IpcRenderer {
 
     pub(crate) fn registrable(&self, key: &ChannelKey) -> Result<u16, RegisterError> {
         let number = self.inner.port.channels.number(key).ok_or_else(|| unknown(key))?;
-        if self.inner.port.allowed.contains(number) {
+        if self.inner.port.allowed.contains(usize::from(number)) {
             Ok(number)
         } else {
             Err(RegisterError::Forbidden { channel: key.name() })

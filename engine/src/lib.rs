@@ -125,6 +125,7 @@ mod config;
 #[cfg(not(loom))]
 mod context_bridge;
 mod contract;
+#[cfg(not(loom))]
 mod error;
 #[cfg(not(loom))]
 mod event_loop;
@@ -173,11 +174,6 @@ pub use crate::{
             DecodeError, Dynamic, EncodeError, Failure, FixedLayout, PAYLOAD_ALIGN_MAX, Payload,
         },
     },
-    error::{
-        BindError, BridgeError, ConnectError, ContractError, EndpointsError, Error, ExposeError,
-        GoneReason, HandlerError, InspectError, InvokeError, LaunchError, RegisterError, RunError,
-        SendAllError, SendError,
-    },
     metrics::{
         MainMetrics, Metric, MetricKind, SessionMetrics, counters::Counters, sleeps::Sleeps,
     },
@@ -190,6 +186,11 @@ pub use crate::{
 #[cfg(not(loom))]
 pub use crate::{
     context_bridge::{BridgeReply, Conflated, ContextBridge, Exposed, Latest},
+    error::{
+        BindError, BridgeError, ConnectError, ContractError, EndpointsError, Error, ExposeError,
+        GoneReason, HandlerError, InspectError, InvokeError, LaunchError, RegisterError, RunError,
+        SendAllError, SendError,
+    },
     inspector::{InspectedWindow, Inspection, Inspector},
     ipc_main::{
         Candidate, IpcMain, IpcMainEvent, IpcMainInvokeEvent, LaunchOptions, MainCounters,
@@ -208,7 +209,7 @@ pub use crate::{
 #[cfg(all(feature = "sandbox", target_os = "linux", not(loom)))]
 pub use crate::{
     error::SandboxError,
-    sandbox::{MissingPart, Sandbox, SandboxPart},
+    sandbox::outcome::{MissingPart, Sandbox, SandboxPart},
 };
 
 #[cfg(all(feature = "policy-file", not(loom)))]

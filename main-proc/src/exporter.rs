@@ -1,13 +1,12 @@
 //! Main's metrics for Prometheus, over HTTP.
 //!
-//! Nothing is collected beforehand: whoever asks has the numbers read at that moment, and nobody asks for nothing. A
-//! window that is gone is in no answer any more. The server has a thread of its own, and no way into the loop's.
+//! Each request reads the numbers at that moment; without requests there is no cost. A window that is gone is in no
+//! response. The server has a thread of its own, and never calls into the loop's.
 
 use std::{
     error::Error,
     fmt,
-    net::{IpAddr, SocketAddr, TcpListener},
-    str::FromStr,
+    net::{SocketAddr, TcpListener},
     thread,
 };
 
@@ -20,38 +19,30 @@ use axum::{
 };
 use prometheus_client::{
     collector::Collector,
-    encoding::{DescriptorEncoder, EncodeMetric, text},
+    encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, text},
     metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
     registry::Registry,
 };
+use renderer_proc::own_host;
 use ringbridge::{Counters, IpcMain, MainMetrics, Metric, MetricKind, SessionMetrics, WebContents};
 
-/// What Prometheus calls the format.
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Where to listen: a port of this machine's own, or an address that says otherwise.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Address(pub(crate) SocketAddr);
-
-impl FromStr for Address {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let port = text.parse().map(|port: u16| SocketAddr::from(([127, 0, 0, 1], port)));
-        port.or_else(|_| text.parse()).map(Self).map_err(|_| {
-            "give a port, such as 9464, or an address, such as 0.0.0.0:9464".to_owned()
-        })
-    }
+/// Parses the address of the server: a port of the loopback device, or another address.
+pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
+    let port = text.parse().map(|port: u16| SocketAddr::from(([127, 0, 0, 1], port)));
+    port.or_else(|_| text.parse())
+        .map_err(|_| "give a port, such as 9464, or an address, such as 0.0.0.0:9464".to_owned())
 }
 
-/// Serves the endpoint's metrics from now on, until this process ends. Says where: a port of 0 is any.
-pub(crate) fn start(address: Address, ipc: &IpcMain) -> Result<SocketAddr, Box<dyn Error>> {
-    let failed = |error| format!("cannot serve metrics at {}: {error}", address.0);
-    let listener = TcpListener::bind(address.0).map_err(failed)?;
+/// Serves the endpoint's metrics until this process ends. Returns the address; port 0 becomes a free port.
+pub(crate) fn start(address: SocketAddr, ipc: &IpcMain) -> Result<SocketAddr, Box<dyn Error>> {
+    let failed = |error| format!("cannot serve metrics at {address}: {error}");
+    let listener = TcpListener::bind(address).map_err(failed)?;
     listener.set_nonblocking(true)?;
     let bound = listener.local_addr()?;
     let mut registry = Registry::with_prefix("ringbridge");
-    registry.register_collector(Box::new(Numbers(ipc.clone())));
+    registry.register_collector(Box::new(Endpoint(ipc.clone())));
     let routes = Router::new().route("/metrics", get(answer)).with_state(registry.into());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     thread::Builder::new().name("metrics".to_owned()).spawn(move || {
@@ -69,7 +60,8 @@ async fn answer(
     State(registry): State<std::sync::Arc<Registry>>,
     headers: HeaderMap,
 ) -> impl IntoResponse {
-    if !asks_for_this_machine(&headers) {
+    // A page of another site, whose name was rebound to this address, is refused.
+    if own_host(&headers).is_none() {
         return Err((StatusCode::FORBIDDEN, "this server has no name: use its address"));
     }
     let mut page = String::new();
@@ -79,27 +71,12 @@ async fn answer(
     }
 }
 
-/// Whether it was asked for by address. A page in a browser whose own name leads here, of a sudden, is not from here.
-fn asks_for_this_machine(headers: &HeaderMap) -> bool {
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
-    host.is_some_and(|host| {
-        let name = host.rsplit_once(':').map_or(host, |(name, _port)| name);
-        let is_address = host.parse::<SocketAddr>().is_ok() || host.parse::<IpAddr>().is_ok();
-        is_address || name == "localhost"
-    })
-}
+/// The endpoint, read at each request.
+#[derive(Debug)]
+struct Endpoint(IpcMain);
 
-/// The endpoint, read when it is asked for.
-struct Numbers(IpcMain);
-
-impl fmt::Debug for Numbers {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl Collector for Numbers {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+impl Collector for Endpoint {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let main = self.0.metrics();
         for (metric, (_, value)) in MainMetrics::DESCRIPTIONS.iter().zip(main.iter()) {
             let name = format!("main_{}", metric.name);
@@ -107,19 +84,20 @@ impl Collector for Numbers {
             encode(metric, value, encoder)?;
         }
         let windows = self.0.windows();
-        let read = |read: fn(&WebContents) -> Vec<u64>| windows.iter().map(read).collect();
-        let sets: [(&[Metric], Vec<Vec<u64>>); 2] = [
-            (SessionMetrics::DESCRIPTIONS, read(|window| values(window.metrics().iter()))),
-            (Counters::DESCRIPTIONS, read(|window| values(window.counters().iter()))),
+        let metrics = |window: &WebContents| values(window.metrics().iter());
+        let counters = |window: &WebContents| values(window.counters().iter());
+        let sets: [(_, Vec<_>); 2] = [
+            (SessionMetrics::DESCRIPTIONS, windows.iter().map(metrics).collect()),
+            (Counters::DESCRIPTIONS, windows.iter().map(counters).collect()),
         ];
-        for (descriptions, numbers) in sets {
+        for (descriptions, values) in sets {
             for (place, metric) in descriptions.iter().enumerate() {
                 let name = format!("window_{}", metric.name);
                 let mut family =
                     encoder.encode_descriptor(&name, metric.help, None, type_of(metric))?;
-                for (window, numbers) in windows.iter().zip(&numbers) {
+                for (window, values) in windows.iter().zip(&values) {
                     let labels = [("window", window.id()), ("pid", window.os_process_id())];
-                    encode(metric, numbers[place], family.encode_family(&labels)?)?;
+                    encode(metric, values[place], family.encode_family(&labels)?)?;
                 }
             }
         }
@@ -138,16 +116,10 @@ fn type_of(metric: &Metric) -> MetricType {
     }
 }
 
-fn encode(
-    metric: &Metric,
-    value: u64,
-    encoder: prometheus_client::encoding::MetricEncoder<'_>,
-) -> Result<(), fmt::Error> {
+fn encode(metric: &Metric, value: u64, encoder: MetricEncoder<'_>) -> fmt::Result {
     match metric.kind {
         MetricKind::Counter => ConstCounter::new(value).encode(encoder),
-        MetricKind::Gauge => {
-            ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX)).encode(encoder)
-        }
+        MetricKind::Gauge => ConstGauge::new(value).encode(encoder),
     }
 }
 
@@ -156,31 +128,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_port_alone_is_of_this_machine_only() {
-        let parse = |text: &str| text.parse().map(|Address(address)| address.to_string());
-        assert_eq!(parse("9464").as_deref(), Ok("127.0.0.1:9464"));
-        assert_eq!(parse("0.0.0.0:1").as_deref(), Ok("0.0.0.0:1"));
-        assert_eq!(parse("[::1]:0").as_deref(), Ok("[::1]:0"));
-        for bad in ["", "host:1", "70000", "1.2.3.4"] {
-            assert!(parse(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn who_asks_by_some_other_name_is_turned_away() {
-        let asked = |host: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(header::HOST, host.parse().unwrap());
-            asks_for_this_machine(&headers)
-        };
-        for host in ["127.0.0.1:9464", "127.0.0.1", "localhost:1", "[::1]:9464", "10.0.0.7:80"] {
-            assert!(asked(host), "{host}");
-        }
-        for host in
-            ["example.org", "example.org:9464", "localhost.example.org:1", "127.0.0.1.nip.io"]
+    fn a_port_alone_is_on_the_loopback_device() {
+        let parse = |text: &str| address(text).ok().map(|address| address.to_string());
+        for (text, parsed) in
+            [("9464", "127.0.0.1:9464"), ("0.0.0.0:1", "0.0.0.0:1"), ("[::1]:0", "[::1]:0")]
         {
-            assert!(!asked(host), "{host}");
+            assert_eq!(parse(text).as_deref(), Some(parsed));
         }
-        assert!(!asks_for_this_machine(&HeaderMap::new()));
+        assert_eq!(["", "host:1", "70000", "1.2.3.4"].map(parse), [const { None }; 4]);
     }
 }

@@ -1,26 +1,24 @@
 //! The demo's main process.
 //!
 //! ```text
-//!   sampler ──▶ latest ──▶ pusher ──▶ renderers      its own threads; neither waits for a renderer
+//!   sampler ──▶ latest ──▶ pusher ──▶ renderers      threads of their own; neither waits for a renderer
 //!                            ▲
-//!                            │ renderers that came and went
+//!                            │ windows that come and go
 //!   the loop: sessions, log messages, invokes ──▶ reader of files
-//!   exporter: metrics for Prometheus              a thread of its own, if asked for
+//!   exporter: metrics for Prometheus              a thread of its own, with --metrics
 //! ```
 //!
-//! Its renderers are this same program, which notices that it was launched by a main process.
+//! Its renderers run this program too. It notices that a main process launched it.
 
 mod dashboard;
 mod exporter;
 mod files;
-mod log;
 mod main_process;
 mod options;
 mod pusher;
 mod report;
 mod sampler;
 mod schedule;
-mod system_info;
 
 use std::process::ExitCode;
 
@@ -31,7 +29,7 @@ use crate::options::Options;
 
 fn main() -> ExitCode {
     let ended = if IpcRenderer::was_launched() {
-        renderer_proc::run(&renderer_proc::Options::parse())
+        renderer_proc::run(renderer_proc::Options::parse())
     } else {
         main_process::run(&Options::from_command_line())
     };

@@ -3,7 +3,8 @@
 use std::{
     env,
     error::Error,
-    path::{Path, PathBuf},
+    io::{self, IsTerminal},
+    path::PathBuf,
     process::Command,
     sync::{
         Arc, OnceLock,
@@ -13,44 +14,56 @@ use std::{
 };
 
 use contract::{CONTRACT, GET_SYSTEM_INFO, LOG_MESSAGE, READ_FILE, SystemInfo};
-use renderer_proc::{
-    console::Console,
-    ending::Ending,
-    options::{Interval, View},
-};
+use renderer_proc::{console::Console, ending::Ending, options::View};
 use ringbridge::{
     BindError, Config, GoneReason, IpcMain, LaunchOptions, Policy, PolicyFile, SweptEndpoint,
     WebContents,
+};
+use serde::Serialize;
+use tracing_subscriber::{
+    filter::Targets, fmt::layer, layer::SubscriberExt, util::SubscriberInitExt,
 };
 
 use crate::{
     dashboard::Dashboard,
     exporter,
     files::{Folder, Reader},
-    log,
-    options::{Options, WINDOWS_MAX},
-    pusher::{Audience, PushCounts, Pusher},
+    options::{Interval, Options, WINDOWS_MAX},
+    pusher::{Audience, Pusher},
     report::Line,
-    sampler::Sampler,
-    system_info,
+    sampler::{self, Sampler},
 };
 
-/// How long after a renderer's death by Ctrl-C main may notice its own.
+/// How long after a renderer's death by Ctrl-C main may receive its own signal.
 const SIGNAL_DELAY_MAX: Duration = Duration::from_millis(100);
 
-/// What happened, for the summary.
-#[derive(Debug, Default)]
-struct Counts {
-    renderers: AtomicU64,
-    invokes: AtomicU64,
-    logs: AtomicU64,
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Counts {
+    pub(crate) renderers: AtomicU64,
+    pub(crate) pushed: AtomicU64,
+    pub(crate) invokes: AtomicU64,
+    pub(crate) logs: AtomicU64,
+    /// Pushes for which there was no space.
+    pub(crate) dropped: AtomicU64,
 }
 
-/// Serves until the time is over or somebody asks for the end. The summary is the last thing printed,
-/// after those of the renderers that were launched here.
+/// What the listeners share.
+struct MainProcess {
+    console: Console,
+    ending: Arc<Ending>,
+    counts: Arc<Counts>,
+    audience: Option<Audience>,
+    program: PathBuf,
+    /// Why the program is no renderer.
+    failure: OnceLock<String>,
+    dashboard: OnceLock<Dashboard>,
+}
+
+/// Serves until the time is over or the end is requested. The summary is the last line, after those of the renderers
+/// that were launched here.
 pub(crate) fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     if let Some(filter) = &options.log {
-        log::start(filter)?;
+        start_log(filter)?;
     }
     let ending = Ending::new();
     ending.listen_to_signals()?;
@@ -58,101 +71,70 @@ pub(crate) fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     if options.sweep {
         return sweep(&console);
     }
-    let folder = options.files.as_deref().map(open_folder).transpose()?;
-    let system_info = system_info::collect();
-    let program = renderer_program(options)?;
+    let folder = options.files.as_deref().map(Folder::open).transpose()?;
     let policy = policy(options)?;
 
     let ipc = bind(options)?;
     let stopped = ipc.clone();
     ending.on_request(move || stopped.stop());
-    console.print(&Line::Listening {
-        role: "main",
-        endpoint: &options.endpoint,
-        pid: std::process::id(),
-    });
+    let (endpoint, pid) = (&options.common.endpoint, std::process::id());
+    console.print(&Line::Listening { role: "main", endpoint, pid });
     if let Some(address) = options.metrics {
         let address = exporter::start(address, &ipc)?;
         console.print(&Line::Metrics { url: format!("http://{address}/metrics") });
     }
 
     let counts = Arc::new(Counts::default());
-    let push_counts = Arc::new(PushCounts::default());
-    let pusher = start_pusher(options, &push_counts)?;
-    let failure = Arc::new(OnceLock::new());
-    answer(&ipc, &console, &counts, system_info, folder)?;
-    // Other users are refused before they are asked about.
+    let pusher = start_pusher(options, &counts)?;
+    let process = Arc::new(MainProcess {
+        console,
+        ending,
+        counts,
+        audience: pusher.as_ref().map(Pusher::audience),
+        // By default this program, which notices that it was launched.
+        program: options.renderer.clone().map_or_else(env::current_exe, Ok)?,
+        failure: OnceLock::new(),
+        dashboard: OnceLock::new(),
+    });
+    process.answer(&ipc, Reader::start(folder)?)?;
+    process.watch_windows(&ipc);
+    // The library refuses other users first.
     let attached = policy.clone();
     ipc.on_attach(move |_candidate| Ok(attached.clone()));
-    watch_windows(
-        &ipc,
-        &console,
-        &counts,
-        pusher.as_ref().map(Pusher::audience),
-        &ending,
-        &program,
-        &failure,
-    );
 
-    let dashboard = if options.has_dashboard() {
-        let dashboard = Dashboard::lend_terminal(&console)?;
-        dashboard.watch(&ipc, &ending);
-        Some(dashboard)
-    } else {
-        None
-    };
-    let served = launch(&ipc, options, &program, &policy).and_then(|windows| {
-        if let (Some(dashboard), Some(window)) = (&dashboard, windows.first()) {
-            dashboard.is_shown_by(window);
-        }
-        match options.duration {
+    if options.has_dashboard() {
+        let _ = process.dashboard.set(Dashboard::lend_terminal(&process.console)?);
+    }
+    let served = process.launch(&ipc, options, &policy).and_then(|()| {
+        match options.common.duration {
             Some(duration) => ipc.run_for(duration)?,
             None => ipc.run()?,
         }
         Ok(())
     });
-    // First nothing more is pushed, then the renderers are told: so they get all that was pushed.
+    // Pushing ends before the sessions do, so that renderers receive every push.
     if let Some(pusher) = pusher {
         pusher.end();
     }
     let closed = ipc.close();
-    if let Some(dashboard) = dashboard {
-        dashboard.take_back();
+    if let Some(dashboard) = process.dashboard.get() {
+        dashboard.take_back(&process.console);
     }
     closed?;
-    let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-    console.print(&Line::Summary {
-        role: "main",
-        renderers: count(&counts.renderers),
-        pushed: count(&push_counts.pushed),
-        invokes: count(&counts.invokes),
-        logs: count(&counts.logs),
-        dropped: count(&push_counts.dropped),
-    });
+    process.console.print(&Line::Summary { role: "main", counts: &process.counts });
     served?;
-    match failure.get() {
-        // A renderer that Ctrl-C ended before it could connect is no failure.
-        Some(failure) if !ending.is_signalled_within(SIGNAL_DELAY_MAX) => {
-            Err(String::clone(failure).into())
-        }
-        _ => Ok(()),
-    }
+    process.check_failure()
 }
 
-fn open_folder(path: &Path) -> Result<Folder, String> {
-    Folder::open(path)
-        .map_err(|error| format!("cannot serve the folder {}: {error}", path.display()))
+/// Writes the library's events to standard error: `info`, or levels by target as in `ringbridge=debug`.
+fn start_log(filter: &Targets) -> Result<(), Box<dyn Error>> {
+    // It escapes control characters, which a terminal would obey.
+    let lines = layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
+    tracing_subscriber::registry().with(lines).with(filter.clone()).try_init()?;
+    Ok(())
 }
 
-/// By default this program itself, which notices how it was started.
-fn renderer_program(options: &Options) -> Result<PathBuf, String> {
-    match &options.renderer {
-        Some(program) => Ok(program.clone()),
-        None => env::current_exe().map_err(|error| format!("cannot find this program: {error}")),
-    }
-}
-
-/// The demo's own policy, unless another one is written down.
+/// Returns the policy of the file, or the demo's own.
 fn policy(options: &Options) -> Result<Policy, String> {
     let Some(path) = &options.policy else { return Ok(contract::policy()) };
     PolicyFile::read(path)
@@ -160,7 +142,6 @@ fn policy(options: &Options) -> Result<Policy, String> {
         .map_err(|error| format!("cannot use the policy {}: {error}", path.display()))
 }
 
-/// Removes what killed main processes have left.
 fn sweep(console: &Console) -> Result<(), Box<dyn Error>> {
     for SweptEndpoint { name, segments, bytes, .. } in ringbridge::sweep_endpoints()? {
         console.print(&Line::Swept { endpoint: &name, segments, bytes });
@@ -170,129 +151,134 @@ fn sweep(console: &Console) -> Result<(), Box<dyn Error>> {
 
 fn bind(options: &Options) -> Result<IpcMain, Box<dyn Error>> {
     let config = Config {
-        backend: options.backend.into(),
-        wait: options.wait.into(),
+        backend: options.common.backend.into(),
+        wait: options.common.wait.into(),
         windows_max: usize::from(WINDOWS_MAX),
         ..Config::default()
     };
-    IpcMain::bind_with(&options.endpoint, CONTRACT, config).map_err(|error| match error {
+    let bound = IpcMain::bind_with(&options.common.endpoint, CONTRACT, config);
+    bound.map_err(|error| match error {
         BindError::NameInUse { .. } => format!("{error} with --endpoint NAME").into(),
         error => error.into(),
     })
 }
 
-fn start_pusher(
-    options: &Options,
-    counts: &Arc<PushCounts>,
-) -> Result<Option<Pusher>, Box<dyn Error>> {
+fn start_pusher(options: &Options, counts: &Arc<Counts>) -> Result<Option<Pusher>, Box<dyn Error>> {
     let Interval(Some(push_interval)) = options.push_interval else { return Ok(None) };
-    let sampler = match options.sample_interval {
-        Interval(Some(interval)) => Some(Sampler::start(interval)?),
-        Interval(None) => None,
-    };
+    let sampler = options.sample_interval.0.map(Sampler::start).transpose()?;
     Pusher::start(push_interval, sampler, counts.clone()).map(Some)
 }
 
-/// Listens and handles: what renderers may ask of main.
-fn answer(
-    ipc: &IpcMain,
-    console: &Console,
-    counts: &Arc<Counts>,
-    system_info: SystemInfo,
-    folder: Option<Folder>,
-) -> Result<(), Box<dyn Error>> {
-    let (printed, counted) = (console.clone(), counts.clone());
-    ipc.on(LOG_MESSAGE, move |event, message| {
-        counted.logs.fetch_add(1, Ordering::Relaxed);
-        printed.print(&Line::log_message(event.sender_id(), message));
-    })?;
+impl MainProcess {
+    fn answer(self: &Arc<Self>, ipc: &IpcMain, reader: Reader) -> Result<(), Box<dyn Error>> {
+        let process = self.clone();
+        ipc.on(LOG_MESSAGE, move |event, message| {
+            process.counts.logs.fetch_add(1, Ordering::Relaxed);
+            process.console.print(&Line::log_message(event.sender_id(), message));
+        })?;
 
-    let counted = counts.clone();
-    ipc.handle(GET_SYSTEM_INFO, move |_event, ()| {
-        counted.invokes.fetch_add(1, Ordering::Relaxed);
-        Ok(SystemInfo { uptime_s: system_info::uptime_s(), ..system_info })
-    })?;
+        let process = self.clone();
+        let system_info = sampler::system_info();
+        ipc.handle(GET_SYSTEM_INFO, move |_event, ()| {
+            process.counts.invokes.fetch_add(1, Ordering::Relaxed);
+            Ok(SystemInfo { uptime_s: sampler::uptime_s(), ..system_info })
+        })?;
 
-    let counted = counts.clone();
-    let reader = Reader::start(folder)?;
-    ipc.handle_deferred(READ_FILE, move |_event, path, responder| {
-        counted.invokes.fetch_add(1, Ordering::Relaxed);
-        reader.read(path, responder);
-    })?;
-
-    Ok(())
-}
-
-/// Prints who comes and goes, tells the pusher, and ends everything if a launched program is no renderer.
-fn watch_windows(
-    ipc: &IpcMain,
-    console: &Console,
-    counts: &Arc<Counts>,
-    audience: Option<Audience>,
-    ending: &Arc<Ending>,
-    program: &Path,
-    failure: &Arc<OnceLock<String>>,
-) {
-    let (printed, counted, told) = (console.clone(), counts.clone(), audience.clone());
-    ipc.on_did_connect(move |window| {
-        counted.renderers.fetch_add(1, Ordering::Relaxed);
-        printed.print(&Line::DidConnect { renderer: window.id(), pid: window.os_process_id() });
-        if let Some(audience) = &told {
-            audience.add(window);
-        }
-    });
-
-    let printed = console.clone();
-    ipc.on_render_process_restarted(move |old, new| match new {
-        Ok(new) => {
-            printed.print(&Line::RenderProcessRestarted { renderer: old.id(), successor: new.id() })
-        }
-        Err(error) => {
-            printed.print(&Line::RestartFailed { renderer: old.id(), why: error.to_string() });
-        }
-    });
-
-    let (printed, told) = (console.clone(), audience);
-    let (ending, failure, program) = (ending.clone(), failure.clone(), program.to_owned());
-    ipc.on_render_process_gone(move |window, details| {
-        printed.print(&Line::RenderProcessGone {
-            renderer: window.id(),
-            reason: details.reason.name(),
-            exit_code: details.exit_code,
-        });
-        if let Some(audience) = &told {
-            audience.remove(window);
-        }
-        // Only what was launched here has an exit code; and what is launched again has another chance.
-        if window.restarts_in().is_none()
-            && let (GoneReason::LaunchFailed, Some(code)) = (&details.reason, details.exit_code)
-            && !ending.is_requested()
-        {
-            let program = program.display();
-            let _ = failure.set(format!(
-                "the renderer {program} ended before it connected, with status {code}"
-            ));
-            ending.request();
-        }
-    });
-}
-
-fn launch(
-    ipc: &IpcMain,
-    options: &Options,
-    program: &Path,
-    policy: &Policy,
-) -> Result<Vec<WebContents>, Box<dyn Error>> {
-    let mut windows = Vec::new();
-    for _ in 0..options.renderers {
-        let mut command = Command::new(program);
-        command.args(["--wait", options.wait.name(), "--view", options.view().name()]);
-        command.args(options.sandbox.arguments());
-        let restart = options.restart.into();
-        let how = LaunchOptions { restart, ..LaunchOptions::default() };
-        windows.push(ipc.launch_with(command, policy.clone(), how)?);
+        let process = self.clone();
+        ipc.handle_deferred(READ_FILE, move |_event, path, responder| {
+            process.counts.invokes.fetch_add(1, Ordering::Relaxed);
+            reader.read(path, responder);
+        })?;
+        Ok(())
     }
-    Ok(windows)
+
+    /// Reports windows that come and go to the console and the pusher.
+    fn watch_windows(self: &Arc<Self>, ipc: &IpcMain) {
+        let process = self.clone();
+        ipc.on_did_connect(move |window| {
+            process.counts.renderers.fetch_add(1, Ordering::Relaxed);
+            let (renderer, pid) = (window.id(), window.os_process_id());
+            process.console.print(&Line::DidConnect { renderer, pid });
+            if let Some(audience) = &process.audience {
+                audience.add(window);
+            }
+        });
+
+        let process = self.clone();
+        ipc.on_render_process_restarted(move |old, new| {
+            let renderer = old.id();
+            process.console.print(&match new {
+                Ok(new) => Line::RenderProcessRestarted { renderer, successor: new.id() },
+                Err(error) => Line::RestartFailed { renderer, why: error.to_string() },
+            });
+            if let (Some(dashboard), Ok(new)) = (process.dashboard_of(old), new) {
+                process.console.hold();
+                dashboard.set_owner(new);
+            }
+        });
+
+        let process = self.clone();
+        ipc.on_render_process_gone(move |window, details| {
+            process.console.print(&Line::RenderProcessGone {
+                renderer: window.id(),
+                reason: details.reason.name(),
+                exit_code: details.exit_code,
+            });
+            if let Some(audience) = &process.audience {
+                audience.remove(window);
+            }
+            if let Some(dashboard) = process.dashboard_of(window) {
+                dashboard.take_back(&process.console);
+                if details.reason == GoneReason::CleanExit {
+                    process.ending.request();
+                }
+            }
+            // Only a process that was launched here has an exit code. One that will be restarted has another chance.
+            if window.restarts_in().is_none()
+                && let (GoneReason::LaunchFailed, Some(code)) = (&details.reason, details.exit_code)
+                && !process.ending.is_requested()
+            {
+                let program = process.program.display();
+                let why =
+                    format!("the renderer {program} ended before it connected, with status {code}");
+                let _ = process.failure.set(why);
+                process.ending.request();
+            }
+        });
+    }
+
+    fn dashboard_of(&self, window: &WebContents) -> Option<&Dashboard> {
+        self.dashboard.get().filter(|dashboard| dashboard.is_owner(window))
+    }
+
+    fn launch(
+        &self,
+        ipc: &IpcMain,
+        options: &Options,
+        policy: &Policy,
+    ) -> Result<(), Box<dyn Error>> {
+        for _ in 0..options.renderers {
+            let mut command = Command::new(&self.program);
+            command.args(options.common.renderer_arguments(options.view()));
+            let restart = options.restart.into();
+            let how = LaunchOptions { restart, ..LaunchOptions::default() };
+            let window = ipc.launch_with(command, policy.clone(), how)?;
+            if let Some(dashboard) = self.dashboard.get() {
+                dashboard.set_owner(&window);
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the failure, unless Ctrl-C ended the renderer before it could connect.
+    fn check_failure(&self) -> Result<(), Box<dyn Error>> {
+        match self.failure.get() {
+            Some(failure) if !self.ending.is_signalled_within(SIGNAL_DELAY_MAX) => {
+                Err(failure.as_str().into())
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -300,7 +286,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_policy_that_is_written_down_as_an_example_is_the_demos_own() {
+    fn the_example_policy_is_the_demos_own() {
         let written = PolicyFile::parse(include_str!("../policy.toml")).unwrap();
         let (written, own) = (written.policy(CONTRACT).unwrap(), contract::policy());
         assert_eq!(format!("{written:?}"), format!("{own:?}"));

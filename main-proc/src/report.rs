@@ -4,43 +4,62 @@ use std::fmt::{self, Display};
 
 use serde::Serialize;
 
-/// How much of a log message is printed, in bytes. So a line stays shorter than what a pipe takes in
-/// one piece, also when all of it must be escaped.
+use crate::main_process::Counts;
+
+/// The maximum length of a log message that is printed, in bytes. Even if every byte is escaped, the line is short
+/// enough for a pipe to take in one piece.
 const MESSAGE_LEN_MAX: usize = 512;
 
-/// One line.
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub(crate) enum Line<'a> {
     /// Renderers can attach now.
-    Listening { role: &'static str, endpoint: &'a str, pid: u32 },
-    /// Prometheus can ask.
-    Metrics { url: String },
-    /// A renderer has finished the handshake.
-    DidConnect { renderer: u32, pid: u32 },
-    /// A renderer went.
-    RenderProcessGone { renderer: u32, reason: &'a str, exit_code: Option<i32> },
+    Listening {
+        role: &'static str,
+        endpoint: &'a str,
+        pid: u32,
+    },
+    Metrics {
+        url: String,
+    },
+    DidConnect {
+        renderer: u32,
+        pid: u32,
+    },
+    RenderProcessGone {
+        renderer: u32,
+        reason: &'a str,
+        exit_code: Option<i32>,
+    },
     /// A renderer that crashed was launched again, in another window.
-    RenderProcessRestarted { renderer: u32, successor: u32 },
-    /// It could not be.
-    RestartFailed { renderer: u32, why: String },
-    /// What a renderer logged.
-    LogMessage { renderer: u32, message: &'a str },
-    /// What a killed main process had left is gone.
-    Swept { endpoint: &'a str, segments: usize, bytes: u64 },
-    /// The last line.
+    RenderProcessRestarted {
+        renderer: u32,
+        successor: u32,
+    },
+    /// A renderer that crashed could not be launched again.
+    RestartFailed {
+        renderer: u32,
+        why: String,
+    },
+    LogMessage {
+        renderer: u32,
+        message: &'a str,
+    },
+    /// The leftovers of a killed main process were removed.
+    Swept {
+        endpoint: &'a str,
+        segments: usize,
+        bytes: u64,
+    },
     Summary {
         role: &'static str,
-        renderers: u64,
-        pushed: u64,
-        invokes: u64,
-        logs: u64,
-        dropped: u64,
+        #[serde(flatten)]
+        counts: &'a Counts,
     },
 }
 
 impl<'a> Line<'a> {
-    /// What a renderer logged, or the beginning of it.
+    /// Creates the line of a log message, which is cut to the maximum length.
     pub(crate) fn log_message(renderer: u32, message: &'a str) -> Self {
         let end = message.floor_char_boundary(MESSAGE_LEN_MAX);
         Self::LogMessage { renderer, message: &message[..end] }
@@ -58,11 +77,8 @@ impl Display for Line<'_> {
                 write!(f, "main: renderer {renderer} has connected (process {pid})")
             }
             Self::RenderProcessGone { renderer, reason, exit_code } => {
-                write!(f, "main: renderer {renderer} is gone: {reason}")?;
-                match exit_code {
-                    Some(code) => write!(f, " ({code})"),
-                    None => Ok(()),
-                }
+                let code = exit_code.map(|code| format!(" ({code})")).unwrap_or_default();
+                write!(f, "main: renderer {renderer} is gone: {reason}{code}")
             }
             Self::RenderProcessRestarted { renderer, successor } => {
                 write!(f, "main: renderer {renderer} is launched again, as renderer {successor}")
@@ -80,17 +96,18 @@ impl Display for Line<'_> {
                 f,
                 "main: swept the endpoint '{endpoint}': {segments} segments of {bytes} bytes in all"
             ),
-            Self::Summary { renderers, pushed, invokes, logs, dropped, .. } => write!(
-                f,
-                "main: ended: {renderers} renderers, {pushed} pushed, {dropped} dropped, \
-                 {invokes} invokes, {logs} log messages"
-            ),
+            Self::Summary {
+                counts: Counts { renderers, pushed, invokes, logs, dropped }, ..
+            } => {
+                // Debug prints an atomic's value.
+                write!(f, "main: ended: {renderers:?} renderers, {pushed:?} pushed, ")?;
+                write!(f, "{dropped:?} dropped, {invokes:?} invokes, {logs:?} log messages")
+            }
         }
     }
 }
 
-/// Text of a renderer, which must not write to the terminal what moves the cursor or passes for
-/// another line.
+/// Text of a renderer with control characters escaped, so that it cannot move the cursor or forge another line.
 struct Harmless<'a>(&'a str);
 
 impl Display for Harmless<'_> {
@@ -110,29 +127,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_summary_has_the_keys_that_programs_look_for() {
-        let line = Line::Summary {
-            role: "main",
-            renderers: 1,
-            pushed: 2,
-            invokes: 3,
-            logs: 4,
-            dropped: 5,
-        };
-        assert_eq!(
-            serde_json::to_string(&line).unwrap(),
-            r#"{"event":"summary","role":"main","renderers":1,"pushed":2,"invokes":3,"logs":4,"dropped":5}"#
-        );
-    }
-
-    #[test]
-    fn a_log_message_stays_one_line_and_sends_the_terminal_nothing() {
+    fn a_log_message_is_one_short_line_without_control_characters() {
         let line = Line::log_message(1, "red \u{1b}[31m\nmain: ended").to_string();
         assert_eq!(line, "main: renderer 1 says: red \\u{1b}[31m\\nmain: ended");
-    }
-
-    #[test]
-    fn a_long_log_message_fits_a_pipe_even_if_every_byte_is_escaped() {
         let message = "\0".repeat(100_000);
         let line = serde_json::to_string(&Line::log_message(u32::MAX, &message)).unwrap();
         assert!(line.len() < 4096, "{}", line.len());

@@ -1,96 +1,91 @@
-//! Looks at the machine now and then, on a thread of its own: a look takes up to a tenth of a
-//! millisecond, and pushes must not wait for it.
+//! The machine: its description, and samples of its load.
 //!
-//! It rests while there is nobody to push to.
+//! A sample takes up to 0.1 ms, so a thread of its own takes them, and pushes do not wait. It rests while there is no
+//! window.
 
 use std::{
     error::Error,
     sync::{
-        Arc, Mutex, PoisonError,
-        mpsc::{self, Receiver, RecvTimeoutError, Sender},
+        Arc,
+        mpsc::{self, Sender},
     },
     thread,
     time::{Duration, Instant},
 };
 
-use contract::{CORES_MAX, Statistics, now_ns};
+use contract::{CORES_MAX, Statistics, SystemInfo, Text, now_ns};
+use parking_lot::Mutex;
 use ringbridge::zerocopy::FromZeros;
-use sysinfo::{MINIMUM_CPU_UPDATE_INTERVAL, Pid, ProcessRefreshKind, ProcessesToUpdate, System};
+use rustix::time::{ClockId, clock_gettime};
+use sysinfo::{
+    CpuRefreshKind, LoadAvg, MINIMUM_CPU_UPDATE_INTERVAL, MemoryRefreshKind, Pid, Process,
+    ProcessRefreshKind, ProcessesToUpdate, RefreshKind, System,
+};
 
-use crate::schedule::Schedule;
+use crate::schedule;
+
+/// Describes the machine. Whatever the operating system does not tell is "unknown".
+pub(crate) fn system_info() -> SystemInfo {
+    let parts = RefreshKind::nothing()
+        .with_cpu(CpuRefreshKind::nothing())
+        .with_memory(MemoryRefreshKind::nothing().with_ram());
+    let system = System::new_with_specifics(parts).ok();
+    let cpus = system.as_ref().map_or(&[][..], System::cpus);
+    SystemInfo {
+        total_memory: system.as_ref().map_or(0, System::total_memory),
+        uptime_s: uptime_s(),
+        cores: cpus.len() as u32,
+        cpu_model: text(cpus.first().map(|cpu| cpu.brand().to_owned())),
+        os: text(System::long_os_version().ok()),
+        kernel: text(System::kernel_version().ok()),
+        host_name: text(System::host_name().ok()),
+        reserved: 0,
+    }
+}
+
+pub(crate) fn uptime_s() -> u64 {
+    // This clock is never negative.
+    clock_gettime(ClockId::Boottime).tv_sec as u64
+}
+
+fn text<const N: usize>(text: Option<String>) -> Text<N> {
+    Text::new(text.as_deref().map(str::trim).filter(|text| !text.is_empty()).unwrap_or("unknown"))
+}
 
 /// The handle of the sampler's thread, which ends when this is dropped.
 pub(crate) struct Sampler {
     latest: Arc<Mutex<Statistics>>,
-    control: Sender<Control>,
-}
-
-enum Control {
-    Look,
-    Rest,
+    activity: Sender<Option<bool>>,
 }
 
 impl Sampler {
     /// Starts a sampler that rests.
     pub(crate) fn start(interval: Duration) -> Result<Self, Box<dyn Error>> {
-        let cannot = |why: &dyn Error| {
-            format!("cannot sample the machine: {why}; '--sample-interval off' goes without")
-        };
-        let machine = Machine::new().map_err(|error| cannot(&error))?;
+        let mut machine = Machine::new().map_err(|error| {
+            format!("cannot sample the machine: {error}; '--sample-interval off' does without")
+        })?;
         let latest = Arc::new(Mutex::new(Statistics::new_zeroed()));
-        let (control, controlled) = mpsc::channel();
+        let (activity, changes) = mpsc::channel();
         let published = latest.clone();
-        thread::Builder::new()
-            .name("sampler".to_owned())
-            .spawn(move || sample(machine, interval, &controlled, &published))?;
-        Ok(Self { latest, control })
-    }
-
-    /// Somebody is interested.
-    pub(crate) fn look(&self) {
-        self.tell(Control::Look);
-    }
-
-    /// Nobody is interested any more.
-    pub(crate) fn rest(&self) {
-        self.tell(Control::Rest);
-    }
-
-    /// The latest sample, without a sequence number or a time of sending; zeroes before the first.
-    pub(crate) fn latest(&self) -> Statistics {
-        *self.latest.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn tell(&self, control: Control) {
-        // Should the thread be gone, what is there is the latest for good.
-        let _ = self.control.send(control);
-    }
-}
-
-fn sample(
-    mut machine: Machine,
-    interval: Duration,
-    control: &Receiver<Control>,
-    latest: &Mutex<Statistics>,
-) {
-    let mut schedule: Option<Schedule> = None;
-    loop {
-        let told = match &schedule {
-            None => control.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            Some(schedule) => control.recv_timeout(schedule.time_left(Instant::now())),
-        };
-        match told {
-            Ok(Control::Look) => {
-                schedule.get_or_insert_with(|| Schedule::new(interval, Instant::now()));
+        let work = move |change: Option<bool>| {
+            if change.is_none() {
+                *published.lock() = machine.sample();
             }
-            Ok(Control::Rest) => schedule = None,
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => return,
-        }
-        if schedule.as_mut().is_some_and(|schedule| schedule.take_due(Instant::now())) {
-            let sample = machine.sample();
-            *latest.lock().unwrap_or_else(PoisonError::into_inner) = sample;
-        }
+            change.unwrap_or(true)
+        };
+        let sample = move || schedule::run(interval, &changes, work);
+        thread::Builder::new().name("sampler".to_owned()).spawn(sample)?;
+        Ok(Self { latest, activity })
+    }
+
+    pub(crate) fn set_active(&self, is_active: bool) {
+        // If the thread has panicked, the latest sample stays.
+        let _ = self.activity.send(Some(is_active));
+    }
+
+    /// Returns the latest sample, without a sequence number and a time of sending; zeroes before the first.
+    pub(crate) fn latest(&self) -> Statistics {
+        *self.latest.lock()
     }
 }
 
@@ -98,24 +93,19 @@ fn sample(
 struct Machine {
     system: System,
     own: Pid,
-    /// Usage is known from the second look on, and looks closer together than a minimum show nothing new.
-    first_look: Option<Instant>,
+    /// Usage is a difference between two samples, a minimum interval apart.
+    first_sample: Option<Instant>,
 }
 
 impl Machine {
     fn new() -> Result<Self, sysinfo::Error> {
         let own = sysinfo::get_current_pid()?;
-        Ok(Self { system: System::new()?, own, first_look: None })
+        Ok(Self { system: System::new()?, own, first_sample: None })
     }
 
     fn sample(&mut self) -> Statistics {
-        let usage_known = match self.first_look {
-            Some(first) => first.elapsed() >= MINIMUM_CPU_UPDATE_INTERVAL,
-            None => {
-                self.first_look = Some(Instant::now());
-                false
-            }
-        };
+        let first = *self.first_sample.get_or_insert_with(Instant::now);
+        let usage_known = first.elapsed() >= MINIMUM_CPU_UPDATE_INTERVAL;
         let usage = |value: f32| if usage_known { value } else { f32::NAN };
         self.system.refresh_cpu_usage();
         self.system.refresh_memory();
@@ -131,10 +121,8 @@ impl Machine {
             *usage_of_core = usage(core.usage());
         }
         let process = self.system.process(self.own);
-        let load = System::load_average().ok();
-        let load = |pick: fn(&sysinfo::LoadAvg) -> f64| {
-            load.as_ref().map_or(f32::NAN, |load| pick(load) as f32)
-        };
+        let unknown = LoadAvg { one: f64::NAN, five: f64::NAN, fifteen: f64::NAN };
+        let load = System::load_average().unwrap_or(unknown);
         Statistics {
             sequence: 0,
             sent_ns: 0,
@@ -144,12 +132,12 @@ impl Machine {
             memory_available: self.system.available_memory(),
             swap_total: self.system.total_swap(),
             swap_used: self.system.used_swap(),
-            main_memory: process.map_or(0, sysinfo::Process::memory),
+            main_memory: process.map_or(0, Process::memory),
             main_cpu_usage: process.map_or(f32::NAN, |process| usage(process.cpu_usage())),
             cpu_usage: usage(self.system.global_cpu_usage()),
-            load_1: load(|load| load.one),
-            load_5: load(|load| load.five),
-            load_15: load(|load| load.fifteen),
+            load_1: load.one as f32,
+            load_5: load.five as f32,
+            load_15: load.fifteen as f32,
             core_count: cores.len().min(CORES_MAX) as u32,
             core_usage,
         }
@@ -161,28 +149,32 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_look_knows_the_memory_and_not_yet_the_usage() {
-        let sample = Machine::new().unwrap().sample();
-        assert!(sample.memory_total > 0 && sample.main_memory > 0);
-        assert!(sample.sampled_ns > 0 && sample.core_count > 0);
-        assert!(sample.cpu_usage.is_nan());
+    fn the_machine_has_memory_and_cores_and_an_unknown_name_is_called_so() {
+        let info = system_info();
+        assert!(info.total_memory > 0 && info.cores > 0 && info.uptime_s > 0);
+        let name = |name: Option<&str>| text::<127>(name.map(str::to_owned)).as_str().to_owned();
+        let names = [None, Some("  "), Some(" Linux ")].map(name);
+        assert_eq!(names, ["unknown", "unknown", "Linux"]);
     }
 
     #[test]
-    fn usage_is_known_when_enough_time_has_passed() {
+    fn the_first_sample_has_no_usage_and_a_later_one_has() {
         let mut machine = Machine::new().unwrap();
-        machine.sample();
-        machine.first_look = machine.first_look.map(|first| first - MINIMUM_CPU_UPDATE_INTERVAL);
+        let sample = machine.sample();
+        assert!(sample.memory_total > 0 && sample.main_memory > 0);
+        assert!(sample.sampled_ns > 0 && sample.core_count > 0);
+        assert!(sample.cpu_usage.is_nan());
+        machine.first_sample = machine.first_sample.map(|at| at - MINIMUM_CPU_UPDATE_INTERVAL);
         let sample = machine.sample();
         assert!((0.0..=100.0).contains(&sample.cpu_usage));
         assert!(sample.cores().iter().all(|usage| usage.is_finite()));
     }
 
     #[test]
-    fn a_sampler_that_rests_has_no_sample_and_one_that_looks_has() {
+    fn a_sampler_that_rests_has_no_sample_and_an_active_one_has() {
         let sampler = Sampler::start(Duration::from_secs(3600)).unwrap();
         assert_eq!(sampler.latest().sampled_ns, 0);
-        sampler.look();
+        sampler.set_active(true);
         let deadline = Instant::now() + Duration::from_secs(10);
         while sampler.latest().sampled_ns == 0 {
             assert!(Instant::now() < deadline, "no sample within ten seconds");

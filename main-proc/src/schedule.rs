@@ -1,27 +1,51 @@
-//! When something periodic is due: on absolute deadlines, so that being late once does not make all
-//! that follows late.
+//! Periodic work, due at absolute deadlines, so that one delay does not delay everything after it.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::mpsc::{Receiver, RecvTimeoutError},
+    time::{Duration, Instant},
+};
 
-/// What was missed by more than this (the machine was suspended, or has too little time) is skipped;
-/// what was missed by less is made up for.
+/// A longer delay (the machine was suspended or is overloaded) is skipped; a shorter one is caught up.
 const BEHIND_MAX: Duration = Duration::from_millis(100);
 
-/// The deadlines of something periodic.
+/// Calls `work` with each message, and with `None` at each interval while it is active: `work` returns whether there is
+/// anything to do. Returns at the message `None`, or when all senders are gone.
+pub(crate) fn run<T>(
+    interval: Duration,
+    messages: &Receiver<Option<T>>,
+    mut work: impl FnMut(Option<T>) -> bool,
+) {
+    let mut active: Option<Schedule> = None;
+    loop {
+        let received = match &active {
+            None => messages.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            Some(schedule) => messages.recv_timeout(schedule.time_left(Instant::now())),
+        };
+        let is_active = match received {
+            Ok(Some(message)) => work(Some(message)),
+            Ok(None) | Err(RecvTimeoutError::Disconnected) => return,
+            Err(RecvTimeoutError::Timeout) => true,
+        };
+        if !is_active {
+            active = None;
+            continue;
+        }
+        let now = Instant::now();
+        if active.get_or_insert(Schedule { interval, next: now }).take_due(now) {
+            work(None);
+        }
+    }
+}
+
 #[derive(Debug)]
-pub(crate) struct Schedule {
+struct Schedule {
     interval: Duration,
     next: Instant,
 }
 
 impl Schedule {
-    /// Due for the first time at `first`.
-    pub(crate) fn new(interval: Duration, first: Instant) -> Self {
-        Self { interval, next: first }
-    }
-
-    /// Whether it is due; if so, the next deadline is one interval later.
-    pub(crate) fn take_due(&mut self, now: Instant) -> bool {
+    /// Returns whether the work is due. Then the next deadline is one interval later.
+    fn take_due(&mut self, now: Instant) -> bool {
         if now < self.next {
             return false;
         }
@@ -32,8 +56,7 @@ impl Schedule {
         true
     }
 
-    /// How long there is nothing to do.
-    pub(crate) fn time_left(&self, now: Instant) -> Duration {
+    fn time_left(&self, now: Instant) -> Duration {
         self.next.saturating_duration_since(now)
     }
 }
@@ -45,29 +68,17 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     #[test]
-    fn being_late_once_does_not_make_the_next_one_late() {
+    fn a_short_delay_is_caught_up_and_a_long_one_is_skipped() {
         let start = Instant::now();
-        let mut schedule = Schedule::new(MS, start);
-        assert!(schedule.take_due(start + MS / 2));
-        assert!(!schedule.take_due(start + MS / 2));
-        assert_eq!(schedule.time_left(start + MS / 2), MS / 2);
-        assert!(schedule.take_due(start + MS));
-    }
-
-    #[test]
-    fn a_short_delay_is_made_up_for() {
-        let start = Instant::now();
-        let mut schedule = Schedule::new(MS, start);
-        let now = start + 10 * MS;
-        assert_eq!((0..100).filter(|_| schedule.take_due(now)).count(), 11);
-    }
-
-    #[test]
-    fn a_long_delay_is_skipped() {
-        let start = Instant::now();
-        let mut schedule = Schedule::new(MS, start);
-        let now = start + 2 * BEHIND_MAX;
-        assert_eq!((0..100).filter(|_| schedule.take_due(now)).count(), 1);
-        assert_eq!(schedule.time_left(now), MS);
+        let mut schedule = Schedule { interval: MS, next: start };
+        let mut due_at = |now| {
+            let due = (0..1000).filter(|_| schedule.take_due(now)).count();
+            (due, schedule.time_left(now))
+        };
+        // One delay does not delay the next deadline.
+        assert_eq!(due_at(start + MS / 2), (1, MS / 2));
+        assert_eq!(due_at(start + MS), (1, MS));
+        assert_eq!(due_at(start + 10 * MS), (9, MS));
+        assert_eq!(due_at(start + 10 * MS + 2 * BEHIND_MAX), (1, MS));
     }
 }

@@ -1,26 +1,24 @@
 //! Standard output: lines for people, or one JSON object a line for programs.
 //!
-//! A line is a value that can be shown both ways: by `Display` and by `Serialize`. Each is written in
-//! one piece, because main and its renderers share one output.
-//!
-//! While a renderer of main's has the terminal for itself, main's lines are held back, and come when it has given
-//! the terminal back.
+//! A line is a value with both forms: `Display` and `Serialize`. Each is written in one piece, because main and its
+//! renderers share one output. While a renderer owns main's terminal, main's lines are held back.
 
 use std::{
     collections::VecDeque,
     fmt::Display,
     io::{self, Write},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
 };
 
+use parking_lot::Mutex;
 use serde::Serialize;
 
 use crate::ending::Ending;
 
-/// How many lines are held back at the most; of more the oldest are dropped.
+/// The maximum number of lines that are held back. The oldest are dropped.
 const HELD_MAX: usize = 500;
 
-/// Where the lines go. Cheap to clone.
+/// The output of a process. Cheap to clone.
 #[derive(Clone)]
 pub struct Console {
     json: bool,
@@ -28,7 +26,6 @@ pub struct Console {
     held: Arc<Mutex<Option<Held>>>,
 }
 
-/// Lines that are held back.
 #[derive(Default)]
 struct Held {
     lines: VecDeque<String>,
@@ -36,20 +33,20 @@ struct Held {
 }
 
 impl Console {
-    /// When nobody reads the output any more (`| head`), `ending` is asked for.
+    /// Creates an output that requests the end when nobody reads it any more (`| head`).
     pub fn new(json: bool, ending: Arc<Ending>) -> Self {
         Self { json, ending, held: Arc::default() }
     }
 
-    /// Holds back what is printed from now on.
+    /// Holds back all lines from now on.
     pub fn hold(&self) {
-        self.held().get_or_insert_default();
+        self.held.lock().get_or_insert_default();
     }
 
-    /// Prints what was held back, and holds nothing back any more.
+    /// Prints the lines that were held back, and holds nothing back any more.
     pub fn release(&self) {
         // Locked, so that no line overtakes those before it.
-        let mut held = self.held();
+        let mut held = self.held.lock();
         let Some(Held { lines, dropped }) = held.take() else { return };
         if dropped > 0 {
             self.write(&format!("... {dropped} earlier lines were not kept\n"));
@@ -57,10 +54,10 @@ impl Console {
         lines.iter().for_each(|line| self.write(line));
     }
 
-    /// Prints one line, which may be several if it is for people.
+    /// Prints one line. It may be several lines for people.
     pub fn print(&self, line: &(impl Display + Serialize)) {
         let Ok(text) = line_text(line, self.json) else { return self.ending.request() };
-        match &mut *self.held() {
+        match &mut *self.held.lock() {
             Some(held) => held.add(text),
             None => self.write(&text),
         }
@@ -72,10 +69,6 @@ impl Console {
         if written.is_err() {
             self.ending.request();
         }
-    }
-
-    fn held(&self) -> MutexGuard<'_, Option<Held>> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -89,56 +82,23 @@ impl Held {
     }
 }
 
-fn line_text(line: &(impl Display + Serialize), json: bool) -> io::Result<String> {
-    let mut text = if json { serde_json::to_string(line)? } else { line.to_string() };
-    text.push('\n');
-    Ok(text)
-}
-
-/// A number for people and for JSON: two digits after the point; `None` if it is not known (NaN).
-pub fn two_digits(value: f32) -> Option<f64> {
-    value.is_finite().then(|| (f64::from(value) * 100.0).round() / 100.0)
+fn line_text(line: &(impl Display + Serialize), json: bool) -> serde_json::Result<String> {
+    let text = if json { serde_json::to_string(line)? } else { line.to_string() };
+    Ok(text + "\n")
 }
 
 #[cfg(test)]
 mod tests {
-    use std::fmt;
-
     use super::*;
 
-    #[derive(Serialize)]
-    #[serde(tag = "event", rename = "greeting")]
-    struct Greeting {
-        to: &'static str,
-    }
-
-    impl Display for Greeting {
-        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            write!(f, "Hello {}", self.to)
-        }
-    }
-
     #[test]
-    fn a_line_is_shown_as_text_or_as_one_object_that_names_its_event() {
-        let line = Greeting { to: "you" };
-        assert_eq!(line_text(&line, false).unwrap(), "Hello you\n");
-        assert_eq!(line_text(&line, true).unwrap(), "{\"event\":\"greeting\",\"to\":\"you\"}\n");
-    }
-
-    #[test]
-    fn what_is_held_back_is_bounded_and_the_newest_is_kept_and_the_rest_counted() {
+    fn held_lines_are_bounded_and_the_newest_are_kept() {
         let console = Console::new(false, Ending::new());
         console.hold();
-        (0..HELD_MAX + 3).for_each(|_| console.print(&Greeting { to: "you" }));
-        console.print(&Greeting { to: "me" });
-        let held = console.held().take().unwrap();
+        (0..HELD_MAX + 3).for_each(|_| console.print(&"old"));
+        console.print(&"new");
+        let held = console.held.lock().take().unwrap();
         assert_eq!((held.lines.len(), held.dropped), (HELD_MAX, 4));
-        assert_eq!(held.lines.back().map(String::as_str), Some("Hello me\n"));
-    }
-
-    #[test]
-    fn what_is_not_known_is_no_number() {
-        assert_eq!(two_digits(12.345_678), Some(12.35));
-        assert_eq!(two_digits(f32::NAN), None);
+        assert_eq!(held.lines.back().map(String::as_str), Some("new\n"));
     }
 }

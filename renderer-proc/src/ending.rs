@@ -1,14 +1,12 @@
-//! The wish that this process ends, whoever has it: Ctrl-C, a broken pipe, an error elsewhere.
+//! A request that this process ends: by Ctrl-C, a broken pipe, or an error elsewhere.
 //!
-//! The wish is remembered, so it does not matter whether it comes before or after there is a loop to be
-//! stopped.
+//! The request is remembered, so it may come before there is a loop to stop.
 
-use std::{
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-/// Whether this process is to end, and what has to be stopped for that.
+use parking_lot::{Condvar, Mutex};
+
+/// The request, and the loop to stop.
 #[derive(Default)]
 pub struct Ending {
     state: Mutex<State>,
@@ -23,58 +21,50 @@ struct State {
 }
 
 impl Ending {
-    /// Nobody wants it yet.
+    /// Creates an ending that nobody has requested.
     pub fn new() -> Arc<Self> {
         Arc::default()
     }
 
-    /// From now on Ctrl-C, SIGTERM and SIGHUP ask for the end instead of killing. Once in a process.
-    ///
-    /// # Errors
-    ///
-    /// If the operating system refuses.
+    /// Makes Ctrl-C, SIGTERM and SIGHUP request the end instead of killing. Once in a process.
     pub fn listen_to_signals(self: &Arc<Self>) -> Result<(), ctrlc::Error> {
         let ending = self.clone();
         ctrlc::set_handler(move || {
-            ending.lock().signalled = true;
+            ending.state.lock().signalled = true;
             ending.signal_came.notify_all();
             ending.request();
         })
     }
 
-    /// Asks for the end. From any thread; asking again does no harm.
+    /// Requests the end. Any thread may repeat it.
     pub fn request(&self) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.requested = true;
         if let Some(stop) = &state.stop {
             stop();
         }
     }
 
-    /// Whether somebody asked.
+    /// Returns whether the end was requested.
     pub fn is_requested(&self) -> bool {
-        self.lock().requested
+        self.state.lock().requested
     }
 
-    /// Whether a signal asked, or does within the time. Ctrl-C reaches a whole process group, and one
-    /// process may be seen to die of it before another has noticed its own.
+    /// Returns whether a signal requests the end within the time. Ctrl-C reaches a whole process group, and this
+    /// process may see another one die of it before its own signal arrives.
     pub fn is_signalled_within(&self, timeout: Duration) -> bool {
-        let waited =
-            self.signal_came.wait_timeout_while(self.lock(), timeout, |state| !state.signalled);
-        waited.unwrap_or_else(PoisonError::into_inner).0.signalled
+        let mut state = self.state.lock();
+        self.signal_came.wait_while_for(&mut state, |state| !state.signalled, timeout);
+        state.signalled
     }
 
-    /// Calls `stop` when somebody asks; at once if somebody has. It must not wait.
+    /// Calls `stop` on each request, and now if there was one. It must not wait.
     pub fn on_request(&self, stop: impl Fn() + Send + 'static) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if state.requested {
             stop();
         }
         state.stop = Some(Box::new(stop));
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -85,25 +75,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_wish_that_comes_first_is_not_forgotten() {
+    fn a_request_that_comes_first_is_remembered_and_is_no_signal() {
         let ending = Ending::new();
         let stops = Arc::new(AtomicU32::new(0));
         ending.request();
         assert!(ending.is_requested());
         let counted = stops.clone();
-        ending.on_request(move || {
-            counted.fetch_add(1, Ordering::Relaxed);
-        });
+        ending.on_request(move || _ = counted.fetch_add(1, Ordering::Relaxed));
         assert_eq!(stops.load(Ordering::Relaxed), 1);
         ending.request();
         assert_eq!(stops.load(Ordering::Relaxed), 2);
-    }
-    #[test]
-    fn a_wish_is_not_a_signal() {
-        let ending = Ending::new();
-        ending.request();
         assert!(!ending.is_signalled_within(Duration::ZERO));
-        ending.lock().signalled = true;
+        ending.state.lock().signalled = true;
         assert!(ending.is_signalled_within(Duration::from_secs(60)));
     }
 }

@@ -1,16 +1,20 @@
-//! What a renderer of the demo does: it says hello, asks what machine this is, and listens to the
-//! machine's statistics, measuring how they and its own invokes travel.
+//! A renderer of the demo. It sends a log message, invokes `get-system-info` and listens to `statistics`, and measures
+//! the latencies of pushes and of its own invokes.
 //!
-//! `renderer-proc` runs it, and so does `main-proc` in a process that it launches from its own
-//! executable. [`console`], [`ending`], [`terminal`] and the arguments in [`options`] serve both programs.
+//! `renderer-proc` runs it. So does `main-proc`, in a process that it launches from its own executable. [`console`],
+//! [`ending`], [`terminal`] and the arguments in [`options`] serve both programs.
 //!
-//! What it shows, and to whom, is a *view*: `lines` on standard output, or a `dashboard` in a terminal.
+//! ```text
+//!   context ──▶ session ──▶ one Viewer:  lines       on standard output, for people or as JSON
+//!   (connect,   (measure,                dashboard   in a terminal
+//!    sandbox)    report)                 web         a page for a browser
+//! ```
 //!
-//! Everything that a renderer repeats (a round trip, a line of output, a log message) is driven by the
-//! pushes that it receives. Where none come it has no timer, and sleeps until main rings.
+//! Pushes pace everything that a renderer repeats: a round trip, a line of output, a log message. A renderer without
+//! pushes has no timer, and sleeps until main wakes it.
 
-mod connection;
 pub mod console;
+mod context;
 mod dashboard;
 pub mod ending;
 mod lines;
@@ -23,26 +27,19 @@ mod web;
 
 use std::error::Error;
 
-pub use crate::options::Options;
-use crate::{console::Console, ending::Ending, options::View};
+use crate::{context::Context, options::View};
+pub use crate::{options::Options, web::own_host};
 
-/// Runs a renderer in the view that was chosen, until its time is over, somebody asks it to end, or main is gone.
-///
-/// # Errors
-///
-/// If main cannot be reached or does not want this renderer.
-pub fn run(options: &Options) -> Result<(), Box<dyn Error>> {
-    let ending = Ending::new();
-    ending.listen_to_signals()?;
-    let view = options.view.view(true);
-    if options.web.is_given() && view != View::Web {
-        return Err("--listen and --listen-anywhere are for --view web".into());
+/// Runs a renderer in the chosen view until its time is over, the user ends it, or main is gone.
+pub fn run(options: Options) -> Result<(), Box<dyn Error>> {
+    let view = options.common.view(true);
+    if options.listen.is_some() && view != View::Web {
+        return Err("--listen and --listen-anywhere need --view web".into());
     }
+    let context = Context::new(options, view)?;
     match view {
-        View::Tui => dashboard::run(options, &ending, &Console::new(false, ending.clone())),
-        View::Text | View::Json => {
-            lines::run(options, &ending, Console::new(view == View::Json, ending.clone()))
-        }
-        View::Web => web::run(options, &ending, &Console::new(false, ending.clone())),
+        View::Tui => dashboard::run(context),
+        View::Text | View::Json => lines::run(context),
+        View::Web => web::run(context),
     }
 }

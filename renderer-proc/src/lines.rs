@@ -1,49 +1,39 @@
-//! The views of lines: for people (`--view text`), or one JSON object each for programs (`--view json`).
+//! The views that print lines: for people (`--view text`), or one JSON object each for programs (`--view json`).
 //!
-//! Every second there is one about the machine, and a log message for main. There is no timer for that: the pushes
-//! that come are the occasion.
+//! Once a second, a push causes one line about the machine and one log message for main.
 
 use std::{
     error::Error,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
 };
 
 use contract::LOG_MESSAGE;
 
 use crate::{
-    connection::{connect, enter_sandbox},
     console::Console,
-    ending::Ending,
-    options::Options,
-    report::{Line, StatisticsLine},
+    context::Context,
+    report::{Event, Figures, Line},
     session::{Pushed, Session, Viewer},
 };
 
-/// Between two lines of statistics, and two log messages, in nanoseconds.
 const REPORT_EVERY_NS: u64 = 1_000_000_000;
 
-/// Runs a renderer that prints what happens. Its summary is the last thing that it prints.
-pub(crate) fn run(
-    options: &Options,
-    ending: &Arc<Ending>,
-    console: Console,
-) -> Result<(), Box<dyn Error>> {
-    let Some(ipc) = connect(options, ending)? else { return Ok(()) };
-    // The signals' handler has its pipe and its thread by now.
-    let sandbox = enter_sandbox(&ipc, options)?;
-    let lines = Lines { console: console.clone(), reports: Pace::default() };
-    let session = Session::new(ipc, sandbox, lines);
-    let ended = session.run(options, ending)?;
-    console.print(&session.end(ended));
+/// Runs a renderer that prints lines. The last one is its summary.
+pub(crate) fn run(context: Context) -> Result<(), Box<dyn Error>> {
+    let Some(ipc) = context.connect(Duration::ZERO)? else { return Ok(()) };
+    let sandbox = context.enter_sandbox(&ipc)?;
+    let lines = Lines { console: context.console.clone(), report_at_ns: AtomicU64::new(0) };
+    let session = Session::new(context, ipc, sandbox, lines);
+    let ended = session.run()?;
+    session.print_summary(ended);
     Ok(())
 }
 
 struct Lines {
     console: Console,
-    reports: Pace,
+    /// When the next report is due; 0 before the first push.
+    report_at_ns: AtomicU64,
 }
 
 impl Viewer for Lines {
@@ -52,43 +42,22 @@ impl Viewer for Lines {
     }
 
     fn push(&self, session: &Session<Self>, push: &Pushed<'_>) {
-        if self.reports.is_due(push.now_ns) {
-            let ipc = session.ipc();
-            let line = StatisticsLine::new(ipc.id(), push.statistics, push.latency_ns);
-            self.console.print(&Line::Statistics(line));
-            // A log message that main has no room for is not worth waiting for.
-            let _ = ipc.try_send(LOG_MESSAGE, "User clicked a button!");
+        if is_due(&self.report_at_ns, push.now_ns) {
+            let figures = Figures::from(push.statistics);
+            let event = Event::Statistics { figures, latency_ns: push.latency_ns };
+            self.show(&Line::new(Some(session.id()), event));
+            // A log message is not worth waiting for space.
+            let _ = session.ipc().try_send(LOG_MESSAGE, "User clicked a button!");
         }
-    }
-
-    /// The summary has them.
-    fn round_trip(&self, _took_ns: Option<u64>) {}
-}
-
-/// When the next report is due; 0 before the first push. Only the thread that receives looks at it.
-#[derive(Default)]
-struct Pace(AtomicU64);
-
-impl Pace {
-    fn is_due(&self, now_ns: u64) -> bool {
-        // Relaxed: nothing else hangs on it, and one thread at a time receives.
-        let due_ns = self.0.load(Ordering::Relaxed);
-        let is_due = due_ns != 0 && now_ns >= due_ns;
-        if is_due || due_ns == 0 {
-            self.0.store(now_ns + REPORT_EVERY_NS, Ordering::Relaxed);
-        }
-        is_due
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pushes_pace_the_reports() {
-        let pace = Pace::default();
-        let reports = (1..=3000).filter(|ms| pace.is_due(ms * 1_000_000)).count();
-        assert_eq!(reports, 2);
+/// Returns whether a report is due. The first push only starts the clock.
+fn is_due(report_at_ns: &AtomicU64, now_ns: u64) -> bool {
+    // Relaxed: only the loop's thread reads and writes it.
+    let at_ns = report_at_ns.load(Ordering::Relaxed);
+    if at_ns == 0 || now_ns >= at_ns {
+        report_at_ns.store(now_ns + REPORT_EVERY_NS, Ordering::Relaxed);
     }
+    at_ns != 0 && now_ns >= at_ns
 }

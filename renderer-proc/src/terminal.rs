@@ -1,5 +1,5 @@
-//! The terminal that a user started this program in: whether it is there to be drawn on, how it was set, and that
-//! it is set so again. For both programs: a renderer draws, and main puts right what a killed one has left.
+//! The terminal of this program: whether it can be drawn on, its modes, and their restoration. It serves both programs: a
+//! renderer draws, and main restores the terminal after a renderer was killed.
 
 use std::{env, ffi::OsString, io};
 
@@ -13,11 +13,10 @@ use rustix::{
     termios::{OptionalActions, Termios, isatty, tcgetattr, tcgetpgrp, tcsetattr},
 };
 
-/// How long a terminal may take nothing.
+/// How long a terminal may read nothing.
 const ROOM_MAX: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 
-/// Whether there is a terminal at standard input and output that can be drawn on, and is this job's rather than
-/// another's.
+/// Returns whether standard input and output are a terminal that can be drawn on, and belongs to this job.
 pub fn is_ours() -> bool {
     let draws = |name: OsString| !name.is_empty() && name != "dumb";
     [stdin(), stdout()].into_iter().all(isatty)
@@ -25,32 +24,28 @@ pub fn is_ours() -> bool {
         && tcgetpgrp(stdin()).is_ok_and(|foreground| foreground == getpgrp())
 }
 
-/// How a terminal is set: whether it echoes, waits for whole lines, turns Ctrl-C into a signal ...
+/// The modes of a terminal: whether it echoes, waits for whole lines, turns Ctrl-C into a signal ...
 #[derive(Clone, Debug)]
 pub struct Modes(Termios);
 
 impl Modes {
-    /// As they are.
-    ///
-    /// # Errors
-    ///
-    /// If standard input is no terminal.
+    /// Reads the present modes. It fails if standard input is no terminal.
     pub fn current() -> io::Result<Self> {
         Ok(Self(tcgetattr(stdin())?))
     }
 
-    /// As a full-screen program needs them: every key comes at once, and is not echoed.
+    /// Sets the modes of a full-screen program: every key comes at once, and is not echoed.
     pub(crate) fn make_raw(&self) -> io::Result<()> {
         let mut raw = self.0.clone();
         raw.make_raw();
         Ok(tcsetattr(stdin(), OptionalActions::Now, &raw)?)
     }
 
-    /// Has them be like this again.
+    /// Sets these modes again.
     ///
-    /// When main was killed the shell takes the terminal back, and this process is in the background, where it would
-    /// be stopped for such a call, unless it blocks the signal.
-    pub(crate) fn put_back(&self) -> io::Result<()> {
+    /// When main was killed the shell takes the terminal back, and this process is in the background. There the kernel
+    /// stops a process for such a call, unless it blocks the signal.
+    pub(crate) fn restore(&self) -> io::Result<()> {
         let mut stop = SigSet::empty();
         stop.add(Signal::SIGTTOU);
         let before = stop.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
@@ -59,40 +54,35 @@ impl Modes {
         Ok(set?)
     }
 
-    /// Puts the terminal right if a full-screen program has not done so itself: because it was killed.
-    ///
-    /// # Errors
-    ///
-    /// If the terminal is gone.
+    /// Restores the terminal if a full-screen program was killed and did not. It fails if the terminal is gone.
     pub fn restore_if_changed(&self) -> io::Result<()> {
         let modes = |Termios { input_modes, output_modes, local_modes, .. }: &Termios| {
             (*input_modes, *output_modes, *local_modes)
         };
-        // The modes are the last thing that is put back; who has done that has done all.
+        // A program restores the modes last, so it has restored everything.
         if modes(&tcgetattr(stdin())?) == modes(&self.0) {
             return Ok(());
         }
         leave_screen()?;
-        self.put_back()
+        self.restore()
     }
 }
 
-/// Has a terminal show again what it did before a full-screen program.
+/// Makes the terminal show its contents from before a full-screen program.
 pub(crate) fn leave_screen() -> io::Result<()> {
     let mut bytes = Vec::new();
     queue!(bytes, ResetColor, LeaveAlternateScreen, Show)?;
     write(&bytes)
 }
 
-/// Writes all of it to standard output, past the lock and buffer of [`io::stdout`]: so that whoever puts the terminal
-/// back need not wait for a thread that was in there.
+/// Writes to standard output without the lock of [`io::stdout`], which a thread may hold during the restoration.
 pub(crate) fn write(mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         match rustix::io::write(stdout(), bytes) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Ok(written) => bytes = &bytes[written..],
             Err(Errno::INTR) => {}
-            // Somebody who shares the terminal has set it so.
+            // Another process has made the terminal non-blocking.
             Err(Errno::AGAIN) => {
                 let mut room = [PollFd::from_borrowed_fd(stdout(), PollFlags::OUT)];
                 if poll(&mut room, Some(&ROOM_MAX))? == 0 {
@@ -120,7 +110,7 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// A test of this program that runs in a process and a terminal of its own, since it is marked to be ignored.
+    /// A test of this program, marked as ignored, that runs in a process and a terminal of its own.
     pub(crate) struct InTerminal {
         terminal: OwnedFd,
         before: String,
@@ -129,16 +119,16 @@ pub(crate) mod tests {
     }
 
     impl InTerminal {
-        /// Starts the test of this name, by way of other programs.
-        pub(crate) fn start(by_way_of: &[&str], test: &str) -> Self {
+        /// Starts the test of this name, through another command.
+        pub(crate) fn start(through: &[&str], test: &str) -> Self {
             let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
-            let person = openpt(flags).unwrap();
-            grantpt(&person).unwrap();
-            unlockpt(&person).unwrap();
-            let terminal = ioctl_tiocgptpeer(&person, flags).unwrap();
+            let master = openpt(flags).unwrap();
+            grantpt(&master).unwrap();
+            unlockpt(&master).unwrap();
+            let terminal = ioctl_tiocgptpeer(&master, flags).unwrap();
 
             let this = env::current_exe().unwrap();
-            let mut arguments = by_way_of.iter().map(OsString::from).collect::<Vec<_>>();
+            let mut arguments = through.iter().map(OsString::from).collect::<Vec<_>>();
             arguments.extend([this.into_os_string()]);
             arguments.extend(["--exact", test, "--ignored", "--nocapture"].map(OsString::from));
             let side = || Stdio::from(terminal.try_clone().unwrap());
@@ -147,14 +137,14 @@ pub(crate) mod tests {
             let child = command.stdin(side()).stdout(side()).stderr(side()).spawn().unwrap();
             let output = thread::spawn(move || {
                 let mut text = Vec::new();
-                // Reading fails when nobody has the other side any more.
-                let _ = File::from(person).read_to_end(&mut text);
+                // Reading fails when the other side is closed.
+                let _ = File::from(master).read_to_end(&mut text);
                 String::from_utf8_lossy(&text).into_owned()
             });
             Self { before: modes(&terminal), terminal, child, output }
         }
 
-        /// Waits for its end, and returns what it has printed. It must succeed, and leave the terminal as it was.
+        /// Waits for its end, and returns its output. It must succeed, and restore the terminal.
         pub(crate) fn expect_good_end(mut self) -> String {
             let deadline = Instant::now() + Duration::from_secs(20);
             let status = loop {
@@ -181,11 +171,11 @@ pub(crate) mod tests {
     #[ignore = "it needs a terminal that is another job's: see the next test"]
     fn sets_the_terminal_from_the_background() {
         assert!(!is_ours());
-        Modes::current().unwrap().put_back().unwrap();
+        Modes::current().unwrap().restore().unwrap();
     }
 
     #[test]
-    fn a_terminal_is_put_back_from_the_background_too() {
+    fn the_terminal_is_restored_from_the_background_too() {
         let shell = ["setsid", "-c", "bash", "-c", "set -m; \"$@\" & wait $!", "bash"];
         let name = "terminal::tests::sets_the_terminal_from_the_background";
         let text = InTerminal::start(&shell, name).expect_good_end();

@@ -7,7 +7,7 @@ use std::{env, fmt, process::Command};
 
 use clap::ValueEnum;
 use ringbridge::Backend;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// By which a scene learns what its test runs over.
 const VARIABLE: &str = "RINGBRIDGE_TEST_BACKEND";
@@ -30,7 +30,7 @@ pub fn tell(command: &mut Command) {
 }
 
 /// The backend, as it is said on a command line and in a summary.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Over {
     /// [`Backend::Sealed`].

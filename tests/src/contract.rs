@@ -61,104 +61,78 @@ pub type Settings = Dynamic<BTreeMap<String, Vec<i64>>>;
 /// Rows of pixels, a mebibyte in all.
 pub type Picture = [[u8; 1024]; 1024];
 
-/// What a renderer has to say to its test.
-pub const REPORT: Event<str> = Event::new("report");
-/// Main's sign to go on.
-pub const CUE: Push<str> = Push::new("cue");
+/// Declares channels and the contract that has all of them.
+macro_rules! channels {
+    ($($(#[$doc:meta])* $name:ident: $kind:ident<$($type:ty),+> = $channel:literal,)*) => {
+        $($(#[$doc])* pub const $name: $kind<$($type),+> = $kind::new($channel);)*
 
-/// Text.
-pub const TEXT: Event<str> = Event::new("text");
-/// A number.
-pub const NUMBER: Event<u64> = Event::new("number");
-/// A number and its sender.
-pub const NUMBERED: Event<Numbered> = Event::new("numbered");
-/// A fixed layout.
-pub const READING: Event<Reading> = Event::new("reading");
-/// A run of fixed layouts.
-pub const READINGS: Event<[Reading]> = Event::new("readings");
-/// Bytes.
-pub const BYTES: Event<[u8]> = Event::new("bytes");
-/// Nothing but the message itself.
-pub const NOTHING: Event<()> = Event::new("nothing");
-/// A run of the widest numbers: without optimisation long ones are validated sooner than bytes.
-pub const WIDE: Event<[u128]> = Event::new("wide");
-/// A fixed layout that is longer than a ring carries.
-pub const PICTURE: Event<Picture> = Event::new("picture");
-/// Any serde type.
-pub const SETTINGS: Event<Settings> = Event::new("settings");
-/// A type with an invalid bit pattern.
-pub const FLAG: Event<bool> = Event::new("flag");
+        /// All channels.
+        pub const CONTRACT: Contract = &[$(&$name),*];
+    };
+}
 
-/// Adds.
-pub const ADD: Method<[u64; 2], u64> = Method::new("add");
-/// Returns what it is given.
-pub const ECHO: Method<[u8], [u8]> = Method::new("echo");
-/// Fails with an error of its own type.
-pub const DIVIDE: Method<[i64; 2], i64, DivideError> = Method::new("divide");
-/// Answered in whatever way the test is about.
-pub const ASK: Method<u64, u64> = Method::new("ask");
-/// Answered in whatever way the test is about, with text.
-pub const READ: Method<str, str, Failure> = Method::new("read");
-/// Takes a type with an invalid bit pattern.
-pub const NEGATE: Method<bool, bool> = Method::new("negate");
-/// Any serde type, there and back.
-pub const MERGE: Method<Settings, Settings> = Method::new("merge");
-
-/// A number.
-pub const TICK: Push<u64> = Push::new("tick");
-/// A number and its sender.
-pub const NUMBERED_TICK: Push<Numbered> = Push::new("numbered-tick");
-/// A fixed layout.
-pub const PUSHED_READING: Push<Reading> = Push::new("pushed-reading");
-/// A run of fixed layouts.
-pub const PUSHED_READINGS: Push<[Reading]> = Push::new("pushed-readings");
-/// Bytes.
-pub const BLOB: Push<[u8]> = Push::new("blob");
-/// A run of the widest numbers.
-pub const PUSHED_WIDE: Push<[u128]> = Push::new("pushed-wide");
-/// A fixed layout that is longer than a ring carries.
-pub const PUSHED_PICTURE: Push<Picture> = Push::new("pushed-picture");
-/// Any serde type.
-pub const PUSHED_SETTINGS: Push<Settings> = Push::new("pushed-settings");
-
-/// Numbers from 1 on.
-pub const NEWS: Topic<u64> = Topic::new("news");
-/// Longer messages.
-pub const BULLETIN: Topic<[u8]> = Topic::new("bulletin");
-
-/// All of the above.
-pub const CONTRACT: Contract = &[
-    &REPORT,
-    &CUE,
-    &TEXT,
-    &NUMBER,
-    &NUMBERED,
-    &READING,
-    &READINGS,
-    &BYTES,
-    &NOTHING,
-    &SETTINGS,
-    &FLAG,
-    &ADD,
-    &ECHO,
-    &DIVIDE,
-    &ASK,
-    &READ,
-    &NEGATE,
-    &MERGE,
-    &TICK,
-    &NUMBERED_TICK,
-    &PUSHED_READING,
-    &PUSHED_READINGS,
-    &BLOB,
-    &PUSHED_SETTINGS,
-    &NEWS,
-    &BULLETIN,
-    &WIDE,
-    &PICTURE,
-    &PUSHED_WIDE,
-    &PUSHED_PICTURE,
-];
+channels! {
+    /// What a renderer has to say to its test.
+    REPORT: Event<str> = "report",
+    /// Main's sign to go on.
+    CUE: Push<str> = "cue",
+    /// Text.
+    TEXT: Event<str> = "text",
+    /// A number.
+    NUMBER: Event<u64> = "number",
+    /// A number and its sender.
+    NUMBERED: Event<Numbered> = "numbered",
+    /// A fixed layout.
+    READING: Event<Reading> = "reading",
+    /// A run of fixed layouts.
+    READINGS: Event<[Reading]> = "readings",
+    /// Bytes.
+    BYTES: Event<[u8]> = "bytes",
+    /// Nothing but the message itself.
+    NOTHING: Event<()> = "nothing",
+    /// A run of the widest numbers: without optimisation long ones are validated sooner than bytes.
+    WIDE: Event<[u128]> = "wide",
+    /// A fixed layout that is longer than a ring carries.
+    PICTURE: Event<Picture> = "picture",
+    /// Any serde type.
+    SETTINGS: Event<Settings> = "settings",
+    /// A type with an invalid bit pattern.
+    FLAG: Event<bool> = "flag",
+    /// Adds.
+    ADD: Method<[u64; 2], u64> = "add",
+    /// Returns what it is given.
+    ECHO: Method<[u8], [u8]> = "echo",
+    /// Fails with an error of its own type.
+    DIVIDE: Method<[i64; 2], i64, DivideError> = "divide",
+    /// Answered in whatever way the test is about.
+    ASK: Method<u64, u64> = "ask",
+    /// Answered in whatever way the test is about, with text.
+    READ: Method<str, str, Failure> = "read",
+    /// Takes a type with an invalid bit pattern.
+    NEGATE: Method<bool, bool> = "negate",
+    /// Any serde type, there and back.
+    MERGE: Method<Settings, Settings> = "merge",
+    /// A number.
+    TICK: Push<u64> = "tick",
+    /// A number and its sender.
+    NUMBERED_TICK: Push<Numbered> = "numbered-tick",
+    /// A fixed layout.
+    PUSHED_READING: Push<Reading> = "pushed-reading",
+    /// A run of fixed layouts.
+    PUSHED_READINGS: Push<[Reading]> = "pushed-readings",
+    /// Bytes.
+    BLOB: Push<[u8]> = "blob",
+    /// A run of the widest numbers.
+    PUSHED_WIDE: Push<[u128]> = "pushed-wide",
+    /// A fixed layout that is longer than a ring carries.
+    PUSHED_PICTURE: Push<Picture> = "pushed-picture",
+    /// Any serde type.
+    PUSHED_SETTINGS: Push<Settings> = "pushed-settings",
+    /// Numbers from 1 on.
+    NEWS: Topic<u64> = "news",
+    /// Longer messages.
+    BULLETIN: Topic<[u8]> = "bulletin",
+}
 
 /// Two readings that both sides of a test know.
 pub fn readings() -> [Reading; 2] {

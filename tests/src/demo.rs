@@ -1,28 +1,17 @@
 //! The demo's two programs and the operator's tool, built once and started as users start them.
 
 use std::{
-    fs,
     io::Read,
     os::unix::process::CommandExt,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Command, Stdio},
-    sync::OnceLock,
 };
 
-use crate::processes::{SweptName, build, eventually, program, unique_name};
-
-/// The folder with the programs, built like this test.
-fn programs() -> &'static Path {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        build(&["--package=main-proc", "--package=renderer-proc", "--package=ringbridge-cli"])
-    })
-}
+use crate::processes::{SweptName, eventually, programs, unique_name};
 
 /// The path of `main-proc`, `renderer-proc` or `ringbridge`.
 pub fn demo_program(name: &str) -> PathBuf {
-    programs();
-    program(name)
+    programs().join(name)
 }
 
 /// The two programs under a name of their own.
@@ -97,11 +86,4 @@ pub fn run(command: &mut Command) -> (Option<i32>, String, String) {
     child.stdout.take().expect("a pipe").read_to_string(&mut output).expect("it is text");
     child.stderr.take().expect("a pipe").read_to_string(&mut errors).expect("it is text");
     (status.and_then(|status| status.code()), output, errors)
-}
-
-/// A number from `/proc/meminfo`, in bytes.
-pub fn total_memory() -> u64 {
-    let text = fs::read_to_string("/proc/meminfo").expect("proc is mounted");
-    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:")).expect("it is there");
-    line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
 }

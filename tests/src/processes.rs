@@ -1,11 +1,11 @@
-//! Processes and what they leave: bounded waits, `/proc`, the programs under test.
+//! Processes and what they leave: bounded waits, endpoints' files, the programs under test.
 
 use std::{
     env, fs,
-    io::{BufRead, BufReader, Read},
+    io::{self, BufRead, BufReader, Read, Write},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
-    sync::mpsc,
+    sync::{OnceLock, mpsc},
     thread,
     time::{Duration, Instant},
 };
@@ -17,7 +17,10 @@ use rustix::{
 };
 use serde_json::Value;
 
-use crate::contract::CONTRACT;
+use crate::{
+    contract::CONTRACT,
+    proc::{SEGMENTS, mappings},
+};
 
 /// How long anything may take before a test gives it up. Far more than it needs.
 pub const LIMIT: Duration = Duration::from_secs(20);
@@ -61,8 +64,38 @@ pub fn program(name: &str) -> PathBuf {
         .unwrap_or_else(|| panic!("'{name}' has not been built beside {}", this.display()))
 }
 
-/// Has cargo build what `selection` names, as it has built this program. Returns the folder of its programs.
-pub fn build(selection: &[&str]) -> PathBuf {
+/// Whether a program that a test needs is in the PATH. If not, says that the test is left out.
+///
+/// # Panics
+///
+/// If it is not and `RINGBRIDGE_REQUIRE_TOOLS` is 1, as on a build machine, which installs it.
+pub fn has_tool(name: &str, debian_package: &str) -> bool {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let found = env::split_paths(&path).any(|folder| folder.join(name).is_file());
+    let required = env::var("RINGBRIDGE_REQUIRE_TOOLS").is_ok_and(|required| required == "1");
+    let lack = format!("`{name}` is not in the PATH (on Debian: package {debian_package})");
+    assert!(found || !required, "{lack}");
+    if !found {
+        left_out(&lack);
+    }
+    found
+}
+
+/// Says that a test, or a part of it, is left out, and why.
+pub fn left_out(why: &str) {
+    let thread = thread::current();
+    // Not by `eprintln`, which the test harness captures. A closed standard error concerns nobody.
+    let _ = writeln!(io::stderr(), "LEFT OUT: {}: {why}", thread.name().unwrap_or("a test"));
+}
+
+/// The folder of the demo's programs, the operator's tool and the engine's examples. Cargo builds them as it has built
+/// this program: for the whole workspace, so that nothing is compiled twice with other features.
+pub fn programs() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(build_programs)
+}
+
+fn build_programs() -> PathBuf {
     let this = env::current_exe().expect("a running program has a path");
     // target/PROFILE/deps/TEST
     let folder = this.ancestors().nth(2).expect("tests are built into a folder of folders");
@@ -72,14 +105,13 @@ pub fn build(selection: &[&str]) -> PathBuf {
     };
     let target = folder.parent().expect("a profile's folder is in the target folder");
     let built = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .args(["build", "--quiet"])
-        .args(selection)
-        .args(["--profile", profile, "--target-dir"])
+        .args(["build", "--quiet", "--workspace", "--examples", "--bin=main-proc"])
+        .args(["--bin=renderer-proc", "--bin=ringbridge", "--profile", profile, "--target-dir"])
         .arg(target)
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .status()
         .expect("cargo can be started");
-    assert!(built.success(), "{selection:?} cannot be built");
+    assert!(built.success(), "the programs cannot be built");
     folder.to_owned()
 }
 
@@ -116,14 +148,6 @@ impl Drop for SweptName {
     }
 }
 
-/// Whether a line of `/proc/PID/maps` is about the library's memory, over whichever backend.
-pub fn is_of_the_library(line: &str) -> bool {
-    line.contains("memfd:ringbridge") || line.contains(SEGMENTS)
-}
-
-/// Where the names of all segments are, and what they begin with.
-const SEGMENTS: &str = "/dev/shm/ringbridge-";
-
 /// What the names of one endpoint's segments begin with. There may be others', of tests that run beside.
 #[derive(Clone, Debug)]
 pub struct SegmentNames(String);
@@ -131,9 +155,8 @@ pub struct SegmentNames(String);
 impl SegmentNames {
     /// Those of the portable endpoint that a process has: it maps its directory.
     pub fn of_process(process_id: u32) -> Option<Self> {
-        let maps = fs::read_to_string(format!("/proc/{process_id}/maps")).ok()?;
-        let segment = maps.lines().find_map(|line| line.find(SEGMENTS).map(|at| &line[at..]))?;
-        let (name, _number) = segment.split_once('.')?;
+        let segments = mappings(process_id, |path| path.starts_with(SEGMENTS));
+        let (name, _number) = segments.first()?.1.split_once('.')?;
         Some(Self(format!("{name}.")))
     }
 
@@ -155,49 +178,6 @@ pub fn shared_memory_files() -> Vec<PathBuf> {
     files.filter(|path| path.to_string_lossy().contains("ringbridge")).collect()
 }
 
-/// Whether the process is there, be it as a zombie.
-pub fn exists(process_id: u32) -> bool {
-    Path::new(&format!("/proc/{process_id}")).exists()
-}
-
-/// Whether the process is there and has not ended.
-pub fn is_alive(process_id: u32) -> bool {
-    state(process_id).is_some_and(|state| !matches!(state, 'Z' | 'X'))
-}
-
-/// Whether a signal has stopped the process.
-pub fn is_stopped(process_id: u32) -> bool {
-    state(process_id) == Some('T')
-}
-
-/// What `/proc` says that the process does.
-fn state(process_id: u32) -> Option<char> {
-    // The state is the first letter after the name, which is in parentheses and may contain any.
-    let stat = fs::read_to_string(format!("/proc/{process_id}/stat")).ok()?;
-    stat.rsplit(')').next()?.trim_start().chars().next()
-}
-
-/// The processor time that a process has used, in user mode and in the kernel.
-pub fn processor_time(process_id: u32) -> Duration {
-    let on_cpu = fs::read_dir(format!("/proc/{process_id}/task")).into_iter().flatten().flatten();
-    // The first field of each thread's schedstat is its time on a processor, in nanoseconds.
-    let nanoseconds = on_cpu.filter_map(|thread| {
-        let text = fs::read_to_string(thread.path().join("schedstat")).ok()?;
-        text.split_whitespace().next()?.parse::<u64>().ok()
-    });
-    Duration::from_nanos(nanoseconds.sum())
-}
-
-/// How often this thread has gone to sleep in the kernel by itself.
-pub fn voluntary_switches() -> u64 {
-    of_this_thread("voluntary_ctxt_switches:")
-}
-
-/// The same of the first thread of another process.
-pub fn voluntary_switches_of(pid: u32) -> u64 {
-    of_thread(&pid.to_string(), "voluntary_ctxt_switches:")
-}
-
 /// A core that this thread may use.
 pub fn first_core() -> usize {
     let allowed = sched_getaffinity(None).expect("it can be asked for");
@@ -209,45 +189,6 @@ pub fn keep_to_core(core: usize) {
     let mut cores = CpuSet::new();
     cores.set(core);
     sched_setaffinity(None, &cores).expect("the core is there");
-}
-
-/// How often this thread has lost its processor to another.
-pub fn preemptions() -> u64 {
-    of_this_thread("nonvoluntary_ctxt_switches:")
-}
-
-fn of_this_thread(field: &str) -> u64 {
-    of_thread("thread-self", field)
-}
-
-fn of_thread(thread: &str, field: &str) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{thread}/status")).expect("it is there");
-    let count = status.lines().find_map(|line| line.strip_prefix(field));
-    count.and_then(|count| count.trim().parse().ok()).expect("the kernel counts them")
-}
-
-/// How many page faults this process has had that needed no disk.
-pub fn page_faults() -> u64 {
-    // The tenth field, the eighth after the name, which is in parentheses.
-    let stat = fs::read_to_string("/proc/self/stat").expect("proc is mounted");
-    let behind_name = stat.rsplit(')').next().unwrap_or_default();
-    let count = behind_name.split_whitespace().nth(7);
-    count.and_then(|count| count.parse().ok()).expect("the kernel counts them")
-}
-
-/// How many descriptors this process has open.
-pub fn open_descriptors() -> usize {
-    fs::read_dir("/proc/self/fd").map_or(0, Iterator::count)
-}
-
-/// How many descriptors of attachments this process has open, and how many it has mapped.
-pub fn attachments_of_this_process() -> (usize, usize) {
-    const NAME: &str = "memfd:ringbridge-attachment";
-    let links = fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
-    let open = links.filter_map(|entry| fs::read_link(entry.path()).ok());
-    let open = open.filter(|link| link.to_string_lossy().contains(NAME)).count();
-    let maps = fs::read_to_string("/proc/self/maps").expect("proc is mounted");
-    (open, maps.lines().filter(|line| line.contains(NAME)).count())
 }
 
 /// Sends a signal to a process that a test knows to be its own.

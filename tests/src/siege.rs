@@ -4,10 +4,12 @@
 //! and hears. The bystander invokes, one after the other, and measures. Whatever an attacker does, both go on.
 
 use std::{
-    fmt, fs,
+    env, fmt, fs,
     hint::{black_box, spin_loop},
-    io::Write,
-    os::unix::fs::PermissionsExt,
+    os::{
+        fd::{BorrowedFd, OwnedFd},
+        unix::fs::PermissionsExt,
+    },
     path::PathBuf,
     process::{Child, Command},
     sync::{
@@ -15,19 +17,25 @@ use std::{
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     thread::{self, JoinHandle},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use ringbridge::{Config, Failure, GoneReason, LaunchOptions, Policy, Responder, WebContents};
+use ringbridge::{
+    Config, Failure, GoneReason, Invocation, LaunchOptions, Policy, Responder, WebContents,
+};
+
+use rustix::fs::{Mode, OFlags, open};
 
 use crate::{
-    attacker::{door::Socket, session::Session, system},
-    attacks::{Attack, Entry, REFUSED, StoppedBy, Verdict},
+    attacker::{Attacker, door::Socket, session::Session, system},
+    attacks::{self, Attack, Entry, REFUSED, StoppedBy, Verdict},
     contract::{
         ADD, ASK, BYTES, CUE, ECHO, FLAG, NEGATE, NEWS, NOTHING, NUMBER, READ, SETTINGS, TEXT, TICK,
     },
-    processes::{LIMIT, endpoint_files, program},
-    stage::{Ending, Notes, Stage, allow_everything, config, scene_command},
+    proc::resident_memory,
+    processes::{LIMIT, endpoint_files, left_out},
+    scene::{Arguments, Renderer, process, renderer},
+    stage::{Ending, Notes, Stage, allow_everything, config},
 };
 
 /// Invokes of the bystander before an attack, and at least as many during and after it.
@@ -95,7 +103,7 @@ impl Siege {
         });
         let never_answered = live_as_usual(&stage);
         stage.ipc.on_attach(|_| Ok(besieged()));
-        let bystander = stage.launch(scene_command("stands-by", &[]), allow_everything());
+        let bystander = stage.launch(renderer(stands_by, &[]), allow_everything());
         stage.run_until_reported("stands by");
         let (asked, answered) = (AtomicU64::new(0), Notes::new());
         Self { stage, bystander, asked, answered, never_answered }
@@ -110,12 +118,7 @@ impl Siege {
     /// If not.
     pub fn withstand(&self, attack: &Attack) -> Option<Outcome> {
         if attack.stopped_by == StoppedBy::AnotherUser && !system::can_change_user() {
-            // Not by `eprintln`, which the harness keeps to itself.
-            let _ = writeln!(
-                std::io::stderr(),
-                "NOT RUN: '{}' must be run by another user, for which the tests need root",
-                attack.name
-            );
+            left_out(&format!("'{}' must be run by another user, which takes root", attack.name));
             return None;
         }
         self.measure();
@@ -288,10 +291,10 @@ pub fn start_beside<R: Send + 'static>(
 
 /// The command of the attacker's part in an attack on this process.
 pub fn attacker_command(attack: &Attack, stage: &Stage, bystander: u32) -> Command {
-    let mut command = Command::new(program("attacker"));
-    command.arg(attack.name).arg(socket_of(stage));
-    command.args([std::process::id(), bystander].map(|id| id.to_string()));
-    command
+    let socket = socket_of(stage);
+    let socket = socket.to_str().expect("it is text");
+    let [main, bystander] = [std::process::id(), bystander].map(|id| id.to_string());
+    process(play_attacker, &[attack.name, socket, &main, &bystander])
 }
 
 /// Where a stage's endpoint is found.
@@ -378,13 +381,6 @@ fn check_ending(attack: &Attack, ending: &Ending) {
     }
 }
 
-/// What this process has in memory, in bytes.
-pub fn resident_memory() -> u64 {
-    let statm = fs::read_to_string("/proc/self/statm").expect("proc is mounted");
-    let pages = statm.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok());
-    pages.expect("the kernel counts them") * 4096
-}
-
 impl fmt::Display for Latency {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { invokes, median, longest } = self;
@@ -412,4 +408,61 @@ impl Drop for Reaped {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// Invokes, one after the other, until main is gone; at each sign reports how many there were since the last,
+/// and what half of them and the longest took, in nanoseconds.
+fn stands_by(ipc: &Renderer) {
+    let signs = Notes::new();
+    let notes = signs.clone();
+    ipc.on(CUE, move |_, _| notes.add(())).unwrap();
+    ipc.on(TICK, |_, _| ()).unwrap();
+    ipc.subscribe(NEWS, |_, _| ()).unwrap();
+    ipc.handle(ASK, |_, number| Ok(number + 1)).unwrap();
+    ipc.report("stands by");
+    let mut took = Vec::new();
+    for number in 0.. {
+        let began = Instant::now();
+        let sum = ipc.invoke_with(ADD, &[number, 1], Some(LIMIT)).and_then(Invocation::wait);
+        if !ipc.is_connected() {
+            return;
+        }
+        assert_eq!(sum, Ok(number + 1), "whatever others do");
+        took.push(began.elapsed());
+        if !signs.take().is_empty() {
+            took.sort_unstable();
+            let (median, longest) = (took[took.len() / 2], took[took.len() - 1]);
+            ipc.report(format_args!("{} {} {}", took.len(), median.as_nanos(), longest.as_nanos()));
+            took.clear();
+        }
+        if ipc.run_for(Duration::from_micros(200)).is_err() {
+            return;
+        }
+    }
+}
+
+/// An attacker's part: the attack's name, main's socket, main's process and the bystander's.
+fn play_attacker(arguments: &Arguments) {
+    let attack = attacks::find(&arguments[0]);
+    let path = PathBuf::from(&arguments[1]);
+    let mut attacker = Attacker {
+        // This process may still open the socket's file as main's user. The right to connect is checked later.
+        way_in: open(&path, OFlags::PATH, Mode::empty()).ok().map(Socket),
+        path,
+        main: arguments.number(2) as u32,
+        bystander: arguments.number(3) as u32,
+        inherited: inherited().map(Socket),
+    };
+    if attack.stopped_by == StoppedBy::AnotherUser {
+        system::become_nobody();
+    }
+    attack.run(&mut attacker);
+}
+
+/// The socket with which main launched this process.
+fn inherited() -> Option<OwnedFd> {
+    let number = env::var("RINGBRIDGE_SOCKET").ok()?.parse().expect("it is a number");
+    // SAFETY: main has left it open for this process, and nothing here closes it.
+    let inherited = unsafe { BorrowedFd::borrow_raw(number) };
+    Some(rustix::io::fcntl_dupfd_cloexec(inherited, 0).expect("main has left it open"))
 }

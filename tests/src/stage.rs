@@ -1,9 +1,9 @@
 //! Where a test plays the main process.
 
 use std::{
-    io::{self, PipeWriter},
+    io::PipeWriter,
     process::Command,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
     time::{Duration, Instant},
 };
@@ -14,9 +14,11 @@ use ringbridge::{
 };
 
 use crate::{
-    backend::{self, backend},
+    backend::backend,
     contract::{ADD, ASK, CONTRACT, REPORT},
-    processes::{LIMIT, program, unique_name},
+    processes::{LIMIT, unique_name},
+    scene::{ProcessScene, RendererScene, process, renderer, with_input},
+    scenes::asks,
 };
 
 /// How long the loop runs between two looks at what a test waits for.
@@ -123,7 +125,7 @@ impl Stage {
     ///
     /// If it is not.
     pub fn serves_others(&self) {
-        let window = self.play_with("asks", &["20"]);
+        let window = self.play_with(asks, &["20"]);
         self.run_until_gone(&window);
         let expected = (0..20).map(|number| number.to_string());
         assert!(self.reports_of(&window).into_iter().eq(expected));
@@ -134,14 +136,30 @@ impl Stage {
         &self.name
     }
 
-    /// Launches a scene, to which every channel is allowed.
-    pub fn play(&self, scene: &str) -> WebContents {
-        self.launch(scene_command(scene, &[]), allow_everything())
+    /// Launches a renderer, to which every channel is allowed.
+    pub fn play(&self, scene: RendererScene) -> WebContents {
+        self.play_with(scene, &[])
     }
 
-    /// Launches a scene with arguments.
-    pub fn play_with(&self, scene: &str, arguments: &[&str]) -> WebContents {
-        self.launch(scene_command(scene, arguments), allow_everything())
+    /// Launches a renderer with arguments.
+    pub fn play_with(&self, scene: RendererScene, arguments: &[&str]) -> WebContents {
+        self.launch(renderer(scene, arguments), allow_everything())
+    }
+
+    /// Launches a renderer that connects by itself.
+    pub fn play_process(&self, scene: ProcessScene, arguments: &[&str]) -> WebContents {
+        self.launch(process(scene, arguments), allow_everything())
+    }
+
+    /// Launches a renderer with a pipe to its standard input.
+    pub fn play_with_input(
+        &self,
+        scene: RendererScene,
+        arguments: &[&str],
+        policy: Policy,
+    ) -> (WebContents, PipeWriter) {
+        let (command, input) = with_input(renderer(scene, arguments));
+        (self.launch(command, policy), input)
     }
 
     /// Launches any program under any policy.
@@ -242,21 +260,10 @@ impl Drop for Stage {
     }
 }
 
-/// The command that starts a scene.
-pub fn scene_command(scene: &str, arguments: &[&str]) -> Command {
-    let mut command = Command::new(program("scene"));
-    command.arg(scene).args(arguments);
-    backend::tell(&mut command);
-    command
-}
-
-/// The command that starts a scene, with a pipe to its standard input: a way to a renderer that does
-/// not run its loop. Each byte is one sign.
-pub fn scene_command_with_input(scene: &str, arguments: &[&str]) -> (Command, PipeWriter) {
-    let (reader, writer) = io::pipe().expect("a pipe can be had");
-    let mut command = scene_command(scene, arguments);
-    command.stdin(reader);
-    (command, writer)
+/// The right to be the only test of its program that runs: for those that look at their whole process.
+pub fn my_turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A list that a listener or handler fills and the test reads.

@@ -10,7 +10,10 @@ use std::{
 
 use rustix::process::Signal;
 use serde_json::Value;
-use tests::processes::{LIMIT, exists, program, signal, within};
+use tests::{
+    proc::{descendants, exists},
+    processes::{LIMIT, program, signal, within},
+};
 
 fn stress(arguments: &[&str]) -> Command {
     let mut command = Command::new(program("stress"));
@@ -60,24 +63,4 @@ fn ctrl_c_ends_a_run_and_leaves_no_process() {
     let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(summary["leaks"], 0, "{summary}");
     assert!(!seen.iter().any(|id| exists(*id)), "{seen:?}");
-}
-
-/// The children of a process, and theirs.
-fn descendants(of: u32) -> Vec<u32> {
-    let output = Command::new("ps").args(["-e", "-o", "pid=,ppid="]).output().unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
-    let pairs: Vec<(u32, u32)> = text
-        .lines()
-        .filter_map(|line| {
-            let mut numbers = line.split_whitespace().map(|number| number.parse().ok());
-            Some((numbers.next()??, numbers.next()??))
-        })
-        .collect();
-    let mut found = vec![of];
-    let mut next = 0;
-    while let Some(parent) = found.get(next).copied() {
-        found.extend(pairs.iter().filter(|(_, above)| *above == parent).map(|(id, _)| *id));
-        next += 1;
-    }
-    found.split_off(1)
 }

@@ -1,8 +1,7 @@
 //! Counts the instructions of the hot path, and compares them with a committed budget.
 //!
-//! Wall time on a shared machine differs by the minute; a number of instructions does not. So a change that
-//! makes the hot path longer shows here, however little it is, on any machine. It says nothing about cache
-//! misses or waiting: that is what `latency` is for.
+//! Wall time on a shared machine changes by the minute; a number of instructions does not. So even a small
+//! change of the hot path shows on any machine. Cache misses and waiting do not show; see `latency`.
 
 use std::{
     collections::BTreeMap,
@@ -13,57 +12,56 @@ use std::{
 
 use benches::{
     Error,
+    cli::{exit, print_json, progress},
     hot_path::{CALLS, Operation, perform},
 };
 use clap::{Parser, ValueEnum};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::{Deserialize, Serialize};
 
 /// Counts the instructions of the hot path with valgrind, and compares them with the budget.
 ///
-/// Fails if an operation takes more than its budget allows. If that is meant, or the compiler is
-/// another one, `--update` writes the counts of this build as the new budget; commit it with the change.
+/// Fails if an operation takes more than its budget allows. If that is intended, or if the compiler has
+/// changed, `--update` writes the counts of this build as the new budget. Commit it with the change.
 #[derive(Debug, Parser)]
 #[command(name = "instructions", version)]
 struct Arguments {
     /// Print one JSON object a line instead of a table.
     #[arg(long)]
     json: bool,
-    /// Write what was counted into the budget, instead of comparing with it.
+    /// Write the counts into the budget, instead of comparing with it.
     #[arg(long)]
     update: bool,
-    /// Where the budget is.
+    /// File of the budget.
     #[arg(long, value_name = "FILE", default_value_os_t = committed_budget())]
     budget: PathBuf,
-    /// Do one operation, for valgrind to count.
+    /// Perform one operation, which valgrind counts.
     #[arg(long, value_enum, hide = true)]
     perform: Option<Operation>,
 }
 
-/// By how much a count may be above the budget, unless the budget says otherwise: more than the seeds of
-/// hash tables and the address of a stack make.
+/// The default slack above the budget: more than the seeds of hash tables and the address of a stack cause.
 const SLACK_PERCENT: f64 = 2.0;
 
-/// The counts that are committed.
+/// The committed counts.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Budget {
-    /// The compiler that the counts are of.
+    /// The compiler of the counted build.
     rustc: String,
-    /// By how much a count may be above.
+    /// The slack above the budget.
     slack_percent: f64,
     /// Instructions of one call.
     instructions: BTreeMap<Operation, f64>,
 }
 
-/// What came of one operation.
+/// The result of one operation.
 #[derive(Debug, Serialize)]
 struct Row {
     operation: Operation,
     instructions: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     budget: Option<f64>,
-    /// More than the budget and its slack, in percent of the budget.
+    /// The difference to the budget, in percent of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     above_percent: Option<f64>,
     ok: bool,
@@ -79,17 +77,10 @@ fn main() -> ExitCode {
         Some(operation) => perform(operation).map(|()| true),
         None => compare(&arguments),
     };
-    match done {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("instructions: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    exit("instructions", done)
 }
 
-/// Whether every count is within its budget.
+/// Returns whether every count is within its budget.
 fn compare(arguments: &Arguments) -> Result<bool, Error> {
     let rustc = rustc_version();
     let counts = count_all()?;
@@ -125,7 +116,7 @@ fn compare(arguments: &Arguments) -> Result<bool, Error> {
 }
 
 impl Row {
-    /// Whether the budget has become generous.
+    /// Returns whether the budget is larger than necessary.
     fn is_below(&self, slack_percent: f64) -> bool {
         self.above_percent.is_some_and(|above| above < -slack_percent)
     }
@@ -140,7 +131,7 @@ impl Budget {
             instructions,
             budget,
             above_percent: above.map(|above| (above * 100.0).round() / 100.0),
-            // What has no budget yet has to get one.
+            // An operation without a budget fails, so that it gets one.
             ok: above.is_some_and(|above| above <= self.slack_percent),
         }
     }
@@ -148,9 +139,7 @@ impl Budget {
 
 fn count_all() -> Result<BTreeMap<Operation, f64>, Error> {
     let operations = Operation::value_variants();
-    let bar =
-        ProgressBar::with_draw_target(Some(operations.len() as u64), ProgressDrawTarget::stderr())
-            .with_style(ProgressStyle::with_template("{wide_bar} {msg}")?);
+    let bar = progress(operations.len(), "{wide_bar} {msg}")?;
     let mut counts = BTreeMap::new();
     for &operation in operations {
         bar.set_message(name(operation));
@@ -161,11 +150,11 @@ fn count_all() -> Result<BTreeMap<Operation, f64>, Error> {
     Ok(counts)
 }
 
-/// Instructions of one call, to a tenth.
+/// Counts the instructions of one call, to a tenth.
 fn count(operation: Operation) -> Result<f64, Error> {
     let output = Command::new("valgrind")
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
-        // Inclusive: whatever is called in there counts, in other libraries too.
+        // The count includes all callees, in other libraries too.
         .args(["--collect-atstart=no", "--toggle-collect=*hot_path*counted*"])
         .arg(env::current_exe()?)
         .args(["--perform", &name(operation)])
@@ -182,7 +171,7 @@ fn count(operation: Operation) -> Result<f64, Error> {
     }
 }
 
-/// The count in callgrind's last lines.
+/// Finds the count in callgrind's last lines.
 fn collected(messages: &str) -> Option<u64> {
     let line = messages.lines().rev().find_map(|line| line.split_once("Collected :"))?;
     line.1.trim().parse().ok()
@@ -192,7 +181,7 @@ fn name(operation: Operation) -> String {
     operation.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
 }
 
-/// What compiled this, as far as can be told: the one that `cargo` would run here.
+/// Returns the version of the compiler that `cargo` would run here.
 fn rustc_version() -> String {
     let output = Command::new("rustc").arg("--version").output();
     output.map_or_else(
@@ -203,10 +192,7 @@ fn rustc_version() -> String {
 
 fn print(rows: &[Row], json: bool) -> Result<(), Error> {
     if json {
-        for row in rows {
-            println!("{}", serde_json::to_string(row)?);
-        }
-        return Ok(());
+        return print_json(rows);
     }
     println!("{:<20}{:>14}{:>12}{:>10}", "operation", "instructions", "budget", "");
     for row in rows {

@@ -1,36 +1,35 @@
 //! Measures one pattern between two processes, beside the machine's floor in the same seconds.
 //!
-//! A machine whose virtual processors move is another machine a second later. So floor and subject
-//! take turns in short slices, and each slice of the subject is compared with its own floor.
+//! A virtual machine whose processors move is another machine a second later. So floor and subject take
+//! turns in short slices, and each slice of the subject is compared with its own floor.
 
 use std::{process::ExitCode, time::Instant};
 
 use benches::{
-    Backend, Error, Job, Limit, PAYLOAD_MAX, PAYLOAD_MIN, Pair, Pins, Wait, is_renderer,
-    latency::{Figures, Pattern, Report, Tally},
-    renderer_main,
-    report::Output,
+    Backend, Error, Limit, PAYLOAD_MAX, PAYLOAD_MIN, Pair, Pins, Setup, Wait,
+    cli::{Output, exit, number_in, print_json, progress},
+    latency::{Pattern, Report, Tally},
+    take_part,
 };
 use clap::Parser;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// Measures the latency or throughput of one pattern between a main process and a renderer process.
 #[derive(Debug, Parser)]
 #[command(name = "latency", version)]
 struct Arguments {
-    /// What to measure.
+    /// Pattern to measure.
     #[arg(long, value_enum, default_value_t = Pattern::Invoke)]
     pattern: Pattern,
-    /// The length of each message, in bytes.
-    #[arg(long, value_name = "BYTES", default_value_t = 48, value_parser = parse_payload)]
+    /// Length of each message, in bytes.
+    #[arg(long, value_name = "BYTES", default_value_t = 48, value_parser = number_in(PAYLOAD_MIN..=PAYLOAD_MAX))]
     payload: usize,
-    /// How both processes wait.
+    /// Wait strategy of both processes.
     #[arg(long, value_enum, default_value_t = Wait::Adaptive)]
     wait: Wait,
-    /// How they share memory and wake each other.
+    /// Shared memory and wake-ups of both processes.
     #[arg(long, value_enum, default_value_t)]
     backend: Backend,
-    /// Keep each process to a processor of its own.
+    /// Pin each process to a processor of its own.
     #[arg(long)]
     pin: bool,
     /// Print one JSON object instead of a table.
@@ -38,104 +37,67 @@ struct Arguments {
     json: bool,
     #[command(flatten)]
     output: Output,
-    /// How long to measure in all.
-    #[arg(long, default_value_t = 5.0, value_parser = parse_seconds)]
+    /// Time to measure in all.
+    #[arg(long, default_value_t = 5.0, value_parser = number_in(0.01..=86_400.0))]
     seconds: f64,
-    /// Measure so many messages instead, however long they take.
+    /// Measure this many messages instead, however long they take.
     #[arg(long, conflicts_with = "seconds", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
-    /// In how many slices.
+    /// Number of slices.
     #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     slices: u64,
 }
 
-/// Of a slice's time, this part goes to each floor.
+/// The part of a slice's time that each floor takes.
 const FLOOR_PART: f64 = 0.2;
-/// The floors of a slice, where the number of messages is given and not the time.
+/// The time of a floor if the number of messages is given and not the time.
 const FLOOR_TIME_NS: u64 = 2_000_000;
 
-fn parse_payload(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(bytes) if (PAYLOAD_MIN..=PAYLOAD_MAX).contains(&bytes) => Ok(bytes),
-        _ => Err(format!("it must be a number from {PAYLOAD_MIN} to {PAYLOAD_MAX}")),
-    }
-}
-
-fn parse_seconds(text: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(seconds) if (0.01..=86_400.0).contains(&seconds) => Ok(seconds),
-        _ => Err("it must be a number from 0.01 to 86400".to_owned()),
-    }
-}
-
 fn main() -> ExitCode {
-    if is_renderer() {
-        return renderer_main();
-    }
-    let arguments = Arguments::parse();
-    match report(&arguments) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("latency: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    take_part().unwrap_or_else(|| exit("latency", report(&Arguments::parse())))
 }
 
-fn report(arguments: &Arguments) -> Result<(), Error> {
+fn report(arguments: &Arguments) -> Result<bool, Error> {
     arguments.output.claim()?;
     let report = measure(arguments)?;
     report.write(&arguments.output)?;
-    print(&report.figures, arguments.json)
+    if arguments.json {
+        print_json(&[report.figures])?;
+    } else {
+        println!("{}", report.figures);
+    }
+    Ok(true)
 }
 
 fn measure(arguments: &Arguments) -> Result<Report, Error> {
-    let &Arguments { pattern, payload, wait, backend, .. } = arguments;
-    let job = Job { payload, wait, backend, pins: Pins::choose()?, pinned: arguments.pin };
-    let pair = Pair::launch(job)?;
+    let &Arguments { pattern, payload, wait, backend, pin: pinned, .. } = arguments;
+    let setup = Setup { pattern, payload, wait, backend, pins: Pins::choose()?, pinned };
+    let mut pair = Pair::launch(setup)?;
     let plan = Plan::new(arguments);
-
-    let mut tally = Tally::default();
     let began = Instant::now();
-    // Warms up caches, and whatever the engine learns.
-    run_slice(&pair, pattern, wait, plan.floor, plan.first, began, &mut Tally::default())?;
-
-    let bar = ProgressBar::with_draw_target(Some(plan.slices), ProgressDrawTarget::stderr())
-        .with_style(ProgressStyle::with_template("{wide_bar} {eta}")?);
-    for slice in 0..plan.slices {
-        let subject = plan.subject(slice, tally.count());
-        run_slice(&pair, pattern, wait, plan.floor, subject, began, &mut tally)?;
+    let mut slice = |limit, tally: &mut Tally| -> Result<(), Error> {
+        if wait == Wait::Park {
+            tally.add_futex_floor(&pair.bounce_futex(plan.floor)?);
+        }
+        let floor = pair.bounce(plan.floor)?;
+        let at = began.elapsed();
+        tally.add(at, floor, pair.work(limit)?);
+        Ok(())
+    };
+    // Warms up the caches and the engine's wait strategy.
+    slice(plan.first, &mut Tally::default())?;
+    let mut tally = Tally::default();
+    let bar = progress(plan.slices as usize, "{wide_bar} {eta}")?;
+    for number in 0..plan.slices {
+        slice(plan.subject(number, tally.count()), &mut tally)?;
         bar.inc(1);
     }
     bar.finish_and_clear();
     pair.close()?;
-    tally.finish(pattern, job)
+    tally.finish(setup)
 }
 
-fn run_slice(
-    pair: &Pair,
-    pattern: Pattern,
-    wait: Wait,
-    floor_limit: Limit,
-    limit: Limit,
-    began: Instant,
-    tally: &mut Tally,
-) -> Result<(), Error> {
-    if wait == Wait::Park {
-        tally.add_futex_floor(&pair.bounce_futex(floor_limit)?);
-    }
-    let floor = pair.bounce(floor_limit)?;
-    let at = began.elapsed();
-    let subject = match pattern {
-        Pattern::Invoke => pair.invoke(limit),
-        Pattern::Push => pair.push(limit),
-        Pattern::Send => pair.send(limit),
-    };
-    tally.add(at, floor, subject?);
-    Ok(())
-}
-
-/// How a run is divided into slices.
+/// The division of a run into slices.
 struct Plan {
     slices: u64,
     floor: Limit,
@@ -146,42 +108,22 @@ struct Plan {
 impl Plan {
     fn new(arguments: &Arguments) -> Self {
         let slices = arguments.count.map_or(arguments.slices, |count| count.min(arguments.slices));
-        match arguments.count {
-            Some(count) => Self {
-                slices,
-                floor: Limit { count: u64::MAX, time_ns: FLOOR_TIME_NS },
-                first: Limit::count(count.div_ceil(slices)),
-                count: Some(count),
-            },
-            None => {
-                let slice_ns = arguments.seconds * 1e9 / slices as f64;
-                let floors = if arguments.wait == Wait::Park { 2.0 } else { 1.0 };
-                let part =
-                    |share: f64| Limit { count: u64::MAX, time_ns: (slice_ns * share) as u64 };
-                Self {
-                    slices,
-                    floor: part(FLOOR_PART),
-                    first: part(1.0 - floors * FLOOR_PART),
-                    count: None,
-                }
-            }
-        }
+        let (floor, first) = if let Some(count) = arguments.count {
+            (Limit::time(FLOOR_TIME_NS), Limit::count(count.div_ceil(slices)))
+        } else {
+            let slice_ns = arguments.seconds * 1e9 / slices as f64;
+            let floors = if arguments.wait == Wait::Park { 2.0 } else { 1.0 };
+            let part = |share: f64| Limit::time((slice_ns * share) as u64);
+            (part(FLOOR_PART), part(1.0 - floors * FLOOR_PART))
+        };
+        Self { slices, floor, first, count: arguments.count }
     }
 
-    /// How much of the subject a slice has; `done` so far.
+    /// Returns the subject's limit in a slice, after `done` messages.
     fn subject(&self, slice: u64, done: u64) -> Limit {
         self.count
             .map_or(self.first, |count| Limit::count((count - done).div_ceil(self.slices - slice)))
     }
-}
-
-fn print(figures: &Figures, json: bool) -> Result<(), Error> {
-    if json {
-        println!("{}", serde_json::to_string(figures)?);
-    } else {
-        println!("{figures}");
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -1,19 +1,21 @@
-//! Measures what many renderers cost one main process.
+//! Measures the cost of many renderers to one main process.
 
 use std::{process::ExitCode, time::Duration};
 
 use benches::{
-    Error, is_renderer,
+    Error,
+    cli::{exit, number_in, print_json, progress},
     scale::{
-        Interruption, Plan,
+        Interruption,
         fan_out::{self, fan_out},
         held_flood::{self, held_flood},
-        measure, renderer_main,
+        measure,
         report::table,
+        take_part,
     },
 };
 use clap::{Args, Parser, Subcommand};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::ProgressBar;
 use serde::Serialize;
 
 /// Measures one main process with many renderers: memory, connecting, cost and fairness.
@@ -32,7 +34,7 @@ enum Part {
     FanOut,
     /// Measure an invoke beside a renderer that floods and is held to its quota, against one alone.
     HeldFlood {
-        /// The flood's quota, in frames a second; one line each.
+        /// Quotas of the flood, in frames a second; one line each.
         #[arg(long, value_name = "NUMBERS", value_delimiter = ',', default_value = "10000,100000")]
         quotas: Vec<u64>,
     },
@@ -40,14 +42,14 @@ enum Part {
 
 #[derive(Debug, Args)]
 struct How {
-    /// With how many renderers; one table column each.
+    /// Numbers of renderers; one table column each.
     #[arg(
         long, global = true, value_name = "NUMBERS", value_delimiter = ',',
-        default_value = "1,8,64,256", value_parser = parse_renderers,
+        default_value = "1,8,64,256", value_parser = number_in(1..=10_000_usize),
     )]
     renderers: Vec<usize>,
-    /// How long each timed part takes.
-    #[arg(long, global = true, default_value_t = 2.0, value_parser = parse_seconds)]
+    /// Time of each timed part.
+    #[arg(long, global = true, default_value_t = 2.0, value_parser = number_in(0.05..=3600.0))]
     seconds: f64,
     /// Print one JSON object a line instead of a table.
     #[arg(long, global = true, conflicts_with = "markdown")]
@@ -57,31 +59,8 @@ struct How {
     markdown: bool,
 }
 
-fn parse_renderers(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(number) if (1..=10_000).contains(&number) => Ok(number),
-        _ => Err("it must be a number from 1 to 10000".to_owned()),
-    }
-}
-
-fn parse_seconds(text: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(seconds) if (0.05..=3600.0).contains(&seconds) => Ok(seconds),
-        _ => Err("it must be a number from 0.05 to 3600".to_owned()),
-    }
-}
-
 fn main() -> ExitCode {
-    if is_renderer() {
-        return renderer_main();
-    }
-    match run(&Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("scale: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    take_part().unwrap_or_else(|| exit("scale", run(&Arguments::parse()).map(|()| true)))
 }
 
 fn run(arguments: &Arguments) -> Result<(), Error> {
@@ -90,7 +69,7 @@ fn run(arguments: &Arguments) -> Result<(), Error> {
     let requested = interruption.clone();
     // Renderers of the same terminal end at once; the endpoint's files have to be removed.
     ctrlc::set_handler(move || requested.request())?;
-    let plan = Plan { time: Duration::from_secs_f64(how.seconds) };
+    let time = Duration::from_secs_f64(how.seconds);
     match part {
         Some(Part::FanOut) => {
             let measured = for_each(&how.renderers, |renderers, bar| {
@@ -102,7 +81,7 @@ fn run(arguments: &Arguments) -> Result<(), Error> {
         }
         Some(Part::HeldFlood { quotas }) => {
             let measured = for_each(quotas, |quota, bar| {
-                held_flood(quota, &plan, &interruption, |slice| {
+                held_flood(quota, time, &interruption, |slice| {
                     bar.set_message(format!("{quota} frames a second: slice {slice}"));
                 })
             })?;
@@ -110,7 +89,7 @@ fn run(arguments: &Arguments) -> Result<(), Error> {
         }
         None => {
             let measured = for_each(&how.renderers, |renderers, bar| {
-                measure(renderers, &plan, &interruption, |part| {
+                measure(renderers, time, &interruption, |part| {
                     bar.set_message(format!("{renderers} renderers: {part}"));
                 })
             })?;
@@ -119,13 +98,12 @@ fn run(arguments: &Arguments) -> Result<(), Error> {
     }
 }
 
+/// Measures each size, with a progress bar.
 fn for_each<S: Copy, R>(
     sizes: &[S],
     mut measure: impl FnMut(S, &ProgressBar) -> Result<R, Error>,
 ) -> Result<Vec<R>, Error> {
-    let target = ProgressDrawTarget::stderr();
-    let bar = ProgressBar::with_draw_target(Some(sizes.len() as u64), target)
-        .with_style(ProgressStyle::with_template("{bar:20} {msg}")?);
+    let bar = progress(sizes.len(), "{bar:20} {msg}")?;
     let mut measured = Vec::new();
     for &size in sizes {
         measured.push(measure(size, &bar)?);
@@ -141,11 +119,8 @@ fn print<R: Serialize>(
     table: fn(&[R], bool) -> String,
 ) -> Result<(), Error> {
     if how.json {
-        for row in measured {
-            println!("{}", serde_json::to_string(row)?);
-        }
-    } else {
-        print!("{}", table(measured, how.markdown));
+        return print_json(measured);
     }
+    print!("{}", table(measured, how.markdown));
     Ok(())
 }

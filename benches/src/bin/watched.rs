@@ -1,8 +1,8 @@
-//! What it costs a busy main process to be watched by `ringbridge top`.
+//! Measures the cost to a busy main process of being watched by `ringbridge top`.
 //!
-//! A renderer invokes as fast as it can; a third process watches, as `top` does, in every other slice. Each slice is
-//! compared with the one before it, since a virtual machine is another one a second later. What is compared
-//! is the median of batches, each timed as a whole: a single invoke is too short for this clock.
+//! A renderer invokes as fast as it can. A third process watches, as `top` does, in every other slice. Each slice
+//! is compared with the slice before it, since a virtual machine changes within a second. The figure of a slice
+//! is the median of batches, each timed as a whole: a single invoke is too short for the clock.
 
 use std::{
     env,
@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use benches::{Backend, Error, Job, Pair, Pins, Wait, is_renderer, renderer_main};
+use benches::{Error, Pair, Setup, Wait, cli::exit, latency::Pattern, quantile, take_part};
 use clap::Parser;
 use ringbridge::Inspector;
 use serde_json::json;
@@ -22,66 +22,54 @@ use serde_json::json;
 #[derive(Debug, Parser)]
 #[command(name = "watched", version)]
 struct Arguments {
-    /// How long to measure in all.
+    /// Time to measure in all.
     #[arg(long, default_value_t = 20.0)]
     seconds: f64,
-    /// How both processes wait.
+    /// Wait strategy of both processes.
     #[arg(long, value_enum, default_value_t = Wait::Spin)]
     wait: Wait,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
-    /// What the third process is told.
+    /// Endpoint that the third process watches.
     #[arg(long, hide = true, value_name = "ENDPOINT")]
     watch: Option<String>,
 }
 
-/// One slice: longer than main's pause between two records.
+/// The time of a slice: longer than main's pause between two records.
 const SLICE: Duration = Duration::from_millis(500);
 /// Invokes that are timed together.
 const BATCH: u64 = 1000;
-/// As often as `top` looks.
+/// The period in which `top` reads.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// How much slower the median may be.
+/// The most by which the median may grow.
 const RATIO_MAX: f64 = 1.02;
 
 fn main() -> ExitCode {
-    if is_renderer() {
-        return renderer_main();
-    }
-    let arguments = Arguments::parse();
-    let done = match &arguments.watch {
-        Some(endpoint) => watch(endpoint).map(|()| true),
-        None => measure(&arguments),
-    };
-    match done {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("watched: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    take_part().unwrap_or_else(|| {
+        let arguments = Arguments::parse();
+        exit(
+            "watched",
+            match &arguments.watch {
+                Some(endpoint) => watch(endpoint).map(|()| true),
+                None => measure(&arguments),
+            },
+        )
+    })
 }
 
 fn measure(arguments: &Arguments) -> Result<bool, Error> {
-    let pins = Pins::choose()?;
-    let pair = Pair::launch(Job {
-        payload: 48,
-        wait: arguments.wait,
-        backend: Backend::Sealed,
-        pins,
-        pinned: true,
-    })?;
+    let setup = Setup::pinned(Pattern::Invoke, 48)?;
+    let mut pair = Pair::launch(Setup { wait: arguments.wait, ..setup })?;
     let mut watcher = Watcher::launch(pair.endpoint())?;
     let pairs = (arguments.seconds / 2.0 / SLICE.as_secs_f64()).ceil().max(1.0) as usize;
-    slice(&pair)?;
+    slice(&mut pair)?;
     let (mut alone, mut watched, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..pairs {
-        let before = slice(&pair)?;
-        watcher.tell(&pair, "watch")?;
-        let during = slice(&pair)?;
-        watcher.tell(&pair, "leave")?;
+        let before = slice(&mut pair)?;
+        watcher.tell(&mut pair, "watch")?;
+        let during = slice(&mut pair)?;
+        watcher.tell(&mut pair, "leave")?;
         alone.push(before);
         watched.push(during);
         ratios.push(during / before);
@@ -109,8 +97,8 @@ fn measure(arguments: &Arguments) -> Result<bool, Error> {
     Ok(ratio < RATIO_MAX)
 }
 
-/// The median of what an invoke takes in each batch, in nanoseconds.
-fn slice(pair: &Pair) -> Result<f64, Error> {
+/// Returns the median of the batches, in nanoseconds for each invoke.
+fn slice(pair: &mut Pair) -> Result<f64, Error> {
     let began = Instant::now();
     let mut batches = Vec::new();
     while began.elapsed() < SLICE {
@@ -118,11 +106,6 @@ fn slice(pair: &Pair) -> Result<f64, Error> {
         batches.push(batch.elapsed.as_nanos() as f64 / batch.count as f64);
     }
     Ok(quantile(&mut batches, 0.5))
-}
-
-fn quantile(values: &mut [f64], part: f64) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[((values.len() - 1) as f64 * part).round() as usize]
 }
 
 // --- the third process -----------------------------------------------------------------------------
@@ -145,8 +128,8 @@ impl Watcher {
         Ok(Self { child, orders, answers })
     }
 
-    /// Gives an order, and keeps main's loop running until it is carried out.
-    fn tell(&mut self, pair: &Pair, order: &str) -> Result<(), Error> {
+    /// Gives an order, and keeps main's loop running until it is obeyed.
+    fn tell(&mut self, pair: &mut Pair, order: &str) -> Result<(), Error> {
         writeln!(self.orders, "{order}")?;
         loop {
             pair.invoke_untimed(BATCH)?;
@@ -162,13 +145,13 @@ impl Watcher {
 
 impl Drop for Watcher {
     fn drop(&mut self) {
-        // It fails only if it has ended.
+        // It fails only if the process has ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Watches and leaves as it is told, and says so.
+/// Watches and leaves as ordered, and acknowledges each order.
 fn watch(endpoint: &str) -> Result<(), Error> {
     let orders = lines(io::stdin());
     let mut inspector = None;
@@ -188,7 +171,7 @@ fn watch(endpoint: &str) -> Result<(), Error> {
     }
 }
 
-/// Lines, read in a thread of their own.
+/// Reads lines in another thread.
 fn lines(input: impl io::Read + Send + 'static) -> Receiver<String> {
     let (sender, lines) = mpsc::channel();
     thread::spawn(move || {
@@ -210,11 +193,5 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         Arguments::command().debug_assert();
-    }
-
-    #[test]
-    fn a_quantile_is_one_of_the_values() {
-        let mut values = [3.0, 1.0, 2.0];
-        assert_eq!([0.0, 0.5, 1.0].map(|part| quantile(&mut values, part)), [1.0, 2.0, 3.0]);
     }
 }

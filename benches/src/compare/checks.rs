@@ -1,37 +1,28 @@
-//! What must hold, as far as this command can decide it. Nothing here is tuned: a claim that does not
-//! hold is printed as such.
+//! The checks of the comparison, as far as one run can decide them. A check that fails is printed as such.
 
 use serde::Serialize;
 
+use super::{figures::Placement, run::Cell, slice::Outcome};
 use crate::{
-    compare::{
-        figures::Placement,
-        run::Cell,
-        slice::Outcome,
-        work::{LARGE, SMALL, Setting, Task, Work},
-    },
+    figures::Short,
+    pair::job::{SMALL, Setting, Task, Work},
     stats::Spread,
 };
 
 /// A figure of a slice.
 type Metric = fn(&Outcome) -> Option<f64>;
 
-/// What is claimed of a subject at a task.
+/// A claim about a subject at a task.
 struct Claim {
     text: &'static str,
     subject: &'static str,
     task: Task,
-    measure: Measure,
+    metric: Metric,
+    /// The subject in whose figures it is expressed, at the same task in the same round.
+    against: Option<&'static str>,
     bound: Bound,
-    /// Only slices between near processors count.
+    /// Whether only slices between near processors count.
     near_only: bool,
-}
-
-enum Measure {
-    /// The figure itself.
-    Value(Metric),
-    /// In figures of another subject at the same task in the same round.
-    Against(&'static str, Metric),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -39,11 +30,11 @@ enum Measure {
 enum Bound {
     AtMost(f64),
     AtLeast(f64),
-    /// Nothing is claimed: it says what lies between two figures of which one is.
+    /// Nothing is claimed; the figure explains another one.
     Shown,
 }
 
-/// Whether a claim holds.
+/// The verdict on a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 enum Verdict {
@@ -54,7 +45,7 @@ enum Verdict {
     Shown,
 }
 
-/// A claim and what was measured.
+/// A claim and the measured figures.
 #[derive(Debug, Serialize)]
 pub(super) struct Check {
     kind: &'static str,
@@ -63,9 +54,9 @@ pub(super) struct Check {
     bound: Bound,
     #[serde(skip_serializing_if = "Option::is_none")]
     measured: Option<Spread>,
-    /// How many rounds could be compared.
+    /// The number of rounds that could be compared.
     rounds: usize,
-    /// The cell was measured, but never where it counts.
+    /// Whether the cell was measured, but never between near processors.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     never_near: bool,
 }
@@ -77,328 +68,102 @@ const PORTABLE_SPIN: &str = "ringbridge-portable-spin";
 const PORTABLE_PARK: &str = "ringbridge-portable-park";
 const IN_PLACE: &str = "ringbridge-in-place";
 const SEND_ALL: &str = "ringbridge-send-all";
-const TWO_LINES: &str = "bounce-two-lines";
-const BARE_RING: &str = "bare-ring";
 
-const fn task(work: Work, payload: usize, rate_hz: u64) -> Task {
-    Task { work, payload, rate_hz, setting: Setting::Usual }
-}
-
-const INVOKE: Task = task(Work::RoundTrip, SMALL, 0);
-const STREAM: Task = task(Work::Stream, SMALL, 0);
-const STREAM_64K: Task = task(Work::Stream, 64 << 10, 0);
-const STREAM_1M: Task = task(Work::Stream, 1 << 20, 0);
-const STREAM_16M: Task = task(Work::Stream, LARGE, 0);
-const PUSH_1K: Task = task(Work::Push, SMALL, 1_000);
+const INVOKE: Task = Task::new(Work::RoundTrip, SMALL);
+const STREAM: Task = Task::new(Work::Stream, SMALL);
+const STREAM_64K: Task = Task::new(Work::Stream, 64 << 10);
+const STREAM_1M: Task = Task::new(Work::Stream, 1 << 20);
+const STREAM_16M: Task = Task::new(Work::Stream, 16 << 20);
+const PUSH_1K: Task = Task { rate_hz: 1_000, ..Task::new(Work::Push, SMALL) };
 const PUSH_1K_AWAKE: Task = Task { setting: Setting::SenderAwake, ..PUSH_1K };
+const PUSH_100K: Task = Task { rate_hz: 100_000, ..PUSH_1K };
 const INVOKE_ONE_CORE: Task = Task { setting: Setting::OneCore, ..INVOKE };
-const PUSH_100K: Task = task(Work::Push, SMALL, 100_000);
-const IDLE: Task = task(Work::Idle, SMALL, 0);
+const IDLE: Task = Task::new(Work::Idle, SMALL);
 
+const FLOORS: Metric = Outcome::ratio;
 const P50: Metric = |outcome| outcome.latency_ns(0.5);
 const P999: Metric = |outcome| outcome.latency_ns(0.999);
 const RATE: Metric = Outcome::per_second;
-/// How long each message of a stream took.
 const TIME_EACH: Metric = |outcome| outcome.per_second().map(|rate| 1e9 / rate);
 const LOST: Metric = |outcome| outcome.cost.as_ref().map(|_| outcome.lost as f64);
+const SEND: Metric = Outcome::send_p50_ns;
+const UNWOKEN: Metric = Outcome::unwoken;
 const RENDERER_CPU: Metric = |outcome| outcome.cpu().map(|cpu| cpu[1]);
 const BOTH_CPU: Metric = |outcome| outcome.cpu().map(|cpu| cpu[0] + cpu[1]);
-const SWITCHES: Metric =
-    |outcome| outcome.switches.map(|switches| switches.iter().sum::<u64>() as f64);
+const SWITCHES: Metric = |outcome| Some(outcome.switches?.iter().sum::<u64>() as f64);
 
 use Bound::{AtLeast, AtMost, Shown};
-use Measure::{Against, Value};
 
-fn claims() -> Vec<Claim> {
-    let claim = |text, subject, task, measure, bound| Claim {
-        text,
-        subject,
-        task,
-        measure,
-        bound,
-        near_only: false,
-    };
-    let near = |claim: Claim| Claim { near_only: true, ..claim };
-    vec![
-        claim("invoke 48 B spin: p50 in floors", SPIN, INVOKE, Value(Outcome::ratio), AtMost(1.3)),
-        claim(
-            "of that: a line each way with one writer, in floors",
-            TWO_LINES,
-            INVOKE,
-            Value(Outcome::ratio),
-            Shown,
-        ),
-        claim(
-            "of that: a bare ring each way with one writer, in floors",
-            BARE_RING,
-            INVOKE,
-            Value(Outcome::ratio),
-            Shown,
-        ),
-        claim(
-            "invoke 48 B spin: p50 against the bare ring's",
-            SPIN,
-            INVOKE,
-            Against(BARE_RING, P50),
-            Shown,
-        ),
-        claim(
-            "invoke 48 B spin: p50 against iceoryx2's request-response",
-            SPIN,
-            INVOKE,
-            Against("iceoryx2-request", P50),
-            AtMost(0.2),
-        ),
-        claim(
-            "invoke 48 B spin: p50 against shmem-ipc's bare ring",
-            SPIN,
-            INVOKE,
-            Against("shmem-ipc", P50),
-            AtMost(0.5),
-        ),
-        claim(
-            "invoke 48 B spin: p50 against rtrb between threads",
-            SPIN,
-            INVOKE,
-            Against("rtrb", P50),
-            AtMost(1.0),
-        ),
-        claim(
-            "invoke 48 B spin: p99.9 against the bounce's",
-            SPIN,
-            INVOKE,
-            Against("bounce", P999),
-            AtMost(2.0),
-        ),
-        claim(
-            "invoke 48 B adaptive: p50 against spin",
-            ADAPTIVE,
-            INVOKE,
-            Against(SPIN, P50),
-            AtMost(1.1),
-        ),
-        claim(
-            "invoke 48 B park: p50 against a bare futex round trip",
-            PARK,
-            INVOKE,
-            Against("futex", P50),
-            AtMost(1.15),
-        ),
-        claim(
-            "invoke 48 B park: p50 against the Unix socket",
-            PARK,
-            INVOKE,
-            Against("seqpacket", P50),
-            AtMost(1.0),
-        ),
-        claim(
-            "invoke 48 B park: p50 against iceoryx2's event",
-            PARK,
-            INVOKE,
-            Against("iceoryx2-event", P50),
-            AtMost(1.0),
-        ),
-        claim(
-            "invoke 48 B spin, portable: p50 against sealed",
-            PORTABLE_SPIN,
-            INVOKE,
-            Against(SPIN, P50),
-            AtMost(1.1),
-        ),
-        claim(
-            "invoke 48 B park, portable: p50 against sealed (event against futex)",
-            PORTABLE_PARK,
-            INVOKE,
-            Against(PARK, P50),
-            Shown,
-        ),
-        claim(
-            "invoke 48 B park, portable: p50 against a bare round trip of raw_sync's events",
-            PORTABLE_PARK,
-            INVOKE,
-            Against("raw-sync", P50),
-            Shown,
-        ),
-        near(claim(
-            "stream 48 B send, near: rate against rtrb between threads",
-            SPIN,
-            STREAM,
-            Against("rtrb", RATE),
-            AtLeast(1.0),
-        )),
-        near(claim(
-            "stream 48 B send, near: rate against iceoryx2's",
-            SPIN,
-            STREAM,
-            Against("iceoryx2", RATE),
-            AtLeast(6.0),
-        )),
-        near(claim(
-            "stream 48 B send_all, near: messages a second",
-            SEND_ALL,
-            STREAM,
-            Value(RATE),
-            AtLeast(20e6),
-        )),
-        near(claim(
-            "stream 48 B send_all, near: rate against iceoryx2's",
-            SEND_ALL,
-            STREAM,
-            Against("iceoryx2", RATE),
-            AtLeast(6.0),
-        )),
-        claim(
-            "stream 64 KiB in place: rate against memcpy",
-            IN_PLACE,
-            STREAM_64K,
-            Against("memcpy", RATE),
-            AtLeast(0.8),
-        ),
-        claim(
-            "stream 1 MiB in place: rate against memcpy",
-            IN_PLACE,
-            STREAM_1M,
-            Against("memcpy", RATE),
-            AtLeast(0.8),
-        ),
-        claim(
-            "stream 64 KiB in place: rate against a copy by one process that the other reads",
-            IN_PLACE,
-            STREAM_64K,
-            Against("memcpy-across", RATE),
-            AtLeast(0.8),
-        ),
-        claim(
-            "stream 1 MiB in place: rate against a copy by one process that the other reads",
-            IN_PLACE,
-            STREAM_1M,
-            Against("memcpy-across", RATE),
-            AtLeast(0.8),
-        ),
-        claim(
-            "stream 16 MiB to main: time of each against a copy into new pages",
-            SPIN,
-            STREAM_16M,
-            Against("memcpy-fresh", TIME_EACH),
-            AtMost(1.2),
-        ),
-        claim(
-            "stream 16 MiB to a renderer: time of each against a copy into new pages",
-            IN_PLACE,
-            STREAM_16M,
-            Against("memcpy-fresh", TIME_EACH),
-            AtMost(1.2),
-        ),
-        claim(
-            "stream 16 MiB to main: rate against ipc-channel's bytes",
-            SPIN,
-            STREAM_16M,
-            Against("ipc-channel", RATE),
-            AtLeast(5.0),
-        ),
-        claim(
-            "stream 16 MiB to main: rate against ipc-channel's shared memory",
-            SPIN,
-            STREAM_16M,
-            Against("ipc-channel-shared", RATE),
-            AtLeast(5.0),
-        ),
-        claim(
-            "stream 16 MiB to a renderer: rate against ipc-channel's bytes",
-            IN_PLACE,
-            STREAM_16M,
-            Against("ipc-channel", RATE),
-            AtLeast(5.0),
-        ),
-        claim(
-            "stream 16 MiB to a renderer: rate against ipc-channel's shared memory",
-            IN_PLACE,
-            STREAM_16M,
-            Against("ipc-channel-shared", RATE),
-            AtLeast(5.0),
-        ),
-        claim("push 100 kHz adaptive: p50 in ns", ADAPTIVE, PUSH_100K, Value(P50), AtMost(1000.0)),
-        claim("push 100 kHz adaptive: lost", ADAPTIVE, PUSH_100K, Value(LOST), AtMost(0.0)),
-        claim(
-            "push 1 kHz adaptive, sender awake: p50 in ns",
-            ADAPTIVE,
-            PUSH_1K_AWAKE,
-            Value(P50),
-            AtMost(500.0),
-        ),
-        claim(
-            "push 1 kHz adaptive, sender awake: the receiver's part of a core",
-            ADAPTIVE,
-            PUSH_1K_AWAKE,
-            Value(RENDERER_CPU),
-            AtMost(0.12),
-        ),
-        claim(
-            "push 1 kHz adaptive, sender awake: p50 of the sender's send in ns",
-            ADAPTIVE,
-            PUSH_1K_AWAKE,
-            Value(Outcome::send_p50_ns),
-            AtMost(200.0),
-        ),
-        claim(
-            "push 1 kHz adaptive, sender awake: part of the pushes without a wake-up",
-            ADAPTIVE,
-            PUSH_1K_AWAKE,
-            Value(Outcome::unwoken),
-            AtLeast(0.99),
-        ),
-        claim(
-            "push 1 kHz adaptive: p50 against spin",
-            ADAPTIVE,
-            PUSH_1K,
-            Against(SPIN, P50),
-            AtMost(1.1),
-        ),
-        claim(
-            "push 1 kHz adaptive: the receiver's part of a core",
-            ADAPTIVE,
-            PUSH_1K,
-            Value(RENDERER_CPU),
-            AtMost(0.12),
-        ),
-        claim(
-            "invoke 48 B adaptive, one core: p50 against park",
-            ADAPTIVE,
-            INVOKE_ONE_CORE,
-            Against(PARK, P50),
-            AtMost(1.0),
-        ),
-        claim(
-            "push 1 kHz park: CPU of both against a bare futex pair",
-            PARK,
-            PUSH_1K,
-            Against("futex", BOTH_CPU),
-            AtMost(1.2),
-        ),
-        claim(
-            "idle adaptive: voluntary context switches of both",
-            ADAPTIVE,
-            IDLE,
-            Value(SWITCHES),
-            AtMost(0.0),
-        ),
-        claim(
-            "idle park: voluntary context switches of both",
-            PARK,
-            IDLE,
-            Value(SWITCHES),
-            AtMost(0.0),
-        ),
-    ]
+/// Makes a row of the table. `against` is a subject's name, or empty for the figure itself.
+const fn row(
+    text: &'static str,
+    subject: &'static str,
+    task: Task,
+    metric: Metric,
+    against: &'static str,
+    bound: Bound,
+) -> Claim {
+    let against = if against.is_empty() { None } else { Some(against) };
+    Claim { text, subject, task, metric, against, bound, near_only: false }
 }
 
-/// Every claim, decided by these cells where they can.
+const fn near(claim: Claim) -> Claim {
+    Claim { near_only: true, ..claim }
+}
+
+/// All claims: text, subject, task, metric, the subject to compare with, bound.
+#[rustfmt::skip]
+const CLAIMS: &[Claim] = &[
+    row("invoke 48 B spin: p50 in floors", SPIN, INVOKE, FLOORS, "", AtMost(1.3)),
+    row("of that: a line each way with one writer, in floors", "bounce-two-lines", INVOKE, FLOORS, "", Shown),
+    row("of that: a bare ring each way with one writer, in floors", "bare-ring", INVOKE, FLOORS, "", Shown),
+    row("invoke 48 B spin: p50 against the bare ring's", SPIN, INVOKE, P50, "bare-ring", Shown),
+    row("invoke 48 B spin: p50 against iceoryx2's request-response", SPIN, INVOKE, P50, "iceoryx2-request", AtMost(0.2)),
+    row("invoke 48 B spin: p50 against shmem-ipc's bare ring", SPIN, INVOKE, P50, "shmem-ipc", AtMost(0.5)),
+    row("invoke 48 B spin: p50 against rtrb between threads", SPIN, INVOKE, P50, "rtrb", AtMost(1.0)),
+    row("invoke 48 B spin: p99.9 against the bounce's", SPIN, INVOKE, P999, "bounce", AtMost(2.0)),
+    row("invoke 48 B adaptive: p50 against spin", ADAPTIVE, INVOKE, P50, SPIN, AtMost(1.1)),
+    row("invoke 48 B park: p50 against a bare futex round trip", PARK, INVOKE, P50, "futex", AtMost(1.15)),
+    row("invoke 48 B park: p50 against the Unix socket", PARK, INVOKE, P50, "seqpacket", AtMost(1.0)),
+    row("invoke 48 B park: p50 against iceoryx2's event", PARK, INVOKE, P50, "iceoryx2-event", AtMost(1.0)),
+    row("invoke 48 B spin, portable: p50 against sealed", PORTABLE_SPIN, INVOKE, P50, SPIN, AtMost(1.1)),
+    row("invoke 48 B park, portable: p50 against sealed (event against futex)", PORTABLE_PARK, INVOKE, P50, PARK, Shown),
+    row("invoke 48 B park, portable: p50 against a bare round trip of raw_sync's events", PORTABLE_PARK, INVOKE, P50, "raw-sync", Shown),
+    near(row("stream 48 B send, near: rate against rtrb between threads", SPIN, STREAM, RATE, "rtrb", AtLeast(1.0))),
+    near(row("stream 48 B send, near: rate against iceoryx2's", SPIN, STREAM, RATE, "iceoryx2", AtLeast(6.0))),
+    near(row("stream 48 B send_all, near: messages a second", SEND_ALL, STREAM, RATE, "", AtLeast(20e6))),
+    near(row("stream 48 B send_all, near: rate against iceoryx2's", SEND_ALL, STREAM, RATE, "iceoryx2", AtLeast(6.0))),
+    row("stream 64 KiB in place: rate against memcpy", IN_PLACE, STREAM_64K, RATE, "memcpy", AtLeast(0.8)),
+    row("stream 1 MiB in place: rate against memcpy", IN_PLACE, STREAM_1M, RATE, "memcpy", AtLeast(0.8)),
+    row("stream 64 KiB in place: rate against a copy by one process that the other reads", IN_PLACE, STREAM_64K, RATE, "memcpy-across", AtLeast(0.8)),
+    row("stream 1 MiB in place: rate against a copy by one process that the other reads", IN_PLACE, STREAM_1M, RATE, "memcpy-across", AtLeast(0.8)),
+    row("stream 16 MiB to main: time of each against a copy into new pages", SPIN, STREAM_16M, TIME_EACH, "memcpy-fresh", AtMost(1.2)),
+    row("stream 16 MiB to a renderer: time of each against a copy into new pages", IN_PLACE, STREAM_16M, TIME_EACH, "memcpy-fresh", AtMost(1.2)),
+    row("stream 16 MiB to main: rate against ipc-channel's bytes", SPIN, STREAM_16M, RATE, "ipc-channel", AtLeast(5.0)),
+    row("stream 16 MiB to main: rate against ipc-channel's shared memory", SPIN, STREAM_16M, RATE, "ipc-channel-shared", AtLeast(5.0)),
+    row("stream 16 MiB to a renderer: rate against ipc-channel's bytes", IN_PLACE, STREAM_16M, RATE, "ipc-channel", AtLeast(5.0)),
+    row("stream 16 MiB to a renderer: rate against ipc-channel's shared memory", IN_PLACE, STREAM_16M, RATE, "ipc-channel-shared", AtLeast(5.0)),
+    row("push 100 kHz adaptive: p50 in ns", ADAPTIVE, PUSH_100K, P50, "", AtMost(1000.0)),
+    row("push 100 kHz adaptive: lost", ADAPTIVE, PUSH_100K, LOST, "", AtMost(0.0)),
+    row("push 1 kHz adaptive, sender awake: p50 in ns", ADAPTIVE, PUSH_1K_AWAKE, P50, "", AtMost(500.0)),
+    row("push 1 kHz adaptive, sender awake: the receiver's part of a core", ADAPTIVE, PUSH_1K_AWAKE, RENDERER_CPU, "", AtMost(0.12)),
+    row("push 1 kHz adaptive, sender awake: p50 of the sender's send in ns", ADAPTIVE, PUSH_1K_AWAKE, SEND, "", AtMost(200.0)),
+    row("push 1 kHz adaptive, sender awake: part of the pushes without a wake-up", ADAPTIVE, PUSH_1K_AWAKE, UNWOKEN, "", AtLeast(0.99)),
+    row("push 1 kHz adaptive: p50 against spin", ADAPTIVE, PUSH_1K, P50, SPIN, AtMost(1.1)),
+    row("push 1 kHz adaptive: the receiver's part of a core", ADAPTIVE, PUSH_1K, RENDERER_CPU, "", AtMost(0.12)),
+    row("invoke 48 B adaptive, one core: p50 against park", ADAPTIVE, INVOKE_ONE_CORE, P50, PARK, AtMost(1.0)),
+    row("push 1 kHz park: CPU of both against a bare futex pair", PARK, PUSH_1K, BOTH_CPU, "futex", AtMost(1.2)),
+    row("idle adaptive: voluntary context switches of both", ADAPTIVE, IDLE, SWITCHES, "", AtMost(0.0)),
+    row("idle park: voluntary context switches of both", PARK, IDLE, SWITCHES, "", AtMost(0.0)),
+];
+
+/// Decides every claim from the measured cells.
 pub(super) fn check(cells: &[Cell]) -> Vec<Check> {
-    claims().into_iter().map(|claim| claim.decide(cells)).collect()
+    CLAIMS.iter().map(|claim| claim.decide(cells)).collect()
 }
 
 impl Claim {
-    fn decide(self, cells: &[Cell]) -> Check {
+    fn decide(&self, cells: &[Cell]) -> Check {
         let values = self.values(cells);
         let never_near = self.near_only
             && values.is_empty()
@@ -416,42 +181,28 @@ impl Claim {
         Check { kind: "check", claim, verdict, bound, measured, rounds, never_near }
     }
 
-    /// One value a round. Slices are compared where both were between near or both between far
-    /// processors; if there is no such round, all are.
+    /// Returns one value a round. Slices are compared if both were between near or both between far
+    /// processors. If there is no such round, all slices are compared.
     fn values(&self, cells: &[Cell]) -> Vec<f64> {
         let Some(own) = self.cell(cells, self.subject) else { return Vec::new() };
-        match self.measure {
-            Value(metric) => own
-                .visits()
-                .filter(|(_, visit)| self.counts(&visit.outcome))
-                .filter_map(|(_, visit)| metric(&visit.outcome))
-                .collect(),
-            Against(other, metric) => {
-                let Some(other) = self.cell(cells, other) else { return Vec::new() };
-                let rounds: Vec<(&Outcome, &Outcome)> = own
-                    .visits()
-                    .filter_map(|(round, visit)| {
-                        let (_, beside) = other.visits().find(|(other, _)| *other == round)?;
-                        Some((&visit.outcome, &beside.outcome))
-                    })
-                    .filter(|(one, other)| self.counts(one) && self.counts(other))
-                    .collect();
-                let ratio = |(one, other): (&Outcome, &Outcome)| {
-                    let other = metric(other)?;
-                    (other > 0.0).then_some(metric(one)? / other)
-                };
-                let alike = |(one, other): &(&Outcome, &Outcome)| {
-                    one.placement() != Placement::Moved && one.placement() == other.placement()
-                };
-                let alike: Vec<f64> =
-                    rounds.iter().copied().filter(alike).filter_map(ratio).collect();
-                if alike.is_empty() {
-                    rounds.into_iter().filter_map(ratio).collect()
-                } else {
-                    alike
-                }
-            }
-        }
+        let own = own.visits().filter(|(_, visit)| self.counts(&visit.outcome));
+        let Some(against) = self.against else {
+            return own.filter_map(|(_, visit)| (self.metric)(&visit.outcome)).collect();
+        };
+        let Some(other) = self.cell(cells, against) else { return Vec::new() };
+        let rounds = own.filter_map(|(round, visit)| {
+            let (_, beside) = other.visits().find(|(other, _)| *other == round)?;
+            let (one, other) = (&visit.outcome, &beside.outcome);
+            let divisor = (self.metric)(other).filter(|divisor| *divisor > 0.0)?;
+            let ratio = (self.metric)(one)? / divisor;
+            let placement = one.placement();
+            let alike = placement != Placement::Moved && placement == other.placement();
+            self.counts(other).then_some((alike, ratio))
+        });
+        let rounds: Vec<(bool, f64)> = rounds.collect();
+        let any_alike = rounds.iter().any(|(alike, _)| *alike);
+        let compared = rounds.iter().filter(|(alike, _)| *alike || !any_alike);
+        compared.map(|(_, ratio)| *ratio).collect()
     }
 
     fn counts(&self, outcome: &Outcome) -> bool {
@@ -459,12 +210,12 @@ impl Claim {
     }
 
     fn cell<'a>(&self, cells: &'a [Cell], subject: &str) -> Option<&'a Cell> {
-        cells.iter().find(|cell| cell.subject.name() == subject && cell.task == self.task)
+        cells.iter().find(|cell| cell.subject.name == subject && cell.task == self.task)
     }
 }
 
 impl Check {
-    /// What is required, and what was measured, for people.
+    /// Returns the bound and the measured figures as text.
     pub(super) fn figures(&self) -> (String, String) {
         let required = match self.bound {
             AtMost(most) => format!("<= {}", Short(most)),
@@ -480,7 +231,7 @@ impl Check {
         (required, measured)
     }
 
-    /// Whether its cells were not measured at all.
+    /// Returns whether its cells were not measured at all.
     pub(super) fn is_open(&self) -> bool {
         self.verdict == Verdict::NotMeasured && !self.never_near
     }
@@ -496,26 +247,10 @@ impl Check {
     }
 }
 
-/// A number with as many digits as mean something.
-struct Short(f64);
-
-impl std::fmt::Display for Short {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self(value) = *self;
-        if value == value.round() || value.abs() >= 100.0 {
-            write!(f, "{value:.0}")
-        } else if value.abs() >= 10.0 {
-            write!(f, "{value:.1}")
-        } else {
-            write!(f, "{value:.3}")
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::compare::samples::{cell_of, outcome};
+    use crate::compare::tests::{cell_of, outcome};
 
     fn verdict(cells: &[Cell], claim: &str) -> Check {
         check(cells).into_iter().find(|check| check.claim == claim).unwrap()
@@ -564,11 +299,5 @@ mod tests {
     #[test]
     fn what_was_not_measured_is_not_decided() {
         assert!(check(&[]).iter().all(|check| check.verdict == Verdict::NotMeasured));
-    }
-
-    #[test]
-    fn numbers_are_short() {
-        let short = [0.0, 0.2, 1.3, 2.0, 12.34, 1234.5].map(|value| Short(value).to_string());
-        assert_eq!(short, ["0", "0.200", "1.300", "2", "12.3", "1234"]);
     }
 }

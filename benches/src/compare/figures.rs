@@ -1,27 +1,24 @@
-//! From slices to the figures of a cell.
+//! The figures of a cell, computed from its slices.
 
 use serde::Serialize;
 
+use super::{run::Cell, slice::Outcome};
 use crate::{
-    compare::{
-        run::Cell,
-        slice::Outcome,
-        work::{Task, Work},
-    },
-    job::Backend,
+    pair::job::{Backend, Task, Work},
+    peers::Kind,
     report::version_of,
     stats::{Distribution, Spread},
 };
 
-/// A bounce below this is one between near processors.
+/// A bounce below this is between near processors.
 const NEAR_BELOW_NS: u64 = 200;
 
-/// How far apart the host had the two processors.
+/// The distance between the two processors, which the host chooses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Placement {
     Near,
     Far,
-    /// One before the slice, the other after it.
+    /// It changed during the slice.
     Moved,
 }
 
@@ -34,7 +31,7 @@ impl Outcome {
         }
     }
 
-    /// The floor beside this slice.
+    /// Returns the mean of the floors before and after.
     pub(super) fn floor_ns(&self) -> f64 {
         let [before, after] = self.floors_ns.map(|floor| floor as f64);
         (before + after) / 2.0
@@ -44,12 +41,12 @@ impl Outcome {
         Some(self.latency.as_ref()?.at(quantile) as f64)
     }
 
-    /// Its p50 in floors. A slice whose floor changed has no floor.
+    /// Returns the p50 in floors, if the floor did not change.
     pub(super) fn ratio(&self) -> Option<f64> {
         if self.placement() == Placement::Moved { None } else { self.ratio_anyway() }
     }
 
-    /// Its p50 in floors, of which the mean is taken if they differ.
+    /// Returns the p50 in floors, even if the floor changed.
     fn ratio_anyway(&self) -> Option<f64> {
         Some(self.latency_ns(0.5)? / self.floor_ns().max(1.0))
     }
@@ -58,11 +55,11 @@ impl Outcome {
         (self.elapsed_ns > 0).then(|| self.count as f64 * 1e9 / self.elapsed_ns as f64)
     }
 
-    /// The part of a core that main used, and the renderer.
+    /// Returns the part of a core that main and the renderer used.
     pub(super) fn cpu(&self) -> Option<[f64; 2]> {
         (self.elapsed_ns > 0).then(|| {
             let elapsed = self.elapsed_ns as f64;
-            [self.main_cpu_ns, self.renderer_cpu_ns].map(|cpu| cpu as f64 / elapsed)
+            self.cpu_ns.map(|cpu| cpu as f64 / elapsed)
         })
     }
 
@@ -70,14 +67,14 @@ impl Outcome {
         Some(self.cost.as_ref()?.at(0.5) as f64)
     }
 
-    /// The part of the pushes that woke nobody.
+    /// Returns the part of the pushes that needed no wake-up.
     pub(super) fn unwoken(&self) -> Option<f64> {
         let sent = self.cost.as_ref()?.count().max(1) as f64;
         Some(1.0 - (self.wakes? as f64 / sent).min(1.0))
     }
 }
 
-/// Whether a cell has figures.
+/// The status of a cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Status {
@@ -93,7 +90,7 @@ pub(super) struct Figures {
     pub(super) kind: &'static str,
     pub(super) subject: &'static str,
     pub(super) about: &'static str,
-    /// Of Ringbridge.
+    /// Ringbridge's backend.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) backend: Option<Backend>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -101,7 +98,7 @@ pub(super) struct Figures {
     #[serde(flatten)]
     pub(super) task: Task,
     pub(super) status: Status,
-    /// Why there are no figures, or fewer than there were rounds.
+    /// The reason why there are no figures, or fewer than rounds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) reason: Option<String>,
     pub(super) rounds: usize,
@@ -117,19 +114,19 @@ pub(super) struct Figures {
     pub(super) stream: Option<Stream>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) push: Option<Pushes>,
-    /// Of one core.
+    /// In parts of one core.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) cpu: Option<Cpu>,
-    /// Voluntary context switches a second; of idle pairs.
+    pub(super) cpu: Option<Both>,
+    /// Voluntary context switches a second, of idle pairs.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) switches_per_second: Option<Pair>,
-    /// Everybody else's CPU time meanwhile, in cores: over all rounds. Not known of idle pairs, which
-    /// are looked at from outside.
+    pub(super) switches_per_second: Option<Both>,
+    /// The CPU time of all other processes in cores, over all rounds. Unknown for idle pairs, which are read
+    /// from outside.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) others_cpu: Option<f64>,
 }
 
-/// How long messages took.
+/// The latencies of messages.
 #[derive(Debug, Serialize)]
 pub(super) struct Latency {
     pub(super) samples: u64,
@@ -145,14 +142,14 @@ pub(super) struct Latency {
     pub(super) all: Distribution,
 }
 
-/// How much went through.
+/// The rates of a stream.
 #[derive(Debug, Serialize)]
 pub(super) struct Stream {
     pub(super) messages_per_second: Spread,
     pub(super) gib_per_second: Spread,
 }
 
-/// What pushing cost.
+/// The cost of pushes.
 #[derive(Debug, Serialize)]
 pub(super) struct Pushes {
     pub(super) sent: u64,
@@ -163,16 +160,9 @@ pub(super) struct Pushes {
     pub(super) unwoken: Option<Spread>,
 }
 
-/// The part of a core that each process used.
-#[derive(Debug, Serialize)]
-pub(super) struct Cpu {
-    pub(super) main: Spread,
-    pub(super) renderer: Spread,
-}
-
 /// A figure of each process.
 #[derive(Debug, Serialize)]
-pub(super) struct Pair {
+pub(super) struct Both {
     pub(super) main: Spread,
     pub(super) renderer: Spread,
 }
@@ -189,18 +179,29 @@ impl Figures {
             (None, false) => Status::Measured,
             (None, true) => Status::Failed,
         };
-        let per_second = |of: usize| {
-            move |outcome: &Outcome| {
-                let switches = outcome.switches?[of];
-                Some(switches as f64 * 1e9 / outcome.elapsed_ns.max(1) as f64)
-            }
+        let both = |figure: &dyn Fn(&Outcome) -> Option<[f64; 2]>| {
+            let main = over(&|outcome| Some(figure(outcome)?[0]))?;
+            Some(Both { main, renderer: over(&|outcome| Some(figure(outcome)?[1]))? })
         };
+        let switches_per_second = |outcome: &Outcome| {
+            let elapsed_ns = outcome.elapsed_ns.max(1) as f64;
+            Some(outcome.switches?.map(|switches| switches as f64 * 1e9 / elapsed_ns))
+        };
+        let stream = |messages_per_second: Spread| {
+            let gib = |rate: f64| rate * cell.task.payload as f64 / f64::from(1 << 30);
+            let gib_per_second = messages_per_second.map(gib);
+            Stream { messages_per_second, gib_per_second }
+        };
+        let is_stream = cell.task.work == Work::Stream;
         Self {
             kind: "cell",
-            subject: cell.subject.name(),
-            about: cell.subject.about(),
-            backend: cell.subject.backend(),
-            version: cell.subject.package().and_then(version_of),
+            subject: cell.subject.name,
+            about: cell.subject.about,
+            backend: match cell.subject.kind {
+                Kind::Ours(backend) => Some(backend),
+                Kind::Floor | Kind::Other => None,
+            },
+            version: cell.subject.package.and_then(version_of),
             task: cell.task,
             status,
             reason: cell.unable.or(cell.failure()).map(str::to_owned),
@@ -211,22 +212,16 @@ impl Figures {
             moved: placed(Placement::Moved),
             floor_ns: over(&|outcome| Some(outcome.floor_ns())),
             latency: Latency::of(&outcomes),
-            stream: (cell.task.work == Work::Stream)
-                .then(|| Stream::of(cell.task.payload, over(&Outcome::per_second)?))
-                .flatten(),
+            stream: over(&Outcome::per_second).filter(|_| is_stream).map(stream),
             push: Pushes::of(&outcomes),
-            cpu: over(&|outcome| outcome.cpu().map(|cpu| cpu[0]))
-                .zip(over(&|outcome| outcome.cpu().map(|cpu| cpu[1])))
-                .map(|(main, renderer)| Cpu { main, renderer }),
-            switches_per_second: over(&per_second(0))
-                .zip(over(&per_second(1)))
-                .map(|(main, renderer)| Pair { main, renderer }),
+            cpu: both(&Outcome::cpu),
+            switches_per_second: both(&switches_per_second),
             others_cpu: others_cpu(&outcomes),
         }
     }
 }
 
-/// Ticks are long and slices short, so only their sum means something.
+/// Sums the other processes' CPU time: a tick is too long for a single slice.
 fn others_cpu(outcomes: &[&Outcome]) -> Option<f64> {
     let looked = outcomes.iter().filter(|outcome| outcome.switches.is_none());
     let (used, elapsed) = looked.fold((0, 0), |(used, elapsed), outcome| {
@@ -240,7 +235,7 @@ impl Latency {
         let over = |quantile| {
             Spread::of(outcomes.iter().filter_map(|outcome| outcome.latency_ns(quantile)))
         };
-        let mut all = Distribution::new();
+        let mut all = Distribution::default();
         outcomes.iter().filter_map(|outcome| outcome.latency.as_ref()).for_each(|d| all.merge(d));
         let ratio = Spread::of(outcomes.iter().filter_map(|outcome| outcome.ratio()))
             .or_else(|| Spread::of(outcomes.iter().filter_map(|each| each.ratio_anyway())))?;
@@ -254,15 +249,6 @@ impl Latency {
             ratio,
             all,
         })
-    }
-}
-
-impl Stream {
-    fn of(payload: usize, messages_per_second: Spread) -> Option<Self> {
-        let gib = |per_second: f64| per_second * payload as f64 / f64::from(1 << 30);
-        let Spread { median, min, max } = messages_per_second;
-        let gib_per_second = Spread { median: gib(median), min: gib(min), max: gib(max) };
-        Some(Self { messages_per_second, gib_per_second })
     }
 }
 
@@ -281,7 +267,7 @@ impl Pushes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::compare::samples::cell_of;
+    use crate::compare::tests::cell_of;
 
     fn outcome(floors_ns: [u64; 2], latency: &[u64]) -> Outcome {
         Outcome {

@@ -1,55 +1,55 @@
 //! The comparison as a page, and its first percentiles as a picture.
 
-use std::fmt;
-
+use super::{
+    checks::Check,
+    figures::{Figures, Status},
+    run::Cell,
+};
 use crate::{
     Error,
-    compare::{
-        checks::Check,
-        figures::{Figures, Status},
-        run::{Cell, Visit},
-        work::Work,
-    },
-    peers::SUBJECTS,
-    report::{
-        Bar, Colours, Machine, Outlier, Page, Role, Series, picture as draw,
-        units::{Count, Time, percent},
-    },
+    figures::{Count, Percent, Time},
+    pair::job::Work,
+    peers::{Kind, SUBJECTS},
+    report::{Bar, Machine, Outlier, Page, Paint, Palette, Series, picture as draw},
+    stats::Spread,
 };
 
-/// The whole page. `figures` are those of `cells`, in the same order; `table` is the report as text.
+/// Writes the whole page. `table` is the report as text.
 pub(super) fn write(
     machine: &Machine,
     cells: &[Cell],
     figures: &[Figures],
     checks: &[Check],
     table: &str,
-) -> Result<String, fmt::Error> {
-    let colours = colours();
-    let mut page = Page::new("Ringbridge beside its peers", &colours);
+) -> Result<String, Error> {
+    let mut page = Page::new("Ringbridge beside its peers");
     let [main, renderer] = machine.pins;
-    page.facts(machine.facts(format!("main on {main}, renderer on {renderer}")))?;
+    page.facts(machine.facts(format!("main on {main}, renderer on {renderer}")));
     page.text(
-        "Two processes, pinned, launched for each slice; slices of all subjects alternate, each between two \
+        "Two processes, pinned, launched for each slice. Slices of all subjects alternate, each between two \
          slices of the floor, a bare cache line that is bounced. Figures are medians over the rounds; spreads \
          are the least and the most.",
-    )?;
-    page.section("What must hold", |page| write_checks(page, checks))?;
+    );
+    page.section("What must hold");
+    write_checks(&mut page, checks);
     for rows in figures.chunk_by(|one, other| one.task == other.task) {
-        let Some(first) = rows.first() else { continue };
-        let part = Part { rows, colours: &colours };
-        page.section(&first.task.to_string(), |page| part.write(page, first.task.work))?;
+        if let Some(first) = rows.first() {
+            page.section(&first.task.to_string());
+            write_task(&mut page, rows, first.task.work)?;
+        }
     }
-    let outliers = outliers(cells, &colours);
+    let outliers = outliers(cells);
     if !outliers.is_empty() {
-        page.section("Outliers", |page| page.outliers(&outliers))?;
+        page.section("Outliers");
+        page.outliers(&outliers)?;
     }
-    page.section("All figures", |page| page.terminal(table))?;
+    page.section("All figures");
+    page.terminal(table);
     Ok(page.finish())
 }
 
-fn write_checks(page: &mut Page, checks: &[Check]) -> fmt::Result {
-    let (decided, open): (Vec<_>, Vec<_>) = checks.iter().partition(|check| !check.is_open());
+fn write_checks(page: &mut Page, checks: &[Check]) {
+    let (open, decided): (Vec<_>, Vec<_>) = checks.iter().partition(|check| check.is_open());
     page.table(
         ["claim", "required", "measured", ""],
         decided.into_iter().map(|check| {
@@ -57,117 +57,97 @@ fn write_checks(page: &mut Page, checks: &[Check]) -> fmt::Result {
             let class = check.verdict().to_lowercase().replace(' ', "-");
             (class, [check.claim.to_owned(), required, measured, check.verdict().to_owned()])
         }),
-    )?;
-    match open.len() {
-        0 => Ok(()),
-        count => page.text(&format!("{count} more need what was not measured in this run.")),
+    );
+    if !open.is_empty() {
+        page.text(&format!("{} more need what was not measured in this run.", open.len()));
     }
 }
 
-/// The percentiles of the first task that has some.
+/// Draws the percentiles of the first task that has some.
 pub(super) fn picture(machine: &Machine, figures: &[Figures]) -> Result<String, Error> {
     let mut tasks = figures.chunk_by(|one, other| one.task == other.task);
     let rows = tasks.find(|rows| rows.iter().any(|row| row.latency.is_some()));
     let rows = rows.ok_or("nothing that takes time was measured, so there is no picture")?;
-    let colours = colours();
-    let series = Part { rows, colours: &colours }.series();
-    let title = format!("Two processes: {}", rows[0].task);
-    Ok(draw(&title, &machine.summary(), &colours, &series)?)
+    draw(&format!("Two processes: {}", rows[0].task), &machine.summary(), &series(rows))
 }
 
-fn colours() -> Colours {
-    Colours::of(SUBJECTS.iter().map(|subject| {
-        let role = match subject.name() {
-            "bounce" | "bounce-two-lines" | "bare-ring" | "futex" => Role::Floor,
-            name if name.starts_with("memcpy") => Role::Floor,
-            name if name.starts_with("ringbridge") => Role::Ours,
-            _ => Role::Other,
-        };
-        (subject.name(), role)
-    }))
+/// Returns the colour of a subject, the same one in each run.
+fn paint(name: &str) -> Paint {
+    let mut palette = Palette::default();
+    let mut paints = SUBJECTS.iter().map(|subject| match subject.kind {
+        Kind::Floor => (subject.name, palette.floor()),
+        Kind::Ours(_) => (subject.name, palette.ours()),
+        Kind::Other => (subject.name, palette.other()),
+    });
+    let found = paints.find(|(each, _)| *each == name).map(|(_, paint)| paint);
+    found.unwrap_or_else(|| Palette::default().other())
 }
 
-/// What came of all subjects at one task.
-struct Part<'a> {
-    rows: &'a [Figures],
-    colours: &'a Colours,
+fn series(rows: &[Figures]) -> Vec<Series<'_>> {
+    let series = rows.iter().filter_map(|row| {
+        let all = &row.latency.as_ref()?.all;
+        Some(Series { name: row.subject, paint: paint(row.subject), all })
+    });
+    series.collect()
 }
 
-impl<'a> Part<'a> {
-    fn write(&self, page: &mut Page, work: Work) -> fmt::Result {
-        match work {
-            Work::RoundTrip => {
-                self.ratios(page)?;
-                page.percentiles(&self.series())?;
-                page.histograms(&self.series())?;
-            }
-            Work::Push => {
-                page.percentiles(&self.series())?;
-                page.histograms(&self.series())?;
-                self.cpu(page)?;
-            }
-            Work::Stream => self.rates(page)?,
-            Work::Idle => self.cpu(page)?,
-        }
-        page.list(self.rows.iter().map(|row| (row.subject, remark(row))))
-    }
-
-    fn series(&self) -> Vec<Series<'a>> {
-        let series = self.rows.iter().filter_map(|row| {
-            let all = &row.latency.as_ref()?.all;
-            Some(Series { name: row.subject, class: self.colours.class(row.subject), all })
-        });
-        series.collect()
-    }
-
-    /// A bar for each subject of which there is this: a value, the ends of its spread, and what is written beside it.
-    fn bars(
-        &self,
-        of: impl Fn(&Figures) -> Option<(f64, Option<(f64, f64)>, String)>,
-    ) -> Vec<Bar<'a>> {
-        let bars = self.rows.iter().filter_map(|row| {
-            let (value, ends, label) = of(row)?;
-            let name = row.subject;
-            Some(Bar { name, class: self.colours.class(name), value, ends, label })
-        });
-        bars.collect()
-    }
-
-    fn ratios(&self, page: &mut Page) -> fmt::Result {
-        let ratios = self.bars(|row| {
+/// Writes the charts of all subjects at one task.
+fn write_task(page: &mut Page, rows: &[Figures], work: Work) -> Result<(), Error> {
+    if work == Work::RoundTrip {
+        let ratios = bars(rows, |row| {
             let latency = row.latency.as_ref()?;
-            let ratio = latency.ratio;
-            let label = format!("{:.2} = {}", ratio.median, Time(latency.p50_ns.median));
-            Some((ratio.median, Some((ratio.min, ratio.max)), label))
+            let label = format!("{:.2} = {}", latency.ratio.median, Time(latency.p50_ns.median));
+            Some((latency.ratio, label))
         });
-        page.bars("p50 in floors", &ratios, |ratio| ratio)
+        page.bars("p50 in floors", &ratios, |ratio| ratio.to_string())?;
     }
-
-    fn rates(&self, page: &mut Page) -> fmt::Result {
-        let rates = self.bars(|row| {
-            let stream = row.stream.as_ref()?;
-            let rate = stream.messages_per_second;
-            let gib = stream.gib_per_second.median;
-            let label = format!("{}/s = {gib:.2} GiB/s", Count(rate.median));
-            Some((rate.median, Some((rate.min, rate.max)), label))
-        });
-        page.bars("messages a second", &rates, Count)
+    match work {
+        Work::RoundTrip | Work::Push => {
+            let series = series(rows);
+            page.percentiles(&series)?;
+            page.histograms(&series)?;
+        }
+        Work::Stream => {
+            let rates = bars(rows, |row| {
+                let stream = row.stream.as_ref()?;
+                let (rate, gib) = (stream.messages_per_second, stream.gib_per_second.median);
+                Some((rate, format!("{}/s = {gib:.2} GiB/s", Count(rate.median))))
+            });
+            page.bars("messages a second", &rates, |rate| Count(rate).to_string())?;
+        }
+        Work::Idle => {}
     }
-
-    fn cpu(&self, page: &mut Page) -> fmt::Result {
-        let parts = self.bars(|row| {
+    if matches!(work, Work::Push | Work::Idle) {
+        let mut parts = bars(rows, |row| {
             let cpu = row.cpu.as_ref()?;
             let (main, renderer) = (cpu.main.median, cpu.renderer.median);
-            let label = format!("{} main + {} renderer", percent(main), percent(renderer));
-            // An axis by factors has no zero; a hundredth of a per cent is none.
-            Some(((main + renderer).max(1e-4) * 100.0, None, label))
+            let label = format!("{} main + {} renderer", Percent(main), Percent(renderer));
+            // A log axis has no zero; a hundredth of a per cent is none.
+            let part = (main + renderer).max(1e-4) * 100.0;
+            Some((Spread { median: part, min: part, max: part }, label))
         });
+        parts.iter_mut().for_each(|bar| bar.ends = None);
         const CAPTION: &str = "CPU time of both processes, in per cent of one core";
-        page.bars(CAPTION, &parts, |part| format!("{part} %"))
+        page.bars(CAPTION, &parts, |part| format!("{part} %"))?;
     }
+    page.list(rows.iter().map(|row| (row.subject, remark(row))));
+    Ok(())
 }
 
-/// What is not in the pictures, and why.
+/// Returns a bar for each subject that has this figure.
+fn bars<'a>(
+    rows: &'a [Figures],
+    of: impl Fn(&Figures) -> Option<(Spread, String)>,
+) -> Vec<Bar<'a>> {
+    let bars = rows.iter().filter_map(|row| {
+        let (Spread { median, min, max }, label) = of(row)?;
+        let (name, ends) = (row.subject, Some((min, max)));
+        Some(Bar { name, paint: paint(name), value: median, ends, label })
+    });
+    bars.collect()
+}
+
+/// Returns what the charts do not show of a subject.
 fn remark(row: &Figures) -> String {
     let reason = row.reason.as_deref().unwrap_or_default();
     let Figures { near, far, moved, rounds_failed, .. } = row;
@@ -184,86 +164,20 @@ fn remark(row: &Figures) -> String {
     }
 }
 
-fn outliers(cells: &[Cell], colours: &Colours) -> Vec<Outlier<'static>> {
-    let of_cell = |cell: &Cell| {
-        let name = cell.subject.name();
-        let (class, title) = (colours.class(name), cell.task.to_string());
-        let of_visit = |(_, visit): (usize, &Visit)| {
+fn outliers(cells: &[Cell]) -> Vec<Outlier<'static>> {
+    let mut outliers = Vec::new();
+    for cell in cells {
+        let (name, paint) = (cell.subject.name, paint(cell.subject.name));
+        for (_, visit) in cell.visits() {
             let began_s = visit.at.as_secs_f64();
             let longest = visit.outcome.outliers.iter().map(|&(after_ns, length_ns)| Outlier {
                 name,
-                class: class.clone(),
-                title: title.clone(),
+                paint,
                 at_s: began_s + after_ns as f64 / 1e9,
                 length_ns: length_ns as f64,
             });
-            longest.collect::<Vec<_>>()
-        };
-        cell.visits().flat_map(of_visit).collect::<Vec<_>>()
-    };
-    cells.iter().flat_map(of_cell).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{
-        compare::{
-            checks::check,
-            samples::{cell_of, machine, outcome},
-            slice::Outcome,
-        },
-        report::tests::assert_well_formed,
-        stats::Distribution,
-    };
-
-    #[test]
-    fn a_page_is_well_formed_and_has_every_cell() {
-        let mut cells: Vec<Cell> = Vec::new();
-        for work in [Work::RoundTrip, Work::Stream, Work::Push, Work::Idle] {
-            cells.push(cell_of("ringbridge-spin", work, vec![outcome(150), outcome(170)]));
-            let mut failed = cell_of("pipe", work, vec![]);
-            failed.rounds.push(Some(Err("it broke <badly> & \"loudly\"".to_owned())));
-            cells.push(failed);
-            let mut unable = cell_of("memcpy", work, vec![]);
-            unable.unable = Some("a copy is no conversation");
-            cells.push(unable);
+            outliers.extend(longest);
         }
-        for cell in &mut cells {
-            for round in &mut cell.rounds {
-                if let (Some(Ok(visit)), Work::Push) = (round, cell.task.work) {
-                    visit.outcome.cost = Some(Distribution::of(&[50; 10]));
-                }
-            }
-        }
-        let figures: Vec<_> = cells.iter().map(Figures::of).collect();
-        let page = write(&machine(), &cells, &figures, &check(&cells), "text < & >").unwrap();
-        assert_well_formed(&page);
-        for work in ["round-trip 48 B", "stream 48 B", "push 1 kHz", "idle"] {
-            let section = page
-                .split("<section>")
-                .find(|each| each.trim_start().starts_with(&format!("<h2>{work}</h2>")));
-            let section = section.expect(work);
-            assert!(section.contains("<b>ringbridge-spin</b>: invoke"), "{work}");
-            assert!(section.contains("<b>pipe</b>: FAILED: it broke &lt;badly&gt;"), "{work}");
-            assert!(section.contains("<b>memcpy</b>: n/a: a copy"), "{work}");
-            assert!(section.contains("<svg"), "{work}");
-        }
-        assert!(page.contains("<h2>Outliers</h2>") && page.contains("prefers-color-scheme"));
     }
-
-    #[test]
-    fn the_picture_is_of_the_first_task_that_takes_time() {
-        let cells = [Work::Stream, Work::RoundTrip, Work::Push].map(|work| {
-            let timed = Outcome { latency: None, ..outcome(150) };
-            let outcome = if work == Work::Stream { timed } else { outcome(150) };
-            cell_of("ringbridge-spin", work, vec![outcome])
-        });
-        let figures: Vec<_> = cells.iter().map(Figures::of).collect();
-        let svg = picture(&machine(), &figures).unwrap();
-        assert_well_formed(&svg);
-        assert!(svg.contains(">Two processes: round-trip 48 B<"), "{svg}");
-        assert!(svg.contains(">ringbridge-spin 150 ns</text>"), "{svg}");
-        assert!(picture(&machine(), &figures[..1]).is_err());
-    }
+    outliers
 }

@@ -6,25 +6,16 @@
 //!      └────────────── outcome ────────────┘
 //! ```
 //!
-//! `run` goes round after round through all cells and sleeps while `slice` measures one. `side` says
-//! what a subject is; the subjects are in `peers`. `figures` makes figures of the
-//! outcomes, `checks` holds them against what must hold, `table` and `html` print them.
+//! `run` goes round after round through all cells, and sleeps while `slice` measures one. `figures` computes
+//! the figures of the outcomes, `checks` decides the claims, `table` and `html` print both.
 
 mod checks;
-pub(crate) mod control;
 mod figures;
 mod html;
-pub(crate) mod link;
 mod options;
 mod run;
-#[cfg(test)]
-mod samples;
-pub(crate) mod side;
 mod slice;
-pub(crate) mod stage;
 mod table;
-mod usage;
-pub(crate) mod work;
 
 use std::{
     io::{Write, stdout},
@@ -32,50 +23,29 @@ use std::{
 };
 
 use clap::Parser;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+pub(crate) use self::slice::slice_main;
+use self::{
+    figures::Figures,
+    options::{Options, list},
+    run::{Cell, Plan, end_on_interrupt, was_interrupted},
+};
 use crate::{
     Error, Pins,
-    compare::{
-        control::Control,
-        figures::Figures,
-        options::{Options, list},
-        run::{Plan, end_on_interrupt, was_interrupted},
-        stage::{Assignment, Role, Stage},
-    },
+    cli::{exit, progress},
     peers::{LEFT_OUT, SUBJECTS},
-    report::{Machine, write_file},
+    report::Machine,
 };
 
-/// What a shell says of a program that was ended by Ctrl-C.
+/// The exit status of a program that Ctrl-C ended, as a shell reports it.
 const INTERRUPTED: u8 = 130;
 
-/// The whole program: the run, or one of the two processes of a slice.
+/// Runs the whole program.
 pub fn main() -> ExitCode {
-    let done = match Assignment::of_this_process() {
-        Ok(Some(assignment)) => take_part(assignment),
-        Ok(None) => compare(&Options::parse()),
-        Err(error) => Err(error),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
+    crate::take_part().unwrap_or_else(|| match compare(&Options::parse()) {
         Err(_) if was_interrupted() => ExitCode::from(INTERRUPTED),
-        Err(error) => {
-            eprintln!("compare: {error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn take_part(assignment: Assignment) -> Result<(), Error> {
-    assignment.follow_parent()?;
-    match assignment.role {
-        Role::Main => slice::main_process(assignment.job),
-        Role::Renderer => {
-            let stage = Stage::of_renderer(assignment.job, Control::of_stdin()?)?;
-            slice::renderer_half(&stage)
-        }
-    }
+        done => exit("compare", done.map(|()| true)),
+    })
 }
 
 fn compare(options: &Options) -> Result<(), Error> {
@@ -85,36 +55,32 @@ fn compare(options: &Options) -> Result<(), Error> {
     }
     options.output.claim()?;
     end_on_interrupt()?;
-    // Looks at the whole machine, so before there is anything to wait for.
     let machine = look(plan.pins);
     let cells = run(&plan)?;
     let figures: Vec<Figures> = cells.iter().map(Figures::of).collect();
     let checks = checks::check(&cells);
     let table = table::write(&machine, &figures, &checks)?;
-    if let Some(file) = &options.output.html {
-        let page = html::write(&machine, &cells, &figures, &checks, &table)?;
-        write_file(file, &page)?;
-    }
-    if let Some(file) = &options.output.svg {
-        write_file(file, &html::picture(&machine, &figures)?)?;
-    }
+    options.output.write(
+        || html::write(&machine, &cells, &figures, &checks, &table),
+        || html::picture(&machine, &figures),
+    )?;
     if !options.json {
         return print(&table);
     }
-    let mut lines = serde_json::to_string(&machine)? + "\n";
+    let mut lines = vec![serde_json::to_string(&machine)?];
     for cell in &figures {
-        lines += &(serde_json::to_string(cell)? + "\n");
+        lines.push(serde_json::to_string(cell)?);
     }
     for check in &checks {
-        lines += &(serde_json::to_string(check)? + "\n");
+        lines.push(serde_json::to_string(check)?);
     }
-    print(&lines)
+    print(&(lines.join("\n") + "\n"))
 }
 
-/// The machine, with the versions of all that is measured.
+/// Describes the machine, with the versions of all subjects.
 fn look(pins: Pins) -> Machine {
     let mut packages: Vec<&'static str> =
-        SUBJECTS.iter().filter_map(|subject| subject.package()).collect();
+        SUBJECTS.iter().filter_map(|subject| subject.package).collect();
     packages.dedup();
     let mut program = "compare";
     if cfg!(feature = "peers") {
@@ -124,13 +90,10 @@ fn look(pins: Pins) -> Machine {
     Machine::look(pins, program, packages, LEFT_OUT)
 }
 
-fn run(plan: &Plan) -> Result<Vec<run::Cell>, Error> {
-    // Draws on a terminal only, and only between slices.
-    let bar =
-        ProgressBar::with_draw_target(Some(plan.slices() as u64), ProgressDrawTarget::stderr())
-            .with_style(ProgressStyle::with_template("{wide_bar} {msg} {pos}/{len} {eta}")?);
+fn run(plan: &Plan) -> Result<Vec<Cell>, Error> {
+    let bar = progress(plan.slices(), "{wide_bar} {msg} {pos}/{len} {eta}")?;
     let cells = plan.run(|cell| {
-        bar.set_message(format!("{} {}", cell.subject.name(), cell.task));
+        bar.set_message(format!("{} {}", cell.subject.name, cell.task));
         bar.inc(1);
     });
     bar.finish_and_clear();
@@ -141,4 +104,111 @@ fn print(text: &str) -> Result<(), Error> {
     let mut out = stdout().lock();
     out.write_all(text.as_bytes())?;
     Ok(out.flush()?)
+}
+
+/// Reports of cells that were made up.
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{checks::check, run::Visit, slice::Outcome, *};
+    use crate::{
+        pair::job::{SMALL, Task, Work},
+        peers,
+        report::tests::assert_well_formed,
+        stats::Distribution,
+    };
+
+    /// Returns a cell of 48 bytes with these outcomes, one a round; pushes are at 1 kHz.
+    pub(super) fn cell_of(subject: &str, work: Work, outcomes: Vec<Outcome>) -> Cell {
+        let rate_hz = if work == Work::Push { 1000 } else { 0 };
+        let visit = |outcome| Some(Ok(Visit { at: Duration::from_millis(7), outcome }));
+        Cell {
+            subject: peers::find(subject).unwrap(),
+            task: Task { rate_hz, ..Task::new(work, SMALL) },
+            unable: None,
+            rounds: outcomes.into_iter().map(visit).collect(),
+        }
+    }
+
+    /// Returns a round trip or push of this latency beside a floor of 100 ns.
+    pub(super) fn outcome(latency_ns: u64) -> Outcome {
+        Outcome {
+            floors_ns: [100, 100],
+            latency: Some(Distribution::of(&[latency_ns; 1000])),
+            outliers: vec![(500, 10 * latency_ns)],
+            count: 1000,
+            elapsed_ns: 1_000_000,
+            ..Outcome::default()
+        }
+    }
+
+    fn machine() -> Machine {
+        look(Pins { main: 0, renderer: 1 })
+    }
+
+    /// Returns a cell that was measured, one that failed, and one that is not possible.
+    fn three_cells(work: Work) -> [Cell; 3] {
+        let mut pushed = outcome(150);
+        pushed.cost = (work == Work::Push).then(|| Distribution::of(&[50; 10]));
+        let measured = cell_of("ringbridge-spin", work, vec![pushed]);
+        let mut failed = cell_of("pipe", work, vec![]);
+        failed.rounds.push(Some(Err("it broke <badly> & \"loudly\"".to_owned())));
+        let mut unable = cell_of("memcpy", work, vec![]);
+        unable.unable = Some("a copy is no conversation");
+        [measured, failed, unable]
+    }
+
+    #[test]
+    fn a_table_has_a_row_for_every_subject_whatever_became_of_it() {
+        let cells = three_cells(Work::RoundTrip);
+        let figures: Vec<_> = cells.iter().map(Figures::of).collect();
+        let text = table::write(&machine(), &figures, &check(&cells)).unwrap();
+        for expected in [
+            "== round-trip 48 B: 1 slices near, 0 far, 0 moved; floor 100 ns; others used 0.0 % of a core ==",
+            "(150 ns..150 ns)",
+            "FAILED: it broke",
+            "n/a: a copy is no conversation",
+            "must hold: invoke 48 B spin: p50 in floors <= 1.300; measured 1.500 (1.500 to 1.500): \
+             NOT MET",
+        ] {
+            assert!(text.contains(expected), "{expected:?} is not in\n{text}");
+        }
+    }
+
+    #[test]
+    fn a_page_is_well_formed_and_has_every_cell() {
+        let works = [Work::RoundTrip, Work::Stream, Work::Push, Work::Idle];
+        let cells: Vec<Cell> = works.into_iter().flat_map(three_cells).collect();
+        let figures: Vec<_> = cells.iter().map(Figures::of).collect();
+        let checks = check(&cells);
+        let page = html::write(&machine(), &cells, &figures, &checks, "text < & >").unwrap();
+        assert_well_formed(&page);
+        for work in ["round-trip 48 B", "stream 48 B", "push 1 kHz", "idle"] {
+            let section = page
+                .split("<section>")
+                .find(|each| each.trim_start().starts_with(&format!("<h2>{work}</h2>")));
+            let section = section.expect(work);
+            assert!(section.contains("<b>ringbridge-spin</b>: invoke"), "{work}");
+            assert!(section.contains("<b>pipe</b>: FAILED: it broke &lt;badly&gt;"), "{work}");
+            assert!(section.contains("<b>memcpy</b>: n/a: a copy"), "{work}");
+            assert!(section.contains("<svg"), "{work}");
+        }
+        assert!(page.contains("<h2>Outliers</h2>") && page.contains("prefers-color-scheme"));
+    }
+
+    #[test]
+    fn the_picture_is_of_the_first_task_that_takes_time() {
+        let cells = [Work::Stream, Work::RoundTrip, Work::Push].map(|work| {
+            let untimed = Outcome { latency: None, ..outcome(150) };
+            let outcome = if work == Work::Stream { untimed } else { outcome(150) };
+            cell_of("ringbridge-spin", work, vec![outcome])
+        });
+        let figures: Vec<_> = cells.iter().map(Figures::of).collect();
+        let svg = html::picture(&machine(), &figures).unwrap();
+        assert_well_formed(&svg);
+        assert!(svg.contains("\nTwo processes: round-trip 48 B\n"), "{svg}");
+        assert!(svg.contains("\nringbridge-spin 150 ns\n</text>"), "{svg}");
+        assert!(html::picture(&machine(), &figures[..1]).is_err());
+    }
 }

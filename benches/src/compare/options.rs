@@ -4,16 +4,21 @@ use std::time::Duration;
 
 use clap::Parser;
 
+use super::run::Plan;
 use crate::{
     Error, PAYLOAD_MAX, PAYLOAD_MIN, Pins,
-    compare::{
-        run::Plan,
-        work::{Bytes, Task, Work},
-    },
-    job::Backend,
-    peers::{LEFT_OUT, SUBJECTS, find},
-    report::Output,
+    cli::{Output, number_in},
+    figures::Bytes,
+    pair::job::{Backend, SMALL, Setting, Task, Work},
+    peers::{Kind, LEFT_OUT, SUBJECTS, Subject, find},
 };
+
+/// The payloads of round trips and streams by default; and of streams only, one that no ring carries.
+const SIZES: [usize; 4] = [SMALL, 1 << 10, 64 << 10, 1 << 20];
+const LARGE: usize = 16 << 20;
+/// The rates of pushes, and those at which a sender sleeps.
+const RATES_HZ: [u64; 3] = [1_000, 10_000, 100_000];
+const SLOW_RATES_HZ: [u64; 2] = [1_000, 10_000];
 
 /// Measures Ringbridge beside its peers and this machine's floors: the same work between two pinned
 /// processes, in short slices that alternate.
@@ -30,7 +35,7 @@ use crate::{
     compare --only ringbridge-spin,bounce,pipe --rounds 9 --json"
 )]
 pub(super) struct Options {
-    /// How often each subject is visited at each task.
+    /// Number of slices of each subject at each task.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
     rounds: u16,
     /// Measure these subjects only.
@@ -42,65 +47,61 @@ pub(super) struct Options {
     /// Do this work only.
     #[arg(long, value_enum, value_delimiter = ',')]
     work: Vec<Work>,
-    /// The payloads of round trips and streams, in bytes; 1K and 1M are KiB and MiB [default:
+    /// Payloads of round trips and streams, in bytes; 1K and 1M are KiB and MiB [default:
     /// 48,1K,64K,1M, and 16M for streams].
     #[arg(long, value_delimiter = ',', value_parser = parse_size)]
     sizes: Vec<usize>,
-    /// How long a slice measures; pushes and messages of more than 1 MiB take three times as long, slow pushes
-    /// and idling ten times.
-    #[arg(long, value_name = "SECONDS", default_value_t = 0.1, value_parser = parse_seconds)]
+    /// Time that a slice measures. Pushes and messages of more than 1 MiB take three times as long, slow
+    /// pushes and idling ten times.
+    #[arg(long, value_name = "SECONDS", default_value_t = 0.1, value_parser = number_in(0.002..=60.0))]
     seconds_per_slice: f64,
     /// Print one JSON object a line instead of tables: the machine, each cell, each check.
     #[arg(long)]
     pub(super) json: bool,
     #[command(flatten)]
     pub(super) output: Output,
-    /// List the subjects and tasks, and how long they take, and measure nothing.
+    /// List the subjects, the tasks and the duration, and measure nothing.
     #[arg(long)]
     pub(super) list: bool,
 }
 
 fn parse_size(text: &str) -> Result<usize, String> {
-    let (digits, unit) = match text.strip_suffix(['K', 'k']) {
-        Some(digits) => (digits, 1 << 10),
-        None => match text.strip_suffix(['M', 'm']) {
-            Some(digits) => (digits, 1 << 20),
-            None => (text, 1),
-        },
+    let end = text.trim_end_matches(|last: char| last.is_ascii_alphabetic()).len();
+    let (digits, unit) = text.split_at(end);
+    let unit = match unit {
+        "" => Some(1),
+        "K" | "k" => Some(1 << 10),
+        "M" | "m" => Some(1 << 20),
+        _ => None,
     };
-    match digits.parse::<usize>().ok().and_then(|number| number.checked_mul(unit)) {
+    match digits.parse::<usize>().ok().zip(unit).and_then(|(number, unit)| number.checked_mul(unit))
+    {
         Some(bytes) if (PAYLOAD_MIN..=PAYLOAD_MAX).contains(&bytes) => Ok(bytes),
         _ => Err(format!("it must be from {PAYLOAD_MIN} to {}", Bytes(PAYLOAD_MAX))),
     }
 }
 
-fn parse_seconds(text: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(seconds) if (0.002..=60.0).contains(&seconds) => Ok(seconds),
-        _ => Err("it must be a number from 0.002 to 60".to_owned()),
-    }
-}
-
 impl Options {
     pub(super) fn plan(&self) -> Result<Plan, Error> {
-        let mut subjects = SUBJECTS.to_vec();
+        let mut subjects: Vec<&'static Subject> = SUBJECTS.iter().collect();
         if !self.only.is_empty() {
             self.only.iter().try_for_each(|name| find(name).map(drop))?;
-            subjects.retain(|subject| self.only.iter().any(|name| name == subject.name()));
+            subjects.retain(|subject| self.only.iter().any(|name| name == subject.name));
         }
         if let Some(backend) = self.backend {
-            subjects.retain(|subject| subject.backend().is_none_or(|of| of == backend));
+            subjects.retain(|subject| match subject.kind {
+                Kind::Ours(of) => of == backend,
+                Kind::Floor | Kind::Other => true,
+            });
         }
-        let all = [Work::RoundTrip, Work::Stream, Work::Push, Work::Idle];
-        let mut works = all.to_vec();
+        let mut works = vec![Work::RoundTrip, Work::Stream, Work::Push, Work::Idle];
         works.retain(|work| self.work.is_empty() || self.work.contains(work));
         let mut sizes = self.sizes.clone();
         sizes.sort_unstable();
         sizes.dedup();
-        let tasks = if sizes.is_empty() { Task::usual(&works) } else { Task::all(&works, &sizes) };
         Ok(Plan {
             subjects,
-            tasks,
+            tasks: works.into_iter().flat_map(|work| tasks(work, &sizes)).collect(),
             rounds: self.rounds.into(),
             slice: Duration::from_secs_f64(self.seconds_per_slice),
             pins: Pins::choose()?,
@@ -108,11 +109,37 @@ impl Options {
     }
 }
 
-/// What there is to measure.
+/// Returns the tasks of a kind of work. Without sizes, the payloads are the usual ones.
+fn tasks(work: Work, sizes: &[usize]) -> Vec<Task> {
+    let chosen = if sizes.is_empty() { &SIZES } else { sizes };
+    let usual = Task::new(work, SMALL);
+    let mut tasks: Vec<Task> = match work {
+        Work::RoundTrip | Work::Stream => {
+            chosen.iter().map(|&payload| Task::new(work, payload)).collect()
+        }
+        Work::Push => RATES_HZ.map(|rate_hz| Task { rate_hz, ..usual }).into(),
+        Work::Idle => vec![usual],
+    };
+    match work {
+        Work::RoundTrip if chosen.contains(&SMALL) => {
+            tasks.push(Task { setting: Setting::OneCore, ..usual });
+        }
+        Work::Stream if sizes.is_empty() => tasks.push(Task::new(work, LARGE)),
+        Work::Push => tasks.extend(SLOW_RATES_HZ.map(|rate_hz| Task {
+            rate_hz,
+            setting: Setting::SenderAwake,
+            ..usual
+        })),
+        _ => {}
+    }
+    tasks
+}
+
+/// Lists the subjects and tasks of a plan.
 pub(super) fn list(plan: &Plan) -> String {
     let mut text = String::from("subjects:\n");
     for subject in &plan.subjects {
-        text += &format!("  {:<28} {}\n", subject.name(), subject.about());
+        text += &format!("  {:<28} {}\n", subject.name, subject.about);
     }
     for name in LEFT_OUT {
         text += &format!("  {name:<28} not compiled in: build with '--features peers'\n");
@@ -122,9 +149,8 @@ pub(super) fn list(plan: &Plan) -> String {
         text += &format!("  {task}\n");
     }
     let minutes = plan.duration().as_secs_f64() / 60.0;
-    text +=
-        &format!("{} rounds, {} slices, about {minutes:.1} minutes\n", plan.rounds, plan.slices());
-    text
+    let (rounds, slices) = (plan.rounds, plan.slices());
+    text + &format!("{rounds} rounds, {slices} slices, about {minutes:.1} minutes\n")
 }
 
 #[cfg(test)]
@@ -135,48 +161,63 @@ mod tests {
         Options::try_parse_from([&["compare"], arguments].concat())?.plan()
     }
 
+    fn names(arguments: &[&str]) -> Vec<String> {
+        plan(arguments).unwrap().tasks.iter().map(Task::to_string).collect()
+    }
+
     #[test]
-    fn what_is_chosen_is_planned_once_and_in_the_order_of_the_report() {
+    fn chosen_subjects_and_tasks_are_planned_once_and_in_the_order_of_the_report() {
         let arguments =
             ["--only", "pipe,bounce", "--work", "idle,stream", "--sizes", "1M,48,1024K"];
         let plan = plan(&arguments).unwrap();
-        let names: Vec<_> = plan.subjects.iter().map(|subject| subject.name()).collect();
-        assert_eq!(names, ["bounce", "pipe"]);
-        let tasks: Vec<_> = plan.tasks.iter().map(Task::to_string).collect();
-        assert_eq!(tasks, ["stream 48 B", "stream 1 MiB", "idle"]);
+        let subjects: Vec<_> = plan.subjects.iter().map(|subject| subject.name).collect();
+        assert_eq!(subjects, ["bounce", "pipe"]);
+        assert_eq!(names(&arguments), ["stream 48 B", "stream 1 MiB", "idle"]);
         let listed = list(&plan);
         assert!(listed.contains("pipe") && listed.contains("5 rounds"), "{listed}");
+        assert_eq!(
+            names(&["--work", "round-trip", "--sizes", "48,1K"]),
+            ["round-trip 48 B", "round-trip 1 KiB", "round-trip 48 B, one core"]
+        );
+        assert_eq!(
+            names(&["--work", "push"]),
+            [
+                "push 1 kHz",
+                "push 10 kHz",
+                "push 100 kHz",
+                "push 1 kHz, sender awake",
+                "push 10 kHz, sender awake"
+            ]
+        );
     }
 
     #[test]
-    fn one_backend_leaves_out_the_other_ones_rows_alone() {
-        let names = |backend: &str| -> Vec<_> {
+    fn one_backend_leaves_out_only_the_rows_of_the_other_one() {
+        let has = |backend: &str, name: &str| {
             let plan = plan(&["--backend", backend]).unwrap();
-            plan.subjects.iter().map(|subject| subject.name()).collect()
+            plan.subjects.iter().any(|subject| subject.name == name)
         };
-        let (sealed, portable) = (names("sealed"), names("portable"));
-        assert!(
-            sealed.contains(&"ringbridge-spin") && !sealed.contains(&"ringbridge-portable-spin")
-        );
-        assert!(
-            portable.contains(&"ringbridge-portable-spin")
-                && !portable.contains(&"ringbridge-spin")
-        );
-        assert!(sealed.contains(&"futex") && portable.contains(&"futex"));
+        for (backend, other) in [("sealed", "portable"), ("portable", "sealed")] {
+            assert_eq!(has(backend, "ringbridge-spin"), backend == "sealed");
+            assert_eq!(has(other, "ringbridge-portable-spin"), other == "portable");
+            assert!(has(backend, "futex"));
+        }
     }
 
     #[test]
-    fn everything_is_measured_unless_it_is_said_otherwise() {
+    fn without_options_everything_is_measured() {
         let plan = plan(&[]).unwrap();
         assert_eq!((plan.subjects.len(), plan.tasks.len()), (SUBJECTS.len(), 5 + 5 + 5 + 1));
+        assert_eq!(names(&["--work", "stream"]).last().unwrap(), "stream 16 MiB");
     }
 
     #[test]
-    fn what_makes_no_sense_is_refused() {
+    fn bad_options_are_refused() {
         for bad in [
             ["--only", "nobody"],
             ["--sizes", "7"],
             ["--sizes", "17M"],
+            ["--sizes", "1MK"],
             ["--sizes", "99999999999999999999K"],
             ["--rounds", "0"],
             ["--seconds-per-slice", "0"],

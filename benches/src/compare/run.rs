@@ -1,13 +1,13 @@
 //! The run: every round visits each subject once per task, one slice at a time.
 //!
-//! This process sleeps while a slice is measured. What a slice leaves behind, however it ended, goes
-//! with the slice: its processes are one process group, its files are in one folder, and the names of its
-//! shared memory have one prefix.
+//! This process sleeps while a slice is measured. The processes of a slice are one process group, its files
+//! are in one folder, and the names of its shared memory have one prefix. So all of it is removed with the
+//! slice, however that ended.
 
 use std::{
     env, fs,
     fs::{DirBuilder, File},
-    io::{self, Read},
+    io::Read,
     os::{fd::AsFd, unix::fs::DirBuilderExt, unix::process::CommandExt},
     path::{Path, PathBuf},
     process::{self, Child, Stdio},
@@ -16,6 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use procfs::ProcResult;
 use ringbridge::{Config, IpcMain};
 use rustix::{
     event::{PollFd, PollFlags, poll},
@@ -23,30 +24,26 @@ use rustix::{
     time::Timespec,
 };
 
+use super::slice::{IDLE_MARGIN, Outcome, Said};
 use crate::{
     Error,
-    compare::{
-        side::Subject,
-        slice::{IDLE_MARGIN, Outcome, Said},
-        stage::{Assignment, Role},
-        usage::Usage,
-        work::{Job, Setting, Task, Work},
-    },
-    pins::Pins,
+    pair::job::{Assignment, Chosen, Job, Role, Setting, Task, Work},
+    peers::Subject,
+    system::{Pins, Usage},
 };
 
-/// How long a slice may take beyond its own time: launching, connecting, ending.
+/// The time for launching, connecting and ending that a slice may take beyond its own.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// Longer messages take milliseconds each: a slice is longer, so that it has some.
+/// Messages above this length take milliseconds each, so their slices are longer.
 const LONG: usize = 1 << 20;
-/// After so many failures in a row a cell is not tried again.
+/// The failures in a row after which a cell is given up.
 const FAILURES_MAX: usize = 2;
-/// What the names of this program's folders begin with; the process id follows.
+/// The prefix of the names of this program's folders. The process id follows.
 const FOLDER: &str = "ringbridge-compare-";
 
-/// What is to be measured.
+/// The subjects and tasks of a run, and the time of a slice.
 pub(super) struct Plan {
-    pub(super) subjects: Vec<&'static dyn Subject>,
+    pub(super) subjects: Vec<&'static Subject>,
     pub(super) tasks: Vec<Task>,
     pub(super) rounds: usize,
     pub(super) slice: Duration,
@@ -55,24 +52,24 @@ pub(super) struct Plan {
 
 /// One subject at one task.
 pub(super) struct Cell {
-    pub(super) subject: &'static dyn Subject,
+    pub(super) subject: &'static Subject,
     pub(super) task: Task,
-    /// Why it was not tried, if so.
+    /// The reason why it is not tried.
     pub(super) unable: Option<&'static str>,
-    /// What came of each round; none if it was given up.
+    /// The result of each round; `None` once the cell is given up.
     pub(super) rounds: Vec<Option<Result<Visit, String>>>,
 }
 
-/// A slice, and when it began, since the run did.
+/// A slice, and when it began since the run did.
 pub(super) struct Visit {
     pub(super) at: Duration,
     pub(super) outcome: Outcome,
 }
 
-/// Why the subject cannot do the task, if so.
-fn unable(subject: &dyn Subject, task: Task) -> Option<&'static str> {
-    let alone = task.setting == Setting::OneCore && !subject.shares_a_core();
-    subject.unable(task).or(alone.then_some("its receiver does not let go of the core"))
+/// Returns the reason why the subject cannot do the task.
+fn unable(subject: &Subject, task: Task) -> Option<&'static str> {
+    let alone = task.setting == Setting::OneCore && !subject.shares_a_core;
+    subject.peer.unable(task).or(alone.then_some("its receiver does not let go of the core"))
 }
 
 impl Plan {
@@ -80,7 +77,7 @@ impl Plan {
         self.rounds * self.tasks.iter().map(|&task| self.able(task)).sum::<usize>()
     }
 
-    /// About how long it all takes.
+    /// Estimates the duration of the run.
     pub(super) fn duration(&self) -> Duration {
         const AROUND_A_SLICE: Duration = Duration::from_millis(60);
         let of_task = |&task: &Task| {
@@ -90,12 +87,12 @@ impl Plan {
         self.tasks.iter().map(of_task).sum::<Duration>() * self.rounds as u32
     }
 
-    /// How many subjects can do the task.
+    /// Counts the subjects that can do the task.
     fn able(&self, task: Task) -> usize {
-        self.subjects.iter().filter(|&&subject| unable(subject, task).is_none()).count()
+        self.subjects.iter().filter(|subject| unable(subject, task).is_none()).count()
     }
 
-    /// What is rare needs longer.
+    /// Returns the time of a slice, which is longer where messages are rare.
     fn measured(&self, task: Task) -> Duration {
         match task.work {
             Work::RoundTrip | Work::Stream if task.payload <= LONG => self.slice,
@@ -113,7 +110,7 @@ impl Plan {
         }
     }
 
-    /// Measures. `visited` is called after each slice.
+    /// Measures all cells, and calls `visited` after each slice.
     pub(super) fn run(&self, mut visited: impl FnMut(&Cell)) -> Result<Vec<Cell>, Error> {
         let mut cells = self.cells();
         let place = Place::make()?;
@@ -122,7 +119,7 @@ impl Plan {
             for task in 0..self.tasks.len() {
                 let row = task * self.subjects.len();
                 for turn in 0..self.subjects.len() {
-                    // So that no subject always follows the same one.
+                    // The order differs in each round, so that no subject always follows the same one.
                     let cell = &mut cells[row + (turn + round) % self.subjects.len()];
                     if cell.unable.is_some() {
                         continue;
@@ -155,27 +152,28 @@ impl Plan {
         self.tasks.iter().flat_map(row).collect()
     }
 
-    /// One slice.
-    fn visit(
-        &self,
-        subject: &'static dyn Subject,
-        task: Task,
-        place: &Place,
-    ) -> Result<Outcome, Error> {
+    /// Measures one slice.
+    fn visit(&self, subject: &Subject, task: Task, place: &Place) -> Result<Outcome, Error> {
         let nanoseconds = |duration: Duration| duration.as_nanos() as u64;
         let job = Job {
-            subject: subject.name().to_owned(),
+            subject: Chosen::Named(subject.name.to_owned()),
             task,
-            warm_ns: nanoseconds(self.warm(task)),
-            time_ns: nanoseconds(self.measured(task)),
-            floor_ns: nanoseconds(self.slice / 20).max(500_000),
             pins: self.pins,
+            pinned: true,
             scratch: place.folder.clone(),
             prefix: place.prefix.clone(),
         };
+        let role = Role::Slice {
+            warm_ns: nanoseconds(self.warm(task)),
+            time_ns: nanoseconds(self.measured(task)),
+            floor_ns: nanoseconds(self.slice / 20).max(500_000),
+        };
         let errors = place.folder.join("stderr");
-        let mut command = Assignment::command(Role::Main, &job)?;
+        let mut command = Assignment::command(role, &job)?;
         command
+            // Peers and the engine put their sockets and files there.
+            .env("XDG_RUNTIME_DIR", &place.folder)
+            .env("TMPDIR", &place.folder)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(File::create(&errors)?)
@@ -194,19 +192,19 @@ impl Cell {
         last.filter(|round| !matches!(round, Some(Ok(_)))).count() == FAILURES_MAX
     }
 
-    /// What was measured, with the number of the round.
+    /// Iterates over the measured slices with the numbers of their rounds.
     pub(super) fn visits(&self) -> impl Iterator<Item = (usize, &Visit)> {
         let rounds = self.rounds.iter().enumerate();
         rounds.filter_map(|(number, round)| Some((number, round.as_ref()?.as_ref().ok()?)))
     }
 
-    /// The first failure.
+    /// Returns the first failure.
     pub(super) fn failure(&self) -> Option<&str> {
         self.rounds.iter().flatten().find_map(|round| round.as_ref().err()).map(String::as_str)
     }
 }
 
-/// An error of a slice in one line, with what the processes complained of last.
+/// Returns an error of a slice in one line, with the last line of the processes' standard error.
 fn explain(error: &Error, complaint: &str) -> String {
     let error = error.to_string();
     let error = error.lines().next().unwrap_or_default();
@@ -216,23 +214,23 @@ fn explain(error: &Error, complaint: &str) -> String {
     }
 }
 
-/// The processes of a slice; they end with it.
+/// The process group of a slice. Dropping it kills the processes.
 struct Group(Child);
 
-/// The group that is running, for whoever interrupts.
+/// The group that is running, for the interrupt handler.
 static RUNNING: AtomicI32 = AtomicI32::new(0);
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
-/// Makes Ctrl-C end the slice, and with it the run.
+/// Makes Ctrl-C end the slice and the run.
 pub(super) fn end_on_interrupt() -> Result<(), Error> {
     Ok(ctrlc::set_handler(|| {
-        // Before the look at the group: one that starts after the look sees this.
+        // Stored before the group is loaded: a group that starts afterwards sees it.
         INTERRUPTED.store(true, Ordering::SeqCst);
         kill_group(RUNNING.load(Ordering::SeqCst));
     })?)
 }
 
-/// Whether the run was interrupted.
+/// Returns whether the run was interrupted.
 pub(super) fn was_interrupted() -> bool {
     INTERRUPTED.load(Ordering::SeqCst)
 }
@@ -245,7 +243,7 @@ fn kill_group(id: i32) {
 }
 
 impl Group {
-    /// Follows the slice to its end.
+    /// Reads main's lines until the slice ends.
     fn conduct(mut self, limit: Duration, measured: Duration) -> Result<Outcome, Error> {
         let id = self.0.id() as i32;
         RUNNING.store(id, Ordering::SeqCst);
@@ -262,12 +260,14 @@ impl Group {
             };
             match serde_json::from_str(&line)? {
                 Said::Idle { main, renderer } => {
-                    idle = Some(watch_idle(main, renderer, measured - IDLE_MARGIN * 2)?);
+                    idle = Some(watch_idle([main, renderer], measured - IDLE_MARGIN * 2)?);
                 }
                 Said::Failed(reason) => return Err(reason.into()),
                 Said::Done(mut outcome) => {
-                    if let Some(idle) = idle {
-                        idle.write_to(&mut outcome);
+                    if let Some(([main, renderer], elapsed)) = idle {
+                        outcome.elapsed_ns = elapsed.as_nanos() as u64;
+                        outcome.cpu_ns = [main.cpu_ns, renderer.cpu_ns];
+                        outcome.switches = Some([main.switches, renderer.switches]);
                     }
                     return Ok(*outcome);
                 }
@@ -281,38 +281,25 @@ impl Drop for Group {
         // Until main is reaped, no other group can have its number.
         kill_group(self.0.id() as i32);
         RUNNING.store(0, Ordering::SeqCst);
-        // It has been killed, or had ended.
+        // It fails only if the process was reaped already.
         let _ = self.0.wait();
     }
 }
 
-/// What two idle processes used.
-struct Idle {
-    main: Usage,
-    renderer: Usage,
-    elapsed: Duration,
-}
-
-/// Lets both processes come to rest, and looks at them twice from outside.
-fn watch_idle(main: u32, renderer: u32, time: Duration) -> Result<Idle, Error> {
+/// Lets two processes come to rest, and returns what they use afterwards, seen from outside.
+fn watch_idle(processes: [u32; 2], time: Duration) -> ProcResult<([Usage; 2], Duration)> {
     thread::sleep(IDLE_MARGIN);
-    let look = || -> Result<_, io::Error> { Ok((Usage::of(main)?, Usage::of(renderer)?)) };
+    let look = || -> ProcResult<_> {
+        let [main, renderer] = processes;
+        Ok([Usage::of(main, None)?, Usage::of(renderer, None)?])
+    };
     let (before, began) = (look()?, Instant::now());
     thread::sleep(time);
     let (after, elapsed) = (look()?, began.elapsed());
-    Ok(Idle { main: after.0 - before.0, renderer: after.1 - before.1, elapsed })
+    Ok(([after[0] - before[0], after[1] - before[1]], elapsed))
 }
 
-impl Idle {
-    fn write_to(&self, outcome: &mut Outcome) {
-        outcome.elapsed_ns = self.elapsed.as_nanos() as u64;
-        outcome.main_cpu_ns = self.main.cpu_ns;
-        outcome.renderer_cpu_ns = self.renderer.cpu_ns;
-        outcome.switches = Some([self.main.switches, self.renderer.switches]);
-    }
-}
-
-/// Lines of another process, waited for no longer than until a deadline.
+/// The lines of another process, read with a deadline.
 struct Lines<R> {
     from: R,
     bytes: Vec<u8>,
@@ -323,7 +310,7 @@ impl<R: Read + AsFd> Lines<R> {
         Self { from, bytes: Vec::new() }
     }
 
-    /// The next line; `None` at the end.
+    /// Returns the next line, or `None` at the end.
     fn next(&mut self, deadline: Instant) -> Result<Option<String>, Error> {
         loop {
             if let Some(end) = self.bytes.iter().position(|&byte| byte == b'\n') {
@@ -348,7 +335,7 @@ impl<R: Read + AsFd> Lines<R> {
     }
 }
 
-/// Where the slices' sockets, files and shared memory are.
+/// The place of the slices' sockets, files and shared memory.
 struct Place {
     folder: PathBuf,
     prefix: String,
@@ -365,7 +352,7 @@ impl Place {
         Ok(Self { folder, prefix: prefix(id) })
     }
 
-    /// Removes what the slices left.
+    /// Removes what a slice has left.
     fn clear(&self) -> Result<(), Error> {
         remove_memory(&self.prefix);
         for entry in fs::read_dir(&self.folder)? {
@@ -387,7 +374,7 @@ fn prefix(id: u32) -> String {
     format!("ringbridge_compare_{id}_")
 }
 
-/// Removes what runs left that were killed.
+/// Removes what killed runs have left.
 fn sweep() {
     for entry in fs::read_dir(env::temp_dir()).into_iter().flatten().flatten() {
         let name = entry.file_name();
@@ -410,19 +397,19 @@ fn remove_memory(prefix: &str) {
     }
 }
 
-/// Of Ringbridge's slices, whose endpoint has the prefix for a name: whoever binds it removes what dead processes have
-/// left of it.
+/// Removes the segments of Ringbridge's slices, whose endpoint is named by the prefix: binding a name removes
+/// what dead processes have left of it.
 fn remove_segments(prefix: &str) {
     let config = Config {
         backend: ringbridge::Backend::Portable,
         protect_memory: false,
         ..Config::default()
     };
-    // If that fails they stay, as files do that cannot be removed.
+    // If that fails they stay, like files that cannot be removed.
     let _ = IpcMain::bind_with(prefix, &[], config);
 }
 
-/// What is in use by somebody else, or gone already, stays as it is.
+/// Removes a file or folder. One that is in use or gone already is ignored.
 fn remove(path: &Path) {
     let _ = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
 }
@@ -435,9 +422,12 @@ mod tests {
     use crate::peers::SUBJECTS;
 
     fn plan(rounds: usize) -> Plan {
+        let round_trip = |payload| Task::new(Work::RoundTrip, payload);
+        let one_core = Task { setting: Setting::OneCore, ..round_trip(48) };
+        let push = Task { rate_hz: 1000, ..Task::new(Work::Push, 48) };
         Plan {
-            subjects: SUBJECTS.to_vec(),
-            tasks: Task::all(&[Work::RoundTrip, Work::Push], &[48, 1024]),
+            subjects: SUBJECTS.iter().collect(),
+            tasks: vec![round_trip(48), round_trip(1024), one_core, push],
             rounds,
             slice: Duration::from_millis(100),
             pins: Pins { main: 0, renderer: 1 },
@@ -448,7 +438,7 @@ mod tests {
     fn every_cell_is_there_and_those_that_are_able_are_counted() {
         let plan = plan(3);
         let cells = plan.cells();
-        assert_eq!(cells.len(), SUBJECTS.len() * (3 + 5));
+        assert_eq!(cells.len(), SUBJECTS.len() * 4);
         assert_eq!(plan.slices(), 3 * cells.iter().filter(|cell| cell.unable.is_none()).count());
         assert!(plan.duration() > Duration::from_millis(100) * plan.slices() as u32);
     }

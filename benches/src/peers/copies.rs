@@ -9,53 +9,102 @@ use std::{
 
 use rustix::{
     fs::{MemfdFlags, ftruncate, memfd_create},
-    mm::{Advice, MapFlags, ProtFlags, madvise, mmap, munmap},
+    mm::{Advice, MapFlags, ProtFlags, madvise, mmap, mmap_anonymous, munmap},
 };
 
-use super::{floors::Onlooker, queue_len};
+use super::queue_len;
 use crate::{
     Error,
     board::spin_until,
-    clock::now_ns,
-    compare::{
-        side::{
-            MainSide, OVER, Pacer, RendererSide, StreamPart, Subject, send_stream, set_stamp,
-            stamp, sum,
-        },
+    pair::{
+        Limit,
+        job::{Task, Work},
+        side::{OVER, Peer, Side, StreamPart, send_stream, set_stamp, stamp, sum},
         stage::Stage,
-        work::{Task, Work},
     },
+    system::now_ns,
 };
 
-const STREAM_ONLY: &str = "a copy is no conversation";
-
-fn stream_only(task: Task) -> Option<&'static str> {
-    (task.work != Work::Stream).then_some(STREAM_ONLY)
+/// Where a message is copied to.
+#[derive(Clone, Copy)]
+pub(super) enum Copies {
+    /// Another buffer of the same process.
+    Own,
+    /// Pages that are mapped for each message.
+    Fresh,
+    /// Buffers that another process reads.
+    Across,
 }
 
-/// One process that copies each message into memory that it did not have before.
-pub(super) struct Fresh;
-
-impl Subject for Fresh {
-    fn name(&self) -> &'static str {
-        "memcpy-fresh"
-    }
-
-    fn about(&self) -> &'static str {
-        "floor: one process copies into new pages, which it has zeroed for it and lets go again"
-    }
-
+impl Peer for Copies {
     fn unable(&self, task: Task) -> Option<&'static str> {
-        stream_only(task)
+        (task.work != Work::Stream).then_some("a copy is no conversation")
     }
 
-    fn main_side(&self, stage: &mut Stage) -> Result<Box<dyn MainSide>, Error> {
+    fn in_main(&self, stage: &mut Stage) -> Result<Box<dyn Side>, Error> {
+        let payload = stage.payload();
+        let message = vec![1; payload];
+        if let Self::Across = self {
+            let memory = memfd_create("compare-across", MemfdFlags::CLOEXEC)?;
+            ftruncate(&memory, memory_len(payload) as u64)?;
+            stage.launch()?;
+            stage.control.give(&[memory.as_fd()])?;
+            let buffers = Buffers::map(&memory, payload)?;
+            return Ok(Box::new(Writing { buffers, message, written: 0 }));
+        }
         stage.launch()?;
-        Ok(Box::new(FreshCopies { message: vec![1; stage.job.task.payload] }))
+        Ok(match self {
+            Self::Own => Box::new(OwnCopies { from: message, to: vec![2; payload] }),
+            Self::Fresh | Self::Across => Box::new(FreshCopies { message }),
+        })
     }
 
-    fn renderer_side(&self, _stage: &Stage) -> Result<Box<dyn RendererSide>, Error> {
-        Ok(Box::new(Onlooker))
+    fn in_renderer(&self, stage: &Stage) -> Result<Box<dyn Side>, Error> {
+        let Self::Across = self else { return Ok(Box::new(Onlooker)) };
+        let [memory] = stage.control.take()?;
+        Ok(Box::new(Reading { buffers: Buffers::map(&memory, stage.payload())?, read: 0 }))
+    }
+}
+
+/// A renderer that takes no part.
+struct Onlooker;
+
+impl Side for Onlooker {
+    fn stream_in_renderer(&mut self, _: Limit, _: &mut Vec<u64>) -> Result<StreamPart, Error> {
+        Ok(StreamPart::default())
+    }
+}
+
+/// Copies `batch` messages between two readings of the clock, until the limit.
+fn copy_for(
+    limit: Limit,
+    batch: u64,
+    mut copy: impl FnMut() -> Result<(), Error>,
+) -> Result<StreamPart, Error> {
+    let began = now_ns();
+    let mut ended = began;
+    let mut count = 0;
+    while ended - began < limit.time_ns {
+        for _ in 0..batch {
+            copy()?;
+        }
+        count += batch;
+        ended = now_ns();
+    }
+    Ok(StreamPart { count, began_ns: Some(began), ended_ns: Some(ended) })
+}
+
+struct OwnCopies {
+    from: Vec<u8>,
+    to: Vec<u8>,
+}
+
+impl Side for OwnCopies {
+    fn stream_in_main(&mut self, limit: Limit) -> Result<StreamPart, Error> {
+        copy_for(limit, 64, || {
+            black_box(&mut self.to[..]).copy_from_slice(black_box(&self.from));
+            Ok(())
+        })
     }
 }
 
@@ -63,95 +112,37 @@ struct FreshCopies {
     message: Vec<u8>,
 }
 
-impl FreshCopies {
-    fn copy(&self) -> Result<(), Error> {
-        let len = self.message.len();
-        let access = ProtFlags::READ | ProtFlags::WRITE;
-        let flags = MapFlags::PRIVATE;
-        // SAFETY: the kernel chooses a free range, so nothing of ours is replaced; it is written as far
-        // as it goes, by nobody else, and not used after it is unmapped.
-        unsafe {
-            let start = rustix::mm::mmap_anonymous(ptr::null_mut(), len, access, flags)?;
-            let target = slice::from_raw_parts_mut(start.cast::<u8>(), len);
-            black_box(target).copy_from_slice(black_box(&self.message));
-            munmap(start, len)?;
-        }
-        Ok(())
+impl Side for FreshCopies {
+    fn stream_in_main(&mut self, limit: Limit) -> Result<StreamPart, Error> {
+        let (len, access) = (self.message.len(), ProtFlags::READ | ProtFlags::WRITE);
+        copy_for(limit, 1, || {
+            // SAFETY: the kernel chooses a free range, so no mapping is replaced. Only this function writes
+            // the range, within its length, and does not use it after it is unmapped.
+            unsafe {
+                let start = mmap_anonymous(ptr::null_mut(), len, access, MapFlags::PRIVATE)?;
+                let target = slice::from_raw_parts_mut(start.cast::<u8>(), len);
+                black_box(target).copy_from_slice(black_box(&self.message));
+                munmap(start, len)?;
+            }
+            Ok(())
+        })
     }
 }
 
-impl MainSide for FreshCopies {
-    fn answer(&mut self) -> Result<(), Error> {
-        Err(STREAM_ONLY.into())
-    }
-
-    fn stream(&mut self, time_ns: u64) -> Result<StreamPart, Error> {
-        let began = now_ns();
-        let mut ended = began;
-        let mut count = 0;
-        while ended - began < time_ns {
-            self.copy()?;
-            count += 1;
-            ended = now_ns();
-        }
-        Ok(StreamPart { count, began_ns: Some(began), ended_ns: Some(ended) })
-    }
-
-    fn push(&mut self, _pacer: &mut Pacer) -> Result<(), Error> {
-        Err(STREAM_ONLY.into())
-    }
-
-    fn idle(&mut self, _time_ns: u64) -> Result<(), Error> {
-        Err(STREAM_ONLY.into())
-    }
-}
-
-/// One process that copies messages into buffers, and another that reads them there.
-pub(super) struct Across;
-
-impl Subject for Across {
-    fn name(&self) -> &'static str {
-        "memcpy-across"
-    }
-
-    fn about(&self) -> &'static str {
-        "floor: main copies into as much room as Ringbridge's ring has, the renderer reads; a count each way"
-    }
-
-    fn unable(&self, task: Task) -> Option<&'static str> {
-        stream_only(task)
-    }
-
-    fn main_side(&self, stage: &mut Stage) -> Result<Box<dyn MainSide>, Error> {
-        let payload = stage.job.task.payload;
-        let memory = memfd_create("compare-across", MemfdFlags::CLOEXEC)?;
-        ftruncate(&memory, memory_len(payload) as u64)?;
-        stage.launch()?;
-        stage.control.give(&[memory.as_fd()])?;
-        let buffers = Buffers::map(&memory, payload)?;
-        Ok(Box::new(Writing { buffers, message: vec![1; payload], written: 0 }))
-    }
-
-    fn renderer_side(&self, stage: &Stage) -> Result<Box<dyn RendererSide>, Error> {
-        let [memory] = stage.control.take()?;
-        Ok(Box::new(Reading { buffers: Buffers::map(&memory, stage.job.task.payload)?, read: 0 }))
-    }
-}
-
-/// Room for the two counts, a page.
+/// The space of the two counts: a page.
 const COUNTS_LEN: usize = 4096;
 
 #[repr(C, align(128))]
 struct Alone(AtomicU64);
 
-/// How many messages were written, and how many read, since the beginning.
+/// The numbers of messages that were written and read since the beginning.
 #[repr(C)]
 struct Counts {
     written: Alone,
     read: Alone,
 }
 
-/// What both processes map.
+/// The memory that both processes map.
 struct Buffers {
     counts: &'static Counts,
     first: *mut u8,
@@ -168,12 +159,12 @@ fn memory_len(payload: usize) -> usize {
 }
 
 impl Buffers {
-    /// The mapping stays for the rest of the process.
+    /// Maps the memory for the rest of the process.
     fn map(memory: &OwnedFd, payload: usize) -> Result<Self, Error> {
         let (len, access) = (memory_len(payload), ProtFlags::READ | ProtFlags::WRITE);
-        // SAFETY: the kernel chooses a free range, so nothing of ours is replaced. The file has the
-        // length, whose first page are the counts: all bytes are a value of them, and both processes
-        // change them through atomics only.
+        // SAFETY: the kernel chooses a free range, so no mapping is replaced. The file has the length, and its
+        // first page holds the counts: any bytes are valid counts, and both processes change them through
+        // atomics only.
         unsafe {
             let start = mmap(ptr::null_mut(), len, access, MapFlags::SHARED, memory, 0)?;
             madvise(start, len, Advice::LinuxPopulateWrite)?;
@@ -184,7 +175,7 @@ impl Buffers {
     }
 
     fn buffer(&self, number: u64) -> *mut u8 {
-        // SAFETY: inside the mapping, whose length is made for so many.
+        // SAFETY: inside the mapping, which has room for `count` strides after the counts.
         unsafe { self.first.add((number % self.count) as usize * stride(self.payload)) }
     }
 }
@@ -195,14 +186,10 @@ struct Writing {
     written: u64,
 }
 
-impl MainSide for Writing {
-    fn answer(&mut self) -> Result<(), Error> {
-        Err(STREAM_ONLY.into())
-    }
-
-    fn stream(&mut self, time_ns: u64) -> Result<StreamPart, Error> {
+impl Side for Writing {
+    fn stream_in_main(&mut self, limit: Limit) -> Result<StreamPart, Error> {
         let Self { buffers, message, written } = self;
-        send_stream(message.len(), time_ns, |stamp| {
+        send_stream(message.len(), limit, |stamp| {
             set_stamp(message, stamp);
             let read = &buffers.counts.read.0;
             spin_until(|| *written - read.load(Ordering::Acquire) < buffers.count)?;
@@ -215,14 +202,6 @@ impl MainSide for Writing {
             Ok(())
         })
     }
-
-    fn push(&mut self, _pacer: &mut Pacer) -> Result<(), Error> {
-        Err(STREAM_ONLY.into())
-    }
-
-    fn idle(&mut self, _time_ns: u64) -> Result<(), Error> {
-        Err(STREAM_ONLY.into())
-    }
 }
 
 struct Reading {
@@ -230,12 +209,8 @@ struct Reading {
     read: u64,
 }
 
-impl RendererSide for Reading {
-    fn call(&mut self, _time_ns: u64, _samples: &mut Vec<u64>) -> Result<(), Error> {
-        Err(STREAM_ONLY.into())
-    }
-
-    fn stream(&mut self, _time_ns: u64) -> Result<StreamPart, Error> {
+impl Side for Reading {
+    fn stream_in_renderer(&mut self, _: Limit, _: &mut Vec<u64>) -> Result<StreamPart, Error> {
         let Self { buffers, read } = self;
         let (mut count, mut sums) = (0, 0_u64);
         loop {
@@ -252,13 +227,5 @@ impl RendererSide for Reading {
                 return Ok(StreamPart::received(count));
             }
         }
-    }
-
-    fn receive_pushes(&mut self, _samples: &mut Vec<u64>) -> Result<(), Error> {
-        Err(STREAM_ONLY.into())
-    }
-
-    fn idle(&mut self) -> Result<(), Error> {
-        Err(STREAM_ONLY.into())
     }
 }

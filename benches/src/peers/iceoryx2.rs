@@ -17,11 +17,12 @@ use iceoryx2::{
 use super::queue_len;
 use crate::{
     Error,
-    compare::{
-        link::{Link, Linked},
-        side::{MainSide, OVER, Pacer, RendererSide, StreamPart, Subject, call, set_stamp, stamp},
+    pair::{
+        Limit,
+        job::{Task, Work},
+        link::Link,
+        side::{OVER, Peer, Side, call, set_stamp, stamp},
         stage::Stage,
-        work::{Task, Work},
     },
 };
 
@@ -34,64 +35,35 @@ pub(super) struct Event;
 /// Request-response; both poll.
 pub(super) struct Request;
 
-impl Subject for Polling {
-    fn name(&self) -> &'static str {
-        "iceoryx2"
+impl Peer for Polling {
+    fn in_main(&self, stage: &mut Stage) -> Result<Box<dyn Side>, Error> {
+        stage.launch()?;
+        open(stage, MAIN, false)
     }
 
-    fn about(&self) -> &'static str {
-        "publish-subscribe of loaned slices; polls"
-    }
-
-    fn package(&self) -> Option<&'static str> {
-        Some("iceoryx2")
-    }
-
-    fn main_side(&self, stage: &mut Stage) -> Result<Box<dyn MainSide>, Error> {
-        launch_and_open(stage, false)
-    }
-
-    fn renderer_side(&self, stage: &Stage) -> Result<Box<dyn RendererSide>, Error> {
-        Ok(Box::new(open(stage, Side::Renderer, false)?))
+    fn in_renderer(&self, stage: &Stage) -> Result<Box<dyn Side>, Error> {
+        open(stage, RENDERER, false)
     }
 }
 
-impl Subject for Event {
-    fn name(&self) -> &'static str {
-        "iceoryx2-event"
+impl Peer for Event {
+    fn in_main(&self, stage: &mut Stage) -> Result<Box<dyn Side>, Error> {
+        stage.launch()?;
+        open(stage, MAIN, true)
     }
 
-    fn about(&self) -> &'static str {
-        "publish-subscribe and an event for each message; sleeps in the listener"
-    }
-
-    fn package(&self) -> Option<&'static str> {
-        Some("iceoryx2")
-    }
-
-    fn main_side(&self, stage: &mut Stage) -> Result<Box<dyn MainSide>, Error> {
-        launch_and_open(stage, true)
-    }
-
-    fn renderer_side(&self, stage: &Stage) -> Result<Box<dyn RendererSide>, Error> {
-        Ok(Box::new(open(stage, Side::Renderer, true)?))
+    fn in_renderer(&self, stage: &Stage) -> Result<Box<dyn Side>, Error> {
+        open(stage, RENDERER, true)
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Side {
-    Main,
-    Renderer,
-}
+/// The names of the services on which each process sends and receives.
+const MAIN: (&str, &str) = ("from-main", "from-renderer");
+const RENDERER: (&str, &str) = ("from-renderer", "from-main");
 
-fn launch_and_open(stage: &mut Stage, events: bool) -> Result<Box<dyn MainSide>, Error> {
-    stage.launch()?;
-    Ok(Box::new(open(stage, Side::Main, events)?))
-}
-
-/// A node whose files are in the run's folder and whose memory has the run's prefix.
+/// Returns a node whose files are in the run's folder, and whose memory has the run's prefix.
 fn node(stage: &Stage) -> Result<Node<Service>, Error> {
-    // It prints to the standard error otherwise; what matters comes back as an error.
+    // It prints to the standard error otherwise. Failures are returned as errors anyway.
     set_log_level(LogLevel::Fatal);
     let mut config = Config::default();
     let root = stage.job.scratch.to_str().ok_or("the folder's name is not text")?;
@@ -116,25 +88,21 @@ struct Events {
     listener: Listener<Service>,
 }
 
-fn open(stage: &Stage, side: Side, events: bool) -> Result<Linked<PublishSubscribe>, Error> {
-    let payload = stage.job.task.payload;
+fn open(stage: &Stage, (out, back): (&str, &str), events: bool) -> Result<Box<dyn Side>, Error> {
+    let payload = stage.payload();
     let node = node(stage)?;
     let service = |name: &str| -> Result<_, Error> {
         let builder = node.service_builder(&name.try_into()?).publish_subscribe::<[u8]>();
         Ok(builder
             .max_publishers(1)
             .max_subscribers(1)
-            // A message that finds the queue full waits; the others lose nothing either.
+            // A sender waits if the queue is full; the other peers lose nothing either.
             .enable_safe_overflow(false)
             .subscriber_max_buffer_size(queue_len(payload))
             .open_or_create()?)
     };
     let event = |name: &str| -> Result<_, Error> {
         Ok(node.service_builder(&name.try_into()?).event().open_or_create()?)
-    };
-    let (out, back) = match side {
-        Side::Main => ("from-main", "from-renderer"),
-        Side::Renderer => ("from-renderer", "from-main"),
     };
     let (outgoing, incoming) = (service(out)?, service(back)?);
     let subscriber = incoming.subscriber_builder().create()?;
@@ -146,10 +114,9 @@ fn open(stage: &Stage, side: Side, events: bool) -> Result<Linked<PublishSubscri
     } else {
         None
     };
-    // What is published before there is a subscriber is not delivered.
+    // A message that is published before there is a subscriber is not delivered.
     stage.control.meet()?;
-    let link = PublishSubscribe { publisher, subscriber, events, _node: node };
-    Ok(Linked::new(link, payload))
+    Ok(PublishSubscribe { publisher, subscriber, events, _node: node }.side(stage))
 }
 
 impl Link for PublishSubscribe {
@@ -176,41 +143,27 @@ impl Link for PublishSubscribe {
     }
 }
 
-impl Subject for Request {
-    fn name(&self) -> &'static str {
-        "iceoryx2-request"
-    }
-
-    fn about(&self) -> &'static str {
-        "request-response of loaned slices; both poll"
-    }
-
-    fn package(&self) -> Option<&'static str> {
-        Some("iceoryx2")
-    }
-
+impl Peer for Request {
     fn unable(&self, task: Task) -> Option<&'static str> {
-        (task.work != Work::RoundTrip)
-            .then_some("round trips only: the rest is publish-subscribe's")
+        let able = task.work == Work::RoundTrip;
+        (!able).then_some("round trips only: the rest is publish-subscribe's")
     }
 
-    fn main_side(&self, stage: &mut Stage) -> Result<Box<dyn MainSide>, Error> {
+    fn in_main(&self, stage: &mut Stage) -> Result<Box<dyn Side>, Error> {
         stage.launch()?;
-        let payload = stage.job.task.payload;
         let node = node(stage)?;
-        let service = service(&node)?;
-        let server = service.server_builder().initial_max_slice_len(payload).create()?;
+        let builder = service(&node)?.server_builder();
+        let server = builder.initial_max_slice_len(stage.payload()).create()?;
         stage.control.meet()?;
         Ok(Box::new(Answering { server, _node: node }))
     }
 
-    fn renderer_side(&self, stage: &Stage) -> Result<Box<dyn RendererSide>, Error> {
-        let payload = stage.job.task.payload;
+    fn in_renderer(&self, stage: &Stage) -> Result<Box<dyn Side>, Error> {
         let node = node(stage)?;
-        let service = service(&node)?;
-        let client = service.client_builder().initial_max_slice_len(payload).create()?;
+        let builder = service(&node)?.client_builder();
+        let client = builder.initial_max_slice_len(stage.payload()).create()?;
         stage.control.meet()?;
-        Ok(Box::new(Asking { client, message: vec![1; payload], _node: node }))
+        Ok(Box::new(Asking { client, message: vec![1; stage.payload()], _node: node }))
     }
 }
 
@@ -227,8 +180,8 @@ struct Answering {
     _node: Node<Service>,
 }
 
-impl MainSide for Answering {
-    fn answer(&mut self) -> Result<(), Error> {
+impl Side for Answering {
+    fn answer(&mut self, _limit: Limit) -> Result<(), Error> {
         loop {
             if let Some(request) = self.server.receive()? {
                 if stamp(request.payload()) == OVER {
@@ -237,18 +190,6 @@ impl MainSide for Answering {
                 reply(&request)?;
             }
         }
-    }
-
-    fn stream(&mut self, _time_ns: u64) -> Result<StreamPart, Error> {
-        Err("round trips only".into())
-    }
-
-    fn push(&mut self, _pacer: &mut Pacer) -> Result<(), Error> {
-        Err("round trips only".into())
-    }
-
-    fn idle(&mut self, _time_ns: u64) -> Result<(), Error> {
-        Err("round trips only".into())
     }
 }
 
@@ -264,11 +205,11 @@ struct Asking {
     _node: Node<Service>,
 }
 
-impl RendererSide for Asking {
-    fn call(&mut self, time_ns: u64, samples: &mut Vec<u64>) -> Result<(), Error> {
+impl Side for Asking {
+    fn call(&mut self, limit: Limit, samples: &mut Vec<u64>) -> Result<(), Error> {
         let Self { client, message, .. } = self;
         let len = message.len();
-        call(time_ns, samples, |asked| {
+        call(limit, samples, |asked| {
             set_stamp(message, asked);
             let request = client.loan_slice_uninit(len)?;
             let pending = request.write_from_slice(message).send()?;
@@ -281,17 +222,5 @@ impl RendererSide for Asking {
         set_stamp(message, OVER);
         client.loan_slice_uninit(len)?.write_from_slice(message).send()?;
         Ok(())
-    }
-
-    fn stream(&mut self, _time_ns: u64) -> Result<StreamPart, Error> {
-        Err("round trips only".into())
-    }
-
-    fn receive_pushes(&mut self, _samples: &mut Vec<u64>) -> Result<(), Error> {
-        Err("round trips only".into())
-    }
-
-    fn idle(&mut self) -> Result<(), Error> {
-        Err("round trips only".into())
     }
 }

@@ -1,50 +1,50 @@
-//! ipc-channel, in the two ways that it has for bytes: its channel of bytes, which needs no serialisation,
-//! and its shared memory, of which each message has some of its own.
+//! ipc-channel, in its two ways to send bytes: its channel of bytes, which needs no serialisation, and its
+//! shared memory, of which each message allocates its own.
 
 use ipc_channel::ipc::{
     IpcBytesReceiver, IpcBytesSender, IpcOneShotServer, IpcReceiver, IpcSender, IpcSharedMemory,
     bytes_channel, channel,
 };
+use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     Error,
-    compare::{
-        link::{Link, Linked},
-        side::{MainSide, RendererSide, Subject},
+    pair::{
+        job::Task,
+        link::Link,
+        side::{Peer, Side},
         stage::Stage,
-        work::Task,
     },
 };
 
+/// A channel of bytes each way.
 pub(super) struct Bytes;
+/// Each message in shared memory of its own.
+pub(super) struct Shared;
 
-impl Subject for Bytes {
-    fn name(&self) -> &'static str {
-        "ipc-channel"
+/// Below this payload, bytes are faster by far.
+const SHARED_MIN: usize = 64 * 1024;
+
+/// Launches the renderer, and receives main's ends of the channels from it.
+fn accept<T: Serialize + DeserializeOwned>(stage: &mut Stage) -> Result<T, Error> {
+    let (server, name) = IpcOneShotServer::<T>::new()?;
+    stage.launch()?;
+    stage.control.say(&name)?;
+    Ok(server.accept()?.1)
+}
+
+impl Peer for Bytes {
+    fn in_main(&self, stage: &mut Stage) -> Result<Box<dyn Side>, Error> {
+        let (to, from) = accept(stage)?;
+        Ok(Channels { to, from }.side(stage))
     }
 
-    fn about(&self) -> &'static str {
-        "bytes_channel each way; sleeps in recv"
-    }
-
-    fn package(&self) -> Option<&'static str> {
-        Some("ipc-channel")
-    }
-
-    fn main_side(&self, stage: &mut Stage) -> Result<Box<dyn MainSide>, Error> {
-        let (server, name) = IpcOneShotServer::<(IpcBytesSender, IpcBytesReceiver)>::new()?;
-        stage.launch()?;
-        stage.control.say(&name)?;
-        let (_, (to, from)) = server.accept()?;
-        Ok(Box::new(Linked::new(Channels { to, from }, stage.job.task.payload)))
-    }
-
-    fn renderer_side(&self, stage: &Stage) -> Result<Box<dyn RendererSide>, Error> {
+    fn in_renderer(&self, stage: &Stage) -> Result<Box<dyn Side>, Error> {
         let main = IpcSender::connect(stage.control.hear()?)?;
         let (to, from_renderer) = bytes_channel()?;
         let (to_renderer, from) = bytes_channel()?;
         main.send((to_renderer, from_renderer))?;
-        Ok(Box::new(Linked::new(Channels { to, from }, stage.job.task.payload)))
+        Ok(Channels { to, from }.side(stage))
     }
 }
 
@@ -63,52 +63,28 @@ impl Link for Channels {
     }
 }
 
-/// Each message in shared memory of its own.
-pub(super) struct Shared;
-
-/// What is shorter is better sent as bytes, by far.
-const SHARED_MIN: usize = 64 * 1024;
-
-impl Subject for Shared {
-    fn name(&self) -> &'static str {
-        "ipc-channel-shared"
-    }
-
-    fn about(&self) -> &'static str {
-        "an IpcSharedMemory for each message; sleeps in recv"
-    }
-
-    fn package(&self) -> Option<&'static str> {
-        Some("ipc-channel")
-    }
-
+impl Peer for Shared {
     fn unable(&self, task: Task) -> Option<&'static str> {
         (task.payload < SHARED_MIN).then_some("for large payloads; small ones are ipc-channel's")
     }
 
-    fn main_side(&self, stage: &mut Stage) -> Result<Box<dyn MainSide>, Error> {
-        let (server, name) = IpcOneShotServer::<(SharedSender, SharedReceiver)>::new()?;
-        stage.launch()?;
-        stage.control.say(&name)?;
-        let (_, (to, from)) = server.accept()?;
-        Ok(Box::new(Linked::new(SharedChannels { to, from }, stage.job.task.payload)))
+    fn in_main(&self, stage: &mut Stage) -> Result<Box<dyn Side>, Error> {
+        let (to, from) = accept(stage)?;
+        Ok(SharedChannels { to, from }.side(stage))
     }
 
-    fn renderer_side(&self, stage: &Stage) -> Result<Box<dyn RendererSide>, Error> {
+    fn in_renderer(&self, stage: &Stage) -> Result<Box<dyn Side>, Error> {
         let main = IpcSender::connect(stage.control.hear()?)?;
         let (to, from_renderer) = channel()?;
         let (to_renderer, from) = channel()?;
         main.send((to_renderer, from_renderer))?;
-        Ok(Box::new(Linked::new(SharedChannels { to, from }, stage.job.task.payload)))
+        Ok(SharedChannels { to, from }.side(stage))
     }
 }
 
-type SharedSender = IpcSender<IpcSharedMemory>;
-type SharedReceiver = IpcReceiver<IpcSharedMemory>;
-
 struct SharedChannels {
-    to: SharedSender,
-    from: SharedReceiver,
+    to: IpcSender<IpcSharedMemory>,
+    from: IpcReceiver<IpcSharedMemory>,
 }
 
 impl Link for SharedChannels {

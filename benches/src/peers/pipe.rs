@@ -2,63 +2,49 @@
 
 use std::{
     fs::File,
-    io::{self, Read, Write},
+    io::{PipeReader, PipeWriter, Read, Write, pipe},
     os::fd::{AsFd, OwnedFd},
 };
 
-use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
+use rustix::pipe::fcntl_setpipe_size;
 
 use crate::{
     Error,
-    compare::{
-        link::{Link, Linked},
-        side::{MainSide, RendererSide, Subject},
+    pair::{
+        link::Link,
+        side::{Peer, Side},
         stage::Stage,
     },
 };
 
-/// Room in each pipe: what an unprivileged process may ask for unless the machine says otherwise.
+/// The room in each pipe: the default maximum of an unprivileged process.
 const ROOM: usize = 1 << 20;
 
 pub(super) struct Pipe;
 
-impl Subject for Pipe {
-    fn name(&self) -> &'static str {
-        "pipe"
-    }
-
-    fn about(&self) -> &'static str {
-        "a pipe each way with room for 1 MiB; sleeps in read"
-    }
-
-    fn shares_a_core(&self) -> bool {
-        true
-    }
-
-    fn main_side(&self, stage: &mut Stage) -> Result<Box<dyn MainSide>, Error> {
-        let (from_renderer, to_main) = pipe()?;
-        let (from_main, to_renderer) = pipe()?;
+impl Peer for Pipe {
+    fn in_main(&self, stage: &mut Stage) -> Result<Box<dyn Side>, Error> {
+        let (from_renderer, to_main) = roomy_pipe()?;
+        let (from_main, to_renderer) = roomy_pipe()?;
         stage.launch()?;
         stage.control.give(&[from_main.as_fd(), to_main.as_fd()])?;
-        Ok(link(stage, from_renderer, to_renderer))
+        Ok(side(stage, from_renderer.into(), to_renderer.into()))
     }
 
-    fn renderer_side(&self, stage: &Stage) -> Result<Box<dyn RendererSide>, Error> {
+    fn in_renderer(&self, stage: &Stage) -> Result<Box<dyn Side>, Error> {
         let [from_main, to_main] = stage.control.take()?;
-        Ok(link(stage, from_main, to_main))
+        Ok(side(stage, from_main, to_main))
     }
 }
 
-fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
-    let (from, to) = pipe_with(PipeFlags::CLOEXEC)?;
+fn roomy_pipe() -> Result<(PipeReader, PipeWriter), Error> {
+    let (from, to) = pipe()?;
     fcntl_setpipe_size(&to, ROOM)?;
     Ok((from, to))
 }
 
-fn link(stage: &Stage, from: OwnedFd, to: OwnedFd) -> Box<Linked<Pipes>> {
-    let payload = stage.job.task.payload;
-    let pipes = Pipes { from: from.into(), to: to.into(), message: vec![0; payload] };
-    Box::new(Linked::new(pipes, payload))
+fn side(stage: &Stage, from: OwnedFd, to: OwnedFd) -> Box<dyn Side> {
+    Pipes { from: from.into(), to: to.into(), message: vec![0; stage.payload()] }.side(stage)
 }
 
 struct Pipes {

@@ -1,8 +1,8 @@
-//! raw_sync's events in a segment of shared_memory: one message at a time each way, with an event that
-//! says "full" and one that says "empty".
+//! raw_sync's events in a segment of shared_memory: one message at a time each way, with an event for "full"
+//! and one for "empty".
 //!
-//! All waits are without a time-out: with one, raw_sync's are wrong in the fraction of a second. The run
-//! bounds them. Both processes trust each other, as raw_sync's users have to.
+//! No wait has a timeout, since raw_sync computes the fraction of a second wrongly. The run bounds the waits.
+//! Both processes trust each other, as raw_sync's users have to.
 
 use raw_sync::{
     Timeout,
@@ -12,47 +12,33 @@ use shared_memory::{Shmem, ShmemConf};
 
 use crate::{
     Error,
-    compare::{
-        link::{Link, Linked},
-        side::{MainSide, RendererSide, Subject},
+    pair::{
+        link::Link,
+        side::{Peer, Side},
         stage::Stage,
     },
 };
 
 pub(super) struct Events;
 
-impl Subject for Events {
-    fn name(&self) -> &'static str {
-        "raw-sync"
-    }
-
-    fn about(&self) -> &'static str {
-        "raw_sync events in shared_memory, one message at a time; sleeps in the event"
-    }
-
-    fn package(&self) -> Option<&'static str> {
-        Some("raw_sync")
-    }
-
-    fn main_side(&self, stage: &mut Stage) -> Result<Box<dyn MainSide>, Error> {
-        let payload = stage.job.task.payload;
-        let memory = conf(stage).size(2 * place_len(payload)).create()?;
-        let [to, from] = places(&memory, payload, Init::New)?;
+impl Peer for Events {
+    fn in_main(&self, stage: &mut Stage) -> Result<Box<dyn Side>, Error> {
+        let memory = conf(stage).size(2 * place_len(stage.payload())).create()?;
+        let [to, from] = places(&memory, stage.payload(), Init::New)?;
         stage.launch()?;
-        // The events are there now.
+        // The renderer opens the events after this meeting.
         stage.control.meet()?;
-        Ok(Box::new(Linked::new(Segment { to, from, _memory: memory }, payload)))
+        Ok(Segment { to, from, _memory: memory }.side(stage))
     }
 
-    fn renderer_side(&self, stage: &Stage) -> Result<Box<dyn RendererSide>, Error> {
-        let payload = stage.job.task.payload;
+    fn in_renderer(&self, stage: &Stage) -> Result<Box<dyn Side>, Error> {
         stage.control.meet()?;
         let memory = conf(stage).open()?;
-        if memory.len() < 2 * place_len(payload) {
+        if memory.len() < 2 * place_len(stage.payload()) {
             return Err(format!("the segment has {} bytes only", memory.len()).into());
         }
-        let [from, to] = places(&memory, payload, Init::Existing)?;
-        Ok(Box::new(Linked::new(Segment { to, from, _memory: memory }, payload)))
+        let [from, to] = places(&memory, stage.payload(), Init::Existing)?;
+        Ok(Segment { to, from, _memory: memory }.side(stage))
     }
 }
 
@@ -60,7 +46,7 @@ fn conf(stage: &Stage) -> ShmemConf {
     ShmemConf::new().os_id(format!("{}raw_sync", stage.job.prefix))
 }
 
-/// Room for an event, on lines of its own.
+/// The room of an event, on its own cache lines.
 const EVENT_LEN: usize = 256;
 
 fn place_len(payload: usize) -> usize {
@@ -73,12 +59,12 @@ enum Init {
     Existing,
 }
 
-/// The segment's two places: main's and the renderer's.
+/// Returns the segment's two places: main's and the renderer's.
 fn places(memory: &Shmem, payload: usize, init: Init) -> Result<[Place; 2], Error> {
     let place = |number: usize| -> Result<Place, Error> {
-        // SAFETY: the segment has room for two places, as whoever made or opened it has seen to, and is
-        // page-aligned. Each event has its part of it to itself; main makes it before the renderer
-        // opens it; and the mapping lives as long as the places, beside which it is kept.
+        // SAFETY: the callers have checked that the segment, which is page-aligned, has room for two places.
+        // Each event has its own part of the segment. Main makes it before the renderer opens it. The mapping
+        // is kept beside the places and lives as long.
         unsafe {
             let start = memory.as_ptr().add(number * place_len(payload));
             Ok(Place {
@@ -100,8 +86,8 @@ fn places(memory: &Shmem, payload: usize, init: Init) -> Result<[Place; 2], Erro
 
 /// # Safety
 ///
-/// There must be `EVENT_LEN` bytes for the event alone, for as long as it lives; with
-/// [`Init::Existing`] the other process must have made it.
+/// `EVENT_LEN` bytes must belong to the event for as long as it lives. With [`Init::Existing`], the other
+/// process must have made it.
 unsafe fn event(start: *mut u8, init: Init) -> Result<Box<dyn EventImpl>, Error> {
     // SAFETY: as the caller promises.
     let made = unsafe {
@@ -114,12 +100,12 @@ unsafe fn event(start: *mut u8, init: Init) -> Result<Box<dyn EventImpl>, Error>
     if len > EVENT_LEN { Err(format!("an event of {len} bytes").into()) } else { Ok(event) }
 }
 
-/// Its errors cannot cross threads; their text can.
+/// Keeps the text of an error that cannot cross threads.
 fn text(error: Box<dyn std::error::Error>) -> Error {
     error.to_string().into()
 }
 
-/// Room for one message, and whose turn it is.
+/// The room of one message, and the events that say whose turn it is.
 struct Place {
     full: Box<dyn EventImpl>,
     empty: Box<dyn EventImpl>,
@@ -128,7 +114,7 @@ struct Place {
 }
 
 struct Segment {
-    // Dropped before the memory that they are in.
+    // Dropped before the memory that contains them.
     to: Place,
     from: Place,
     _memory: Shmem,
@@ -138,7 +124,7 @@ impl Link for Segment {
     fn send(&mut self, message: &[u8]) -> Result<(), Error> {
         let Place { full, empty, message: place, payload } = &self.to;
         empty.wait(Timeout::Infinite).map_err(text)?;
-        // SAFETY: the place has `payload` bytes, and is ours while it is empty.
+        // SAFETY: the place has `payload` bytes, and only the sender uses it while it is empty.
         unsafe { message.as_ptr().copy_to_nonoverlapping(*place, message.len().min(*payload)) };
         full.set(EventState::Signaled).map_err(text)
     }
@@ -146,7 +132,7 @@ impl Link for Segment {
     fn receive<R>(&mut self, read: impl FnOnce(&[u8]) -> R) -> Result<R, Error> {
         let Place { full, empty, message, payload } = &self.from;
         full.wait(Timeout::Infinite).map_err(text)?;
-        // SAFETY: the place has `payload` bytes, and is ours while it is full: the sender waits.
+        // SAFETY: the place has `payload` bytes, and the sender waits while it is full.
         let result = read(unsafe { std::slice::from_raw_parts(*message, *payload) });
         empty.set(EventState::Signaled).map_err(text)?;
         Ok(result)

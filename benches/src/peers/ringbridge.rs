@@ -1,174 +1,110 @@
 //! Ringbridge as its users call it: `invoke` and `handle`, `send` and `on`, `WebContents::send`.
 
 use std::{
+    borrow::Borrow,
     hint::black_box,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    thread,
     time::Duration,
 };
 
-use ringbridge::{
-    Contract, Event, IpcMain, IpcRenderer, Method, Policy, Push, RunError, WebContents,
-};
+use ringbridge::{Config, IpcMain, IpcRenderer, Policy, WaitStrategy, WebContents};
 
+use super::{
+    message::{Channels, DONE, Message, stamped, with_message_of},
+    ring_len,
+};
 use crate::{
     Error,
-    clock::now_ns,
-    compare::{
+    board::Board,
+    pair::{
+        Limit,
+        job::{Backend, Task, Wait, Work},
         side::{
-            LONG, MainSide, OVER, Pacer, RendererSide, STREAM_BATCH, StreamPart, Subject, call,
-            pushes, send_stream, send_stream_in_batches, stamp, sum, touched,
+            LONG, OVER, Pacer, Peer, STREAM_BATCH, Side, StreamPart, call, send_stream, stamp, sum,
         },
         stage::Stage,
-        work::{Task, Work},
     },
-    job::{Backend, Job, Wait},
-    messages::{Message, stamped, with_message_of},
+    system::now_ns,
 };
 
-/// From this length on a copy is dearer than a responder.
+/// From this payload on a responder is cheaper than a copy.
 const DEFERRED_FROM: usize = 16 << 10;
-/// How long a loop may run without being stopped.
-const RUN_MAX: Duration = Duration::from_secs(60);
+/// The longest payload that travels in a ring; longer ones go by attachment.
+pub(super) const RING_PAYLOAD_MAX: usize = 1 << 20;
+/// The time for the renderer to connect.
+const CONNECT_MAX: Duration = Duration::from_secs(60);
+/// The time between a push that was taken and the next, where the receiver has to be asleep by then.
+const PARKED_PACE: Duration = Duration::from_micros(100);
 
-/// Ringbridge over one backend, with one way to wait, and one way to stream.
-pub(super) struct Ringbridge {
-    name: &'static str,
-    about: &'static str,
-    backend: Backend,
-    wait: Wait,
-    stream: Way,
+/// Ringbridge over one backend, with one wait strategy, and one way to stream.
+#[derive(Clone, Copy)]
+pub(crate) struct Ringbridge {
+    pub(crate) backend: Backend,
+    pub(crate) wait: Wait,
+    pub(crate) way: Way,
 }
 
-/// How a stream is sent. A further way is a variant here, an arm in `stream` of the sending side, and
-/// a constant beside those below.
+/// How a stream is sent. A further way is a variant here, an arm in `stream` of the sending side, and a row
+/// in the table of subjects.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Way {
-    /// The renderer's `send`; main copies out and its listener reads the copy.
+pub(crate) enum Way {
+    /// The renderer calls `send`. Main copies the message out, and its listener reads the copy.
     Send,
-    /// The renderer's `send_all`, many messages in one call; main as above.
+    /// The renderer calls `send_all`, with many messages in one call.
     SendAll,
-    /// Main's `WebContents::send`; the renderer's listener reads in place.
+    /// Main calls `WebContents::send`. The renderer's listener reads in place.
     InPlace,
+    /// Without a peer beside it: the renderer times the batches of a stream, of which main reads nothing, and
+    /// main pushes when the last push was taken.
+    Alone,
 }
-
-pub(super) const SPIN: Ringbridge = Ringbridge {
-    name: "ringbridge-spin",
-    about: "invoke, send, WebContents::send; both loops spin",
-    backend: Backend::Sealed,
-    wait: Wait::Spin,
-    stream: Way::Send,
-};
-pub(super) const ADAPTIVE: Ringbridge = Ringbridge {
-    name: "ringbridge-adaptive",
-    about: "the same; spins while that pays (the default)",
-    backend: Backend::Sealed,
-    wait: Wait::Adaptive,
-    stream: Way::Send,
-};
-pub(super) const PARK: Ringbridge = Ringbridge {
-    name: "ringbridge-park",
-    about: "the same; sleeps at once",
-    backend: Backend::Sealed,
-    wait: Wait::Park,
-    stream: Way::Send,
-};
-pub(super) const SEND_ALL: Ringbridge = Ringbridge {
-    name: "ringbridge-send-all",
-    about: "send_all as a stream, 64 messages a call; both spin",
-    backend: Backend::Sealed,
-    wait: Wait::Spin,
-    stream: Way::SendAll,
-};
-pub(super) const IN_PLACE: Ringbridge = Ringbridge {
-    name: "ringbridge-in-place",
-    about: "WebContents::send as a stream, read in place; both spin",
-    backend: Backend::Sealed,
-    wait: Wait::Spin,
-    stream: Way::InPlace,
-};
-
-pub(super) const PORTABLE_SPIN: Ringbridge = Ringbridge {
-    name: "ringbridge-portable-spin",
-    about: "as ringbridge-spin, over named segments and events",
-    backend: Backend::Portable,
-    ..SPIN
-};
-pub(super) const PORTABLE_ADAPTIVE: Ringbridge = Ringbridge {
-    name: "ringbridge-portable-adaptive",
-    about: "as ringbridge-adaptive, over named segments and events",
-    backend: Backend::Portable,
-    ..ADAPTIVE
-};
-pub(super) const PORTABLE_PARK: Ringbridge = Ringbridge {
-    name: "ringbridge-portable-park",
-    about: "as ringbridge-park, over named segments and events",
-    backend: Backend::Portable,
-    ..PARK
-};
 
 impl Ringbridge {
-    fn job(&self, stage: &Stage) -> Job {
-        let (payload, pins) = (stage.job.task.payload, stage.job.pins);
-        Job { payload, wait: self.wait, backend: self.backend, pins, pinned: true }
+    /// Returns the engine's settings. A frame takes less than half of a ring; room for four messages, in the
+    /// ring or in attachments, lets a stream flow.
+    fn config(&self, payload: usize) -> Config {
+        Config {
+            backend: match self.backend {
+                Backend::Sealed => ringbridge::Backend::Sealed,
+                Backend::Portable => ringbridge::Backend::Portable,
+            },
+            wait: match self.wait {
+                Wait::Spin => WaitStrategy::Spin,
+                Wait::Adaptive => WaitStrategy::Adaptive,
+                Wait::Park => WaitStrategy::Park,
+            },
+            main_capacity: ring_len(payload),
+            renderer_capacity: ring_len(payload),
+            attachment_max: 4 * payload.max(RING_PAYLOAD_MAX),
+            ..Config::default()
+        }
     }
 }
 
-impl Subject for Ringbridge {
-    fn name(&self) -> &'static str {
-        self.name
-    }
-
-    fn about(&self) -> &'static str {
-        self.about
-    }
-
-    fn backend(&self) -> Option<Backend> {
-        Some(self.backend)
-    }
-
-    fn package(&self) -> Option<&'static str> {
-        Some("ringbridge")
-    }
-
-    fn shares_a_core(&self) -> bool {
-        true
-    }
-
+impl Peer for Ringbridge {
     fn unable(&self, task: Task) -> Option<&'static str> {
-        match self.stream {
-            Way::Send => None,
+        match self.way {
+            Way::Send | Way::Alone => None,
             _ if task.work != Work::Stream => Some("a stream only: the rest is ringbridge-spin's"),
             Way::SendAll if task.payload >= LONG => Some("batches are for small messages"),
             _ => None,
         }
     }
 
-    fn main_side(&self, stage: &mut Stage) -> Result<Box<dyn MainSide>, Error> {
-        with_message_of!(stage.job.task.payload, main_side(self, stage))
+    fn in_main(&self, stage: &mut Stage) -> Result<Box<dyn Side>, Error> {
+        with_message_of!(stage.payload(), in_main(self, stage))
     }
 
-    fn renderer_side(&self, stage: &Stage) -> Result<Box<dyn RendererSide>, Error> {
-        with_message_of!(stage.job.task.payload, renderer_side(self, stage))
+    fn in_renderer(&self, stage: &Stage) -> Result<Box<dyn Side>, Error> {
+        with_message_of!(stage.payload(), in_renderer(self, stage))
     }
 }
 
-/// The channels of messages of type `M`.
-struct Channels<M: ?Sized>(std::marker::PhantomData<M>);
-
-impl<M: Message + ?Sized> Channels<M> {
-    const ECHO: Method<M, M> = Method::new("echo");
-    const STREAM: Event<M> = Event::new("stream");
-    const PUSH: Push<M> = Push::new("push");
-    const CONTRACT: Contract = &[&Self::ECHO, &Self::STREAM, &Self::PUSH, &DONE];
-}
-
-/// From the renderer: it is ready, or has asked its last question.
-const DONE: Event<()> = Event::new("done");
-
-/// What a listener has read of a stream. One thread adds.
+/// The part of a stream that a listener has read. Only one thread adds, so no atomic addition is needed.
 #[derive(Default)]
 struct Tally {
     count: AtomicU64,
@@ -176,16 +112,21 @@ struct Tally {
 }
 
 impl Tally {
-    /// Reads a message, and says whether it was the last.
+    #[inline]
+    fn count(&self) {
+        self.count.store(self.count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    }
+
+    /// Reads a message, and returns whether it is the last.
     #[inline]
     fn read(&self, message: &[u8]) -> bool {
-        self.count.store(self.count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        self.count();
         let sum = self.sum.load(Ordering::Relaxed).wrapping_add(sum(message));
         self.sum.store(sum, Ordering::Relaxed);
         stamp(message) == OVER
     }
 
-    /// The part of a receiver whose stream has just ended.
+    /// Returns the part of a receiver whose stream has just ended.
     fn part(&self) -> StreamPart {
         black_box(self.sum.swap(0, Ordering::Relaxed));
         StreamPart::received(self.count.swap(0, Ordering::Relaxed))
@@ -195,19 +136,20 @@ impl Tally {
 struct Main<M: Message + ?Sized> {
     ipc: IpcMain,
     window: WebContents,
-    way: Way,
+    subject: Ringbridge,
+    board: &'static Board,
     message: M::Owned,
-    payload: usize,
     tally: Arc<Tally>,
     stopped: Arc<AtomicBool>,
 }
 
-fn main_side<M: Message + ?Sized>(
+fn in_main<M: Message + ?Sized>(
     subject: &Ringbridge,
     stage: &mut Stage,
-) -> Result<Box<dyn MainSide>, Error> {
-    let job = subject.job(stage);
-    let ipc = IpcMain::bind_with(&stage.job.prefix, Channels::<M>::CONTRACT, job.config())?;
+) -> Result<Box<dyn Side>, Error> {
+    let payload = stage.payload();
+    let config = subject.config(payload);
+    let ipc = IpcMain::bind_with(&stage.job.prefix, Channels::<M>::CONTRACT, config)?;
     let (tally, stopped) = (Arc::new(Tally::default()), Arc::new(AtomicBool::new(false)));
 
     let (running, says) = (ipc.clone(), stopped.clone());
@@ -215,36 +157,40 @@ fn main_side<M: Message + ?Sized>(
         says.store(true, Ordering::Relaxed);
         running.stop();
     };
-    if job.payload < DEFERRED_FROM {
+    if payload < DEFERRED_FROM || subject.way == Way::Alone {
         ipc.handle(Channels::<M>::ECHO, |_event, message| Ok(message.copy()))?;
     } else {
-        // A responder is given a reference, so that the answer is copied once, into the ring.
+        // A responder takes a reference, so the answer is copied once, into the ring.
         ipc.handle_deferred(Channels::<M>::ECHO, |_event, message, responder| {
             responder.reply(message);
         })?;
     }
-    let (counts, over) = (tally.clone(), stop.clone());
-    ipc.on(Channels::<M>::STREAM, move |_event, message| {
-        if counts.read(message.as_ref()) {
-            over();
-        }
-    })?;
+    let counts = tally.clone();
+    if subject.way == Way::Alone {
+        ipc.on(Channels::<M>::STREAM, move |_event, _message| counts.count())?;
+    } else {
+        let over = stop.clone();
+        ipc.on(Channels::<M>::STREAM, move |_event, message| {
+            if counts.read(message.as_ref()) {
+                over();
+            }
+        })?;
+    }
     ipc.on(DONE, move |_event, ()| stop())?;
     let running = ipc.clone();
     ipc.on_render_process_gone(move |_window, _details| running.stop());
 
     let policy = Policy::deny_all().allow_all(Channels::<M>::CONTRACT);
     let window = ipc.launch(stage.command()?, policy)?;
-    let (payload, way) = (job.payload, subject.stream);
-    let message = M::of_len(payload);
-    let main = Main::<M> { ipc, window, way, message, payload, tally, stopped };
-    main.run_until_stopped()?;
+    let (subject, board, message) = (*subject, stage.board, M::of_len(payload));
+    let main = Main::<M> { ipc, window, subject, board, message, tally, stopped };
+    main.run_until_stopped(CONNECT_MAX)?;
     Ok(Box::new(main))
 }
 
 impl<M: Message + ?Sized> Main<M> {
-    fn run_until_stopped(&self) -> Result<(), Error> {
-        self.ipc.run_for(RUN_MAX)?;
+    fn run_until_stopped(&self, time_max: Duration) -> Result<(), Error> {
+        self.ipc.run_for(time_max)?;
         if self.stopped.swap(false, Ordering::Relaxed) {
             Ok(())
         } else {
@@ -252,36 +198,55 @@ impl<M: Message + ?Sized> Main<M> {
             Err(gone.unwrap_or_else(|| "the renderer did not end its part".to_owned()).into())
         }
     }
-}
 
-impl<M: Message + ?Sized> MainSide for Main<M> {
-    fn answer(&mut self) -> Result<(), Error> {
-        self.run_until_stopped()
-    }
-
-    fn stream(&mut self, time_ns: u64) -> Result<StreamPart, Error> {
-        match self.way {
-            Way::Send | Way::SendAll => {
-                self.run_until_stopped()?;
-                Ok(self.tally.part())
+    /// Pushes when the last push was taken, so that each finds an empty ring.
+    fn push_in_lockstep(&mut self, limit: Limit) -> Result<(), Error> {
+        let began = now_ns();
+        let mut count = 0;
+        loop {
+            let sent = now_ns();
+            if !limit.allows(count, sent - began) {
+                return self.push_one(OVER);
             }
-            Way::InPlace => {
-                let Self { window, message, payload, .. } = self;
-                send_stream(*payload, time_ns, |stamp| {
-                    Ok(window.send(Channels::<M>::PUSH, stamped::<M>(message, stamp))?)
-                })
+            self.push_one(sent)?;
+            self.board.wait_until_posted(sent)?;
+            count += 1;
+            if self.subject.wait == Wait::Park {
+                thread::sleep(PARKED_PACE);
             }
         }
     }
 
+    #[inline]
+    fn push_one(&mut self, stamp: u64) -> Result<(), Error> {
+        Ok(self.window.send(Channels::<M>::PUSH, stamped::<M>(&mut self.message, stamp))?)
+    }
+}
+
+impl<M: Message + ?Sized> Side for Main<M> {
+    fn answer(&mut self, limit: Limit) -> Result<(), Error> {
+        self.run_until_stopped(limit.patience())
+    }
+
+    fn stream_in_main(&mut self, limit: Limit) -> Result<StreamPart, Error> {
+        if self.subject.way == Way::InPlace {
+            let payload = self.message.as_mut().len();
+            return send_stream(payload, limit, |stamp| self.push_one(stamp));
+        }
+        self.run_until_stopped(limit.patience())?;
+        Ok(self.tally.part())
+    }
+
     fn push(&mut self, pacer: &mut Pacer) -> Result<(), Error> {
-        let Self { window, message, .. } = self;
-        pacer.run(|stamp| Ok(window.send(Channels::<M>::PUSH, stamped::<M>(message, stamp))?))
+        if self.subject.way == Way::Alone {
+            return self.push_in_lockstep(pacer.limit);
+        }
+        pacer.run(|stamp| self.push_one(stamp))
     }
 
     fn idle(&mut self, time_ns: u64) -> Result<(), Error> {
         self.ipc.run_for(Duration::from_nanos(time_ns))?;
-        Ok(self.window.send(Channels::<M>::PUSH, stamped::<M>(&mut self.message, OVER))?)
+        self.push_one(OVER)
     }
 
     fn wakes(&self) -> Option<u64> {
@@ -300,33 +265,38 @@ struct Renderer<M: Message + ?Sized> {
     ipc: IpcRenderer,
     way: Way,
     message: M::Owned,
-    /// What is sent in one call, where that is many.
+    /// The messages of one call of `send_all`.
     batch: Vec<M::Owned>,
-    payload: usize,
     tally: Arc<Tally>,
     latencies: Arc<Mutex<Vec<u64>>>,
 }
 
-fn renderer_side<M: Message + ?Sized>(
+fn in_renderer<M: Message + ?Sized>(
     subject: &Ringbridge,
     stage: &Stage,
-) -> Result<Box<dyn RendererSide>, Error> {
-    let job = subject.job(stage);
-    let ipc = IpcRenderer::connect_with(Channels::<M>::CONTRACT, job.config())?;
+) -> Result<Box<dyn Side>, Error> {
+    let (task, payload, way) = (stage.job.task, stage.payload(), subject.way);
+    let ipc = IpcRenderer::connect_with(Channels::<M>::CONTRACT, subject.config(payload))?;
     let (tally, latencies) = (Arc::new(Tally::default()), Arc::new(Mutex::new(Vec::new())));
 
     let running = ipc.clone();
-    if stage.job.task.work == Work::Push {
-        let room = pushes(stage.job.task.rate_hz, stage.job.time_ns) as usize;
-        let (mut under_way, complete) = (touched(room), latencies.clone());
+    if task.work == Work::Push {
+        // The first push takes the mapped memory from `take_pushes`, the last gives it back.
+        let (mut under_way, lent) = (Vec::new(), latencies.clone());
+        let board = (way == Way::Alone).then_some(stage.board);
         ipc.on(Channels::<M>::PUSH, move |_event, message| {
-            let sent = message.stamp();
+            let (sent, received) = (message.stamp(), now_ns());
+            if under_way.capacity() == 0 {
+                std::mem::swap(&mut under_way, &mut lock(&lent));
+            }
             if sent == OVER {
-                let samples = std::mem::replace(&mut under_way, touched(room));
-                *complete.lock().unwrap_or_else(PoisonError::into_inner) = samples;
+                std::mem::swap(&mut under_way, &mut lock(&lent));
                 running.stop();
-            } else {
-                under_way.push(now_ns().saturating_sub(sent));
+                return;
+            }
+            under_way.push(received.saturating_sub(sent));
+            if let Some(board) = board {
+                board.post(sent);
             }
         })?;
     } else {
@@ -338,61 +308,110 @@ fn renderer_side<M: Message + ?Sized>(
         })?;
     }
     ipc.send(DONE, &())?;
-    let (payload, way, message) = (job.payload, subject.stream, M::of_len(job.payload));
     let batch_len = if way == Way::SendAll { STREAM_BATCH } else { 0 };
     let batch = (0..batch_len).map(|_| M::of_len(payload)).collect();
-    Ok(Box::new(Renderer::<M> { ipc, way, message, batch, payload, tally, latencies }))
+    let message = M::of_len(payload);
+    Ok(Box::new(Renderer::<M> { ipc, way, message, batch, tally, latencies }))
 }
 
 impl<M: Message + ?Sized> Renderer<M> {
-    fn run(&self) -> Result<(), RunError> {
-        self.ipc.run()
+    #[inline]
+    fn ask(&mut self, stamp: u64) -> Result<u64, Error> {
+        let question = stamped::<M>(&mut self.message, stamp);
+        let answer = self.ipc.invoke(Channels::<M>::ECHO, question)?.wait()?;
+        let answer: &M = answer.borrow();
+        Ok(answer.stamp())
+    }
+
+    #[inline]
+    fn send_one(&mut self, stamp: u64) -> Result<(), Error> {
+        Ok(self.ipc.send(Channels::<M>::STREAM, stamped::<M>(&mut self.message, stamp))?)
+    }
+
+    /// Sends many messages in each call.
+    fn send_batches(&mut self, limit: Limit) -> Result<StreamPart, Error> {
+        let began = now_ns();
+        let mut count = 0;
+        while now_ns() - began < limit.time_ns {
+            for message in &mut self.batch {
+                count += 1;
+                stamped::<M>(message, count);
+            }
+            self.ipc.send_all(Channels::<M>::STREAM, &self.batch)?;
+        }
+        self.send_one(OVER)?;
+        Ok(StreamPart::sent(began, count + 1))
+    }
+
+    /// Sends as fast as main takes it. A sample is the mean of a batch: one reading of the clock costs as much
+    /// as a send.
+    fn send_timed(&mut self, limit: Limit, samples: &mut Vec<u64>) -> Result<StreamPart, Error> {
+        let began = now_ns();
+        let mut ended = began;
+        let mut count = 0;
+        while limit.allows(count, ended - began) {
+            let batch = STREAM_BATCH.min(limit.count - count);
+            let sent = now_ns();
+            for number in 1..=batch {
+                self.send_one(count + number)?;
+            }
+            ended = now_ns();
+            samples.push((ended - sent) / batch);
+            count += batch;
+        }
+        self.ipc.send(DONE, &())?;
+        Ok(StreamPart::sent(began, count))
     }
 }
 
-impl<M: Message + ?Sized> RendererSide for Renderer<M> {
-    fn call(&mut self, time_ns: u64, samples: &mut Vec<u64>) -> Result<(), Error> {
-        let Self { ipc, message, .. } = self;
-        call(time_ns, samples, |asked| {
-            let answer = ipc.invoke(Channels::<M>::ECHO, stamped::<M>(message, asked))?.wait()?;
-            let answer: &M = std::borrow::Borrow::borrow(&answer);
-            Ok(answer.stamp())
-        })?;
+impl<M: Message + ?Sized> Side for Renderer<M> {
+    fn call(&mut self, limit: Limit, samples: &mut Vec<u64>) -> Result<(), Error> {
+        call(limit, samples, |asked| self.ask(asked))?;
         Ok(self.ipc.send(DONE, &())?)
     }
 
-    fn stream(&mut self, time_ns: u64) -> Result<StreamPart, Error> {
+    fn call_untimed(&mut self, count: u64) -> Result<(), Error> {
+        for asked in 1..=count {
+            let answered = self.ask(asked)?;
+            if answered != asked {
+                return Err(format!("invoke {asked} got the reply to {answered}").into());
+            }
+        }
+        Ok(self.ipc.send(DONE, &())?)
+    }
+
+    fn stream_in_renderer(
+        &mut self,
+        limit: Limit,
+        samples: &mut Vec<u64>,
+    ) -> Result<StreamPart, Error> {
         match self.way {
             Way::Send => {
-                let Self { ipc, message, payload, .. } = self;
-                send_stream(*payload, time_ns, |stamp| {
-                    Ok(ipc.send(Channels::<M>::STREAM, stamped::<M>(message, stamp))?)
-                })
+                let payload = self.message.as_mut().len();
+                send_stream(payload, limit, |stamp| self.send_one(stamp))
             }
-            Way::SendAll => {
-                let Self { ipc, batch, .. } = self;
-                send_stream_in_batches(time_ns, |first, len| {
-                    for (message, further) in batch[..len].iter_mut().zip(0..) {
-                        stamped::<M>(message, first + further);
-                    }
-                    Ok(ipc.send_all(Channels::<M>::STREAM, &batch[..len])?)
-                })
-            }
+            Way::SendAll => self.send_batches(limit),
+            Way::Alone => self.send_timed(limit, samples),
             Way::InPlace => {
-                self.run()?;
+                self.ipc.run()?;
                 Ok(self.tally.part())
             }
         }
     }
 
-    fn receive_pushes(&mut self, samples: &mut Vec<u64>) -> Result<(), Error> {
-        self.run()?;
-        let mut latencies = self.latencies.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::swap(samples, &mut latencies);
+    fn take_pushes(&mut self, samples: &mut Vec<u64>) -> Result<(), Error> {
+        std::mem::swap(samples, &mut lock(&self.latencies));
+        self.ipc.run()?;
+        std::mem::swap(samples, &mut lock(&self.latencies));
         Ok(())
     }
 
-    fn idle(&mut self) -> Result<(), Error> {
-        Ok(self.run()?)
+    fn rest(&mut self) -> Result<(), Error> {
+        Ok(self.ipc.run()?)
     }
+}
+
+/// The value is consistent at every moment, so a panic elsewhere does not matter.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,6 +1,6 @@
-//! rtrb: a ring between two threads of one process, so with nothing to check and nobody to wake.
+//! rtrb: a ring between two threads of one process, so it checks nothing and wakes no thread.
 //!
-//! Small messages are elements, as its users would have them; longer ones are chunks of bytes.
+//! Small messages are elements, as its users would choose; longer ones are chunks of bytes.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -9,56 +9,40 @@ use rtrb::{Consumer, Producer, RingBuffer};
 use super::queue_len;
 use crate::{
     Error,
-    compare::{
-        link::{Link, Linked},
-        side::{MainSide, RendererSide, Subject},
+    pair::{
+        job::{SMALL, Task, Work},
+        link::Link,
+        side::{Peer, Side},
         stage::Stage,
-        work::{SMALL, Task, Work},
     },
 };
 
 pub(super) struct Threads;
 
-impl Subject for Threads {
-    fn name(&self) -> &'static str {
-        "rtrb"
-    }
-
-    fn about(&self) -> &'static str {
-        "a ring each way between two threads of one process; spins"
-    }
-
-    fn package(&self) -> Option<&'static str> {
-        Some("rtrb")
-    }
-
+impl Peer for Threads {
     fn unable(&self, task: Task) -> Option<&'static str> {
         (task.work == Work::Idle).then_some("two threads of one process: both spin")
     }
 
-    fn main_side(&self, stage: &mut Stage) -> Result<Box<dyn MainSide>, Error> {
-        let payload = stage.job.task.payload;
+    fn in_main(&self, stage: &mut Stage) -> Result<Box<dyn Side>, Error> {
+        let payload = stage.payload();
         if payload == SMALL {
-            let (ours, theirs) = rings(queue_len(payload));
-            hand_over(&SMALL_ENDS, theirs);
+            let ours = rings(queue_len(payload), &SMALL_ENDS);
             stage.start_thread()?;
-            Ok(Box::new(Linked::new(Elements { ends: ours }, payload)))
+            Ok(Elements(ours).side(stage))
         } else {
-            let (ours, theirs) = rings(queue_len(payload) * payload);
-            hand_over(&BYTE_ENDS, theirs);
+            let ours = rings(queue_len(payload) * payload, &BYTE_ENDS);
             stage.start_thread()?;
-            Ok(Box::new(Linked::new(Bytes { ends: ours, payload }, payload)))
+            Ok(Bytes { ends: ours, payload }.side(stage))
         }
     }
 
-    fn renderer_side(&self, stage: &Stage) -> Result<Box<dyn RendererSide>, Error> {
-        let payload = stage.job.task.payload;
+    fn in_renderer(&self, stage: &Stage) -> Result<Box<dyn Side>, Error> {
+        let payload = stage.payload();
         if payload == SMALL {
-            let ends = take_over(&SMALL_ENDS)?;
-            Ok(Box::new(Linked::new(Elements { ends }, payload)))
+            Ok(Elements(take_over(&SMALL_ENDS)?).side(stage))
         } else {
-            let ends = take_over(&BYTE_ENDS)?;
-            Ok(Box::new(Linked::new(Bytes { ends, payload }, payload)))
+            Ok(Bytes { ends: take_over(&BYTE_ENDS)?, payload }.side(stage))
         }
     }
 }
@@ -69,19 +53,18 @@ struct Ends<T> {
     from: Consumer<T>,
 }
 
-fn rings<T>(len: usize) -> (Ends<T>, Ends<T>) {
-    let (to_renderer, from_main) = RingBuffer::new(len);
-    let (to_main, from_renderer) = RingBuffer::new(len);
-    (Ends { to: to_renderer, from: from_renderer }, Ends { to: to_main, from: from_main })
-}
-
-/// Where main leaves the renderer's ends: unlike a process, a thread can be given them.
+/// The place where main leaves the renderer's ends: a thread, unlike a process, can be given them.
 type Place<T> = Mutex<Option<Ends<T>>>;
 static SMALL_ENDS: Place<[u8; SMALL]> = Mutex::new(None);
 static BYTE_ENDS: Place<u8> = Mutex::new(None);
 
-fn hand_over<T>(place: &Place<T>, ends: Ends<T>) {
-    *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(ends);
+/// Makes a ring each way, and leaves the renderer's ends in `place`.
+fn rings<T>(len: usize, place: &Place<T>) -> Ends<T> {
+    let (to_renderer, from_main) = RingBuffer::new(len);
+    let (to_main, from_renderer) = RingBuffer::new(len);
+    let theirs = Ends { to: to_main, from: from_main };
+    *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(theirs);
+    Ends { to: to_renderer, from: from_renderer }
 }
 
 fn take_over<T>(place: &Place<T>) -> Result<Ends<T>, Error> {
@@ -89,15 +72,13 @@ fn take_over<T>(place: &Place<T>) -> Result<Ends<T>, Error> {
     taken.ok_or_else(|| "no ring was handed over".into())
 }
 
-struct Elements {
-    ends: Ends<[u8; SMALL]>,
-}
+struct Elements(Ends<[u8; SMALL]>);
 
 impl Link for Elements {
     #[inline]
     fn send(&mut self, message: &[u8]) -> Result<(), Error> {
         let mut element = message.try_into()?;
-        while let Err(rtrb::PushError::Full(back)) = self.ends.to.push(element) {
+        while let Err(rtrb::PushError::Full(back)) = self.0.to.push(element) {
             element = back;
         }
         Ok(())
@@ -106,7 +87,7 @@ impl Link for Elements {
     #[inline]
     fn receive<R>(&mut self, read: impl FnOnce(&[u8]) -> R) -> Result<R, Error> {
         loop {
-            if let Ok(element) = self.ends.from.pop() {
+            if let Ok(element) = self.0.from.pop() {
                 return Ok(read(&element));
             }
         }
@@ -127,7 +108,7 @@ impl Link for Bytes {
     fn receive<R>(&mut self, read: impl FnOnce(&[u8]) -> R) -> Result<R, Error> {
         loop {
             if let Ok(chunk) = self.ends.from.read_chunk(self.payload) {
-                // The ring's length is a multiple of the message's: no message is in two pieces.
+                // The ring's length is a multiple of the message's, so each message is in one piece.
                 let result = read(chunk.as_slices().0);
                 chunk.commit_all();
                 return Ok(result);

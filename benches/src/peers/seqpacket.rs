@@ -8,48 +8,35 @@ use rustix::net::{
 
 use crate::{
     Error,
-    compare::{
-        link::{Link, Linked},
-        side::{MainSide, RendererSide, Subject},
+    pair::{
+        link::Link,
+        side::{Peer, Side},
         stage::Stage,
     },
 };
 
-/// The longest packet. One must fit into the socket's buffer, 208 KiB on an ordinary machine.
+/// The longest packet. It has to fit into the socket's buffer, 208 KiB on an ordinary machine.
 const PACKET_MAX: usize = 64 * 1024;
 
 pub(super) struct SeqPacket;
 
-impl Subject for SeqPacket {
-    fn name(&self) -> &'static str {
-        "seqpacket"
-    }
-
-    fn about(&self) -> &'static str {
-        "a Unix SOCK_SEQPACKET socket, packets of up to 64 KiB; sleeps in recv"
-    }
-
-    fn shares_a_core(&self) -> bool {
-        true
-    }
-
-    fn main_side(&self, stage: &mut Stage) -> Result<Box<dyn MainSide>, Error> {
+impl Peer for SeqPacket {
+    fn in_main(&self, stage: &mut Stage) -> Result<Box<dyn Side>, Error> {
         let (ours, theirs) =
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
         stage.launch()?;
         stage.control.give(&[theirs.as_fd()])?;
-        Ok(link(stage, ours))
+        Ok(side(stage, ours))
     }
 
-    fn renderer_side(&self, stage: &Stage) -> Result<Box<dyn RendererSide>, Error> {
+    fn in_renderer(&self, stage: &Stage) -> Result<Box<dyn Side>, Error> {
         let [theirs] = stage.control.take()?;
-        Ok(link(stage, theirs))
+        Ok(side(stage, theirs))
     }
 }
 
-fn link(stage: &Stage, socket: OwnedFd) -> Box<Linked<Socket>> {
-    let payload = stage.job.task.payload;
-    Box::new(Linked::new(Socket { socket, message: vec![0; payload] }, payload))
+fn side(stage: &Stage, socket: OwnedFd) -> Box<dyn Side> {
+    Socket { socket, message: vec![0; stage.payload()] }.side(stage)
 }
 
 struct Socket {

@@ -16,9 +16,9 @@ use shmem_ipc::{ringbuf, sharedring};
 use super::queue_len;
 use crate::{
     Error,
-    compare::{
-        link::{Link, Linked},
-        side::{MainSide, RendererSide, Subject},
+    pair::{
+        link::Link,
+        side::{Peer, Side},
         stage::Stage,
     },
 };
@@ -28,60 +28,34 @@ pub(super) struct Bare;
 /// The shared ring.
 pub(super) struct Blocking;
 
-impl Subject for Bare {
-    fn name(&self) -> &'static str {
-        "shmem-ipc"
-    }
-
-    fn about(&self) -> &'static str {
-        "ringbuf, without its signals; spins"
-    }
-
-    fn package(&self) -> Option<&'static str> {
-        Some("shmem-ipc")
-    }
-
-    fn main_side(&self, stage: &mut Stage) -> Result<Box<dyn MainSide>, Error> {
-        let len = ring_len(stage);
-        let there = memfd_create("compare-there", MemfdFlags::CLOEXEC)?;
-        let back = memfd_create("compare-back", MemfdFlags::CLOEXEC)?;
-        ftruncate(&there, len as u64)?;
-        ftruncate(&back, len as u64)?;
+impl Peer for Bare {
+    fn in_main(&self, stage: &mut Stage) -> Result<Box<dyn Side>, Error> {
+        let memory = || -> io::Result<OwnedFd> {
+            let memory = memfd_create("compare-ring", MemfdFlags::CLOEXEC)?;
+            ftruncate(&memory, ring_len(stage) as u64)?;
+            Ok(memory)
+        };
+        let (there, back) = (memory()?, memory()?);
         stage.launch()?;
         stage.control.give(&[there.as_fd(), back.as_fd()])?;
-        Ok(bare(stage, &there, &back)?)
+        Ok(Ring::attach(stage, &there, &back)?.side(stage))
     }
 
-    fn renderer_side(&self, stage: &Stage) -> Result<Box<dyn RendererSide>, Error> {
+    fn in_renderer(&self, stage: &Stage) -> Result<Box<dyn Side>, Error> {
         let [there, back] = stage.control.take()?;
-        Ok(bare(stage, &back, &there)?)
+        Ok(Ring::attach(stage, &back, &there)?.side(stage))
     }
 }
 
-/// A whole number of messages: then each is in one piece.
+/// Returns the length of a ring for a whole number of messages, so that each is in one piece.
 fn ring_len(stage: &Stage) -> usize {
-    let payload = stage.job.task.payload;
+    let payload = stage.payload();
     ringbuf::channel_bufsize::<u8>(queue_len(payload) * payload)
-}
-
-fn bare(stage: &Stage, to: &OwnedFd, from: &OwnedFd) -> io::Result<Box<Linked<Ring>>> {
-    let len = ring_len(stage);
-    let [to, from] = [map(to, len)?, map(from, len)?];
-    // SAFETY: both are mapped for reading and writing with this length for the rest of the process.
-    // The other process has the other end of each and no more, and it is this program, which changes
-    // only what is the ring's to change.
-    let (to, from) =
-        unsafe { (ringbuf::Sender::attach(to, len), ringbuf::Receiver::attach(from, len)) };
-    let (to, from) = (to.map_err(io::Error::other)?, from.map_err(io::Error::other)?);
-    Ok(Box::new(Linked::new(
-        Ring { to, from, payload: stage.job.task.payload },
-        stage.job.task.payload,
-    )))
 }
 
 fn map(memory: &OwnedFd, len: usize) -> io::Result<*mut u8> {
     let access = ProtFlags::READ | ProtFlags::WRITE;
-    // SAFETY: the kernel chooses a free range, so nothing of ours is replaced. The file has the length.
+    // SAFETY: the kernel chooses a free range, so no mapping is replaced. The file has the length.
     let start = unsafe { mmap(ptr::null_mut(), len, access, MapFlags::SHARED, memory, 0)? };
     Ok(start.cast())
 }
@@ -90,6 +64,20 @@ struct Ring {
     to: ringbuf::Sender<u8>,
     from: ringbuf::Receiver<u8>,
     payload: usize,
+}
+
+impl Ring {
+    fn attach(stage: &Stage, to: &OwnedFd, from: &OwnedFd) -> io::Result<Self> {
+        let len = ring_len(stage);
+        let [to, from] = [map(to, len)?, map(from, len)?];
+        // SAFETY: both are mapped for reading and writing with this length for the rest of the process. The
+        // other process has the other end of each only. It is this program, which changes the memory
+        // through the ring only.
+        let (to, from) =
+            unsafe { (ringbuf::Sender::attach(to, len), ringbuf::Receiver::attach(from, len)) };
+        let (to, from) = (to.map_err(io::Error::other)?, from.map_err(io::Error::other)?);
+        Ok(Self { to, from, payload: stage.payload() })
+    }
 }
 
 impl Link for Ring {
@@ -130,53 +118,35 @@ impl Link for Ring {
     }
 }
 
-impl Subject for Blocking {
-    fn name(&self) -> &'static str {
-        "shmem-ipc-block"
-    }
-
-    fn about(&self) -> &'static str {
-        "sharedring; sleeps in an eventfd"
-    }
-
-    fn package(&self) -> Option<&'static str> {
-        Some("shmem-ipc")
-    }
-
-    fn main_side(&self, stage: &mut Stage) -> Result<Box<dyn MainSide>, Error> {
-        let payload = stage.job.task.payload;
+impl Peer for Blocking {
+    fn in_main(&self, stage: &mut Stage) -> Result<Box<dyn Side>, Error> {
+        let payload = stage.payload();
         let capacity = queue_len(payload) * payload;
         let to = sharedring::Sender::<u8>::new(capacity)?;
         let from = sharedring::Receiver::<u8>::new(capacity)?;
         stage.launch()?;
-        stage.control.give(&[
-            to.memfd().as_file().as_fd(),
-            to.empty_signal().as_fd(),
-            to.full_signal().as_fd(),
-        ])?;
-        stage.control.give(&[
-            from.memfd().as_file().as_fd(),
-            from.empty_signal().as_fd(),
-            from.full_signal().as_fd(),
-        ])?;
-        Ok(Box::new(Linked::new(Shared { to, from, message: vec![0; payload] }, payload)))
+        let (empty, full) = (to.empty_signal(), to.full_signal());
+        stage.control.give(&[to.memfd().as_file().as_fd(), empty.as_fd(), full.as_fd()])?;
+        let (empty, full) = (from.empty_signal(), from.full_signal());
+        stage.control.give(&[from.memfd().as_file().as_fd(), empty.as_fd(), full.as_fd()])?;
+        Ok(Shared { to, from, message: vec![0; payload] }.side(stage))
     }
 
-    fn renderer_side(&self, stage: &Stage) -> Result<Box<dyn RendererSide>, Error> {
-        let payload = stage.job.task.payload;
+    fn in_renderer(&self, stage: &Stage) -> Result<Box<dyn Side>, Error> {
+        let payload = stage.payload();
         let capacity = queue_len(payload) * payload;
         let [memory, empty, full] = stage.control.take::<3>()?.map(File::from);
         let from = sharedring::Receiver::<u8>::open(capacity, memory, empty, full)?;
         let [memory, empty, full] = stage.control.take::<3>()?.map(File::from);
         let to = sharedring::Sender::<u8>::open(capacity, memory, empty, full)?;
-        Ok(Box::new(Linked::new(Shared { to, from, message: vec![0; payload] }, payload)))
+        Ok(Shared { to, from, message: vec![0; payload] }.side(stage))
     }
 }
 
 struct Shared {
     to: sharedring::Sender<u8>,
     from: sharedring::Receiver<u8>,
-    /// Its length is its own, so a message may be in two pieces: it is put together here.
+    /// A buffer, since a message may be in two pieces in the ring.
     message: Vec<u8>,
 }
 

@@ -3,41 +3,29 @@
 use super::queue_len;
 use crate::{
     Error,
-    compare::{
-        link::{Link, Linked},
-        side::{MainSide, RendererSide, Subject},
+    pair::{
+        link::Link,
+        side::{Peer, Side},
         stage::Stage,
     },
 };
 
 pub(super) struct Pair;
 
-impl Subject for Pair {
-    fn name(&self) -> &'static str {
-        "zeromq"
-    }
-
-    fn about(&self) -> &'static str {
-        "libzmq PAIR over ipc://, one I/O thread each; sleeps in recv"
-    }
-
-    fn package(&self) -> Option<&'static str> {
-        Some("zeromq-src")
-    }
-
-    fn main_side(&self, stage: &mut Stage) -> Result<Box<dyn MainSide>, Error> {
+impl Peer for Pair {
+    fn in_main(&self, stage: &mut Stage) -> Result<Box<dyn Side>, Error> {
         let socket = socket(stage)?;
         socket.bind(&address(stage))?;
         stage.launch()?;
         stage.control.meet()?;
-        Ok(link(stage, socket))
+        Ok(Socket { socket, message: zmq::Message::new() }.side(stage))
     }
 
-    fn renderer_side(&self, stage: &Stage) -> Result<Box<dyn RendererSide>, Error> {
+    fn in_renderer(&self, stage: &Stage) -> Result<Box<dyn Side>, Error> {
         stage.control.meet()?;
         let socket = socket(stage)?;
         socket.connect(&address(stage))?;
-        Ok(link(stage, socket))
+        Ok(Socket { socket, message: zmq::Message::new() }.side(stage))
     }
 }
 
@@ -47,17 +35,12 @@ fn address(stage: &Stage) -> String {
 
 fn socket(stage: &Stage) -> Result<zmq::Socket, Error> {
     let socket = zmq::Context::new().socket(zmq::PAIR)?;
-    let messages = i32::try_from(queue_len(stage.job.task.payload))?;
+    let messages = i32::try_from(queue_len(stage.payload()))?;
     socket.set_sndhwm(messages)?;
     socket.set_rcvhwm(messages)?;
-    // What nobody receives any more does not keep the process.
+    // Messages that were not received do not keep the process from ending.
     socket.set_linger(0)?;
     Ok(socket)
-}
-
-fn link(stage: &Stage, socket: zmq::Socket) -> Box<Linked<Socket>> {
-    let message = zmq::Message::new();
-    Box::new(Linked::new(Socket { socket, message }, stage.job.task.payload))
 }
 
 struct Socket {

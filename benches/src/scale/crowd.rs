@@ -1,4 +1,4 @@
-//! Main's half: launches a crowd of renderers, gives them orders, and counts what comes.
+//! Main's half: launches a crowd of renderers, gives them orders, and counts their messages.
 
 use std::{
     env,
@@ -10,26 +10,23 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hdrhistogram::Histogram;
 use ringbridge::{Config, IpcMain, Policy, WebContents};
 
 use super::{
-    messages::{CONTRACT, ECHO, FAILED, MESSAGE, ORDER, Order, REPORT, Report, stamp_of},
+    messages::{CONTRACT, ECHO, FAILED, MESSAGE, ORDER, Order, REPORT, Report},
     renderer::give_endpoint,
 };
-use crate::{Error, clock::now_ns};
+use crate::{Error, pair::side::stamp, stats::Distribution, system::now_ns};
 
-/// How long anything may take that is not timed itself, on a machine that is busy.
+/// The time that an untimed step may take on a busy machine.
 const GRACE: Duration = Duration::from_secs(60);
-/// A longer sample counts as this long.
-const SAMPLE_MAX_NS: u64 = 60_000_000_000;
 
-/// Whether somebody asked for the end. The crowd that is there then is dismissed in an orderly way.
+/// A request to end the run. The crowd is dismissed first, so that its files are removed.
 #[derive(Clone, Default)]
 pub struct Interruption(Arc<AtomicBool>);
 
 impl Interruption {
-    /// Asks for the end, within moments.
+    /// Requests the end of the run.
     pub fn request(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
@@ -39,41 +36,43 @@ impl Interruption {
     }
 }
 
-/// A main process, which is this one, and its renderers. Its end is theirs.
+/// A main process, which is this process, and its renderers. Dropping it ends them.
 pub(super) struct Crowd {
     pub(super) ipc: IpcMain,
     name: String,
     pub(super) windows: Vec<WebContents>,
-    /// From the call of `launch` until the handshake was done, one renderer after the other.
+    /// The times from `launch` to the end of the handshake, one renderer after the other.
     pub(super) connecting: Vec<Duration>,
     arrivals: Arc<Arrivals>,
     interruption: Interruption,
 }
 
-/// What the listeners leave.
+/// The state that the listeners change.
+#[derive(Default)]
 struct Arrivals {
-    /// By window: they count from 1. Only the loop's thread adds.
+    /// The messages of each window; window ids begin at 1. Only the loop's thread adds.
     counts: Vec<AtomicU64>,
     connected: AtomicU32,
-    latencies: Mutex<Histogram<u64>>,
+    latencies: Mutex<Distribution>,
     reports: Mutex<Vec<(u32, Report)>>,
     ended: Mutex<Option<String>>,
 }
 
 impl Crowd {
-    /// An endpoint for so many renderers, without any yet.
+    /// Binds an endpoint for this number of renderers, and launches none yet.
     pub(super) fn gather(renderers: usize, interruption: &Interruption) -> Result<Self, Error> {
         let name = endpoint_name();
-        // Attached sessions come on top. What is measured here is looked at from `/proc`.
+        // Attached sessions come on top. `/proc` has to stay readable.
         let config = Config {
             windows_max: renderers + 64,
             protect_memory: false,
-            // As a crowd should be, most of which is silent.
+            // Most renderers of a crowd are silent.
             prefault: false,
             ..Config::default()
         };
         let ipc = IpcMain::bind_with(&name, CONTRACT, config)?;
-        let arrivals = Arc::new(Arrivals::new(renderers)?);
+        let counts = (0..renderers).map(|_| AtomicU64::new(0)).collect();
+        let arrivals = Arc::new(Arrivals { counts, ..Arrivals::default() });
         arrivals.listen(&ipc)?;
         ipc.on_attach(|_candidate| Ok(policy()));
         Ok(Self {
@@ -92,7 +91,7 @@ impl Crowd {
         self.launch_under(std::iter::repeat_with(policy), launched)
     }
 
-    /// As [`launch`](Self::launch), each under a policy of its own.
+    /// As [`launch`](Self::launch), with a policy for each.
     pub(super) fn launch_under(
         &mut self,
         policies: impl IntoIterator<Item = Policy>,
@@ -111,7 +110,7 @@ impl Crowd {
             self.connecting.push(began.elapsed());
             launched(number);
         }
-        // Each says so when it listens.
+        // Each renderer reports once when it listens.
         self.reports(renderers)?;
         Ok(())
     }
@@ -124,13 +123,13 @@ impl Crowd {
         Ok(())
     }
 
-    /// Runs the loop until so many have reported.
+    /// Runs the loop until `count` renderers have reported.
     pub(super) fn reports(&self, count: usize) -> Result<Vec<(u32, Report)>, Error> {
-        self.run_until("all renderers report", || self.arrivals.reports().len() >= count)?;
-        Ok(std::mem::take(&mut *self.arrivals.reports()))
+        self.run_until("all renderers report", || lock(&self.arrivals.reports).len() >= count)?;
+        Ok(std::mem::take(&mut *lock(&self.arrivals.reports)))
     }
 
-    /// Runs the loop for so long.
+    /// Runs the loop for some time.
     pub(super) fn run_for(&self, time: Duration) -> Result<(), Error> {
         self.run(time, || false).map(|_| ())
     }
@@ -143,15 +142,14 @@ impl Crowd {
         }
     }
 
-    /// Runs the loop until it is done or the time is over. Listeners stop the loop when there may be
-    /// something to look at.
+    /// Runs the loop until `done` or the end of the time. Listeners stop the loop when they change something.
     fn run(&self, time: Duration, done: impl Fn() -> bool) -> Result<bool, Error> {
         let deadline = Instant::now() + time;
         loop {
             if done() {
                 return Ok(true);
             }
-            if let Some(reason) = self.arrivals.ended().clone() {
+            if let Some(reason) = lock(&self.arrivals.ended).clone() {
                 return Err(reason.into());
             }
             if self.interruption.requested() {
@@ -166,22 +164,19 @@ impl Crowd {
         }
     }
 
-    /// How many messages have come from each renderer.
+    /// Returns the number of messages from each renderer.
     pub(super) fn counts(&self) -> Vec<u64> {
         self.arrivals.counts.iter().map(|count| count.load(Ordering::Relaxed)).collect()
     }
 
-    /// The latencies of paced messages since the last look.
-    pub(super) fn take_latencies(&self) -> Histogram<u64> {
-        let mut latencies = self.arrivals.latencies();
-        let taken = latencies.clone();
-        latencies.reset();
-        taken
+    /// Takes the latencies of paced messages since the last call.
+    pub(super) fn take_latencies(&self) -> Distribution {
+        std::mem::take(&mut *lock(&self.arrivals.latencies))
     }
 
-    /// Ends all of them.
+    /// Ends all renderers.
     pub(super) fn dismiss(self) -> Result<(), Error> {
-        // Their ends are no failures any more, and dropping it is no way to hear of errors.
+        // Unlike `drop`, this returns errors.
         Ok(self.ipc.close()?)
     }
 }
@@ -194,23 +189,13 @@ impl Drop for Crowd {
 }
 
 impl Arrivals {
-    fn new(renderers: usize) -> Result<Self, Error> {
-        Ok(Self {
-            counts: (0..renderers).map(|_| AtomicU64::new(0)).collect(),
-            connected: AtomicU32::new(0),
-            latencies: Mutex::new(Histogram::new_with_bounds(1, SAMPLE_MAX_NS, 3)?),
-            reports: Mutex::new(Vec::new()),
-            ended: Mutex::new(None),
-        })
-    }
-
     fn listen(self: &Arc<Self>, ipc: &IpcMain) -> Result<(), Error> {
         ipc.handle(ECHO, |_event, message| Ok(*message))?;
         let at = self.clone();
         ipc.on(MESSAGE, move |event, message| {
-            let stamp = stamp_of(message);
+            let stamp = stamp(message);
             if stamp != 0 {
-                at.latencies().saturating_record(now_ns().saturating_sub(stamp));
+                lock(&at.latencies).add(now_ns().saturating_sub(stamp));
             }
             if let Some(count) = at.counts.get(event.sender_id() as usize - 1) {
                 count.store(count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
@@ -218,12 +203,12 @@ impl Arrivals {
         })?;
         let (at, running) = (self.clone(), ipc.clone());
         ipc.on(REPORT, move |event, report| {
-            at.reports().push((event.sender_id(), *report));
+            lock(&at.reports).push((event.sender_id(), *report));
             running.stop();
         })?;
         let (at, running) = (self.clone(), ipc.clone());
         ipc.on(FAILED, move |event, reason| {
-            at.ended().get_or_insert(format!("{} failed: {reason}", event.sender()));
+            lock(&at.ended).get_or_insert(format!("{} failed: {reason}", event.sender()));
             running.stop();
         })?;
         let (at, running) = (self.clone(), ipc.clone());
@@ -233,29 +218,17 @@ impl Arrivals {
         });
         let at = self.clone();
         ipc.on_render_process_gone(move |window, details| {
-            // Only those that were launched have an exit code; the others come and go.
+            // Only launched renderers have an exit code; attached sessions come and go.
             if let Some(code) = details.exit_code {
                 let reason = format!("{window} ended early ({}, {code})", details.reason);
-                at.ended().get_or_insert(reason);
+                lock(&at.ended).get_or_insert(reason);
             }
         });
         Ok(())
     }
-
-    fn latencies(&self) -> MutexGuard<'_, Histogram<u64>> {
-        lock(&self.latencies)
-    }
-
-    fn reports(&self) -> MutexGuard<'_, Vec<(u32, Report)>> {
-        lock(&self.reports)
-    }
-
-    fn ended(&self) -> MutexGuard<'_, Option<String>> {
-        lock(&self.ended)
-    }
 }
 
-/// What these locks guard is whole at every moment.
+/// The values are consistent at every moment, so a panic elsewhere does not matter.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -264,7 +237,7 @@ fn policy() -> Policy {
     Policy::deny_all().allow_all(CONTRACT)
 }
 
-/// A name of its own for each crowd of this process.
+/// Returns a unique name for each crowd of this process.
 fn endpoint_name() -> String {
     static NEXT: AtomicU32 = AtomicU32::new(1);
     format!("scale-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))

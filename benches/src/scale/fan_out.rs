@@ -1,7 +1,7 @@
-//! What main pays for telling many renderers the same: `publish`, once, against `send` to each.
+//! Main's cost of one message to many renderers: `publish` once, against `send` to each.
 //!
-//! Only main's side is measured. The renderers are there and subscribed, and never run their loops: so
-//! they never say that they sleep, and main finds all of them awake. Slices of both alternate.
+//! Only main's side is measured. The renderers have subscribed and never run their loops, so main finds all of
+//! them awake. Slices of both alternate.
 
 use std::{
     hint::black_box,
@@ -14,38 +14,37 @@ use super::{
     crowd::{Crowd, Interruption},
     messages::{NEWS, Order, PUSH, Task, stamped},
 };
-use crate::Error;
+use crate::{Error, figures, quantile};
 
 /// Slices of each.
 const SLICES: usize = 60;
-/// Publishes in a slice.
+/// Calls of `publish` in a slice.
 const PUBLISHES: u32 = 2000;
-/// Sends to each window in a slice. All of them together leave room in every ring.
+/// Calls of `send` to each window in a slice. All of them together leave room in every ring.
 const SENDS: u32 = 40;
-/// What is claimed: a publish to many takes no more than one to the first row's, and so much for each
-/// further subscriber.
+/// The claim: the most that each subscriber beyond those of the first row adds to a publish.
 const FURTHER_NS_MAX: f64 = 10.0;
 
-/// What one number of subscribers came to.
+/// The figures of one number of subscribers.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct FanOut {
-    /// How many renderers had subscribed.
+    /// The number of subscribed renderers.
     pub subscribers: usize,
-    /// A `publish`: the median over the slices.
+    /// The cost of a `publish`: the median over the slices.
     pub publish_ns: f64,
-    /// The slice in which it was cheapest.
+    /// The cost in the cheapest slice.
     pub publish_least_ns: f64,
-    /// Sending the same to all of them, each by its own `send`.
+    /// The cost of one `send` to each of them.
     pub send_to_each_ns: f64,
-    /// Beside the row with the fewest; `None` in that row.
+    /// The comparison with the first row; `None` in that row.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub further: Option<Further>,
 }
 
-/// What each subscriber beyond those of the first row costs a `publish`, and whether that is as claimed.
+/// The cost of each subscriber beyond those of the first row, and the verdict.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Further {
-    /// Less than nothing, where many were cheaper than few.
+    /// Negative where many subscribers were cheaper than few.
     pub each_ns: f64,
     /// The claim.
     pub each_ns_max: f64,
@@ -53,7 +52,7 @@ pub struct Further {
     pub ok: bool,
 }
 
-/// Compares each with the first.
+/// Compares each row with the first.
 pub fn judge(mut rows: Vec<FanOut>) -> Vec<FanOut> {
     if let Some((first, others)) = rows.split_first_mut() {
         for row in others.iter_mut().filter(|row| row.subscribers > first.subscribers) {
@@ -66,7 +65,7 @@ pub fn judge(mut rows: Vec<FanOut>) -> Vec<FanOut> {
     rows
 }
 
-/// Measures it for so many subscribers. Calls `advanced` with how many are connected.
+/// Measures one number of subscribers. Calls `advanced` with the number of connected ones.
 ///
 /// # Errors
 ///
@@ -78,8 +77,7 @@ pub fn fan_out(
 ) -> Result<FanOut, Error> {
     let mut crowd = Crowd::gather(subscribers, interruption)?;
     crowd.launch(advanced)?;
-    let subscribe = Order { task: Task::Subscribe, count: 0, time_ns: 0, interval_ns: 0 };
-    crowd.order(&crowd.windows, subscribe)?;
+    crowd.order(&crowd.windows, Order::timed(Task::Subscribe, Duration::ZERO))?;
     crowd.reports(subscribers)?;
 
     let message = stamped(1);
@@ -93,23 +91,21 @@ pub fn fan_out(
         })?);
     }
     let wakes: u64 = crowd.windows.iter().map(|window| window.counters().wakes).sum();
-    // Orders have woken them; a publish or send that did so as well was no look at an awake one.
+    // Only the orders may have woken them: otherwise the subscribers were not awake.
     if wakes > 4 * subscribers as u64 {
         return Err(format!("{wakes} wake-ups: the subscribers were not awake").into());
     }
-    publishing.sort_by(f64::total_cmp);
-    sending.sort_by(f64::total_cmp);
     crowd.dismiss()?;
     Ok(FanOut {
         subscribers,
-        publish_ns: publishing[SLICES / 2],
-        publish_least_ns: publishing[0],
-        send_to_each_ns: sending[SLICES / 2],
+        publish_ns: quantile(&mut publishing, 0.5),
+        publish_least_ns: quantile(&mut publishing, 0.0),
+        send_to_each_ns: quantile(&mut sending, 0.5),
         further: None,
     })
 }
 
-/// Nanoseconds of one of so many calls.
+/// Returns the nanoseconds of one of `count` calls.
 fn time_each<E>(count: u32, mut call: impl FnMut() -> Result<(), E>) -> Result<f64, E> {
     let began = Instant::now();
     for _ in 0..count {
@@ -119,12 +115,11 @@ fn time_each<E>(count: u32, mut call: impl FnMut() -> Result<(), E>) -> Result<f
     Ok(elapsed.as_nanos() as f64 / f64::from(count))
 }
 
-/// The table, with the verdicts.
+/// Returns the table, with the verdicts.
 pub fn table(rows: &[FanOut], markdown: bool) -> String {
-    let mut lines = vec![
-        ["subscribers", "publish", "least", "each further", "at most", "claim", "send to each"]
-            .map(str::to_owned),
-    ];
+    let heads =
+        ["subscribers", "publish", "least", "each further", "at most", "claim", "send to each"];
+    let mut lines = vec![heads.map(str::to_owned).to_vec()];
     for row in rows {
         let [each, most, claim] = row.further.map_or_else(
             || ["-"; 3].map(str::to_owned),
@@ -133,29 +128,11 @@ pub fn table(rows: &[FanOut], markdown: bool) -> String {
                 [format!("{each_ns:.1} ns"), format!("{each_ns_max:.0} ns"), claim.to_owned()]
             },
         );
-        lines.push([
-            row.subscribers.to_string(),
-            format!("{:.0} ns", row.publish_ns),
-            format!("{:.0} ns", row.publish_least_ns),
-            each,
-            most,
-            claim,
-            format!("{:.0} ns", row.send_to_each_ns),
-        ]);
+        let [publish, least, send] = [row.publish_ns, row.publish_least_ns, row.send_to_each_ns]
+            .map(|ns| format!("{ns:.0} ns"));
+        lines.push(vec![row.subscribers.to_string(), publish, least, each, most, claim, send]);
     }
-    let mut text = String::new();
-    for (number, line) in lines.iter().enumerate() {
-        if markdown {
-            text += &format!("| {} |\n", line.join(" | "));
-            if number == 0 {
-                text += &format!("|{}\n", " --- |".repeat(line.len()));
-            }
-        } else {
-            let cells: String = line.iter().map(|cell| format!("{cell:>14}")).collect();
-            text += &format!("{cells}\n");
-        }
-    }
-    text
+    figures::table(&lines, markdown, 0, 14)
 }
 
 #[cfg(test)]

@@ -1,25 +1,29 @@
-//! What a crowd and its main process say to each other.
+//! The messages between a crowd and its main process.
+
+use std::time::Duration;
 
 use ringbridge::{Contract, Event, Method, Push, Topic};
 
+use crate::{pair::side::set_stamp, stats::Distribution};
+
 ringbridge::payload! {
-    /// What a renderer is to do next.
+    /// The next task of a renderer.
     pub(super) enum Task: u32 {
         /// Send as fast as main takes it.
         Stream = 0,
         /// Send at intervals.
         Pace = 1,
-        /// Invoke again and again.
+        /// Invoke in a loop.
         Invoke = 2,
-        /// Connect by name, so many times over, each session beside this one.
+        /// Connect by name `count` times, each session beside this one.
         Attach = 3,
-        /// Subscribe to the topic, and never look at it: awake, as far as main can tell.
+        /// Subscribe to the topic, and never read it. Main sees an awake renderer.
         Subscribe = 4,
     }
 }
 
 ringbridge::payload! {
-    /// From main: do this until the time is over, or so many times.
+    /// From main: an order with a time or a count.
     pub(super) struct Order {
         pub(super) task: Task,
         pub(super) count: u32,
@@ -29,7 +33,7 @@ ringbridge::payload! {
 }
 
 ringbridge::payload! {
-    /// From a renderer: it is done. The first one says that it is there.
+    /// From a renderer: an order is done. The first report says that the renderer listens.
     pub(super) struct Report {
         pub(super) count: u64,
         pub(super) p50_ns: u64,
@@ -37,12 +41,12 @@ ringbridge::payload! {
     }
 }
 
-/// As much as shares a cache line with its header. It begins with the time of a paced message, or 0.
+/// A message that shares a cache line with its header. The stamp is the time of a paced message, or 0.
 pub(super) type Message = [u8; 48];
 
 pub(super) const ORDER: Push<Order> = Push::new("order");
 pub(super) const REPORT: Event<Report> = Event::new("report");
-/// The renderer cannot go on, and says why.
+/// The reason why a renderer cannot continue.
 pub(super) const FAILED: Event<str> = Event::new("failed");
 pub(super) const MESSAGE: Event<Message> = Event::new("message");
 pub(super) const ECHO: Method<Message, Message> = Method::new("echo");
@@ -51,12 +55,28 @@ pub(super) const NEWS: Topic<Message> = Topic::new("news");
 
 pub(super) const CONTRACT: Contract = &[&ORDER, &REPORT, &FAILED, &MESSAGE, &ECHO, &PUSH, &NEWS];
 
+/// Returns a message with a stamp.
 pub(super) fn stamped(stamp: u64) -> Message {
     let mut message = [0; size_of::<Message>()];
-    message[..8].copy_from_slice(&stamp.to_ne_bytes());
+    set_stamp(&mut message, stamp);
     message
 }
 
-pub(super) fn stamp_of(message: &Message) -> u64 {
-    message.first_chunk().copied().map_or(0, u64::from_ne_bytes)
+impl Order {
+    /// Orders a task for some time.
+    pub(super) fn timed(task: Task, time: Duration) -> Self {
+        Self { task, count: 0, time_ns: time.as_nanos() as u64, interval_ns: 0 }
+    }
+}
+
+impl Report {
+    /// Reports a number of messages.
+    pub(super) fn count(count: u64) -> Self {
+        Self { count, p50_ns: 0, p99_ns: 0 }
+    }
+
+    /// Reports the percentiles of some samples.
+    pub(super) fn of(all: &Distribution) -> Self {
+        Self { count: all.count(), p50_ns: all.at(0.5), p99_ns: all.at(0.99) }
+    }
 }

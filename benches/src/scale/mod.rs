@@ -1,26 +1,21 @@
-//! One main process and many renderer processes: what each of them costs, and whether they get their share.
+//! One main process and many renderer processes: the cost of each, and their shares.
 //!
 //! ```text
 //!   main process                          N renderer processes (the same program, launched)
 //!   Crowd ────────── order ─────────────▶ stream, send at a pace, invoke, attach, subscribe
-//!     ▲  counts what comes, by window          │
+//!     ▲  counts messages, by window          │
 //!     └───────────── report ───────────────────┘
 //! ```
 //!
-//! Nothing is pinned: there are more processes than processors, and the scheduler is part of what is
-//! measured. What is compared is within one row, or between rows of one run.
+//! No process is pinned: there are more processes than processors, and the scheduler is part of the
+//! measurement. Compare figures only within one run.
 
 mod crowd;
 pub mod fan_out;
 pub mod held_flood;
 mod measure;
 mod messages;
-mod proc;
 mod renderer;
 pub mod report;
 
-pub use self::{
-    crowd::Interruption,
-    measure::{Plan, measure},
-    renderer::renderer_main,
-};
+pub use self::{crowd::Interruption, measure::measure, renderer::take_part};

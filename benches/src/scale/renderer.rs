@@ -1,4 +1,4 @@
-//! A renderer's half: does what main orders, and reports.
+//! The renderer's half: obeys main's orders, and reports.
 
 use std::{
     collections::VecDeque,
@@ -9,37 +9,28 @@ use std::{
     time::Duration,
 };
 
-use hdrhistogram::Histogram;
 use ringbridge::{Config, IpcRenderer, RunError};
 
 use super::messages::{
     CONTRACT, ECHO, FAILED, MESSAGE, NEWS, ORDER, Order, REPORT, Report, Task, stamped,
 };
-use crate::{Error, clock::now_ns};
+use crate::{Error, cli::exit, stats::Distribution, system::now_ns};
 
-/// The environment variable by which a renderer learns the name to attach to.
+/// The environment variable that tells a renderer the name to attach to.
 const ENDPOINT_VARIABLE: &str = "RINGBRIDGE_SCALE";
-/// Messages of a stream between two looks at the clock.
+/// Messages of a stream between two readings of the clock.
 const STREAM_BATCH: u64 = 64;
-/// How often a renderer that does nothing looks whether main is there.
+/// The period in which a resting renderer checks whether main is alive.
 const REST: Duration = Duration::from_millis(50);
-/// A longer sample counts as this long.
-const SAMPLE_MAX_NS: u64 = 60_000_000_000;
 
-/// Tells a renderer that is about to be launched what it needs to know.
+/// Tells a renderer that is about to be launched the name to attach to.
 pub(super) fn give_endpoint(command: &mut Command, name: &str) {
     command.env(ENDPOINT_VARIABLE, name);
 }
 
-/// The whole life of a renderer.
-pub fn renderer_main() -> ExitCode {
-    match serve() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("renderer: {error}");
-            ExitCode::FAILURE
-        }
-    }
+/// Does the part of a renderer, if this process was launched as one, and returns its exit status.
+pub fn take_part() -> Option<ExitCode> {
+    IpcRenderer::was_launched().then(|| exit("renderer", serve().map(|()| true)))
 }
 
 fn serve() -> Result<(), Error> {
@@ -51,7 +42,7 @@ fn serve() -> Result<(), Error> {
         ordered.lock().unwrap_or_else(PoisonError::into_inner).push_back(*order);
         running.stop();
     })?;
-    ipc.send(REPORT, &Report { count: 0, p50_ns: 0, p99_ns: 0 })?;
+    ipc.send(REPORT, &Report::count(0))?;
     loop {
         match ipc.run() {
             Ok(()) => {}
@@ -59,7 +50,7 @@ fn serve() -> Result<(), Error> {
             Err(error) => return Err(error.into()),
         }
         loop {
-            // The lock is not held while the order is carried out.
+            // The lock is not held while the order is obeyed.
             let order = orders.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
             let Some(order) = order else { break };
             match obey(&ipc, order) {
@@ -86,12 +77,12 @@ fn obey(ipc: &IpcRenderer, order: Order) -> Result<Report, Error> {
         Task::Attach => attach(order),
         Task::Subscribe => {
             ipc.subscribe(NEWS, |_event, _message| ())?;
-            Ok(Report { count: 0, p50_ns: 0, p99_ns: 0 })
+            Ok(Report::count(0))
         }
     }
 }
 
-/// Does not run the loop, and so never says that it sleeps, until main is gone.
+/// Waits until main is gone without running the loop, so that main sees an awake renderer.
 fn rest(ipc: &IpcRenderer) {
     while ipc.is_connected() {
         thread::sleep(REST);
@@ -108,12 +99,12 @@ fn stream(ipc: &IpcRenderer, order: Order) -> Result<Report, Error> {
         }
         count += STREAM_BATCH;
     }
-    Ok(Report { count, p50_ns: 0, p99_ns: 0 })
+    Ok(Report::count(count))
 }
 
 fn pace(ipc: &IpcRenderer, order: Order) -> Result<Report, Error> {
     let began = now_ns();
-    // Each at a phase of its own, so that they do not come in bursts.
+    // Each renderer has its own phase, so that the messages do not come in bursts.
     let mut due = began + order.interval_ns * (u64::from(ipc.id()) * 618 % 1000) / 1000;
     let mut count = 0;
     while due < began + order.time_ns {
@@ -125,38 +116,30 @@ fn pace(ipc: &IpcRenderer, order: Order) -> Result<Report, Error> {
         count += 1;
         due += order.interval_ns;
     }
-    Ok(Report { count, p50_ns: 0, p99_ns: 0 })
+    Ok(Report::count(count))
 }
 
 fn invoke(ipc: &IpcRenderer, order: Order) -> Result<Report, Error> {
-    let mut histogram = Histogram::new_with_bounds(1, SAMPLE_MAX_NS, 3)?;
+    let mut all = Distribution::default();
     let end = now_ns() + order.time_ns;
     let mut now = now_ns();
     while now < end {
         ipc.invoke(ECHO, &stamped(now))?.wait()?;
         let after = now_ns();
-        histogram.saturating_record(after - now);
+        all.add(after - now);
         now = after;
     }
-    Ok(report_of(&histogram))
+    Ok(Report::of(&all))
 }
 
 fn attach(order: Order) -> Result<Report, Error> {
     let name = env::var(ENDPOINT_VARIABLE)?;
-    let mut histogram = Histogram::new_with_bounds(1, SAMPLE_MAX_NS, 3)?;
+    let mut all = Distribution::default();
     for _ in 0..order.count {
         let before = now_ns();
         let session = IpcRenderer::attach(&name, CONTRACT)?;
-        histogram.saturating_record(now_ns() - before);
+        all.add(now_ns() - before);
         drop(session);
     }
-    Ok(report_of(&histogram))
-}
-
-fn report_of(histogram: &Histogram<u64>) -> Report {
-    Report {
-        count: histogram.len(),
-        p50_ns: histogram.value_at_quantile(0.5),
-        p99_ns: histogram.value_at_quantile(0.99),
-    }
+    Ok(Report::of(&all))
 }

@@ -1,12 +1,6 @@
-//! What the engine asks of the kernel, asked once.
+//! The features of the kernel that the engine uses.
 
-use std::{
-    fs::File,
-    io::{self, Read},
-    os::fd::OwnedFd,
-    ptr,
-    sync::atomic::AtomicU32,
-};
+use std::{fs, io, os::fd::OwnedFd, ptr, sync::atomic::AtomicU32};
 
 use rustix::{
     event::{EventfdFlags, Timespec, epoll, eventfd},
@@ -22,29 +16,40 @@ use rustix::{
     time::ClockId,
 };
 
-use super::Finding;
+use super::{Check, Found};
 
-/// What to do about whatever has long been there.
+/// The remedy for features that have long existed.
 const NEWER: &str = "run Linux 5.16 or newer, or let the container's seccomp filter allow it";
 
-pub(super) const CHECKS: &[fn() -> Vec<Finding>] = &[
-    || vec![shared_memory()],
-    || vec![memory_not_executable()],
-    || vec![futex_waitv()],
-    || vec![eventfd_in_epoll()],
-    || vec![packet_sockets()],
-    || vec![pidfd()],
-    || vec![fences()],
-    || vec![landlock()],
-    || vec![seccomp()],
+pub(super) const CHECKS: &[Check] = &[
+    Check::required("shared memory", shared_memory, NEWER),
+    Check::optional(
+        "memory never executable",
+        memory_not_executable,
+        "Linux 6.3 has it: without it a renderer outside the sandbox can execute shared memory",
+    ),
+    Check::required("futex_waitv", futex_waitv, NEWER),
+    Check::required("eventfd in epoll", eventfd_in_epoll, NEWER),
+    Check::required("sockets", packet_sockets, NEWER),
+    Check::required("pidfd", pidfd, NEWER),
+    Check::optional(
+        "membarrier",
+        fences,
+        "let the container's seccomp filter allow it: a stream of messages is up to ten times slower without it",
+    ),
+    Check::optional(
+        "Landlock",
+        landlock,
+        "Linux 6.12 has all of it, with 'landlock' in the boot parameter lsm=: the sandbox has one wall less without it",
+    ),
+    Check::optional(
+        "seccomp",
+        seccomp,
+        "run a kernel with CONFIG_SECCOMP_FILTER: the sandbox has one wall less without it",
+    ),
 ];
 
-fn required(name: &'static str, tried: io::Result<String>) -> Finding {
-    match tried {
-        Ok(found) => Finding::good(name, found),
-        Err(error) => Finding::fail(name, error.to_string(), NEWER),
-    }
-}
+const NOW: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 
 fn memory(flags: MemfdFlags) -> Result<OwnedFd, Errno> {
     let flags = flags | MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
@@ -53,147 +58,99 @@ fn memory(flags: MemfdFlags) -> Result<OwnedFd, Errno> {
     Ok(memory)
 }
 
-/// Memory that its maker alone can write, and memory that nobody can any more.
-fn shared_memory() -> Finding {
+/// Tries memory that only its creator can write, and memory that no process can write any more.
+fn shared_memory() -> Found {
     let fixed = SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL;
-    let tried = || {
-        for (seal, name) in [(SealFlags::FUTURE_WRITE, "FUTURE_WRITE"), (SealFlags::WRITE, "WRITE")]
-        {
-            let memory = memory(MemfdFlags::empty())?;
-            fcntl_add_seals(&memory, seal | fixed)?;
-            let held = pwrite(&memory, &[1], 0) == Err(Errno::PERM)
-                && ftruncate(&memory, 0) == Err(Errno::PERM)
-                && ftruncate(&memory, 8192) == Err(Errno::PERM);
-            if !held {
-                return Err(io::Error::other(format!("the seal {name} does not hold")));
-            }
+    for (seal, name) in [(SealFlags::FUTURE_WRITE, "FUTURE_WRITE"), (SealFlags::WRITE, "WRITE")] {
+        let memory = memory(MemfdFlags::empty())?;
+        fcntl_add_seals(&memory, seal | fixed)?;
+        let holds = pwrite(&memory, &[1], 0) == Err(Errno::PERM)
+            && ftruncate(&memory, 0) == Err(Errno::PERM)
+            && ftruncate(&memory, 8192) == Err(Errno::PERM);
+        if !holds {
+            return Err(format!("the seal {name} does not hold").into());
         }
-        Ok("sealed memory: FUTURE_WRITE, WRITE, SHRINK, GROW, SEAL hold".to_owned())
-    };
-    required("shared memory", tried())
+    }
+    Ok("sealed memory: FUTURE_WRITE, WRITE, SHRINK, GROW, SEAL hold".to_owned())
 }
 
-fn memory_not_executable() -> Finding {
-    const NAME: &str = "memory never executable";
-    match memory(MemfdFlags::NOEXEC_SEAL) {
-        Ok(_) => Finding::good(NAME, "MFD_NOEXEC_SEAL"),
-        Err(error) => Finding::note(
-            NAME,
-            format!("MFD_NOEXEC_SEAL: {error}"),
-            "Linux 6.3 has it: without it shared memory could be executed by a renderer outside the sandbox",
-        ),
+fn memory_not_executable() -> Found {
+    memory(MemfdFlags::NOEXEC_SEAL).map_err(|error| format!("MFD_NOEXEC_SEAL: {error}"))?;
+    Ok("MFD_NOEXEC_SEAL".to_owned())
+}
+
+/// Sleeps on two words at once, of which the second has changed.
+fn futex_waitv() -> Found {
+    let words = [AtomicU32::new(0), AtomicU32::new(1)];
+    let waits = [&words[0], &words[1]].map(|word| {
+        let mut wait = Wait::new();
+        wait.uaddr = ptr::from_ref(word).cast_mut().cast::<std::ffi::c_void>().into();
+        wait.flags = WaitFlags::SIZE_U32 | WaitFlags::PRIVATE;
+        wait
+    });
+    match futex::waitv(&waits, WaitvFlags::empty(), Some(&NOW), ClockId::Monotonic) {
+        Err(Errno::AGAIN) => Ok("sleeps on two words at once".to_owned()),
+        Err(error) => Err(error.into()),
+        Ok(_) => Err("it slept on a word that had changed".into()),
     }
 }
 
-/// Sleep on two words at once, of which one has changed.
-fn futex_waitv() -> Finding {
-    let tried = || {
-        let words = [AtomicU32::new(0), AtomicU32::new(1)];
-        let wait = |word: &AtomicU32| {
-            let mut wait = Wait::new();
-            wait.val = 0;
-            wait.uaddr = ptr::from_ref(word).cast_mut().cast::<std::ffi::c_void>().into();
-            wait.flags = WaitFlags::SIZE_U32 | WaitFlags::PRIVATE;
-            wait
-        };
-        let waits = [wait(&words[0]), wait(&words[1])];
-        let soon = Timespec { tv_sec: 0, tv_nsec: 0 };
-        match futex::waitv(&waits, WaitvFlags::empty(), Some(&soon), ClockId::Monotonic) {
-            // The second one is not as it was said to be.
-            Err(Errno::AGAIN) => Ok("sleeps on two words at once".to_owned()),
-            Err(error) => Err(error.into()),
-            Ok(_) => Err(io::Error::other("it slept on a word that had changed")),
+/// Writes to an eventfd that nobody reads. Each write must wake an edge-triggered epoll.
+fn eventfd_in_epoll() -> Found {
+    let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+    let set = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+    let flags = epoll::EventFlags::IN | epoll::EventFlags::ET;
+    epoll::add(&set, &bell, epoll::EventData::new_u64(7), flags)?;
+    for _ in 0..2 {
+        rustix::io::write(&bell, &1_u64.to_ne_bytes())?;
+        let mut events = Vec::with_capacity(4);
+        epoll::wait(&set, rustix::buffer::spare_capacity(&mut events), Some(&NOW))?;
+        if events.len() != 1 {
+            return Err("a write to an eventfd did not wake epoll".into());
         }
-    };
-    required("futex_waitv", tried())
-}
-
-/// A ring that is heard without being read.
-fn eventfd_in_epoll() -> Finding {
-    let tried = || {
-        let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        let set = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        let flags = epoll::EventFlags::IN | epoll::EventFlags::ET;
-        epoll::add(&set, &bell, epoll::EventData::new_u64(7), flags)?;
-        for _ in 0..2 {
-            rustix::io::write(&bell, &1_u64.to_ne_bytes())?;
-            let mut heard = Vec::with_capacity(4);
-            let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-            epoll::wait(&set, rustix::buffer::spare_capacity(&mut heard), Some(&now))?;
-            if heard.len() != 1 {
-                return Err(io::Error::other("a ring was not heard"));
-            }
-        }
-        Ok("each ring is heard once".to_owned())
-    };
-    required("eventfd in epoll", tried())
-}
-
-fn packet_sockets() -> Finding {
-    let tried = || {
-        let flags = SocketFlags::CLOEXEC;
-        let (ours, _theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
-        let peer = sockopt::socket_peercred(&ours)?;
-        if peer.pid != getpid() {
-            return Err(io::Error::other("the kernel names another process as the peer"));
-        }
-        Ok("Unix packet sockets, with the peer's process and user".to_owned())
-    };
-    required("sockets", tried())
-}
-
-fn pidfd() -> Finding {
-    let tried = pidfd_open(getpid(), PidfdFlags::empty());
-    required(
-        "pidfd",
-        tried.map(|_| "the end of a renderer is heard".to_owned()).map_err(Into::into),
-    )
-}
-
-fn fences() -> Finding {
-    const NAME: &str = "membarrier";
-    let tried = membarrier(MembarrierCommand::RegisterPrivateExpedited)
-        .and_then(|()| membarrier(MembarrierCommand::PrivateExpedited));
-    match tried {
-        Ok(()) => Finding::good(NAME, "private expedited"),
-        Err(error) => Finding::note(
-            NAME,
-            error.to_string(),
-            "let the container's seccomp filter allow it: a stream of messages is up to ten times slower without it",
-        ),
     }
+    Ok("each write wakes once".to_owned())
 }
 
-/// The sandbox is tried out as a whole too; this says what of Landlock there is.
-fn landlock() -> Finding {
-    const NAME: &str = "Landlock";
+fn packet_sockets() -> Found {
+    let flags = SocketFlags::CLOEXEC;
+    let (ours, _theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
+    if sockopt::socket_peercred(&ours)?.pid != getpid() {
+        return Err("the kernel names another process as the peer".into());
+    }
+    Ok("Unix packet sockets, with the peer's process and user".to_owned())
+}
+
+fn pidfd() -> Found {
+    pidfd_open(getpid(), PidfdFlags::empty())?;
+    Ok("main notices the end of a renderer".to_owned())
+}
+
+fn fences() -> Found {
+    membarrier(MembarrierCommand::RegisterPrivateExpedited)?;
+    membarrier(MembarrierCommand::PrivateExpedited)?;
+    Ok("private expedited".to_owned())
+}
+
+/// Asks for Landlock's version. The check of the sandbox tries Landlock itself.
+fn landlock() -> Found {
     const VERSION: libc::c_uint = 1;
     let nothing = ptr::null::<libc::c_void>();
-    // SAFETY: asked for the version, the call takes no pointer and no size, and makes nothing.
+    // SAFETY: with the flag VERSION the call takes a null pointer and size 0, and creates nothing.
     let abi = unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, nothing, 0, VERSION) };
-    let remedy = "Linux 6.12 has all of it, with 'landlock' in the boot parameter lsm=: the sandbox has one wall less \
-                  without it";
     match abi {
-        // Since then: files, devices, TCP ports, signals and abstract sockets.
-        6.. => Finding::good(NAME, format!("version {abi} of its interface")),
-        1..6 => Finding::note(NAME, format!("version {abi} of its interface"), remedy),
-        _ => Finding::note(NAME, io::Error::last_os_error().to_string(), remedy),
+        // From 6 on: files, devices, TCP ports, signals and abstract sockets.
+        6.. => Ok(format!("version {abi} of its interface")),
+        1..6 => Err(format!("version {abi} of its interface").into()),
+        _ => Err(io::Error::last_os_error().into()),
     }
 }
 
-/// What this kernel can do with a filter, by its own words; the sandbox, tried below, uses one.
-fn seccomp() -> Finding {
-    const NAME: &str = "seccomp";
-    let mut text = String::new();
-    let path = "/proc/sys/kernel/seccomp/actions_avail";
-    match File::open(path).and_then(|mut file| file.read_to_string(&mut text)) {
-        Ok(_) if text.split_whitespace().any(|action| action == "errno") => {
-            Finding::good(NAME, "filters of system calls")
-        }
-        _ => Finding::note(
-            NAME,
-            "no filters of system calls",
-            "run a kernel with CONFIG_SECCOMP_FILTER: the sandbox has one wall less without it",
-        ),
+/// Asks the kernel for the actions of a filter. The check of the sandbox installs one.
+fn seccomp() -> Found {
+    let actions = fs::read_to_string("/proc/sys/kernel/seccomp/actions_avail").unwrap_or_default();
+    match actions.split_whitespace().any(|action| action == "errno") {
+        true => Ok("filters of system calls".to_owned()),
+        false => Err("no filters of system calls".into()),
     }
 }

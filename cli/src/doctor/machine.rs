@@ -1,4 +1,4 @@
-//! Limits of this user, and how fast two processors talk.
+//! The limits of this user, and the time of a message between two cores.
 
 use std::{
     fs,
@@ -8,118 +8,101 @@ use std::{
     time::{Duration, Instant},
 };
 
+use contract::figures::bytes;
 use hdrhistogram::Histogram;
 use rustix::{
     process::{Resource, getrlimit},
     thread::{CpuSet, sched_getaffinity, sched_setaffinity},
 };
 
-use super::Finding;
+use super::{Check, Found};
 
-pub(super) const CHECKS: &[fn() -> Vec<Finding>] =
-    &[|| vec![endpoints()], || vec![descriptors()], || vec![mappings()], || vec![locked()], cores];
+pub(super) const CHECKS: &[Check] = &[
+    Check::required(
+        "endpoints' folder",
+        || Ok(format!("{} endpoints", ringbridge::endpoints()?.len())),
+        "make it this user's alone, or set XDG_RUNTIME_DIR to a folder that is",
+    ),
+    Check::optional("stale endpoints", stale, "remove what killed ones left: ringbridge sweep"),
+    Check::optional(
+        "descriptors",
+        descriptors,
+        "for more, raise the hard limit of open files (ulimit -Hn)",
+    ),
+    Check::optional("mappings", mappings, "raise vm.max_map_count; it needs /proc to be mounted"),
+    Check::optional("locked memory", locked, ""),
+    Check::optional(
+        "cores",
+        || cores().map(|cores| cores.len().to_string()),
+        "give main and a renderer a core each: on one core, every message needs a context switch",
+    ),
+    Check::optional(
+        "floor",
+        floor,
+        "keep main and its renderers on cores that share a cache; a busy or virtual machine is slow too",
+    ),
+];
 
-/// So many windows are allowed unless an application says otherwise.
 const WINDOWS: u64 = 1024;
-/// What each takes of main.
 const DESCRIPTORS_EACH: u64 = 3;
 const MAPPINGS_EACH: u64 = 2;
 
-fn endpoints() -> Finding {
-    const NAME: &str = "endpoints' folder";
-    match ringbridge::endpoints() {
-        Ok(endpoints) => {
-            let stale = endpoints.iter().filter(|endpoint| !endpoint.alive).count();
-            let found = format!("{} endpoints, {stale} of them stale", endpoints.len());
-            match stale {
-                0 => Finding::good(NAME, found),
-                _ => Finding::note(NAME, found, "remove what killed ones left: ringbridge sweep"),
-            }
-        }
-        Err(error) => Finding::fail(
-            NAME,
-            error.to_string(),
-            "make it this user's alone, or set XDG_RUNTIME_DIR to a folder that is",
-        ),
+fn stale() -> Found {
+    let endpoints = ringbridge::endpoints()?;
+    match endpoints.iter().filter(|endpoint| !endpoint.alive).count() {
+        0 => Ok("none".to_owned()),
+        stale => Err(format!("{stale} of {}", endpoints.len()).into()),
     }
 }
 
-fn descriptors() -> Finding {
-    const NAME: &str = "descriptors";
-    let limit = getrlimit(Resource::Nofile);
+/// Returns the number of windows for which a resource suffices. It should be the default limit.
+fn windows(resource: u64, each: u64) -> Found {
+    let found = format!("up to {resource}: {} windows", resource / each);
+    if resource / each >= WINDOWS { Ok(found) } else { Err(found.into()) }
+}
+
+fn descriptors() -> Found {
     // Main raises the soft limit to the hard one by itself.
-    let hard = limit.maximum.unwrap_or(u64::MAX);
-    let windows = hard / DESCRIPTORS_EACH;
-    let found = format!("up to {hard}: {windows} windows");
-    if windows >= WINDOWS {
-        Finding::good(NAME, found)
-    } else {
-        Finding::note(NAME, found, "for more, raise the hard limit of open files (ulimit -Hn)")
-    }
+    windows(getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX), DESCRIPTORS_EACH)
 }
 
-fn mappings() -> Finding {
-    const NAME: &str = "mappings";
-    let text = fs::read_to_string("/proc/sys/vm/max_map_count").unwrap_or_default();
-    match text.trim().parse::<u64>() {
-        Ok(max) if max / MAPPINGS_EACH >= WINDOWS => {
-            Finding::good(NAME, format!("up to {max}: {} windows", max / MAPPINGS_EACH))
-        }
-        Ok(max) => Finding::note(NAME, format!("up to {max}"), "raise vm.max_map_count"),
-        Err(_) => Finding::note(NAME, "vm.max_map_count cannot be read", "mount /proc"),
-    }
+fn mappings() -> Found {
+    let limit = fs::read_to_string("/proc/sys/vm/max_map_count")?;
+    windows(limit.trim().parse()?, MAPPINGS_EACH)
 }
 
-fn locked() -> Finding {
-    const NAME: &str = "locked memory";
-    // Nothing is locked by the library: a number for those who lock pages themselves.
-    let limit = getrlimit(Resource::Memlock).current;
-    let limit = limit.map_or("any amount".to_owned(), crate::figures::bytes);
-    Finding::good(NAME, format!("{limit} (Ringbridge locks none)"))
+/// Returns the limit for applications that lock pages themselves.
+fn locked() -> Found {
+    let limit = getrlimit(Resource::Memlock).current.map_or("any amount".to_owned(), bytes);
+    Ok(format!("{limit} (Ringbridge locks none)"))
 }
 
-/// How many there are, and how long two of them take to bounce a line: what an invoke is measured in.
-fn cores() -> Vec<Finding> {
-    const CORES: &str = "cores";
-    const FLOOR: &str = "floor";
-    let Ok(allowed) = sched_getaffinity(None) else {
-        return vec![Finding::note(CORES, "cannot be asked for", "allow sched_getaffinity")];
-    };
+/// Returns the cores of this process, of which there should be two.
+fn cores() -> Result<Vec<usize>, Box<dyn std::error::Error>> {
+    let allowed = sched_getaffinity(None)?;
     let cores: Vec<_> = (0..CpuSet::MAX_CPU).filter(|&core| allowed.is_set(core)).collect();
-    let [one, other, ..] = cores[..] else {
-        let remedy =
-            "give main and a renderer a core each: on one, every message is a switch of processes";
-        return vec![Finding::note(CORES, "1", remedy)];
-    };
-    let counted = Finding::good(CORES, cores.len().to_string());
-    let floor = match bounce(one, other) {
-        Some(times) => {
-            // The least that it takes; on a busy machine the rest is the scheduler's.
-            let [least, half] = [0.1, 0.5].map(|part| times.value_at_quantile(part));
-            let found = format!(
-                "{least} ns for a cache line from core {one} to {other} and back (half of them: {half} ns)"
-            );
-            match least {
-                0..=1000 => Finding::good(FLOOR, found),
-                _ => Finding::note(
-                    FLOOR,
-                    found,
-                    "keep main and its renderers to cores that share a cache; a busy or virtual machine does that too",
-                ),
-            }
-        }
-        None => Finding::note(FLOOR, "could not be measured", "leave two cores free for a moment"),
-    };
-    vec![counted, floor]
+    if cores.len() > 1 { Ok(cores) } else { Err("1".into()) }
 }
 
-/// For how long lines are bounced.
+/// Measures the round trip of a cache line between two cores. It is the least time of an invoke.
+fn floor() -> Found {
+    let cores = cores().map_err(|_| "not measured: it needs two cores")?;
+    let (one, other) = (cores[0], cores[1]);
+    let times = bounce(one, other).ok_or("not measured: two cores must be free for a moment")?;
+    // On a busy machine the rest is the scheduler's.
+    let [least, half] = [0.1, 0.5].map(|part| times.value_at_quantile(part));
+    let found = format!(
+        "{least} ns for a cache line from core {one} to {other} and back (half of them: {half} ns)"
+    );
+    if least <= 1000 { Ok(found) } else { Err(found.into()) }
+}
+
 const MEASURED: Duration = Duration::from_millis(100);
 
 #[repr(align(128))]
 struct Line(AtomicU64);
 
-/// Round trips of a line that two threads write in turn, in nanoseconds.
+/// Measures the round trips of a line that two threads write in turn, in nanoseconds.
 fn bounce(one: usize, other: usize) -> Option<Histogram<u64>> {
     const END: u64 = u64::MAX;
     let line = Line(AtomicU64::new(0));
@@ -131,7 +114,7 @@ fn bounce(one: usize, other: usize) -> Option<Histogram<u64>> {
             while seen != END {
                 let now = line.0.load(Ordering::Acquire);
                 if now != seen && now % 2 == 1 {
-                    // Unless the end has been said meanwhile.
+                    // It fails only if the end has come meanwhile.
                     let answered = now.wrapping_add(1);
                     let _ =
                         line.0.compare_exchange(now, answered, Ordering::AcqRel, Ordering::Acquire);
@@ -165,6 +148,6 @@ fn bounce(one: usize, other: usize) -> Option<Histogram<u64>> {
 fn keep_to(core: usize) {
     let mut cores = CpuSet::new();
     cores.set(core);
-    // Where it is refused, the system keeps them apart as it sees fit.
+    // If it is refused, the scheduler chooses the cores.
     let _ = sched_setaffinity(None, &cores);
 }

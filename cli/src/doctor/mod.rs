@@ -1,7 +1,6 @@
-//! `ringbridge doctor`: whether this machine has what Ringbridge asks of it.
+//! `ringbridge doctor`: whether this machine has the features that Ringbridge needs.
 //!
-//! Each check does what the engine does, in this process or a child of it, and looks at what came of it. None
-//! concludes anything from a version.
+//! Each check does what the engine does, in this process or a child of it, and looks at the result.
 
 mod kernel;
 mod machine;
@@ -11,77 +10,63 @@ use std::{error::Error, process::ExitCode};
 
 use serde_json::json;
 
-use crate::output;
+use crate::print;
 
-/// Something that Ringbridge cannot do without is missing.
+/// The exit code if Ringbridge cannot work.
 const UNFIT: u8 = 3;
 
-/// What one check found.
-pub(crate) struct Finding {
-    /// What was tried.
+pub(crate) struct Check {
     name: &'static str,
     grade: Grade,
-    /// What came of it.
-    found: String,
-    /// What to do, if it is not as it should be.
-    remedy: Option<String>,
+    remedy: &'static str,
+    /// Tries the feature. Both results are for people.
+    run: fn() -> Found,
 }
+
+/// The result of a check: the feature, or why it is missing.
+type Found = Result<String, Box<dyn Error>>;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Grade {
-    Good,
-    /// It is missing, and Ringbridge does without.
+    /// Ringbridge works without it.
     Note,
-    /// It is missing, and Ringbridge does not work.
+    /// Ringbridge does not work without it.
     Fail,
 }
 
-impl Grade {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Good => "ok",
-            Self::Note => "note",
-            Self::Fail => "FAIL",
-        }
-    }
-}
-
-impl Finding {
-    fn good(name: &'static str, found: impl Into<String>) -> Self {
-        Self { name, grade: Grade::Good, found: found.into(), remedy: None }
+impl Check {
+    const fn required(name: &'static str, run: fn() -> Found, remedy: &'static str) -> Self {
+        Self { name, grade: Grade::Fail, remedy, run }
     }
 
-    fn note(name: &'static str, found: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { name, grade: Grade::Note, found: found.into(), remedy: Some(remedy.into()) }
-    }
-
-    fn fail(name: &'static str, found: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { name, grade: Grade::Fail, found: found.into(), remedy: Some(remedy.into()) }
+    const fn optional(name: &'static str, run: fn() -> Found, remedy: &'static str) -> Self {
+        Self { name, grade: Grade::Note, remedy, run }
     }
 }
 
 pub(crate) fn run(json: bool) -> Result<ExitCode, Box<dyn Error>> {
-    let checks = kernel::CHECKS.iter().chain(machine::CHECKS).chain(session::CHECKS);
-    let mut unfit = false;
-    for check in checks {
-        // Printed as they come: the last ones take a moment.
-        for finding in check() {
-            let Finding { name, grade, found, remedy } = finding;
-            unfit |= grade == Grade::Fail;
-            if json {
-                output::line(&json!({
-                    "check": name,
-                    "grade": grade.name().to_lowercase(),
-                    "found": found,
-                    "remedy": remedy,
-                }))?;
-            } else {
-                output::line(&format!("{:4}  {name:24}  {found}", grade.name()))?;
-                if let Some(remedy) = remedy {
-                    output::line(&format!("      {:24}  -> {remedy}", ""))?;
-                }
+    let mut code = ExitCode::SUCCESS;
+    // Printed one by one: the last ones take a moment.
+    for Check { name, grade, remedy, run } in
+        kernel::CHECKS.iter().chain(machine::CHECKS).chain(session::CHECKS)
+    {
+        let (grade, found, remedy) = match run() {
+            Ok(found) => ("ok", found, None),
+            Err(missing) if *grade == Grade::Note => ("note", missing.to_string(), Some(remedy)),
+            Err(missing) => {
+                code = ExitCode::from(UNFIT);
+                ("FAIL", missing.to_string(), Some(remedy))
+            }
+        };
+        if json {
+            let grade = grade.to_lowercase();
+            print(json!({ "check": name, "grade": grade, "found": found, "remedy": remedy }))?;
+        } else {
+            print(format!("{grade:4}  {name:24}  {found}"))?;
+            if let Some(remedy) = remedy {
+                print(format!("      {:24}  -> {remedy}", ""))?;
             }
         }
     }
-    Ok(if unfit { ExitCode::from(UNFIT) } else { ExitCode::SUCCESS })
+    Ok(code)
 }

@@ -1,122 +1,98 @@
-//! A whole session, tried out: this program as main launches itself as a renderer, asks it in and lets it ask;
-//! then the renderer goes into the sandbox and asks again.
+//! A whole session: this program as main launches itself as a renderer and answers its invokes. Then the renderer enters
+//! the sandbox and invokes again.
 
 use std::{
     env,
     error::Error,
-    process::{self, Command, ExitCode},
-    sync::{Arc, Mutex, PoisonError},
+    process::{self, Command},
+    sync::{Arc, LazyLock},
     time::{Duration, Instant},
 };
 
+use contract::figures::nanoseconds;
+use parking_lot::Mutex;
 use ringbridge::{Contract, Event, IpcMain, IpcRenderer, Method, Policy};
 
-use super::Finding;
+use super::{Check, Found};
 
 const PING: Method<u64, u64> = Method::new("ping");
-/// What the renderer found: how long a round trip took, in nanoseconds, and what the sandbox lacks.
+/// The median of a round trip, in nanoseconds.
 const ROUND_TRIP_NS: Event<u64> = Event::new("round-trip-ns");
 const SANDBOX_LACKS: Event<str> = Event::new("sandbox-lacks");
 const CONTRACT: Contract = &[&PING, &ROUND_TRIP_NS, &SANDBOX_LACKS];
 
-/// How long all of it may take.
 const LIMIT: Duration = Duration::from_secs(10);
 const PINGS: u64 = 1000;
 
-pub(super) const CHECKS: &[fn() -> Vec<Finding>] = &[run];
+pub(super) const CHECKS: &[Check] = &[
+    Check::required("a session", session, "see the lines above: a session needs all of that"),
+    Check::optional(
+        "the sandbox",
+        sandbox,
+        "Linux 6.12 has all of it; on older kernels run renderers that are not trusted as another user",
+    ),
+];
 
-#[derive(Default)]
-struct Heard {
+/// What main learned about its renderer.
+#[derive(Clone, Default)]
+struct Report {
     round_trip_ns: Option<u64>,
     sandbox_lacks: Option<String>,
-    gone: Option<String>,
+    gone: Option<&'static str>,
 }
 
-fn run() -> Vec<Finding> {
-    const SESSION: &str = "a session";
-    const SANDBOX: &str = "the sandbox";
-    let heard = match try_out() {
-        Ok(heard) => heard,
-        Err(error) => {
-            let remedy = "see the lines above: a session needs all of that";
-            return vec![Finding::fail(SESSION, error.to_string(), remedy)];
-        }
-    };
-    let Heard { round_trip_ns, sandbox_lacks, gone } = heard;
-    let gone = gone.unwrap_or_else(|| "the renderer did not end".to_owned());
-    let session = match round_trip_ns {
-        Some(ns) => Finding::good(
-            SESSION,
-            format!(
-                "an invoke and its reply in {} at p50",
-                crate::figures::span(Duration::from_nanos(ns))
-            ),
-        ),
-        None => {
-            Finding::fail(SESSION, gone.clone(), "see the lines above: a session needs all of that")
-        }
-    };
-    let sandbox = match sandbox_lacks {
-        Some(lacks) if lacks.is_empty() => {
-            Finding::good(SANDBOX, "complete, and a session works in it")
-        }
-        Some(lacks) => Finding::note(
-            SANDBOX,
-            format!("not complete: {lacks}"),
-            "Linux 6.12 has all of it; till then run renderers that are not trusted as another user",
-        ),
-        None => Finding::note(
-            SANDBOX,
-            format!("could not be entered: {gone}"),
-            "run renderers that are not trusted as another user",
-        ),
-    };
-    vec![session, sandbox]
+/// The session runs once, for both checks.
+static REPORT: LazyLock<Result<Report, String>> =
+    LazyLock::new(|| run_main().map_err(|error| error.to_string()));
+
+fn session() -> Found {
+    let report = REPORT.as_ref().map_err(String::as_str)?;
+    match report.round_trip_ns {
+        Some(ns) => Ok(format!("an invoke and its reply in {} at p50", nanoseconds(ns))),
+        None => Err(report.end().into()),
+    }
 }
 
-/// Main's part.
-fn try_out() -> Result<Heard, Box<dyn Error>> {
+fn sandbox() -> Found {
+    let report = REPORT.as_ref().map_err(String::as_str)?;
+    match report.sandbox_lacks.as_deref() {
+        Some("") => Ok("complete, and a session works in it".to_owned()),
+        Some(lacks) => Err(format!("not complete: {lacks}").into()),
+        None => Err(format!("could not be entered: {}", report.end()).into()),
+    }
+}
+
+impl Report {
+    fn end(&self) -> String {
+        match self.gone {
+            Some(reason) => format!("the renderer is gone: {reason}"),
+            None => "the renderer did not end".to_owned(),
+        }
+    }
+}
+
+fn run_main() -> Result<Report, Box<dyn Error>> {
     let ipc = IpcMain::bind(&format!("doctor-{}", process::id()), CONTRACT)?;
-    let heard = Arc::new(Mutex::new(Heard::default()));
-    let note = |change: fn(&mut Heard, String)| {
-        let heard = heard.clone();
-        move |text: String| change(&mut heard.lock().unwrap_or_else(PoisonError::into_inner), text)
-    };
-    let (lacks, gone, noted) = (
-        note(|heard, text| heard.sandbox_lacks = Some(text)),
-        note(|heard, text| heard.gone = Some(text)),
-        heard.clone(),
-    );
+    let report = Arc::new(Mutex::new(Report::default()));
     ipc.handle(PING, |_event, number| Ok(*number))?;
-    ipc.on(ROUND_TRIP_NS, move |_event, ns| {
-        noted.lock().unwrap_or_else(PoisonError::into_inner).round_trip_ns = Some(*ns);
-    })?;
-    ipc.on(SANDBOX_LACKS, move |_event, text| lacks(text.to_owned()))?;
-    let ended = ipc.clone();
+    let noted = report.clone();
+    ipc.on(ROUND_TRIP_NS, move |_event, ns| noted.lock().round_trip_ns = Some(*ns))?;
+    let noted = report.clone();
+    ipc.on(SANDBOX_LACKS, move |_event, text| noted.lock().sandbox_lacks = Some(text.to_owned()))?;
+    let (noted, ended) = (report.clone(), ipc.clone());
     ipc.on_render_process_gone(move |_window, details| {
-        gone(format!("the renderer went: {}", details.reason.name()));
+        noted.lock().gone = Some(details.reason.name());
         ended.stop();
     });
     let policy = Policy::deny_all().allow_all(CONTRACT);
     ipc.launch(Command::new(env::current_exe()?), policy)?;
     ipc.run_for(LIMIT)?;
     ipc.close()?;
-    let mut heard = heard.lock().unwrap_or_else(PoisonError::into_inner);
-    Ok(std::mem::take(&mut *heard))
+    let report = report.lock().clone();
+    Ok(report)
 }
 
-/// The renderer's part.
-pub(crate) fn renderer() -> ExitCode {
-    match ask() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("ringbridge: {error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn ask() -> Result<(), ringbridge::Error> {
+pub(crate) fn run_renderer() -> Result<(), Box<dyn Error>> {
     let ipc = IpcRenderer::connect(CONTRACT)?;
     let mut times = Vec::new();
     for number in 0..PINGS {
@@ -128,8 +104,8 @@ fn ask() -> Result<(), ringbridge::Error> {
     ipc.send(ROUND_TRIP_NS, &(times[times.len() / 2].as_nanos() as u64))?;
     let sandbox = ipc.sandbox()?;
     ipc.invoke(PING, &0)?.wait()?;
-    let lacks =
-        sandbox.missing().iter().map(|missing| format!("{}: {}", missing.part, missing.why));
-    ipc.send(SANDBOX_LACKS, lacks.collect::<Vec<_>>().join("; ").as_str())?;
+    let missing = sandbox.missing().iter();
+    let lacks: Vec<_> = missing.map(|part| format!("{}: {}", part.part, part.why)).collect();
+    ipc.send(SANDBOX_LACKS, &lacks.join("; "))?;
     Ok(())
 }

@@ -14,20 +14,23 @@
 //! their own, as `ipcMain.on` and `ipcMain.handle` have.
 
 pub(crate) mod channel_table;
+pub(crate) mod error;
 pub(crate) mod payload;
 
 use std::{fmt, marker::PhantomData};
 
 use crate::{
-    contract::payload::{Failure, Payload},
-    error::ContractError,
-    wire::fnv::{FNV_OFFSET, fnv1a},
+    contract::{
+        error::ContractError,
+        payload::{Failure, Payload},
+    },
+    wire::{
+        fnv::{FNV_OFFSET, fnv1a},
+        handshake::{CHANNEL_NAME_MAX, CHANNELS_MAX},
+    },
 };
 
-/// How many channels a contract may have.
-pub(crate) const CHANNELS_MAX: usize = 512;
-/// How long a channel's name may be, in bytes.
-pub(crate) const CHANNEL_NAME_MAX: usize = 128;
+pub use crate::wire::handshake::ChannelKind;
 
 /// The channels that a process knows: a list of constants.
 ///
@@ -39,19 +42,6 @@ pub(crate) const CHANNEL_NAME_MAX: usize = 128;
 /// pub const CONTRACT: Contract = &[&LOG_MESSAGE, &ADD];
 /// ```
 pub type Contract = &'static [&'static dyn Channel];
-
-/// Which of the four kinds a channel is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-pub enum ChannelKind {
-    /// [`Event`]: renderer to main.
-    Event,
-    /// [`Method`]: a request and its reply.
-    Method,
-    /// [`Push`]: main to one renderer.
-    Push,
-    /// [`Topic`]: main to all subscribers.
-    Topic,
-}
 
 /// A channel's kind and name, hashed when the constant is made, so that a look-up at run time
 /// compares one number.

@@ -12,10 +12,12 @@
 
 use std::{
     io,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{Arc, Weak},
     thread::{self, Thread},
     time::{Duration, Instant},
 };
+
+use fixedbitset::FixedBitSet;
 
 use crate::{
     config::{Backend, Config},
@@ -26,13 +28,12 @@ use crate::{
     peer::{
         Port, PortParts, SessionLimits, Side,
         dispatch::{Delivery, Dispatcher, Request, Routes},
-        invocation::{Awaited, Caller, Drive, DriveEnd},
+        invocation::{Awaited, DriveEnd, EventLoop, Reason},
         large::{AttachmentLimits, Attachments, borrower::Borrower},
         router::Router,
         timed_requests::TimedRequests,
     },
-    policy::ChannelSet,
-    primitives::{AtomicBool, Ordering},
+    primitives::{AtomicBool, Mutex, Ordering},
     ring::{broadcast::TopicReader, consumer::Consumer, producer::Producer},
     session::{control_channel::ControlChannel, joining::Joined},
     shm::{aligned::AlignedBuf, shared::TopicMemory},
@@ -124,7 +125,7 @@ impl RendererShared {
         config: Config,
         joined: Joined,
         table: ChannelTable,
-        allowed: ChannelSet,
+        allowed: FixedBitSet,
         origin: Origin,
         carried: Option<(Routes, LoopKey)>,
     ) -> io::Result<Arc<Self>> {
@@ -144,7 +145,7 @@ impl RendererShared {
                     inner.interrupt();
                 }
             }));
-            let driver: Weak<dyn Drive> = weak.clone();
+            let event_loop: Weak<dyn EventLoop> = weak.clone();
             let port = Port::new(PortParts {
                 side: Side::Renderer,
                 window: welcome.window,
@@ -165,7 +166,7 @@ impl RendererShared {
                 inbox_capacity: welcome.main_capacity as usize,
                 own: own.control.clone(),
                 peer: main.control,
-                driver,
+                event_loop,
                 attachments: Attachments::Renderer(borrower.clone()),
                 attached_max: limits.lent_message_max().min(welcome.message_max),
                 // There is only this session to look at.
@@ -260,14 +261,15 @@ impl RendererShared {
     pub(crate) fn hand_over(
         &self,
         table: &ChannelTable,
-        allowed: &ChannelSet,
+        allowed: &FixedBitSet,
     ) -> Result<Carried, &'static str> {
         let channels = &self.port.channels;
         let number = |old: u16| {
             let declaration = channels.get(old)?;
             let new = table.number_of_hash(declaration.hash)?;
             // A method is handled here, which is no affair of the policy's.
-            let permitted = declaration.kind == ChannelKind::Method || allowed.contains(new);
+            let permitted =
+                declaration.kind == ChannelKind::Method || allowed.contains(usize::from(new));
             permitted.then_some(new)
         };
         let name = |old: u16| channels.get(old).map_or("", |declaration| declaration.name);
@@ -410,7 +412,7 @@ impl RendererShared {
                 }
             };
             reach(KillPoint::FrameReceived);
-            let routes = driver.routes.refresh(&self.dispatcher.routes);
+            let routes = driver.routes.refresh();
             let bytes = driver.consumer.payload(&frame);
             let received = self.dispatcher.receive(
                 &self.port,
@@ -455,7 +457,7 @@ impl RendererShared {
                 let counters = &self.port.counters;
                 counters.topic_received.add_alone(1);
                 counters.topic_lost.add_alone(received.lost);
-                let routes = routes.refresh(&self.dispatcher.routes);
+                let routes = routes.refresh();
                 let delivery = Delivery { port: &self.port, lost: received.lost };
                 self.dispatcher.emit(&delivery, topic.number, copy.as_slice(), routes, key);
             }
@@ -517,8 +519,16 @@ impl RendererShared {
             || self.port.gone().is_some()
     }
 
+    /// Ends the loop's sleep, unless this is the loop's own thread, which looks at everything before it
+    /// sleeps.
+    fn interrupt(&self) {
+        if reentrancy::now() != CurrentLoop::renderer(self) {
+            self.port.interrupt.raise();
+        }
+    }
+
     pub(crate) fn change_topics(&self, change: TopicChange) {
-        self.topic_changes.lock().unwrap_or_else(PoisonError::into_inner).push(change);
+        self.topic_changes.lock().push(change);
         // Relaxed: the lock hands over the change; a driver that sees the flag late is interrupted.
         self.topics_changed.store(true, Ordering::Relaxed);
         self.interrupt();
@@ -526,7 +536,7 @@ impl RendererShared {
 
     #[cold]
     fn apply_topic_changes(&self, driver: &mut RendererLoop) {
-        let mut changes = self.topic_changes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut changes = self.topic_changes.lock();
         self.topics_changed.store(false, Ordering::Relaxed);
         for change in changes.drain(..) {
             match change {
@@ -544,12 +554,7 @@ impl RendererShared {
     }
 }
 
-impl Caller for RendererShared {
-    #[inline]
-    fn port(&self) -> &Port {
-        &self.port
-    }
-
+impl EventLoop for RendererShared {
     fn drive_for(
         &self,
         awaited: &mut Awaited<'_>,
@@ -562,23 +567,10 @@ impl Caller for RendererShared {
         }?;
         Some(self.drive(&mut driver, Some(awaited), timeout))
     }
-}
 
-impl Drive for RendererShared {
-    fn drive_for(
-        &self,
-        awaited: &mut Awaited<'_>,
-        timeout: Option<Duration>,
-        me: Option<&Thread>,
-    ) -> Option<DriveEnd> {
-        Caller::drive_for(self, awaited, timeout, me)
-    }
-
-    fn interrupt(&self) {
-        // The driver itself looks at everything before it sleeps.
-        if reentrancy::now() != CurrentLoop::renderer(self) {
-            self.port.interrupt.raise();
-        }
+    /// There is one window, and the driver looks after it before each sleep.
+    fn notice(&self, _window: u32, _reason: Reason) {
+        self.interrupt();
     }
 }
 

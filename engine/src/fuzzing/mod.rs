@@ -12,10 +12,8 @@ use std::{io, os::fd::OwnedFd};
 use crate::{
     contract::{Contract, declarations},
     error::ConnectError,
-    session::{
-        endpoint,
-        handshake::{Hello, Ready, encode},
-    },
+    session::{endpoint, offers::offers},
+    wire::handshake::{Hello, Ready, encode},
 };
 
 pub use parsers::{attached, frame, handshake};
@@ -85,5 +83,5 @@ pub fn connect(name: &str) -> Result<OwnedFd, ConnectError> {
 /// If the contract is none.
 pub fn packets(contract: Contract) -> io::Result<[Vec<u8>; 2]> {
     let declared = declarations(contract).map_err(io::Error::other)?;
-    Ok([encode(&Hello::new(&declared)), encode(&Ready::new())])
+    Ok([encode(&Hello::new(offers(&declared))), encode(&Ready::new())])
 }

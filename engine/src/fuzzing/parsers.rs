@@ -2,22 +2,24 @@
 
 use std::sync::LazyLock;
 
+use fixedbitset::FixedBitSet;
+
 use crate::fuzzing::Input;
 use crate::{
     contract::{
         Contract, Declaration, Event, Method, Push, Topic, channel_table::ChannelTable,
         declarations,
     },
-    policy::ChannelSet,
     session::{
-        handshake::{Answer, Hello, PACKET_MAX, Ready, Welcome, encode},
         inspection::InspectorHello,
-        parcel::Parcel,
+        offers::{granted, grants, offers},
     },
     wire::{
         HEADER_LEN,
         attached::{Attached, parse_word},
         frame::{Kind, Label, Place, WireHeader, frame_max},
+        handshake::{Answer, Hello, PACKET_MAX, Ready, Welcome, encode},
+        parcel::Parcel,
     },
 };
 
@@ -88,7 +90,7 @@ static TABLE: LazyLock<ChannelTable> =
 
 static HONEST: LazyLock<[Vec<u8>; 5]> = LazyLock::new(|| {
     [
-        encode(&Hello::new(&DECLARED)),
+        encode(&Hello::new(offers(&DECLARED))),
         encode(&Ready::new()),
         encode(&Answer::Welcome(welcome())),
         encode(&Answer::Parcel(Parcel::Forget { ids: vec![1, 1 << 40] })),
@@ -101,9 +103,9 @@ fn hear_hello(packet: &[u8]) {
         assert!(Hello::parse(packet).is_err(), "nobody is both");
     }
     let Ok(Ok(hello)) = Hello::parse(packet) else { return };
-    let mut allowed = ChannelSet::default();
+    let mut allowed = FixedBitSet::with_capacity(CONTRACT.len());
     allowed.insert(1);
-    match hello.grants(&TABLE, &allowed) {
+    match grants(&hello.offers, &TABLE, &allowed) {
         Ok(grants) => {
             for (number, is_allowed) in grants.into_iter().flatten() {
                 assert!(usize::from(number) < CONTRACT.len());
@@ -119,7 +121,7 @@ fn hear_hello(packet: &[u8]) {
 /// A renderer trusts main; it should refuse nonsense all the same, and not fall over.
 fn hear_answer(packet: &[u8]) {
     if let Ok(Answer::Welcome(welcome)) = Answer::parse(packet) {
-        let Ok((table, _allowed)) = welcome.table(DECLARED.clone()) else { return };
+        let Ok((table, _allowed)) = granted(&welcome, DECLARED.clone()) else { return };
         assert!(table.len() <= usize::from(welcome.channels));
     }
 }

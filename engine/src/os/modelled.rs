@@ -45,7 +45,7 @@ pub(crate) mod futex {
     ) -> io::Result<()> {
         {
             // The kernel too looks at the words and enters the sleeper in one step.
-            let mut sleepers = SLEEPERS.lock().unwrap();
+            let mut sleepers = SLEEPERS.lock();
             if now(shared) != shared_seen || now(private) != private_seen {
                 return Ok(());
             }
@@ -57,11 +57,8 @@ pub(crate) mod futex {
 
     /// Wakes all who sleep on the word, whatever `count` says: every caller here means all.
     pub(crate) fn wake(word: &AtomicU32, _count: u32, _scope: Scope) -> io::Result<usize> {
-        let woken: Vec<Sleeper> = SLEEPERS
-            .lock()
-            .unwrap()
-            .extract_if(.., |(words, _)| words.contains(&address(word)))
-            .collect();
+        let woken: Vec<Sleeper> =
+            SLEEPERS.lock().extract_if(.., |(words, _)| words.contains(&address(word))).collect();
         woken.iter().for_each(|(_, thread)| thread.unpark());
         Ok(woken.len())
     }

@@ -388,7 +388,7 @@ impl Port {
             None => return Err(Violation::UnknownChannel { channel }),
         }
         // The policy binds the renderer; main may invoke whatever the renderer handles.
-        if self.side == Side::Main && !self.allowed.contains(channel) {
+        if self.side == Side::Main && !self.allowed.contains(usize::from(channel)) {
             return Err(Violation::ForbiddenChannel { channel });
         }
         Ok(())

@@ -11,14 +11,10 @@
 use crate::model::guarded;
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, PoisonError, Weak},
+    sync::{Arc, Weak},
 };
 
-use crate::{
-    primitives::{Mutex, MutexGuard},
-    sync::flag::Flag,
-    wake::executor::Task,
-};
+use crate::{primitives::Mutex, sync::flag::Flag, wake::executor::Task};
 
 #[derive(Default)]
 pub(crate) struct IncomingRequest {
@@ -40,7 +36,7 @@ impl IncomingRequest {
     pub(crate) fn cancel(&self) {
         self.cancelled.raise();
         // Taken out first: the application's code runs without the lock.
-        let what = std::mem::take(&mut *self.lock());
+        let what = std::mem::take(&mut *self.on_cancel.lock());
         match what {
             OnCancel::Nothing => {}
             OnCancel::Call(callback) => {
@@ -71,16 +67,12 @@ impl IncomingRequest {
 
     fn leave(&self, what: OnCancel) {
         // Dropped without the lock: it may be the application's.
-        let replaced = std::mem::replace(&mut *self.lock(), what);
+        let replaced = std::mem::replace(&mut *self.on_cancel.lock(), what);
         drop(replaced);
         // It may have been cancelled just before: then nobody else will look.
         if guarded!("IncomingRequest::leave: cancelled", self.is_cancelled(), else false) {
             self.cancel();
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, OnCancel> {
-        self.on_cancel.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

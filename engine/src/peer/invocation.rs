@@ -152,10 +152,10 @@ pub(crate) enum DriveEnd {
     Elapsed,
 }
 
-/// What a waiting thread needs of its process's loop.
-pub(crate) trait Drive: Send + Sync {
+/// The loop of this process, as its sessions and their callers reach it.
+pub(crate) trait EventLoop: Send + Sync {
     /// Drives until the awaited request is settled or the time-out has passed. `None`: another
-    /// thread drives, and `me` will be unparked when that changes.
+    /// thread drives, and unparks `me` when it stops.
     fn drive_for(
         &self,
         awaited: &mut Awaited<'_>,
@@ -163,12 +163,22 @@ pub(crate) trait Drive: Send + Sync {
         me: Option<&Thread>,
     ) -> Option<DriveEnd>;
 
-    /// Ends the loop's sleep.
-    fn interrupt(&self);
+    /// Tells the loop that something happened to a window outside its rings, and ends the loop's sleep.
+    fn notice(&self, window: u32, reason: Reason);
+}
 
-    /// There is, or will be in a moment, a frame that this window's renderer has to take. Called only where the
-    /// loop has asked for it, which in a renderer it does not.
-    fn sent_to(&self, _window: u32) {}
+/// Why the loop is to look after a window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reason {
+    /// The session was broken off, or is to be closed.
+    Ended,
+    /// Cancels wait for room in the outbox.
+    Deferred,
+    /// No thread blocks on a request, so the loop enforces its deadline.
+    Deadline,
+    /// A frame was or is about to be committed, of which the loop [wanted to
+    /// know](Port::tell_of_next_send).
+    Sent,
 }
 
 /// A request that is under way: wait for it, await it, or leave a callback.
@@ -180,45 +190,9 @@ pub struct Invocation<R: Payload + ?Sized, E: Payload + ?Sized> {
     types: PhantomData<fn(&R, &E)>,
 }
 
-/// Who invokes: a session, and the way to its loop.
-pub(crate) trait Caller: Send + Sync {
-    fn port(&self) -> &Port;
-
-    /// As [`Drive::drive_for`].
-    fn drive_for(
-        &self,
-        awaited: &mut Awaited<'_>,
-        timeout: Option<Duration>,
-        me: Option<&Thread>,
-    ) -> Option<DriveEnd>;
-}
-
-/// Main's sessions reach the loop that they share.
-impl Caller for Port {
-    fn port(&self) -> &Port {
-        self
-    }
-
-    fn drive_for(
-        &self,
-        awaited: &mut Awaited<'_>,
-        timeout: Option<Duration>,
-        me: Option<&Thread>,
-    ) -> Option<DriveEnd> {
-        match self.driver.upgrade() {
-            Some(driver) => driver.drive_for(awaited, timeout, me),
-            None => {
-                // The endpoint was dropped, which settled everything.
-                self.take_stored(awaited);
-                Some(DriveEnd::Elapsed)
-            }
-        }
-    }
-}
-
 /// The part of an invocation that does not depend on its types.
 struct Pending {
-    caller: Arc<dyn Caller>,
+    port: Arc<Port>,
     channel: &'static str,
     id: RequestId,
     timeout: Option<Duration>,
@@ -235,15 +209,14 @@ impl<R: Payload + ?Sized, E: HandlerError + ?Sized> Invocation<R, E> {
     /// Sends a request. `timeout` runs from now on, give or take the time that this process spends
     /// spinning; `None` is no limit.
     #[inline]
-    pub(crate) fn begin<A: Payload + ?Sized, C: Caller + 'static>(
-        caller: &Arc<C>,
+    pub(crate) fn begin<A: Payload + ?Sized>(
+        port: &Arc<Port>,
         method: Method<A, R, E>,
         number: u16,
         arguments: &A,
         timeout: Option<Duration>,
     ) -> Result<Self, InvokeError<E::Owned>> {
         let channel = method.name();
-        let port = caller.port();
         let flags = timeout.map_or(TimeoutCode::NONE, TimeoutCode::from_duration).0;
         // Who waits no longer for the reply need not wait longer for room.
         let room_timeout = port.limits.send_timeout.min(timeout.unwrap_or(Duration::MAX));
@@ -256,9 +229,8 @@ impl<R: Payload + ?Sized, E: HandlerError + ?Sized> Invocation<R, E> {
                 let max = usize::from(port.limits.pending_max);
                 InvokeError::TooManyPending { channel, max }
             })?;
-        let caller: Arc<dyn Caller> = caller.clone();
         let pending = Pending {
-            caller,
+            port: port.clone(),
             channel,
             id,
             timeout,
@@ -388,9 +360,7 @@ impl Port {
         };
         if !sent {
             self.space_waiters.ask();
-            if let Some(driver) = self.driver.upgrade() {
-                driver.interrupt();
-            }
+            self.notice(Reason::Deferred);
         }
     }
 
@@ -423,15 +393,31 @@ impl Port {
         });
         match notify {
             Some(notify) if pending != Ok(true) => self.notify(notify),
-            _ => self.have_deadline_kept(),
+            _ => self.notice(Reason::Deadline),
         }
     }
 
-    /// Nobody waits for the request by himself, so its deadline is the loop's to keep, and that may be
-    /// asleep with none.
-    fn have_deadline_kept(&self) {
-        if let Some(driver) = self.driver.upgrade() {
-            driver.interrupt();
+    /// Has the loop look after this window.
+    pub(super) fn notice(&self, reason: Reason) {
+        if let Some(event_loop) = self.event_loop.upgrade() {
+            event_loop.notice(self.window, reason);
+        }
+    }
+
+    /// As [`EventLoop::drive_for`].
+    fn drive_for(
+        &self,
+        awaited: &mut Awaited<'_>,
+        timeout: Option<Duration>,
+        me: Option<&Thread>,
+    ) -> Option<DriveEnd> {
+        match self.event_loop.upgrade() {
+            Some(event_loop) => event_loop.drive_for(awaited, timeout, me),
+            None => {
+                // The endpoint was dropped, which settled everything.
+                self.take_stored(awaited);
+                Some(DriveEnd::Elapsed)
+            }
         }
     }
 }
@@ -454,7 +440,7 @@ impl<R: Payload + ?Sized, E: HandlerError + ?Sized> Invocation<R, E> {
                 None => decoded.into_result(),
             },
             Ok(false) => {
-                pending.caller.port().counters.timed_out.add();
+                pending.port.counters.timed_out.add();
                 let timeout = timeout.unwrap_or_default();
                 Err(InvokeError::TimedOut { channel: pending.channel, timeout })
             }
@@ -483,12 +469,12 @@ impl<R: Payload + ?Sized, E: HandlerError + ?Sized> Invocation<R, E> {
     /// Leaves a callback that gets the result on the thread that drives the loop.
     pub fn then(mut self, callback: impl FnOnce(InvokeResult<R, E>) + Send + 'static) {
         let pending = self.pending.take().expect("taken only by what consumes the invocation");
-        let caller = pending.caller.clone();
+        let port = pending.port.clone();
         let id = pending.id;
         let call = move || {
             callback(pending.try_take::<R, E>().expect("called when it is settled"));
         };
-        caller.port().notify_when_settled(id, Notify::Callback(Box::new(call)));
+        port.notify_when_settled(id, Notify::Callback(Box::new(call)));
     }
 }
 
@@ -505,8 +491,8 @@ impl Pending {
         if reentrancy::any() {
             return Err(Inside);
         }
-        let mut awaited = Awaited { port: self.caller.port(), id: self.id, take, settled: false };
-        if self.caller.drive_for(&mut awaited, timeout, None).is_none() {
+        let mut awaited = Awaited { port: &self.port, id: self.id, take, settled: false };
+        if self.port.drive_for(&mut awaited, timeout, None).is_none() {
             self.wait_beside_driver(&mut awaited, timeout);
         }
         self.taken.set(awaited.settled);
@@ -516,7 +502,7 @@ impl Pending {
     /// Another thread drives: sleep until it has settled the request, or has left.
     #[cold]
     fn wait_beside_driver(&self, awaited: &mut Awaited<'_>, timeout: Option<Duration>) {
-        let port = self.caller.port();
+        let port = &self.port;
         let me = std::thread::current();
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let left = |now: Instant| deadline.map(|deadline| deadline.saturating_duration_since(now));
@@ -528,7 +514,7 @@ impl Pending {
                 return;
             }
             let now = Instant::now();
-            if self.caller.drive_for(awaited, left(now), Some(&me)).is_some() {
+            if port.drive_for(awaited, left(now), Some(&me)).is_some() {
                 return;
             }
             match left(now) {
@@ -543,8 +529,8 @@ impl Pending {
         &self,
     ) -> Option<InvokeResult<R, E>> {
         let mut decoded = Decoded::<R, E>::default();
-        let port = self.caller.port();
-        port.take_outcome(self.id, |ending, bytes| decoded.take(self.channel, ending, bytes))?;
+        self.port
+            .take_outcome(self.id, |ending, bytes| decoded.take(self.channel, ending, bytes))?;
         Some(decoded.into_result())
     }
 }
@@ -552,7 +538,7 @@ impl Pending {
 impl Drop for Pending {
     fn drop(&mut self) {
         if !self.taken.get() {
-            self.caller.port().abandon(self.id);
+            self.port.abandon(self.id);
         }
     }
 }
@@ -568,10 +554,10 @@ impl<R: Payload + ?Sized, E: HandlerError + ?Sized> Future for Invocation<R, E> 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let pending = self.pending.as_ref().expect("polled after it was ready");
         let waker = || Notify::Waker(context.waker().clone());
-        let port = pending.caller.port();
+        let port = &pending.port;
         if port.requests(|requests| requests.notify(pending.id, waker)) == Ok(true) {
             if !pending.polled.replace(true) {
-                port.have_deadline_kept();
+                port.notice(Reason::Deadline);
             }
             return Poll::Pending;
         }

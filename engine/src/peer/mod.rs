@@ -24,6 +24,8 @@
 mod batch;
 #[cfg(not(loom))]
 pub(crate) mod dispatch;
+#[cfg(not(loom))]
+pub(crate) mod error;
 pub(crate) mod incoming_request;
 #[cfg(not(loom))]
 pub(crate) mod invocation;

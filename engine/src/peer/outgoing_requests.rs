@@ -13,11 +13,10 @@
 //! or this one.
 
 use crate::model::guarded;
-use std::sync::PoisonError;
 
 use crate::{
     peer::request_table::RequestTable,
-    primitives::{AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering::Relaxed},
+    primitives::{AtomicBool, AtomicU64, Mutex, Ordering::Relaxed},
     wire::id::RequestId,
 };
 
@@ -47,7 +46,7 @@ impl<N, O: Default> OutgoingRequests<N, O> {
     /// Works on the table.
     #[inline]
     pub(crate) fn work<R>(&self, work: impl FnOnce(&mut RequestTable<N, O>) -> R) -> R {
-        let mut table = self.lock();
+        let mut table = self.table.lock();
         // The id is all there is to it. Only one at a time takes it out, under the lock.
         if let Some(id) = RequestId::from_wire(self.in_hand.load(Relaxed)) {
             guarded!("OutgoingRequests::work: frees the hand", table.retract(id));
@@ -98,7 +97,7 @@ impl<N, O: Default> OutgoingRequests<N, O> {
         &self,
         mut send: impl FnMut(RequestId) -> Result<(), E>,
     ) -> Result<(), E> {
-        let mut table = self.lock();
+        let mut table = self.table.lock();
         while let Some(id) = table.next_cancel() {
             send(id)?;
             table.cancel_sent();
@@ -106,11 +105,6 @@ impl<N, O: Default> OutgoingRequests<N, O> {
         // Under the lock: a cancel that comes now raises it again.
         guarded!("OutgoingRequests::send_cancels: under the lock", self.deferred.store(false, Relaxed), else { drop(table); self.deferred.store(false, Relaxed); });
         Ok(())
-    }
-
-    /// Its data is consistent at every step, so that a panic elsewhere does not matter.
-    fn lock(&self) -> MutexGuard<'_, RequestTable<N, O>> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -206,7 +200,7 @@ mod loom_tests {
                     }
                 };
                 {
-                    let mut outbox = outbox.lock().unwrap();
+                    let mut outbox = outbox.lock();
                     let begun = pending.work(|table| table.begin(None));
                     send_deferred(&mut outbox);
                     if let Ok(id) = begun {
@@ -214,7 +208,7 @@ mod loom_tests {
                     }
                 }
                 giving_up.join().unwrap();
-                let mut outbox = outbox.lock().unwrap();
+                let mut outbox = outbox.lock();
                 send_deferred(&mut outbox);
                 assert_eq!(outbox.first(), Some(&("cancel", first)), "the cancel comes first");
             },

@@ -2,9 +2,11 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
+    sync::{Arc, OnceLock, Weak},
     time::Duration,
 };
+
+use fixedbitset::FixedBitSet;
 
 use crate::{
     contract::channel_table::ChannelTable,
@@ -14,8 +16,7 @@ use crate::{
         incoming_request::IncomingRequest, large::Attachments, outgoing_requests::OutgoingRequests,
         timed_requests::TimedRequests,
     },
-    policy::ChannelSet,
-    primitives::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+    primitives::{AtomicBool, AtomicU32, AtomicU64, Mutex, Ordering},
     ring::{producer::Producer, unread_frames::UnreadFrames},
     shm::shared::Shared,
     sync::owner_lock::OwnerLock,
@@ -26,7 +27,7 @@ use crate::{
     wire::{frame::Label, id::RequestId, outbox::OutboxControl},
 };
 
-use super::invocation::{Drive, Notify, Outcome};
+use super::invocation::{EventLoop, Notify, Outcome, Reason};
 use super::replies::Kept;
 
 /// Which end of a session this process is.
@@ -70,7 +71,7 @@ pub(crate) struct Port {
     pub(crate) peer_pid: AtomicU32,
     pub(crate) channels: Arc<ChannelTable>,
     /// What the renderer of this session may say and hear.
-    pub(crate) allowed: ChannelSet,
+    pub(crate) allowed: FixedBitSet,
     pub(crate) limits: SessionLimits,
     pub(crate) counters: SessionCounters,
     pub(crate) own: Shared<OutboxControl>,
@@ -78,7 +79,7 @@ pub(crate) struct Port {
     pub(crate) bell: PeerBell,
     /// Ends the sleeps of this process's threads on the peer's bell.
     pub(crate) interrupt: Interrupt,
-    pub(crate) driver: Weak<dyn Drive>,
+    pub(crate) event_loop: Weak<dyn EventLoop>,
     pub(crate) attachments: Attachments,
     /// The longest payload of a frame, and of a message: what is longer than the first is attached.
     pub(super) in_band_max: usize,
@@ -124,7 +125,7 @@ pub(crate) struct PortParts {
     pub(crate) side: Side,
     pub(crate) window: u32,
     pub(crate) channels: Arc<ChannelTable>,
-    pub(crate) allowed: ChannelSet,
+    pub(crate) allowed: FixedBitSet,
     pub(crate) limits: SessionLimits,
     pub(crate) own: Shared<OutboxControl>,
     pub(crate) peer: Shared<OutboxControl>,
@@ -133,7 +134,7 @@ pub(crate) struct PortParts {
     pub(crate) producer: Producer,
     pub(crate) inbox_capacity: usize,
     pub(crate) peer_pid: u32,
-    pub(crate) driver: Weak<dyn Drive>,
+    pub(crate) event_loop: Weak<dyn EventLoop>,
     pub(crate) attachments: Attachments,
     /// The longest payload that may be attached, in bytes.
     pub(crate) attached_max: u64,
@@ -156,7 +157,7 @@ impl Port {
             producer,
             inbox_capacity,
             peer_pid,
-            driver,
+            event_loop,
             attachments,
             attached_max,
             timed_requests,
@@ -176,7 +177,7 @@ impl Port {
             peer,
             bell,
             interrupt,
-            driver,
+            event_loop,
             attachments,
             in_band_max,
             message_max: in_band_max.max(usize::try_from(attached_max).unwrap_or(usize::MAX)),
@@ -235,9 +236,7 @@ impl Port {
     /// Asks the loop to end the session.
     pub(crate) fn request_close(&self) {
         self.close_requested.store(true, Ordering::Relaxed);
-        if let Some(driver) = self.driver.upgrade() {
-            driver.interrupt();
-        }
+        self.notice(Reason::Ended);
     }
 
     pub(crate) fn close_requested(&self) -> bool {
@@ -245,11 +244,11 @@ impl Port {
     }
 
     pub(crate) fn restarts_in(&self) -> Option<Duration> {
-        *lock(&self.restarts_in)
+        *self.restarts_in.lock()
     }
 
     pub(crate) fn set_restarts_in(&self, span: Option<Duration>) {
-        *lock(&self.restarts_in) = span;
+        *self.restarts_in.lock() = span;
     }
 
     /// The driver's part: whether the peer has yet to take something that asks anything of it.
@@ -281,9 +280,4 @@ impl Port {
     pub(crate) fn is_connected(&self) -> bool {
         self.connected.load(Ordering::Relaxed)
     }
-}
-
-/// Locks a mutex whose data is consistent at every step, so that a panic elsewhere does not matter.
-pub(super) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -3,11 +3,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use crate::peer::{
-    Port,
-    port::{Outbox, lock},
-    sender::SendRefusal,
-};
+use crate::peer::{Port, invocation::Reason, port::Outbox, sender::SendRefusal};
 use crate::{
     peer::{incoming_request::IncomingRequest, large::Outgoing},
     primitives::Ordering,
@@ -201,9 +197,7 @@ impl Port {
     #[cold]
     fn tell(&self) {
         self.tell.store(false, Ordering::Relaxed);
-        if let Some(driver) = self.driver.upgrade() {
-            driver.sent_to(self.window);
-        }
+        self.notice(Reason::Sent);
     }
 
     /// The driver's part: it wants to know of the next frame. It looks once more after this, for one that may have
@@ -253,7 +247,7 @@ impl Port {
         &self,
         work: impl FnOnce(&mut HashMap<RequestId, Arc<IncomingRequest>>) -> R,
     ) -> R {
-        let mut owed = lock(&self.owed);
+        let mut owed = self.owed.lock();
         let result = work(&mut owed);
         self.owed_count.store(owed.len() as u64, Ordering::Relaxed);
         result

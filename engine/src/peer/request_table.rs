@@ -405,21 +405,21 @@ mod loom_tests {
     fn loom_a_caller_never_sleeps_beside_its_reply() {
         check(&[("RequestTable::notify: too late", DEADLOCK)], || {
             let table = Arc::new(Mutex::new(RequestTable::<thread::Thread, u32>::new(1, 1)));
-            let id = table.lock().unwrap().begin(None).unwrap();
+            let id = table.lock().begin(None).unwrap();
             let driver = thread::spawn({
                 let table = table.clone();
                 move || {
-                    let caller = table.lock().unwrap().settle(id, |outcome| *outcome = 7);
+                    let caller = table.lock().settle(id, |outcome| *outcome = 7);
                     if let Some(caller) = caller.unwrap() {
                         caller.unpark();
                     }
                 }
             });
             let me = thread::current();
-            while table.lock().unwrap().notify(id, || me.clone()) == Ok(true) {
+            while table.lock().notify(id, || me.clone()) == Ok(true) {
                 thread::park();
             }
-            let outcome = table.lock().unwrap().take(id, |outcome| *outcome);
+            let outcome = table.lock().take(id, |outcome| *outcome);
             assert_eq!(outcome, Ok(Some(7)));
             driver.join().unwrap();
         });
@@ -431,18 +431,18 @@ mod loom_tests {
     fn loom_a_request_is_settled_once_and_its_successor_by_neither() {
         check(&[("RequestTable::slot: generation", WRONG)], || {
             let table = Arc::new(Mutex::new(RequestTable::<(), u32>::new(1, 1)));
-            let id = table.lock().unwrap().begin(None).unwrap();
+            let id = table.lock().begin(None).unwrap();
             let settlers: Vec<_> = (0..2)
                 .map(|_| {
                     let table = table.clone();
-                    thread::spawn(move || table.lock().unwrap().settle(id, |_| ()).is_ok())
+                    thread::spawn(move || table.lock().settle(id, |_| ()).is_ok())
                 })
                 .collect();
-            table.lock().unwrap().abandon(id);
-            let successor = table.lock().unwrap().begin(None).unwrap();
+            table.lock().abandon(id);
+            let successor = table.lock().begin(None).unwrap();
             let settled = settlers.into_iter().map(|settler| settler.join().unwrap());
             assert!(settled.filter(|settled| *settled).count() <= 1);
-            assert_eq!(table.lock().unwrap().take(successor, |_| ()), Ok(None));
+            assert_eq!(table.lock().take(successor, |_| ()), Ok(None));
         });
     }
 }

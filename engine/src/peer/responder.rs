@@ -10,7 +10,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::peer::{Port, invocation::FailCode, replies::ReplyError};
+use crate::peer::{
+    Port,
+    invocation::{FailCode, Reason},
+    replies::ReplyError,
+};
 use crate::{
     contract::payload::Payload,
     error::GoneReason,
@@ -103,9 +107,7 @@ impl Port {
     pub(crate) fn break_off(&self, violation: Violation) {
         self.counters.violations.add();
         let _ = self.gone.set(GoneReason::ProtocolViolation(violation));
-        if let Some(driver) = self.driver.upgrade() {
-            driver.interrupt();
-        }
+        self.notice(Reason::Ended);
     }
 }
 

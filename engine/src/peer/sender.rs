@@ -50,7 +50,7 @@ impl Port {
 
     #[inline]
     pub(super) fn allowed_number(&self, key: &ChannelKey) -> Option<u16> {
-        self.channels.number(key).filter(|number| self.allowed.contains(*number))
+        self.channels.number(key).filter(|number| self.allowed.contains(usize::from(*number)))
     }
 
     #[cold]

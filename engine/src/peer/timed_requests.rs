@@ -80,13 +80,13 @@ mod loom_tests {
             let asking = thread::spawn({
                 let (timed, table) = (timed.clone(), table.clone());
                 move || {
-                    *table.lock().unwrap() = Some(Instant::now());
+                    *table.lock() = Some(Instant::now());
                     timed.begun();
                 }
             });
-            let found = timed.look(|| *table.lock().unwrap());
+            let found = timed.look(|| *table.lock());
             asking.join().unwrap();
-            assert!(found.is_some() || timed.look(|| *table.lock().unwrap()).is_some());
+            assert!(found.is_some() || timed.look(|| *table.lock()).is_some());
         });
     }
 }

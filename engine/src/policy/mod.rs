@@ -176,29 +176,6 @@ impl Policy {
     }
 }
 
-/// A set of channel numbers.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct ChannelSet {
-    words: Vec<u64>,
-}
-
-impl ChannelSet {
-    pub(crate) fn insert(&mut self, channel: u16) {
-        let word = usize::from(channel / 64);
-        if self.words.len() <= word {
-            self.words.resize(word + 1, 0);
-        }
-        self.words[word] |= 1 << (channel % 64);
-    }
-
-    #[inline]
-    pub(crate) fn contains(&self, channel: u16) -> bool {
-        self.words
-            .get(usize::from(channel / 64))
-            .is_some_and(|word| word >> (channel % 64) & 1 == 1)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -213,14 +190,5 @@ mod tests {
         assert_eq!(policy.summary(), "one, two");
         let policy = policy.frames_quota(Quota::per_second(10)).message_max(99);
         assert_eq!(policy.summary(), "10 frames/s; messages up to 99 bytes; one, two");
-    }
-
-    #[test]
-    fn a_set_contains_what_was_put_in_and_nothing_else() {
-        let mut set = ChannelSet::default();
-        assert!(!set.contains(0));
-        set.insert(70);
-        assert!(set.contains(70));
-        assert!(!set.contains(6) && !set.contains(71) && !set.contains(u16::MAX));
     }
 }

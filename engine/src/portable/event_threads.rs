@@ -29,14 +29,13 @@
 
 use std::{
     io,
-    sync::PoisonError,
     time::{Duration, Instant},
 };
 
 use crate::{
     model::guarded,
     portable::event::{NamedEvent, spawn},
-    primitives::{Arc, Condvar, Mutex, MutexGuard, thread},
+    primitives::{Arc, Condvar, Mutex, thread},
     sync::flag::Flag,
 };
 
@@ -55,7 +54,7 @@ impl Sleepers {
     ///
     /// `unchanged` is called once, while others can neither go to sleep nor wake, and should be brief.
     pub(crate) fn sleep_while(&self, unchanged: impl FnOnce() -> bool, deadline: Option<Instant>) {
-        let lock = self.lock();
+        let lock = self.going_to_sleep.lock();
         guarded!(
             "Sleepers::sleep_while: look",
             if !unchanged() {
@@ -73,12 +72,8 @@ impl Sleepers {
     /// Wakes all. Change first what they wait for.
     pub(crate) fn wake(&self) {
         // Behind the lock no thread is between its look and its wait.
-        guarded!("Sleepers::wake: locks", drop(self.lock()));
+        guarded!("Sleepers::wake: locks", drop(self.going_to_sleep.lock()));
         guarded!("Sleepers::wake: wakes", self.woken.notify_all());
-    }
-
-    fn lock(&self) -> MutexGuard<'_, ()> {
-        self.going_to_sleep.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -11,7 +11,7 @@
 
 use std::{
     io::{self, ErrorKind},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -26,6 +26,7 @@ use crate::{
         named::Segment,
         rendezvous::SessionPage,
     },
+    primitives::Mutex,
     ring::{
         consumer::Consumer,
         producer::{Producer, ReserveError},
@@ -158,7 +159,7 @@ impl Mailbox {
         }
         packet.extend_from_slice(bytes);
 
-        let mut out = lock(&self.out);
+        let mut out = self.out.lock();
         let reservation = out.reserve(packet.len()).map_err(|error| match error {
             ReserveError::Full => ErrorKind::WouldBlock.into(),
             error => io::Error::other(error),
@@ -179,7 +180,7 @@ impl Mailbox {
     ) -> io::Result<ControlPacket> {
         // Before the look: what was sent before the end is received before it.
         let is_over = self.is_over();
-        let mut inbox = lock(&self.inbox);
+        let mut inbox = self.inbox.lock();
         let Inbox { consumer, packet } = &mut *inbox;
         let Some(frame) = consumer.peek().map_err(io::Error::other)? else {
             if is_over {
@@ -209,7 +210,7 @@ impl Mailbox {
     pub(crate) fn readiness(&self) -> Readiness {
         let hangup = self.is_over();
         // A packet that cannot be read is one too: whoever receives it finds out.
-        let readable = hangup || !matches!(lock(&self.inbox).consumer.peek(), Ok(None));
+        let readable = hangup || !matches!(self.inbox.lock().consumer.peek(), Ok(None));
         Readiness { readable, hangup }
     }
 
@@ -232,7 +233,7 @@ impl Mailbox {
         }
         self.ring_peer();
         self.ringer.end();
-        drop(lock(&self.listener).take());
+        drop(self.listener.lock().take());
         self.sleepers.wake();
     }
 
@@ -286,9 +287,4 @@ pub(super) fn segment_of(handle: &MemoryHandle) -> io::Result<&SegmentName> {
         #[cfg(target_os = "linux")]
         MemoryHandle::Descriptor(_) => Err(io::Error::other("memory without a name")),
     }
-}
-
-/// Locks a mutex whose data is consistent at every step, so that a panic elsewhere does not matter.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

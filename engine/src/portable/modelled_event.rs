@@ -13,14 +13,14 @@ pub(crate) struct NamedEvent {
 
 impl NamedEvent {
     pub(super) fn set(&self) {
-        *self.set.lock().unwrap() = true;
-        self.changed.notify_one();
+        *self.set.lock() = true;
+        self.changed.notify_all();
     }
 
     pub(super) fn wait(&self) {
-        let mut set = self.set.lock().unwrap();
+        let mut set = self.set.lock();
         while !*set {
-            set = self.changed.wait(set).unwrap();
+            set = self.changed.wait(set);
         }
         *set = false;
     }

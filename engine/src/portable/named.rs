@@ -21,13 +21,12 @@ use std::io;
 use std::mem::ManuallyDrop;
 use std::process;
 use std::ptr::NonNull;
-use std::sync::{Mutex, PoisonError};
 
 use shared_memory::{Shmem, ShmemConf, ShmemError};
 
 use crate::portable::name::SegmentName;
 use crate::portable::segments::SegmentRecord;
-use crate::primitives::{Arc, AtomicBool, Ordering};
+use crate::primitives::{Arc, AtomicBool, Mutex, Ordering};
 use crate::shm::mapping::{keep_to_ourselves, populate};
 use crate::shm::region::Access;
 use crate::shm::shared::{Atomics, Shared};
@@ -166,7 +165,7 @@ impl Segment {
     }
 
     fn clear_record(&self) {
-        let record = self.record.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let record = self.record.lock().take();
         if let Some(record) = record {
             record.clear();
         }

@@ -9,13 +9,14 @@
 
 use std::{
     io,
-    sync::{Arc, Condvar, Mutex, PoisonError},
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
 
 use crate::{
     portable::{event_threads::Sleepers, processes::Processes, rendezvous::Presence},
+    primitives::{Condvar, Mutex},
     shm::shared::Shared,
     sync::flag::Flag,
 };
@@ -75,7 +76,7 @@ impl WatchedProcess {
         if presence.has_left() {
             return true;
         }
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = self.seen.lock();
         let heartbeat = presence.heartbeat();
         if seen.at.is_none() {
             // It may have died before this first look: that it does not run says nothing of what can be seen.
@@ -117,7 +118,7 @@ impl Watcher {
         sleepers: Arc<Sleepers>,
         calls: impl Fn() -> bool + Send + 'static,
     ) -> io::Result<Self> {
-        let shift = Arc::new(Shift { state: Mutex::default(), changed: Condvar::new() });
+        let shift = Arc::new(Shift { state: Mutex::default(), changed: Condvar::default() });
         let mut processes = Processes::new()?;
         own.enter(processes.this()?);
         let theirs = shift.clone();
@@ -128,13 +129,13 @@ impl Watcher {
 
     /// Looks after somebody, until it is gone or nobody else wants to know.
     pub(crate) fn watch(&self, watched: Arc<WatchedProcess>) {
-        self.0.lock().watched.push(watched);
+        self.0.state.lock().watched.push(watched);
     }
 }
 
 impl Drop for Watcher {
     fn drop(&mut self) {
-        self.0.lock().is_over = true;
+        self.0.state.lock().is_over = true;
         self.0.changed.notify_all();
     }
 }
@@ -147,7 +148,7 @@ impl Shift {
         sleepers: &Sleepers,
         calls: impl Fn() -> bool,
     ) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         while !state.is_over {
             own.beat();
             state.watched.retain(|watched| Arc::strong_count(watched) > 1);
@@ -163,16 +164,11 @@ impl Shift {
                 sleepers.wake();
             }
             drop(watched);
-            state = self.lock();
+            state = self.state.lock();
             state.watched.retain(|watched| !watched.is_gone());
             if !state.is_over {
-                let slept = self.changed.wait_timeout(state, LOOK_EVERY);
-                state = slept.unwrap_or_else(PoisonError::into_inner).0;
+                state = self.changed.wait_timeout(state, LOOK_EVERY);
             }
         }
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, WatcherState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

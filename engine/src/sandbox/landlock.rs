@@ -6,8 +6,7 @@ use landlock::{
     ABI, Access, AccessFs, AccessNet, LandlockStatus, RulesetAttr, RulesetCreated, Scope,
 };
 
-use crate::error::SandboxError;
-use crate::sandbox::{Sandbox, SandboxPart};
+use super::outcome::{Sandbox, SandboxError, SandboxPart};
 
 /// All that is asked for. Of these the kernel enforces what it knows.
 const ASKED: ABI = ABI::V10;

@@ -16,8 +16,7 @@ use seccompiler::{
     SeccompFilter, SeccompRule, TargetArch, apply_filter_all_threads,
 };
 
-use crate::error::SandboxError;
-use crate::sandbox::{Sandbox, SandboxPart};
+use super::outcome::{Sandbox, SandboxError, SandboxPart};
 
 /// Allowed whatever the arguments.
 const ALLOWED: &[i64] = &[

@@ -18,10 +18,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::session::{
-    endpoint,
-    handshake::{BadPacket, encode, parse},
-};
+use crate::session::endpoint;
 use crate::{
     error::{ConnectError, InspectError},
     metrics::{MainMetrics, SessionMetrics, counters::Counters},
@@ -30,7 +27,10 @@ use crate::{
         region::{Access, Region},
         shared::TopicMemory,
     },
-    wire::fnv::{FNV_OFFSET, fnv1a},
+    wire::{
+        fnv::{FNV_OFFSET, fnv1a},
+        handshake::{BadPacket, encode, parse},
+    },
 };
 
 /// Two builds with different numbers refuse each other.
@@ -139,11 +139,9 @@ mod tests {
     use crate::{
         config::Backend,
         ring::broadcast::TopicWriter,
-        session::{
-            endpoint::{Endpoint, tests::unique},
-            handshake::Hello,
-        },
+        session::endpoint::{Endpoint, tests::unique},
         shm::{backing::Backing, region::WriterSide},
+        wire::handshake::Hello,
     };
 
     const CAPACITY: usize = 1 << 16;
@@ -215,7 +213,7 @@ mod tests {
         let hello = encode(&InspectorHello::new());
         assert!(matches!(InspectorHello::parse(&hello), Some(Ok(()))));
         assert!(Hello::parse(&hello).is_err());
-        assert!(InspectorHello::parse(&encode(&Hello::new(&[]))).is_none());
+        assert!(InspectorHello::parse(&encode(&Hello::new(Vec::new()))).is_none());
     }
 
     #[test]

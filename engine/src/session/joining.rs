@@ -10,20 +10,20 @@ use crate::{
     error::ConnectError,
     kill_points::{KillPoint, reach},
     os::EventFd,
-    session::{
-        control_channel::ControlChannel,
-        handshake::{
-            Answer, BadPacket, Hello, JoinRefusal, PACKET_MAX, PROTOCOL_VERSION, Ready, TOPICS_MAX,
-            Welcome, encode,
-        },
-        parcel::Parcel,
-    },
+    session::{control_channel::ControlChannel, offers::offers},
     shm::{
         handle::MemoryHandle,
         region::{Access, Region, RegionError},
         shared::{OutboxMemory, TopicMemory},
     },
     wake::bell::{Interrupt, Signal},
+    wire::{
+        handshake::{
+            Answer, BadPacket, Hello, JoinRefusal, PACKET_MAX, PROTOCOL_VERSION, Ready, TOPICS_MAX,
+            Welcome, encode,
+        },
+        parcel::Parcel,
+    },
 };
 
 /// What main handed over.
@@ -100,7 +100,7 @@ fn shake_hands(
     timeout: Duration,
     early: &mut Vec<Early>,
 ) -> Result<(Welcome, Vec<MemoryHandle>), ConnectError> {
-    control.send(&encode(&Hello::new(declared)), &[]).map_err(hung_up)?;
+    control.send(&encode(&Hello::new(offers(declared))), &[]).map_err(hung_up)?;
     reach(KillPoint::HelloSent);
     let deadline = Instant::now() + timeout;
     let mut packet = vec![0; PACKET_MAX];

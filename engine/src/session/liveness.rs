@@ -1,13 +1,63 @@
 //! How a process went: from its exit status to Electron's words.
 
-use std::process::ExitStatus;
+use std::{fmt, process::ExitStatus};
 
-use crate::error::GoneReason;
+use crate::wire::frame::Violation;
 
 // Signal numbers, the same on every Unix.
 const SIGINT: i32 = 2;
 const SIGKILL: i32 = 9;
 const SIGTERM: i32 = 15;
+
+/// How a process went, in Electron's words where Electron has them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum GoneReason {
+    /// It ended with status 0.
+    CleanExit,
+    /// It ended with another status.
+    AbnormalExit,
+    /// It was sent SIGTERM or SIGKILL.
+    Killed,
+    /// It died of a signal of its own making, such as SIGSEGV.
+    Crashed,
+    /// It was never started, or never finished the handshake.
+    LaunchFailed,
+    /// It broke the protocol, and its session was ended.
+    ProtocolViolation(Violation),
+    /// It hung up, and was not launched here, so that its end is not known.
+    Disconnected,
+    /// This process closed the session.
+    Closed,
+    /// The main process is gone (seen from a renderer).
+    MainGone,
+}
+
+impl GoneReason {
+    /// The name as Electron writes it: `clean-exit`, `killed` …
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::CleanExit => "clean-exit",
+            Self::AbnormalExit => "abnormal-exit",
+            Self::Killed => "killed",
+            Self::Crashed => "crashed",
+            Self::LaunchFailed => "launch-failed",
+            Self::ProtocolViolation(_) => "protocol-violation",
+            Self::Disconnected => "disconnected",
+            Self::Closed => "closed",
+            Self::MainGone => "main-gone",
+        }
+    }
+}
+
+impl fmt::Display for GoneReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ProtocolViolation(violation) => write!(f, "{}: {violation}", self.name()),
+            _ => f.write_str(self.name()),
+        }
+    }
+}
 
 /// The reason, and the exit code or the signal's number.
 pub(crate) fn reason_of(status: ExitStatus) -> (GoneReason, i32) {

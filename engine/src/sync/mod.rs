@@ -15,4 +15,5 @@ pub(crate) mod flag;
 pub(crate) mod loop_cell;
 pub(crate) mod owner_lock;
 pub(crate) mod reentrancy;
+#[cfg(not(loom))]
 pub(crate) mod snapshot;

@@ -25,7 +25,6 @@ use crate::model::guarded;
 use std::{
     cell::UnsafeCell,
     ops::{Deref, DerefMut},
-    sync::PoisonError,
 };
 
 use crate::{
@@ -127,7 +126,7 @@ impl<T> OwnerLock<T> {
         if self.holder.load(Relaxed) == me {
             return Err(HeldHere);
         }
-        let others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+        let others = self.others.lock();
         Ok(self.enter_as_other(me, others))
     }
 
@@ -146,7 +145,7 @@ impl<T> OwnerLock<T> {
         if self.favourite.load(Relaxed) != NONE_ANY_MORE {
             return Err(Busy::Elsewhere);
         }
-        let others = self.others.try_lock().map_err(|_| Busy::Elsewhere)?;
+        let others = self.others.try_lock().ok_or(Busy::Elsewhere)?;
         Ok(self.enter_as_other(me, others))
     }
 
@@ -166,7 +165,7 @@ impl<T> OwnerLock<T> {
 
     /// Ends the favour, and waits until the favourite is not inside by it.
     fn withdraw(&self) {
-        *self.withdrawer.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread::current());
+        *self.withdrawer.lock() = Some(thread::current());
         self.favourite.store(NONE_ANY_MORE, Relaxed);
         // Twin of the light fences in `enter` and `leave`.
         guarded!("OwnerLock::withdraw: fence", heavy_fence());
@@ -190,7 +189,7 @@ impl<T> OwnerLock<T> {
 
     #[cold]
     fn wake_withdrawer(&self) {
-        let waiting = self.withdrawer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let waiting = self.withdrawer.lock().take();
         if let Some(thread) = waiting {
             thread.unpark();
         }

@@ -6,7 +6,7 @@
 use crate::model::guarded;
 use std::cell::Cell;
 
-use crate::{error::RunError, primitives::AtomicBool};
+use crate::primitives::AtomicBool;
 
 /// Which loop's turn is under way.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -63,18 +63,27 @@ impl Drop for Marked {
 #[derive(Default)]
 pub(crate) struct Running(AtomicBool);
 
+/// Why a run cannot begin.
+#[derive(Debug)]
+pub(crate) enum RunRefused {
+    /// This thread is inside a loop's turn.
+    InsideListener,
+    /// Another thread runs this loop.
+    AlreadyRunning,
+}
+
 /// Holding it is the right to run the loop.
 pub(crate) struct RunningGuard<'a>(&'a Running);
 
 impl Running {
     /// The right to run the loop, from outside of any loop's turn.
-    pub(crate) fn begin(&self) -> Result<RunningGuard<'_>, RunError> {
+    pub(crate) fn begin(&self) -> Result<RunningGuard<'_>, RunRefused> {
         if any() {
-            return Err(RunError::InsideListener);
+            return Err(RunRefused::InsideListener);
         }
         // Acquire: pairs with the Release in `drop`.
         if self.0.swap(true, guarded!("Running::begin: Acquire", Acquire)) {
-            return Err(RunError::AlreadyRunning);
+            return Err(RunRefused::AlreadyRunning);
         }
         Ok(RunningGuard(self))
     }

@@ -16,7 +16,7 @@
 #![allow(unsafe_code, reason = "the driver_lock is a lock, and guards what its driver may touch")]
 
 use crate::model::guarded;
-use std::{cell::UnsafeCell, sync::PoisonError};
+use std::cell::UnsafeCell;
 
 use crate::primitives::{
     AtomicU32, Mutex,
@@ -74,7 +74,7 @@ impl<T> DriverLock<T> {
             return Some(driving);
         }
         {
-            let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut queue = self.queue.lock();
             if !queue.iter().any(|waiting| waiting.id() == me.id()) {
                 queue.push(me.clone());
             }
@@ -107,8 +107,7 @@ impl<T> DriverLock<T> {
 
     #[cold]
     fn wake_queue(&self) {
-        let waiting =
-            std::mem::take(&mut *self.queue.lock().unwrap_or_else(PoisonError::into_inner));
+        let waiting = std::mem::take(&mut *self.queue.lock());
         waiting.iter().for_each(Thread::unpark);
     }
 }

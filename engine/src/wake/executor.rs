@@ -9,12 +9,12 @@ use std::{
     future::Future,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
-    sync::{Arc, PoisonError, Weak},
+    sync::{Arc, Weak},
     task::{Context, Wake, Waker},
 };
 
 use crate::{
-    primitives::{AtomicBool, Mutex, MutexGuard, Ordering},
+    primitives::{AtomicBool, Mutex, Ordering},
     sync::flag::Flag,
 };
 
@@ -78,7 +78,7 @@ impl Executor {
     #[cold]
     fn run_queued(&self) -> usize {
         let ready = {
-            let mut ready = self.lock_ready();
+            let mut ready = self.ready.lock();
             self.has_ready.store(false, Ordering::Relaxed);
             guarded!("Executor::run_queued: hint under the lock", std::mem::take(&mut *ready), else {
                 let taken = std::mem::take(&mut *ready);
@@ -94,15 +94,11 @@ impl Executor {
 
     fn enqueue(&self, task: Arc<Task>) {
         {
-            let mut ready = self.lock_ready();
+            let mut ready = self.ready.lock();
             ready.push(task);
             self.has_ready.store(true, Ordering::Relaxed);
         }
         guarded!("Executor::enqueue: interrupt", (self.interrupt)());
-    }
-
-    fn lock_ready(&self) -> MutexGuard<'_, Vec<Arc<Task>>> {
-        self.ready.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -111,28 +107,24 @@ impl Task {
     pub(crate) fn cancel(&self) {
         // First: a poll that holds the future at the moment looks when it has put it back.
         self.cancelled.raise();
-        let future = self.lock_future().take();
+        let future = self.future.lock().take();
         // Its destructors are the application's: a panic there must not end the loop.
         let _ = catch_unwind(AssertUnwindSafe(|| drop(future)));
     }
 
     fn poll(self: Arc<Self>) {
-        let Some(mut future) = self.lock_future().take() else { return };
+        let Some(mut future) = self.future.lock().take() else { return };
         let waker = Waker::from(self.clone());
         let polled = catch_unwind(AssertUnwindSafe(|| {
             future.as_mut().poll(&mut Context::from_waker(&waker))
         }));
         // A panic is reported by the destructors that ran while it unwound; see `Responder`.
         if polled.is_ok_and(|poll| poll.is_pending()) {
-            *self.lock_future() = Some(future);
+            *self.future.lock() = Some(future);
             if guarded!("Task::poll: cancelled", self.cancelled.is_raised(), else false) {
                 self.cancel();
             }
         }
-    }
-
-    fn lock_future(&self) -> MutexGuard<'_, Option<BoxedFuture>> {
-        self.future.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -169,17 +161,17 @@ mod loom_tests {
                 let first = executor.spawn(poll_fn({
                     let (wakers, polls) = (wakers.clone(), polls.clone());
                     move |context| {
-                        *wakers.lock().unwrap() = Some(context.waker().clone());
-                        *polls.lock().unwrap() += 1;
+                        *wakers.lock() = Some(context.waker().clone());
+                        *polls.lock() += 1;
                         Poll::Pending
                     }
                 }));
                 executor.run_ready();
-                let waker: Waker = wakers.lock().unwrap().take().unwrap();
+                let waker: Waker = wakers.lock().take().unwrap();
                 let waking = thread::spawn(move || waker.wake());
                 // Another is taken out of the queue at the time.
                 let _second = executor.spawn(async {});
-                while *polls.lock().unwrap() < 2 {
+                while *polls.lock() < 2 {
                     let (bell_seen, seen) = (bell.read(), interrupt.read());
                     if executor.run_ready() == 0 && !executor.has_ready() {
                         interrupt.sleep(&bell, bell_seen, seen, None);

@@ -4,11 +4,10 @@
 //! The word has one writer at a time, by a lock that is held for no longer than that takes.
 
 use crate::model::guarded;
-use std::sync::PoisonError;
 
 use crate::{
     kill_points::{KillPoint, reach},
-    primitives::{Mutex, MutexGuard},
+    primitives::Mutex,
     shm::shared::Shared,
     wire::outbox::OutboxControl,
 };
@@ -27,7 +26,7 @@ impl SpaceWaiters {
     /// Asks the peer to ring when it has made room. Each asking is an epoch of its own: the peer
     /// rings once for each, and an earlier waiter may have used up the last. Look again afterwards.
     pub(crate) fn ask(&self) {
-        let _one_writer = self.lock();
+        let _one_writer = self.waiters.lock();
         let asked = guarded!("SpaceWaiters::ask: anew", false, else self.own.space_wanted.asleep().is_some());
         if !asked {
             self.own.space_wanted.announce();
@@ -37,12 +36,12 @@ impl SpaceWaiters {
 
     /// This thread waits, and asks before each sleep.
     pub(crate) fn begin_to_wait(&self) {
-        *self.lock() += 1;
+        *self.waiters.lock() += 1;
     }
 
     /// This thread waits no more. `deferred`: whether replies still do.
     pub(crate) fn end_waiting(&self, deferred: impl FnOnce() -> bool) {
-        let mut waiters = self.lock();
+        let mut waiters = self.waiters.lock();
         *waiters -= 1;
         if guarded!("SpaceWaiters::end_waiting: last one", *waiters == 0, else true) && !deferred()
         {
@@ -52,14 +51,10 @@ impl SpaceWaiters {
 
     /// No replies wait any more.
     pub(crate) fn none_deferred(&self) {
-        let waiters = self.lock();
+        let waiters = self.waiters.lock();
         if *waiters == 0 {
             self.own.space_wanted.withdraw();
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, u32> {
-        self.waiters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -104,7 +99,7 @@ mod loom_tests {
                     move || {
                         let (wanted, interrupt) = &*wanted;
                         let takes_room = || {
-                            let mut taken = room.1.lock().unwrap();
+                            let mut taken = room.1.lock();
                             let is_there = room.0.observe() > *taken;
                             *taken += u64::from(is_there);
                             is_there

@@ -19,9 +19,11 @@ pub(crate) mod attached;
 pub(crate) mod board;
 pub(crate) mod fnv;
 pub(crate) mod frame;
+pub(crate) mod handshake;
 pub(crate) mod id;
 pub(crate) mod identity;
 pub(crate) mod outbox;
+pub(crate) mod parcel;
 pub(crate) mod topic;
 pub(crate) mod words;
 

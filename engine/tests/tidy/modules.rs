@@ -222,6 +222,9 @@ impl<'ast> Visit<'ast> for Paths<'_> {
         paths.iter().for_each(|path| self.note(path));
     }
 
+    /// `pub(super)` is no need of the parent.
+    fn visit_visibility(&mut self, _: &'ast Visibility) {}
+
     fn visit_path(&mut self, path: &'ast syn::Path) {
         let path_names: Vec<String> =
             path.segments.iter().map(|part| part.ident.to_string()).collect();

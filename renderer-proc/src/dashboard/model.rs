@@ -1,49 +1,46 @@
-//! What the dashboard shows, apart from how: figures over time, the last answer, what is being typed.
+//! The contents of the dashboard: figures over time, the last answer, and the line that the user types.
 //!
-//! Time is an argument, and what a key asks of the session is returned as a [`Request`]; so nothing here needs a
-//! terminal, a clock or a main process.
+//! Time and keys are arguments, and what a key asks of the session is returned as a [`Request`]. So nothing here needs
+//! a terminal, a clock or a main process.
 
 use std::{collections::VecDeque, mem, time::Duration};
 
-use contract::Statistics;
+use contract::{
+    Statistics, SystemInfo,
+    figures::{bytes, duration},
+};
+use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use crate::{
-    dashboard::{
-        keys::{Action, Keymap, Purpose},
-        tally::Tally,
-    },
-    measurements::{Latencies, LatencySummary, Sequence},
-    report::{Bytes, SystemInfoLine},
+    dashboard::board::Received,
+    measurements::{LatencySummary, Sequence, Tally},
 };
 
-/// How long one point of a chart is, in nanoseconds. Main samples as often, unless told otherwise.
+/// The help: the keys that [`Model::press`] understands.
+pub(super) const KEYS: [(&str, &str); 8] = [
+    ("l", "send main a log message"),
+    ("i", "invoke get-system-info"),
+    ("r", "invoke read-file, with a path below main's --files"),
+    ("p", "pause the display; everything is still counted"),
+    ("↑ ↓", "move through a long answer, also by PgUp and PgDn"),
+    ("Esc", "cancel the line that you type"),
+    ("?", "this help"),
+    ("q", "quit, also by Ctrl-C: main ends too, if it launched this renderer"),
+];
+const PAGE: i16 = 10;
+
+/// The time of one point of a chart, in nanoseconds. Main's default sampling interval is the same.
 const STEP_NS: u64 = 250_000_000;
-/// How many steps a chart shows.
 pub(super) const STEPS: usize = 240;
-/// The time that a chart shows, in seconds.
-pub(super) const CHART_S: f64 = (STEPS as u64 * STEP_NS) as f64 / 1e9;
-/// How many steps the figures "of the last second" are from.
+const STEP_S: f64 = STEP_NS as f64 / 1e9;
+pub(super) const CHART_S: f64 = STEPS as f64 * STEP_S;
+/// The number of steps in the figures "of the last second".
 const STEPS_RECENT: usize = 4;
-/// How long a line may be that is typed, in characters.
 const INPUT_MAX: usize = 200;
-/// How many lines of an answer can be seen, and how many characters of each.
+/// The maximum number of lines of an answer, and of characters in each.
 const ANSWER_LINES_MAX: usize = 500;
 const ANSWER_LINE_MAX: usize = 500;
 
-/// Something that happened, for the painter.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Happening {
-    /// A session with main has begun.
-    Connected { id: u32, pid: u32, allowed: Vec<String> },
-    /// How much of the sandbox there is.
-    Sandbox(&'static str),
-    /// Main is gone, and may come back.
-    MainGone,
-    /// Something was answered, or went wrong.
-    Answer(Answer),
-}
-
-/// What there is to read about the last thing that was asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Answer {
     pub(super) title: String,
@@ -52,13 +49,13 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    pub(super) fn system_info(info: &SystemInfoLine<'_>) -> Self {
-        let uptime = humantime::format_duration(Duration::from_secs(info.uptime_s));
+    pub(super) fn system_info(info: &SystemInfo) -> Self {
+        let uptime = duration(Duration::from_secs(info.uptime_s));
         Self::new(
-            "get-system-info".to_owned(),
+            "get-system-info",
             [
                 format!("{}: {} cores of {}", info.host_name, info.cores, info.cpu_model),
-                format!("{} of memory, up for {uptime}", Bytes(info.total_memory)),
+                format!("{} of memory, up for {uptime}", bytes(info.total_memory)),
                 format!("{} with kernel {}", info.os, info.kernel),
             ],
         )
@@ -68,34 +65,27 @@ impl Answer {
     pub(super) fn file(path: &str, len: usize, bytes: &[u8]) -> Self {
         let shown = &bytes[..bytes.len().min(ANSWER_LINES_MAX * ANSWER_LINE_MAX)];
         let text = String::from_utf8_lossy(shown);
-        Self::new(format!("read-file {path:?}: {len} bytes"), text.lines())
+        Self::new(&format!("read-file {path:?}: {len} bytes"), text.lines())
     }
 
-    pub(super) fn error(title: String, message: &str) -> Self {
+    pub(super) fn error(title: &str, message: &str) -> Self {
         Self { is_error: true, ..Self::new(title, message.lines()) }
     }
 
-    fn sent(message: &str) -> Self {
-        Self::new("log-message: sent".to_owned(), [message])
-    }
-
-    fn new(title: String, lines: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
+    fn new(title: &str, lines: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
         let lines = lines.into_iter().take(ANSWER_LINES_MAX);
-        Self {
-            title: harmless(&title),
-            lines: lines.map(|line| harmless(line.as_ref())).collect(),
-            is_error: false,
-        }
+        let lines = lines.map(|line| harmless(line.as_ref())).collect();
+        Self { title: harmless(title), lines, is_error: false }
     }
 }
 
-/// As much of a line as is shown, without what a terminal would take for a command.
+/// Cuts a line to the length that is shown, and replaces control characters, which a terminal would obey.
 fn harmless(line: &str) -> String {
     let shown = line.chars().take(ANSWER_LINE_MAX);
     shown.map(|character| if character.is_control() { ' ' } else { character }).collect()
 }
 
-/// Who this renderer is to main.
+/// The renderer, as main knows it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Identity {
     pub(super) id: u32,
@@ -105,7 +95,13 @@ pub(super) struct Identity {
     pub(super) is_connected: bool,
 }
 
-/// What keys are for at the moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    LogMessage,
+    ReadFile,
+}
+
+/// The present meaning of the keys.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) enum Mode {
     #[default]
@@ -117,7 +113,6 @@ pub(super) enum Mode {
     Help,
 }
 
-/// What a key asks of the session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Request {
     Quit,
@@ -126,11 +121,10 @@ pub(super) enum Request {
     ReadFile(String),
 }
 
-/// All that is shown.
 #[derive(Default)]
 pub(super) struct Model {
     figures: Figures,
-    /// What is shown instead, while the display is paused.
+    /// The figures that are shown while the display is paused.
     frozen: Option<Box<Figures>>,
     pub(super) identity: Identity,
     pub(super) answer: Answer,
@@ -140,23 +134,14 @@ pub(super) struct Model {
 }
 
 impl Model {
-    /// Takes what came since the last time.
-    pub(super) fn absorb(&mut self, tally: &mut Tally, now_ns: u64) {
-        self.figures.absorb(tally, now_ns);
-        for happening in tally.happenings.drain(..) {
-            self.note(happening);
+    /// Takes what came since the last frame.
+    pub(super) fn absorb(&mut self, received: &mut Received, now_ns: u64) {
+        self.figures.absorb(received, now_ns);
+        if let Some(identity) = received.identity.take() {
+            self.identity = identity;
         }
-    }
-
-    fn note(&mut self, happening: Happening) {
-        match happening {
-            Happening::Connected { id, pid, allowed } => {
-                let sandbox = self.identity.sandbox;
-                self.identity = Identity { id, pid, sandbox, allowed, is_connected: true };
-            }
-            Happening::Sandbox(state) => self.identity.sandbox = state,
-            Happening::MainGone => self.identity.is_connected = false,
-            Happening::Answer(answer) => self.show(answer),
+        if let Some(answer) = received.answer.take() {
+            self.show(answer);
         }
     }
 
@@ -165,15 +150,14 @@ impl Model {
         self.scroll = 0;
     }
 
-    /// What came of a log message.
     pub(super) fn logged<E: ToString>(&mut self, message: &str, sent: Result<(), E>) {
         self.show(match sent {
-            Ok(()) => Answer::sent(message),
-            Err(error) => Answer::error("log-message".to_owned(), &error.to_string()),
+            Ok(()) => Answer::new("log-message: sent", [message]),
+            Err(error) => Answer::error("log-message", &error.to_string()),
         });
     }
 
-    /// What is to be shown: what is, or what was when the display was paused.
+    /// Returns the figures to show: the present ones, or those of the moment of the pause.
     pub(super) fn figures(&self) -> &Figures {
         self.frozen.as_deref().unwrap_or(&self.figures)
     }
@@ -182,47 +166,50 @@ impl Model {
         self.frozen.is_some()
     }
 
-    pub(super) fn keymap(&self) -> Keymap {
-        match self.mode {
-            Mode::Watch => Keymap::Commands,
-            Mode::Type { .. } => Keymap::Typing,
-            Mode::Help => Keymap::Help,
-        }
-    }
-
-    /// Does what a key asks for, as far as that is to be done here.
-    pub(super) fn apply(&mut self, action: Action) -> Option<Request> {
-        match (action, &mut self.mode) {
-            (Action::Quit, _) => return Some(Request::Quit),
-            (Action::AskForSystemInfo, _) => return Some(Request::AskForSystemInfo),
-            (Action::Submit, Mode::Type { .. }) => return self.submit(),
-            (Action::Pause, _) => {
+    /// Handles a key, and returns what it asks of the session.
+    pub(super) fn press(&mut self, key: KeyEvent) -> Option<Request> {
+        let control = key.modifiers.contains(KeyModifiers::CONTROL);
+        match (&mut self.mode, key.code) {
+            (_, KeyCode::Char('c')) if control => return Some(Request::Quit),
+            (Mode::Type { text, .. }, KeyCode::Char('u')) if control => text.clear(),
+            _ if control => {}
+            (Mode::Type { text, .. }, KeyCode::Char(character))
+                if text.chars().count() < INPUT_MAX && !character.is_control() =>
+            {
+                text.push(character);
+            }
+            (Mode::Type { text, .. }, KeyCode::Backspace) => drop(text.pop()),
+            (Mode::Type { .. }, KeyCode::Enter) => return self.submit(),
+            (Mode::Type { .. }, KeyCode::Esc) => self.mode = Mode::Watch,
+            (Mode::Type { .. }, _) => {}
+            (_, KeyCode::Char('q')) => return Some(Request::Quit),
+            (Mode::Help, _) => self.mode = Mode::Watch,
+            (Mode::Watch, KeyCode::Char('p' | ' ')) => {
                 self.frozen = match self.frozen.take() {
                     Some(_) => None,
                     None => Some(Box::new(self.figures.clone())),
                 };
             }
-            (Action::Help, Mode::Help) | (Action::Cancel, _) => self.mode = Mode::Watch,
-            (Action::Help, _) => self.mode = Mode::Help,
-            (Action::Begin(purpose), _) => {
-                self.mode = Mode::Type { purpose, text: String::new() };
-            }
-            (Action::Scroll(by), _) => {
-                let last = u16::try_from(self.answer.lines.len().saturating_sub(1));
-                let scrolled = self.scroll.saturating_add_signed(by);
-                self.scroll = scrolled.min(last.unwrap_or(u16::MAX));
-            }
-            (Action::Type(character), Mode::Type { text, .. }) => {
-                if text.chars().count() < INPUT_MAX && !character.is_control() {
-                    text.push(character);
-                }
-            }
-            (Action::Erase, Mode::Type { text, .. }) => drop(text.pop()),
-            (Action::EraseAll, Mode::Type { text, .. }) => text.clear(),
-            // Keys of a mode that is not this one.
-            (Action::Submit | Action::Type(_) | Action::Erase | Action::EraseAll, _) => {}
+            (_, KeyCode::Char('?' | 'h')) => self.mode = Mode::Help,
+            (_, KeyCode::Char('l')) => self.type_line(Purpose::LogMessage),
+            (_, KeyCode::Char('r')) => self.type_line(Purpose::ReadFile),
+            (_, KeyCode::Char('i')) => return Some(Request::AskForSystemInfo),
+            (_, KeyCode::Up) => self.scroll_by(-1),
+            (_, KeyCode::Down) => self.scroll_by(1),
+            (_, KeyCode::PageUp) => self.scroll_by(-PAGE),
+            (_, KeyCode::PageDown) => self.scroll_by(PAGE),
+            _ => {}
         }
         None
+    }
+
+    fn type_line(&mut self, purpose: Purpose) {
+        self.mode = Mode::Type { purpose, text: String::new() };
+    }
+
+    fn scroll_by(&mut self, lines: i16) {
+        let last = self.answer.lines.len().saturating_sub(1) as u16;
+        self.scroll = self.scroll.saturating_add_signed(lines).min(last);
     }
 
     fn submit(&mut self) -> Option<Request> {
@@ -234,101 +221,72 @@ impl Model {
     }
 }
 
-/// Everything that is measured.
 #[derive(Clone, Default)]
 pub(super) struct Figures {
-    /// The last push.
     pub(super) latest: Option<Statistics>,
-    /// What came up to it.
     pub(super) sequence: Sequence,
-    /// How long ago the last push had been sent.
+    /// The time since the last push was sent.
     pub(super) lag_ns: Option<u64>,
-    /// Pushes a second, of the last second.
+    /// Pushes a second, in the last second.
     pub(super) push_rate: f64,
-    pub(super) push_recent: Option<LatencySummary>,
-    pub(super) push_total: Option<LatencySummary>,
-    pub(super) round_trip: Option<LatencySummary>,
+    pub(super) push_recent: LatencySummary,
+    pub(super) push_total: LatencySummary,
+    pub(super) round_trip: LatencySummary,
     pub(super) last_round_trip_ns: Option<u64>,
     pub(super) failed_invokes: u64,
 
-    // One value for each step, the last one is now.
+    // One value for each step; the last one is the newest.
     pub(super) cpu: History,
     pub(super) cores: Vec<History>,
     pub(super) push_rates: History,
     pub(super) push_p99_ns: History,
     pub(super) round_trips_ns: History,
 
-    measured: Measured,
-}
-
-/// Where the figures of a step, of the last second and of all time come from.
-#[derive(Clone, Default)]
-struct Measured {
-    step: Step,
-    recent: VecDeque<Step>,
-    push_total: Latencies,
-    round_trips: Latencies,
-}
-
-#[derive(Clone, Default)]
-struct Step {
-    /// None before the first.
-    began_ns: Option<u64>,
-    lasted_ns: u64,
-    pushes: u64,
-    push_latency: Latencies,
+    total: Tally,
+    /// The present step; the steps of the last second come before it.
+    step: Tally,
+    step_began_ns: Option<u64>,
+    recent: VecDeque<(Tally, u64)>,
 }
 
 impl Figures {
-    fn absorb(&mut self, tally: &Tally, now_ns: u64) {
-        let Measured { step, round_trips, .. } = &mut self.measured;
-        step.pushes += tally.pushes;
-        step.push_latency.add(&tally.push_latency);
-        round_trips.add(&tally.round_trips);
-        self.failed_invokes += tally.failed_invokes;
-        if let Some((statistics, sequence)) = &tally.latest {
-            self.latest = Some(*statistics);
-            self.sequence = *sequence;
+    fn absorb(&mut self, received: &Received, now_ns: u64) {
+        self.step.add(&received.tally);
+        self.total.round_trip.add(&received.tally.round_trip);
+        self.failed_invokes += received.tally.failed_invokes;
+        self.last_round_trip_ns = received.tally.last_round_trip_ns.or(self.last_round_trip_ns);
+        if let Some((statistics, sequence)) = received.latest {
+            (self.latest, self.sequence) = (Some(statistics), sequence);
         }
-        self.last_round_trip_ns = tally.last_round_trip_ns.or(self.last_round_trip_ns);
-        let sent_ns = self.latest.map(|statistics| statistics.sent_ns);
-        self.lag_ns = sent_ns.map(|sent_ns| now_ns.saturating_sub(sent_ns));
-
-        let began_ns = *self.measured.step.began_ns.get_or_insert(now_ns);
-        if now_ns.saturating_sub(began_ns) >= STEP_NS {
-            self.end_step(now_ns - began_ns, now_ns);
+        self.lag_ns = self.latest.map(|latest| now_ns.saturating_sub(latest.sent_ns));
+        let lasted_ns = now_ns.saturating_sub(*self.step_began_ns.get_or_insert(now_ns));
+        if lasted_ns >= STEP_NS {
+            self.step_began_ns = Some(now_ns);
+            self.end_step(lasted_ns);
         }
     }
 
-    fn end_step(&mut self, lasted_ns: u64, now_ns: u64) {
-        let Measured { step, recent, push_total, round_trips } = &mut self.measured;
-        // The memory of a step that is no longer recent serves the next one.
-        let old = if recent.len() == STEPS_RECENT { recent.pop_front() } else { None };
-        let mut push_latency = old.map(|old| old.push_latency).unwrap_or_default();
-        push_latency.clear();
-        step.lasted_ns = lasted_ns;
-        let next = Step { began_ns: Some(now_ns), lasted_ns: 0, pushes: 0, push_latency };
-        let ended = mem::replace(step, next);
-
+    fn end_step(&mut self, lasted_ns: u64) {
+        let step = mem::take(&mut self.step);
         let rate = |pushes: u64, lasted_ns: u64| pushes as f64 * 1e9 / lasted_ns.max(1) as f64;
-        self.push_rates.push(rate(ended.pushes, lasted_ns));
-        self.push_p99_ns.push(or_nan(ended.push_latency.summary().p99));
-        push_total.add(&ended.push_latency);
-        recent.push_back(ended);
-        let mut latencies = Latencies::default();
-        recent.iter().for_each(|step| latencies.add(&step.push_latency));
-        self.push_rate = rate(
-            recent.iter().map(|step| step.pushes).sum(),
-            recent.iter().map(|step| step.lasted_ns).sum(),
-        );
-        self.push_recent = Some(latencies.summary());
-        self.push_total = Some(push_total.summary());
-        self.round_trip = Some(round_trips.summary());
+        self.push_rates.push(rate(step.push.count(), lasted_ns));
+        self.push_p99_ns.push(or_nan(step.push.summary().p99));
         self.round_trips_ns.push(or_nan(self.last_round_trip_ns));
+        self.total.push.add(&step.push);
+        if self.recent.len() == STEPS_RECENT {
+            self.recent.pop_front();
+        }
+        self.recent.push_back((step, lasted_ns));
+        let mut second = Tally::default();
+        self.recent.iter().for_each(|(step, _)| second.push.add(&step.push));
+        let second_ns = self.recent.iter().map(|(_, lasted_ns)| lasted_ns).sum();
+        self.push_rate = rate(second.push.count(), second_ns);
+        self.push_recent = second.push.summary();
+        self.push_total = self.total.push.summary();
+        self.round_trip = self.total.round_trip.summary();
 
-        // A sampler that is off has looked at nothing.
-        let sampled = self.latest.as_ref().filter(|statistics| statistics.sampled_ns != 0);
-        self.cpu.push(sampled.map_or(f64::NAN, |statistics| statistics.cpu_usage.into()));
+        let sampled = self.latest.as_ref().filter(|latest| latest.is_sampled());
+        self.cpu.push(sampled.map_or(f64::NAN, |latest| latest.cpu_usage.into()));
         let cores = sampled.map_or(&[][..], Statistics::cores);
         let known = self.cores.len().max(cores.len());
         self.cores.resize_with(known, History::default);
@@ -342,7 +300,7 @@ fn or_nan(ns: Option<u64>) -> f64 {
     ns.map_or(f64::NAN, |ns| ns as f64)
 }
 
-/// The values of the last [`STEPS`] steps; NaN where one is not known.
+/// The values of the last [`STEPS`] steps; NaN where a value is unknown.
 #[derive(Clone, Debug, Default)]
 pub(super) struct History(VecDeque<f64>);
 
@@ -354,26 +312,24 @@ impl History {
         self.0.push_back(value);
     }
 
-    /// The last value, if it is known.
-    pub(super) fn latest(&self) -> Option<f64> {
-        self.0.back().copied().filter(|value| value.is_finite())
+    /// Returns the last value, which may be NaN.
+    pub(super) fn latest(&self) -> f64 {
+        self.0.back().copied().unwrap_or(f64::NAN)
     }
 
-    /// All values, the newest first.
     pub(super) fn newest_first(&self) -> impl Iterator<Item = f64> {
         self.0.iter().rev().copied()
     }
 
-    /// The highest one, if any is known.
     pub(super) fn highest(&self) -> Option<f64> {
-        self.0.iter().copied().filter(|value| value.is_finite()).reduce(f64::max)
+        self.newest_first().filter(|value| value.is_finite()).reduce(f64::max)
     }
 
-    /// What is known, with its time: seconds before now, so not above 0.
+    /// Returns the known values, the oldest first, each with its time: seconds from now, so not above 0.
     pub(super) fn points(&self) -> Vec<(f64, f64)> {
-        let step_s = CHART_S / STEPS as f64;
-        let ago = |index: usize| (self.0.len() - 1 - index) as f64 * step_s;
-        let points = self.0.iter().enumerate().map(|(index, value)| (-ago(index), *value));
+        let newest = self.0.len() as f64 - 1.0;
+        let points = self.0.iter().enumerate();
+        let points = points.map(|(index, value)| ((index as f64 - newest) * STEP_S, *value));
         points.filter(|(_, value)| value.is_finite()).collect()
     }
 }
@@ -386,14 +342,13 @@ mod tests {
 
     const MS: u64 = 1_000_000;
 
-    /// A push of every millisecond of this span, with a latency of 1 µs; the CPU is as busy as told.
-    fn tally(pushes: std::ops::Range<u64>, cpu_usage: f32) -> Tally {
-        let mut tally = Tally::default();
+    /// One push for each millisecond of this span, with a latency of 1 µs and this CPU usage.
+    fn received(pushes: std::ops::Range<u64>, cpu_usage: f32) -> Received {
+        let mut received = Received::default();
         let mut sequence = Sequence::default();
         for number in pushes.clone() {
             sequence.record(number);
-            tally.pushes += 1;
-            tally.push_latency.record(1000);
+            received.tally.push.record(1000);
         }
         let mut statistics = Statistics::new_zeroed();
         statistics.sequence = pushes.end - 1;
@@ -401,49 +356,57 @@ mod tests {
         (statistics.sampled_ns, statistics.cpu_usage) = (1, cpu_usage);
         statistics.core_count = 2;
         statistics.core_usage[..2].copy_from_slice(&[cpu_usage, 10.0]);
-        tally.latest = Some((statistics, sequence));
-        tally
+        received.latest = Some((statistics, sequence));
+        received
     }
 
-    /// Frames of 50 ms, for so long.
-    fn watched(model: &mut Model, from_ms: u64, until_ms: u64, cpu_usage: f32) {
-        for begin in (from_ms..until_ms).step_by(50) {
-            model.absorb(&mut tally(begin..begin + 50, cpu_usage), (begin + 50) * MS);
+    /// Absorbs a frame every 50 ms of this span.
+    fn watch(model: &mut Model, span_ms: std::ops::Range<u64>, cpu_usage: f32) {
+        for begin in span_ms.step_by(50) {
+            model.absorb(&mut received(begin..begin + 50, cpu_usage), (begin + 50) * MS);
         }
     }
 
+    fn press(model: &mut Model, code: KeyCode) -> Option<Request> {
+        model.press(KeyEvent::new(code, KeyModifiers::NONE))
+    }
+
+    fn control(model: &mut Model, letter: char) -> Option<Request> {
+        model.press(KeyEvent::new(KeyCode::Char(letter), KeyModifiers::CONTROL))
+    }
+
     fn typed(model: &mut Model, text: &str) {
-        text.chars().for_each(|character| drop(model.apply(Action::Type(character))));
+        for character in text.chars() {
+            assert_eq!(press(model, KeyCode::Char(character)), None);
+        }
     }
 
     #[test]
     fn the_rate_is_that_of_the_last_second_and_the_latency_of_all() {
         let mut model = Model::default();
-        watched(&mut model, 1, 3001, 50.0);
+        watch(&mut model, 1..3001, 50.0);
         let figures = model.figures();
         assert!((figures.push_rate - 1000.0).abs() < 1.0, "{}", figures.push_rate);
-        assert_eq!(figures.push_recent.unwrap().p50, Some(1000));
-        assert!(figures.push_total.unwrap().count > figures.push_recent.unwrap().count);
-        assert_eq!(figures.lag_ns, Some(MS));
-        // Now nothing comes for two seconds.
+        assert_eq!((figures.push_recent.p50, figures.lag_ns), (Some(1000), Some(MS)));
+        assert!(figures.push_total.count > figures.push_recent.count);
+        // Nothing comes for two seconds.
         for ms in (3001..5001).step_by(50) {
-            model.absorb(&mut Tally::default(), (ms + 50) * MS);
+            model.absorb(&mut Received::default(), (ms + 50) * MS);
         }
         let figures = model.figures();
-        assert_eq!((figures.push_rate, figures.push_recent.unwrap().p50), (0.0, None));
-        assert_eq!(figures.push_total.unwrap().p50, Some(1000));
-        assert_eq!(figures.lag_ns, Some(2001 * MS));
+        assert_eq!((figures.push_rate, figures.push_recent.p50), (0.0, None));
+        assert_eq!((figures.push_total.p50, figures.lag_ns), (Some(1000), Some(2001 * MS)));
     }
 
     #[test]
     fn each_core_has_a_history_that_forgets() {
         let mut model = Model::default();
-        watched(&mut model, 1, 1001, 50.0);
+        watch(&mut model, 1..1001, 50.0);
         let figures = model.figures();
-        assert_eq!((figures.cores.len(), figures.cpu.latest()), (2, Some(50.0)));
+        assert_eq!((figures.cores.len(), figures.cpu.latest()), (2, 50.0));
         assert_eq!(figures.cores[0].points().last(), Some(&(0.0, 50.0)));
         for begin in (1001..70_001).step_by(250) {
-            model.absorb(&mut tally(begin..begin + 250, 70.0), (begin + 250) * MS);
+            model.absorb(&mut received(begin..begin + 250, 70.0), (begin + 250) * MS);
         }
         let points = model.figures().cores[0].points();
         assert_eq!(points.len(), STEPS);
@@ -451,69 +414,69 @@ mod tests {
     }
 
     #[test]
-    fn a_usage_that_is_not_known_is_a_gap() {
+    fn an_unknown_usage_is_a_gap() {
         let mut model = Model::default();
-        watched(&mut model, 1, 1001, f32::NAN);
-        assert_eq!(model.figures().cpu.latest(), None);
+        watch(&mut model, 1..1001, f32::NAN);
+        assert!(model.figures().cpu.latest().is_nan());
         assert!(model.figures().cpu.points().is_empty());
-        assert_eq!(model.figures().cores[1].latest(), Some(10.0));
+        assert_eq!(model.figures().cores[1].latest(), 10.0);
     }
 
     #[test]
     fn a_paused_display_stands_still_and_everything_is_counted() {
         let mut model = Model::default();
-        watched(&mut model, 1, 1001, 50.0);
-        let before = model.figures().push_total.unwrap();
-        assert_eq!(model.apply(Action::Pause), None);
-        watched(&mut model, 1001, 2001, 90.0);
+        watch(&mut model, 1..1001, 50.0);
+        let before = model.figures().push_total;
+        typed(&mut model, "p");
+        watch(&mut model, 1001..2001, 90.0);
         assert!(model.is_paused());
-        assert_eq!(model.figures().push_total, Some(before));
-        assert_eq!(model.figures().cpu.latest(), Some(50.0));
-        model.apply(Action::Pause);
-        assert!(model.figures().push_total.unwrap().count >= before.count + 1000);
-        assert_eq!(model.figures().cpu.latest(), Some(90.0));
+        assert_eq!((model.figures().push_total, model.figures().cpu.latest()), (before, 50.0));
+        typed(&mut model, "p");
+        assert!(model.figures().push_total.count >= before.count + 1000);
+        assert_eq!(model.figures().cpu.latest(), 90.0);
         assert_eq!(model.figures().cpu.newest_first().count(), 7, "the charts have no hole");
     }
 
     #[test]
-    fn a_line_is_typed_mended_and_submitted() {
+    fn a_line_is_typed_corrected_and_submitted_or_cancelled() {
         let mut model = Model::default();
-        model.apply(Action::Begin(Purpose::LogMessage));
-        assert_eq!(model.keymap(), Keymap::Typing);
-        typed(&mut model, "nonsense");
-        model.apply(Action::EraseAll);
+        typed(&mut model, "lnonsense");
+        control(&mut model, 'u');
         typed(&mut model, "hellö!");
-        model.apply(Action::Erase);
-        assert_eq!(model.apply(Action::Submit), Some(Request::Log("hellö".to_owned())));
+        press(&mut model, KeyCode::Backspace);
+        let submitted = press(&mut model, KeyCode::Enter);
+        assert_eq!(submitted, Some(Request::Log("hellö".to_owned())));
         assert_eq!(model.mode, Mode::Watch);
-        model.apply(Action::Begin(Purpose::ReadFile));
-        typed(&mut model, "Cargo.toml");
-        assert_eq!(model.apply(Action::Submit), Some(Request::ReadFile("Cargo.toml".to_owned())));
-    }
-
-    #[test]
-    fn a_line_that_is_empty_or_given_up_asks_for_nothing() {
-        let mut model = Model::default();
-        model.apply(Action::Begin(Purpose::ReadFile));
-        assert_eq!(model.apply(Action::Submit), None);
-        model.apply(Action::Begin(Purpose::ReadFile));
-        typed(&mut model, "x");
-        model.apply(Action::Cancel);
-        assert_eq!(model.mode, Mode::Watch);
-        assert_eq!(model.apply(Action::Submit), None);
-    }
-
-    #[test]
-    fn a_line_has_a_limit() {
-        let mut model = Model::default();
-        model.apply(Action::Begin(Purpose::LogMessage));
+        typed(&mut model, "r");
         typed(&mut model, &"ä".repeat(10 * INPUT_MAX));
-        let Some(Request::Log(text)) = model.apply(Action::Submit) else { panic!() };
-        assert_eq!(text.chars().count(), INPUT_MAX);
+        let submitted = press(&mut model, KeyCode::Enter);
+        assert_eq!(submitted, Some(Request::ReadFile("ä".repeat(INPUT_MAX))));
+        for end in [KeyCode::Enter, KeyCode::Esc] {
+            typed(&mut model, if end == KeyCode::Esc { "rx" } else { "r" });
+            assert_eq!(press(&mut model, end), None);
+            assert_eq!(model.mode, Mode::Watch);
+        }
     }
 
     #[test]
-    fn an_answer_is_bounded_and_sends_the_terminal_nothing() {
+    fn every_letter_in_the_help_does_something_and_ctrl_c_always_quits() {
+        for key in KEYS.map(|(key, _)| key).into_iter().filter(|key| key.len() == 1) {
+            let mut model = Model::default();
+            let request = press(&mut model, KeyCode::Char(key.chars().next().unwrap()));
+            assert!(request.is_some() || model.is_paused() || model.mode != Mode::Watch, "{key}");
+            assert_eq!(control(&mut model, 'c'), Some(Request::Quit));
+        }
+        let mut model = Model::default();
+        for code in [KeyCode::Char('?'), KeyCode::Esc, KeyCode::Enter, KeyCode::Char('l')] {
+            typed(&mut model, "?");
+            assert_eq!(model.mode, Mode::Help);
+            press(&mut model, code);
+            assert_eq!(model.mode, Mode::Watch);
+        }
+    }
+
+    #[test]
+    fn an_answer_is_bounded_and_sends_no_control_characters() {
         let answer = Answer::file("x\u{1b}", 9, b"red \x1b[31m\ttab\r\nnext \xff line");
         assert_eq!(answer.lines, ["red  [31m tab", "next \u{fffd} line"]);
         assert!(!answer.title.contains('\u{1b}'));
@@ -524,27 +487,16 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_scrolled_from_its_first_to_its_last_line_and_the_next_begins_at_its_top() {
+    fn an_answer_scrolls_from_its_first_to_its_last_line_and_the_next_begins_at_its_top() {
         let mut model = Model::default();
-        model.note(Happening::Answer(Answer::file("x", 9, b"1\n2\n3")));
-        model.apply(Action::Scroll(-1));
-        assert_eq!(model.scroll, 0);
-        model.apply(Action::Scroll(10));
-        assert_eq!(model.scroll, 2);
+        model.show(Answer::file("x", 9, b"1\n2\n3"));
+        let keys = [KeyCode::Up, KeyCode::PageDown, KeyCode::Up, KeyCode::Down];
+        let scrolled = keys.map(|key| {
+            press(&mut model, key);
+            model.scroll
+        });
+        assert_eq!(scrolled, [0, 2, 1, 2]);
         model.logged("hello", Err::<(), _>("forbidden"));
         assert_eq!((model.scroll, model.answer.is_error), (0, true));
-    }
-
-    #[test]
-    fn main_goes_and_comes_and_the_new_session_has_a_number_of_its_own() {
-        let mut model = Model::default();
-        let connected = |id| Happening::Connected { id, pid: 9, allowed: vec!["x".to_owned()] };
-        model.note(connected(1));
-        model.note(Happening::Sandbox("complete"));
-        model.note(Happening::MainGone);
-        assert!(!model.identity.is_connected);
-        model.note(connected(2));
-        assert!(model.identity.is_connected);
-        assert_eq!((model.identity.id, model.identity.sandbox), (2, "complete"));
     }
 }

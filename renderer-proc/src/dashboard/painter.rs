@@ -1,4 +1,4 @@
-//! The thread that paints, and does what keys ask for.
+//! The thread that paints, and passes the user's requests to the session.
 
 use std::{
     error::Error,
@@ -16,71 +16,56 @@ use ratatui::{Terminal, backend::CrosstermBackend, crossterm::event::KeyEvent};
 
 use crate::{
     dashboard::{
-        keys::{Keyboard, action},
+        board::{Board, Received},
+        keyboard::Keyboard,
         model::{Model, Request},
         screen::Frames,
-        tally::{Board, Tally},
         view,
     },
     ending::Ending,
     session::Session,
 };
 
-/// Between two frames.
 const FRAME: Duration = Duration::from_millis(1000 / 15);
-/// How long a log message may wait for room, and so the picture stand still.
+/// How long a log message may wait for space. The picture stands still meanwhile.
 const SEND_MAX: Duration = Duration::from_millis(100);
-/// How long the last frame may take. A terminal that takes nothing has the painter wait for ever.
+/// The time limit of the last frame. A terminal that reads nothing blocks the painter for ever.
 const LAST_FRAME_MAX: Duration = Duration::from_secs(1);
 
-/// What the painter is told.
-enum Told {
+pub(super) enum Instruction {
     Key(KeyEvent),
     End,
 }
 
-impl From<KeyEvent> for Told {
-    fn from(key: KeyEvent) -> Self {
-        Self::Key(key)
-    }
-}
-
-/// The handle of the thread.
 pub(super) struct Painter {
     thread: JoinHandle<io::Result<()>>,
-    tell: Sender<Told>,
+    instructions: Sender<Instruction>,
     ended: Receiver<()>,
 }
 
 impl Painter {
-    /// Starts it. When it ends, for whatever reason, so shall the session.
-    pub(super) fn start(
-        session: &Arc<Session<Board>>,
-        keyboard: Keyboard,
-        ending: &Arc<Ending>,
-    ) -> io::Result<Self> {
-        let (tell, told) = mpsc::channel();
+    /// Starts the thread. Its end, for whatever reason, ends the session.
+    pub(super) fn start(session: &Arc<Session<Board>>, keyboard: Keyboard) -> io::Result<Self> {
+        let (instructions, received) = mpsc::channel();
         let (end, ended) = mpsc::channel();
-        keyboard.send_to(tell.clone())?;
+        keyboard.send_to(instructions.clone())?;
         let session = session.clone();
-        let on_end = OnEnd { ending: ending.clone(), _ended: end };
         let paint = move || {
-            let _on_end = on_end;
-            paint(&session, &told)
+            let _on_end = OnEnd { ending: session.context.ending.clone(), _ended: end };
+            paint(&session, &received)
         };
         let thread = thread::Builder::new().name("painter".to_owned()).spawn(paint)?;
-        Ok(Self { thread, tell, ended })
+        Ok(Self { thread, instructions, ended })
     }
 
-    /// Has it end, and says what went wrong, if something did.
     pub(super) fn end(self) -> Result<(), Box<dyn Error>> {
-        // Each fails only if the thread has ended by itself.
-        let _ = self.tell.send(Told::End);
+        // It fails only if the thread has ended by itself.
+        let _ = self.instructions.send(Instruction::End);
         match self.ended.recv_timeout(LAST_FRAME_MAX) {
             Err(RecvTimeoutError::Timeout) => Ok(()),
             Ok(()) | Err(RecvTimeoutError::Disconnected) => match self.thread.join() {
                 Ok(painted) => Ok(painted?),
-                Err(_) => Err("the dashboard cannot be painted any more".into()),
+                Err(_) => Err("the thread that paints the dashboard has panicked".into()),
             },
         }
     }
@@ -98,47 +83,40 @@ impl Drop for OnEnd {
     }
 }
 
-/// Until somebody wants the end.
-fn paint(session: &Arc<Session<Board>>, told: &Receiver<Told>) -> io::Result<()> {
+fn paint(session: &Arc<Session<Board>>, instructions: &Receiver<Instruction>) -> io::Result<()> {
     let mut terminal = Terminal::new(CrosstermBackend::new(Frames::default()))?;
     let mut model = Model::default();
-    let mut tally = Box::<Tally>::default();
+    let mut received = Box::<Received>::default();
     loop {
         let next_frame = Instant::now() + FRAME;
-        session.viewer().take(&mut tally);
-        model.absorb(&mut tally, now_ns());
+        session.viewer.take(&mut received);
+        model.absorb(&mut received, now_ns());
         terminal.draw(|frame| view::draw(frame, &model))?;
 
-        // A key is seen at once; a burst of them in one frame.
+        // A key is shown at once, and a burst of keys in one frame.
         let mut patience = next_frame.saturating_duration_since(Instant::now());
         loop {
-            match told.recv_timeout(patience) {
-                Ok(Told::Key(key)) => {
-                    let request =
-                        action(model.keymap(), key).and_then(|action| model.apply(action));
-                    match request {
-                        Some(Request::Quit) => return Ok(()),
-                        Some(request) => ask(session, &mut model, request),
-                        None => {}
-                    }
+            match instructions.recv_timeout(patience) {
+                Ok(Instruction::Key(key)) => {
                     patience = Duration::ZERO;
+                    match model.press(key) {
+                        None => {}
+                        Some(Request::Quit) => return Ok(()),
+                        // The answers come with a later frame.
+                        Some(Request::AskForSystemInfo) => session.ask_for_system_info(),
+                        Some(Request::ReadFile(path)) => {
+                            session.ask_for_files(vec![path].into_iter());
+                        }
+                        Some(Request::Log(message)) => {
+                            let ipc = session.ipc();
+                            let sent = ipc.send_timeout(LOG_MESSAGE, &message, SEND_MAX);
+                            model.logged(&message, sent);
+                        }
+                    }
                 }
-                Ok(Told::End) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
+                Ok(Instruction::End) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
                 Err(RecvTimeoutError::Timeout) => break,
             }
         }
-    }
-}
-
-/// Has the session do what a key asked for. The answer comes with a later frame.
-fn ask(session: &Arc<Session<Board>>, model: &mut Model, request: Request) {
-    match request {
-        Request::Quit => {}
-        Request::Log(message) => {
-            let sent = session.ipc().send_timeout(LOG_MESSAGE, &message, SEND_MAX);
-            model.logged(&message, sent);
-        }
-        Request::AskForSystemInfo => session.ask_for_system_info(),
-        Request::ReadFile(path) => session.ask_for_files(vec![path].into_iter()),
     }
 }

@@ -1,13 +1,13 @@
-//! The terminal while it is the dashboard's, and the way back on every way out.
+//! The terminal while the dashboard owns it, and its restoration at every end.
 //!
-//! | way out | who puts the terminal back |
+//! | end | restored by |
 //! | --- | --- |
-//! | `q`, Ctrl-C, SIGTERM, SIGHUP, main gone, `--duration` over, an error | [`Screen`], dropped |
-//! | a panic, in any thread | the panic's hook, before the message is printed |
+//! | `q`, Ctrl-C, SIGTERM, SIGHUP, main gone, `--duration` over, an error | the drop of [`Screen`] |
+//! | a panic, in any thread | the panic hook, before the message is printed |
 //! | SIGKILL | main, if it launched this process |
 //!
-//! Frames are written whole, under a lock that is also what says whose the terminal is. So nothing is painted after
-//! it was put back, by whatever thread.
+//! Frames are written whole, under the lock of the flag that says whether the dashboard owns the terminal. So no thread
+//! paints after the restoration.
 
 use std::{
     io::{self, Write},
@@ -25,15 +25,14 @@ use ratatui::crossterm::{
 
 use crate::terminal::{self, Modes};
 
-/// How long a frame that is being written may hold up the way out.
+/// How long a frame that is being written may delay the restoration.
 const FRAME_MAX: Duration = Duration::from_secs(1);
 
-/// How the terminal was before.
 static BEFORE: OnceLock<Modes> = OnceLock::new();
-/// Whether the terminal is the dashboard's. Locked while a frame is written.
+/// Set while the dashboard owns the terminal. Locked while a frame is written.
 static IS_ENTERED: Mutex<bool> = Mutex::new(false);
 
-/// The terminal is the dashboard's until this is dropped. Once in a process.
+/// Ownership of the terminal until this is dropped. Once in a process.
 pub(super) struct Screen(());
 
 impl Screen {
@@ -61,23 +60,23 @@ impl Drop for Screen {
     }
 }
 
-/// Puts the terminal back, unless that has been done.
+/// Restores the terminal, unless that has been done.
 fn leave() {
     let Some(before) = BEFORE.get() else { return };
-    // What fails here fails because the terminal is gone.
+    // These calls fail only if the terminal is gone.
     match IS_ENTERED.try_lock_for(FRAME_MAX) {
         Some(mut is_entered) => {
             if mem::take(&mut *is_entered) {
                 let _ = terminal::leave_screen();
-                let _ = before.put_back();
+                let _ = before.restore();
             }
         }
-        // It takes nothing, and would not take this either. How it is set can be put back all the same.
-        None => drop(before.put_back()),
+        // It reads nothing, and so no escape sequence either. Its modes can be restored all the same.
+        None => drop(before.restore()),
     }
 }
 
-/// Collects a frame, and writes it in one piece: to the terminal while that is the dashboard's, else nowhere.
+/// A writer that collects a frame, and writes it in one piece while the dashboard owns the terminal.
 #[derive(Default)]
 pub(super) struct Frames(Vec<u8>);
 
@@ -111,7 +110,7 @@ mod tests {
         frames.flush().unwrap();
         let painter = thread::spawn(|| panic!("the painter stumbles"));
         painter.join().unwrap_err();
-        // Who does not know that yet paints in vain.
+        // Another thread may not know that yet.
         frames.write_all(b"too late").unwrap();
         frames.flush().unwrap();
     }

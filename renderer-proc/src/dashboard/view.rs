@@ -1,4 +1,4 @@
-//! How the dashboard looks: a [`Model`], drawn into whatever room there is.
+//! The look of the dashboard: a [`Model`], drawn into an area of any size.
 //!
 //! ```text
 //!   Ringbridge  renderer 1, process 42, sandbox complete                   live
@@ -10,15 +10,21 @@
 //!  └────────────────────────────────────────┘└────────────────────────────────┘
 //!  ┌ the last answer ─────────────────────────────────────────────────────────┐
 //!  └──────────────────────────────────────────────────────────────────────────┘
-//!   keys, or the line that is being typed
+//!   keys, or the line that the user types
 //! ```
 //!
-//! Colours are the terminal's own sixteen, so that it looks right on a dark ground and on a light one.
+//! Colours are the terminal's own sixteen, so that they suit a dark background and a light one.
 
-use contract::{CONTRACT, Statistics};
+use contract::{
+    CONTRACT, Statistics,
+    figures::{bytes, nanoseconds, percent},
+};
 use ratatui::{
     Frame,
-    layout::{Constraint, Flex, Layout, Rect},
+    layout::{
+        Constraint::{Fill, Length, Max, Percentage},
+        Layout, Rect,
+    },
     style::{Color, Modifier, Style, Stylize},
     symbols::Marker,
     text::{Line, Span, Text},
@@ -30,47 +36,33 @@ use ratatui::{
 use ringbridge::ChannelKind;
 
 use crate::{
-    dashboard::{
-        keys::{KEYS, Purpose},
-        model::{CHART_S, Figures, History, Mode, Model},
-    },
-    measurements::LatencySummary,
-    report::{Bytes, Nanoseconds},
+    dashboard::model::{CHART_S, Figures, History, KEYS, Mode, Model, Purpose},
+    measurements::{LatencySummary, Sequence},
 };
 
-/// Less than this has no room for panels.
 const PANELS_MIN: (u16, u16) = (60, 16);
-/// The colours of cores, in turn.
 const CORE_COLOURS: [Color; 6] =
     [Color::Cyan, Color::Magenta, Color::Green, Color::Yellow, Color::Blue, Color::Red];
-/// More cores than this have no line of their own, only their average.
+/// With more cores than this, the chart shows only their average.
 const CORE_LINES_MAX: usize = 8;
 
-/// Draws all of it.
 pub(super) fn draw(frame: &mut Frame<'_>, model: &Model) {
     let area = frame.area();
-    if area.width < PANELS_MIN.0 || area.height < PANELS_MIN.1 {
-        draw_small(frame, area, model);
-    } else {
-        draw_panels(frame, area, model);
-    }
+    let is_small = area.width < PANELS_MIN.0 || area.height < PANELS_MIN.1;
+    let draw_figures = if is_small { draw_small } else { draw_panels };
+    draw_figures(frame, area, model);
     if model.mode == Mode::Help {
         draw_help(frame, area);
     }
 }
 
 fn draw_panels(frame: &mut Frame<'_>, area: Rect, model: &Model) {
-    let [header, panels, footer] =
-        Layout::vertical([Constraint::Length(1), Constraint::Fill(1), Constraint::Length(1)])
-            .areas(area);
-    let [machine, messages, answer] =
-        Layout::vertical([Constraint::Fill(9), Constraint::Fill(8), Constraint::Fill(5)])
-            .areas(panels);
-    let columns = || Layout::horizontal([Constraint::Percentage(58), Constraint::Fill(1)]);
+    let [header, panels, footer] = Layout::vertical([Length(1), Fill(1), Length(1)]).areas(area);
+    let [machine, messages, answer] = Layout::vertical([Fill(9), Fill(8), Fill(5)]).areas(panels);
+    let columns = || Layout::horizontal([Percentage(58), Fill(1)]);
     let [cpu, right] = columns().areas(machine);
     let [memory, policy] =
-        Layout::vertical([Constraint::Fill(1), Constraint::Length(CONTRACT.len() as u16 + 2)])
-            .areas(right);
+        Layout::vertical([Fill(1), Length(CONTRACT.len() as u16 + 2)]).areas(right);
     let [pushes, invokes] = columns().areas(messages);
     let figures = model.figures();
     draw_header(frame, header, model);
@@ -83,10 +75,9 @@ fn draw_panels(frame: &mut Frame<'_>, area: Rect, model: &Model) {
     frame.render_widget(footer_line(model), footer);
 }
 
-/// What matters most, one line each, as many as there are.
+/// Draws the most important figures, one on each line.
 fn draw_small(frame: &mut Frame<'_>, area: Rect, model: &Model) {
-    let [above, footer] =
-        Layout::vertical([Constraint::Fill(1), Constraint::Length(1)]).areas(area);
+    let [above, footer] = Layout::vertical([Fill(1), Length(1)]).areas(area);
     let figures = model.figures();
     let mut lines = vec![
         Line::from(vec![state(model), format!(" renderer {}", model.identity.id).into()]),
@@ -108,22 +99,19 @@ fn draw_small(frame: &mut Frame<'_>, area: Rect, model: &Model) {
 
 fn draw_header(frame: &mut Frame<'_>, area: Rect, model: &Model) {
     let identity = &model.identity;
+    let sandbox = match identity.sandbox {
+        "complete" => identity.sandbox.green(),
+        other => other.yellow(),
+    };
     let who = Line::from(vec![
         " Ringbridge ".bold().reversed(),
         format!("  renderer {}, process {}, sandbox: ", identity.id, identity.pid).into(),
-        Span::styled(
-            identity.sandbox,
-            match identity.sandbox {
-                "complete" => Style::new().green(),
-                _ => Style::new().yellow(),
-            },
-        ),
+        sandbox,
     ]);
     frame.render_widget(who, area);
     frame.render_widget(Line::from(state(model)).right_aligned(), area);
 }
 
-/// Whether what is shown is live.
 fn state(model: &Model) -> Span<'static> {
     match (model.identity.is_connected, model.is_paused()) {
         (false, _) => " waiting for main ".bold().black().on_red(),
@@ -133,19 +121,17 @@ fn state(model: &Model) -> Span<'static> {
 }
 
 fn draw_cpu(frame: &mut Frame<'_>, area: Rect, figures: &Figures) {
-    let load = figures.latest.as_ref().filter(|latest| latest.sampled_ns != 0).map(|latest| {
+    let load = figures.latest.as_ref().filter(|latest| latest.is_sampled()).map(|latest| {
         format!(" load {:.2} {:.2} {:.2} ", latest.load_1, latest.load_5, latest.load_15)
     });
     let title = format!("CPU {}", percent(figures.cpu.latest()));
     let block = panel(&title).title(Line::from(load.unwrap_or_default()).right_aligned());
-    let inside = block.inner(area);
-    frame.render_widget(block, area);
+    let inside = draw_block(frame, area, block);
 
     let cores: Vec<_> = figures.cores.iter().zip(CORE_COLOURS.into_iter().cycle()).collect();
     let legend = cores_line(&cores, inside.width);
     let legend_height = u16::from(inside.height > 4);
-    let [chart, below] =
-        Layout::vertical([Constraint::Fill(1), Constraint::Length(legend_height)]).areas(inside);
+    let [chart, below] = Layout::vertical([Fill(1), Length(legend_height)]).areas(inside);
     frame.render_widget(legend, below);
 
     let lines: Vec<_> = if cores.len() <= CORE_LINES_MAX {
@@ -157,57 +143,37 @@ fn draw_cpu(frame: &mut Frame<'_>, area: Rect, figures: &Figures) {
         let line = Dataset::default().marker(Marker::Braille).graph_type(GraphType::Line);
         line.style(*colour).data(points)
     });
-    let grey = Style::new().dark_gray();
-    let from = format!("-{CHART_S:.0} s");
-    frame.render_widget(
-        Chart::new(datasets.collect())
-            .x_axis(
-                Axis::default()
-                    .bounds([-CHART_S, 0.0])
-                    .labels([from, "now".to_owned()])
-                    .style(grey),
-            )
-            .y_axis(Axis::default().bounds([0.0, 100.0]).labels(["0", "50", "100"]).style(grey)),
-        chart,
-    );
+    let axis = |from, to| Axis::default().bounds([from, to]).dark_gray();
+    let x_axis = axis(-CHART_S, 0.0).labels([format!("-{CHART_S:.0} s"), "now".to_owned()]);
+    let y_axis = axis(0.0, 100.0).labels(["0", "50", "100"]);
+    frame.render_widget(Chart::new(datasets.collect()).x_axis(x_axis).y_axis(y_axis), chart);
 }
 
-/// Each core's usage, in its colour: as many as fit, and how many more there are.
+/// Returns the usage of each core that fits, in its colour, and the number of the others.
 fn cores_line(cores: &[(&History, Color)], width: u16) -> Line<'static> {
     const EACH: usize = 10;
     let fit = usize::from(width) / EACH;
     let shown = if cores.len() <= fit { cores.len() } else { fit.saturating_sub(1) };
-    let mut spans: Vec<_> = cores[..shown]
-        .iter()
-        .enumerate()
-        .map(|(core, (history, colour))| {
-            let text = format!("{core}: {}", percent(history.latest()));
-            Span::styled(format!("{text:<EACH$}"), *colour)
-        })
-        .collect();
-    if shown < cores.len() {
-        spans.push(format!("+{}", cores.len() - shown).into());
-    }
-    Line::from(spans)
+    let others = (shown < cores.len()).then(|| format!("+{}", cores.len() - shown).into());
+    let spans = cores[..shown].iter().enumerate().map(|(core, (history, colour))| {
+        let text = format!("{core}: {}", percent(history.latest()));
+        Span::styled(format!("{text:<EACH$}"), *colour)
+    });
+    spans.chain(others).collect()
 }
 
 fn draw_memory(frame: &mut Frame<'_>, area: Rect, latest: Option<&Statistics>) {
-    let block = panel("Memory");
-    let inside = block.inner(area);
-    frame.render_widget(block, area);
+    let inside = draw_block(frame, area, panel("Memory"));
     let Some(latest) = latest.filter(|latest| latest.memory_total != 0) else { return };
     let used = latest.memory_used as f64 / latest.memory_total as f64;
-    // What there is no row for is left out.
+    // Rows that do not fit are left out.
     let row = |row| Rect { y: inside.y + row, height: 1, ..inside }.intersection(inside);
     let gauge = Gauge::default().ratio(used.clamp(0.0, 1.0)).label(memory_text(Some(latest)));
     frame.render_widget(gauge.gauge_style(Style::new().cyan().on_dark_gray()), row(0));
-    let main = format!(
-        "main: {}, {} of a core",
-        Bytes(latest.main_memory),
-        percent(Some(f64::from(latest.main_cpu_usage)).filter(|usage| usage.is_finite()))
-    );
+    let usage = percent(latest.main_cpu_usage.into());
+    let main = format!("main: {}, {usage} of a core", bytes(latest.main_memory));
     frame.render_widget(Line::from(main), row(1));
-    let swap = format!("swap: {} of {}", Bytes(latest.swap_used), Bytes(latest.swap_total));
+    let swap = format!("swap: {} of {}", bytes(latest.swap_used), bytes(latest.swap_total));
     frame.render_widget(Line::from(swap), row(2));
 }
 
@@ -231,27 +197,23 @@ fn draw_policy(frame: &mut Frame<'_>, area: Rect, model: &Model) {
 }
 
 fn draw_pushes(frame: &mut Frame<'_>, area: Rect, figures: &Figures) {
-    let lag = figures.lag_ns.map(|ns| format!(" last {} ago ", Nanoseconds(ns)));
+    let lag = figures.lag_ns.map(|ns| format!(" last {} ago ", nanoseconds(ns)));
     let title = format!("Pushes, one way: {:.0}/s", figures.push_rate);
     let block = panel(&title)
         .title(Line::from(lag.unwrap_or_default()).right_aligned())
         .title_bottom(trend_title("p99", &figures.push_p99_ns));
-    let inside = block.inner(area);
-    frame.render_widget(block, area);
     let [text, rate, latency] =
-        Layout::vertical([Constraint::Length(4), Constraint::Fill(1), Constraint::Fill(1)])
-            .areas(inside);
+        Layout::vertical([Length(4), Fill(1), Fill(1)]).areas(draw_block(frame, area, block));
     let lost = figures.sequence.lost + figures.sequence.out_of_order;
     let style = if lost == 0 { Style::new() } else { Style::new().yellow() };
-    frame.render_widget(
-        Paragraph::new(vec![
-            Line::from(counts(figures)).style(style),
-            heading(),
-            latency_row("last s", figures.push_recent),
-            latency_row("all", figures.push_total),
-        ]),
-        text,
-    );
+    let heading = format!("{:8}{:>9}{:>9}{:>9}{:>9}", "", "p50", "p99", "p99.9", "max");
+    let lines = vec![
+        Line::from(counts(figures)).style(style),
+        Line::from(heading).dark_gray(),
+        latency_row("last s", figures.push_recent),
+        latency_row("all", figures.push_total),
+    ];
+    frame.render_widget(Paragraph::new(lines), text);
     draw_trend(frame, rate, "rate", &figures.push_rates, Color::Green);
     draw_trend(frame, latency, "p99", &figures.push_p99_ns, Color::Cyan);
 }
@@ -259,35 +221,28 @@ fn draw_pushes(frame: &mut Frame<'_>, area: Rect, figures: &Figures) {
 fn draw_invokes(frame: &mut Frame<'_>, area: Rect, figures: &Figures) {
     let trend = trend_title("last", &figures.round_trips_ns);
     let block = panel("Invokes, there and back").title_bottom(trend);
-    let inside = block.inner(area);
-    frame.render_widget(block, area);
     let [text, trend] =
-        Layout::vertical([Constraint::Length(4), Constraint::Fill(1)]).areas(inside);
-    let summary = figures.round_trip;
-    let ns = |pick: fn(&LatencySummary) -> Option<u64>| duration(summary.as_ref().and_then(pick));
+        Layout::vertical([Length(4), Fill(1)]).areas(draw_block(frame, area, block));
+    let LatencySummary { count, p50, p99, p999, max } = figures.round_trip;
+    let [last, p50, p99, p999, max] =
+        [figures.last_round_trip_ns, p50, p99, p999, max].map(latency);
     let failed = match figures.failed_invokes {
         0 => Span::from(""),
         count => format!("  {count} failed").red(),
     };
-    frame.render_widget(
-        Paragraph::new(vec![
-            Line::from(vec![
-                format!("{} measured", summary.map_or(0, |summary| summary.count)).into(),
-                failed,
-            ]),
-            Line::from(format!("last {}", duration(figures.last_round_trip_ns))),
-            Line::from(format!("p50  {:<10} p99 {}", ns(|all| all.p50), ns(|all| all.p99))),
-            Line::from(format!("p99.9 {:<9} max {}", ns(|all| all.p999), ns(|all| all.max))),
-        ]),
-        text,
-    );
+    let lines = vec![
+        Line::from(vec![format!("{count} measured").into(), failed]),
+        Line::from(format!("last {last}")),
+        Line::from(format!("p50  {p50:<10} p99 {p99}")),
+        Line::from(format!("p99.9 {p999:<9} max {max}")),
+    ];
+    frame.render_widget(Paragraph::new(lines), text);
     draw_trend(frame, trend, "last", &figures.round_trips_ns, Color::Magenta);
 }
 
-/// Its name, and one column for each step, the newest on the right; what is not known is empty.
+/// Draws a name, and one column for each step, the newest on the right. An unknown value has no column.
 fn draw_trend(frame: &mut Frame<'_>, area: Rect, name: &str, history: &History, colour: Color) {
-    let [label, area] =
-        Layout::horizontal([Constraint::Length(5), Constraint::Fill(1)]).areas(area);
+    let [label, area] = Layout::horizontal([Length(5), Fill(1)]).areas(area);
     frame.render_widget(Line::from(name).dark_gray(), label);
     let data = history.newest_first().map(|value| value.is_finite().then_some(value as u64));
     let sparkline = Sparkline::default().data(data.collect::<Vec<_>>());
@@ -298,12 +253,10 @@ fn draw_trend(frame: &mut Frame<'_>, area: Rect, name: &str, history: &History, 
     );
 }
 
-/// What a trend is of, and how high.
-fn trend_title(of: &str, history: &History) -> String {
-    match history.highest() {
-        Some(ns) => format!(" {of}, up to {} ", Nanoseconds(ns as u64)),
-        None => String::new(),
-    }
+/// Returns the name of a trend, and its highest value.
+fn trend_title(name: &str, history: &History) -> String {
+    let title = |ns| format!(" {name}, up to {} ", nanoseconds(ns as u64));
+    history.highest().map(title).unwrap_or_default()
 }
 
 fn draw_answer(frame: &mut Frame<'_>, area: Rect, model: &Model) {
@@ -328,7 +281,6 @@ fn answer_style(model: &Model) -> Style {
     if model.answer.is_error { Style::new().red() } else { Style::new() }
 }
 
-/// The keys, or the end of the line that is being typed.
 fn footer_line(model: &Model) -> Line<'static> {
     let Mode::Type { purpose, text } = &model.mode else {
         let keys = ["l log", "i info", "r read file", "p pause", "? help", "q quit"];
@@ -345,10 +297,7 @@ fn footer_line(model: &Model) -> Line<'static> {
 fn draw_help(frame: &mut Frame<'_>, area: Rect) {
     let lines = KEYS.map(|(key, what)| Line::from(vec![format!(" {key:<5}").bold(), what.into()]));
     let width = lines.iter().map(Line::width).max().unwrap_or_default() as u16 + 3;
-    let [area] = Layout::vertical([Constraint::Length(KEYS.len() as u16 + 2)])
-        .flex(Flex::Center)
-        .areas(area);
-    let [area] = Layout::horizontal([Constraint::Max(width)]).flex(Flex::Center).areas(area);
+    let area = area.centered(Max(width), Length(KEYS.len() as u16 + 2));
     frame.render_widget(Clear, area);
     let block = panel("Keys").title_bottom(Line::from(" any key goes back ").right_aligned());
     frame.render_widget(Paragraph::new(Text::from_iter(lines)).block(block), area);
@@ -358,49 +307,40 @@ fn panel(title: &str) -> Block<'_> {
     Block::bordered().title(Span::styled(format!(" {title} "), Modifier::BOLD))
 }
 
+fn draw_block(frame: &mut Frame<'_>, area: Rect, block: Block<'_>) -> Rect {
+    let inside = block.inner(area);
+    frame.render_widget(block, area);
+    inside
+}
+
 // --- words -------------------------------------------------------------------------------------------
 
 fn counts(figures: &Figures) -> String {
-    let sequence = figures.sequence;
-    format!(
-        "{} received  {} lost  {} out of order",
-        sequence.received, sequence.lost, sequence.out_of_order
-    )
+    let Sequence { received, lost, out_of_order, .. } = figures.sequence;
+    format!("{received} received  {lost} lost  {out_of_order} out of order")
 }
 
-fn latencies(what: &str, summary: Option<LatencySummary>) -> String {
-    let [p50, p99] = [summary.and_then(|all| all.p50), summary.and_then(|all| all.p99)];
-    format!("{what} p50 {}  p99 {}", duration(p50), duration(p99))
+fn latencies(name: &str, LatencySummary { p50, p99, .. }: LatencySummary) -> String {
+    format!("{name} p50 {}  p99 {}", latency(p50), latency(p99))
 }
 
-fn heading() -> Line<'static> {
-    Line::from(format!("{:8}{:>9}{:>9}{:>9}{:>9}", "", "p50", "p99", "p99.9", "max")).dark_gray()
-}
-
-fn latency_row(what: &str, summary: Option<LatencySummary>) -> Line<'static> {
-    let mut row = format!("{what:<8}");
-    let all = summary.map_or([None; 4], |all| [all.p50, all.p99, all.p999, all.max]);
-    for value in all {
-        row.push_str(&format!("{:>9}", duration(value)));
-    }
-    Line::from(row)
+fn latency_row(name: &str, summary: LatencySummary) -> Line<'static> {
+    let LatencySummary { p50, p99, p999, max, .. } = summary;
+    let [p50, p99, p999, max] = [p50, p99, p999, max].map(latency);
+    Line::from(format!("{name:<8}{p50:>9}{p99:>9}{p999:>9}{max:>9}"))
 }
 
 fn memory_text(latest: Option<&Statistics>) -> String {
     match latest.filter(|latest| latest.memory_total != 0) {
         Some(latest) => {
-            format!("{} of {}", Bytes(latest.memory_used), Bytes(latest.memory_total))
+            format!("{} of {}", bytes(latest.memory_used), bytes(latest.memory_total))
         }
         None => "not sampled".to_owned(),
     }
 }
 
-fn duration(ns: Option<u64>) -> String {
-    ns.map_or("-".to_owned(), |ns| Nanoseconds(ns).to_string())
-}
-
-fn percent(value: Option<f64>) -> String {
-    value.map_or("-".to_owned(), |value| format!("{value:.1} %"))
+fn latency(ns: Option<u64>) -> String {
+    ns.map_or("-".to_owned(), nanoseconds)
 }
 
 #[cfg(test)]

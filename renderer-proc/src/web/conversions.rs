@@ -1,37 +1,29 @@
-//! The demo's contract for a page: which channels it may use, and their values as JSON.
+//! The demo's contract for a page: the channels that it may use, and their values as JSON.
 
-use contract::{
-    CONTRACT, GET_SYSTEM_INFO, LOG_MESSAGE, READ_FILE, STATISTICS, Statistics, SystemInfo,
-};
+use contract::{CONTRACT, GET_SYSTEM_INFO, LOG_MESSAGE, READ_FILE, STATISTICS};
 use ringbridge::{ContextBridge, Error, ExposeError, Exposed, IpcRenderer};
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::protocol::AboutChannel;
-use crate::console::two_digits;
+use crate::report::Figures;
 
-/// How long a line for main's log may be, in bytes.
+/// The maximum length of a line for main's log, in bytes.
 const LOG_LEN_MAX: usize = 1024;
-/// How long a path may be, in bytes.
 const PATH_LEN_MAX: usize = 4096;
 
-/// A bridge with all channels of the contract that main allows this renderer, and the list of all of them.
+/// Returns a bridge with the channels that main allows this renderer, and the list of all channels.
 pub(super) fn expose(
     ipc: &IpcRenderer,
 ) -> Result<(ContextBridge<Value>, Vec<AboutChannel>), Error> {
+    let read_file = Exposed::invoke(READ_FILE, |value| text(value, PATH_LEN_MAX), file);
+    let get_system_info = Exposed::invoke(GET_SYSTEM_INFO, nothing, |info| Ok(camel_case(&info)));
+    let statistics = Exposed::on(STATISTICS, statistics);
     let all = [
         ("send", LOG_MESSAGE.name(), Exposed::send(LOG_MESSAGE, |value| text(value, LOG_LEN_MAX))),
-        (
-            "invoke",
-            GET_SYSTEM_INFO.name(),
-            Exposed::invoke(GET_SYSTEM_INFO, nothing, |info| Ok(system_info(&info))),
-        ),
-        (
-            "invoke",
-            READ_FILE.name(),
-            Exposed::invoke(READ_FILE, |value| text(value, PATH_LEN_MAX), file),
-        ),
-        ("on", STATISTICS.name(), Exposed::on(STATISTICS, statistics)),
+        ("invoke", GET_SYSTEM_INFO.name(), get_system_info),
+        ("invoke", READ_FILE.name(), read_file),
+        ("on", STATISTICS.name(), statistics),
     ];
     debug_assert_eq!(all.len(), CONTRACT.len());
     let mut bridge = ContextBridge::new(ipc);
@@ -73,98 +65,72 @@ fn name(value: &Value) -> &'static str {
     }
 }
 
-/// JSON has no bytes.
+/// Converts a file to a string, since JSON has no bytes.
 fn file(bytes: Vec<u8>) -> Result<Value, String> {
     String::from_utf8(bytes).map(Value::String).map_err(|_| "the file is not text".to_owned())
 }
 
-fn system_info(info: &SystemInfo) -> Value {
-    json!({
-        "cpuModel": info.cpu_model.as_str(),
-        "cores": info.cores,
-        "totalMemory": info.total_memory,
-        "os": info.os.as_str(),
-        "kernel": info.kernel.as_str(),
-        "hostName": info.host_name.as_str(),
-        "uptime": info.uptime_s,
-    })
-}
-
-/// [`Statistics`] in a page's world. What is not known, or not sampled, is `null`.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct StatisticsTold {
-    sequence: u64,
-    /// Milliseconds of the machine's clock.
-    sent_at: f64,
-    sampled_at: Option<f64>,
-    cpu_usage: Option<f64>,
-    core_usage: Vec<Option<f64>>,
-    memory_total: u64,
-    memory_used: u64,
-    memory_available: u64,
-    swap_total: u64,
-    swap_used: u64,
-    load: [Option<f64>; 3],
-    main_cpu_usage: Option<f64>,
-    main_memory: u64,
-}
-
-fn statistics(statistics: &Statistics) -> Value {
-    let sampled = statistics.sampled_ns != 0;
-    let figure = |value| two_digits(value).filter(|_| sampled);
+/// Converts a push. Times are in milliseconds of the machine's clock.
+fn statistics(statistics: &contract::Statistics) -> Value {
     let milliseconds = |ns: u64| ns as f64 / 1e6;
-    let told = StatisticsTold {
-        sequence: statistics.sequence,
-        sent_at: milliseconds(statistics.sent_ns),
-        sampled_at: sampled.then(|| milliseconds(statistics.sampled_ns)),
-        cpu_usage: figure(statistics.cpu_usage),
-        core_usage: statistics.cores().iter().copied().map(figure).collect(),
-        memory_total: statistics.memory_total,
-        memory_used: statistics.memory_used,
-        memory_available: statistics.memory_available,
-        swap_total: statistics.swap_total,
-        swap_used: statistics.swap_used,
-        load: [statistics.load_1, statistics.load_5, statistics.load_15].map(figure),
-        main_cpu_usage: figure(statistics.main_cpu_usage),
-        main_memory: statistics.main_memory,
+    let mut value = camel_case(&Figures::from(statistics));
+    value["sentAt"] = milliseconds(statistics.sent_ns).into();
+    value["sampledAt"] =
+        statistics.is_sampled().then(|| milliseconds(statistics.sampled_ns)).into();
+    value
+}
+
+/// Serializes a struct with names in Electron's style: `totalMemory`, and `uptime` without its unit.
+fn camel_case(value: &impl Serialize) -> Value {
+    let Ok(Value::Object(fields)) = serde_json::to_value(value) else {
+        unreachable!("a struct of numbers and text is a JSON object");
     };
-    serde_json::to_value(told).expect("numbers under names are JSON")
+    let rename = |name: String| {
+        let mut words = name.trim_end_matches("_s").split('_');
+        let first = words.next().unwrap_or_default().to_owned();
+        words.fold(first, |name, word| name + &word[..1].to_uppercase() + &word[1..])
+    };
+    fields.into_iter().map(|(name, value)| (rename(name), value)).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use contract::{Statistics, SystemInfo};
     use ringbridge::zerocopy::FromZeros;
+    use serde_json::json;
 
     use super::*;
 
     #[test]
-    fn a_page_sees_statistics_by_electrons_names_and_null_for_what_is_not_known() {
+    fn values_have_electrons_names_and_null_stands_for_the_unknown() {
         let mut sample = Statistics::new_zeroed();
         (sample.core_count, sample.sampled_ns, sample.cpu_usage) = (2, 2_500_000, 12.345);
         sample.core_usage[1] = f32::NAN;
-        let told = statistics(&sample);
-        assert_eq!(told["cpuUsage"], 12.35);
-        assert_eq!(told["coreUsage"], json!([0.0, null]));
-        assert_eq!(told["sampledAt"], 2.5);
+        let expected = json!({
+            "sequence": 0, "sentAt": 0.0, "sampledAt": 2.5, "cpuUsage": 12.35,
+            "coreUsage": [0.0, null], "memoryTotal": 0, "memoryUsed": 0, "memoryAvailable": 0,
+            "swapTotal": 0, "swapUsed": 0, "load": [0.0, 0.0, 0.0], "mainCpuUsage": 0.0,
+            "mainMemory": 0,
+        });
+        assert_eq!(statistics(&sample), expected);
         sample.sampled_ns = 0;
         assert_eq!(statistics(&sample)["cpuUsage"], Value::Null);
+        assert_eq!(statistics(&sample)["sampledAt"], Value::Null);
+        let expected = json!({
+            "cpuModel": "", "cores": 0, "totalMemory": 0, "os": "", "kernel": "", "hostName": "",
+            "uptime": 0,
+        });
+        assert_eq!(camel_case(&SystemInfo::new_zeroed()), expected);
     }
 
     #[test]
-    fn a_value_of_another_kind_is_refused_with_what_was_expected() {
+    fn a_value_of_another_kind_is_refused_with_the_expected_kind() {
         assert_eq!(text(json!("a"), 1), Ok("a".to_owned()));
-        assert_eq!(
-            text(json!("ab"), 1),
-            Err("expected a string of 1 bytes at the most".to_owned())
-        );
+        let error = "expected a string of 1 bytes at the most";
+        assert_eq!(text(json!("ab"), 1), Err(error.to_owned()));
         assert_eq!(text(json!([1]), 9), Err("expected a string, got an array".to_owned()));
         assert_eq!(nothing(Value::Null), Ok(()));
         assert_eq!(nothing(json!({})), Err("expected no argument, got an object".to_owned()));
-    }
-
-    #[test]
-    fn a_file_is_text_or_an_error() {
         assert_eq!(file(b"abc".to_vec()), Ok(json!("abc")));
         assert!(file(vec![0xff]).is_err());
     }

@@ -1,4 +1,4 @@
-//! What pages did, for the summary.
+//! The activity of pages, for the summary.
 
 use std::{
     fmt::{self, Display},
@@ -9,17 +9,17 @@ use serde::Serialize;
 
 use super::{door::Refusal, page::CloseReason};
 
-/// Counters, each of its own: no order among them is promised, so they are Relaxed.
+/// Counters. They are independent of each other, so Relaxed is enough.
 #[derive(Debug, Default, Serialize)]
-pub(super) struct Counts {
-    pages: AtomicU64,
-    messages: AtomicU64,
-    pushes: AtomicU64,
-    frames: AtomicU64,
+pub(crate) struct Counts {
+    pub(super) pages: AtomicU64,
+    pub(super) messages: AtomicU64,
+    pub(super) pushes: AtomicU64,
+    pub(super) frames: AtomicU64,
     refused_host: AtomicU64,
     refused_origin: AtomicU64,
     refused_token: AtomicU64,
-    refused_full: AtomicU64,
+    pub(super) refused_full: AtomicU64,
     too_long: AtomicU64,
     too_fast: AtomicU64,
     malformed: AtomicU64,
@@ -27,20 +27,6 @@ pub(super) struct Counts {
 }
 
 impl Counts {
-    pub(super) fn page(&self) {
-        self.pages.fetch_add(1, Relaxed);
-    }
-
-    pub(super) fn message(&self) {
-        self.messages.fetch_add(1, Relaxed);
-    }
-
-    /// A frame with the newest of so many pushes.
-    pub(super) fn frame(&self, pushes: u64) {
-        self.frames.fetch_add(1, Relaxed);
-        self.pushes.fetch_add(pushes, Relaxed);
-    }
-
     pub(super) fn refused(&self, refusal: Refusal) {
         let counter = match refusal {
             Refusal::Host => &self.refused_host,
@@ -48,11 +34,6 @@ impl Counts {
             Refusal::Token => &self.refused_token,
         };
         counter.fetch_add(1, Relaxed);
-    }
-
-    /// There are as many pages as may be.
-    pub(super) fn refused_full(&self) {
-        self.refused_full.fetch_add(1, Relaxed);
     }
 
     pub(super) fn closed(&self, reason: CloseReason) {
@@ -69,23 +50,16 @@ impl Counts {
 
 impl Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let read = |counter: &AtomicU64| counter.load(Relaxed);
+        let Self { pages, messages, pushes, frames, .. } = self;
+        let Self { refused_host, refused_origin, refused_token, refused_full, .. } = self;
+        let Self { too_long, too_fast, malformed, stalled, .. } = self;
+        // Debug prints an atomic's value.
         write!(
             f,
-            "{} pages said {} messages and drew {} frames of {} pushes; refused for host {}, origin {}, token {}, \
-             as one too many {}; closed as too long {}, too fast {}, malformed {}, stalled {}",
-            read(&self.pages),
-            read(&self.messages),
-            read(&self.frames),
-            read(&self.pushes),
-            read(&self.refused_host),
-            read(&self.refused_origin),
-            read(&self.refused_token),
-            read(&self.refused_full),
-            read(&self.too_long),
-            read(&self.too_fast),
-            read(&self.malformed),
-            read(&self.stalled),
+            "{pages:?} pages said {messages:?} messages and drew {frames:?} frames of {pushes:?} pushes; \
+             refused for host {refused_host:?}, origin {refused_origin:?}, token {refused_token:?}, \
+             as one too many {refused_full:?}; closed as too long {too_long:?}, too fast {too_fast:?}, \
+             malformed {malformed:?}, stalled {stalled:?}"
         )
     }
 }

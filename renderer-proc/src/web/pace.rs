@@ -1,39 +1,32 @@
-//! How fast a page may speak, and how often it is told something. The clock is the caller's.
+//! The rate limit of a page's messages, and the pace of its frames. The caller has the clock.
 
 use std::time::{Duration, Instant};
 
-/// Messages a second that a page may send for long: some four times what one does that draws 60 frames.
-const MESSAGES_PER_SECOND: f64 = 250.0;
-/// And how many at once.
-const BURST: f64 = 500.0;
-/// The time of a frame.
+/// The lasting limit of a page's messages, 250 a second: four times the need of a page that draws 60 frames a second.
+const MESSAGE_EVERY: Duration = Duration::from_millis(4);
+const BURST: u32 = 500;
 const FRAME: Duration = Duration::from_nanos(1_000_000_000 / 60);
 
-/// A page's messages: a bucket of tokens.
-pub(super) struct Rate {
-    tokens: f64,
-    filled_at: Instant,
-}
+/// The rate limit of a page's messages: the time at which all messages so far were allowed at the lasting rate.
+pub(super) struct Rate(Instant);
 
 impl Rate {
     pub(super) fn new(now: Instant) -> Self {
-        Self { tokens: BURST, filled_at: now }
+        Self(now)
     }
 
-    /// Whether one more message may come now.
+    /// Returns whether one more message may come now.
     pub(super) fn allows(&mut self, now: Instant) -> bool {
-        let passed = now.saturating_duration_since(self.filled_at).as_secs_f64();
-        self.filled_at = now;
-        self.tokens = (self.tokens + passed * MESSAGES_PER_SECOND).min(BURST);
-        let allowed = self.tokens >= 1.0;
+        let next = self.0.max(now) + MESSAGE_EVERY;
+        let allowed = next <= now + BURST * MESSAGE_EVERY;
         if allowed {
-            self.tokens -= 1.0;
+            self.0 = next;
         }
         allowed
     }
 }
 
-/// A page's frames: 60 a second on average at the most, and only as many as it asks for.
+/// The pace of a page's frames: at most 60 a second on average, each on request.
 pub(super) struct Frames {
     due: Instant,
     wanted: bool,
@@ -44,17 +37,17 @@ impl Frames {
         Self { due: now, wanted: false }
     }
 
-    /// The page has drawn the last one.
+    /// Requests a frame: the page has drawn the last one.
     pub(super) fn want(&mut self) {
         self.wanted = true;
     }
 
-    /// When the next one may be sent; `None` before it is wanted.
+    /// Returns when the next frame may be sent, or `None` if it was not requested.
     pub(super) fn due(&self) -> Option<Instant> {
         self.wanted.then_some(self.due)
     }
 
-    /// One is sent now. One that was late does not make the next one late, but no more than one is made up for.
+    /// Notes that a frame is sent now. A late frame does not delay the next one, but at most one is caught up.
     pub(super) fn sent(&mut self, now: Instant) {
         self.wanted = false;
         let earliest = now.checked_sub(FRAME).map_or(self.due, |then| self.due.max(then));
@@ -67,47 +60,32 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_burst_is_let_through_and_then_the_rate() {
+    fn a_burst_passes_and_then_the_rate() {
         let now = Instant::now();
         let mut rate = Rate::new(now);
-        let allowed = (0..1000).filter(|_| rate.allows(now)).count();
-        assert_eq!(allowed, BURST as usize);
-        let later = now + Duration::from_millis(100);
-        let allowed = (0..1000).filter(|_| rate.allows(later)).count();
-        assert_eq!(allowed, 25);
+        let mut allowed = |at| (0..1000).filter(|_| rate.allows(at)).count();
+        assert_eq!(allowed(now), 500);
+        assert_eq!(allowed(now + Duration::from_millis(100)), 25);
     }
 
     #[test]
-    fn frames_come_sixty_times_a_second_to_who_asks_at_once_and_not_at_all_to_who_does_not() {
+    fn frames_come_sixty_times_a_second_and_only_on_request_and_not_in_a_burst() {
         let start = Instant::now();
         let mut frames = Frames::new(start);
         assert_eq!(frames.due(), None);
-        let mut sent = 0;
-        for us in 0..1_000_000 {
-            let now = start + Duration::from_micros(us);
+        let mut sent_at = |now| {
             frames.want();
-            if frames.due().is_some_and(|due| due <= now) {
+            let is_due = frames.due().is_some_and(|due| due <= now);
+            if is_due {
                 frames.sent(now);
-                sent += 1;
             }
-        }
+            is_due
+        };
+        let sent = (0..1_000_000).filter(|us| sent_at(start + Duration::from_micros(*us))).count();
         assert!((60..=61).contains(&sent), "{sent}");
+        let late = (0..100).filter(|_| sent_at(start + Duration::from_secs(60))).count();
+        assert!(late <= 2, "{late}");
         frames.sent(start);
         assert_eq!(frames.due(), None);
-    }
-
-    #[test]
-    fn after_a_long_pause_frames_do_not_come_in_a_burst() {
-        let start = Instant::now();
-        let mut frames = Frames::new(start);
-        let now = start + Duration::from_secs(60);
-        let mut at_once = 0;
-        frames.want();
-        while frames.due().is_some_and(|due| due <= now) {
-            frames.sent(now);
-            frames.want();
-            at_once += 1;
-        }
-        assert!(at_once <= 2, "{at_once}");
     }
 }

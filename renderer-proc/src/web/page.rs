@@ -1,5 +1,4 @@
-//! One page's session: what it listens to, what it has asked, and its limits. It ends with its socket, and all of
-//! that with it.
+//! One page: the channels that it receives, its pending invokes, and its limits. All of it ends with its socket.
 //!
 //! ```text
 //!   page ── send, invoke, on, off, frame ──▶ ┌──────┐ ──▶ bridge ──▶ main
@@ -7,12 +6,13 @@
 //!   page ◀── frame: the newest, and counts ─ └──────┘ ◀── pushes, when the page wants a frame
 //! ```
 //!
-//! A page gets a frame when it has drawn the one before, 60 a second at the most. Until then pushes are
-//! only counted. So a page that is slow, hidden or stopped holds nothing up, and nothing up for it.
+//! A page gets a frame when it has drawn the last one, at most 60 a second. Until then pushes are only counted. So a
+//! slow, hidden or stopped page delays nothing, and nothing queues up for it.
 
 use std::{
+    fmt::Display,
     future::{pending, poll_fn},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering::Relaxed},
     task::Poll,
     time::{Duration, Instant},
 };
@@ -21,52 +21,46 @@ use axum::{
     Error,
     extract::ws::{CloseFrame, Message, WebSocket},
 };
-use ringbridge::Latest;
+use ringbridge::{Conflated, Latest};
 use serde::Serialize;
 use serde_json::Value;
 use tokio::{
-    sync::watch,
     task::JoinSet,
     time::{sleep_until, timeout},
 };
 
 use super::{
-    Session,
     counts::Counts,
-    meters::Reading,
     pace::{Frames, Rate},
-    protocol::{PushTold, Said, Told},
+    pages::{Link, Links, Readings},
+    protocol::{Incoming, Outgoing, PagePush},
 };
 
-/// How many of a page's invokes may be unanswered.
 const PENDING_MAX: usize = 8;
-/// How many pushes it may listen to.
+/// The maximum number of pushes that a page receives.
 const HEARD_MAX: usize = 64;
-/// How long it may take nothing of what it is told.
+/// The time limit for a page to read a message.
 const STALLED_AFTER: Duration = Duration::from_secs(10);
-/// How long the farewell may take.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+/// The end of an error's text while there is no session.
+const NO_MAIN: &str = "the main process is gone";
 
-/// Why a page's session ends.
+/// Why a page's connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CloseReason {
-    /// The page has left.
     Left,
-    /// A message was longer than it may be.
     TooLong,
-    /// It says more than [`Rate`] lets it.
+    /// The page sends more than [`Rate`] allows.
     TooFast,
-    /// What it said is not of the protocol.
     Malformed,
-    /// It takes nothing any more.
+    /// The page reads nothing any more.
     Stalled,
-    /// This renderer ends.
     Ended,
 }
 
 impl CloseReason {
-    /// The WebSocket's status code, and the words for it.
-    fn told(self) -> Option<(u16, &'static str)> {
+    /// Returns the WebSocket's status code and its text.
+    fn close_frame(self) -> Option<(u16, &'static str)> {
         match self {
             Self::Left | Self::Stalled => None,
             Self::TooLong => Some((1009, "a message was too long")),
@@ -77,237 +71,210 @@ impl CloseReason {
     }
 }
 
-/// Whether there is a session with main.
-pub(super) type Sessions = watch::Receiver<Option<Arc<Session>>>;
-
-/// Serves a page until its session ends.
 pub(super) async fn serve(
     mut socket: WebSocket,
-    sessions: Sessions,
-    readings: watch::Receiver<Reading>,
+    links: Links,
+    readings: Readings,
     counts: &Counts,
 ) {
     let now = Instant::now();
     let mut page = Page {
-        sessions,
+        links,
         readings,
+        counts,
         heard: Vec::new(),
         replies: JoinSet::new(),
         rate: Rate::new(now),
         frames: Frames::new(now),
     };
-    let reason = page.run(&mut socket, counts).await;
+    let reason = page.run(&mut socket).await;
     counts.closed(reason);
-    if let Some((code, reason)) = reason.told() {
-        let farewell = Message::Close(Some(CloseFrame { code, reason: reason.into() }));
-        // It may have gone already.
-        let _ = timeout(CLOSE_TIMEOUT, socket.send(farewell)).await;
+    if let Some((code, reason)) = reason.close_frame() {
+        let close = Message::Close(Some(CloseFrame { code, reason: reason.into() }));
+        // The page may have left already.
+        let _ = timeout(CLOSE_TIMEOUT, socket.send(close)).await;
     }
 }
 
-struct Page {
-    sessions: Sessions,
-    readings: watch::Receiver<Reading>,
+struct Page<'a> {
+    links: Links,
+    readings: Readings,
+    counts: &'a Counts,
     heard: Vec<Heard>,
-    /// Its invokes. Dropped, they are given up.
+    /// The pending invokes. The drop cancels them.
     replies: JoinSet<(u32, Result<Value, String>)>,
     rate: Rate,
     frames: Frames,
 }
 
-/// A push that the page wants.
+/// A push that the page receives.
 struct Heard {
     channel: String,
-    /// `None` while there is no session, or it is not allowed in this one.
+    /// `None` while there is no session, or while this session does not allow the channel.
     latest: Option<Latest<Value>>,
 }
 
-/// What a page's task waits for.
-enum Next {
-    Said(Option<Result<Message, Error>>),
-    SessionChanged,
-    /// This renderer ends.
-    NoMoreSessions,
-    Reply(u32, Result<Value, String>),
-    Frame,
-}
-
-impl Page {
-    async fn run(&mut self, socket: &mut WebSocket, counts: &Counts) -> CloseReason {
-        let mut going_on = self.change_session(socket).await;
+impl Page<'_> {
+    async fn run(&mut self, socket: &mut WebSocket) -> CloseReason {
+        let mut handled = self.change_link(socket).await;
         loop {
-            if let Err(reason) = going_on {
+            if let Err(reason) = handled {
                 return reason;
             }
-            going_on = match self.next(socket).await {
-                Next::Said(Some(Ok(Message::Text(text)))) => {
-                    self.hear(socket, text.as_bytes(), counts).await
-                }
-                Next::Said(Some(Ok(Message::Binary(_)))) => Err(CloseReason::Malformed),
-                // Answered by the library. They count as what a page says.
-                Next::Said(Some(Ok(Message::Ping(_) | Message::Pong(_)))) => self.count_message(),
-                Next::Said(Some(Ok(Message::Close(_))) | None) => Err(CloseReason::Left),
-                Next::Said(Some(Err(error))) => Err(why_unreadable(error)),
-                Next::SessionChanged => self.change_session(socket).await,
-                Next::NoMoreSessions => Err(CloseReason::Ended),
-                Next::Reply(id, result) => tell(socket, &reply(id, result)).await,
-                Next::Frame => self.draw(socket, counts).await,
+            let Self { links, readings, heard, replies, frames, .. } = self;
+            // An occasion that is not chosen is not lost.
+            handled = tokio::select! {
+                message = socket.recv() => self.receive(socket, message).await,
+                changed = links.changed() => match changed {
+                    Ok(()) => self.change_link(socket).await,
+                    Err(_) => Err(CloseReason::Ended),
+                },
+                Some(joined) = replies.join_next() => match joined {
+                    Ok((id, result)) => send(socket, &reply(id, result)).await,
+                    Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+                },
+                () = frame_due(frames.due(), heard, readings) => self.send_frame(socket).await,
             };
         }
     }
 
-    /// Waits for whatever comes first. What is not chosen is not lost.
-    async fn next(&mut self, socket: &mut WebSocket) -> Next {
-        let Self { sessions, readings, heard, replies, frames, .. } = self;
-        tokio::select! {
-            said = socket.recv() => Next::Said(said),
-            changed = sessions.changed() => match changed {
-                Ok(()) => Next::SessionChanged,
-                Err(_) => Next::NoMoreSessions,
-            },
-            Some(joined) = replies.join_next() => match joined {
-                Ok((id, result)) => Next::Reply(id, result),
-                Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
-            },
-            () = frame_due(frames.due(), heard, readings) => Next::Frame,
-        }
-    }
-
-    /// One message of the page.
-    async fn hear(
+    async fn receive(
         &mut self,
         socket: &mut WebSocket,
-        text: &[u8],
-        counts: &Counts,
+        message: Option<Result<Message, Error>>,
     ) -> Result<(), CloseReason> {
-        self.count_message()?;
-        counts.message();
-        let session = self.sessions.borrow().clone();
-        match serde_json::from_slice(text).map_err(|_| CloseReason::Malformed)? {
-            Said::Frame => self.frames.want(),
-            Said::Send { channel, value } => {
-                let sent = match session {
-                    Some(session) => {
-                        session.bridge.send(&channel, value).map_err(|error| error.to_string())
-                    }
-                    None => Err(format!("cannot send on '{channel}': {NO_MAIN}")),
-                };
-                if let Err(message) = sent {
-                    return tell(socket, &Told::Error { channel, message }).await;
-                }
-            }
-            Said::Invoke { id, channel, value } => {
-                if let Err(message) = self.invoke(session, id, &channel, value) {
-                    return tell(socket, &reply(id, Err(message))).await;
-                }
-            }
-            Said::On { channel } => {
-                if self.heard.iter().any(|heard| heard.channel == channel) {
-                    return Ok(());
-                }
-                if self.heard.len() == HEARD_MAX {
-                    let message = format!("a page may listen to {HEARD_MAX} channels");
-                    return tell(socket, &Told::Error { channel, message }).await;
-                }
-                let mut heard = Heard { channel: channel.clone(), latest: None };
-                let listened = heard.listen(session.as_deref());
-                self.heard.push(heard);
-                if let Err(message) = listened {
-                    return tell(socket, &Told::Error { channel, message }).await;
-                }
-            }
-            Said::Off { channel } => self.heard.retain(|heard| heard.channel != channel),
+        match message {
+            Some(Ok(Message::Text(text))) => self.handle(socket, text.as_bytes()).await,
+            Some(Ok(Message::Binary(_))) => Err(CloseReason::Malformed),
+            // The library answers them. They count as messages of the page.
+            Some(Ok(Message::Ping(_) | Message::Pong(_))) => self.limit_rate(),
+            Some(Ok(Message::Close(_))) | None => Err(CloseReason::Left),
+            Some(Err(error)) => Err(why_unreadable(error)),
         }
-        Ok(())
     }
 
-    fn count_message(&mut self) -> Result<(), CloseReason> {
+    async fn handle(&mut self, socket: &mut WebSocket, text: &[u8]) -> Result<(), CloseReason> {
+        self.limit_rate()?;
+        self.counts.messages.fetch_add(1, Relaxed);
+        let link = self.links.borrow().clone();
+        let error = |channel, message| Outgoing::Error { channel, message };
+        let failure = match serde_json::from_slice(text).map_err(|_| CloseReason::Malformed)? {
+            Incoming::Frame => {
+                self.frames.want();
+                None
+            }
+            Incoming::Off { channel } => {
+                self.heard.retain(|heard| heard.channel != channel);
+                None
+            }
+            Incoming::On { channel } => {
+                self.hear(link.as_deref(), &channel).err().map(|why| error(channel, why))
+            }
+            Incoming::Send { channel, value } => {
+                let sent = match link {
+                    Some(link) => link.bridge.send(&channel, value).map_err(to_text),
+                    None => Err(format!("cannot send on '{channel}': {NO_MAIN}")),
+                };
+                sent.err().map(|why| error(channel, why))
+            }
+            Incoming::Invoke { id, channel, value } => {
+                self.invoke(link, id, &channel, value).err().map(|why| reply(id, Err(why)))
+            }
+        };
+        match failure {
+            Some(failure) => send(socket, &failure).await,
+            None => Ok(()),
+        }
+    }
+
+    fn limit_rate(&mut self) -> Result<(), CloseReason> {
         if self.rate.allows(Instant::now()) { Ok(()) } else { Err(CloseReason::TooFast) }
     }
 
-    /// The error's text is the reply.
+    fn hear(&mut self, link: Option<&Link>, channel: &str) -> Result<(), String> {
+        if self.heard.iter().any(|heard| heard.channel == channel) {
+            return Ok(());
+        }
+        if self.heard.len() == HEARD_MAX {
+            return Err(format!("a page may listen to {HEARD_MAX} channels"));
+        }
+        self.heard.push(Heard { channel: channel.to_owned(), latest: None });
+        self.heard.last_mut().map_or(Ok(()), |heard| heard.listen(link))
+    }
+
+    /// Starts an invoke. The error is the text of its reply.
     fn invoke(
         &mut self,
-        session: Option<Arc<Session>>,
+        link: Option<Arc<Link>>,
         id: u32,
         channel: &str,
         value: Value,
     ) -> Result<(), String> {
         let failed = |why: &str| format!("Error invoking remote method '{channel}': Error: {why}");
-        let session = session.ok_or_else(|| failed(NO_MAIN))?;
+        let link = link.ok_or_else(|| failed(NO_MAIN))?;
         if self.replies.len() == PENDING_MAX {
             return Err(failed("too many invokes of this page are pending"));
         }
-        let reply = session.bridge.invoke(channel, value).map_err(|error| error.to_string())?;
-        self.replies.spawn(async move {
-            let result = reply.await;
-            (id, result.map_err(|error| error.to_string()))
-        });
+        let reply = link.bridge.invoke(channel, value).map_err(to_text)?;
+        self.replies.spawn(async move { (id, reply.await.map_err(to_text)) });
         Ok(())
     }
 
-    /// There is a session, another one, or none: the page is told, and hears what it heard before.
-    async fn change_session(&mut self, socket: &mut WebSocket) -> Result<(), CloseReason> {
-        let session = self.sessions.borrow_and_update().clone();
-        let about = session.as_deref().map(|session| &session.about);
-        tell(socket, &Told::Session { session: about }).await?;
+    /// Tells the page about the new session or its absence, and listens again to what it listened to before.
+    async fn change_link(&mut self, socket: &mut WebSocket) -> Result<(), CloseReason> {
+        let link = self.links.borrow_and_update().clone();
+        let session = link.as_deref().map(|link| &link.about);
+        send(socket, &Outgoing::Session { session }).await?;
         for heard in &mut self.heard {
-            if let Err(message) = heard.listen(session.as_deref()) {
-                tell(socket, &Told::Error { channel: heard.channel.clone(), message }).await?;
+            if let Err(message) = heard.listen(link.as_deref()) {
+                let channel = heard.channel.clone();
+                send(socket, &Outgoing::Error { channel, message }).await?;
             }
         }
         Ok(())
     }
 
-    /// One frame: the newest of each push, and the meters if they have moved.
-    async fn draw(&mut self, socket: &mut WebSocket, counts: &Counts) -> Result<(), CloseReason> {
+    /// Sends one frame: the newest push of each channel, and the reading if it is new.
+    async fn send_frame(&mut self, socket: &mut WebSocket) -> Result<(), CloseReason> {
         self.frames.sent(Instant::now());
-        let mut passed = 0;
         let mut pushes = Vec::with_capacity(self.heard.len());
         for Heard { channel, latest } in &mut self.heard {
-            if let Some(newest) = latest.as_mut().and_then(Latest::take) {
-                passed += newest.count;
-                let (value, count) = (newest.value, newest.count);
-                pushes.push(PushTold { channel: channel.clone(), value, count });
+            if let Some(Conflated { value, count, .. }) = latest.as_mut().and_then(Latest::take) {
+                self.counts.pushes.fetch_add(count, Relaxed);
+                pushes.push(PagePush { channel: channel.clone(), value, count });
             }
         }
-        counts.frame(passed);
-        let moved = self.readings.has_changed().unwrap_or(false);
-        let meters = moved.then(|| *self.readings.borrow_and_update());
-        tell(socket, &Told::Frame { pushes, meters }).await
+        self.counts.frames.fetch_add(1, Relaxed);
+        let is_new = self.readings.has_changed().unwrap_or(false);
+        let meters = is_new.then(|| *self.readings.borrow_and_update());
+        send(socket, &Outgoing::Frame { pushes, meters }).await
     }
 }
 
-/// In the words of an error.
-const NO_MAIN: &str = "the main process is gone";
-
 impl Heard {
-    /// The error is what the page is told.
-    fn listen(&mut self, session: Option<&Session>) -> Result<(), String> {
+    /// Subscribes to the channel in this session. The error is for the page.
+    fn listen(&mut self, link: Option<&Link>) -> Result<(), String> {
         self.latest = None;
-        let Some(session) = session else { return Ok(()) };
-        self.latest = Some(session.bridge.on(&self.channel).map_err(|error| error.to_string())?);
+        if let Some(link) = link {
+            self.latest = Some(link.bridge.on(&self.channel).map_err(to_text)?);
+        }
         Ok(())
     }
 }
 
-/// Waits until a frame is wanted and due, and there is something in it.
-async fn frame_due(
-    due: Option<Instant>,
-    heard: &mut [Heard],
-    readings: &mut watch::Receiver<Reading>,
-) {
+/// Waits until a frame is wanted and due, and has contents.
+async fn frame_due(due: Option<Instant>, heard: &mut [Heard], readings: &mut Readings) {
     let Some(due) = due else { return pending().await };
     sleep_until(due.into()).await;
     let pushed = poll_fn(|context| {
         let mut latest = heard.iter_mut().filter_map(|heard| heard.latest.as_mut());
-        // Up to the first that is ready; else each has been asked, and each will wake this task.
+        // Stops at the first that is ready. Otherwise each has been polled, and will wake this task.
         let ready = latest.any(|latest| latest.poll_changed(context).is_ready());
         if ready { Poll::Ready(()) } else { Poll::Pending }
     });
     tokio::select! {
         () = pushed => {}
-        // It is still to be told.
+        // The frame is yet to be sent.
         Ok(()) = readings.changed() => readings.mark_changed(),
     }
 }
@@ -322,15 +289,19 @@ fn why_unreadable(error: Error) -> CloseReason {
     }
 }
 
-fn reply(id: u32, result: Result<Value, String>) -> Told<'static> {
+fn reply(id: u32, result: Result<Value, String>) -> Outgoing<'static> {
     match result {
-        Ok(value) => Told::Reply { id, value: Some(value), error: None },
-        Err(error) => Told::Reply { id, value: None, error: Some(error) },
+        Ok(value) => Outgoing::Reply { id, value: Some(value), error: None },
+        Err(error) => Outgoing::Reply { id, value: None, error: Some(error) },
     }
 }
 
-async fn tell(socket: &mut WebSocket, told: &impl Serialize) -> Result<(), CloseReason> {
-    let text = serde_json::to_string(told).expect("what a page is told is JSON");
+fn to_text(error: impl Display) -> String {
+    error.to_string()
+}
+
+async fn send(socket: &mut WebSocket, message: &impl Serialize) -> Result<(), CloseReason> {
+    let text = serde_json::to_string(message).expect("every message is JSON");
     match timeout(STALLED_AFTER, socket.send(Message::Text(text.into()))).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(_)) => Err(CloseReason::Left),

@@ -1,9 +1,13 @@
 //! The HTTP server: the page's files, and a socket for each page.
 //!
-//! It runs in threads of its own. What it shares with the renderer's loop is in [`Session`] and
-//! the meters, and neither side waits for the other.
+//! It has threads of its own. It shares [`Links`] and [`Readings`] with the loop, and neither side waits for the other.
 
-use std::{io, net, sync::Arc, thread, time::Duration};
+use std::{
+    io, net,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    thread,
+    time::Duration,
+};
 
 use axum::{
     Router,
@@ -15,24 +19,21 @@ use axum::{
 };
 use tokio::{
     runtime::{Builder, Runtime},
-    sync::{Semaphore, watch},
+    sync::Semaphore,
     time::timeout,
 };
 
 use super::{
     counts::Counts,
     door::{Door, PROTOCOL, Refusal},
-    meters::Reading,
-    page::{self, Sessions},
+    page,
+    pages::{Links, Readings},
     protocol::MESSAGE_LEN_MAX,
 };
 
-/// How many pages there may be at once.
-const PAGES_MAX: usize = 16;
-/// How many threads serve them.
+pub(super) const PAGES_MAX: usize = 16;
 const THREADS_MAX: usize = 2;
 
-/// The page's files, which are part of this program.
 const FILES: [(&str, &str, &str); 4] = [
     ("/", "text/html; charset=utf-8", include_str!("assets/page.html")),
     ("/page.css", "text/css; charset=utf-8", include_str!("assets/page.css")),
@@ -40,7 +41,7 @@ const FILES: [(&str, &str, &str); 4] = [
     ("/dashboard.js", "text/javascript; charset=utf-8", include_str!("assets/dashboard.js")),
 ];
 
-/// With every answer: a page of this server loads and connects to nothing else, and is in no other page's frame.
+/// The headers of every response. A page of this server uses no other server, and is in no other page's frame.
 const HEADERS: [(HeaderName, &str); 6] = [
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::REFERRER_POLICY, "no-referrer"),
@@ -50,30 +51,23 @@ const HEADERS: [(HeaderName, &str); 6] = [
     (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
 ];
 
-/// What every request is served with.
+/// The state that requests are served from.
 #[derive(Clone)]
 pub(super) struct Served {
     pub(super) door: Door,
-    pub(super) sessions: Sessions,
-    pub(super) readings: watch::Receiver<Reading>,
+    pub(super) links: Links,
+    pub(super) readings: Readings,
     pub(super) counts: Arc<Counts>,
+    /// One permit for each page.
+    pub(super) places: Arc<Semaphore>,
 }
 
-#[derive(Clone)]
-struct Shared {
-    served: Served,
-    /// One permit a page.
-    places: Arc<Semaphore>,
-}
-
-/// Serves pages until its end.
 pub(super) struct Server {
     runtime: Runtime,
     places: Arc<Semaphore>,
 }
 
 impl Server {
-    /// Starts the server's threads.
     pub(super) fn start(listener: net::TcpListener, served: Served) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
         let cores = thread::available_parallelism().map_or(1, Into::into);
@@ -87,36 +81,35 @@ impl Server {
             let _entered = runtime.enter();
             tokio::net::TcpListener::from_std(listener)?
         };
-        let places = Arc::new(Semaphore::new(PAGES_MAX));
-        let router = router(Shared { served, places: places.clone() });
-        // It goes on till the runtime ends.
+        let places = served.places.clone();
+        let router = router(served);
+        // It runs until the runtime ends.
         runtime.spawn(async move { axum::serve(listener, router).await });
         Ok(Self { runtime, places })
     }
 
-    /// Ends when all pages have said goodbye, of which they have been told by the end of the sessions; or when their
-    /// time is over.
+    /// Ends when all pages have left, or when the time is over. The end of [`Links`] makes pages leave.
     pub(super) fn end(self, patience: Duration) {
         let Self { runtime, places } = self;
-        // What does not go in time is cut off.
-        let _ = runtime
-            .block_on(async { timeout(patience, places.acquire_many(PAGES_MAX as u32)).await });
+        // Pages that are late are cut off.
+        let all_left = places.acquire_many(PAGES_MAX as u32);
+        let _ = runtime.block_on(async { timeout(patience, all_left).await });
         runtime.shutdown_background();
     }
 }
 
-fn router(shared: Shared) -> Router {
+fn router(served: Served) -> Router {
     let mut router = Router::new().route("/socket", get(socket));
     for (path, kind, text) in FILES {
         let answer = ([(header::CONTENT_TYPE, HeaderValue::from_static(kind))], text);
         router = router.route(path, get(move || async move { answer }));
     }
-    router.layer(middleware::from_fn_with_state(shared.clone(), guard)).with_state(shared)
+    router.layer(middleware::from_fn_with_state(served.clone(), guard)).with_state(served)
 }
 
-/// Around every request, whatever it is for.
-async fn guard(State(shared): State<Shared>, request: Request, next: Next) -> Response {
-    let Served { door, counts, .. } = &shared.served;
+/// Checks every request, and completes every response.
+async fn guard(State(served): State<Served>, request: Request, next: Next) -> Response {
+    let Served { door, counts, .. } = &served;
     let (policy, mut response) = match door.check_host(request.headers()) {
         Ok(host) => (content_policy(host), next.run(request).await),
         Err(refusal) => (content_policy("none.invalid"), refuse(counts, refusal)),
@@ -129,7 +122,8 @@ async fn guard(State(shared): State<Shared>, request: Request, next: Next) -> Re
     response
 }
 
-/// Some browsers do not take a WebSocket of the page's own server for 'self', so it is named; `host` has been checked.
+/// Returns the content security policy. It names the WebSocket's server, which some browsers do not count as 'self'.
+/// `host` has been checked.
 fn content_policy(host: &str) -> Option<HeaderValue> {
     let policy = format!(
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
@@ -138,28 +132,27 @@ fn content_policy(host: &str) -> Option<HeaderValue> {
     HeaderValue::try_from(policy).ok()
 }
 
-/// A page's socket.
 async fn socket(
-    State(shared): State<Shared>,
+    State(served): State<Served>,
     upgrade: WebSocketUpgrade,
     request: Request,
 ) -> Response {
-    let Served { door, sessions, readings, counts } = shared.served;
+    let Served { door, links, readings, counts, places } = served;
     if let Err(refusal) = door.check_page(request.headers()) {
         return refuse(&counts, refusal);
     }
-    let Ok(place) = shared.places.try_acquire_owned() else {
-        counts.refused_full();
-        return (StatusCode::SERVICE_UNAVAILABLE, "there are as many pages as may be\n")
-            .into_response();
+    let Ok(place) = places.try_acquire_owned() else {
+        counts.refused_full.fetch_add(1, Relaxed);
+        let why = format!("{PAGES_MAX} pages are open, which is the limit\n");
+        return (StatusCode::SERVICE_UNAVAILABLE, why).into_response();
     };
     upgrade
         .protocols([PROTOCOL])
         .max_message_size(MESSAGE_LEN_MAX)
         .max_frame_size(MESSAGE_LEN_MAX)
         .on_upgrade(async move |socket| {
-            counts.page();
-            page::serve(socket, sessions, readings, &counts).await;
+            counts.pages.fetch_add(1, Relaxed);
+            page::serve(socket, links, readings, &counts).await;
             drop(place);
         })
 }

@@ -13,6 +13,9 @@ use rustix::{
     mm::{MapFlags, MprotectFlags, ProtFlags, mmap, mprotect},
 };
 
+/// For reading and writing.
+pub const BOTH: ProtFlags = ProtFlags::READ.union(ProtFlags::WRITE);
+
 /// A mapping that lasts as long as the process.
 #[derive(Clone, Copy, Debug)]
 pub struct Mapped {

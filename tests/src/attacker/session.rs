@@ -14,7 +14,7 @@ use rustix::{
 
 use super::{
     door::Socket,
-    memory::Mapped,
+    memory::{BOTH, Mapped},
     until,
     wire::{self, CELL, CONSUMED, CONTROL, HEADER, ODD_LAP},
 };
@@ -77,11 +77,10 @@ impl Session {
         let mut descriptors = descriptors.into_iter();
         let mut next = || descriptors.next().expect("it is in the welcome");
         let (inbox_memory, outbox_memory, event) = (next(), next(), next());
-        let both = ProtFlags::READ | ProtFlags::WRITE;
         Self {
             inbox: Mapped::new(&inbox_memory, ProtFlags::READ).expect("it may be read"),
             inbox_memory,
-            outbox: Mapped::new(&outbox_memory, both).expect("it is ours"),
+            outbox: Mapped::new(&outbox_memory, BOTH).expect("it is ours"),
             outbox_memory,
             event,
             topics: descriptors.collect(),
@@ -127,6 +126,20 @@ impl Session {
         self.outbox.u64(at + 8).store(second, Relaxed);
         self.outbox.u64(at).store(self.lapped(word), Release);
         self.ring();
+    }
+
+    /// Writes a frame likewise, and stays until main has hung up.
+    pub fn caught(&self, word: u64, second: u64, payload: &[u8]) {
+        self.put(word, second, payload);
+        self.socket.until_hung_up();
+    }
+
+    /// Sends one message again and again.
+    pub fn send_often(&mut self, times: usize, channel: &str, payload: &[u8]) {
+        let channel = wire::channel(channel);
+        for _ in 0..times {
+            assert!(self.frame(wire::SEND, 0, channel, 0, payload));
+        }
     }
 
     /// Commits a frame as it should be, once there is room. `false`: main has hung up instead.

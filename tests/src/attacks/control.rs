@@ -11,246 +11,139 @@ use rustix::{
     thread::futex::{self, Flags},
 };
 
-use super::{Attack, LAUNCHED, Verdict};
+use super::{
+    Attack,
+    Verdict::{Counted, Harmless, Violation},
+    session,
+};
 use crate::attacker::{
     for_a_while,
     session::Session,
     until,
-    wire::{self, ALARM, BELL, CONSUMED, CONTROL, PARKED, SPACE_WANTED},
+    wire::{
+        ALARM, BELL, CELL, CONSUMED, CONTROL, PARKED, REPLY, SEND, SPACE_WANTED, channel, now_ns,
+        request, word,
+    },
 };
 
 const A_WHILE: Duration = Duration::from_millis(200);
 
+#[rustfmt::skip]
 pub(super) const ATTACKS: &[Attack] = &[
-    Attack {
-        name: "consumed-backwards",
-        does: "takes main's frames, and then says that it has taken fewer",
-        verdict: Verdict::Violation(&["cursor-out-of-range"]),
-        run: |attacker| {
-            let mut session = attacker.session();
-            take_laps(&mut session, 2);
-            session.outbox.u64(CONSUMED).store(0, Release);
-            session.socket.until_hung_up();
+    session("consumed-backwards", Violation(&["cursor-out-of-range"]), |s| {
+            take_laps(s, 2);
+            consumed_is(s, 0);
         },
-        ..LAUNCHED
-    },
-    Attack {
-        name: "consumed-past-the-end",
-        does: "says that it has read what main has not yet written",
-        verdict: Verdict::Violation(&["cursor-out-of-range"]),
-        run: |attacker| consumed_is(attacker.session(), 1 << 40),
-        ..LAUNCHED
-    },
-    Attack {
-        name: "consumed-of-all-ones",
-        does: "says that it has read up to the last position there is",
-        verdict: Verdict::Violation(&["cursor-out-of-range"]),
-        run: |attacker| consumed_is(attacker.session(), u64::MAX),
-        ..LAUNCHED
-    },
-    Attack {
-        name: "consumed-between-cells",
-        does: "takes main's frames, and says positions at which no frame begins",
-        verdict: Verdict::Harmless,
-        run: |attacker| {
-            let mut session = attacker.session();
-            session.lag = 13;
-            take_laps(&mut session, 3);
+        "takes main's frames, and then says that it has taken fewer"),
+    session("consumed-past-the-end", Violation(&["cursor-out-of-range"]), |s| consumed_is(s, 1 << 40),
+        "says that it has read what main has not yet written"),
+    session("consumed-of-all-ones", Violation(&["cursor-out-of-range"]), |s| consumed_is(s, u64::MAX),
+        "says that it has read up to the last position there is"),
+    session("consumed-between-cells", Harmless, |s| {
+            s.lag = 13;
+            take_laps(s, 3);
         },
-        ..LAUNCHED
-    },
-    Attack {
-        name: "consumed-frozen",
-        does: "never says that it has read anything, however much main has to tell",
-        verdict: Verdict::Counted("full"),
-        run: |attacker| {
-            let mut session = attacker.session();
-            until("main's ring is full", || is_full(&session));
-            for _ in 0..100 {
-                session.send("number", &[0; 8]);
-            }
+        "takes main's frames, and says positions at which no frame begins"),
+    session("consumed-frozen", Counted("full"), |s| {
+            until("main's ring is full", || is_full(s));
+            (0..100).for_each(|_| _ = s.send("number", &[0; 8]));
         },
-        ..LAUNCHED
-    },
-    Attack {
-        name: "consumed-that-flips",
-        does: "a second thread moves `consumed` forth and back, each within what was written",
-        verdict: Verdict::Violation(&["cursor-out-of-range"]),
-        run: |attacker| {
-            let mut session = attacker.session();
-            take_laps(&mut session, 2);
-            let (read, word) = (session.read_position(), session.outbox.u64(CONSUMED));
+        "never says that it has read anything, however much main has to tell"),
+    session("consumed-that-flips", Violation(&["cursor-out-of-range"]), |s| {
+            take_laps(s, 2);
+            let (read, word) = (s.read_position(), s.outbox.u64(CONSUMED));
             thread::scope(|scope| {
-                let flips = scope.spawn(|| {
-                    session.socket.until_hung_up();
-                });
+                let flips = scope.spawn(|| s.socket.until_hung_up());
                 while !flips.is_finished() {
                     word.store(read, Release);
                     word.store(read - 4096, Release);
                 }
             });
         },
-        ..LAUNCHED
-    },
-    Attack {
-        name: "parked-that-flips",
-        does: "falls asleep and wakes up millions of times while main answers it",
-        verdict: Verdict::Counted("wakes"),
-        run: |attacker| {
-            let mut session = attacker.session();
-            let words = [PARKED, SPACE_WANTED].map(|at| session.outbox.u32(at));
-            thread::spawn(move || {
-                loop {
-                    words.iter().for_each(|word| _ = word.fetch_add(1, Release));
-                }
+        "a second thread moves `consumed` forth and back, each within what was written"),
+    session("parked-that-flips", Counted("wakes"), |s| {
+            let words = [PARKED, SPACE_WANTED].map(|at| s.outbox.u32(at));
+            thread::spawn(move || loop {
+                words.iter().for_each(|word| _ = word.fetch_add(1, Release));
             });
-            let mut generation = 1;
-            for_a_while(A_WHILE, || {
-                session.invoke("add", wire::request(generation, 0), &[0; 16]);
-                session.receive_of(wire::REPLY);
-                generation += 1;
-            });
+            let mut generations = 1..;
+            for_a_while(A_WHILE, || asks(s, &mut generations));
         },
-        ..LAUNCHED
-    },
-    Attack {
-        name: "asleep-for-ever",
-        does: "says that it sleeps and waits for room, and never says otherwise",
-        verdict: Verdict::Counted("wakes"),
-        run: |attacker| {
-            let mut session = attacker.session();
-            session.outbox.u32(PARKED).store(u32::MAX, Release);
-            session.outbox.u32(SPACE_WANTED).store(u32::MAX, Release);
-            for generation in 1..1000 {
-                session.invoke("add", wire::request(generation, 0), &[0; 16]);
-                session.receive_of(wire::REPLY);
-            }
+        "falls asleep and wakes up millions of times while main answers it"),
+    session("asleep-for-ever", Counted("wakes"), |s| {
+            s.outbox.u32(PARKED).store(u32::MAX, Release);
+            s.outbox.u32(SPACE_WANTED).store(u32::MAX, Release);
+            let mut generations = 1..;
+            (1..1000).for_each(|_| asks(s, &mut generations));
         },
-        ..LAUNCHED
-    },
-    Attack {
-        name: "alarm-that-lies",
-        does: "sleeps, and says that it will wake up by itself now, long ago, in an hour, and at the end of time",
-        verdict: Verdict::Counted("wakes"),
-        run: |attacker| {
-            let mut session = attacker.session();
-            let (parked, alarm) = (session.outbox.u32(PARKED), session.outbox.u64(ALARM));
-            let (mut epoch, mut generation) = (1, 1);
+        "says that it sleeps and waits for room, and never says otherwise"),
+    session("alarm-that-lies", Counted("wakes"), |s| {
+            let (parked, alarm) = (s.outbox.u32(PARKED), s.outbox.u64(ALARM));
+            let (mut epoch, mut generations) = (1, 1..);
             for_a_while(A_WHILE, || {
-                let (now, hour) = (wire::now_ns(), 3_600_000_000_000);
-                for lie in [now, 1, now + hour, u64::MAX, u64::MAX - 1, 0] {
+                for lie in [now_ns(), 1, now_ns() + 3_600_000_000_000, u64::MAX, u64::MAX - 1, 0] {
                     alarm.store(lie, Relaxed);
                     parked.store(epoch, Release);
-                    session.invoke("add", wire::request(generation, 0), &[0; 16]);
-                    session.receive_of(wire::REPLY);
-                    (epoch, generation) = (epoch + 2, generation + 1);
+                    asks(s, &mut generations);
+                    epoch += 2;
                 }
             });
         },
-        ..LAUNCHED
-    },
-    Attack {
-        name: "bell-that-flips",
-        does: "changes the word on which main's waiting threads would sleep, millions of times, and wakes whoever sleeps there",
-        run: |attacker| {
-            let session = attacker.session();
-            let bell = session.outbox.u32(BELL);
+        "sleeps, and says that it will wake up by itself now, long ago, in an hour, and at the end of time"),
+    session("bell-that-flips", Harmless, |s| {
+            let bell = s.outbox.u32(BELL);
             for_a_while(A_WHILE, || {
-                for _ in 0..1000 {
-                    bell.fetch_add(1, Release);
-                }
+                (0..1000).for_each(|_| _ = bell.fetch_add(1, Release));
                 let _ = futex::wake(bell, Flags::empty(), i32::MAX as u32);
             });
         },
-        ..LAUNCHED
-    },
-    Attack {
-        name: "crowd-on-its-bell",
-        does: "has 200 threads sleep on the one bell that main rings for it, and has main ring it again and again",
-        verdict: Verdict::Counted("wakes"),
-        run: |attacker| {
-            let mut session = attacker.session();
-            let bell = session.inbox.u32(BELL);
+        "changes the word on which main's waiting threads would sleep, millions of times, and wakes whoever sleeps there"),
+    session("crowd-on-its-bell", Counted("wakes"), |s| {
+            let bell = s.inbox.u32(BELL);
             for _ in 0..200 {
-                thread::spawn(move || {
-                    loop {
-                        let seen = bell.load(Relaxed);
-                        let _ = futex::wait(bell, Flags::empty(), seen, None);
-                    }
+                thread::spawn(move || loop {
+                    let _ = futex::wait(bell, Flags::empty(), bell.load(Relaxed), None);
                 });
             }
-            for generation in 1..200 {
-                session.outbox.u32(PARKED).store(generation * 2 + 1, Release);
-                session.invoke("add", wire::request(generation.into(), 0), &[0; 16]);
-                session.receive_of(wire::REPLY);
+            let mut generations = 1..;
+            for turn in 1..200 {
+                s.outbox.u32(PARKED).store(turn * 2 + 1, Release);
+                asks(s, &mut generations);
             }
         },
-        ..LAUNCHED
-    },
-    Attack {
-        name: "identity-of-something-else",
-        does: "writes another magic, version and capacity into its control page",
-        run: |attacker| {
-            let mut session = attacker.session();
+        "has 200 threads sleep on the one bell that main rings for it, and has main ring it again and again"),
+    session("identity-of-something-else", Harmless, |s| {
             for at in (0..CONSUMED).step_by(8) {
-                session.outbox.u64(at).store(u64::MAX, Relaxed);
+                s.outbox.u64(at).store(u64::MAX, Relaxed);
             }
-            session.send("report", b"is somebody else");
+            s.send("report", b"is somebody else");
         },
-        ..LAUNCHED
-    },
-    Attack {
-        name: "rings-without-frames",
-        does: "rings main's bell without a pause for 400 ms, and sends one message meanwhile",
-        verdict: Verdict::Counted("frames_received"),
-        run: |attacker| {
-            let mut session = attacker.session();
-            for_a_while(A_WHILE, || session.ring());
-            session.send("number", &77_u64.to_le_bytes());
-            for_a_while(A_WHILE, || session.ring());
+        "writes another magic, version and capacity into its control page"),
+    session("rings-without-frames", Counted("frames_received"), |s| {
+            for_a_while(A_WHILE, || s.ring());
+            s.send("number", &77_u64.to_le_bytes());
+            for_a_while(A_WHILE, || s.ring());
         },
-        ..LAUNCHED
-    },
-    Attack {
-        name: "bell-made-blocking-and-full",
-        does: "clears `O_NONBLOCK` on the shared eventfd and fills its counter, so that who writes it stands still",
-        run: |attacker| {
-            let mut session = attacker.session();
-            fcntl_setfl(&session.event, OFlags::RDWR | OFlags::NONBLOCK).expect("it is shared");
-            let _ = rustix::io::write(&session.event, &(u64::MAX - 1).to_ne_bytes());
-            fcntl_setfl(&session.event, OFlags::RDWR).expect("it is shared");
-            // Its own rings would stand still now; main finds the frames when it looks.
-            let at = session.at();
-            session
-                .outbox
-                .u64(at)
-                .store(wire::word(16, wire::SEND, 0, wire::channel("nothing")), Release);
-            thread::sleep(A_WHILE);
-            fcntl_setfl(&session.event, OFlags::RDWR | OFlags::NONBLOCK).expect("it is shared");
-            session.position += wire::CELL;
-            session.send("report", b"was silent");
-        },
-        ..LAUNCHED
-    },
-    Attack {
-        name: "bell-drained",
-        does: "a second thread reads the shared eventfd empty as often as it is rung, so that main might miss a ring",
-        run: |attacker| {
-            let mut session = attacker.session();
-            let event = rustix::io::dup(&session.event).expect("descriptors are left");
-            thread::spawn(move || {
-                loop {
-                    let _ = rustix::io::read(&event, &mut [0; 8]);
-                }
+        "rings main's bell without a pause for 400 ms, and sends one message meanwhile"),
+    session("bell-made-blocking-and-full", Harmless, bell_made_blocking_and_full,
+        "clears `O_NONBLOCK` on the shared eventfd and fills its counter, so that who writes it stands still"),
+    session("bell-drained", Harmless, |s| {
+            let event = rustix::io::dup(&s.event).expect("descriptors are left");
+            thread::spawn(move || loop {
+                let _ = rustix::io::read(&event, &mut [0; 8]);
             });
-            for request in 1..300 {
-                assert!(session.invoke("add", wire::request(request, 0), &[0; 16]));
-                session.receive_of(wire::REPLY);
-            }
+            let mut generations = 1..;
+            (1..300).for_each(|_| asks(s, &mut generations));
         },
-        ..LAUNCHED
-    },
+        "a second thread reads the shared eventfd empty as often as it is rung, so that main might miss a ring"),
 ];
+
+/// Invokes under a new id, and takes the reply.
+fn asks(session: &mut Session, generations: &mut impl Iterator<Item = u64>) {
+    let id = request(generations.next().expect("it has no end"), 0);
+    assert!(session.invoke("add", id, &[0; 16]));
+    session.receive_of(REPLY);
+}
 
 /// Takes main's frames until it has written so many laps.
 fn take_laps(session: &mut Session, laps: u64) {
@@ -261,7 +154,7 @@ fn take_laps(session: &mut Session, laps: u64) {
     });
 }
 
-fn consumed_is(session: Session, lie: u64) {
+fn consumed_is(session: &Session, lie: u64) {
     session.outbox.u64(CONSUMED).store(lie, Release);
     session.socket.until_hung_up();
 }
@@ -270,5 +163,19 @@ fn consumed_is(session: Session, lie: u64) {
 fn is_full(session: &Session) -> bool {
     let capacity = session.inbox.size() - CONTROL;
     // Ticks are one cell each: the last but a few hold one.
-    session.inbox.u64(CONTROL + capacity - 4 * wire::CELL).load(Relaxed) != 0
+    session.inbox.u64(CONTROL + capacity - 4 * CELL).load(Relaxed) != 0
+}
+
+fn bell_made_blocking_and_full(session: &mut Session) {
+    let set = |flags| fcntl_setfl(&session.event, flags).expect("it is shared");
+    set(OFlags::RDWR | OFlags::NONBLOCK);
+    let _ = rustix::io::write(&session.event, &(u64::MAX - 1).to_ne_bytes());
+    set(OFlags::RDWR);
+    // Its own rings would stand still now; main finds the frames when it looks.
+    let frame = word(16, SEND, 0, channel("nothing"));
+    session.outbox.u64(session.at()).store(frame, Release);
+    thread::sleep(A_WHILE);
+    set(OFlags::RDWR | OFlags::NONBLOCK);
+    session.position += CELL;
+    session.send("report", b"was silent");
 }

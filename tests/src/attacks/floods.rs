@@ -4,133 +4,56 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use ringbridge::Quota;
 
-use super::{Attack, LAUNCHED, Verdict};
+use super::{Attack, Verdict::Counted, session};
 use crate::attacker::{
     session::Session,
     system, until,
-    wire::{self, request},
+    wire::{FAIL, HEADER, REPLY, SUBSCRIBE, UNSUBSCRIBE, channel, frame_max, request},
 };
 
+#[rustfmt::skip]
 pub(super) const ATTACKS: &[Attack] = &[
-    Attack {
-        name: "flood-of-messages",
-        does: "sends a million messages as fast as main takes them",
-        verdict: Verdict::Counted("frames_received"),
-        run: |attacker| {
-            let mut session = attacker.session();
-            let channel = wire::channel("number");
-            for _ in 0..1_000_000 {
-                assert!(session.frame(wire::SEND, 0, channel, 0, &[0; 8]));
+    session("flood-of-messages", Counted("frames_received"), |s| s.send_often(1_000_000, "number", &[0; 8]),
+        "sends a million messages as fast as main takes them"),
+    session("flood-of-the-longest", Counted("frames_received"), |s| send_longest(s, 300),
+        "sends 300 messages of the longest kind, as fast as main takes them"),
+    session("flood-beyond-its-quota-of-frames", Counted("throttled"), |s| s.send_often(6000, "number", &[0; 8]),
+        "sends 6,000 messages as fast as it can, where its quota is 4,000 in a second")
+        .policy(|policy| policy.frames_quota(Quota::per_second(4000).burst(100))),
+    session("flood-beyond-its-quota-of-bytes", Counted("throttled"), |s| send_longest(s, 8),
+        "sends 8 of the longest messages as fast as it can, where its quota is 1 MiB in a second")
+        .policy(|policy| policy.bytes_quota(Quota::per_second(1 << 20).burst(64 << 10))),
+    session("flood-that-nobody-hears", Counted("unheard"), |s| s.send_often(100_000, "reading", &[0; 16]),
+        "sends 100,000 messages on a channel without a listener"),
+    session("flood-of-nonsense", Counted("bad_payloads"), |s| invoke(s, 20_000, &[0; 3]),
+        "invokes 20,000 times with arguments that are none, and has main explain each"),
+    session("flood-of-subscriptions", Counted("frames_received"), |s| {
+            let channel = channel("news");
+            for kind in [SUBSCRIBE, UNSUBSCRIBE].repeat(50_000) {
+                assert!(s.frame(kind, 0, channel, 0, &[]));
             }
         },
-        ..LAUNCHED
-    },
-    Attack {
-        name: "flood-of-the-longest",
-        does: "sends 300 messages of the longest kind, as fast as main takes them",
-        verdict: Verdict::Counted("frames_received"),
-        run: |attacker| {
-            let mut session = attacker.session();
-            let payload = vec![7; (wire::frame_max(session.capacity()) - wire::HEADER) as usize];
-            for _ in 0..300 {
-                assert!(session.send("bytes", &payload));
-            }
-        },
-        ..LAUNCHED
-    },
-    Attack {
-        name: "flood-beyond-its-quota-of-frames",
-        does: "sends 6,000 messages as fast as it can, where its quota is 4,000 in a second",
-        verdict: Verdict::Counted("throttled"),
-        policy: |policy| policy.frames_quota(Quota::per_second(4000).burst(100)),
-        run: |attacker| {
-            let mut session = attacker.session();
-            for _ in 0..6000 {
-                assert!(session.send("number", &[0; 8]));
-            }
-        },
-        ..LAUNCHED
-    },
-    Attack {
-        name: "flood-beyond-its-quota-of-bytes",
-        does: "sends 8 of the longest messages as fast as it can, where its quota is 1 MiB in a second",
-        verdict: Verdict::Counted("throttled"),
-        policy: |policy| policy.bytes_quota(Quota::per_second(1 << 20).burst(64 << 10)),
-        run: |attacker| {
-            let mut session = attacker.session();
-            let payload = vec![7; (wire::frame_max(session.capacity()) - wire::HEADER) as usize];
-            for _ in 0..8 {
-                assert!(session.send("bytes", &payload));
-            }
-        },
-        ..LAUNCHED
-    },
-    Attack {
-        name: "flood-that-nobody-hears",
-        does: "sends 100,000 messages on a channel without a listener",
-        verdict: Verdict::Counted("unheard"),
-        run: |attacker| {
-            let mut session = attacker.session();
-            let channel = wire::channel("reading");
-            for _ in 0..100_000 {
-                assert!(session.frame(wire::SEND, 0, channel, 0, &[0; 16]));
-            }
-        },
-        ..LAUNCHED
-    },
-    Attack {
-        name: "flood-of-nonsense",
-        does: "invokes 20,000 times with arguments that are none, and has main explain each",
-        verdict: Verdict::Counted("bad_payloads"),
-        run: |attacker| {
-            let mut session = attacker.session();
-            invoke(&mut session, 20_000, &[0; 3]);
-        },
-        ..LAUNCHED
-    },
-    Attack {
-        name: "flood-of-subscriptions",
-        does: "subscribes to a topic and leaves it 50,000 times",
-        verdict: Verdict::Counted("frames_received"),
-        run: |attacker| {
-            let mut session = attacker.session();
-            let channel = wire::channel("news");
-            for _ in 0..50_000 {
-                assert!(session.frame(wire::SUBSCRIBE, 0, channel, 0, &[]));
-                assert!(session.frame(wire::UNSUBSCRIBE, 0, channel, 0, &[]));
-            }
-        },
-        ..LAUNCHED
-    },
-    Attack {
-        name: "flood-of-invokes",
-        does: "invokes 50,000 times, always eight at once, and takes each answer",
-        verdict: Verdict::Counted("invokes_received"),
-        run: |attacker| {
-            let mut session = attacker.session();
-            invoke(&mut session, 50_000, &[0; 16]);
-        },
-        ..LAUNCHED
-    },
-    Attack {
-        name: "child-that-writes-on",
-        does: "forks, dies, and has the child go on writing into the memory and ringing the bell",
-        verdict: Verdict::Counted("frames_received"),
-        run: |attacker| {
-            let mut session = attacker.session();
-            session.send("number", &[0; 8]);
+        "subscribes to a topic and leaves it 50,000 times"),
+    session("flood-of-invokes", Counted("invokes_received"), |s| invoke(s, 50_000, &[0; 16]),
+        "invokes 50,000 times, always eight at once, and takes each answer"),
+    session("child-that-writes-on", Counted("frames_received"), |s| {
+            s.send("number", &[0; 8]);
             system::fork(|| {
                 // As if nothing had happened, until main has hung up; and then whatever comes.
-                while session.send("number", &[0; 8]) {}
-                for at in (0..session.outbox.size()).step_by(8) {
-                    session.outbox.u64(at).store(u64::MAX, Relaxed);
-                    session.ring();
+                while s.send("number", &[0; 8]) {}
+                for at in (0..s.outbox.size()).step_by(8) {
+                    s.outbox.u64(at).store(u64::MAX, Relaxed);
+                    s.ring();
                 }
             });
         },
-        ..LAUNCHED
-    },
+        "forks, dies, and has the child go on writing into the memory and ringing the bell"),
 ];
+
+fn send_longest(session: &mut Session, times: usize) {
+    let payload = vec![7; (frame_max(session.capacity()) - HEADER) as usize];
+    session.send_often(times, "bytes", &payload);
+}
 
 /// Invokes so often, eight at once, and takes each answer.
 fn invoke(session: &mut Session, times: u64, arguments: &[u8]) {
@@ -139,8 +62,7 @@ fn invoke(session: &mut Session, times: u64, arguments: &[u8]) {
         assert!(session.invoke("add", request(generation, 0), arguments));
         until("main answers", || {
             let answer = session.receive();
-            let is_answer = |kind| kind == wire::REPLY || kind == wire::FAIL;
-            answered += u64::from(answer.is_some_and(|frame| is_answer(frame.kind)));
+            answered += u64::from(answer.is_some_and(|frame| [REPLY, FAIL].contains(&frame.kind)));
             generation - answered < 8
         });
     }

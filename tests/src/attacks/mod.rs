@@ -1,8 +1,8 @@
 //! The catalogue of attacks: what each does, what must come of it, and what stops it.
 //!
 //! One list is everything: the tests run it (`tests/tests/attacks.rs`), the soak runs it again and again
-//! (`tests/tests/attacks_soak.rs`), the program `attacker` finds its part in it, and the table in `SECURITY.md`
-//! is made of it.
+//! (`tests/tests/alone/attacks_soak.rs`), the attacker's process finds its part in it, and the table in `SECURITY.md`
+//! is made of it. A row is a name, what must come of the attack, its steps, and what it does in words.
 
 mod attachments;
 mod control;
@@ -19,7 +19,7 @@ use std::{fmt::Write, thread::JoinHandle};
 
 use ringbridge::{Policy, WebContents};
 
-use crate::attacker::Attacker;
+use crate::attacker::{Attacker, session::Session};
 
 /// One attack.
 pub struct Attack {
@@ -37,8 +37,15 @@ pub struct Attack {
     pub policy: fn(Policy) -> Policy,
     /// What another thread of main does meanwhile.
     pub meanwhile: Option<fn(WebContents) -> JoinHandle<()>>,
-    /// The attacker's part.
-    pub run: fn(&mut Attacker),
+    steps: Steps,
+}
+
+/// The attacker's part.
+enum Steps {
+    /// Everything.
+    All(fn(&mut Attacker)),
+    /// What comes after an honest handshake.
+    InSession(fn(&mut Session)),
 }
 
 /// What must come of an attack. Besides: main and the bystander go on, whatever it is.
@@ -87,6 +94,34 @@ pub enum Entry {
 }
 
 impl Attack {
+    const fn policy(self, policy: fn(Policy) -> Policy) -> Self {
+        Self { policy, ..self }
+    }
+
+    const fn meanwhile(self, work: fn(WebContents) -> JoinHandle<()>) -> Self {
+        Self { meanwhile: Some(work), ..self }
+    }
+
+    const fn by(self, stopped_by: StoppedBy) -> Self {
+        Self { stopped_by, ..self }
+    }
+
+    const fn by_the_kernel(self) -> Self {
+        self.by(StoppedBy::Kernel)
+    }
+
+    const fn by_another_user(self) -> Self {
+        self.by(StoppedBy::AnotherUser)
+    }
+
+    /// Plays the attacker's part.
+    pub fn run(&self, attacker: &mut Attacker) {
+        match self.steps {
+            Steps::All(steps) => steps(attacker),
+            Steps::InSession(steps) => steps(&mut attacker.session()),
+        }
+    }
+
     /// The verdict for people.
     fn verdict_text(&self) -> String {
         match self.verdict {
@@ -122,28 +157,44 @@ impl StoppedBy {
 /// A number that main's validator refuses.
 pub const REFUSED: u64 = 0x0bad_0bad;
 
-/// A launched attacker that shakes hands and is stopped by main, to name the rest.
-const LAUNCHED: Attack = Attack {
-    name: "",
-    does: "",
-    verdict: Verdict::Harmless,
-    stopped_by: StoppedBy::Main,
-    entry: Entry::Launched,
-    policy: |policy| policy,
-    meanwhile: None,
-    run: |_| (),
-};
+/// An attacker that main launches and that shakes hands.
+const fn session(
+    name: &'static str,
+    verdict: Verdict,
+    steps: fn(&mut Session),
+    does: &'static str,
+) -> Attack {
+    Attack { steps: Steps::InSession(steps), ..launched(name, verdict, |_| (), does) }
+}
 
-/// An attacker at the door, to name the rest.
-const AT_THE_DOOR: Attack = Attack { entry: Entry::Door, verdict: Verdict::Refused, ..LAUNCHED };
+/// An attacker that main launches.
+const fn launched(
+    name: &'static str,
+    verdict: Verdict,
+    steps: fn(&mut Attacker),
+    does: &'static str,
+) -> Attack {
+    Attack {
+        name,
+        does,
+        verdict,
+        stopped_by: StoppedBy::Main,
+        entry: Entry::Launched,
+        policy: |policy| policy,
+        meanwhile: None,
+        steps: Steps::All(steps),
+    }
+}
 
-/// An attacker whom the kernel tells no.
-const BY_THE_KERNEL: Attack =
-    Attack { stopped_by: StoppedBy::Kernel, verdict: Verdict::Denied, ..LAUNCHED };
-
-/// An attacker whom only another user, or the sandbox, keeps out.
-const BY_ANOTHER_USER: Attack =
-    Attack { stopped_by: StoppedBy::AnotherUser, verdict: Verdict::Denied, ..LAUNCHED };
+/// An attacker at the door.
+const fn door(
+    name: &'static str,
+    verdict: Verdict,
+    steps: fn(&mut Attacker),
+    does: &'static str,
+) -> Attack {
+    Attack { entry: Entry::Door, ..launched(name, verdict, steps, does) }
+}
 
 /// The parts of the catalogue, each with a heading.
 pub const CATALOGUE: &[(&str, &[Attack])] = &[

@@ -4,144 +4,111 @@
 
 use std::{
     fs::{self, Permissions},
-    io::Write,
     os::unix::fs::{PermissionsExt, chown, symlink},
     path::{Path, PathBuf},
-    process::Command,
 };
 
+use ringbridge::{IpcMain, IpcRenderer};
 use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with,
 };
 
-use super::{AT_THE_DOOR, Attack, StoppedBy, Verdict};
+use super::{
+    Attack, StoppedBy,
+    Verdict::{Harmless, Told},
+    door,
+};
 use crate::{
     attacker::{system, until},
-    processes::program,
+    contract::CONTRACT,
+    processes::left_out,
+    scene::{Arguments, ProcessScene, process},
 };
 
+#[rustfmt::skip]
 pub(super) const ATTACKS: &[Attack] = &[
-    Attack {
-        name: "folder-that-is-a-link",
-        does: "puts a link to some folder in the place of the folder of endpoints",
-        verdict: Verdict::Told("UnsafeFolder"),
-        run: |_| {
+    door("folder-that-is-a-link", Told("UnsafeFolder"), |_| {
             let trap = Trap::new();
             let elsewhere = trap.root.join("elsewhere");
             fs::create_dir(&elsewhere).expect("it is new");
             symlink(&elsewhere, trap.folder()).expect("it is new");
-            assert!(trap.victim("binds-in-a-trap").contains("UnsafeFolder"));
+            trap.tells(binds_in_a_trap, "UnsafeFolder");
             assert_eq!(fs::read_dir(elsewhere).expect("it is there").count(), 0);
         },
-        ..TRAP
-    },
-    Attack {
-        name: "folder-that-is-open-to-others",
-        does: "makes the folder of endpoints before main does, for everyone to write",
-        verdict: Verdict::Told("UnsafeFolder"),
-        run: |_| {
+        "puts a link to some folder in the place of the folder of endpoints").by(StoppedBy::Library),
+    door("folder-that-is-open-to-others", Told("UnsafeFolder"), |_| {
             let trap = Trap::with_folder();
             fs::set_permissions(trap.folder(), Permissions::from_mode(0o777)).expect("it is ours");
-            assert!(trap.victim("binds-in-a-trap").contains("UnsafeFolder"));
+            trap.tells(binds_in_a_trap, "UnsafeFolder");
         },
-        ..TRAP
-    },
-    Attack {
-        name: "folder-of-another-user",
-        does: "makes the folder of endpoints before main does, and keeps it",
-        verdict: Verdict::Told("UnsafeFolder"),
-        run: |_| {
+        "makes the folder of endpoints before main does, for everyone to write").by(StoppedBy::Library),
+    door("folder-of-another-user", Told("UnsafeFolder"), |_| {
             let trap = Trap::with_folder();
             if can_change_user() {
                 give_to_nobody(&trap.folder());
-                assert!(trap.victim("binds-in-a-trap").contains("UnsafeFolder"));
+                trap.tells(binds_in_a_trap, "UnsafeFolder");
             }
         },
-        ..TRAP
-    },
-    Attack {
-        name: "link-in-the-place-of-the-socket",
-        does: "puts a link to a file in the place of the socket: the link is replaced, and its target left alone",
-        verdict: Verdict::Harmless,
-        run: |_| {
+        "makes the folder of endpoints before main does, and keeps it").by(StoppedBy::Library),
+    door("link-in-the-place-of-the-socket", Harmless, |_| {
             let trap = Trap::with_folder();
             let target = trap.root.join("precious");
             fs::write(&target, "precious").expect("it is new");
             symlink(&target, trap.file("sock")).expect("it is new");
-            assert_eq!(trap.victim("binds-in-a-trap"), "Ok(())");
+            assert_eq!(trap.victim(binds_in_a_trap), "Ok(())");
             assert_eq!(fs::read_to_string(target).expect("it is there"), "precious");
         },
-        ..TRAP
-    },
-    Attack {
-        name: "folder-in-the-place-of-the-socket",
-        does: "squats at the socket's path with a folder, which nobody can replace",
-        verdict: Verdict::Told("Io"),
-        run: |_| {
+        "puts a link to a file in the place of the socket: the link is replaced, and its target left alone")
+        .by(StoppedBy::Library),
+    door("folder-in-the-place-of-the-socket", Told("Io"), |_| {
             let trap = Trap::with_folder();
             fs::create_dir(trap.file("sock")).expect("it is new");
-            assert!(trap.victim("binds-in-a-trap").contains("Io {"));
+            trap.tells(binds_in_a_trap, "Io {");
         },
-        ..TRAP
-    },
-    Attack {
-        name: "link-in-the-place-of-the-lock",
-        does: "puts a link in the place of the lock file, so that main would make and lock a file elsewhere",
-        verdict: Verdict::Told("Io"),
-        run: |_| {
+        "squats at the socket's path with a folder, which nobody can replace").by(StoppedBy::Library),
+    door("link-in-the-place-of-the-lock", Told("Io"), |_| {
             let trap = Trap::with_folder();
             let target = trap.root.join("made");
             symlink(&target, trap.file("lock")).expect("it is new");
-            assert!(trap.victim("binds-in-a-trap").contains("Io {"));
+            trap.tells(binds_in_a_trap, "Io {");
             assert!(!target.exists(), "the link was followed");
         },
-        ..TRAP
-    },
-    Attack {
-        name: "lock-that-is-held",
-        does: "holds the lock of a name without being its main process",
-        verdict: Verdict::Told("NameInUse"),
-        run: |_| {
+        "puts a link in the place of the lock file, so that main would make and lock a file elsewhere")
+        .by(StoppedBy::Library),
+    door("lock-that-is-held", Told("NameInUse"), |_| {
             let trap = Trap::with_folder();
             let lock = fs::File::create(trap.file("lock")).expect("it is new");
             lock.lock().expect("nobody has it");
-            assert!(trap.victim("binds-in-a-trap").contains("NameInUse"));
+            trap.tells(binds_in_a_trap, "NameInUse");
         },
-        ..TRAP
-    },
-    Attack {
-        name: "listener-of-another-user",
-        does: "listens at the endpoint's path as another user, for renderers to come",
-        verdict: Verdict::Told("ForeignServer"),
-        run: |_| {
-            let trap = Trap::with_folder();
-            if !can_change_user() {
-                return;
-            }
-            give_to_nobody(&trap.root);
-            give_to_nobody(&trap.folder());
-            let socket = trap.file("sock");
-            system::fork(|| {
-                system::become_nobody();
-                let kind = SocketType::SEQPACKET;
-                let listener = socket_with(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)
-                    .expect("descriptors are left");
-                let address = SocketAddrUnix::new(&socket).expect("it is short");
-                bind(&listener, &address).expect("it is new");
-                listen(&listener, 8).expect("it is bound");
-                fs::set_permissions(&socket, Permissions::from_mode(0o777)).expect("it is ours");
-                until("the trap is taken away", || !socket.exists());
-            });
-            until("nobody listens", || socket.exists());
-            let told = trap.victim("attaches-in-a-trap");
-            assert!(told.contains("ForeignServer"), "{told}");
-            assert!(told.contains(&system::NOBODY.to_string()), "{told}");
-        },
-        ..TRAP
-    },
+        "holds the lock of a name without being its main process").by(StoppedBy::Library),
+    door("listener-of-another-user", Told("ForeignServer"), |_| listener_of_another_user(),
+        "listens at the endpoint's path as another user, for renderers to come").by(StoppedBy::Library),
 ];
 
-const TRAP: Attack = Attack { stopped_by: StoppedBy::Library, ..AT_THE_DOOR };
+fn listener_of_another_user() {
+    let trap = Trap::with_folder();
+    if !can_change_user() {
+        return;
+    }
+    give_to_nobody(&trap.root);
+    give_to_nobody(&trap.folder());
+    let socket = trap.file("sock");
+    system::fork(|| {
+        system::become_nobody();
+        let kind = SocketType::SEQPACKET;
+        let listener = socket_with(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)
+            .expect("descriptors are left");
+        let address = SocketAddrUnix::new(&socket).expect("it is short");
+        bind(&listener, &address).expect("it is new");
+        listen(&listener, 8).expect("it is bound");
+        fs::set_permissions(&socket, Permissions::from_mode(0o777)).expect("it is ours");
+        until("the trap is taken away", || !socket.exists());
+    });
+    until("nobody listens", || socket.exists());
+    trap.tells(attaches_in_a_trap, "ForeignServer");
+    trap.tells(attaches_in_a_trap, &system::NOBODY.to_string());
+}
 
 /// A runtime directory of its own. Removed when dropped.
 struct Trap {
@@ -174,11 +141,17 @@ impl Trap {
         self.folder().join(format!("{NAME}.{kind}"))
     }
 
+    /// Walks into it, and is told this.
+    fn tells(&self, victim: ProcessScene, error: &str) {
+        let told = self.victim(victim);
+        assert!(told.contains(error), "{told}");
+    }
+
     /// Walks into it, and says what came of that.
-    fn victim(&self, scene: &str) -> String {
-        let mut command = Command::new(program("scene"));
-        let command = command.args([scene, NAME]).env("XDG_RUNTIME_DIR", &self.root);
-        let output = command.output().expect("it can be started");
+    fn victim(&self, scene: ProcessScene) -> String {
+        let mut command = process(scene, &[NAME]);
+        let output = command.env("XDG_RUNTIME_DIR", &self.root).output();
+        let output = output.expect("it can be started");
         assert!(output.status.success(), "{output:?}");
         String::from_utf8(output.stdout).expect("it is text").trim().to_owned()
     }
@@ -195,11 +168,21 @@ impl Drop for Trap {
 fn can_change_user() -> bool {
     let can = system::can_change_user();
     if !can {
-        let _ = writeln!(std::io::stderr(), "NOT RUN: this attack needs root, to be another user");
+        left_out("this attack needs root, to be another user");
     }
     can
 }
 
 fn give_to_nobody(path: &Path) {
     chown(path, Some(system::NOBODY), Some(system::NOBODY)).expect("root may");
+}
+
+/// `binds-in-a-trap NAME`: says what came of it.
+fn binds_in_a_trap(arguments: &Arguments) {
+    println!("{:?}", IpcMain::bind(&arguments[0], CONTRACT).map(drop));
+}
+
+/// `attaches-in-a-trap NAME`: says what came of it.
+fn attaches_in_a_trap(arguments: &Arguments) {
+    println!("{:?}", IpcRenderer::attach(&arguments[0], CONTRACT).map(drop));
 }

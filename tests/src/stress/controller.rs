@@ -5,7 +5,6 @@
 
 use std::{
     collections::HashMap,
-    fs,
     os::fd::{AsRawFd, OwnedFd},
     process::Command,
     sync::{
@@ -26,7 +25,7 @@ use rustix::{
 };
 
 use super::{
-    Failure, MainRole, Options, RendererRole,
+    Failure, MainRole, Options, RendererRole, Role,
     holdings::Holdings,
     journal::{Board, MainPage, Phase, Record, Stream, now_ns},
     schedule::{Action, ROUND, Schedule},
@@ -35,7 +34,8 @@ use super::{
 };
 use crate::{
     backend::Over,
-    processes::{SegmentNames, SweptName, endpoint_files, is_of_the_library, unique_name},
+    proc,
+    processes::{SegmentNames, SweptName, endpoint_files, unique_name},
 };
 
 /// Between two looks at the processes.
@@ -73,7 +73,7 @@ struct Controller<'a> {
     interrupted: Arc<AtomicBool>,
     board: &'static Board,
     /// Kept open for those that are still to be started.
-    journal: OwnedFd,
+    _journal: OwnedFd,
     endpoint: SweptName,
     /// What the names of this endpoint's segments begin with, once that is known.
     segments: Option<SegmentNames>,
@@ -94,6 +94,7 @@ struct Controller<'a> {
 }
 
 struct MainProcess {
+    role: MainRole,
     generation: u64,
     process: Process,
     killed_ns: u64,
@@ -142,15 +143,23 @@ impl<'a> Controller<'a> {
         let (board, journal) = Board::create()?;
         let endpoint = SweptName(unique_name("stress"));
         let attached = options.renderers / 4;
-        let role = main_role(options, seed, &endpoint, &journal, attached, 1);
-        let main = MainProcess::start(&role)?;
+        let main = MainProcess::start(MainRole {
+            endpoint: endpoint.0.clone(),
+            backend: options.backend,
+            journal: journal.as_raw_fd(),
+            parent: std::process::id(),
+            generation: 1,
+            renderers: options.renderers,
+            attached,
+            seed,
+        })?;
         let mut controller = Self {
             options,
             seed,
             began: Instant::now(),
             interrupted,
             board,
-            journal,
+            _journal: journal,
             endpoint,
             segments: None,
             main,
@@ -272,9 +281,7 @@ impl<'a> Controller<'a> {
 
     /// Whether the process is one of this run.
     fn is_ours(&self, id: u32) -> bool {
-        let line = fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
-        let name = self.endpoint.0.as_bytes();
-        line.windows(name.len()).any(|part| part == name)
+        proc::command_line(id).iter().any(|argument| argument.contains(&self.endpoint.0))
     }
 
     fn kill(&mut self, slot: usize) {
@@ -444,15 +451,8 @@ impl<'a> Controller<'a> {
             .filter(|record| record.generation.get() == generation && record.attached.get() == 0);
         self.doomed.extend(launched.map(|record| (record.process.get() as u32, died)));
         self.summary.main_restarts += 1;
-        let role = main_role(
-            self.options,
-            self.seed,
-            &self.endpoint,
-            &self.journal,
-            self.attached,
-            generation + 1,
-        );
-        self.main = MainProcess::start(&role)?;
+        let generation = generation + 1;
+        self.main = MainProcess::start(MainRole { generation, ..self.main.role.clone() })?;
         Ok(())
     }
 
@@ -471,15 +471,11 @@ impl<'a> Controller<'a> {
         }
         for slot in 0..self.attached {
             if self.places[slot].child.is_none() {
-                let role = RendererRole {
-                    endpoint: self.endpoint.0.clone(),
-                    backend: self.options.backend,
-                    journal: self.journal.as_raw_fd(),
-                    parent: std::process::id(),
-                    slot,
-                    session: None,
-                    seed: self.seed,
-                };
+                let MainRole { endpoint, backend, journal, parent, seed, .. } =
+                    self.main.role.clone();
+                let role =
+                    RendererRole { endpoint, backend, journal, parent, slot, session: None, seed };
+                let role = Role::Renderer(role);
                 self.places[slot].child = Some(Process::start(&mut role.command())?);
             }
         }
@@ -668,9 +664,7 @@ impl<'a> Controller<'a> {
         let in_renderers: u64 = slots.sum();
         let leaks = now.beyond(&before) + u64::from(grown) + processes.len() as u64;
         if leaks > 0 {
-            let maps = fs::read_to_string(format!("/proc/{}/maps", self.main.process.id));
-            let maps = maps.unwrap_or_default();
-            let ours: Vec<_> = maps.lines().filter(|line| is_of_the_library(line)).collect();
+            let ours = proc::mappings(self.main.process.id, proc::is_of_the_library);
             eprintln!(
                 "stress: main held {before:?} and holds {now:?}, {first} KiB at first; \
                  processes {processes:?}; mapped: {ours:#?}"
@@ -684,12 +678,9 @@ impl<'a> Controller<'a> {
 
     /// Children of ours or of main's that should not be there any more, be it as zombies.
     fn processes_but_main(&self) -> Vec<u32> {
-        let parents = [std::process::id(), self.main.process.id];
-        let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
-        let ids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-        ids.filter(|id| *id != self.main.process.id)
-            .filter(|id| parent_of(*id).is_some_and(|parent| parents.contains(&parent)))
-            .collect()
+        let mut processes = proc::descendants(std::process::id());
+        processes.retain(|id| *id != self.main.process.id);
+        processes
     }
 
     // --- the end ---------------------------------------------------------------------------------
@@ -743,10 +734,11 @@ impl<'a> Controller<'a> {
 }
 
 impl MainProcess {
-    fn start(role: &MainRole) -> Result<Self, Failure> {
+    fn start(role: MainRole) -> Result<Self, Failure> {
         Ok(Self {
             generation: role.generation,
-            process: Process::start(&mut role.command())?,
+            process: Process::start(&mut Role::Main(role.clone()).command())?,
+            role,
             killed_ns: 0,
             stopped: None,
             resumed_ns: 0,
@@ -768,26 +760,6 @@ impl Process {
     }
 }
 
-fn main_role(
-    options: &Options,
-    seed: u64,
-    endpoint: &SweptName,
-    journal: &OwnedFd,
-    attached: usize,
-    generation: u64,
-) -> MainRole {
-    MainRole {
-        endpoint: endpoint.0.clone(),
-        backend: options.backend,
-        journal: journal.as_raw_fd(),
-        parent: std::process::id(),
-        generation,
-        renderers: options.renderers,
-        attached,
-        seed,
-    }
-}
-
 fn is_late(since_ns: u64) -> bool {
     now_ns().saturating_sub(since_ns) > HANG_NS
 }
@@ -795,12 +767,6 @@ fn is_late(since_ns: u64) -> bool {
 /// Reaps a child, if one has ended; an error if there is none at all.
 fn wait_for_any() -> rustix::io::Result<()> {
     wait(WaitOptions::NOHANG).map(drop)
-}
-
-fn parent_of(id: u32) -> Option<u32> {
-    let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
-    // After the name, which is in parentheses and may contain any: the state, the parent.
-    stat.rsplit(')').next()?.split_whitespace().nth(1)?.parse().ok()
 }
 
 fn describe(record: &Record) -> String {

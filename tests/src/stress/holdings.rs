@@ -1,11 +1,9 @@
 //! What this process holds, and how it is kept from getting more.
 
-use std::fs;
-
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::journal::{Census, Shortage};
-use crate::processes::{is_of_the_library, open_descriptors};
+use crate::proc::{self, open_descriptors};
 
 /// What a process may still map while memory is short: less than a session's rings take, or a large message.
 const SPARE: u64 = 32 * 1024;
@@ -35,12 +33,11 @@ pub(super) struct Holdings {
 
 impl Holdings {
     pub(super) fn now() -> Self {
-        let maps = fs::read_to_string("/proc/self/maps").unwrap_or_default();
         Self {
             descriptors: open_descriptors() as u64,
-            threads: of_status("Threads:"),
-            mappings: maps.lines().filter(|line| is_of_the_library(line)).count() as u64,
-            resident_kib: of_status("VmRSS:"),
+            threads: proc::threads() as u64,
+            mappings: proc::mappings_of_the_library() as u64,
+            resident_kib: proc::resident_memory() / 1024,
         }
     }
 
@@ -68,15 +65,6 @@ impl Holdings {
     }
 }
 
-fn of_status(field: &str) -> u64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let value = status.lines().find_map(|line| line.strip_prefix(field));
-    value
-        .and_then(|value| value.split_whitespace().next())
-        .and_then(|value| value.parse().ok())
-        .unwrap_or(0)
-}
-
 /// This process may have no more descriptors, or hardly any more memory, until this is dropped.
 pub(super) struct Starved {
     resource: Resource,
@@ -89,7 +77,7 @@ impl Starved {
             (0..RESERVE / RESERVE_PIECE).map(|_| vec![0_u8; RESERVE_PIECE]).collect();
         let (resource, enough) = match what {
             Shortage::Descriptors => (Resource::Nofile, open_descriptors() as u64),
-            Shortage::Memory => (Resource::As, of_status("VmSize:") * 1024 + SPARE),
+            Shortage::Memory => (Resource::As, proc::memory().0 + SPARE),
         };
         let before = getrlimit(resource);
         // Only the soft limit, so that it can be raised again.

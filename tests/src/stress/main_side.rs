@@ -9,7 +9,7 @@
 
 use std::{
     collections::HashMap,
-    process::Command,
+    process::{Command, ExitCode},
     sync::{
         Arc, Barrier, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
@@ -23,12 +23,13 @@ use ringbridge::{
 };
 
 use super::{
-    Failure, MainRole, RendererRole, SILENCE_MAX, config, follow_to_death,
+    Failure, MainRole, RendererRole, Role, SILENCE_MAX, config, follow_to_death,
     holdings::{Holdings, Starved},
     journal::{Board, MainPage, Phase, Record, Shortage, Stream, now_ns},
     messages::{
         ASK, BLOB, CALL, CAPACITY, CONTRACT, Composer, EVENT, HOLD, Inflow, JOIN, KEEP, LARGE,
         LAST, NEWS, Numbered, Outflow, PATIENT, PUSH, TOPIC_CAPACITY, answer, note_outcome,
+        note_send,
     },
 };
 use crate::processes::{eventually, within};
@@ -44,11 +45,9 @@ const ASKS_MAX: usize = 4;
 const BLOB_ONE_IN: u32 = 64;
 /// What is not let go by then is leaked. The machine may be busy.
 const RELEASED_WITHIN: Duration = Duration::from_secs(10);
-/// A send that took so long has waited for room.
-const WAITED: Duration = Duration::from_millis(1);
 
 /// Plays the main process until it is told to leave.
-pub(super) fn play(role: MainRole) -> Result<(), Failure> {
+pub(super) fn play(role: MainRole) -> Result<ExitCode, Failure> {
     follow_to_death(role.parent)?;
     let board = Board::inherited(role.journal, true)?;
     let config = Config {
@@ -93,7 +92,7 @@ pub(super) fn play(role: MainRole) -> Result<(), Failure> {
     main.page.ready_ns.set(now_ns());
     main.ipc.run()?;
     main.ipc.close()?;
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
 
 struct Main {
@@ -178,22 +177,9 @@ impl Window {
         lock(&self.inflows)[stream as usize].take(message)
     }
 
-    /// What a send came to. The renderer may have been stopped, or main is short of something.
     fn judge(&self, sent: Result<(), SendError>, began: Instant) {
-        match sent {
-            Ok(()) | Err(SendError::Full { .. }) => {}
-            Err(SendError::Gone { .. }) => {
-                if began.elapsed() > WAITED {
-                    self.record.last_error_ns.raise(now_ns());
-                }
-            }
-            Err(SendError::TimedOut { .. } | SendError::NoMemory { .. }) => {
-                self.record.refused.add(1);
-            }
-            Err(error) => {
-                eprintln!("stress main: {error}");
-                self.record.unexpected.add(1);
-            }
+        if let Err(error) = sent {
+            note_send("main", self.record, &error, began);
         }
     }
 }
@@ -534,15 +520,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl MainRole {
     fn renderer_command(&self, slot: usize, session: u64) -> Command {
-        RendererRole {
-            endpoint: self.endpoint.clone(),
-            backend: self.backend,
-            journal: self.journal,
-            parent: std::process::id(),
-            slot,
-            session: Some(session),
-            seed: self.seed,
-        }
-        .command()
+        let Self { endpoint, backend, journal, seed, .. } = self.clone();
+        let (parent, session) = (std::process::id(), Some(session));
+        Role::Renderer(RendererRole { endpoint, backend, journal, parent, slot, session, seed })
+            .command()
     }
 }

@@ -1,7 +1,9 @@
 //! What the processes say to each other: numbered, sealed with a checksum, of every length.
 
+use std::time::{Duration, Instant};
+
 use fastrand::Rng;
-use ringbridge::{Contract, Event, InvokeError, Method, Push, SendAllError, Topic};
+use ringbridge::{Contract, Event, InvokeError, Method, Push, SendAllError, SendError, Topic};
 
 use super::journal::{Flow, Record, Stream, Tally, now_ns};
 
@@ -67,6 +69,27 @@ pub(super) fn note_reply(flow: &Flow, request: Numbered, reply: u64) {
         flow.acknowledged.add(1);
     } else {
         flow.corrupt.add(1);
+    }
+}
+
+/// A send that took so long has waited for room.
+const WAITED: Duration = Duration::from_millis(1);
+
+/// Notes an error of a send that began then: the other side may have been stopped, or something is short.
+pub(super) fn note_send(role: &str, record: &Record, error: &SendError, began: Instant) {
+    match error {
+        // Main tries, and a renderer waits.
+        SendError::Full { .. } if role == "main" => {}
+        SendError::Gone { .. } if began.elapsed() > WAITED => {
+            record.last_error_ns.raise(now_ns());
+        }
+        SendError::Gone { .. } => {}
+        SendError::AttachmentQuota { .. } if role == "renderer" => _ = record.refused.add(1),
+        SendError::TimedOut { .. } | SendError::NoMemory { .. } => _ = record.refused.add(1),
+        error => {
+            eprintln!("stress {role}: {error}");
+            record.unexpected.add(1);
+        }
     }
 }
 
@@ -177,9 +200,7 @@ impl Outflow {
         self.flow.done.set(self.next);
         Ok(sent)
     }
-}
 
-impl Outflow {
     /// Sends many messages, of these lengths.
     pub(super) fn send_all(
         &mut self,

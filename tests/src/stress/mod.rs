@@ -34,9 +34,10 @@ use std::{
     time::Duration,
 };
 
-use clap::{Args, CommandFactory, Parser, Subcommand, error::ErrorKind};
+use clap::{Args, CommandFactory, Parser, error::ErrorKind};
 use ringbridge::Config;
 use rustix::process::{Signal, getppid, set_parent_process_death_signal};
+use serde::{Deserialize, Serialize};
 
 use crate::backend::Over;
 
@@ -48,14 +49,9 @@ const SILENCE_MAX: Duration = Duration::from_secs(20);
 
 /// Kills, stops and starves processes that talk, and counts what got lost.
 #[derive(Debug, Parser)]
-#[command(
-    name = "stress",
-    version,
-    args_conflicts_with_subcommands = true,
-    after_help = AFTER_HELP
-)]
+#[command(name = "stress", version, after_help = AFTER_HELP)]
 struct Arguments {
-    #[command(subcommand)]
+    #[arg(long, hide = true, value_parser = |text: &str| serde_json::from_str::<Role>(text))]
     role: Option<Role>,
     #[command(flatten)]
     options: Options,
@@ -132,94 +128,46 @@ fn interval(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// Who this process is, if it is not the controller.
-#[derive(Debug, Subcommand)]
+/// The part of a process other than the controller, which it gets as JSON.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 enum Role {
-    #[command(hide = true)]
     Main(MainRole),
-    #[command(hide = true)]
     Renderer(RendererRole),
 }
 
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct MainRole {
-    #[arg(long)]
     endpoint: String,
-    #[arg(long, value_enum)]
     backend: Over,
-    #[arg(long)]
     journal: RawFd,
-    #[arg(long)]
     parent: u32,
-    #[arg(long)]
     generation: u64,
-    #[arg(long)]
     renderers: usize,
     /// So many of them attach.
-    #[arg(long)]
     attached: usize,
-    #[arg(long)]
     seed: u64,
 }
 
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct RendererRole {
-    #[arg(long)]
     endpoint: String,
-    #[arg(long, value_enum)]
     backend: Over,
-    #[arg(long)]
     journal: RawFd,
-    #[arg(long)]
     parent: u32,
-    #[arg(long)]
     slot: usize,
-    /// Without it, it attaches.
-    #[arg(long)]
+    /// `None`: it attaches.
     session: Option<u64>,
-    #[arg(long)]
     seed: u64,
 }
 
-impl MainRole {
+impl Role {
+    /// The command that starts this program in the role.
     fn command(&self) -> Command {
-        let mut command = this_program("main");
-        argument(&mut command, "endpoint", &self.endpoint);
-        argument(&mut command, "backend", self.backend);
-        argument(&mut command, "journal", self.journal);
-        argument(&mut command, "parent", self.parent);
-        argument(&mut command, "generation", self.generation);
-        argument(&mut command, "renderers", self.renderers);
-        argument(&mut command, "attached", self.attached);
-        argument(&mut command, "seed", self.seed);
+        let mut command = Command::new(env::current_exe().expect("a running program has a path"));
+        let role = serde_json::to_string(self).expect("a role is a value of JSON");
+        command.arg("--role").arg(role).envs(holdings::ALLOCATOR);
         command
     }
-}
-
-impl RendererRole {
-    fn command(&self) -> Command {
-        let mut command = this_program("renderer");
-        argument(&mut command, "endpoint", &self.endpoint);
-        argument(&mut command, "backend", self.backend);
-        argument(&mut command, "journal", self.journal);
-        argument(&mut command, "parent", self.parent);
-        argument(&mut command, "slot", self.slot);
-        if let Some(session) = self.session {
-            argument(&mut command, "session", session);
-        }
-        argument(&mut command, "seed", self.seed);
-        command
-    }
-}
-
-fn this_program(role: &str) -> Command {
-    let mut command = Command::new(env::current_exe().expect("a running program has a path"));
-    command.arg(role).envs(holdings::ALLOCATOR);
-    command
-}
-
-fn argument(command: &mut Command, name: &str, value: impl ToString) {
-    command.arg(format!("--{name}={}", value.to_string()));
 }
 
 /// The settings that both sides share.
@@ -243,19 +191,15 @@ fn follow_to_death(parent: u32) -> Result<(), Failure> {
 /// The command `stress`.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    let options = arguments.options;
+    if options.jump_clock && options.backend == Over::Portable {
+        let error = "--jump-clock cannot be used over the portable backend";
+        Arguments::command().error(ErrorKind::ArgumentConflict, error).exit();
+    }
     let (who, result) = match arguments.role {
-        Some(Role::Main(role)) => ("main", main_side::play(role).map(|()| ExitCode::SUCCESS)),
-        Some(Role::Renderer(role)) => {
-            ("renderer", renderer_side::play(&role).map(|()| ExitCode::SUCCESS))
-        }
-        None => {
-            let Options { backend, jump_clock, .. } = arguments.options;
-            if jump_clock && backend == Over::Portable {
-                let error = "--jump-clock cannot be used over the portable backend";
-                Arguments::command().error(ErrorKind::ArgumentConflict, error).exit();
-            }
-            ("", run(&arguments.options))
-        }
+        Some(Role::Main(role)) => ("main", main_side::play(role)),
+        Some(Role::Renderer(role)) => ("renderer", renderer_side::play(&role)),
+        None => ("", run(&options)),
     };
     result.unwrap_or_else(|error| {
         eprintln!("stress {who}: {error}");

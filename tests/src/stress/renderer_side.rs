@@ -1,6 +1,7 @@
 //! A renderer: sends and asks as fast as it can, takes what comes, notes all of it.
 
 use std::{
+    process::ExitCode,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
@@ -10,7 +11,8 @@ use std::{
 };
 
 use ringbridge::{
-    ConnectError, InvokeError, IpcRenderer, RegisterError, RunError, SendAllError, SendError,
+    ConnectError, Failure as Failed, Invocation, InvokeError, IpcRenderer, RegisterError, RunError,
+    SendAllError, SendError,
 };
 
 use super::{
@@ -19,7 +21,7 @@ use super::{
     journal::{Board, Phase, Record, Slot, Stream, now_ns},
     messages::{
         ASK, BLOB, CALL, CONTRACT, Composer, EVENT, HOLD, Inflow, JOIN, KEEP, LARGE, LAST, NEWS,
-        Numbered, Outflow, PATIENT, PUSH, answer, note_outcome, note_reply, read,
+        Numbered, Outflow, PATIENT, PUSH, answer, note_outcome, note_reply, note_send, read,
     },
 };
 use crate::processes::within;
@@ -30,11 +32,9 @@ const CALLS_MAX: usize = 8;
 const BURST_MAX: usize = 64;
 /// How long the end of a session may take, once it has begun.
 const END_WITHIN: Duration = Duration::from_secs(5);
-/// A send that took so long has waited for room.
-const WAITED: Duration = Duration::from_millis(1);
 
 /// Plays the renderer: for the session that main has launched it for; or, attached, for one after the other.
-pub(super) fn play(role: &RendererRole) -> Result<(), Failure> {
+pub(super) fn play(role: &RendererRole) -> Result<ExitCode, Failure> {
     feed();
     let config = config(role.backend);
     let board = Board::inherited(role.journal, false)?;
@@ -44,7 +44,7 @@ pub(super) fn play(role: &RendererRole) -> Result<(), Failure> {
         return match IpcRenderer::connect_with(CONTRACT, config) {
             Ok(ipc) => {
                 Session::begin(ipc, slot, record, role.seed)?.run();
-                Ok(())
+                Ok(ExitCode::SUCCESS)
             }
             // Main was killed, and the kernel is about to see to us.
             Err(ConnectError::HungUp) => std::process::exit(1),
@@ -74,7 +74,7 @@ pub(super) fn play(role: &RendererRole) -> Result<(), Failure> {
             slot.leaks.add(left());
         }
     }
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Main is not there, or not yet, or has nothing left to let us in with.
@@ -109,6 +109,9 @@ struct Session {
 
 /// Main is gone.
 struct Gone;
+
+/// A call under way, and its message as the record knows it.
+type NumberedCall = (Invocation<u64, Failed>, Numbered);
 
 impl Session {
     fn begin(
@@ -267,42 +270,24 @@ impl Session {
     }
 
     fn call(&mut self) -> Result<(), Gone> {
-        let len = self.composer.ordinary();
         let began = Instant::now();
-        let ipc = &self.ipc;
-        let sent = self.calls.send(&mut self.composer, len, |bytes, numbered| {
-            ipc.invoke(CALL, bytes).map(|invocation| (invocation, numbered))
-        });
-        let (invocation, numbered) = match sent {
-            Ok(sent) => sent,
-            Err(error) => return self.judge_invoke(error, began),
-        };
+        let Some((invocation, numbered)) = self.invoke(began)? else { return Ok(()) };
         match invocation.wait() {
-            Ok(reply) => {
-                note_reply(self.calls.flow(), numbered, reply);
-                Ok(())
-            }
+            Ok(reply) => note_reply(self.calls.flow(), numbered, reply),
             Err(InvokeError::Gone { .. }) => {
                 self.record.last_error_ns.raise(now_ns());
-                Err(Gone)
+                return Err(Gone);
             }
-            Err(error) => self.judge_invoke(error, began),
+            Err(error) => return self.judge_invoke(error, began),
         }
+        Ok(())
     }
 
     /// Calls without waiting for the reply, up to [`CALLS_MAX`] at once.
     fn call_beside(&mut self) -> Result<(), Gone> {
         while self.pending.load(Relaxed) < CALLS_MAX {
-            let len = self.composer.ordinary();
-            let began = Instant::now();
-            let ipc = &self.ipc;
-            let sent = self.calls.send(&mut self.composer, len, |bytes, numbered| {
-                ipc.invoke(CALL, bytes).map(|invocation| (invocation, numbered))
-            });
-            let (invocation, numbered) = match sent {
-                Ok(sent) => sent,
-                Err(error) => return self.judge_invoke(error, began),
-            };
+            let invoked = self.invoke(Instant::now())?;
+            let Some((invocation, numbered)) = invoked else { return Ok(()) };
             self.pending.fetch_add(1, Relaxed);
             let (record, flow, pending) = (self.record, self.calls.flow(), self.pending.clone());
             invocation.then(move |result| {
@@ -311,6 +296,16 @@ impl Session {
             });
         }
         Ok(())
+    }
+
+    /// Begins a call; `None` if that failed for a reason that was noted.
+    fn invoke(&mut self, began: Instant) -> Result<Option<NumberedCall>, Gone> {
+        let len = self.composer.ordinary();
+        let ipc = &self.ipc;
+        let sent = self.calls.send(&mut self.composer, len, |bytes, numbered| {
+            ipc.invoke(CALL, bytes).map(|invocation| (invocation, numbered))
+        });
+        sent.map(Some).or_else(|error| self.judge_invoke(error, began).map(|()| None))
     }
 
     fn judge_invoke(&self, error: InvokeError, began: Instant) -> Result<(), Gone> {
@@ -329,30 +324,10 @@ impl Session {
         }
     }
 
-    /// What a send came to. Main may have been stopped, or short of something.
     fn judge(&self, sent: Result<(), SendError>, began: Instant) -> Result<(), Gone> {
-        match sent {
-            Ok(()) => Ok(()),
-            Err(SendError::Gone { .. }) => {
-                if began.elapsed() > WAITED {
-                    self.record.last_error_ns.raise(now_ns());
-                }
-                Err(Gone)
-            }
-            Err(
-                SendError::TimedOut { .. }
-                | SendError::AttachmentQuota { .. }
-                | SendError::NoMemory { .. },
-            ) => {
-                self.record.refused.add(1);
-                Ok(())
-            }
-            Err(error) => {
-                eprintln!("stress renderer: {error}");
-                self.record.unexpected.add(1);
-                Ok(())
-            }
-        }
+        let Err(error) = sent else { return Ok(()) };
+        note_send("renderer", self.record, &error, began);
+        if matches!(error, SendError::Gone { .. }) { Err(Gone) } else { Ok(()) }
     }
 
     /// Is short of something for a while, if the controller wants that.

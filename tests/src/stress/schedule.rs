@@ -19,37 +19,15 @@ const MAIN_ROUNDS: usize = 4;
 /// One act of violence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Action {
-    Kill {
-        slot: usize,
-    },
-    KillTwo {
-        slots: [usize; 2],
-    },
-    Stop {
-        slot: usize,
-        duration: Duration,
-    },
-    /// Killed while it is stopped.
-    StopAndKill {
-        slot: usize,
-        duration: Duration,
-    },
+    Kill { slot: usize },
+    KillTwo { slots: [usize; 2] },
+    Stop { slot: usize, duration: Duration },
+    StopAndKill { slot: usize, duration: Duration },
     KillMain,
-    StopMain {
-        duration: Duration,
-    },
-    Starve {
-        slot: usize,
-        of: Shortage,
-        duration: Duration,
-    },
-    StarveMain {
-        of: Shortage,
-        duration: Duration,
-    },
-    JumpClock {
-        seconds: i64,
-    },
+    StopMain { duration: Duration },
+    Starve { slot: usize, of: Shortage, duration: Duration },
+    StarveMain { of: Shortage, duration: Duration },
+    JumpClock { seconds: i64 },
 }
 
 /// An endless list of actions.

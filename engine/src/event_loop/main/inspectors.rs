@@ -38,7 +38,6 @@ use crate::{
     ring::broadcast::TopicWriter,
     session::{
         control_channel::ControlChannel,
-        handshake::encode,
         inspection::{InspectorAnswer, fingerprint},
     },
     shm::{
@@ -46,7 +45,10 @@ use crate::{
         region::{Region, WriterSide},
     },
     trace,
-    wire::board::{self, BoardSlot, Head, SLOTS_MAX, WindowState},
+    wire::{
+        board::{self, BoardSlot, Head, SLOTS_MAX, WindowState},
+        handshake::encode,
+    },
 };
 
 /// How many may watch at once.

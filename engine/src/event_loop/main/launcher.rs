@@ -5,9 +5,11 @@
 
 use std::{
     io,
-    sync::{Mutex, PoisonError, mpsc},
+    sync::mpsc,
     thread::{self, ThreadId},
 };
+
+use crate::primitives::Mutex;
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -44,7 +46,7 @@ impl Launcher {
 
     /// Waits until everything is done that was posted.
     pub(super) fn settle(&self) {
-        let running = self.lock().clone();
+        let running = self.running.lock().clone();
         // Its own thread, which may hold the last handle of the endpoint, has nothing else to do.
         if running.is_some_and(|running| running.thread != thread::current().id()) {
             // If it is gone, nothing is under way.
@@ -53,7 +55,7 @@ impl Launcher {
     }
 
     fn running(&self) -> io::Result<RunningThread> {
-        let mut running = self.lock();
+        let mut running = self.running.lock();
         if let Some(running) = &*running {
             return Ok(running.clone());
         }
@@ -62,10 +64,6 @@ impl Launcher {
             .name("ringbridge-launch".to_owned())
             .spawn(move || queue.into_iter().for_each(|job| job()))?;
         Ok(running.insert(RunningThread { jobs, thread: thread.thread().id() }).clone())
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<RunningThread>> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

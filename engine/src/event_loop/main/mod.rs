@@ -51,12 +51,7 @@ use crate::{
     policy::{OnViolation, Policy, quota::Allowance},
     primitives::Ordering,
     ring::consumer::Consumer,
-    session::{
-        control_channel::ControlChannel,
-        endpoint::Endpoint,
-        handshake::{PACKET_MAX, Welcome},
-        meeting::LoopBell,
-    },
+    session::{control_channel::ControlChannel, endpoint::Endpoint, meeting::LoopBell},
     shm::{aligned::AlignedBuf, region::Region},
     sync::{
         loop_cell::LoopKey,
@@ -65,7 +60,10 @@ use crate::{
     },
     trace,
     wake::adaptive::{WaitStep, Waiter},
-    wire::frame::Violation,
+    wire::{
+        frame::Violation,
+        handshake::{PACKET_MAX, Welcome},
+    },
 };
 use inspectors::Inspectors;
 pub(crate) use poller::LaunchedProcess;
@@ -406,7 +404,7 @@ impl MainLoop {
             taken += 1;
             reach(KillPoint::FrameReceived);
             session.consumer.copy_payload(&frame, &mut self.scratch);
-            let routes = self.routes.refresh(&main.dispatcher.routes);
+            let routes = self.routes.refresh();
             let header = frame.header;
             let bytes = self.scratch.as_slice();
             let received = main.dispatcher.receive(

@@ -25,14 +25,14 @@ use crate::{
     os::epoll::Event,
     peer::Port,
     primitives::Ordering,
-    session::{
-        handshake::{Answer, Hello, JoinRefusal, Ready, encode},
-        inspection::InspectorHello,
-        liveness::reason_of,
-    },
+    session::{inspection::InspectorHello, liveness::reason_of, offers::grants},
     sync::reentrancy::{self, CurrentLoop},
     trace,
-    wire::{CELL, frame::Violation},
+    wire::{
+        CELL,
+        frame::Violation,
+        handshake::{Answer, Hello, JoinRefusal, Ready, encode},
+    },
 };
 
 /// How many connections that nobody admitted yet may be open.
@@ -220,7 +220,7 @@ impl MainLoop {
         };
         let session = connection.session.as_ref().or(newly_admitted.as_ref());
         let Some(port) = session.map(|session| session.port.clone()) else { return Ok(()) };
-        let grants = match hello.grants(&main.channels, &port.allowed) {
+        let grants = match grants(&hello.offers, &main.channels, &port.allowed) {
             Ok(grants) => grants,
             Err(refusal) => {
                 if newly_admitted.is_some() {

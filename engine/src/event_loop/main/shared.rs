@@ -6,7 +6,7 @@ use std::{
     io,
     panic::{AssertUnwindSafe, catch_unwind},
     process::{Child, Command},
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{Arc, Weak},
     thread::Thread,
     time::{Duration, Instant},
 };
@@ -17,6 +17,8 @@ use super::{
     restart::{LaunchOptions, Recipe},
     topics::TopicChannel,
 };
+use fixedbitset::FixedBitSet;
+
 use crate::{
     config::Config,
     contract::{
@@ -34,18 +36,17 @@ use crate::{
     peer::{
         Port, PortParts, SessionLimits, Side,
         dispatch::Dispatcher,
-        invocation::{Awaited, Drive, DriveEnd},
+        invocation::{Awaited, DriveEnd, EventLoop, Reason},
         large::{AttachmentLimits, Attachments, MainSide},
         router::Router,
         timed_requests::TimedRequests,
     },
-    policy::{ChannelSet, Policy, quota::Allowance},
-    primitives::{AtomicBool, AtomicU32, Ordering},
+    policy::{Policy, quota::Allowance},
+    primitives::{AtomicBool, AtomicU32, Mutex, Ordering},
     ring::{consumer::Consumer, producer::Producer},
     session::{
         control_channel::ControlChannel,
         endpoint::Endpoint,
-        handshake::{Answer, TOPICS_MAX, Welcome, encode},
         meeting::{LoopBell, Meeting, SEGMENT_VARIABLE, SOCKET_VARIABLE},
     },
     shm::{
@@ -62,7 +63,12 @@ use crate::{
     trace,
     wake::{adaptive::Waiter, bell::PeerBell, driver_lock::DriverLock, executor::Executor},
     web_contents::WebContents,
-    wire::{HEADER_LEN, frame::payload_max, padded},
+    wire::{
+        HEADER_LEN,
+        frame::payload_max,
+        handshake::{Answer, TOPICS_MAX, Welcome, encode},
+        padded,
+    },
 };
 
 type Hook<A> = Arc<Mutex<dyn FnMut(A) + Send>>;
@@ -303,7 +309,7 @@ impl MainShared {
             }
         };
         port.peer_pid.store(child.id(), Ordering::Relaxed);
-        lock(&self.newcomers).push(Newcomer {
+        self.newcomers.lock().push(Newcomer {
             session,
             control,
             child,
@@ -312,7 +318,7 @@ impl MainShared {
             launched: Instant::now(),
             predecessor,
         });
-        Drive::interrupt(self);
+        self.interrupt();
         Ok(WebContents::new(port))
     }
 
@@ -332,12 +338,12 @@ impl MainShared {
     }
 
     fn relaunch_failed(&self, recipe: Recipe, old: Arc<Port>, error: LaunchError) {
-        lock(&self.failed).push(FailedRelaunch { recipe, old, error });
-        Drive::interrupt(self);
+        self.failed.lock().push(FailedRelaunch { recipe, old, error });
+        self.interrupt();
     }
 
     pub(crate) fn take_failed_relaunches(&self) -> Vec<FailedRelaunch> {
-        std::mem::take(&mut *lock(&self.failed))
+        std::mem::take(&mut *self.failed.lock())
     }
 
     /// Waits until no launch is under way any more.
@@ -349,31 +355,31 @@ impl MainShared {
         &self,
         hook: impl FnMut((WebContents, Restarted)) + Send + 'static,
     ) {
-        lock(&self.restarted).push(Arc::new(Mutex::new(hook)));
+        self.restarted.lock().push(Arc::new(Mutex::new(hook)));
     }
 
     pub(crate) fn set_admission(&self, hook: Admission) {
-        *lock(&self.admission) = Some(hook);
+        *self.admission.lock() = Some(hook);
     }
 
     pub(crate) fn add_did_connect(&self, hook: impl FnMut(WebContents) + Send + 'static) {
-        lock(&self.did_connect).push(Arc::new(Mutex::new(hook)));
+        self.did_connect.lock().push(Arc::new(Mutex::new(hook)));
     }
 
     pub(crate) fn add_process_gone(
         &self,
         hook: impl FnMut((WebContents, RenderProcessGone)) + Send + 'static,
     ) {
-        lock(&self.process_gone).push(Arc::new(Mutex::new(hook)));
+        self.process_gone.lock().push(Arc::new(Mutex::new(hook)));
     }
 
     pub(crate) fn add_unresponsive(&self, hook: impl FnMut(WebContents) + Send + 'static) {
-        lock(&self.unresponsive).push(Arc::new(Mutex::new(hook)));
+        self.unresponsive.lock().push(Arc::new(Mutex::new(hook)));
         self.watch();
     }
 
     pub(crate) fn add_responsive(&self, hook: impl FnMut(WebContents) + Send + 'static) {
-        lock(&self.responsive).push(Arc::new(Mutex::new(hook)));
+        self.responsive.lock().push(Arc::new(Mutex::new(hook)));
         self.watch();
     }
 
@@ -382,7 +388,7 @@ impl MainShared {
         // Relaxed: a window that is made at this moment is found below, or its maker, who locks the list
         // after us, finds this.
         self.watches.store(true, Ordering::Relaxed);
-        lock(&self.windows).values().for_each(|port| port.tell_of_next_send());
+        self.windows.lock().values().for_each(|port| port.tell_of_next_send());
     }
 
     /// The windows that something was sent to since they were last asked for, and whether another thread than
@@ -393,8 +399,8 @@ impl MainShared {
             return Vec::new();
         }
         self.has_sent_to.store(false, Ordering::Relaxed);
-        let sent_to = std::mem::take(&mut *lock(&self.sent_to));
-        let windows = lock(&self.windows);
+        let sent_to = std::mem::take(&mut *self.sent_to.lock());
+        let windows = self.windows.lock();
         sent_to
             .into_iter()
             .filter_map(|(window, from_elsewhere)| {
@@ -404,7 +410,7 @@ impl MainShared {
     }
 
     pub(crate) fn windows(&self) -> Vec<WebContents> {
-        lock(&self.windows).values().cloned().map(WebContents::new).collect()
+        self.windows.lock().values().cloned().map(WebContents::new).collect()
     }
 
     pub(crate) fn counters(&self) -> MainCounters {
@@ -417,7 +423,7 @@ impl MainShared {
 
     pub(crate) fn metrics(&self) -> MainMetrics {
         MainMetrics {
-            windows: lock(&self.windows).len() as u64,
+            windows: self.windows.lock().len() as u64,
             inspectors: self.inspectors.load(Ordering::Relaxed).into(),
             refused: self.refused.get(),
             published: self.published.get(),
@@ -489,13 +495,14 @@ impl MainShared {
         if self.is_closed() {
             return Err(LaunchError::Closed);
         }
-        let mut allowed = ChannelSet::default();
+        let mut allowed = FixedBitSet::with_capacity(self.channels.len());
         for key in &policy.allowed {
             let number = self.channels.number(key);
-            allowed.insert(number.ok_or(LaunchError::UnknownChannel { channel: key.name() })?);
+            let number = number.ok_or(LaunchError::UnknownChannel { channel: key.name() })?;
+            allowed.insert(usize::from(number));
         }
         let max = self.config.windows_max;
-        if lock(&self.windows).len() >= max {
+        if self.windows.lock().len() >= max {
             return Err(LaunchError::TooManyWindows { max });
         }
         let Config { main_capacity, renderer_capacity, prefault, .. } = self.config;
@@ -519,7 +526,7 @@ impl MainShared {
         let theirs = theirs.map_err(resources("an eventfd"))?;
 
         let window = self.next_window.fetch_add(1, Ordering::Relaxed);
-        let driver: Weak<dyn Drive> = self.weak.clone();
+        let event_loop: Weak<dyn EventLoop> = self.weak.clone();
         let limits = SessionLimits {
             owed_max: policy.pending_invokes_max,
             pending_max: self.config.main_pending_max,
@@ -548,7 +555,7 @@ impl MainShared {
             inbox_capacity: renderer_capacity,
             own: own.control,
             peer: peer.control,
-            driver,
+            event_loop,
             attachments: Attachments::Main(Box::new(MainSide::new(
                 control.clone(),
                 backing,
@@ -558,7 +565,7 @@ impl MainShared {
             attached_max: attached.message_max,
             timed_requests: self.timed_requests.clone(),
         });
-        lock(&self.windows).insert(window, port.clone());
+        self.windows.lock().insert(window, port.clone());
         if self.watches.load(Ordering::Relaxed) {
             port.tell_of_next_send();
         }
@@ -607,7 +614,8 @@ impl MainShared {
         let mut handles = vec![main_region.handle(), renderer_region.handle()];
         handles.extend(&event);
         for (number, topic) in (0..).zip(&self.topics) {
-            let Some(topic) = topic.as_ref().filter(|_| port.allowed.contains(number)) else {
+            let Some(topic) = topic.as_ref().filter(|_| port.allowed.contains(usize::from(number)))
+            else {
                 continue;
             };
             if welcome.topics.len() == TOPICS_MAX {
@@ -625,7 +633,7 @@ impl MainShared {
         if candidate.user_id() != process::user_id() {
             return Err(format!("it belongs to the user {}, not to main's", candidate.user_id()));
         }
-        match &mut *lock(&self.admission) {
+        match &mut *self.admission.lock() {
             Some(hook) => catch_unwind(AssertUnwindSafe(|| hook(candidate)))
                 .unwrap_or_else(|_| Err("main's admission hook panicked".to_owned())),
             None => Err("this main process admits no renderers that it did not launch".to_owned()),
@@ -651,7 +659,7 @@ impl MainShared {
     }
 
     pub(crate) fn take_newcomers(&self) -> Vec<Newcomer> {
-        std::mem::take(&mut *lock(&self.newcomers))
+        std::mem::take(&mut *self.newcomers.lock())
     }
 
     pub(crate) fn subscribe(&self, topic: u16, port: &Arc<Port>) {
@@ -672,12 +680,12 @@ impl MainShared {
 
     /// The window's session is over.
     pub(crate) fn forget_window(&self, port: &Arc<Port>) {
-        lock(&self.windows).remove(&port.window);
+        self.windows.lock().remove(&port.window);
         self.topics.iter().flatten().for_each(|topic| topic.unsubscribe(port));
     }
 
     pub(crate) fn emit_connected(&self, port: &Arc<Port>) {
-        let hooks = lock(&self.did_connect).clone();
+        let hooks = self.did_connect.lock().clone();
         for hook in hooks {
             run_hook(port, &hook, WebContents::new(port.clone()));
         }
@@ -685,7 +693,7 @@ impl MainShared {
 
     pub(crate) fn emit_gone(&self, port: &Arc<Port>, exit_code: Option<i32>) {
         let reason = port.gone().cloned().unwrap_or(GoneReason::Disconnected);
-        let hooks = lock(&self.process_gone).clone();
+        let hooks = self.process_gone.lock().clone();
         for hook in hooks {
             let details = RenderProcessGone { reason: reason.clone(), exit_code };
             run_hook(port, &hook, (WebContents::new(port.clone()), details));
@@ -693,7 +701,7 @@ impl MainShared {
     }
 
     pub(crate) fn emit_restarted(&self, old: &Arc<Port>, new: Result<&Arc<Port>, LaunchError>) {
-        let hooks = lock(&self.restarted).clone();
+        let hooks = self.restarted.lock().clone();
         let new = new.map(|port| WebContents::new(port.clone())).map_err(Arc::new);
         for hook in hooks {
             run_hook(old, &hook, (WebContents::new(old.clone()), new.clone()));
@@ -704,10 +712,16 @@ impl MainShared {
         let tell = if responsive { trace::responsive } else { trace::unresponsive };
         tell(port.window);
         let hooks = if responsive { &self.responsive } else { &self.unresponsive };
-        let hooks = lock(hooks).clone();
+        let hooks = hooks.lock().clone();
         for hook in hooks {
             run_hook(port, &hook, WebContents::new(port.clone()));
         }
+    }
+
+    /// Has the loop look at what wants it.
+    fn interrupt(&self) {
+        self.attention.raise();
+        self.wake();
     }
 
     /// Ends the loop's sleep, unless this is the loop's own thread, which is awake.
@@ -719,13 +733,13 @@ impl MainShared {
 }
 
 fn run_hook<A>(port: &Port, hook: &Hook<A>, argument: A) {
-    let run = || (lock(hook))(argument);
+    let run = || (hook.lock())(argument);
     if catch_unwind(AssertUnwindSafe(run)).is_err() {
         port.counters.panics.add();
     }
 }
 
-impl Drive for MainShared {
+impl EventLoop for MainShared {
     fn drive_for(
         &self,
         awaited: &mut Awaited<'_>,
@@ -740,17 +754,16 @@ impl Drive for MainShared {
         Some(driver.drive(self, Some(awaited), timeout).unwrap_or(DriveEnd::Elapsed))
     }
 
-    fn interrupt(&self) {
-        self.attention.raise();
-        self.wake();
-    }
-
-    fn sent_to(&self, window: u32) {
-        let from_elsewhere = reentrancy::now() != CurrentLoop::main(self);
-        lock(&self.sent_to).push((window, from_elsewhere));
-        // Relaxed: a hint, and the lock orders the rest.
-        self.has_sent_to.store(true, Ordering::Relaxed);
-        self.wake();
+    fn notice(&self, window: u32, reason: Reason) {
+        if reason == Reason::Sent {
+            let from_elsewhere = reentrancy::now() != CurrentLoop::main(self);
+            self.sent_to.lock().push((window, from_elsewhere));
+            // Relaxed: a hint, and the lock orders the rest.
+            self.has_sent_to.store(true, Ordering::Relaxed);
+            self.wake();
+        } else {
+            self.interrupt();
+        }
     }
 }
 
@@ -765,9 +778,4 @@ impl Drop for MainShared {
 
 fn resources(what: &'static str) -> impl Fn(io::Error) -> LaunchError {
     move |source| LaunchError::Resources { what, source }
-}
-
-/// Locks a mutex whose data is consistent at every step, so that a panic elsewhere does not matter.
-fn lock<T: ?Sized>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,12 +1,10 @@
 //! Main's end of a topic: one writer, and the windows whose renderers read it.
 
-use std::{
-    io,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{io, sync::Arc};
 
 use crate::{
     peer::Port,
+    primitives::Mutex,
     ring::broadcast::{TooLarge, TopicWriter},
     shm::{
         backing::Backing,
@@ -59,11 +57,11 @@ impl TopicChannel {
 
     /// Writes a message once and wakes the subscribers that sleep. Returns its sequence.
     pub(super) fn publish(&self, bytes: &[u8]) -> Result<u64, TooLarge> {
-        let mut publishing = self.publishing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut publishing = self.publishing.lock();
         let sequence = publishing.writer.publish(bytes)?;
         // One fence for all of them: see `PeerBell::frames_committed`.
         fence_before_look();
-        for port in publishing.subscribers.refresh(&self.subscribers).iter() {
+        for port in publishing.subscribers.refresh().iter() {
             port.bell.ring_if_asleep(&port.counters.wakes);
         }
         Ok(sequence)
@@ -82,7 +80,7 @@ impl TopicChannel {
     pub(super) fn unsubscribe(&self, port: &Arc<Port>) {
         self.subscribers.update(|ports| ports.retain(|known| !Arc::ptr_eq(known, port)));
         // The publisher's copy too, which would keep the memory of the dead until the next message.
-        let mut publishing = self.publishing.lock().unwrap_or_else(PoisonError::into_inner);
-        publishing.subscribers.refresh(&self.subscribers);
+        let mut publishing = self.publishing.lock();
+        publishing.subscribers.refresh();
     }
 }

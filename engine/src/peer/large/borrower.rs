@@ -19,23 +19,23 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use crate::peer::large::{AttachmentLimits, Incoming, OpenError, pool::has_passed};
 use crate::{
-    primitives::spin_loop,
-    session::{
-        control_channel::ControlChannel,
-        handshake::Answer,
-        parcel::{NotLent, PARCEL_MAX, Parcel},
-    },
+    primitives::{Condvar, Mutex, spin_loop},
+    session::control_channel::ControlChannel,
     shm::{
         attachment::{Blank, PAGE, Readable},
         handle::MemoryHandle,
     },
-    wire::frame::Violation,
+    wire::{
+        frame::Violation,
+        handshake::Answer,
+        parcel::{NotLent, PARCEL_MAX, Parcel},
+    },
 };
 
 /// For how long who has asked looks at it before it sleeps: main is usually quick.
@@ -138,7 +138,7 @@ impl Borrower {
         for (parcel, handles) in early {
             state.receive(parcel, handles);
         }
-        Self { control, limits, state: Mutex::new(state), came: Condvar::new() }
+        Self { control, limits, state: Mutex::new(state), came: Condvar::default() }
     }
 
     // --- what comes over the control ------------------------------------------------------------------
@@ -147,7 +147,7 @@ impl Borrower {
     pub(crate) fn watch(&self) {
         while let Ok(found) = self.control.poll_readable(None) {
             if found.readable {
-                if self.take_what_came(&mut self.lock()) {
+                if self.take_what_came(&mut self.state.lock()) {
                     return;
                 }
             } else if found.hangup {
@@ -189,7 +189,7 @@ impl Borrower {
 
     /// The first `len` bytes of a buffer of main's, which a frame has named.
     pub(crate) fn open(&self, id: u64, len: u64) -> Result<Incoming, OpenError> {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if !state.mapped.contains_key(&id) {
             // It was sent before the frame.
             self.take_what_came(&mut state);
@@ -210,19 +210,19 @@ impl Borrower {
     /// Somebody needs memory for `len` bytes from now on.
     pub(crate) fn want(&self, len: usize) -> Wanting<'_> {
         let size = len.next_multiple_of(PAGE);
-        self.lock().wanted.push(size);
+        self.state.lock().wanted.push(size);
         Wanting { borrower: self, size }
     }
 
     /// Whether to ask main for memory of this size, which was just taken, once more: the next message is
     /// likely to need it. If that cannot be sent, say [`Borrower::not_asked`].
     pub(crate) fn ask_ahead(&self, size: usize, consumed: u64) -> bool {
-        self.lock().ask_ahead(size, consumed, self.limits)
+        self.state.lock().ask_ahead(size, consumed, self.limits)
     }
 
     /// The request for memory was not sent.
     pub(crate) fn not_asked(&self, size: usize) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if let Some(place) = state.asked.iter().rposition(|asked| asked.size == size) {
             state.asked.remove(place);
         }
@@ -231,31 +231,27 @@ impl Borrower {
 
     /// It was not given back yet.
     pub(crate) fn keep_return(&self, id: u64) {
-        self.lock().returns.push(id);
+        self.state.lock().returns.push(id);
     }
 
     /// A frame that ends at `until` has named it.
     pub(crate) fn sent(&self, filled: &Filled, until: u64) {
-        self.lock().in_flight.push_back((until, filled.size));
+        self.state.lock().in_flight.push_back((until, filled.size));
     }
 
     /// No frame names it; main is about to be told.
     pub(crate) fn no_longer_used(&self, size: usize) {
-        self.lock().release(size);
+        self.state.lock().release(size);
     }
 
     /// The session is over.
     pub(crate) fn end(&self) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.ended = true;
         state.mapped.clear();
         state.lent.clear();
         drop(state);
         self.came.notify_all();
-    }
-
-    fn lock(&self) -> MutexGuard<'_, BorrowerState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -266,7 +262,7 @@ impl Wanting<'_> {
 
     /// What to do next. Main has read up to `consumed`.
     pub(crate) fn step(&self, consumed: u64) -> BorrowStep {
-        let mut state = self.borrower.lock();
+        let mut state = self.borrower.state.lock();
         self.borrower.take_what_came(&mut state);
         state.step(self.size, consumed, self.borrower.limits)
     }
@@ -276,7 +272,7 @@ impl Wanting<'_> {
         let borrower = self.borrower;
         let began = Instant::now();
         loop {
-            let mut state = borrower.lock();
+            let mut state = borrower.state.lock();
             borrower.take_what_came(&mut state);
             if state.has_answer(self.size) {
                 return false;
@@ -299,7 +295,7 @@ impl Wanting<'_> {
 
 impl Drop for Wanting<'_> {
     fn drop(&mut self) {
-        let mut state = self.borrower.lock();
+        let mut state = self.borrower.state.lock();
         if let Some(place) = state.wanted.iter().position(|size| *size == self.size) {
             state.wanted.swap_remove(place);
         }
@@ -438,8 +434,8 @@ mod tests {
         metrics::counters::SessionCounters,
         os::Socket,
         peer::large::{MainSide, Outgoing},
-        session::handshake::encode,
         shm::backing::Backing,
+        wire::handshake::encode,
     };
 
     const SIZE: usize = 32 * PAGE;
@@ -543,7 +539,7 @@ mod tests {
         assert!(!fill_next(&session, 100), "one is no stream");
         assert!(fill_next(&session, 200));
         assert!(!borrower.ask_ahead(SIZE, 0), "it is on its way");
-        borrower.take_what_came(&mut borrower.lock());
+        borrower.take_what_came(&mut borrower.state.lock());
         assert!(!borrower.ask_ahead(SIZE, 0), "it is here");
         let wanting = borrower.want(SIZE);
         assert!(matches!(wanting.step(0), BorrowStep::Take(_)), "at once");
@@ -619,7 +615,7 @@ mod tests {
         assert!(matches!(wanting.step(2), BorrowStep::Ask), "another try is another request");
         main.lend(SIZE as u64, counters).unwrap();
         drop(wanting);
-        borrower.take_what_came(&mut borrower.lock());
+        borrower.take_what_came(&mut borrower.state.lock());
         drop(held);
         assert!(borrow(&session, 2).is_some(), "a refusal that came too late is forgotten");
     }
@@ -647,7 +643,7 @@ mod tests {
         }
         main.tidy(|| 256);
         assert!(borrower.open(id + 1, 1).is_ok());
-        borrower.take_what_came(&mut borrower.lock());
+        borrower.take_what_came(&mut borrower.state.lock());
         assert!(borrower.open(id, 1).is_err());
     }
 

@@ -15,14 +15,13 @@ use std::{collections::HashMap, ops::Deref, sync::Arc};
 use crate::peer::large::{AttachmentLimits, OpenError};
 use crate::{
     primitives::{AtomicU64, Ordering},
-    session::parcel::NotLent,
     shm::{
         attachment::{Blank, PAGE, Readable},
         backing::Backing,
         handle::MemoryHandle,
         region::RegionError,
     },
-    wire::frame::Violation,
+    wire::{frame::Violation, parcel::NotLent},
 };
 
 pub(crate) struct Lender {

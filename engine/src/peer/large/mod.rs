@@ -30,24 +30,20 @@ pub(crate) mod pool;
 pub(crate) mod post;
 pub(super) mod transfer;
 
-use std::{
-    io,
-    ops::Deref,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{io, ops::Deref, sync::Arc};
 
 use crate::{
     metrics::counters::SessionCounters,
-    primitives::{AtomicBool, Ordering},
-    session::{
-        control_channel::ControlChannel,
-        parcel::{NotLent, Parcel},
-    },
+    primitives::{AtomicBool, Mutex, Ordering},
+    session::control_channel::ControlChannel,
     shm::{
         attachment::{PAGE, Readable, Writable},
         backing::Backing,
     },
-    wire::frame::Violation,
+    wire::{
+        frame::Violation,
+        parcel::{NotLent, Parcel},
+    },
 };
 
 use borrower::Borrower;
@@ -202,7 +198,7 @@ impl MainSide {
         write: impl FnOnce(&mut Buffer) -> io::Result<()>,
     ) -> Result<Buffer, FillError> {
         // The payload is written without the lock: other threads send meanwhile.
-        let taken = lock(&self.pool).take(len, consumed).ok_or(FillError::Full)?;
+        let taken = self.pool.lock().take(len, consumed).ok_or(FillError::Full)?;
         match taken {
             Taken::Again(mut buffer) => match write(&mut buffer) {
                 Ok(()) => Ok(buffer),
@@ -217,7 +213,7 @@ impl MainSide {
                     Ok(buffer)
                 }
                 Err(error) => {
-                    lock(&self.pool).not_made(size);
+                    self.pool.lock().not_made(size);
                     Err(FillError::System(error))
                 }
             },
@@ -228,7 +224,7 @@ impl MainSide {
     pub(crate) fn announce(&self, buffer: &mut Buffer) -> bool {
         let Some(handle) = &buffer.handle else { return true };
         let parcel = Parcel::Pooled { id: buffer.id, size: buffer.memory.len() as u64 };
-        let sent = lock(&self.post).send(parcel, handle);
+        let sent = self.post.lock().send(parcel, handle);
         if sent {
             buffer.handle = None;
         }
@@ -238,14 +234,14 @@ impl MainSide {
     /// A frame that ends at `until` has named the buffer. Says whether its memory should be let go as
     /// soon as it was read, rather than kept.
     pub(crate) fn sent(&self, buffer: Buffer, until: u64) -> bool {
-        let lets_go = lock(&self.pool).sent(buffer, until);
+        let lets_go = self.pool.lock().sent(buffer, until);
         self.untidy.store(true, Ordering::Relaxed);
         lets_go
     }
 
     /// No frame will name what was put into the buffer.
     pub(crate) fn discard(&self, buffer: Buffer) {
-        lock(&self.pool).discard(buffer);
+        self.pool.lock().discard(buffer);
         self.untidy.store(true, Ordering::Relaxed);
     }
 
@@ -253,7 +249,7 @@ impl MainSide {
 
     /// Answers a renderer that asks for memory.
     pub(crate) fn lend(&self, size: u64, counters: &SessionCounters) -> Result<(), Violation> {
-        let lent = lock(&self.lender).lend(size)?;
+        let lent = self.lender.lock().lend(size)?;
         let (parcel, handle) = match lent {
             Ok((id, handle)) => {
                 counters.attachment_buffers.add();
@@ -264,7 +260,7 @@ impl MainSide {
                 (Parcel::Refused { size, why }, None)
             }
         };
-        let is_kept = lock(&self.post).send_or_keep(parcel, handle)?;
+        let is_kept = self.post.lock().send_or_keep(parcel, handle)?;
         if is_kept {
             self.untidy.store(true, Ordering::Relaxed);
         }
@@ -273,13 +269,13 @@ impl MainSide {
 
     /// The renderer does not need what it was lent.
     pub(crate) fn take_back(&self, id: u64) -> Result<(), Violation> {
-        lock(&self.lender).take_back(id)
+        self.lender.lock().take_back(id)
     }
 
     /// What the renderer has filled and sealed, once that was found true.
     pub(crate) fn open(&self, id: u64, len: u64) -> Result<Incoming, OpenError> {
         // Mapped without the lock, which is of no use for that.
-        let lent = lock(&self.lender).claim(id, len).map_err(OpenError::Violation)?;
+        let lent = self.lender.lock().claim(id, len).map_err(OpenError::Violation)?;
         lent.open(id, len as usize).map(Incoming::SealedAttachment)
     }
 
@@ -296,9 +292,9 @@ impl MainSide {
 
     #[cold]
     fn tidy_now(&self, consumed: u64) {
-        let mut pool = lock(&self.pool);
+        let mut pool = self.pool.lock();
         let busy = pool.tidy(consumed);
-        let mut post = lock(&self.post);
+        let mut post = self.post.lock();
         post.flush();
         post.forget(&mut pool.forgotten);
         let untidy = busy || post.has_unsent() || !pool.forgotten.is_empty();
@@ -308,9 +304,9 @@ impl MainSide {
 
     /// The session is over.
     pub(crate) fn end(&self) {
-        lock(&self.pool).end();
-        lock(&self.lender).end();
-        lock(&self.post).end();
+        self.pool.lock().end();
+        self.lender.lock().end();
+        self.post.lock().end();
     }
 }
 
@@ -324,9 +320,4 @@ impl std::fmt::Display for NotLent {
             Self::NoMemory { why } => f.write_str(why),
         }
     }
-}
-
-/// Locks a mutex whose data is consistent at every step, so that a panic elsewhere does not matter.
-fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

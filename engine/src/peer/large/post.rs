@@ -7,13 +7,13 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use crate::{
-    session::{
-        control_channel::ControlChannel,
+    session::control_channel::ControlChannel,
+    shm::handle::MemoryHandle,
+    wire::{
+        frame::Violation,
         handshake::{Answer, encode},
         parcel::{FORGET_MAX, Parcel},
     },
-    shm::handle::MemoryHandle,
-    wire::frame::Violation,
 };
 
 /// How many answers wait for a renderer that does not take them.

@@ -35,11 +35,11 @@ use crate::{
         request_table::TooManyPending,
     },
     ring::producer::{Producer, Reservation},
-    session::parcel::NotLent,
     wire::{
         attached::{Attached, parse_word},
         frame::{Kind, Label, Violation},
         id::RequestId,
+        parcel::NotLent,
     },
 };
 

@@ -1,50 +1,50 @@
-//! Pictures of the dashboard, compared letter by letter with those beside this file; and that nothing panics in any
-//! size.
+//! Pictures of the dashboard, compared with the files beside this one; and drawing in every size.
 
-use ratatui::{Terminal, backend::TestBackend, buffer::Buffer};
+use ratatui::{
+    Terminal,
+    backend::TestBackend,
+    buffer::Buffer,
+    crossterm::event::{KeyCode, KeyEvent, KeyModifiers},
+};
 use ringbridge::zerocopy::FromZeros;
 
 use super::*;
-use crate::{
-    dashboard::{
-        keys::Action,
-        model::{Answer, Happening, Request},
-        tally::Tally,
-    },
-    measurements::Sequence,
+use crate::dashboard::{
+    board::Received,
+    model::{Answer, Identity},
 };
 
 const MS: u64 = 1_000_000;
 
 fn model() -> Model {
     let mut model = Model::default();
-    let mut tally = Tally::default();
-    tally.happenings.extend([
-        Happening::Connected {
-            id: 7,
-            pid: 4242,
-            allowed: ["log-message", "get-system-info", "statistics"].map(str::to_owned).into(),
-        },
-        Happening::Sandbox("complete"),
-        Happening::Answer(Answer::error(
-            "read-file \"/etc/passwd\"".to_owned(),
-            "the policy of this renderer does not allow the channel 'read-file'",
-        )),
-    ]);
-    model.absorb(&mut tally, 0);
+    let identity = Identity {
+        id: 7,
+        pid: 4242,
+        sandbox: "complete",
+        allowed: ["log-message", "get-system-info", "statistics"].map(str::to_owned).into(),
+        is_connected: true,
+    };
+    let answer = Answer::error(
+        "read-file \"/etc/passwd\"",
+        "the policy of this renderer does not allow the channel 'read-file'",
+    );
+    let mut received = Received { identity: Some(identity), ..Received::default() };
+    received.answer = Some(answer);
+    model.absorb(&mut received, 0);
     model
 }
 
-/// Seconds in which two cores are busy in turn and a push comes every millisecond, one of each fifty late.
-fn watched(model: &mut Model, seconds: u64) {
+/// A model after seconds with a push every millisecond, one of each fifty late, in which two cores are busy in turn.
+fn watched(seconds: u64) -> Model {
+    let mut model = model();
     let mut sequence = Sequence::default();
     for frame in 1..=seconds * 4 {
-        let mut tally = Tally::default();
+        let mut received = Received::default();
         for number in (frame - 1) * 250 + 1..=frame * 250 {
             sequence.record(number);
-            tally.pushes += 1;
             let late_ns = 1000 * (10 + frame % 7);
-            tally.push_latency.record(if number % 50 == 0 { late_ns } else { 900 });
+            received.tally.push.record(if number % 50 == 0 { late_ns } else { 900 });
         }
         let mut statistics = Statistics::new_zeroed();
         (statistics.sampled_ns, statistics.sent_ns) = (1, (frame * 250 - 1) * MS);
@@ -55,11 +55,12 @@ fn watched(model: &mut Model, seconds: u64) {
         let up = (frame / 20 % 2) as f32;
         statistics.core_usage[..2].copy_from_slice(&[80.0 * up, 90.0 - 80.0 * up]);
         statistics.cpu_usage = 45.0;
-        tally.latest = Some((statistics, sequence));
-        tally.round_trips.record(12_000);
-        tally.last_round_trip_ns = Some(12_000 + 1000 * (frame % 8));
-        model.absorb(&mut tally, frame * 250 * MS);
+        received.latest = Some((statistics, sequence));
+        received.tally.round_trip.record(12_000);
+        received.tally.last_round_trip_ns = Some(12_000 + 1000 * (frame % 8));
+        model.absorb(&mut received, frame * 250 * MS);
     }
+    model
 }
 
 fn drawn(model: &Model, width: u16, height: u16) -> Buffer {
@@ -68,15 +69,19 @@ fn drawn(model: &Model, width: u16, height: u16) -> Buffer {
     terminal.backend().buffer().clone()
 }
 
-fn lines(buffer: &Buffer) -> Vec<String> {
-    let width = usize::from(buffer.area.width).max(1);
-    let rows = buffer.content.chunks(width);
+fn text(model: &Model, width: u16, height: u16) -> String {
+    let buffer = drawn(model, width, height);
+    let rows = buffer.content.chunks(usize::from(width).max(1));
     let line = rows.map(|row| row.iter().map(|cell| cell.symbol()).collect::<String>());
-    line.map(|line| line.trim_end().to_owned()).collect()
+    line.map(|line| line.trim_end().to_owned() + "\n").collect()
 }
 
-fn text(model: &Model, width: u16, height: u16) -> String {
-    lines(&drawn(model, width, height)).join("\n") + "\n"
+fn typed(mut model: Model, keys: &str) -> Model {
+    for key in keys.chars() {
+        let request = model.press(KeyEvent::new(KeyCode::Char(key), KeyModifiers::NONE));
+        assert_eq!(request, None);
+    }
+    model
 }
 
 #[track_caller]
@@ -90,83 +95,51 @@ fn before_anything_has_come_the_figures_are_dashes() {
 }
 
 #[test]
-fn in_a_terminal_of_the_usual_size_everything_has_room() {
-    let mut model = model();
-    watched(&mut model, 40);
-    expect_picture(&text(&model, 80, 24), include_str!("usual.txt"));
+fn in_a_terminal_of_the_usual_size_everything_has_space() {
+    expect_picture(&text(&watched(40), 80, 24), include_str!("usual.txt"));
 }
 
 #[test]
 fn in_a_small_terminal_the_most_important_figures_are_left() {
-    let mut model = model();
-    watched(&mut model, 40);
-    model.apply(Action::Begin(Purpose::ReadFile));
-    "poem".chars().for_each(|character| drop(model.apply(Action::Type(character))));
+    let model = typed(watched(40), "rpoem");
     expect_picture(&text(&model, 40, 10), include_str!("small.txt"));
 }
 
 #[test]
 fn the_help_explains_every_key() {
-    let mut model = model();
-    model.apply(Action::Help);
-    let text = text(&model, 80, 24);
-    for (key, what) in KEYS {
-        assert!(text.contains(key) && text.contains(what), "{what}\n{text}");
+    let text = text(&typed(model(), "?"), 80, 24);
+    for (key, meaning) in KEYS {
+        assert!(text.contains(key) && text.contains(meaning), "{meaning}\n{text}");
     }
 }
 
 #[test]
-fn an_error_is_red_and_an_answer_is_not() {
-    let is_red = |model: &Model, text: &str| {
-        let buffer = drawn(model, 80, 24);
-        let row = lines(&buffer).iter().position(|line| line.contains(text)).unwrap() as u16;
-        (0..80).filter(|&column| buffer[(column, row)].fg == Color::Red).count() >= text.len()
-    };
-    let mut model = model();
-    assert!(is_red(&model, "does not allow the channel"));
-    model.logged("hello", Ok::<(), &str>(()));
-    assert!(!is_red(&model, "hello"));
+fn the_header_says_whether_the_figures_are_live() {
+    let header = |model: &Model| text(model, 80, 24).lines().next().unwrap().to_owned();
+    assert!(header(&model()).ends_with(" live"));
+    let mut paused = typed(model(), "p");
+    assert!(header(&paused).ends_with(" paused"));
+    paused.identity.is_connected = false;
+    assert!(header(&paused).ends_with(" waiting for main"));
 }
 
 #[test]
-fn it_says_whether_what_is_shown_is_live() {
-    let mut model = model();
-    let header = |model: &Model| lines(&drawn(model, 80, 24)).remove(0);
-    assert!(header(&model).ends_with(" live"));
-    model.apply(Action::Pause);
-    assert!(header(&model).ends_with(" paused"));
-    let mut tally = Tally::default();
-    tally.happenings.push_back(Happening::MainGone);
-    model.absorb(&mut tally, MS);
-    assert!(header(&model).ends_with(" waiting for main"));
-}
-
-#[test]
-fn of_many_cores_as_many_are_named_as_fit() {
+fn of_many_cores_those_that_fit_are_named() {
     let mut model = model();
     let mut statistics = Statistics::new_zeroed();
     (statistics.sampled_ns, statistics.core_count) = (1, 64);
     for step in 0..5 {
         let latest = Some((statistics, Sequence::default()));
-        model.absorb(&mut Tally { latest, ..Tally::default() }, step * 250 * MS);
+        model.absorb(&mut Received { latest, ..Received::default() }, step * 250 * MS);
     }
     let text = text(&model, 80, 24);
     assert!(text.contains("2: 0.0 %") && text.contains("+61"), "{text}");
 }
 
 #[test]
-fn no_size_is_too_small_to_draw_in_whatever_there_is_to_be_drawn() {
-    let mut full = model();
-    watched(&mut full, 2);
-    let with = |actions: &[Action]| {
-        let mut model = model();
-        watched(&mut model, 2);
-        let requests = actions.iter().filter_map(|action| model.apply(*action));
-        assert_eq!(requests.collect::<Vec<Request>>(), []);
-        model
-    };
-    let long = [Action::Begin(Purpose::LogMessage)].into_iter().chain([Action::Type('x'); 150]);
-    let models = [Model::default(), full, with(&[Action::Help]), with(&long.collect::<Vec<_>>())];
+fn no_size_is_too_small_to_draw_anything() {
+    let long = "l".to_owned() + &"x".repeat(150);
+    let models = [Model::default(), watched(2), typed(watched(2), "?"), typed(watched(2), &long)];
     for width in (0..14).chain([30, 59, 60, 61, 80, 200]) {
         for height in (0..10).chain([15, 16, 17, 24, 60]) {
             models.iter().for_each(|model| drop(drawn(model, width, height)));

@@ -1,0 +1,191 @@
+//! The job of a pair of processes, and how a process learns its own.
+
+use std::{env, fmt, path::PathBuf, process, process::Command, process::Stdio};
+
+use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Error,
+    figures::Bytes,
+    system::{Pins, keep_to},
+};
+
+/// The shortest payload, in bytes: every message carries a stamp.
+pub const PAYLOAD_MIN: usize = 8;
+/// The longest payload, in bytes.
+pub const PAYLOAD_MAX: usize = 16 << 20;
+/// The payload that shares a cache line with Ringbridge's header.
+pub(crate) const SMALL: usize = 48;
+
+/// The environment variable by which a launched process learns its assignment.
+const VARIABLE: &str = "RINGBRIDGE_BENCH";
+
+/// The wait strategy of both processes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Wait {
+    /// Never sleep.
+    Spin,
+    /// Spin while that pays.
+    Adaptive,
+    /// Sleep at once.
+    Park,
+}
+
+/// The memory and wake-ups that both processes share.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Backend {
+    /// Sealed memory, futexes and an eventfd: for renderers that are not trusted.
+    #[default]
+    Sealed,
+    /// Named segments and events: for processes that trust each other.
+    Portable,
+}
+
+impl fmt::Display for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if *self == Self::Sealed { "sealed" } else { "portable" })
+    }
+}
+
+/// A kind of work.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum,
+)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Work {
+    /// The renderer asks, main answers with a copy, the next question follows the answer.
+    RoundTrip,
+    /// Messages go one way as fast as possible; the receiver reads every byte.
+    Stream,
+    /// Main sends at a fixed rate; the renderer times each message on its way.
+    Push,
+    /// Both processes are connected, nothing is sent.
+    Idle,
+}
+
+/// An unusual circumstance of a task.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Setting {
+    /// None: each process has a processor, and a sender at a slow rate sleeps in between, as applications do.
+    #[default]
+    Usual,
+    /// The sender at a rate stays awake, so the figures contain neither its own wake-up nor caches that went
+    /// cold in its sleep.
+    SenderAwake,
+    /// Both processes share one processor.
+    OneCore,
+}
+
+/// One task, for every subject.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct Task {
+    pub(crate) work: Work,
+    /// The length of each message, in bytes.
+    pub(crate) payload: usize,
+    /// The rate of pushes; 0 for other work.
+    pub(crate) rate_hz: u64,
+    pub(crate) setting: Setting,
+}
+
+impl Task {
+    pub(crate) const fn new(work: Work, payload: usize) -> Self {
+        Self { work, payload, rate_hz: 0, setting: Setting::Usual }
+    }
+}
+
+impl fmt::Display for Task {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.work {
+            Work::RoundTrip => write!(f, "round-trip {}", Bytes(self.payload))?,
+            Work::Stream => write!(f, "stream {}", Bytes(self.payload))?,
+            Work::Push => write!(f, "push {} kHz", self.rate_hz / 1000)?,
+            Work::Idle => f.write_str("idle")?,
+        }
+        f.write_str(match self.setting {
+            Setting::Usual => "",
+            Setting::SenderAwake => ", sender awake",
+            Setting::OneCore => ", one core",
+        })
+    }
+}
+
+/// The subject of a pair.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) enum Chosen {
+    /// A subject of the comparison, by name.
+    Named(String),
+    /// Ringbridge by itself, for `latency` and the benchmarks.
+    Alone(Wait, Backend),
+}
+
+/// The job of a pair of processes.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Job {
+    pub(crate) subject: Chosen,
+    pub(crate) task: Task,
+    /// The processors of the two processes; the floor is always measured there.
+    pub(crate) pins: Pins,
+    /// Whether the subject is pinned too, or runs where the scheduler puts it.
+    pub(crate) pinned: bool,
+    /// A folder for sockets and files. The run removes it.
+    pub(crate) scratch: PathBuf,
+    /// The endpoint's name, and the prefix of the names of shared memory.
+    pub(crate) prefix: String,
+}
+
+impl Job {
+    /// Pins this process to the processor where it works, if the job asks for that.
+    pub(super) fn pin(&self, processor: usize) -> Result<(), Error> {
+        if self.pinned {
+            keep_to(&[processor])?;
+        }
+        Ok(())
+    }
+}
+
+/// The role of a launched process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Role {
+    /// The main process of a slice of the comparison, with its times.
+    Slice { warm_ns: u64, time_ns: u64, floor_ns: u64 },
+    /// The renderer of a pair.
+    Renderer,
+}
+
+/// The role and job of a launched process.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Assignment {
+    pub(crate) role: Role,
+    parent: u32,
+    pub(crate) job: Job,
+}
+
+impl Assignment {
+    /// Returns a command that runs this program once more in this role.
+    pub(crate) fn command(role: Role, job: &Job) -> Result<Command, Error> {
+        let assignment = Self { role, parent: process::id(), job: job.clone() };
+        let mut command = Command::new(env::current_exe()?);
+        command.env(VARIABLE, serde_json::to_string(&assignment)?).stdout(Stdio::null());
+        Ok(command)
+    }
+
+    /// Returns the assignment that this process was launched with, if any.
+    pub(crate) fn of_this_process() -> Result<Option<Self>, Error> {
+        let Ok(text) = env::var(VARIABLE) else { return Ok(None) };
+        Ok(Some(serde_json::from_str(&text)?))
+    }
+
+    /// Ends this process when its parent ends.
+    pub(crate) fn follow_parent(&self) -> Result<(), Error> {
+        set_parent_process_death_signal(Some(Signal::KILL))?;
+        if getppid().map(Pid::as_raw_nonzero).map(|pid| pid.get() as u32) == Some(self.parent) {
+            Ok(())
+        } else {
+            Err("the process that launched this one has ended".into())
+        }
+    }
+}

@@ -1,0 +1,462 @@
+//! A main process and a renderer process on two processors, the subject between them, and the floor of the
+//! machine beside it.
+//!
+//! ```text
+//!   main process                              renderer process (the same program, launched)
+//!   Pair::work, bounce ──────── order ───────▶ serve: does its half, timing each message
+//!        │  does main's half                       │
+//!        └◀───────────────────── report ───────────┘      over `control`, beside the subject
+//! ```
+//!
+//! The *floor* is the time in which two processes bounce one cache line with plain atomics or, for subjects
+//! that sleep, one futex each way. The same two processes measure it between two slices of the subject. So at
+//! most two processes are busy, and both figures see the same placement of the virtual processors. Every
+//! sample contains one reading of the clock, the floor's too.
+//!
+//! `job` is what a process learns at its launch, `stage` its view of the pair, `side` the halves of a subject,
+//! `link` the halves of subjects that only carry bytes. The subjects are in `peers`.
+
+pub(crate) mod control;
+pub(crate) mod job;
+pub(crate) mod link;
+pub(crate) mod side;
+pub(crate) mod stage;
+
+use std::{
+    path::PathBuf,
+    process::{self, ExitCode},
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+
+use self::{
+    control::Control,
+    job::{Assignment, Backend, Chosen, Job, Role, Setting, Task, Wait, Work},
+    side::{Pacer, Side, StreamPart, pushes, touched, wait_until},
+    stage::Stage,
+};
+use crate::{
+    Error, compare, peers,
+    stats::{Distribution, longest, median},
+    system::{Pins, now_ns, on_one},
+};
+
+/// How much longer than its time limit an order may take on a busy machine.
+const GRACE: Duration = Duration::from_secs(60);
+/// How long main waits for the reason of a renderer that it cannot work with.
+const REASON_GRACE: Duration = Duration::from_millis(500);
+/// The most samples for which memory is mapped in advance.
+const SAMPLES_TOUCHED_MAX: u64 = 4 << 20;
+/// No round trip takes less.
+const ROUND_TRIP_MIN_NS: u64 = 100;
+/// The longest samples that a report names.
+const LONGEST: usize = 6;
+/// The time in which a renderer gets from the order into its loop, before the first push.
+const SETTLING_NS: u64 = 100_000;
+
+/// The end of a slice: whichever limit is reached first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limit {
+    /// The number of messages.
+    pub count: u64,
+    /// The time in nanoseconds.
+    pub time_ns: u64,
+}
+
+impl Limit {
+    /// Limits the number of messages only.
+    pub const fn count(count: u64) -> Self {
+        Self { count, time_ns: u64::MAX }
+    }
+
+    /// Limits the time only.
+    pub const fn time(time_ns: u64) -> Self {
+        Self { count: u64::MAX, time_ns }
+    }
+
+    #[inline]
+    pub(crate) fn allows(self, count: u64, time_ns: u64) -> bool {
+        count < self.count && time_ns < self.time_ns
+    }
+
+    /// Returns the time after which an order with this limit has failed.
+    pub(crate) fn patience(self) -> Duration {
+        Duration::from_nanos(self.time_ns).saturating_add(GRACE)
+    }
+}
+
+/// An order from main to the renderer.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+enum Order {
+    /// Does the work of the job's task.
+    Work(Limit),
+    /// Invokes this often without reading the clock.
+    Untimed(u64),
+    /// Leads the bouncing of this cache line.
+    Bounce(u32, Limit),
+    /// Leads the bouncing of two futexes.
+    BounceFutex(Limit),
+}
+
+/// What the renderer tells main at the end of an order.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Report {
+    all: Distribution,
+    p50_ns: Option<u64>,
+    sum_ns: u64,
+    longest: Vec<(u64, u64)>,
+    stream: StreamPart,
+    count: u64,
+    elapsed_ns: u64,
+    cpu_ns: u64,
+}
+
+/// The figures of one order.
+#[derive(Debug, Default)]
+pub struct Slice {
+    /// The number of messages that were received, or of round trips.
+    pub count: u64,
+    /// The time of the order: of a stream from the first message sent to the last received.
+    pub elapsed: Duration,
+    /// The sum of the samples.
+    pub sum: Duration,
+    /// The samples: round trips, pushes on their way, or the means of batches of a stream.
+    pub(crate) all: Distribution,
+    /// The exact median of the samples.
+    pub(crate) p50_ns: Option<u64>,
+    /// The longest samples: when each began since the order did, and its length.
+    pub(crate) longest: Vec<(u64, u64)>,
+    /// The time that main's half took.
+    pub(crate) main_elapsed_ns: u64,
+    /// The CPU time of main and of the renderer.
+    pub(crate) cpu_ns: [u64; 2],
+    /// The cost of each push to its sender.
+    pub(crate) costs: Option<Vec<u64>>,
+    /// Wake-ups of the renderer by main, if the subject counts them.
+    pub(crate) wakes: Option<u64>,
+}
+
+/// A main process, which is this process, and its renderer.
+pub struct Pair {
+    stage: Stage,
+    side: Box<dyn Side>,
+    /// The process id of the renderer.
+    pub(crate) renderer: u32,
+    line: u32,
+}
+
+/// Ringbridge by itself, as `latency` and the benchmarks measure it.
+#[derive(Clone, Copy, Debug)]
+pub struct Setup {
+    /// The pattern, which decides the work of the pair.
+    pub pattern: crate::latency::Pattern,
+    /// The length of each message, from [`PAYLOAD_MIN`](crate::PAYLOAD_MIN) to
+    /// [`PAYLOAD_MAX`](crate::PAYLOAD_MAX) bytes.
+    pub payload: usize,
+    /// The wait strategy of both processes.
+    pub wait: Wait,
+    /// The backend of both processes.
+    pub backend: Backend,
+    /// The processors of the two processes; the floor is always measured there.
+    pub pins: Pins,
+    /// Whether the subject is pinned too.
+    pub pinned: bool,
+}
+
+impl Setup {
+    /// Returns the usual setup of a benchmark: pinned, adaptive, over sealed memory.
+    ///
+    /// # Errors
+    ///
+    /// If there are not two processors.
+    pub fn pinned(pattern: crate::latency::Pattern, payload: usize) -> Result<Self, Error> {
+        let (wait, backend, pins) = (Wait::Adaptive, Backend::Sealed, Pins::choose()?);
+        Ok(Self { pattern, payload, wait, backend, pins, pinned: true })
+    }
+}
+
+impl Pair {
+    /// Launches this program once more as the renderer of a Ringbridge session. Its `main` must begin with
+    /// [`take_part`]. Returns when the session is established.
+    ///
+    /// # Errors
+    ///
+    /// If the renderer cannot be launched or ends at once.
+    pub fn launch(setup: Setup) -> Result<Self, Error> {
+        static NEXT: AtomicU32 = AtomicU32::new(1);
+        let Setup { pattern, payload, wait, backend, pins, pinned } = setup;
+        Self::connect(Job {
+            subject: Chosen::Alone(wait, backend),
+            task: Task::new(pattern.work(), payload),
+            pins,
+            pinned,
+            scratch: PathBuf::new(),
+            prefix: format!("bench-{}-{}", process::id(), NEXT.fetch_add(1, Ordering::Relaxed)),
+        })
+    }
+
+    /// Connects a pair for a job.
+    pub(crate) fn connect(job: Job) -> Result<Self, Error> {
+        job.pin(job.pins.main)?;
+        let mut stage = Stage::of_main(job)?;
+        stage.control.set_patience(GRACE)?;
+        let subject = stage.job.subject.clone();
+        let side = peers::peer(&subject, |peer| peer.in_main(&mut stage))?;
+        let renderer = stage.control.hear()?;
+        Ok(Self { stage, side, renderer, line: 0 })
+    }
+
+    /// Returns the name under which an inspector finds the main process.
+    pub fn endpoint(&self) -> &str {
+        &self.stage.job.prefix
+    }
+
+    /// Does the work of the job's task.
+    ///
+    /// # Errors
+    ///
+    /// As all measurements: if the renderer fails, ends, or stops answering, or if a message is lost.
+    pub fn work(&mut self, limit: Limit) -> Result<Slice, Error> {
+        self.order(Order::Work(limit), limit)
+    }
+
+    /// Invokes `count` times without reading the clock in between.
+    ///
+    /// # Errors
+    ///
+    /// As [`work`](Self::work).
+    pub fn invoke_untimed(&mut self, count: u64) -> Result<Slice, Error> {
+        self.order(Order::Untimed(count), Limit::count(count))
+    }
+
+    /// Bounces a cache line, another one in each slice: how far a line travels depends on its address.
+    ///
+    /// # Errors
+    ///
+    /// As [`work`](Self::work).
+    pub fn bounce(&mut self, limit: Limit) -> Result<Slice, Error> {
+        self.line = self.line.wrapping_add(1);
+        self.order(Order::Bounce(self.line, limit), limit)
+    }
+
+    /// Bounces two futexes.
+    ///
+    /// # Errors
+    ///
+    /// As [`work`](Self::work).
+    pub fn bounce_futex(&mut self, limit: Limit) -> Result<Slice, Error> {
+        self.order(Order::BounceFutex(limit), limit)
+    }
+
+    /// Ends the renderer.
+    ///
+    /// # Errors
+    ///
+    /// If the renderer failed.
+    pub fn close(mut self) -> Result<(), Error> {
+        self.stage.control.say(&None::<Order>)?;
+        drop(self.side);
+        self.stage.finish()
+    }
+
+    fn order(&mut self, order: Order, limit: Limit) -> Result<Slice, Error> {
+        let control = &self.stage.control;
+        control.set_patience(limit.patience())?;
+        if matches!(order, Order::Bounce(..) | Order::BounceFutex(_)) {
+            self.stage.board.reset();
+        }
+        control.say(&Some(order))?;
+        control.meet()?;
+        let done = self.half(order, limit);
+        if done.is_err() {
+            self.stage.control.set_patience(REASON_GRACE)?;
+        }
+        // The renderer's own reason explains more than its consequence here.
+        match (self.stage.control.hear::<Result<Report, String>>(), done) {
+            (Ok(Err(reason)), _) => Err(format!("the renderer failed: {reason}").into()),
+            (_, Err(error)) | (Err(error), _) => Err(error),
+            (Ok(Ok(report)), Ok((stream, slice))) => slice.with(stream, report),
+        }
+    }
+
+    /// Does main's half of an order.
+    fn half(&mut self, order: Order, limit: Limit) -> Result<(StreamPart, Slice), Error> {
+        let Self { stage, side, .. } = self;
+        let (task, board, main) = (stage.job.task, stage.board, stage.job.pins.main);
+        if let (Order::Work(_), Work::Push) = (order, task.work) {
+            wait_until(now_ns() + SETTLING_NS, false);
+        }
+        let (wakes, cpu, began) = (side.wakes(), stage.cpu_ns(), now_ns());
+        let (mut stream, mut slice) = (StreamPart::default(), Slice::default());
+        match order {
+            Order::Bounce(line, _) => on_one(main, || board.follow(line))??,
+            Order::BounceFutex(_) => on_one(main, || board.follow_futex())??,
+            Order::Untimed(_) => side.answer(limit)?,
+            Order::Work(limit) => match task.work {
+                Work::RoundTrip => side.answer(limit)?,
+                Work::Stream => stream = side.stream_in_main(limit)?,
+                Work::Push => {
+                    let mut pacer = Pacer::new(task, limit);
+                    side.push(&mut pacer)?;
+                    slice.costs = Some(pacer.costs);
+                }
+                Work::Idle => side.idle(limit.time_ns)?,
+            },
+        }
+        slice.main_elapsed_ns = now_ns() - began;
+        slice.cpu_ns[0] = stage.cpu_ns() - cpu;
+        slice.wakes = side.wakes().zip(wakes).map(|(after, before)| after - before);
+        Ok((stream, slice))
+    }
+}
+
+impl Slice {
+    /// Adds what the renderer reported.
+    fn with(mut self, here: StreamPart, report: Report) -> Result<Self, Error> {
+        let Report { all, p50_ns, sum_ns, longest, stream: there, .. } = report;
+        (self.count, self.elapsed) = (report.count, Duration::from_nanos(report.elapsed_ns));
+        if let (Some(began), Some(ended)) =
+            (here.began_ns.or(there.began_ns), here.ended_ns.or(there.ended_ns))
+        {
+            if here.count != there.count && here.count.min(there.count) != 0 {
+                let [one, other] = [here.count, there.count];
+                return Err(format!("a stream of {one} on one side, {other} on the other").into());
+            }
+            self.count = here.count.max(there.count);
+            self.elapsed = Duration::from_nanos(ended.saturating_sub(began));
+        }
+        self.cpu_ns[1] = report.cpu_ns;
+        let sum = Duration::from_nanos(sum_ns);
+        Ok(Self { all, p50_ns, sum, longest, ..self })
+    }
+}
+
+/// Does the part of a process that a benchmark launched, and returns its exit status. Returns `None` in the
+/// process that was started by hand.
+pub fn take_part() -> Option<ExitCode> {
+    let done = match Assignment::of_this_process() {
+        Ok(None) => return None,
+        Ok(Some(assignment)) => assignment.follow_parent().and_then(|()| match assignment.role {
+            Role::Slice { warm_ns, time_ns, floor_ns } => {
+                compare::slice_main(assignment.job, [warm_ns, time_ns, floor_ns])
+            }
+            Role::Renderer => serve(&Stage::of_renderer(assignment.job, Control::of_stdin()?)?),
+        }),
+        Err(error) => Err(error),
+    };
+    Some(crate::cli::exit("renderer", done.map(|()| true)))
+}
+
+/// Serves main's orders until the last. This is the whole life of a renderer.
+fn serve(stage: &Stage) -> Result<(), Error> {
+    let Job { pins, task, .. } = stage.job;
+    stage.job.pin(pins.renderer)?;
+    let mut side = peers::peer(&stage.job.subject, |peer| peer.in_renderer(stage))?;
+    if task.setting == Setting::OneCore {
+        stage.job.pin(pins.main)?;
+    }
+    stage.control.say(&process::id())?;
+    let mut samples = Vec::new();
+    // Main is gone or has failed if nothing is heard, and then no longer interested in a reason.
+    while let Ok(Some(order)) = stage.control.hear::<Option<Order>>() {
+        samples.clear();
+        let report = obey(stage, side.as_mut(), order, &mut samples);
+        let failed = report.is_err();
+        stage.control.say(&report.map_err(|error| error.to_string()))?;
+        if failed {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn obey(
+    stage: &Stage,
+    side: &mut dyn Side,
+    order: Order,
+    samples: &mut Vec<u64>,
+) -> Result<Report, Error> {
+    let (task, board, processor) = (stage.job.task, stage.board, stage.job.pins.renderer);
+    let room = room(order, task) as usize;
+    if samples.capacity() < room {
+        *samples = touched(room);
+    }
+    stage.control.meet()?;
+    let (cpu, began) = (stage.cpu_ns(), now_ns());
+    let mut stream = StreamPart::default();
+    match order {
+        Order::Bounce(line, limit) => on_one(processor, || board.lead(line, limit, samples))??,
+        Order::BounceFutex(limit) => on_one(processor, || board.lead_futex(limit, samples))??,
+        Order::Untimed(count) => {
+            side.call_untimed(count)?;
+            stream.count = count;
+        }
+        Order::Work(limit) => match task.work {
+            Work::RoundTrip => side.call(limit, samples)?,
+            Work::Stream => stream = side.stream_in_renderer(limit, samples)?,
+            Work::Push => side.take_pushes(samples)?,
+            Work::Idle => side.rest()?,
+        },
+    }
+    let (elapsed_ns, cpu_ns) = (now_ns() - began, stage.cpu_ns() - cpu);
+    Ok(Report {
+        count: stream.count.max(samples.len() as u64),
+        longest: outliers(samples, task.rate_hz),
+        all: Distribution::of(samples),
+        sum_ns: samples.iter().sum(),
+        p50_ns: median(samples),
+        stream,
+        elapsed_ns,
+        cpu_ns,
+    })
+}
+
+/// Returns the number of samples for which memory is mapped before an order begins.
+fn room(order: Order, task: Task) -> u64 {
+    let (limit, shortest_ns) = match (order, task.work) {
+        (Order::Bounce(_, limit), _) => (limit, ROUND_TRIP_MIN_NS / 2),
+        (Order::BounceFutex(limit), _) | (Order::Work(limit), Work::RoundTrip) => {
+            (limit, ROUND_TRIP_MIN_NS)
+        }
+        (Order::Work(limit), Work::Push) if task.rate_hz > 0 => {
+            return pushes(task.rate_hz, limit.time_ns);
+        }
+        (Order::Work(limit), Work::Push) => (limit, ROUND_TRIP_MIN_NS),
+        _ => return 0,
+    };
+    limit.count.min(limit.time_ns / shortest_ns).min(SAMPLES_TOUCHED_MAX)
+}
+
+/// Returns the longest samples with their times. Round trips follow one another, pushes come at their rate.
+fn outliers(samples: &[u64], rate_hz: u64) -> Vec<(u64, u64)> {
+    let mut at = 0;
+    let timed = samples.iter().map(|&sample| {
+        let began = at;
+        at += 1_000_000_000_u64.checked_div(rate_hz).unwrap_or(sample);
+        (sample, began)
+    });
+    longest(timed, LONGEST).into_iter().map(|(sample, began)| (began, sample)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outliers_are_the_longest_with_the_time_at_which_they_began() {
+        assert_eq!(outliers(&[10, 500, 20, 90], 0)[..2], [(10, 500), (530, 90)]);
+        assert_eq!(outliers(&[10, 500], 1000)[0], (1_000_000, 500));
+    }
+
+    #[test]
+    fn a_stream_that_lost_a_message_is_an_error_and_one_side_may_take_no_part() {
+        let here = |count| StreamPart { count, began_ns: None, ended_ns: Some(30) };
+        let there = |count| Report { stream: StreamPart::sent(10, count), ..Report::default() };
+        let slice = Slice::default().with(here(7), there(7)).unwrap();
+        assert_eq!((slice.count, slice.elapsed.as_nanos()), (7, 20));
+        assert_eq!(Slice::default().with(here(7), there(0)).unwrap().count, 7);
+        assert!(Slice::default().with(here(7), there(8)).is_err());
+    }
+}

@@ -1,0 +1,326 @@
+//! The two halves of a subject, and the loops that all subjects share.
+//!
+//! ```text
+//!                main                         renderer
+//!   round trip   answer       ◀── question ── call, timing each
+//!                             ─── answer ───▶
+//!   stream       stream_in_main ◀─ messages ─ stream_in_renderer (or the other way)
+//!   push         push         ─── at a rate ▶ take_pushes, timing each
+//!   idle         idle                         rest
+//! ```
+//!
+//! Both halves of one kind of work run at the same time and end together: the message with the stamp
+//! [`OVER`] is the last. Every message carries a stamp in its first eight bytes.
+
+use std::num::NonZeroU64;
+
+use rustix::{
+    io::Errno,
+    thread::{clock_nanosleep_absolute, set_current_timer_slack},
+    time::{ClockId, Timespec},
+};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Limit,
+    job::{Setting, Task},
+    stage::Stage,
+};
+use crate::{Error, system::now_ns};
+
+/// The stamp of the last message.
+pub(crate) const OVER: u64 = u64::MAX;
+/// Small messages of a stream between two readings of the clock, which costs as much as one message.
+pub(crate) const STREAM_BATCH: u64 = 64;
+/// From this payload on a reading of the clock is cheap beside a message.
+pub(crate) const LONG: usize = 4096;
+/// Pushes that are further apart are waited for asleep, as in an application, unless the task says otherwise.
+/// The others are waited for by spinning, since a wake-up takes longer than the period.
+const SLEEP_ABOVE_NS: u64 = 50_000;
+
+/// A way to talk between two processes.
+pub(crate) trait Peer: Sync {
+    /// Returns the reason why it cannot do the task.
+    fn unable(&self, _task: Task) -> Option<&'static str> {
+        None
+    }
+
+    /// Connects in the main process, which launches the renderer.
+    fn in_main(&self, stage: &mut Stage) -> Result<Box<dyn Side>, Error>;
+
+    /// Connects in the renderer.
+    fn in_renderer(&self, stage: &Stage) -> Result<Box<dyn Side>, Error>;
+}
+
+/// One process's half of a subject. A peer implements the work that it is able to do.
+pub(crate) trait Side {
+    /// Answers until the last question.
+    fn answer(&mut self, _limit: Limit) -> Result<(), Error> {
+        Err(UNABLE.into())
+    }
+
+    /// Asks until the limit, and times each round trip.
+    fn call(&mut self, _limit: Limit, _samples: &mut Vec<u64>) -> Result<(), Error> {
+        Err(UNABLE.into())
+    }
+
+    /// Asks `count` times without reading the clock.
+    fn call_untimed(&mut self, _count: u64) -> Result<(), Error> {
+        Err(UNABLE.into())
+    }
+
+    /// Receives a stream to its last message, or sends one until the limit.
+    fn stream_in_main(&mut self, _limit: Limit) -> Result<StreamPart, Error> {
+        Err(UNABLE.into())
+    }
+
+    /// As [`stream_in_main`](Self::stream_in_main). Samples are optional.
+    fn stream_in_renderer(
+        &mut self,
+        _limit: Limit,
+        _samples: &mut Vec<u64>,
+    ) -> Result<StreamPart, Error> {
+        Err(UNABLE.into())
+    }
+
+    /// Pushes when the pacer asks for it.
+    fn push(&mut self, _pacer: &mut Pacer) -> Result<(), Error> {
+        Err(UNABLE.into())
+    }
+
+    /// Receives until the last push. The samples are the times on the way.
+    fn take_pushes(&mut self, _samples: &mut Vec<u64>) -> Result<(), Error> {
+        Err(UNABLE.into())
+    }
+
+    /// Sends nothing for `time_ns`, and then the last message.
+    fn idle(&mut self, _time_ns: u64) -> Result<(), Error> {
+        Err(UNABLE.into())
+    }
+
+    /// Receives until the last message, which is the only one.
+    fn rest(&mut self) -> Result<(), Error> {
+        Err(UNABLE.into())
+    }
+
+    /// Returns the number of wake-ups of the renderer so far, if the subject counts them.
+    fn wakes(&self) -> Option<u64> {
+        None
+    }
+}
+
+const UNABLE: &str = "the subject cannot do this work";
+
+/// What one side knows of a stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StreamPart {
+    /// The messages that it sent or received; 0 if it took no part.
+    pub(crate) count: u64,
+    /// When the sender began.
+    pub(crate) began_ns: Option<u64>,
+    /// When the receiver had read the last byte.
+    pub(crate) ended_ns: Option<u64>,
+}
+
+impl StreamPart {
+    /// Returns the sender's part.
+    pub(crate) fn sent(began_ns: u64, count: u64) -> Self {
+        Self { count, began_ns: Some(began_ns), ended_ns: None }
+    }
+
+    /// Returns the part of a receiver that has just read the last message.
+    pub(crate) fn received(count: u64) -> Self {
+        Self { count, began_ns: None, ended_ns: Some(now_ns()) }
+    }
+}
+
+/// Reads the stamp of a message.
+#[inline]
+pub(crate) fn stamp(message: &[u8]) -> u64 {
+    message.first_chunk().copied().map_or(0, u64::from_ne_bytes)
+}
+
+/// Writes the stamp of a message.
+#[inline]
+pub(crate) fn set_stamp(message: &mut [u8], stamp: u64) {
+    if let Some(place) = message.first_chunk_mut() {
+        *place = stamp.to_ne_bytes();
+    }
+}
+
+/// Reads every byte.
+#[inline]
+pub(crate) fn sum(message: &[u8]) -> u64 {
+    let mut words = message.chunks_exact(8);
+    let whole: u64 = words
+        .by_ref()
+        .map(|word| u64::from_ne_bytes(word.try_into().unwrap_or_default()))
+        .fold(0, u64::wrapping_add);
+    words.remainder().iter().fold(whole, |sum, &byte| sum.wrapping_add(u64::from(byte)))
+}
+
+/// Runs the caller's loop of a round trip: `call` asks with a stamp and returns the stamp of the answer.
+#[inline]
+pub(crate) fn call(
+    limit: Limit,
+    samples: &mut Vec<u64>,
+    mut call: impl FnMut(u64) -> Result<u64, Error>,
+) -> Result<(), Error> {
+    let began = now_ns();
+    let mut ended = began;
+    let mut asked = 0;
+    while limit.allows(samples.len() as u64, ended - began) {
+        asked += 1;
+        let sent = now_ns();
+        let answered = call(asked)?;
+        ended = now_ns();
+        samples.push(ended - sent);
+        if answered != asked {
+            return Err(format!("question {asked} got the answer to {answered}").into());
+        }
+    }
+    Ok(())
+}
+
+/// Runs the sender's loop of a stream: `send` sends one message with a stamp.
+#[inline]
+pub(crate) fn send_stream(
+    payload: usize,
+    limit: Limit,
+    mut send: impl FnMut(u64) -> Result<(), Error>,
+) -> Result<StreamPart, Error> {
+    let batch = if payload < LONG { STREAM_BATCH } else { 1 };
+    let began = now_ns();
+    let mut count = 0;
+    while now_ns() - began < limit.time_ns {
+        for _ in 0..batch {
+            count += 1;
+            send(count)?;
+        }
+    }
+    send(OVER)?;
+    Ok(StreamPart::sent(began, count + 1))
+}
+
+/// Counts the pushes at a rate in some time: at least one.
+pub(crate) fn pushes(rate_hz: u64, time_ns: u64) -> u64 {
+    (u128::from(rate_hz) * u128::from(time_ns) / 1_000_000_000).max(1) as u64
+}
+
+/// The times at which main pushes, and what each push costs it.
+pub(crate) struct Pacer {
+    period_ns: u64,
+    sleeps: bool,
+    count: u64,
+    /// For a peer that paces itself, which it does at a rate of 0.
+    pub(crate) limit: Limit,
+    /// How long each call took the sender.
+    pub(crate) costs: Vec<u64>,
+}
+
+impl Pacer {
+    pub(super) fn new(task: Task, limit: Limit) -> Self {
+        let count = pushes(task.rate_hz, limit.time_ns);
+        let period_ns = 1_000_000_000_u64.checked_div(task.rate_hz).unwrap_or(0);
+        let sleeps = period_ns > SLEEP_ABOVE_NS && task.setting != Setting::SenderAwake;
+        let costs = touched(if task.rate_hz > 0 { count as usize } else { 0 });
+        Self { period_ns, sleeps, count, limit, costs }
+    }
+
+    /// Calls `send` with a stamp whenever a push is due. A late push does not move the next one. The last
+    /// message follows when the renderer has had time to take the others.
+    #[inline]
+    pub(crate) fn run(
+        &mut self,
+        mut send: impl FnMut(u64) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let period = self.period_ns;
+        // The timer is late by its wake-up only.
+        set_current_timer_slack(NonZeroU64::new(1))?;
+        let began = now_ns() + period;
+        for number in 0..self.count {
+            wait_until(began + number * period, self.sleeps);
+            let sent = now_ns();
+            send(sent)?;
+            self.costs.push(now_ns() - sent);
+        }
+        wait_until(now_ns() + period.max(1_000_000), true);
+        send(OVER)
+    }
+}
+
+pub(super) fn wait_until(due_ns: u64, asleep: bool) {
+    if asleep {
+        let due = Timespec {
+            tv_sec: (due_ns / 1_000_000_000) as i64,
+            tv_nsec: (due_ns % 1_000_000_000) as i64,
+        };
+        while clock_nanosleep_absolute(ClockId::Monotonic, &due) == Err(Errno::INTR) {}
+    } else {
+        while now_ns() < due_ns {}
+    }
+}
+
+/// Returns an empty vector whose pages are already mapped: a page fault takes as long as several round trips.
+pub(crate) fn touched(room: usize) -> Vec<u64> {
+    let mut samples = vec![1; room];
+    samples.clear();
+    samples
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pair::job::Work;
+
+    #[test]
+    fn every_byte_counts() {
+        let message: Vec<u8> = (0..48).chain([1, 2, 3]).collect();
+        let words = (0..48).step_by(8).map(|at| stamp(&message[at..]));
+        assert_eq!(sum(&message), words.fold(6, u64::wrapping_add));
+    }
+
+    #[test]
+    fn a_pacer_pushes_at_its_rate_and_then_sends_the_last_message() {
+        let usual = Task::new(Work::Push, 48);
+        for (rate_hz, setting) in
+            [(1_000, Setting::Usual), (1_000, Setting::SenderAwake), (100_000, Setting::Usual)]
+        {
+            let mut stamps = Vec::new();
+            let task = Task { rate_hz, setting, ..usual };
+            let mut pacer = Pacer::new(task, Limit::time(10_000_000));
+            let began = now_ns();
+            let send = |stamp| {
+                stamps.push(stamp);
+                Ok(())
+            };
+            pacer.run(send).unwrap();
+            assert!(now_ns() - began >= 9_000_000);
+            assert_eq!(stamps.pop(), Some(OVER));
+            assert_eq!(stamps.len() as u64, rate_hz / 100);
+            assert_eq!(pacer.costs.len(), stamps.len());
+            assert!(stamps.is_sorted());
+        }
+    }
+
+    #[test]
+    fn the_answer_to_another_question_is_an_error() {
+        let mut samples = Vec::new();
+        let error = call(Limit::count(10), &mut samples, |asked| Ok(asked.min(3))).unwrap_err();
+        assert_eq!(error.to_string(), "question 4 got the answer to 3");
+        samples.clear();
+        call(Limit::count(10), &mut samples, Ok).unwrap();
+        assert_eq!(samples.len(), 10);
+    }
+
+    #[test]
+    fn a_stream_counts_its_last_message() {
+        let mut last = 0;
+        let send = |stamp| {
+            last = stamp;
+            Ok(())
+        };
+        let part = send_stream(48, Limit::time(1_000_000), send).unwrap();
+        assert_eq!((part.count % STREAM_BATCH, last), (1, OVER));
+    }
+}

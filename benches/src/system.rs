@@ -1,0 +1,182 @@
+//! Clocks, processors, and the kernel's figures of a process.
+
+use procfs::{
+    CurrentSI, KernelStats, ProcError, ProcResult,
+    process::{Process, Task},
+};
+use rustix::{
+    io::{self, Errno},
+    thread::{CpuSet, sched_getaffinity, sched_setaffinity},
+    time::{ClockId, clock_gettime},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+
+/// Nanoseconds on a clock that all processes share. A reading costs about 25 ns.
+#[inline]
+pub(crate) fn now_ns() -> u64 {
+    read(ClockId::Monotonic)
+}
+
+/// The CPU time of this process so far, over all its threads.
+pub(crate) fn process_cpu_ns() -> u64 {
+    read(ClockId::ProcessCPUTime)
+}
+
+/// The CPU time of the calling thread so far.
+pub(crate) fn thread_cpu_ns() -> u64 {
+    read(ClockId::ThreadCPUTime)
+}
+
+#[inline]
+fn read(clock: ClockId) -> u64 {
+    let time = clock_gettime(clock);
+    // None of these clocks is ever negative.
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+/// One processor for each process of a pair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pins {
+    pub(crate) main: usize,
+    pub(crate) renderer: usize,
+}
+
+impl Pins {
+    /// Chooses the first two processors that this process may use. Call it before pinning the process.
+    ///
+    /// # Errors
+    ///
+    /// If there are not two: on one processor there is no floor to measure.
+    pub fn choose() -> Result<Self, Error> {
+        match allowed()?[..] {
+            [main, renderer, ..] => Ok(Self { main, renderer }),
+            _ => Err("two processors are needed, and this process may use only one".into()),
+        }
+    }
+}
+
+/// Lists the processors that the calling thread may use.
+fn allowed() -> io::Result<Vec<usize>> {
+    let set = sched_getaffinity(None)?;
+    Ok((0..CpuSet::MAX_CPU).filter(|&processor| set.is_set(processor)).collect())
+}
+
+/// Pins the calling thread, and the threads that it starts, to these processors.
+pub(crate) fn keep_to(processors: &[usize]) -> io::Result<()> {
+    let mut set = CpuSet::new();
+    processors.iter().for_each(|&processor| set.set(processor));
+    sched_setaffinity(None, &set)
+}
+
+/// Runs `work` on one processor, and restores the affinity.
+pub(crate) fn on_one<R>(processor: usize, work: impl FnOnce() -> R) -> io::Result<R> {
+    let before = allowed()?;
+    keep_to(&[processor])?;
+    let result = work();
+    keep_to(&before)?;
+    Ok(result)
+}
+
+/// Returns the time in which the processors were not idle. The kernel counts in ticks of 10 ms, so only
+/// sums over many slices are exact.
+pub(crate) fn machine_busy_ns() -> ProcResult<u64> {
+    const TICK_NS: u64 = 10_000_000;
+    let total = KernelStats::current()?.total;
+    let interrupts = total.irq.unwrap_or(0) + total.softirq.unwrap_or(0);
+    Ok((total.user + total.nice + total.system + interrupts) * TICK_NS)
+}
+
+/// The CPU time and sleeps of a process, read from outside so that the process does not wake up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Usage {
+    pub(crate) cpu_ns: u64,
+    /// Voluntary context switches of all threads.
+    pub(crate) switches: u64,
+}
+
+impl Usage {
+    /// Sums the threads of a process, except `but_for`.
+    pub(crate) fn of(process: u32, but_for: Option<i32>) -> ProcResult<Self> {
+        let mut usage = Self::default();
+        for task in Process::new(process as i32)?.tasks()? {
+            let task = task?;
+            if Some(task.tid) != but_for {
+                match Self::of_thread(&task) {
+                    // The thread has ended since it was listed.
+                    Err(ProcError::NotFound(_)) => {}
+                    Err(ProcError::Io(error, _))
+                        if error.raw_os_error() == Some(Errno::SRCH.raw_os_error()) => {}
+                    thread => usage = usage + thread?,
+                }
+            }
+        }
+        Ok(usage)
+    }
+
+    fn of_thread(task: &Task) -> ProcResult<Self> {
+        let switches = task.status()?.voluntary_ctxt_switches.unwrap_or(0);
+        Ok(Self { cpu_ns: task.schedstat()?.sum_exec_runtime, switches })
+    }
+}
+
+impl std::ops::Add for Usage {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self { cpu_ns: self.cpu_ns + other.cpu_ns, switches: self.switches + other.switches }
+    }
+}
+
+impl std::ops::Sub for Usage {
+    type Output = Self;
+
+    fn sub(self, earlier: Self) -> Self {
+        // A thread that ended in between is missing in the later figures.
+        Self {
+            cpu_ns: self.cpu_ns.saturating_sub(earlier.cpu_ns),
+            switches: self.switches.saturating_sub(earlier.switches),
+        }
+    }
+}
+
+/// Returns a process's private and shared memory without file pages. The kernel divides shared pages among
+/// the processes that map them, so the figures of several processes add up.
+pub(crate) fn memory_kib(process: u32) -> ProcResult<u64> {
+    let rollup = Process::new(process as i32)?.smaps_rollup()?.memory_map_rollup;
+    let sizes = |key| rollup.iter().filter_map(move |map| map.extension.map.get(key)).sum::<u64>();
+    Ok((sizes("Pss_Anon") + sizes("Pss_Shmem")) / 1024)
+}
+
+/// Counts the descriptors that this process has open.
+pub(crate) fn open_descriptors() -> ProcResult<u64> {
+    Ok(Process::myself()?.fd_count()? as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{process::id, thread, time::Duration};
+
+    use super::*;
+
+    #[test]
+    fn a_sleep_is_a_switch_and_work_is_time() {
+        let before = (Usage::of(id(), None).unwrap(), machine_busy_ns().unwrap());
+        let cpu = thread_cpu_ns();
+        while thread_cpu_ns() - cpu < 30_000_000 {}
+        (0..3).for_each(|_| thread::sleep(Duration::from_millis(1)));
+        let used = Usage::of(id(), None).unwrap() - before.0;
+        assert!(used.switches >= 3 && used.cpu_ns >= 29_000_000, "{used:?}");
+        assert!(process_cpu_ns() >= 30_000_000 && machine_busy_ns().unwrap() > before.1);
+        // A thread that is left out is missing in the sum.
+        let me = rustix::thread::gettid().as_raw_nonzero().get();
+        assert!(Usage::of(id(), Some(me)).unwrap().cpu_ns < Usage::of(id(), None).unwrap().cpu_ns);
+    }
+
+    #[test]
+    fn a_process_has_memory_and_descriptors() {
+        assert!(memory_kib(id()).unwrap() > 10);
+        assert!(open_descriptors().unwrap() >= 3);
+    }
+}

@@ -1,0 +1,100 @@
+//! Errors of exposing a channel to a page, and of what a page wants from it.
+
+use std::fmt;
+
+use crate::{contract::ChannelKind, peer::error::SendError};
+
+/// Why a channel could not be exposed to a page.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ExposeError {
+    /// The channel is in no contract that both processes know.
+    #[error(
+        "the channel '{channel}' is not in the contract of both processes, so no page can use it: add it to the Contract"
+    )]
+    UnknownChannel {
+        /// The channel.
+        channel: &'static str,
+    },
+    /// What the renderer may not use, its page may not either.
+    #[error("the policy does not allow this renderer the channel '{channel}', nor its page")]
+    Forbidden {
+        /// The channel.
+        channel: &'static str,
+    },
+    /// It is exposed already. Electron says "cannot bind an API on top of an existing property".
+    #[error("the channel '{channel}' is exposed to the page already")]
+    Twice {
+        /// The channel.
+        channel: &'static str,
+    },
+}
+
+/// Why something was not done that a page wanted. The texts are for the page: those of an `invoke` begin as
+/// Electron's do.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BridgeError {
+    /// The page may not use this channel, or not in this way.
+    #[error(
+        "{}the channel '{channel}' is not exposed to this page for '{}'",
+        InvokePrefix(*kind, channel),
+        verb(*kind)
+    )]
+    NotExposed {
+        /// What it would have to be.
+        kind: ChannelKind,
+        /// The channel, in the page's words.
+        channel: String,
+    },
+    /// What the page gave is no value of the channel's type.
+    #[error("{}bad value for '{channel}': {why}", InvokePrefix(*kind, channel))]
+    BadValue {
+        /// What the channel is.
+        kind: ChannelKind,
+        /// The channel.
+        channel: &'static str,
+        /// What was expected.
+        why: String,
+    },
+    /// The message could not be sent.
+    #[error(transparent)]
+    Send(#[from] SendError),
+    /// The invoke failed.
+    #[error("{}{message}", InvokePrefix::before(channel, message))]
+    Invoke {
+        /// The channel.
+        channel: &'static str,
+        /// How.
+        message: String,
+    },
+}
+
+/// What a page calls on a channel of this kind.
+fn verb(kind: ChannelKind) -> &'static str {
+    match kind {
+        ChannelKind::Event => "send",
+        ChannelKind::Method => "invoke",
+        ChannelKind::Push | ChannelKind::Topic => "on",
+    }
+}
+
+/// What Electron puts before the error of an `invoke`, and of nothing else.
+struct InvokePrefix<'a>(ChannelKind, &'a str);
+
+impl<'a> InvokePrefix<'a> {
+    /// None where it is there already.
+    fn before(channel: &'a str, message: &str) -> Self {
+        let is_there = message.starts_with("Error invoking remote method");
+        Self(if is_there { ChannelKind::Event } else { ChannelKind::Method }, channel)
+    }
+}
+
+impl fmt::Display for InvokePrefix<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            ChannelKind::Method => write!(f, "Error invoking remote method '{}': Error: ", self.1),
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! Errors of a contract, and of the configuration beside it.
+
+/// A [`Contract`](crate::Contract) that cannot be used.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ContractError {
+    /// Two channels of one kind have the same name (or, once in an age, the same hash).
+    #[error(
+        "the contract has the channels '{channel}' and '{twin}', which are the same: rename one"
+    )]
+    Duplicate {
+        /// The later one.
+        channel: String,
+        /// The earlier one.
+        twin: String,
+    },
+    /// A name that is empty or too long.
+    #[error("the channel name '{channel}' is empty or longer than {max} bytes")]
+    BadName {
+        /// The name.
+        channel: String,
+        /// The limit, in bytes.
+        max: usize,
+    },
+    /// More channels than a frame can number.
+    #[error("the contract has {count} channels; at most {max} are possible")]
+    TooManyChannels {
+        /// How many there are.
+        count: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// A size in a [`Config`](crate::Config) that a ring cannot have.
+    #[error("{what} is {value}; it must be a power of two from {min} to {max}")]
+    BadCapacity {
+        /// Which setting.
+        what: &'static str,
+        /// Its value, in bytes.
+        value: usize,
+        /// The least, in bytes.
+        min: usize,
+        /// The most, in bytes.
+        max: usize,
+    },
+    /// [`Config::require_isolation`](crate::Config::require_isolation), and a backend without any.
+    #[error(
+        "isolation is required, and between processes that share memory by name there is none: use the sealed backend, which Linux has"
+    )]
+    NoIsolation,
+    /// This platform has no sealed memory, and the library was built without the other backend.
+    #[error(
+        "this platform has no sealed memory: build ringbridge with the feature 'portable', for processes that trust each other"
+    )]
+    NoBackend,
+}

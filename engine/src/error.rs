@@ -1,0 +1,64 @@
+//! [`Error`], above all errors of the crate: for `?` in an application's `main`.
+//!
+//! Each operation has an error of its own, beside the calls that return it.
+
+use std::fmt;
+
+#[cfg(all(feature = "sandbox", target_os = "linux"))]
+pub use crate::sandbox::outcome::SandboxError;
+pub use crate::{
+    context_bridge::error::{BridgeError, ExposeError},
+    contract::error::ContractError,
+    event_loop::error::{LaunchError, RunError},
+    peer::error::{HandlerError, InvokeError, RegisterError, SendAllError, SendError},
+    session::{
+        error::{BindError, ConnectError, EndpointsError, InspectError},
+        liveness::GoneReason,
+    },
+};
+
+/// Any error of this crate.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The endpoint could not be opened.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The main process could not be reached, or refused.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// A main process could not be inspected.
+    #[error(transparent)]
+    Inspect(#[from] InspectError),
+    /// A renderer could not be started.
+    #[error(transparent)]
+    Launch(#[from] LaunchError),
+    /// A listener or handler could not be registered.
+    #[error(transparent)]
+    Register(#[from] RegisterError),
+    /// A channel could not be exposed to a page.
+    #[error(transparent)]
+    Expose(#[from] ExposeError),
+    /// What a page wanted was not done.
+    #[error(transparent)]
+    Bridge(#[from] BridgeError),
+    /// A message could not be sent.
+    #[error(transparent)]
+    Send(#[from] SendError),
+    /// An invoke failed; the handler's own error as text.
+    #[error("{0}")]
+    Invoke(String),
+    /// The loop could not go on.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// The sandbox could not be entered, or is not complete.
+    #[cfg(all(feature = "sandbox", target_os = "linux"))]
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+}
+
+impl<E: fmt::Debug + fmt::Display> From<InvokeError<E>> for Error {
+    fn from(error: InvokeError<E>) -> Self {
+        Self::Invoke(error.to_string())
+    }
+}

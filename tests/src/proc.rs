@@ -1,0 +1,187 @@
+//! What `/proc` says of processes, by the crate `procfs`.
+
+use std::{path::Path, time::Duration};
+
+use procfs::{
+    Current, Meminfo,
+    process::{FDTarget, MMapPath, Process, Stat, Status},
+};
+
+/// Where the names of all segments are, and what they begin with.
+pub(crate) const SEGMENTS: &str = "/dev/shm/ringbridge-";
+
+fn process(process_id: u32) -> Option<Process> {
+    Process::new(process_id as i32).ok()
+}
+
+fn this() -> Process {
+    Process::myself().expect("proc is mounted")
+}
+
+/// What `/proc` says of a process; `None` if there is none.
+pub fn stat(process_id: u32) -> Option<Stat> {
+    process(process_id)?.stat().ok()
+}
+
+/// Whether the process is there, be it as a zombie.
+pub fn exists(process_id: u32) -> bool {
+    process(process_id).is_some()
+}
+
+/// Whether the process is there and has not ended.
+pub fn is_alive(process_id: u32) -> bool {
+    stat(process_id).is_some_and(|stat| !matches!(stat.state, 'Z' | 'X'))
+}
+
+/// Whether a signal has stopped the process.
+pub fn is_stopped(process_id: u32) -> bool {
+    stat(process_id).is_some_and(|stat| stat.state == 'T')
+}
+
+/// The processor time that a process has used, in user mode and in the kernel.
+pub fn processor_time(process_id: u32) -> Duration {
+    let threads = process(process_id).and_then(|process| process.tasks().ok());
+    let times = threads.into_iter().flatten().flatten().filter_map(|task| task.schedstat().ok());
+    Duration::from_nanos(times.map(|time| time.sum_exec_runtime).sum())
+}
+
+/// The arguments of a process, the program's name first.
+pub fn command_line(process_id: u32) -> Vec<String> {
+    process(process_id).and_then(|process| process.cmdline().ok()).unwrap_or_default()
+}
+
+/// The children of a process, and theirs, be it as zombies.
+pub fn descendants(process_id: u32) -> Vec<u32> {
+    let all = procfs::process::all_processes().expect("proc is mounted");
+    let all = all.flatten().filter_map(|process| process.stat().ok());
+    let pairs: Vec<_> = all.map(|stat| (stat.ppid as u32, stat.pid as u32)).collect();
+    let mut found = vec![process_id];
+    let mut next = 0;
+    while let Some(&of) = found.get(next) {
+        found.extend(pairs.iter().filter(|(parent, _)| *parent == of).map(|(_, child)| *child));
+        next += 1;
+    }
+    found.split_off(1)
+}
+
+/// The status of each thread of a process.
+pub fn statuses_of_threads(process_id: u32) -> Vec<Status> {
+    let tasks = process(process_id).and_then(|process| process.tasks().ok());
+    let tasks = tasks.into_iter().flatten().flatten();
+    tasks.filter_map(|task| task.status().ok()).collect()
+}
+
+fn status_of_this_thread() -> Status {
+    let thread = this().task_from_tid(rustix::thread::gettid().as_raw_pid());
+    thread.and_then(|thread| thread.status()).expect("this thread runs")
+}
+
+/// How often this thread has gone to sleep in the kernel by itself.
+pub fn voluntary_switches() -> u64 {
+    status_of_this_thread().voluntary_ctxt_switches.expect("the kernel counts them")
+}
+
+/// The same of the first thread of another process.
+pub fn voluntary_switches_of(process_id: u32) -> u64 {
+    let status = process(process_id).and_then(|process| process.status().ok());
+    status.and_then(|status| status.voluntary_ctxt_switches).expect("the kernel counts them")
+}
+
+/// How often this thread has lost its processor to another.
+pub fn preemptions() -> u64 {
+    status_of_this_thread().nonvoluntary_ctxt_switches.expect("the kernel counts them")
+}
+
+/// How many page faults this process has had that needed no disk.
+pub fn page_faults() -> u64 {
+    this().stat().expect("proc is mounted").minflt
+}
+
+/// How many threads this process has.
+pub fn threads() -> usize {
+    this().tasks().map_or(0, Iterator::count)
+}
+
+/// How many descriptors this process has open.
+pub fn open_descriptors() -> usize {
+    this().fd_count().unwrap_or(0)
+}
+
+/// The memory of this process, in bytes: what it may address, and what is resident.
+pub fn memory() -> (u64, u64) {
+    let sizes = this().statm().expect("proc is mounted");
+    (sizes.size * procfs::page_size(), sizes.resident * procfs::page_size())
+}
+
+/// What this process has in memory, in bytes.
+pub fn resident_memory() -> u64 {
+    memory().1
+}
+
+/// What a process has in memory, in bytes.
+pub fn resident_memory_of(process_id: u32) -> u64 {
+    let sizes = process(process_id).and_then(|process| process.statm().ok());
+    sizes.map_or(0, |sizes| sizes.resident * procfs::page_size())
+}
+
+/// The machine's memory, in bytes.
+pub fn total_memory() -> u64 {
+    Meminfo::current().expect("proc is mounted").mem_total
+}
+
+/// Where a process has mapped files whose path is like this.
+pub fn mappings(process_id: u32, is_like: impl Fn(&str) -> bool) -> Vec<(u64, String)> {
+    let maps = process(process_id).and_then(|process| process.maps().ok());
+    let named = maps.into_iter().flatten().filter_map(|map| match map.pathname {
+        MMapPath::Path(path) => Some((map.address.0, path.to_string_lossy().into_owned())),
+        MMapPath::Other(name) => Some((map.address.0, name)),
+        _ => None,
+    });
+    named.filter(|(_, path)| is_like(path)).collect()
+}
+
+/// Whether a mapped path is the library's memory, over whichever backend.
+pub fn is_of_the_library(path: &str) -> bool {
+    path.contains("memfd:ringbridge") || path.contains(SEGMENTS)
+}
+
+/// How much of the library's memory this process has mapped.
+pub fn mappings_of_the_library() -> usize {
+    mappings(std::process::id(), is_of_the_library).len()
+}
+
+/// The descriptors of this process that refer to something whose name contains this.
+pub fn descriptors_of(name: &str) -> Vec<i32> {
+    let descriptors = this().fd().expect("proc is mounted").flatten();
+    let of_name = descriptors.filter(|descriptor| match &descriptor.target {
+        FDTarget::Path(path) => path.to_string_lossy().contains(name),
+        FDTarget::AnonInode(kind) | FDTarget::Other(kind, _) => kind.contains(name),
+        FDTarget::MemFD(memory) => memory.contains(name),
+        _ => false,
+    });
+    of_name.map(|descriptor| descriptor.fd).collect()
+}
+
+/// How many descriptors of attachments this process has open, and how many it has mapped.
+pub fn attachments_of_this_process() -> (usize, usize) {
+    const NAME: &str = "ringbridge-attachment";
+    let mapped = mappings(std::process::id(), |path| path.contains(NAME));
+    (descriptors_of(NAME).len(), mapped.len())
+}
+
+/// The program that a process runs.
+pub fn executable(process_id: u32) -> Option<std::path::PathBuf> {
+    process(process_id)?.exe().ok()
+}
+
+/// Whether the machine's processor is of this model, or says nothing of it.
+pub fn is_processors_model(model: &str) -> bool {
+    let cpus = procfs::CpuInfo::current().expect("proc is mounted");
+    model == "unknown" || cpus.model_name(0) == Some(model)
+}
+
+/// The machine's name.
+pub fn host_name() -> String {
+    let name = std::fs::read_to_string(Path::new("/proc/sys/kernel/hostname"));
+    name.expect("proc is mounted").trim().to_owned()
+}

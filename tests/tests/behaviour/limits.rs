@@ -1,0 +1,437 @@
+//! Rings that are full, messages that are too large, tables without a place, and many at once.
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tests::prelude::*;
+
+/// The longest payload in a ring of 4096 bytes: half of it, less a cell and the header.
+const LARGEST: usize = 4096 / 2 - 64 - 16;
+
+fn small_rings() -> Config {
+    Config {
+        main_capacity: 4096,
+        renderer_capacity: 4096,
+        topic_capacity: 4096,
+        attachment_max: 0,
+        ..config()
+    }
+}
+
+/// A renderer that has connected, and runs its loop only after a byte of input.
+fn deaf_renderer(stage: &Stage) -> (WebContents, impl Write) {
+    let (window, sign) = stage.play_with_input(listens_late, &[], allow_everything());
+    stage.run_until_reported("connected");
+    (window, sign)
+}
+
+// --- full rings ----------------------------------------------------------------------------------
+
+#[test]
+fn a_full_ring_of_main_fails_at_once_or_times_out_or_makes_wait_and_no_message_is_lost_or_doubled()
+{
+    let stage = Stage::with(small_rings());
+    let (window, mut sign) = deaf_renderer(&stage);
+
+    let mut sent = 0;
+    let full = loop {
+        match window.try_send(TICK, &sent) {
+            Ok(()) => sent += 1,
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(full, SendError::Full { channel: "tick" });
+    assert!(sent > 4096 / 64 / 2, "only {sent} fitted");
+
+    let (began, waited) = (Instant::now(), Duration::from_millis(50));
+    let timed_out = window.send_timeout(TICK, &sent, waited);
+    assert_eq!(timed_out, Err(SendError::TimedOut { channel: "tick", waited }));
+    assert!(began.elapsed() >= waited);
+    assert!(window.counters().full >= 2);
+
+    // Several messages wait, of which each needs room of its own.
+    let waiting = {
+        let window = window.clone();
+        let stalls = window.counters().stalls;
+        let sending = thread::spawn({
+            let window = window.clone();
+            move || (sent..sent + 200).try_for_each(|number| window.send(TICK, &number))
+        });
+        eventually("it waits", || window.counters().stalls > stalls);
+        sending
+    };
+    sign.write_all(b".").unwrap();
+    stage.run_until("all are sent", || waiting.is_finished());
+    assert_eq!(waiting.join().unwrap(), Ok(()));
+    window.send(CUE, "").unwrap();
+    let total = sent + 200;
+    assert_eq!(stage.run_to_the_end()[1..], [format!("{total} ticks")]);
+}
+
+#[test]
+fn inside_mains_loop_a_full_ring_fails_at_once_whatever_the_call() {
+    // Who waited would fail with another error.
+    let stage = Stage::with(small_rings());
+    let (deaf, mut sign) = deaf_renderer(&stage);
+    let errors = Notes::new();
+    let (notes, window) = (errors.clone(), deaf.clone());
+    stage.hear(NUMBER, move |_, _| {
+        let mut number = 0;
+        let full = loop {
+            match window.send(TICK, &number) {
+                Ok(()) => number += 1,
+                Err(error) => break error,
+            }
+        };
+        notes.add(full);
+        notes.add(window.send_timeout(TICK, &number, Duration::from_secs(2)).unwrap_err());
+        notes.add(window.loan(TICK).map(drop).unwrap_err());
+    });
+    stage.play_with(sends_numbers, &["1"]);
+    stage.run_until("three errors", || errors.len() == 3);
+    assert!(errors.take().into_iter().all(|error| error == SendError::Full { channel: "tick" }));
+    sign.write_all(b".").unwrap();
+    stage.run_until("room for the cue", || deaf.try_send(CUE, "").is_ok());
+    stage.run_to_the_end();
+}
+
+#[test]
+fn a_batch_for_which_there_is_not_room_enough_says_how_many_went_through() {
+    let stage = Stage::with(small_rings());
+    let (deaf, mut sign) = deaf_renderer(&stage);
+    let errors = Notes::new();
+    let (notes, window) = (errors.clone(), deaf.clone());
+    // Inside main's loop, where nobody waits.
+    stage.hear(NUMBER, move |_, _| {
+        let numbers: Vec<u64> = (0..100_000).collect();
+        notes.add(window.send_all(TICK, &numbers).unwrap_err());
+    });
+    stage.play_with(sends_numbers, &["1"]);
+    stage.run_until("the error", || errors.len() == 1);
+    let SendAllError { sent, source } = errors.take().remove(0);
+    assert_eq!(source, SendError::Full { channel: "tick" });
+    sign.write_all(b".").unwrap();
+    stage.run_until("room for the cue", || deaf.try_send(CUE, "").is_ok());
+    let reports = stage.run_to_the_end();
+    assert!(reports.contains(&format!("{sent} ticks")), "{sent} sent, {reports:?}");
+}
+
+#[test]
+fn a_full_ring_of_a_renderer_fails_at_once_or_times_out_or_makes_wait_until_main_looks() {
+    let stage = Stage::with(small_rings());
+    let numbers = stage.notes(NUMBER);
+    let (mut command, mut sign) = with_input(renderer(fills_its_ring, &[]));
+    let (output, input) = std::io::pipe().unwrap();
+    command.stdout(input);
+    stage.launch(command, allow_everything());
+    let lines = Lines::of(output);
+    stage.run_until_reported("connected");
+    // From here on nobody drives main, until the renderer has said that it is stuck.
+    sign.write_all(b".").unwrap();
+    let full = lines.next_of("full");
+    let sent = full["sent"].as_u64().unwrap();
+    assert!(full["invoked"].as_str().unwrap().contains("TimedOut"), "{full}");
+    stage.run_to_the_end();
+    assert!(numbers.take().into_iter().eq(0..=sent));
+}
+
+// --- too large -----------------------------------------------------------------------------------
+
+#[test]
+fn the_largest_message_of_a_renderer_fits_and_one_byte_more_is_refused_with_the_limit() {
+    let stage = Stage::with(small_rings());
+    let lengths = stage.note(BYTES, move |_, bytes| {
+        assert_eq!(bytes, pattern(bytes.len()));
+        bytes.len()
+    });
+    stage.answer(ECHO, |_, bytes| Ok(bytes.to_vec()));
+    stage.answer(ADD, |_, [left, right]| Ok(left + right));
+    stage.play_with(sends_the_largest, &[&LARGEST.to_string()]);
+    stage.run_to_the_end();
+    assert_eq!(lengths.take(), [LARGEST; 5]);
+}
+
+#[test]
+fn the_largest_message_of_main_fits_and_one_byte_more_is_refused_with_the_limit() {
+    let stage = Stage::with(small_rings());
+    let (window, mut sign) = stage.play_with_input(listens_late, &[], allow_everything());
+    assert_eq!(window.payload_max(), LARGEST);
+    let too_large = |channel, max| SendError::TooLarge { channel, len: max + 1, max };
+    assert_eq!(window.send(BLOB, &pattern(LARGEST)), Ok(()));
+    assert_eq!(window.send(BLOB, &pattern(LARGEST + 1)), Err(too_large("blob", LARGEST)));
+    let asked = window.invoke(ECHO, &pattern(LARGEST + 1), LIMIT).map(drop);
+    assert_eq!(asked, Err(InvokeError::Send(too_large("echo", LARGEST))));
+    assert_eq!(window.counters().too_large, 2);
+    let Err(SendError::TooLarge { channel: "bulletin", max, .. }) =
+        stage.ipc.publish(BULLETIN, &pattern(4096))
+    else {
+        panic!("it cannot have been published")
+    };
+    assert!(stage.ipc.publish(BULLETIN, &pattern(max)).is_ok());
+    assert_eq!(stage.ipc.publish(BULLETIN, &pattern(max + 1)), Err(too_large("bulletin", max)));
+    sign.write_all(b".").unwrap();
+    window.send(CUE, "").unwrap();
+    stage.run_to_the_end();
+}
+
+#[test]
+fn a_reply_that_is_too_large_is_the_callers_error() {
+    let stage = Stage::with(Config { main_capacity: 4096, attachment_max: 0, ..config() });
+    stage.answer(ECHO, |_, bytes| Ok(bytes.to_vec()));
+    stage.play(|ipc| {
+        let asked = ipc.invoke(ECHO, &pattern(5000 as usize)).unwrap();
+        ipc.report(asked.wait().unwrap_err());
+        assert_eq!(ipc.invoke(ECHO, &[1, 2, 3]).unwrap().wait(), Ok(vec![1, 2, 3]));
+    });
+    assert_eq!(
+        stage.run_to_the_end(),
+        [
+            "Error invoking remote method 'echo': the reply could not be sent: 5000 bytes are too many: at most 1968 fit"
+        ]
+    );
+}
+
+// --- replies that find no room -------------------------------------------------------------------
+
+#[test]
+fn replies_to_a_caller_that_does_not_look_wait_and_then_come_all_in_their_order() {
+    let stage = Stage::with(Config { main_capacity: 4096, ..config() });
+    stage.answer(ECHO, |_, bytes| Ok(bytes.to_vec()));
+    let (window, mut sign) =
+        stage.play_with_input(reads_its_replies_late, &["60", "200"], allow_everything());
+    stage.run_until("all are handled", || window.counters().invokes_received == 60);
+    assert!(window.counters().backlogged > 30);
+    sign.write_all(b".").unwrap();
+    assert_eq!(stage.run_to_the_end(), ["60 answered, 0 failed"]);
+}
+
+#[test]
+fn what_waits_for_a_caller_that_does_not_look_is_bounded_and_the_rest_fails_with_a_reason() {
+    let stage = Stage::with(Config { main_capacity: 4096, ..config() });
+    stage.answer(ECHO, |_, bytes| Ok(bytes.to_vec()));
+    let (window, mut sign) =
+        stage.play_with_input(reads_its_replies_late, &["100", "1000"], allow_everything());
+    stage.run_until("all are handled", || window.counters().invokes_received == 100);
+    sign.write_all(b".").unwrap();
+    let reports = stage.run_to_the_end();
+    let numbers: Vec<u64> = reports[0].split(' ').filter_map(|word| word.parse().ok()).collect();
+    // The ring and four times as much again.
+    assert!((10..=25).contains(&numbers[0]) && numbers[0] + numbers[1] == 100, "{reports:?}");
+}
+
+#[test]
+fn a_renderer_that_gives_up_its_invokes_while_its_inbox_is_full_breaks_no_rule() {
+    let stage = Stage::with(Config { main_capacity: 4096, ..config() });
+    stage.answer(ASK, |_, number| Ok(*number));
+    let (window, mut sign) = stage.play_with_input(
+        |ipc| {
+            // One after the other, without ever looking at its inbox.
+            let cues = ipc.cues();
+            ipc.hear(TICK, |_, _| ());
+            ipc.report("connected");
+            wait_for_input();
+            for number in 0..ipc.number(0) {
+                drop(ipc.invoke(ASK, &number).expect("each place is free again"));
+            }
+            ipc.report("given up");
+            wait_for_input();
+            cues.wait();
+            assert_eq!(ipc.invoke(ASK, &7).unwrap().wait(), Ok(7), "all is well again");
+        },
+        &["200"],
+        allow_everything().pending_invokes_max(8),
+    );
+    stage.run_until_reported("connected");
+    while window.try_send(TICK, &0).is_ok() {}
+    sign.write_all(b".").unwrap();
+    stage.run_until_reported("given up");
+    assert_eq!(window.gone(), None, "{:?}", window.counters());
+    assert_eq!(window.counters().violations, 0);
+    sign.write_all(b".").unwrap();
+    stage.run_until("room for the cue", || window.try_send(CUE, "").is_ok());
+    stage.run_to_the_end();
+}
+
+// --- tables --------------------------------------------------------------------------------------
+
+#[test]
+fn main_may_have_so_many_invokes_pending_in_one_renderer_and_no_more() {
+    let stage = Stage::with(Config { main_pending_max: 3, ..config() });
+    let window = stage.play(answers_never);
+    stage.run_until_reported("ready");
+    let pending: Vec<_> =
+        (0..3).map(|number| window.invoke(ASK, &number, LIMIT).unwrap()).collect();
+    let refused = window.invoke(ASK, &3, LIMIT).map(drop);
+    assert_eq!(refused, Err(InvokeError::TooManyPending { channel: "ask", max: 3 }));
+    assert!(refused.unwrap_err().was_not_sent());
+    drop(pending);
+    let again = window.invoke(ASK, &4, Duration::from_millis(20)).expect("places are free again");
+    again.wait().expect_err("nobody answers");
+    stage.run_to_the_end();
+}
+
+#[test]
+fn main_launches_as_many_windows_as_it_allows_and_no_more() {
+    let stage = Stage::with(Config { windows_max: 2, ..config() });
+    let windows = [stage.play(stays), stage.play(stays)];
+    let refused = stage.ipc.launch(renderer(stays, &[]), allow_everything());
+    assert!(matches!(refused, Err(LaunchError::TooManyWindows { max: 2 })));
+    stage.run_until("both have connected", || stage.reports().len() == 2);
+    windows[0].close();
+    stage.run_until_gone(&windows[0]);
+    stage.play(stays);
+    stage.run_until("the third has connected", || stage.reports().len() == 3);
+}
+
+#[test]
+fn a_capacity_that_no_ring_can_have_is_refused_by_name() {
+    let settings = Config { main_capacity: 5000, ..config() };
+    let refused = IpcMain::bind_with(&unique_name("odd"), CONTRACT, settings);
+    assert!(matches!(&refused, Err(BindError::Contract(_))));
+    assert!(refused.unwrap_err().to_string().contains("main_capacity is 5000"));
+}
+
+// --- many ----------------------------------------------------------------------------------------
+
+#[test]
+fn sixty_four_renderers_at_once_are_all_served_each_in_its_order() {
+    let stage =
+        Stage::with(Config { main_capacity: 65_536, renderer_capacity: 65_536, ..config() });
+    let numbers = stage.note(NUMBERED, move |event, message| {
+        assert_eq!(message.sender, u64::from(event.sender_id()));
+        *message
+    });
+    stage.answer(ADD, |_, [left, right]| Ok(left + right));
+    let connected = Notes::new();
+    let all_at_once = connected.clone();
+    stage.ipc.on_did_connect(move |window| all_at_once.add(window.clone()));
+    let windows: Vec<_> = (0..64)
+        .map(|_| {
+            stage.play(|ipc| {
+                let ticks = ipc.notes(TICK);
+                let sender = u64::from(ipc.id());
+                for number in 0..50 {
+                    ipc.send(NUMBERED, &Numbered { sender, number }).unwrap();
+                    if number.is_multiple_of(5) {
+                        assert_eq!(
+                            ipc.invoke(ADD, &[sender, number]).unwrap().wait(),
+                            Ok(sender + number)
+                        );
+                    }
+                }
+                ipc.run_until("twenty ticks", || ticks.len() == 20);
+                assert!(ticks.take().into_iter().eq((0..20).map(|number| sender * 100 + number)));
+            })
+        })
+        .collect();
+    // None can end before its ticks, and those come when all are there.
+    stage.run_until("all have connected", || connected.len() == 64);
+    assert_eq!(stage.ipc.windows().len(), 64);
+    for window in &windows {
+        (0..20).for_each(|number| {
+            window.send(TICK, &(u64::from(window.id()) * 100 + number)).unwrap();
+        });
+    }
+    stage.run_to_the_end();
+    let numbers = numbers.take();
+    for window in &windows {
+        let of_window = numbers.iter().filter(|message| message.sender == u64::from(window.id()));
+        assert!(of_window.map(|message| message.number).eq(0..50));
+        let counters = window.counters();
+        assert_eq!((counters.violations, counters.panics), (0, 0));
+    }
+    assert!(stage.ipc.windows().is_empty());
+}
+
+#[test]
+fn a_renderer_that_could_not_see_mains_end_does_not_connect() {
+    let stage = Stage::new();
+    let window = stage.play_process(has_no_memory_for_a_thread, &[]);
+    let ending = stage.run_until_gone(&window);
+    // Before main knows of it, or just after.
+    let reasons = [GoneReason::LaunchFailed, GoneReason::CleanExit];
+    assert!(reasons.contains(&ending.details.reason), "{ending:?}");
+    assert_eq!(ending.details.exit_code, Some(0), "its own asserts hold");
+}
+
+// --- renderers and main processes ---------------------------------------------------------------
+
+/// Connects, and runs its loop only after a sign. Then it reports which ticks had come until the cue.
+fn listens_late(ipc: &Renderer) {
+    let cues = ipc.cues();
+    let ticks = ipc.notes(TICK);
+    ipc.hear(BLOB, |_, bytes| assert_eq!(bytes, pattern(bytes.len())));
+    ipc.report("connected");
+    wait_for_input();
+    cues.wait();
+    let ticks = ticks.take();
+    assert!(ticks.iter().copied().eq(0..ticks.len() as u64), "{ticks:?}");
+    ipc.report(format!("{} ticks", ticks.len()));
+}
+
+/// Sends until nothing fits any more; main does not look meanwhile.
+fn fills_its_ring(ipc: &Renderer) {
+    ipc.report("connected");
+    wait_for_input();
+    let mut sent = 0;
+    let full = loop {
+        match ipc.try_send(NUMBER, &sent) {
+            Ok(()) => sent += 1,
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(full, SendError::Full { channel: "number" });
+
+    let (began, waited) = (Instant::now(), Duration::from_millis(50));
+    let timed_out = ipc.send_timeout(NUMBER, &sent, waited);
+    assert_eq!(timed_out, Err(SendError::TimedOut { channel: "number", waited }));
+    assert!(began.elapsed() >= waited);
+    // An invoke's own deadline counts, which is shorter than what a send would wait.
+    let began = Instant::now();
+    let invoked = ipc.invoke_with(ADD, &[1, 2], Some(waited)).map(drop);
+    assert!(began.elapsed() < Config::default().send_timeout / 2);
+    println!("{}", json!({ "event": "full", "sent": sent, "invoked": format!("{invoked:?}") }));
+    // Only now main begins to look.
+    ipc.send(NUMBER, &sent).unwrap();
+    let counters = ipc.counters();
+    assert!(counters.full >= 2 && counters.stalls >= 3, "{counters:?}");
+}
+
+/// Asks for more than its inbox holds, and looks after a sign. Arguments: TIMES LEN.
+fn reads_its_replies_late(ipc: &Renderer) {
+    let (times, len) = (ipc.number(0), ipc.number(1));
+    let order = Notes::new();
+    for number in 0..times {
+        let mut bytes = pattern(len as usize);
+        bytes[0] = number as u8;
+        let notes = order.clone();
+        ipc.invoke(ECHO, &bytes).unwrap().then(move |reply| {
+            notes.add((number, reply.map(|reply| reply == bytes)));
+        });
+    }
+    wait_for_input();
+    ipc.run_until("all replies", || order.len() as u64 == times);
+    let (mut answered, mut failed) = (0, 0);
+    for (number, reply) in order.take() {
+        match reply {
+            Ok(is_the_same) => {
+                assert!(is_the_same);
+                assert_eq!(number, answered, "replies come in the order in which they were sent");
+                answered += 1;
+            }
+            Err(InvokeError::ReplyFailed { why, .. }) => {
+                assert!(why.contains("too slowly"), "{why}");
+                failed += 1;
+            }
+            Err(other) => panic!("{other}"),
+        }
+    }
+    ipc.report(format!("{answered} answered, {failed} failed"));
+}
+
+/// May map what a session takes, and not the stack of the thread that would see main's end.
+fn has_no_memory_for_a_thread(_arguments: &Arguments) {
+    let enough = memory().0 + 1536 * 1024;
+    let maximum = getrlimit(Resource::As).maximum;
+    setrlimit(Resource::As, Rlimit { current: Some(enough), maximum }).unwrap();
+    let connected = IpcRenderer::connect(CONTRACT);
+    assert!(matches!(connected, Err(ConnectError::Io(_))), "{connected:?}");
+}

@@ -1,0 +1,411 @@
+//! One way from a renderer to main: `send` and `on`, by Electron's rules.
+
+use std::{
+    borrow::Borrow,
+    collections::BTreeMap,
+    panic::{self, AssertUnwindSafe},
+    process,
+};
+
+use tests::prelude::*;
+
+/// A listener that notes its name with each number that it hears.
+fn noting(
+    heard: &Notes<String>,
+    name: &'static str,
+) -> impl Fn(&IpcMainEvent<'_>, &u64) + Clone + Send + 'static {
+    let heard = heard.clone();
+    move |_, number| heard.add(format!("{name}{number}"))
+}
+
+#[test]
+fn listeners_run_in_the_order_of_their_registration_and_one_registered_twice_runs_twice() {
+    let stage = Stage::new();
+    let heard = Notes::new();
+    let twice = noting(&heard, "a");
+    stage.hear(NUMBER, twice.clone());
+    stage.hear(NUMBER, noting(&heard, "b"));
+    stage.hear(NUMBER, twice);
+    stage.play_with(sends_numbers, &["2"]);
+    stage.run_to_the_end();
+    assert_eq!(heard.take(), ["a0", "b0", "a0", "a1", "b1", "a1"]);
+}
+
+#[test]
+fn what_a_batch_has_sent_before_the_applications_code_panics_wakes_the_receiver() {
+    const ROUNDS: u64 = 20;
+    let stage = Stage::with(Config { wait: WaitStrategy::Park, ..config() });
+    let heard = Notes::new();
+    let (notes, running) = (heard.clone(), stage.ipc.clone());
+    stage.hear(NUMBER, move |_, number| {
+        notes.add(*number);
+        if *number == 1 {
+            running.stop();
+        }
+    });
+    let window = stage.play(|ipc| {
+        // 0 and 1 for each cue, and then a panic in the same call.
+        struct Fuse(u64);
+        impl Borrow<u64> for Fuse {
+            fn borrow(&self) -> &u64 {
+                assert!(self.0 < 2, "the application's own code");
+                &self.0
+            }
+        }
+        let cues = ipc.cues();
+        for _ in 0..ROUNDS {
+            cues.wait();
+            let batch = || ipc.send_all(NUMBER, &[Fuse(0), Fuse(1), Fuse(2), Fuse(3)]);
+            assert!(panic::catch_unwind(AssertUnwindSafe(batch)).is_err());
+        }
+        // Its end would wake main as well.
+        cues.wait();
+    });
+    for _ in 0..ROUNDS {
+        window.send(CUE, "").unwrap();
+        // Asleep for as long as nobody rings.
+        stage.ipc.run_for(LIMIT).unwrap();
+        assert_eq!(heard.take(), [0, 1]);
+    }
+    window.send(CUE, "").unwrap();
+    stage.run_to_the_end();
+}
+
+#[test]
+fn messages_sent_all_at_once_arrive_in_order_though_they_are_more_than_fit_into_the_ring() {
+    const COUNT: u64 = 50_000;
+    let stage = Stage::new();
+    let (numbers, texts) = (Notes::new(), Notes::new());
+    let (noted, said) = (numbers.clone(), texts.clone());
+    stage.hear(NUMBER, move |_, number| noted.add(*number));
+    stage.hear(TEXT, move |_, text| said.add(text.to_owned()));
+    stage.play(|ipc| {
+        let numbers: Vec<u64> = (0..COUNT).collect();
+        ipc.send_all(NUMBER, &numbers).unwrap();
+        ipc.send_all::<u64>(NUMBER, &[] as &[u64]).unwrap();
+        ipc.send_all(TEXT, &["and", "texts"]).unwrap();
+    });
+    stage.run_to_the_end();
+    assert!(numbers.take().into_iter().eq(0..COUNT));
+    assert_eq!(texts.take(), ["and", "texts"]);
+}
+
+#[test]
+fn a_once_listener_hears_one_message() {
+    let stage = Stage::new();
+    let heard = Notes::new();
+    stage.ipc.once(NUMBER, noting(&heard, "once")).unwrap();
+    stage.hear(NUMBER, noting(&heard, "on"));
+    stage.play_with(sends_numbers, &["3"]);
+    stage.run_to_the_end();
+    assert_eq!(heard.take(), ["once0", "on0", "on1", "on2"]);
+}
+
+#[test]
+fn a_once_listener_is_removed_before_it_runs_so_that_it_may_register_again() {
+    let stage = Stage::new();
+    let heard = Notes::new();
+    let ipc = stage.ipc.clone();
+    let (first, again) = (noting(&heard, "first"), noting(&heard, "again"));
+    stage
+        .ipc
+        .once(NUMBER, move |event, number| {
+            first(event, number);
+            ipc.once(NUMBER, again.clone()).unwrap();
+        })
+        .unwrap();
+    stage.play_with(sends_numbers, &["3"]);
+    stage.run_to_the_end();
+    assert_eq!(heard.take(), ["first0", "again1"]);
+}
+
+#[test]
+fn a_once_listener_can_be_removed_before_it_ever_ran() {
+    let stage = Stage::new();
+    let heard = Notes::new();
+    let removed = stage.ipc.once(NUMBER, noting(&heard, "once")).unwrap();
+    assert!(stage.ipc.off(removed));
+    stage.play_with(sends_numbers, &["1"]);
+    stage.run_to_the_end();
+    assert!(heard.is_empty());
+}
+
+#[test]
+fn off_removes_one_registration_and_says_whether_it_was_there() {
+    let stage = Stage::new();
+    let heard = Notes::new();
+    let twice = noting(&heard, "a");
+    let first = stage.ipc.on(NUMBER, twice.clone()).unwrap();
+    stage.hear(NUMBER, twice);
+    let window = stage.play_with(sends_numbers_on_cue, &["2"]);
+    window.send(CUE, "").unwrap();
+    stage.run_until_reported("0");
+    assert!(stage.ipc.off(first));
+    assert!(!stage.ipc.off(first));
+    window.send(CUE, "").unwrap();
+    stage.run_to_the_end();
+    assert_eq!(heard.take(), ["a0", "a0", "a1"]);
+}
+
+#[test]
+fn a_listener_that_removes_itself_and_adds_another_does_not_disturb_the_message_under_way() {
+    let stage = Stage::new();
+    let heard = Notes::new();
+    let ipc = stage.ipc.clone();
+    let own_id = Notes::new();
+    let (id, first, added) = (own_id.clone(), noting(&heard, "first"), noting(&heard, "added"));
+    let registered = stage.ipc.on(NUMBER, move |event, number| {
+        first(event, number);
+        assert!(ipc.off(id.take()[0]));
+        ipc.on(NUMBER, added.clone()).unwrap();
+    });
+    own_id.add(registered.unwrap());
+    stage.hear(NUMBER, noting(&heard, "second"));
+    stage.play_with(sends_numbers, &["2"]);
+    stage.run_to_the_end();
+    assert_eq!(heard.take(), ["first0", "second0", "second1", "added1"]);
+}
+
+#[test]
+fn remove_all_listeners_of_one_event_leaves_the_others() {
+    let stage = Stage::new();
+    let heard = Notes::new();
+    stage.hear(NUMBER, noting(&heard, "a"));
+    stage.hear(NUMBER, noting(&heard, "b"));
+    stage.ipc.remove_all_listeners_of(NUMBER);
+    stage.play_with(sends_numbers_on_cue, &["1"]).send(CUE, "").unwrap();
+    assert_eq!(stage.run_to_the_end(), ["0"], "the stage's own listener was not removed");
+    assert!(heard.is_empty());
+}
+
+#[test]
+fn remove_all_listeners_leaves_handlers_alone() {
+    let stage = Stage::new();
+    let heard = Notes::new();
+    stage.hear(NUMBER, noting(&heard, "a"));
+    stage.answer(ADD, |_, [left, right]| Ok(left + right));
+    stage.ipc.remove_all_listeners();
+    // It ends well only if its invokes are answered.
+    let window = stage.play_with(mixes_sends_and_invokes, &["20", "7"]);
+    stage.run_to_the_end();
+    assert!(heard.is_empty());
+    assert!(window.counters().unheard > 0);
+}
+
+#[test]
+fn a_message_that_nobody_hears_is_dropped_and_counted() {
+    let stage = Stage::new();
+    let window = stage.play_with(sends_numbers, &["5"]);
+    stage.run_to_the_end();
+    assert_eq!(window.counters().unheard, 5);
+}
+
+#[test]
+fn a_listener_that_panics_is_counted_and_neither_the_next_one_nor_the_next_message_suffers() {
+    let stage = Stage::new();
+    let heard = Notes::new();
+    stage.hear(NUMBER, |_, number| assert_ne!(*number, 1, "this panic is part of the test"));
+    stage.hear(NUMBER, noting(&heard, "next"));
+    let window = stage.play_with(sends_numbers, &["3"]);
+    stage.run_to_the_end();
+    assert_eq!(heard.take(), ["next0", "next1", "next2"]);
+    assert_eq!(window.counters().panics, 1);
+}
+
+#[test]
+fn every_kind_of_payload_arrives_as_it_was_sent() {
+    let stage = Stage::new();
+    let (texts, runs, lengths) = (Notes::new(), Notes::new(), Notes::new());
+    let (singles, maps, nothings) = (Notes::new(), Notes::new(), Notes::new());
+    let (texts_in, runs_in, lengths_in) = (texts.clone(), runs.clone(), lengths.clone());
+    let (singles_in, maps_in, nothings_in) = (singles.clone(), maps.clone(), nothings.clone());
+    stage.hear(NOTHING, move |_, ()| nothings_in.add(()));
+    stage.hear(TEXT, move |_, text| texts_in.add(text.to_owned()));
+    stage.hear(NUMBER, |_, number| assert_eq!(*number, u64::MAX));
+    stage.hear(READING, move |_, reading| singles_in.add(*reading));
+    stage.hear(READINGS, move |_, readings| runs_in.add(readings.to_vec()));
+    stage.hear(BYTES, move |_, bytes| {
+        assert_eq!(bytes, pattern(bytes.len()));
+        lengths_in.add(bytes.len());
+    });
+    stage.hear(SETTINGS, move |_, settings| maps_in.add(settings.clone()));
+
+    let window = stage.play(|ipc| {
+        ipc.send(NOTHING, &()).unwrap();
+        for text in ["", "plain", "grüße, 世界"] {
+            ipc.send(TEXT, text).unwrap();
+        }
+        ipc.send(NUMBER, &u64::MAX).unwrap();
+        ipc.send(READING, &readings()[1]).unwrap();
+        ipc.send(READINGS, &readings()).unwrap();
+        ipc.send(READINGS, &[]).unwrap();
+        // Around what fits a cache line, around several of them, and long.
+        for len in [0, 1, 47, 48, 49, 112, 113, 1000, 65_536] {
+            ipc.send(BYTES, &pattern(len)).unwrap();
+        }
+        ipc.send(SETTINGS, &settings()).unwrap();
+        ipc.send(SETTINGS, &Dynamic::default()).unwrap();
+    });
+    stage.run_to_the_end();
+    assert_eq!(nothings.len(), 1);
+    assert_eq!(texts.take(), ["", "plain", "grüße, 世界"]);
+    assert_eq!(singles.take(), [readings()[1]]);
+    assert_eq!(runs.take(), [readings().to_vec(), vec![]]);
+    assert_eq!(lengths.take(), [0, 1, 47, 48, 49, 112, 113, 1000, 65_536]);
+    assert_eq!(maps.take(), [settings(), Dynamic(BTreeMap::new())]);
+    let counters = window.counters();
+    assert_eq!((counters.panics, counters.bad_payloads, counters.unheard), (0, 0, 0));
+}
+
+#[test]
+fn a_thousand_sends_and_invokes_mixed_at_random_arrive_in_the_order_of_the_calls() {
+    for seed in ["1", "88172645463325252"] {
+        let stage = Stage::new();
+        let order = Notes::new();
+        let (sent, invoked) = (order.clone(), order.clone());
+        stage.hear(NUMBER, move |_, number| sent.add(*number));
+        stage.answer(ADD, move |_, [number, one]| {
+            invoked.add(*number);
+            Ok(number + one)
+        });
+        let window = stage.play_with(mixes_sends_and_invokes, &["1000", seed]);
+        stage.run_to_the_end();
+        assert!(order.take().into_iter().eq(0..1000));
+        let invokes = window.counters().invokes_received;
+        assert!((1..1000).contains(&invokes), "{invokes} of 1000 are no mixture");
+    }
+}
+
+#[test]
+fn the_threads_of_one_renderer_keep_each_its_own_order() {
+    let stage = Stage::new();
+    let numbers = stage.notes(NUMBERED);
+    stage.play(|ipc| {
+        let count = 2000;
+        thread::scope(|scope| {
+            for sender in 0..4 {
+                let ipc = &ipc;
+                scope.spawn(move || {
+                    for number in 0..count {
+                        ipc.send(NUMBERED, &Numbered { sender, number }).unwrap();
+                    }
+                });
+            }
+        });
+    });
+    stage.run_to_the_end();
+    let numbers = numbers.take();
+    assert_eq!(numbers.len(), 8000);
+    for sender in 0..4 {
+        let of_sender = numbers.iter().filter(|message| message.sender == sender);
+        assert!(of_sender.map(|message| message.number).eq(0..2000));
+    }
+}
+
+#[test]
+fn main_knows_the_sender_by_its_connection_and_replies_to_no_one_else() {
+    let stage = Stage::new();
+    let senders = stage.note(NUMBER, move |event, process_id| {
+        let sender = event.sender();
+        assert_eq!(u64::from(sender.os_process_id()), *process_id);
+        assert_eq!(sender.id(), event.sender_id());
+        event.reply(TICK, &(1000 + u64::from(sender.id()))).unwrap();
+        sender.id()
+    });
+    let windows: Vec<_> = (0..3)
+        .map(|_| {
+            stage.play(|ipc| {
+                let answers = ipc.notes(TICK);
+                ipc.send(NUMBER, &u64::from(process::id())).unwrap();
+                ipc.run_until("the answer", || !answers.is_empty());
+                ipc.report(format!("window {}: {:?}", ipc.id(), answers.take()));
+            })
+        })
+        .collect();
+    stage.run_to_the_end();
+    for window in &windows {
+        let id = window.id();
+        assert_eq!(stage.reports_of(window), [format!("window {id}: [{}]", 1000 + id)]);
+        assert_eq!(window.counters().panics, 0);
+    }
+    let mut senders = senders.take();
+    senders.sort_unstable();
+    assert!(senders.into_iter().eq(windows.iter().map(|window| window.id())));
+}
+
+#[test]
+fn a_loan_arrives_as_it_was_written_one_dropped_never_happened_and_one_held_blocks_only_its_thread()
+{
+    let stage = Stage::new();
+    let numbers = stage.note(NUMBERED, move |_, message| (message.sender, message.number));
+    stage.play(lends_itself_room);
+    stage.run_to_the_end();
+    assert_eq!(numbers.take(), [(1, 1), (1, 3), (2, 4), (1, 5)]);
+}
+
+// --- renderers and main processes ---------------------------------------------------------------
+
+/// One for each cue, with a text in between. Arguments: COUNT.
+fn sends_numbers_on_cue(ipc: &Renderer) {
+    let cues = ipc.cues();
+    for number in 0..ipc.number(0) {
+        cues.wait();
+        ipc.send(NUMBER, &number).unwrap();
+        ipc.report(number);
+    }
+}
+
+/// Arguments: COUNT SEED.
+fn mixes_sends_and_invokes(ipc: &Renderer) {
+    let mut random = ipc.number(1);
+    let mut invocations = Vec::new();
+    for number in 0..ipc.number(0) {
+        // Marsaglia's xorshift.
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        if random.is_multiple_of(2) {
+            ipc.send(NUMBER, &number).unwrap();
+        } else {
+            invocations.push((number, ipc.invoke(ADD, &[number, 1]).unwrap()));
+        }
+        if invocations.len() == 100 {
+            for (number, invocation) in invocations.drain(..) {
+                assert_eq!(invocation.wait(), Ok(number + 1));
+            }
+        }
+    }
+    for (number, invocation) in invocations {
+        assert_eq!(invocation.wait(), Ok(number + 1));
+    }
+}
+
+fn lends_itself_room(ipc: &Renderer) {
+    let mut loan = ipc.loan(NUMBERED).unwrap();
+    assert_eq!(*loan, Numbered { sender: 0, number: 0 }, "a loan starts as zeroes");
+    loan.sender = 1;
+    loan.number = 1;
+    loan.send();
+
+    let mut dropped = ipc.loan(NUMBERED).unwrap();
+    dropped.number = 2;
+    drop(dropped);
+
+    let mut held = ipc.loan(NUMBERED).unwrap();
+    let refused = ipc.send(NUMBERED, &Numbered { sender: 1, number: 0 });
+    assert_eq!(refused, Err(SendError::LoanHeld { channel: "numbered" }));
+    assert!(matches!(ipc.loan(NUMBERED).map(drop), Err(SendError::LoanHeld { .. })));
+    let refused = ipc.send_all(NUMBERED, &[Numbered { sender: 1, number: 0 }]);
+    let source = SendError::LoanHeld { channel: "numbered" };
+    assert_eq!(refused, Err(SendAllError { sent: 0, source }));
+    assert!(ipc.invoke(ADD, &[1, 2]).is_err());
+    held.sender = 1;
+    held.number = 3;
+    thread::scope(|scope| {
+        // Another thread has to wait for the loan's end, and then gets through.
+        let other = scope.spawn(|| ipc.send(NUMBERED, &Numbered { sender: 2, number: 4 }));
+        held.send();
+        assert_eq!(other.join().unwrap(), Ok(()));
+    });
+    ipc.send(NUMBERED, &Numbered { sender: 1, number: 5 }).unwrap();
+}

@@ -1,0 +1,274 @@
+//! Named segments outlive who has made them. What a killed main process leaves is removed by the next one or by the
+//! sweep, and never what belongs to a living one; what somebody else has put in their place is an error and no crash.
+
+#![allow(unsafe_code, reason = "a process forks as a C program would")]
+
+use std::{
+    env,
+    fs::{self, Permissions},
+    os::unix::{
+        fs::{DirBuilderExt, PermissionsExt, chown},
+        process::{CommandExt, ExitStatusExt},
+    },
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+
+use fastrand::Rng;
+use rustix::process::{Pid, WaitOptions, getuid, kill_process_group, waitpid};
+use tests::prelude::*;
+
+/// Chooses the moments.
+const SEED: u64 = 20_261_126;
+const KILLS: u32 = 200;
+/// A main process is killed at most so long after its start.
+const LIFE_MAX_US: u64 = 30_000;
+/// The next one binds the name within this.
+const AT_ONCE: Duration = Duration::from_secs(1);
+
+fn config() -> Config {
+    Config { backend: Backend::Portable, ..tests::stage::config() }
+}
+
+fn bind(endpoint: &str) -> Result<IpcMain, BindError> {
+    IpcMain::bind_with(endpoint, CONTRACT, config())
+}
+
+/// An endpoint that nobody has any more, and what its segments are called. This process must have no other.
+fn endpoint(purpose: &str) -> (SweptName, SegmentNames) {
+    let name = SweptName(unique_name(purpose));
+    let ipc = bind(&name.0).unwrap();
+    let segments = SegmentNames::of_process(std::process::id()).expect("its directory is mapped");
+    assert!(!segments.existing().is_empty());
+    drop(ipc);
+    assert_eq!(segments.existing(), Vec::<PathBuf>::new());
+    (name, segments)
+}
+
+/// By which a test knows that it is alone in a process, with a folder for endpoints that nobody else sweeps.
+const ALONE: &str = "RINGBRIDGE_TEST_ALONE";
+
+/// Runs the test of this name once more, in a process of its own; `false` in that process.
+fn is_run_alone(test: &str) -> bool {
+    if env::var_os(ALONE).is_some() {
+        return false;
+    }
+    let folder = env::temp_dir().join(unique_name("rb"));
+    fs::DirBuilder::new().mode(0o700).create(&folder).unwrap();
+    let output = Command::new(env::current_exe().unwrap())
+        .args([test, "--exact", "--nocapture"])
+        .env(ALONE, "1")
+        .env("XDG_RUNTIME_DIR", &folder)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    fs::remove_dir_all(&folder).unwrap();
+    let text =
+        [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+    println!("{}", text[0]);
+    assert!(output.status.success(), "{}", text[1]);
+    true
+}
+
+#[test]
+fn nothing_is_left_of_main_processes_that_are_killed_with_their_renderers_at_any_moment() {
+    if is_run_alone(
+        "nothing_is_left_of_main_processes_that_are_killed_with_their_renderers_at_any_moment",
+    ) {
+        return;
+    }
+    let (name, segments) = endpoint("killed");
+    let mut rng = Rng::with_seed(SEED);
+    let (mut left, mut slowest) = (0, Duration::ZERO);
+    for round in 0..KILLS {
+        let life = Duration::from_micros(rng.u64(..LIFE_MAX_US));
+        let mut main = process(is_killed_at_any_moment, &[&name.0])
+            .process_group(0)
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap();
+        if round % 2 == 0 {
+            // From its first step as a main process on: to become one takes its time on a busy machine.
+            assert!(within(10 * AT_ONCE, || !endpoint_files(&name.0).is_empty()));
+        }
+        thread::sleep(life);
+        let group = Pid::from_raw(main.id() as i32).unwrap();
+        kill_process_group(group, Signal::KILL).unwrap();
+        let status = main.wait().unwrap();
+        assert_eq!(status.signal(), Some(Signal::KILL.as_raw()), "seed {SEED}, round {round}");
+
+        left += usize::from(!segments.existing().is_empty());
+        if round % 4 < 2 {
+            let began = Instant::now();
+            let next = bind(&name.0);
+            let took = began.elapsed();
+            assert!(next.is_ok(), "seed {SEED}, round {round}: {:?}", next.map(drop));
+            assert!(took < AT_ONCE, "seed {SEED}, round {round}: {took:?}");
+            slowest = slowest.max(took);
+        } else {
+            // A child that main was just launching may have a copy of the lock, until it is dead too.
+            let swept = || {
+                sweep_endpoints().unwrap();
+                endpoint_files(&name.0).is_empty()
+            };
+            assert!(within(AT_ONCE, swept), "seed {SEED}, round {round}");
+        }
+        let still = segments.existing();
+        assert!(still.is_empty(), "seed {SEED}, round {round}: {still:?}");
+    }
+    println!("seed {SEED}: {KILLS} kills, {left} left segments; the slowest bind took {slowest:?}");
+    assert!(left > KILLS as usize / 10, "they were killed too early to leave anything");
+}
+
+#[test]
+fn what_belongs_to_a_living_main_process_is_never_swept_even_without_its_lock() {
+    if is_run_alone("what_belongs_to_a_living_main_process_is_never_swept_even_without_its_lock") {
+        return;
+    }
+    let name = SweptName(unique_name("living"));
+    let ipc = bind(&name.0).unwrap();
+    ipc.on_attach(|_| Ok(allow_everything()));
+    let segments = SegmentNames::of_process(std::process::id()).unwrap();
+    let before = segments.existing();
+    assert_eq!(sweep_endpoints().unwrap(), []);
+    assert_eq!(segments.existing(), before);
+    // Somebody has replaced the file that it has locked.
+    for file in endpoint_files(&name.0) {
+        fs::remove_file(&file).unwrap();
+        fs::write(&file, "").unwrap();
+    }
+    assert_eq!(sweep_endpoints().unwrap(), []);
+    assert!(matches!(bind(&name.0), Err(BindError::NameInUse { .. })));
+    assert_eq!(segments.existing(), before);
+    let attached = thread::scope(|scope| {
+        let attaching = scope.spawn(|| IpcRenderer::attach_with(&name.0, CONTRACT, config()));
+        while !attaching.is_finished() {
+            ipc.run_for(Duration::from_millis(1)).unwrap();
+        }
+        attaching.join().unwrap()
+    });
+    assert!(attached.is_ok(), "it can be attached to as ever");
+}
+
+#[test]
+fn what_is_no_directory_of_ours_is_an_error_for_renderers_and_no_crash_for_anybody() {
+    const TEST: &str =
+        "what_is_no_directory_of_ours_is_an_error_for_renderers_and_no_crash_for_anybody";
+    if is_run_alone(TEST) {
+        return;
+    }
+    let name = SweptName(unique_name("foreign"));
+    let ipc = bind(&name.0).unwrap();
+    let segments = SegmentNames::of_process(std::process::id()).unwrap();
+    let directory = segments.directory();
+    let whole = fs::read(&directory).unwrap();
+    drop(ipc);
+
+    let attach = || IpcRenderer::attach_with(&name.0, CONTRACT, config()).map(drop);
+    let put = |bytes: &[u8], mode| {
+        fs::write(&directory, bytes).unwrap();
+        fs::set_permissions(&directory, Permissions::from_mode(mode)).unwrap();
+    };
+    // The next main process makes its own in its place: who died early leaves such.
+    let is_replaced = |what: &str| {
+        assert!(bind(&name.0).is_ok(), "{what}");
+        assert_eq!(segments.existing(), Vec::<PathBuf>::new(), "{what}");
+    };
+    put(&[], 0o600);
+    assert!(matches!(attach(), Err(ConnectError::NoSuchEndpoint { .. })));
+    is_replaced("empty");
+    for len in [1, 4096, whole.len() - 4096, whole.len() + 4096] {
+        let mut bytes = whole.clone();
+        bytes.resize(len, 0);
+        put(&bytes, 0o600);
+        assert!(matches!(attach(), Err(ConnectError::BadAnswer(_))), "{len} bytes");
+        is_replaced("of another length");
+    }
+    for byte in [0x00, 0x55, 0xff] {
+        put(&vec![byte; whole.len()], 0o600);
+        assert!(attach().is_err(), "{byte}");
+        is_replaced("of somebody else");
+    }
+
+    // What others may write is not touched.
+    put(&whole, 0o644);
+    assert!(matches!(attach(), Err(ConnectError::BadAnswer(_))));
+    assert!(matches!(bind(&name.0), Err(BindError::Io { .. })));
+    if getuid().is_root() {
+        put(&whole, 0o600);
+        chown(&directory, Some(65_534), None).unwrap();
+        assert!(matches!(attach(), Err(ConnectError::BadAnswer(_))));
+        assert!(matches!(bind(&name.0), Err(BindError::Io { .. })));
+    }
+    assert!(Path::exists(&directory));
+    fs::remove_file(&directory).unwrap();
+}
+
+#[test]
+fn a_name_that_cannot_be_one_is_refused() {
+    let long = "x".repeat(49);
+    for name in ["", ".", "a/b", "/x", "a\0b", "ä", long.as_str()] {
+        assert!(matches!(bind(name), Err(BindError::BadName { .. })), "{name:?}");
+        let attached = IpcRenderer::attach_with(name, CONTRACT, config());
+        assert!(matches!(attached, Err(ConnectError::BadName { .. })), "{name:?}");
+    }
+    // And so is the name of a segment by which a launched renderer finds its session.
+    let long = format!("/ringbridge-0123456789.{}", "1".repeat(300));
+    for segment in ["", "x", "/ringbridge-0123456789.1/../x", "/ringbridge-0123456789.1", &long] {
+        let mut renderer = renderer(stays, &[]);
+        renderer.env("RINGBRIDGE_SEGMENT", segment).stderr(Stdio::piped());
+        let output = renderer.output().unwrap();
+        // It panics with the error, as scenes do; it is not ended by a signal.
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(101), "{segment:?}: {complaint}");
+        assert!(complaint.contains("NotLaunched") || complaint.contains("HungUp"), "{complaint}");
+    }
+}
+
+#[test]
+fn a_forked_child_that_exits_removes_nothing() {
+    let name = SweptName(unique_name("forked"));
+    let (mut command, mut sign) = with_input(process(forks_a_child_that_exits, &[&name.0]));
+    let mut main = Program::start_with_input(&mut command);
+    main.lines.next_of("exited");
+    let segments = SegmentNames::of_process(main.id()).unwrap();
+    assert!(segments.directory().exists());
+    assert_eq!(endpoint_files(&name.0).len(), 1, "its lock");
+    Write::write_all(&mut sign, &[1]).unwrap();
+    assert!(main.end().success());
+    assert_eq!(segments.existing(), Vec::<PathBuf>::new());
+}
+
+// --- renderers and main processes ---------------------------------------------------------------
+
+/// Launches renderers and talks to them, for ever. Arguments: ENDPOINT.
+fn is_killed_at_any_moment(arguments: &Arguments) {
+    let ipc = bind(&arguments[0]).expect("the name is free");
+    ipc.on_did_connect(|window| {
+        for number in 0..100 {
+            // Its ring may be full, or it gone.
+            let _ = window.try_send(TICK, &number);
+        }
+    });
+    for _ in 0..2 {
+        let renderer = renderer(stays, &[]);
+        ipc.launch(renderer, allow_everything()).expect("it can be launched");
+    }
+    ipc.run().expect("nobody else runs it");
+}
+
+/// Says when the child has exited, and serves on until it is told to end. Arguments: ENDPOINT.
+fn forks_a_child_that_exits(arguments: &Arguments) {
+    let ipc = bind(&arguments[0]).expect("the name is free");
+    ipc.run_for(Duration::from_millis(1)).expect("nobody else runs it");
+    // SAFETY: the child does nothing but exit, as the next line says.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        std::process::exit(0);
+    }
+    let child = Pid::from_raw(child).expect("it was forked");
+    waitpid(Some(child), WaitOptions::empty()).expect("it is a child of this process");
+    println!("{}", json!({ "event": "exited" }));
+    wait_for_input();
+    ipc.close().expect("it is open");
+}

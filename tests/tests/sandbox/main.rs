@@ -1,0 +1,576 @@
+//! Renderers that give up what they do not need: every door is shut, and everything still works.
+
+#![allow(unsafe_code, reason = "a thread blocks a signal; system calls")]
+
+mod doors;
+
+use std::{
+    collections::BTreeMap,
+    env, fs, io,
+    mem::MaybeUninit,
+    net::TcpListener,
+    os::{
+        fd::AsRawFd,
+        linux::net::SocketAddrExt,
+        unix::{
+            net::{SocketAddr, UnixListener},
+            process::CommandExt,
+        },
+    },
+    path::{Path, PathBuf},
+    process,
+    sync::mpsc,
+};
+
+use doors::{DOORS, Door, Open, SHUT, Targets};
+use rustix::{
+    io::Errno,
+    pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt},
+    termios::{OptionalActions, Winsize, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize},
+};
+use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter};
+use tests::{
+    demo::{Demo, demo_program, run},
+    prelude::*,
+};
+
+const LEN: usize = 4 << 20;
+
+/// What hostile code would like to reach.
+struct Prey {
+    folder: PathBuf,
+    abstract_socket: String,
+    tcp: TcpListener,
+    _sockets: [UnixListener; 2],
+}
+
+impl Prey {
+    fn new() -> Self {
+        let abstract_socket = unique_name("ringbridge-prey");
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(&abstract_socket);
+        fs::create_dir_all(&folder).unwrap();
+        let abstract_address = SocketAddr::from_abstract_name(&abstract_socket).unwrap();
+        let sockets = [
+            UnixListener::bind(folder.join("socket")).unwrap(),
+            UnixListener::bind_addr(&abstract_address).unwrap(),
+        ];
+        let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self { folder, abstract_socket, tcp, _sockets: sockets }
+    }
+
+    fn arguments(&self, how: &str) -> [String; 5] {
+        [
+            how.to_owned(),
+            process::id().to_string(),
+            self.folder.to_str().unwrap().to_owned(),
+            self.abstract_socket.clone(),
+            self.tcp.local_addr().unwrap().port().to_string(),
+        ]
+    }
+}
+
+impl Drop for Prey {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// Has a renderer try all doors, and returns what it saw.
+fn try_doors(how: &str, command: impl FnOnce(&[&str]) -> Command) -> Value {
+    let (stage, prey) = (Stage::new(), Prey::new());
+    let arguments = prey.arguments(how);
+    let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+    stage.launch(command(&arguments), allow_everything());
+    let [seen] = &stage.run_to_the_end()[..] else { panic!("{:?}", stage.reports()) };
+    serde_json::from_str(seen).unwrap()
+}
+
+/// The command that starts a scene on a kernel without a system call.
+fn lacking(what: &str, scene: Command) -> Command {
+    let told = scene.get_envs().find(|(name, _)| *name == VARIABLE);
+    let told = told.and_then(|(_, scene)| scene).unwrap_or_default();
+    let words = [what.as_ref(), told, scene.get_program()].into_iter().chain(scene.get_args());
+    let words: Vec<_> = words.map(|word| word.to_str().expect("it is text")).collect();
+    process(lacks, &words)
+}
+
+/// The threads that did not see what was expected.
+fn wrong(seen: &Value, door: &Door, expected: impl Fn(&str) -> bool) -> Vec<String> {
+    let threads = seen["threads"].as_object().unwrap();
+    let seen = threads.iter().map(|(thread, outcomes)| (thread, &outcomes[door.name]));
+    let wrong = seen.filter(|(_, outcome)| !outcome.as_str().is_some_and(&expected));
+    wrong.map(|(thread, outcome)| format!("{} ({thread} thread): {outcome}", door.name)).collect()
+}
+
+// --- every door --------------------------------------------------------------------------------------
+
+#[test]
+fn in_the_sandbox_every_door_is_shut_for_every_thread() {
+    let seen = try_doors("sandboxed", |arguments| renderer(tries_doors, arguments));
+    assert_eq!(seen["missing"], json!([]));
+    let failed = DOORS.iter().flat_map(|door| wrong(&seen, door, |outcome| outcome == SHUT));
+    assert_eq!(failed.collect::<Vec<_>>(), Vec::<String>::new());
+}
+
+/// Else the test above would show nothing.
+#[test]
+fn without_the_sandbox_the_same_doors_are_open() {
+    let seen = try_doors("free", |arguments| renderer(tries_doors, arguments));
+    let is_root = rustix::process::geteuid().is_root();
+    let failed = DOORS.iter().flat_map(|door| match door.open {
+        Open::ToAll => wrong(&seen, door, |outcome| outcome == "ok"),
+        Open::ToRoot if is_root => wrong(&seen, door, |outcome| outcome == "ok"),
+        Open::ToRootInVain if is_root => wrong(&seen, door, |outcome| outcome.starts_with("errno")),
+        Open::ToRoot | Open::ToRootInVain | Open::NotTried => Vec::new(),
+    });
+    assert_eq!(failed.collect::<Vec<_>>(), Vec::<String>::new());
+}
+
+/// The second wall stands without the first, and for the threads that were there before.
+#[test]
+fn without_a_filter_of_system_calls_landlock_and_the_lack_of_capabilities_still_hold() {
+    let seen =
+        try_doors("sandboxed", |arguments| lacking("seccomp", renderer(tries_doors, arguments)));
+    assert_eq!(seen["missing"], json!(["system-calls"]));
+    let failed = DOORS.iter().flat_map(|door| match door.landlock {
+        Some(expected) => wrong(&seen, door, |outcome| outcome == expected),
+        None => Vec::new(),
+    });
+    assert_eq!(failed.collect::<Vec<_>>(), Vec::<String>::new());
+}
+
+#[test]
+fn without_landlock_the_filter_of_system_calls_still_holds() {
+    let seen =
+        try_doors("sandboxed", |arguments| lacking("landlock", renderer(tries_doors, arguments)));
+    assert_eq!(seen["missing"], json!(["file-system", "network", "other-processes"]));
+    let failed = DOORS.iter().flat_map(|door| wrong(&seen, door, |outcome| outcome == SHUT));
+    assert_eq!(failed.collect::<Vec<_>>(), Vec::<String>::new());
+}
+
+/// Numbers mean other calls there, so that a filter of numbers must not see them.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn a_call_by_another_table_is_the_end() {
+    let stage = Stage::new();
+    let window = stage.play(|ipc| {
+        ipc.report(ipc.sandbox().unwrap());
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: getpid changes nothing but the register with its result.
+        unsafe {
+            std::arch::asm!("int 0x80", inlateout("eax") 20 => _, options(nostack));
+        }
+    });
+    let ending = stage.run_until_gone(&window);
+    assert_eq!(ending.details.reason, GoneReason::Crashed);
+    // By the filter; or the kernel has no such table.
+    assert!(
+        [Signal::SYS, Signal::SEGV]
+            .map(|kind| Some(kind.as_raw()))
+            .contains(&ending.details.exit_code)
+    );
+    assert_eq!(stage.reports_of(&window).len(), 1, "it was in the sandbox");
+}
+
+#[test]
+fn no_thread_of_a_renderer_has_any_rights_left() {
+    let stage = Stage::new();
+    let window = stage.play(|ipc| {
+        let sandbox = ipc.sandbox().unwrap();
+        ipc.report(sandbox);
+        assert!(matches!(ipc.run(), Err(RunError::MainGone)));
+    });
+    stage.run_until("it is in the sandbox", || !stage.reports().is_empty());
+    let threads: Vec<_> = fs::read_dir(format!("/proc/{}/task", window.os_process_id()))
+        .unwrap()
+        .map(|thread| fs::read_to_string(thread.unwrap().path().join("status")).unwrap())
+        .collect();
+    assert!(threads.len() >= 2, "its own and the one that watches main");
+    for status in threads {
+        let field = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            line.unwrap_or_else(|| panic!("{status}")).trim().to_owned()
+        };
+        for set in ["CapInh:", "CapPrm:", "CapEff:", "CapAmb:"] {
+            assert_eq!(field(set), "0000000000000000", "{set}");
+        }
+        if rustix::process::geteuid().is_root() {
+            assert_eq!(field("CapBnd:"), "0000000000000000");
+        }
+        assert_eq!((field("NoNewPrivs:").as_str(), field("Seccomp:").as_str()), ("1", "2"));
+    }
+    // It still dies with its main, and can be ended by it.
+    signal(window.os_process_id(), Signal::KILL);
+    stage.run_until_gone(&window);
+}
+
+// --- everything works --------------------------------------------------------------------------------
+
+/// Waits until the numbers that came are these.
+fn expect_numbers(stage: &Stage, numbers: &Notes<u64>, expected: &[u64]) {
+    stage.run_until("the answers", || numbers.len() >= expected.len());
+    assert_eq!(numbers.take(), expected);
+}
+
+#[test]
+fn in_the_sandbox_all_patterns_work_asleep_with_threads_and_with_large_payloads() {
+    let stage = Stage::with(Config { wait: WaitStrategy::Park, ..config() });
+    let (numbers, numbered, large_ones, pictures) =
+        (Notes::new(), Notes::new(), Notes::new(), Notes::new());
+    let notes = numbers.clone();
+    stage.hear(NUMBER, move |_, number| notes.add(*number));
+    let notes = numbered.clone();
+    stage.hear(NUMBERED, move |_, numbered| notes.add((numbered.sender, numbered.number)));
+    let notes = large_ones.clone();
+    stage.hear(BYTES, move |_, bytes| notes.add(is_large(bytes, LEN, notes.len() as u64 + 2)));
+    let notes = pictures.clone();
+    stage.hear(PICTURE, move |_, picture| notes.add(picture[1][1]));
+    stage.answer(ASK, |_, number| Ok(*number));
+    stage.answer(ECHO, |_, bytes| Ok(bytes.to_vec()));
+
+    let window = stage.play_process(works_in_the_sandbox, &[&LEN.to_string()]);
+    stage.run_until_reported("listening");
+    assert_eq!(large_ones.take(), [true; 3]);
+    assert_eq!(pictures.take(), [7]);
+    let numbered = numbered.take();
+    for sender in [1, 2] {
+        let of_one = numbered.iter().filter(|(who, _)| *who == sender).map(|(_, number)| *number);
+        assert!(of_one.eq(0..200), "thread {sender}");
+    }
+
+    for round in 0..50 {
+        window.send(TICK, &round).unwrap();
+        expect_numbers(&stage, &numbers, &[round]);
+        stage.ipc.publish(NEWS, &round).unwrap();
+        expect_numbers(&stage, &numbers, &[round]);
+        assert_eq!(window.invoke(ASK, &round, LIMIT).unwrap().wait(), Ok(round));
+    }
+    stage.ipc.publish(BULLETIN, &[0; 300]).unwrap();
+    expect_numbers(&stage, &numbers, &[300]);
+    window.send(BLOB, &large(LEN, 9)).unwrap();
+    expect_numbers(&stage, &numbers, &[9]);
+    let echoed = window.invoke(ECHO, &large(LEN, 11), LIMIT).unwrap().wait().unwrap();
+    assert!(is_large(&echoed, LEN, 11));
+
+    let counters = window.counters();
+    assert!(counters.wakes >= 5, "it was asleep {} times only", counters.wakes);
+    assert_eq!((counters.violations, counters.attachments_received), (0, 6));
+    window.close();
+    stage.run_until_gone(&window);
+}
+
+#[test]
+fn in_the_sandbox_a_terminal_that_is_there_can_be_set_and_measured_and_nothing_else() {
+    let stage = Stage::new();
+    stage.play(uses_a_terminal_in_the_sandbox);
+    assert_eq!(stage.run_to_the_end(), ["used"]);
+}
+
+// --- what is missing ---------------------------------------------------------------------------------
+
+fn report_of(stage: &Stage, window: &WebContents) -> String {
+    stage.run_until("its report", || !stage.reports_of(window).is_empty());
+    stage.reports_of(window).remove(0)
+}
+
+#[test]
+fn who_needs_all_of_it_gets_all_or_an_error_that_says_what_is_missing() {
+    let stage = Stage::new();
+    let window = stage.play(needs_all_of_the_sandbox);
+    assert!(
+        report_of(&stage, &window).starts_with("shut: capabilities, new-privileges, file-system")
+    );
+    let cases = [
+        ("landlock", "not shut: file-system (the kernel has no Landlock); not shut: network"),
+        ("seccomp", "not shut: system-calls (the kernel has no filters of system calls"),
+    ];
+    for (what, text) in cases {
+        let command = lacking(what, renderer(needs_all_of_the_sandbox, &[]));
+        let window = stage.launch(command, allow_everything());
+        let report = report_of(&stage, &window);
+        assert!(
+            report.starts_with("the sandbox is not complete") && report.contains(text),
+            "{report}"
+        );
+    }
+}
+
+#[test]
+fn a_thread_that_cannot_be_reached_is_an_error() {
+    let stage = Stage::new();
+    stage.play(|ipc| {
+        let (blocked, blocks) = mpsc::channel();
+        let (_go, gone) = mpsc::channel::<()>();
+        thread::spawn(move || {
+            // SAFETY: the set is a plain struct of this frame, which the first call fills.
+            unsafe {
+                let mut all: libc::sigset_t = std::mem::zeroed();
+                libc::sigfillset(&mut all);
+                libc::pthread_sigmask(libc::SIG_BLOCK, &all, std::ptr::null_mut());
+            }
+            blocked.send(()).unwrap();
+            let _ = gone.recv();
+        });
+        blocks.recv().unwrap();
+        let refused = ipc.sandbox().unwrap_err();
+        assert!(matches!(&refused, SandboxError::Threads(_)), "{refused}");
+        ipc.report(refused);
+    });
+    let reports = stage.run_to_the_end();
+    assert!(reports[0].contains("SIGURG"), "{reports:?}");
+}
+
+// --- the demo ----------------------------------------------------------------------------------------
+
+/// The line about the sandbox, and what the summary says.
+fn sandbox_of(lines: &[Value]) -> (&Value, &str) {
+    let find = |event: &str, role: Value| {
+        lines.iter().find(|line| line["event"] == event && line["role"] == role).unwrap()
+    };
+    let summary = find("summary", json!("renderer"));
+    assert_eq!((&summary["lost"], &summary["out_of_order"]), (&json!(0), &json!(0)));
+    assert!(summary["received"].as_u64() >= Some(100), "{summary}");
+    (find("sandbox", Value::Null), summary["sandbox"].as_str().unwrap())
+}
+
+#[test]
+fn the_demos_renderers_are_in_the_sandbox_unless_told_otherwise() {
+    let cases =
+        [(&[][..], "complete"), (&["--require-sandbox"], "complete"), (&["--no-sandbox"], "off")];
+    for (flags, state) in cases {
+        let demo = Demo::new();
+        let mut main = Program::start(&mut demo.main(&[&["--duration", "700ms"], flags].concat()));
+        let lines = main.lines.rest();
+        assert!(main.end().success());
+        let (line, summary) = sandbox_of(&lines);
+        assert_eq!((line["state"].as_str(), summary), (Some(state), state));
+        let enforced = line["enforced"].as_array().unwrap().len();
+        assert_eq!(enforced, if state == "off" { 0 } else { 7 });
+    }
+}
+
+/// `renderer-proc` on a kernel without Landlock.
+fn renderer_without_landlock(demo: &Demo, arguments: &[&str]) -> Command {
+    lacking("landlock", demo.renderer(arguments))
+}
+
+#[test]
+fn where_a_part_is_missing_the_demo_says_so_and_does_the_rest_or_refuses() {
+    demo_program("renderer-proc");
+    let demo = Demo::new();
+    let main = Program::start(&mut demo.main(&["--renderers", "0"]));
+    main.lines.next_of("listening");
+    let mut renderer =
+        Program::start(&mut renderer_without_landlock(&demo, &["--duration", "700ms"]));
+    let lines = renderer.lines.rest();
+    assert!(renderer.end().success());
+    let (line, summary) = sandbox_of(&lines);
+    assert_eq!((line["state"].as_str(), summary), (Some("partial"), "partial"));
+    assert_eq!(line["missing"][0]["part"], "file-system");
+    assert!(line["missing"][0]["why"].as_str().unwrap().contains("Landlock"));
+    assert!(line["enforced"].as_array().unwrap().contains(&json!("system-calls")));
+
+    let (code, _, errors) = run(&mut renderer_without_landlock(&demo, &["--require-sandbox"]));
+    assert_eq!(code, Some(1));
+    assert!(errors.contains("not complete") && errors.contains("Landlock"), "{errors}");
+}
+
+#[test]
+fn in_the_sandbox_ctrl_c_and_mains_death_end_a_renderer_as_before() {
+    let demo = Demo::new();
+    let mut main = Program::start(&mut demo.main(&[]));
+    let launched = main.lines.next_of("did_connect")["pid"].as_u64().unwrap() as u32;
+    let mut attached = Program::start(&mut demo.renderer(&["--require-sandbox"]));
+    attached.lines.next_of("statistics");
+    attached.signal(Signal::INT);
+    assert_eq!(attached.lines.next_of("summary")["ended"], "asked");
+    assert!(attached.end().success());
+
+    main.signal(Signal::KILL);
+    main.end();
+    assert!(within(LIMIT, || !is_alive(launched)));
+}
+
+// --- renderers and main processes ---------------------------------------------------------------
+
+/// Reports what it saw from a thread that was there before, from the one that has entered, and
+/// from a new one; or without a sandbox, from one. Arguments: sandboxed|free MAIN FOLDER
+/// ABSTRACT-SOCKET PORT.
+fn tries_doors(ipc: &Renderer) {
+    let targets = Targets {
+        main: ipc.number(1) as i32,
+        folder: (&ipc.arguments[2]).into(),
+        abstract_socket: ipc.arguments[3].clone(),
+        port: ipc.number(4) as u16,
+    };
+    let attempts = |tried: fn(&Door) -> bool, targets: &Targets| -> BTreeMap<&str, String> {
+        let doors = DOORS.iter().filter(|door| tried(door));
+        doors.map(|door| (door.name, door.attempt(targets))).collect()
+    };
+    if ipc.arguments[0] == "free" {
+        let seen = attempts(|door| door.open != Open::NotTried, &targets);
+        return ipc.report(json!({ "missing": [], "threads": { "only": seen } }));
+    }
+    let (go, gone) = mpsc::channel::<()>();
+    let earlier = thread::spawn({
+        let targets = targets.clone();
+        move || {
+            gone.recv().unwrap();
+            attempts(|_| true, &targets)
+        }
+    });
+    let sandbox = ipc.sandbox().unwrap();
+    go.send(()).unwrap();
+    let earlier = earlier.join().unwrap();
+    let entered = attempts(|_| true, &targets);
+    let later = thread::spawn(move || attempts(|_| true, &targets)).join().unwrap();
+    let missing: Vec<_> = sandbox.missing().iter().map(|missing| missing.part.name()).collect();
+    let threads = json!({ "earlier": earlier, "entered": entered, "later": later });
+    ipc.report(json!({ "missing": missing, "threads": threads }));
+}
+
+/// Everything that a renderer does, asleep whenever it can. Arguments: LEN.
+fn works_in_the_sandbox(arguments: &Arguments) {
+    let len = arguments.number(0) as usize;
+    let ipc = arguments.connect_with(Config { wait: WaitStrategy::Park, ..Config::default() });
+    // A thread that is there before, and one of its own that drives, as an application's may be.
+    let (go, gone) = mpsc::channel::<()>();
+    let earlier = thread::spawn({
+        let ipc = ipc.clone();
+        move || {
+            gone.recv().unwrap();
+            sends_numbered(&ipc, 1);
+        }
+    });
+    let sandbox = ipc.sandbox().unwrap();
+    assert_eq!(ipc.sandbox().unwrap(), sandbox, "again is the same");
+    assert!(sandbox.is_complete(), "{sandbox}");
+    go.send(()).unwrap();
+
+    // What this side begins.
+    let later = thread::spawn({
+        let ipc = ipc.clone();
+        move || sends_numbered(&ipc, 2)
+    });
+    assert_eq!(ipc.invoke(ECHO, b"short").unwrap().wait().unwrap(), b"short");
+    let long = large(len, 1);
+    assert_eq!(ipc.invoke(ECHO, &long).unwrap().wait().unwrap(), long);
+    for seed in 2..5 {
+        ipc.send(BYTES, &large(len, seed)).unwrap();
+    }
+    let mut picture = ipc.loan(PICTURE).unwrap();
+    picture[1][1] = 7;
+    picture.send();
+    for thread in [earlier, later] {
+        thread.join().unwrap();
+    }
+    uses_the_standard_library();
+
+    // What main begins.
+    let (from_push, from_topic, from_blob, from_bulletin) =
+        (ipc.clone(), ipc.clone(), ipc.clone(), ipc.clone());
+    ipc.hear(TICK, move |_, number| from_push.send(NUMBER, number).unwrap());
+    ipc.follow(NEWS, move |_, number| from_topic.send(NUMBER, number).unwrap());
+    ipc.follow(BULLETIN, move |_, text| {
+        from_bulletin.send(NUMBER, &(text.len() as u64)).unwrap();
+    });
+    ipc.hear(BLOB, move |_, bytes| {
+        assert!(is_large(bytes, len, 9));
+        from_blob.send(NUMBER, &9).unwrap();
+    });
+    ipc.answer(ASK, |_, number| Ok(*number));
+    ipc.answer(ECHO, |_, bytes| Ok(bytes.to_vec()));
+    ipc.report("listening");
+    assert!(matches!(ipc.run(), Err(RunError::MainGone)));
+}
+
+fn sends_numbered(ipc: &Renderer, sender: u64) {
+    for number in 0..200 {
+        ipc.send(NUMBERED, &Numbered { sender, number }).unwrap();
+        assert_eq!(ipc.invoke(ASK, &number).unwrap().wait(), Ok(number));
+    }
+}
+
+/// What an ordinary program does without thinking of the system.
+fn uses_the_standard_library() {
+    let mut numbers = Vec::new();
+    for number in 0..4_000_000_u64 {
+        numbers.push(number);
+    }
+    drop(numbers);
+    let named = thread::Builder::new().name("named".to_owned()).spawn(|| {
+        thread::sleep(Duration::from_millis(1));
+        std::panic::catch_unwind(|| panic!("a panic in the sandbox is printed")).unwrap_err();
+        let (reader, writer) = mpsc::channel::<()>();
+        drop((reader, writer));
+        thread::current().name().map(str::to_owned)
+    });
+    assert_eq!(named.unwrap().join().unwrap().as_deref(), Some("named"));
+    let set: std::collections::HashSet<_> = (0..10).collect();
+    assert_eq!(set.len(), 10);
+    assert!(process::id() > 0);
+    assert!(std::time::SystemTime::now().elapsed().is_ok());
+}
+
+fn needs_all_of_the_sandbox(ipc: &Renderer) {
+    match ipc.sandbox().unwrap().complete() {
+        Ok(sandbox) => ipc.report(sandbox),
+        Err(error) => ipc.report(error),
+    }
+}
+
+/// Stays until main goes, for the test to look at from outside.
+/// What a full-screen program does with a terminal that it has, and what it must not.
+fn uses_a_terminal_in_the_sandbox(ipc: &Renderer) {
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    let person = openpt(flags).unwrap();
+    unlockpt(&person).unwrap();
+    let terminal = ioctl_tiocgptpeer(&person, flags).unwrap();
+    tcsetwinsize(&person, Winsize { ws_row: 7, ws_col: 70, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
+    ipc.sandbox().unwrap();
+
+    let before = tcgetattr(&terminal).unwrap();
+    let mut raw = before.clone();
+    raw.make_raw();
+    tcsetattr(&terminal, OptionalActions::Now, &raw).unwrap();
+    assert_eq!(tcgetattr(&terminal).unwrap().local_modes, raw.local_modes);
+    // The C library's way, which is another call in some of its versions.
+    // SAFETY: the descriptor is open, and the modes are written before they are read.
+    unsafe {
+        let mut modes = MaybeUninit::uninit();
+        assert_eq!(libc::tcgetattr(terminal.as_raw_fd(), modes.as_mut_ptr()), 0);
+        let modes = modes.assume_init();
+        assert_eq!(libc::tcsetattr(terminal.as_raw_fd(), libc::TCSANOW, &modes), 0);
+    }
+    tcsetattr(&terminal, OptionalActions::Now, &before).unwrap();
+    assert_eq!(tcgetattr(&terminal).unwrap().local_modes, before.local_modes);
+    let size = tcgetwinsize(&terminal).unwrap();
+    assert_eq!((size.ws_row, size.ws_col), (7, 70));
+
+    // Not so much as its size is changed, and nothing typed into it, which would be for whoever reads there next.
+    assert_eq!(tcsetwinsize(&terminal, size), Err(Errno::PERM));
+    // SAFETY: the call reads one byte of a string that lives for ever.
+    let typed = unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSTI, c"x".as_ptr()) };
+    assert_eq!((typed, io::Error::last_os_error().raw_os_error()), (-1, Some(libc::EPERM)));
+    ipc.report("used");
+}
+
+/// `landlock|seccomp SCENE PROGRAM ARGUMENTS`: becomes the program, on a kernel that lacks that
+/// system call, as far as the program can tell.
+fn lacks(arguments: &Arguments) {
+    let numbers = match arguments[0].as_str() {
+        "landlock" => [libc::SYS_landlock_create_ruleset],
+        "seccomp" => [libc::SYS_seccomp],
+        other => panic!("'{other}' is not known"),
+    };
+    let rules = numbers.map(|number| (number, Vec::new())).into();
+    let missing = SeccompAction::Errno(libc::ENOSYS.cast_unsigned());
+    let architecture = env::consts::ARCH.try_into().unwrap();
+    let filter = SeccompFilter::new(rules, SeccompAction::Allow, missing, architecture).unwrap();
+    let filter: BpfProgram = filter.try_into().unwrap();
+    apply_filter(&filter).unwrap();
+    let mut command = Command::new(&arguments[2]);
+    panic!("{}", command.args(&arguments[3..]).env(VARIABLE, &arguments[1]).exec());
+}
+
+tests::scenes!();
