@@ -73,12 +73,3 @@ pub(crate) mod futex {
         std::ptr::from_ref(word).addr()
     }
 }
-
-/// A bell that an epoll can hear. No model listens to one.
-pub(crate) struct EventFd;
-
-impl EventFd {
-    pub(crate) fn ring(&self) -> io::Result<()> {
-        Ok(())
-    }
-}

@@ -27,13 +27,16 @@ pub(crate) struct Program {
     socket: Arc<AtomicI32>,
 }
 
-/// By what a child finds its session, and the environment variable that tells it so.
+/// The number at which a child finds its socket.
+pub(crate) const CHILD_SOCKET: RawFd = 3;
+
+/// By what a child finds its session: an environment variable, and perhaps a descriptor that it names.
 #[derive(Debug)]
-pub(crate) enum Inherited {
-    /// A socket, at the number that all of a program's have.
-    Descriptor { variable: &'static str, descriptor: OwnedFd },
-    #[cfg(feature = "portable")]
-    Name { variable: &'static str, value: String },
+pub(crate) struct Inherited {
+    pub(crate) variable: &'static str,
+    pub(crate) value: String,
+    /// Put at the number that all of a program's have.
+    pub(crate) descriptor: Option<OwnedFd>,
 }
 
 impl Program {
@@ -73,18 +76,15 @@ impl Program {
         self.command.get_program().to_string_lossy().into_owned()
     }
 
-    /// Starts it with `heirloom`. Our copy of a socket is closed: the child then holds the only one, so its end is
+    /// Starts it with `inherited`. Our copy of a socket is closed: the child then holds the only one, so its end is
     /// a hang-up at the other end.
-    pub(crate) fn start(&mut self, heirloom: Inherited) -> io::Result<Child> {
-        let (variable, socket) = match heirloom {
-            Inherited::Descriptor { variable, descriptor } => (variable, descriptor),
-            #[cfg(feature = "portable")]
-            Inherited::Name { variable, value } => {
-                self.socket.store(-1, Ordering::Relaxed);
-                return self.command.env(variable, value).spawn();
-            }
+    pub(crate) fn start(&mut self, inherited: Inherited) -> io::Result<Child> {
+        let Inherited { variable, value, descriptor } = inherited;
+        self.command.env(variable, value);
+        let Some(socket) = descriptor else {
+            self.socket.store(-1, Ordering::Relaxed);
+            return self.command.spawn();
         };
-        self.command.env(variable, self.child_fd.to_string());
         // Occupies the number if it is free here, and else takes a higher one. Otherwise the pipe by
         // which the child says that exec failed could get this number, and be replaced in the child.
         let ours = fcntl_dupfd_cloexec(&socket, self.child_fd)?;
@@ -117,12 +117,6 @@ fn follow_to_death(parent: Pid) -> io::Result<()> {
 /// and for no other: a number may name someone new by now.
 pub(crate) fn pidfd_open(pid: u32) -> io::Result<OwnedFd> {
     Ok(rustix::process::pidfd_open(pid_of(pid)?, PidfdFlags::empty())?)
-}
-
-/// The group that this process acts as.
-#[cfg(feature = "portable")]
-pub(crate) fn group_id() -> u32 {
-    rustix::process::getegid().as_raw()
 }
 
 /// The user that this process acts as.
@@ -173,8 +167,8 @@ mod tests {
         command
     }
 
-    fn heirloom(descriptor: OwnedFd) -> Inherited {
-        Inherited::Descriptor { variable: "TEST_SOCKET", descriptor }
+    fn inherited(descriptor: OwnedFd) -> Inherited {
+        Inherited { variable: "TEST_SOCKET", value: String::new(), descriptor: Some(descriptor) }
     }
 
     fn spawn_with_socket(
@@ -183,7 +177,7 @@ mod tests {
         child_fd: RawFd,
         die_with_parent: bool,
     ) -> io::Result<Child> {
-        Program::new(command, child_fd, die_with_parent)?.start(heirloom(socket))
+        Program::new(command, child_fd, die_with_parent)?.start(inherited(socket))
     }
 
     #[test]
@@ -191,7 +185,7 @@ mod tests {
         let mut program = Program::new(shell("echo hello >&3"), 3, true).unwrap();
         for _ in 0..3 {
             let (ours, theirs) = Socket::pair().unwrap();
-            let mut child = program.start(heirloom(theirs.into())).unwrap();
+            let mut child = program.start(inherited(theirs.into())).unwrap();
             let mut buffer = [0; 64];
             let received = ours.receive(&mut buffer, 0).unwrap();
             assert_eq!(&buffer[..received.len], b"hello\n");

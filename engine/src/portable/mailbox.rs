@@ -11,35 +11,45 @@
 
 use std::{
     io::{self, ErrorKind},
-    sync::Arc,
     time::{Duration, Instant},
+    vec,
 };
 
 use crate::portable::watcher::{Signs, WatchedProcess, Watcher};
 use crate::{
-    os::socket::Readiness,
+    config::Backend,
+    kill_points::{KillPoint, reach},
+    os::{
+        process::user_id,
+        report::{Credentials, Readiness},
+    },
     peer::Side,
     portable::{
         event::NamedEvent,
         event_threads::{Listener, Ringer, Sleepers},
+        memory::NamedMemory,
         name::SegmentName,
         named::Segment,
-        rendezvous::SessionPage,
+        processes::group_id,
+        rendezvous::{SessionPage, SharedFlag},
     },
-    primitives::Mutex,
+    primitives::{Arc, AtomicU32, Mutex},
     ring::{
         consumer::Consumer,
         producer::{Producer, ReserveError},
     },
-    session::control_channel::ControlPacket,
+    session::control_channel::{ControlPacket, PacketLink},
     shm::{
         aligned::AlignedBuf,
         handle::MemoryHandle,
         shared::{OutboxMemory, Shared},
     },
     sync::flag::Flag,
-    wake::bell::{Interrupt, Signal},
-    wire::frame::{Kind, Label},
+    wake::bell::{Interrupt, Signal, Sleep},
+    wire::{
+        frame::{Kind, Label},
+        words::Bell,
+    },
 };
 
 /// How much each ring for packets holds. The longest packet is half of it, less a cell: a contract of some thousand
@@ -140,22 +150,60 @@ impl Mailbox {
         self.segment.name()
     }
 
-    /// The other end's process, as it says of itself; 0 if it has not come yet.
-    pub(crate) fn peer_pid(&self) -> u32 {
-        self.peer.pid()
+    /// Whether there is a packet, or the end.
+    pub(super) fn readiness(&self) -> Readiness {
+        let hangup = self.is_over();
+        // A packet that cannot be read is one too: whoever receives it finds out.
+        let readable = hangup || !matches!(self.inbox.lock().consumer.peek(), Ok(None));
+        Readiness { readable, hangup }
     }
 
-    // --- packets ---------------------------------------------------------------------------------
+    /// Whether either end has left, or the other is dead.
+    fn is_over(&self) -> bool {
+        let peer_has_left = match self.side {
+            Side::Main => self.page.renderer.has_left(),
+            Side::Renderer => self.page.main_left.is_raised(),
+        };
+        peer_has_left || self.peer.is_gone() || self.closed.is_raised()
+    }
 
-    /// Sends one packet, or fails with [`ErrorKind::WouldBlock`].
-    pub(crate) fn try_send(&self, bytes: &[u8], handles: &[&MemoryHandle]) -> io::Result<()> {
+    fn ring_peer(&self) {
+        if !self.peer.is_gone() {
+            if self.side == Side::Renderer {
+                self.page.rung.raise();
+            }
+            self.ringer.ring();
+        }
+    }
+
+    /// Main's: whether the renderer has rung since the last look.
+    pub(super) fn take_ring(&self) -> Readiness {
+        Readiness { readable: self.page.rung.take(), hangup: false }
+    }
+
+    /// How this end wakes the other's threads, and how its own sleep.
+    fn signals(&self) -> (Box<dyn Signal>, Interrupt) {
+        let rung = self.page.clone().map(|page| &*page.rung);
+        let rung = (self.side == Side::Renderer).then_some(rung);
+        let signal = RingerSignal { rung, ringer: self.ringer.clone() };
+        (Box::new(signal), Interrupt::of(self.sleepers.clone()))
+    }
+}
+
+impl PacketLink for Mailbox {
+    /// There is room for all of a handshake.
+    fn send(&self, bytes: &[u8], handles: &[&MemoryHandle]) -> io::Result<()> {
+        self.try_send(bytes, handles)
+    }
+
+    fn try_send(&self, bytes: &[u8], handles: &[&MemoryHandle]) -> io::Result<()> {
         if self.is_over() {
             return Err(ErrorKind::BrokenPipe.into());
         }
         let mut packet = Vec::with_capacity(1 + handles.len() * NUMBER + bytes.len());
         packet.push(u8::try_from(handles.len()).map_err(io::Error::other)?);
         for handle in handles {
-            packet.extend(segment_of(handle)?.number().to_ne_bytes());
+            packet.extend(handle.of_kind::<NamedMemory>()?.name.number().to_ne_bytes());
         }
         packet.extend_from_slice(bytes);
 
@@ -171,13 +219,7 @@ impl Mailbox {
         Ok(())
     }
 
-    /// Receives one packet, which hands over no more than `handles_max` segments; fails with
-    /// [`ErrorKind::WouldBlock`] if there is none.
-    pub(crate) fn try_receive(
-        &self,
-        buffer: &mut [u8],
-        handles_max: usize,
-    ) -> io::Result<ControlPacket> {
+    fn try_receive(&self, buffer: &mut [u8], handles_max: usize) -> io::Result<ControlPacket> {
         // Before the look: what was sent before the end is received before it.
         let is_over = self.is_over();
         let mut inbox = self.inbox.lock();
@@ -200,31 +242,21 @@ impl Mailbox {
         }
         let (numbers, _) = numbers.as_chunks::<NUMBER>();
         let handles = numbers.iter().map(|number| {
-            MemoryHandle::Segment(self.page_name().sibling(u32::from_ne_bytes(*number)))
+            MemoryHandle::from(self.page_name().sibling(u32::from_ne_bytes(*number)))
         });
         buffer[..bytes.len()].copy_from_slice(bytes);
         Ok(ControlPacket { len: bytes.len(), handles: handles.collect() })
     }
 
-    /// Whether there is a packet, or the end.
-    pub(crate) fn readiness(&self) -> Readiness {
-        let hangup = self.is_over();
-        // A packet that cannot be read is one too: whoever receives it finds out.
-        let readable = hangup || !matches!(self.inbox.lock().consumer.peek(), Ok(None));
-        Readiness { readable, hangup }
-    }
-
-    /// Sleeps until there is something to read, at most for `timeout`. May come back early.
-    pub(crate) fn poll_readable(&self, timeout: Option<Duration>) -> Readiness {
+    fn poll_readable(&self, timeout: Option<Duration>) -> io::Result<Readiness> {
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         self.sleepers.sleep_while(|| !self.readiness().readable, deadline);
-        self.readiness()
+        Ok(self.readiness())
     }
 
-    /// Ends it for both sides. What was sent before can still be received.
-    pub(crate) fn shutdown(&self) {
+    fn shutdown(&self) -> io::Result<()> {
         if self.closed.is_raised() {
-            return;
+            return Ok(());
         }
         self.closed.raise();
         match self.side {
@@ -234,57 +266,82 @@ impl Mailbox {
         self.ring_peer();
         self.ringer.end();
         drop(self.listener.lock().take());
-        self.sleepers.wake();
+        Sleepers::wake(&self.sleepers);
+        Ok(())
     }
 
-    /// Whether either end has left, or the other is dead.
-    fn is_over(&self) -> bool {
-        let peer_has_left = match self.side {
-            Side::Main => self.page.renderer.has_left(),
-            Side::Renderer => self.page.main_left.is_raised(),
-        };
-        peer_has_left || self.peer.is_gone() || self.closed.is_raised()
+    /// Between processes that trust each other it is who it says it is; and of this user, since nobody else can open
+    /// the memory. 0 if it has not come yet.
+    fn peer_credentials(&self) -> io::Result<Credentials> {
+        Ok(Credentials { pid: self.peer.pid(), uid: user_id(), gid: group_id() })
     }
 
-    fn ring_peer(&self) {
-        if !self.peer.is_gone() {
-            if self.side == Side::Renderer {
-                self.page.rung.raise();
-            }
-            self.ringer.ring();
+    fn mains_signals(&self) -> io::Result<(Box<dyn Signal>, Interrupt)> {
+        Ok(self.signals())
+    }
+
+    fn bell_to_hand_over(&self) -> io::Result<Option<MemoryHandle>> {
+        Ok(None)
+    }
+
+    fn renderers_signals(
+        &self,
+        _handed_over: &mut vec::IntoIter<MemoryHandle>,
+    ) -> Option<(Box<dyn Signal>, Interrupt)> {
+        Some(self.signals())
+    }
+
+    fn backend(&self) -> Backend {
+        Backend::Portable
+    }
+}
+
+/// Wakes the other end's threads by its event.
+struct RingerSignal {
+    /// What tells main which renderer has set its event.
+    rung: Option<Shared<SharedFlag>>,
+    ringer: Arc<Ringer>,
+}
+
+impl Signal for RingerSignal {
+    fn wake_driver(&self, bell: &Bell) {
+        self.wake_all(bell);
+    }
+
+    fn wake_all(&self, bell: &Bell) {
+        bell.bump();
+        reach(KillPoint::BellBumped);
+        if let Some(rung) = &self.rung {
+            rung.raise();
         }
+        self.ringer.ring();
+    }
+}
+
+impl Sleep for Arc<Sleepers> {
+    fn sleep(
+        &self,
+        bell: &Bell,
+        bell_seen: u32,
+        interrupt: &Interrupt,
+        seen: u32,
+        deadline: Option<Instant>,
+    ) {
+        let unchanged = || bell.read() == bell_seen && interrupt.read() == seen;
+        self.sleep_while(unchanged, deadline);
     }
 
-    // --- waking ----------------------------------------------------------------------------------
-
-    /// How this end wakes the other's threads, and how its own sleep.
-    pub(crate) fn signals(&self) -> (Signal, Interrupt) {
-        let rung = self.page.clone().map(|page| &*page.rung);
-        let rung = (self.side == Side::Renderer).then_some(rung);
-        let signal = Signal::Ringer { rung, ringer: self.ringer.clone() };
-        (signal, Interrupt::of_sleepers(self.sleepers.clone()))
-    }
-
-    /// Main's: whether the renderer has rung since the last look.
-    pub(crate) fn take_ring(&self) -> bool {
-        self.page.rung.take()
+    fn wake(&self, _word: &AtomicU32) {
+        Sleepers::wake(self);
     }
 }
 
 impl Drop for Mailbox {
     fn drop(&mut self) {
-        self.shutdown();
+        let _ = self.shutdown();
         if self.side == Side::Main {
             // A thread that is left behind in an event keeps the page mapped.
             self.segment.remove_name();
         }
-    }
-}
-
-pub(super) fn segment_of(handle: &MemoryHandle) -> io::Result<&SegmentName> {
-    match handle {
-        MemoryHandle::Segment(name) => Ok(name),
-        #[cfg(target_os = "linux")]
-        MemoryHandle::Descriptor(_) => Err(io::Error::other("memory without a name")),
     }
 }

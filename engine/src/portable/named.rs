@@ -25,10 +25,9 @@ use std::ptr::NonNull;
 use shared_memory::{Shmem, ShmemConf, ShmemError};
 
 use crate::portable::name::SegmentName;
-use crate::portable::segments::SegmentRecord;
-use crate::primitives::{Arc, AtomicBool, Mutex, Ordering};
-use crate::shm::mapping::{keep_to_ourselves, populate};
-use crate::shm::region::Access;
+use crate::primitives::{Arc, AtomicBool, AtomicU32, Mutex, Ordering};
+use crate::shm::mapping::Access;
+use crate::shm::mapping::{Mapping, keep_to_ourselves, populate};
 use crate::shm::shared::{Atomics, Shared};
 
 /// Why a segment was not made or opened.
@@ -73,7 +72,7 @@ impl Segment {
         let shmem = ShmemConf::new().os_id(name.as_str()).size(len).create().map_err(system)?;
         // If it is refused below, it goes again.
         let segment = Segment::of(shmem, name, len)?;
-        segment.check()?;
+        check(name, len)?;
         Ok(segment)
     }
 
@@ -115,21 +114,14 @@ impl Segment {
         segment
     }
 
-    /// Whether it is still this user's alone, and of its size.
-    pub(crate) fn check(&self) -> Result<(), SegmentError> {
-        look_at(&self.name)?.check_len(self.len)
-    }
-
     pub(crate) fn name(&self) -> &SegmentName {
         &self.name
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.len
-    }
-
-    pub(crate) fn start(&self) -> NonNull<u8> {
-        self.start
+    /// All of it, kept by the mapping.
+    pub(crate) fn into_mapping(self) -> Mapping {
+        // SAFETY: it is mapped there as long as it lives, and those who can open it are trusted to leave its size alone.
+        unsafe { Mapping::new(self.start, self.len, self) }
     }
 
     /// Has all of its pages made, or says that there is no memory for them. A page that cannot be had when it is
@@ -201,6 +193,25 @@ impl Drop for Segment {
     }
 }
 
+/// Where a segment is listed.
+#[derive(Debug)]
+pub(crate) struct SegmentRecord {
+    table: Shared<[AtomicU32]>,
+    entry: usize,
+}
+
+impl SegmentRecord {
+    pub(crate) fn new(table: Shared<[AtomicU32]>, entry: usize) -> Self {
+        Self { table, entry }
+    }
+
+    /// Its name is gone.
+    pub(crate) fn clear(self) {
+        // Relaxed: it is read by others only after this process's death, which orders everything.
+        self.table[self.entry].store(0, Ordering::Relaxed);
+    }
+}
+
 impl fmt::Debug for Segment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Segment").field("name", &self.name).field("len", &self.len).finish()
@@ -218,6 +229,11 @@ impl From<SegmentError> for io::Error {
         };
         io::Error::new(kind, error)
     }
+}
+
+/// Whether there is a segment of that name which is this user's alone and has this size.
+pub(crate) fn check(name: &SegmentName, len: usize) -> Result<(), SegmentError> {
+    look_at(name)?.check_len(len)
 }
 
 /// Removes a segment of this user's whose owner is dead, whatever it is like; says how many bytes it had, or that
@@ -389,7 +405,7 @@ mod tests {
         let name = unique("shared");
         let ours = Arc::new(Segment::create(&name, LEN).unwrap());
         let theirs = Arc::new(Segment::open(&name, LEN).unwrap());
-        assert_ne!(ours.start(), theirs.start());
+        assert_ne!(ours.start, theirs.start);
         ours.shared::<Words>().0[3].store(42, Relaxed);
         assert_eq!(theirs.shared::<Words>().0[3].load(Relaxed), 42);
         theirs.shared::<Words>().0[0].store(43, Relaxed);
@@ -453,7 +469,7 @@ mod tests {
     #[test]
     fn a_segment_that_others_may_open_is_an_error() {
         let name = unique("mode");
-        let ours = Segment::create(&name, LEN).unwrap();
+        let _ours = Segment::create(&name, LEN).unwrap();
         for mode in [0o666, 0o640, 0o604, 0o602] {
             fchmod(object(&name), Mode::from_raw_mode(mode)).unwrap();
             let refused = Segment::open(&name, LEN).unwrap_err();
@@ -461,7 +477,7 @@ mod tests {
                 matches!(refused, SegmentError::Mode { mode: found } if found == mode),
                 "{refused}"
             );
-            assert!(matches!(ours.check(), Err(SegmentError::Mode { .. })));
+            assert!(matches!(check(&name, LEN), Err(SegmentError::Mode { .. })));
         }
     }
 

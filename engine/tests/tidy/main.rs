@@ -52,6 +52,7 @@ const UNSAFE: &[&str] = &[
     "wake/driver_lock.rs",
     "portable/event.rs",
     "portable/named.rs",
+    "portable/rendezvous.rs",
 ];
 
 /// Files that may order memory: each holds a protocol with a model, or a reason in `docs/memory-order.md`.
@@ -67,7 +68,6 @@ const ORDERINGS: &[&str] = &[
     "wake/bell.rs",
     "os/confine.rs",
     "portable/rendezvous.rs",
-    "portable/event.rs",
 ];
 
 const FENCES: &[&str] = &["wire/words.rs", "sync/fences.rs"];
@@ -80,13 +80,7 @@ const CIRCLES_STILL: &[&str] = &[
     "peer/port.rs",
     "peer/replies.rs",
     "peer/sender.rs",
-    "portable/",
-    "session/control_channel.rs",
-    "shm/",
 ];
-/// Files that still have a `cfg` for the portable backend.
-const PORTABLE_STILL: &[&str] =
-    &["shm/", "wake/bell.rs", "session/", "event_loop/main/", "wire/", "os/", "ipc_main/"];
 
 fn stands_in(list: &[&str], file: &str) -> bool {
     list.iter().any(|entry| file == *entry || entry.ends_with('/') && file.starts_with(entry))
@@ -191,8 +185,7 @@ fn only_its_own_folder_and_the_root_know_the_portable_backend() {
     for module in modules() {
         let known = module.lines().find(|line| line.contains("feature = \"portable\""));
         let permitted = module.folder() == "portable"
-            || ["lib.rs", "config.rs"].contains(&module.file.as_str())
-            || stands_in(PORTABLE_STILL, &module.file);
+            || ["lib.rs", "config.rs"].contains(&module.file.as_str());
         assert!(permitted || known.is_none(), "{}: {known:?}", module.file);
     }
 }

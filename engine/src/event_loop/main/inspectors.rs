@@ -29,7 +29,7 @@ use std::{
 
 use zerocopy::IntoBytes;
 
-use crate::event_loop::main::{Connection, MainLoop, PollSource, Poller, Stage, TokenKind, token};
+use crate::event_loop::main::{Connection, MainLoop, Stage, TokenKind, token};
 use crate::{
     event_loop::main::shared::MainShared,
     metrics::{MainMetrics, SessionMetrics, counters::Counters, sleeps},
@@ -39,6 +39,7 @@ use crate::{
     session::{
         control_channel::ControlChannel,
         inspection::{InspectorAnswer, fingerprint},
+        transport::{PollSource, Poller},
     },
     shm::{
         backing::Backing,
@@ -113,7 +114,7 @@ impl Inspectors {
     fn admit(
         &mut self,
         main: &MainShared,
-        poller: &mut Poller,
+        poller: &mut dyn Poller,
         control: &Arc<ControlChannel>,
     ) -> io::Result<()> {
         let board = match &mut self.board {
@@ -165,7 +166,7 @@ impl MainLoop {
             }
             Ok(()) => self
                 .inspectors
-                .admit(main, &mut self.poller, &connection.control)
+                .admit(main, &mut *self.poller, &connection.control)
                 .map_err(|error| refused(&error.to_string())),
         };
         if let Err(answer) = admitted {

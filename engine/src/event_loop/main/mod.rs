@@ -19,7 +19,6 @@
 pub(crate) mod hooks;
 mod inspectors;
 mod launcher;
-mod poller;
 mod responsiveness;
 pub(crate) mod restart;
 mod sessions;
@@ -42,7 +41,7 @@ use crate::{
         shared::{FailedRelaunch, MainShared},
     },
     kill_points::{KillPoint, reach},
-    os::{EventFd, epoll::Event},
+    os::report::Event,
     peer::{
         Port,
         dispatch::{Request, Routes},
@@ -51,7 +50,11 @@ use crate::{
     policy::{OnViolation, Policy, quota::Allowance},
     primitives::Ordering,
     ring::consumer::Consumer,
-    session::{control_channel::ControlChannel, endpoint::Endpoint, meeting::LoopBell},
+    session::{
+        control_channel::ControlChannel,
+        endpoint::Endpoint,
+        transport::{INTERRUPT, LaunchedProcess, PollSource, Poller},
+    },
     shm::{aligned::AlignedBuf, region::Region},
     sync::{
         loop_cell::LoopKey,
@@ -66,8 +69,6 @@ use crate::{
     },
 };
 use inspectors::Inspectors;
-pub(crate) use poller::LaunchedProcess;
-use poller::{PollSource, Poller};
 use responsiveness::Responsiveness;
 use wake_flood::WakeFlood;
 
@@ -99,7 +100,6 @@ const HOUSEKEEPING_EVERY: Duration = Duration::from_millis(1);
 const GRACE: Duration = Duration::from_secs(2);
 
 const LISTENER: u64 = u64::MAX;
-const INTERRUPT: u64 = u64::MAX - 1;
 
 /// What an epoll token stands for, beside a place in the table.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -120,7 +120,6 @@ pub(crate) struct Handover {
     pub(crate) welcome: Welcome,
     pub(crate) main_region: Region,
     pub(crate) renderer_region: Region,
-    pub(crate) event: Option<EventFd>,
 }
 
 /// A session with its window: everything but its socket.
@@ -130,8 +129,6 @@ pub(crate) struct Session {
     pub(crate) consumer: Consumer,
     /// What its quotas still allow; `None`: anything.
     pub(crate) allowance: Option<Allowance>,
-    /// What the renderer rings, if that is a thing of its own.
-    pub(crate) event: Option<EventFd>,
     /// When it was opened, and its policy in a line: for inspectors.
     pub(crate) opened: Instant,
     pub(crate) summary: String,
@@ -195,7 +192,7 @@ struct Connection {
 
 /// What only main's driver touches.
 pub(crate) struct MainLoop {
-    poller: Poller,
+    poller: Box<dyn Poller>,
     endpoint: Option<Endpoint>,
     connections: Vec<Option<Connection>>,
     /// Places of the windows that are looked at in every turn.
@@ -229,14 +226,13 @@ pub(crate) struct MainLoop {
 impl MainLoop {
     pub(crate) fn new(
         endpoint: Endpoint,
-        bell: &LoopBell,
         routes: Cached<Routes>,
         key: LoopKey,
         waiter: Waiter,
         unresponsive_after: Duration,
     ) -> io::Result<Self> {
-        let mut poller = Poller::new(bell)?;
-        poller.add(PollSource::Door(&endpoint), LISTENER)?;
+        let mut poller = endpoint.meeting().poller()?;
+        poller.add(PollSource::Door, LISTENER)?;
         Ok(Self {
             poller,
             endpoint: Some(endpoint),
@@ -488,7 +484,7 @@ impl MainLoop {
         let Some(session) = connection.session.as_mut() else { return true };
         if connection.deaf {
             // It fails only for want of memory, and then the window is looked at as before.
-            let bell = PollSource::Bell(session.event.as_ref(), &connection.control);
+            let bell = PollSource::Bell(&connection.control);
             if self.poller.add(bell, token(place, TokenKind::Bell)).is_err() {
                 return false;
             }
@@ -539,7 +535,7 @@ impl MainLoop {
         session.publish();
         session.port.flush();
         if !connection.deaf {
-            let bell = PollSource::Bell(session.event.as_ref(), &connection.control);
+            let bell = PollSource::Bell(&connection.control);
             connection.deaf = self.poller.remove(bell, token(place, TokenKind::Bell)).is_ok();
         }
         connection.held_until = Some(until);
@@ -553,7 +549,7 @@ impl MainLoop {
         let Some(session) = connection.session.as_mut() else { return };
         let (position, has_news) = (session.consumer.position(), session.has_news());
         if !connection.deaf && connection.rings.note(position, has_news) {
-            let bell = PollSource::Bell(session.event.as_ref(), &connection.control);
+            let bell = PollSource::Bell(&connection.control);
             connection.deaf = self.poller.remove(bell, token(place, TokenKind::Bell)).is_ok();
             session.port.counters.storms.add_alone(1);
             trace::storm(session.port.window);

@@ -16,16 +16,18 @@ use std::{
 };
 
 use crate::event_loop::main::{
-    Connection, GRACE, LISTENER, MainLoop, PollSource, Restart, Session, Stage, TokenKind, token,
+    Connection, GRACE, LISTENER, MainLoop, Restart, Session, Stage, TokenKind, token,
 };
 use crate::{
     error::GoneReason,
     event_loop::main::{hooks::Candidate, restart::Recipe, shared::MainShared},
     kill_points::{KillPoint, reach},
-    os::epoll::Event,
+    os::report::Event,
     peer::Port,
     primitives::Ordering,
-    session::{inspection::InspectorHello, liveness::reason_of, offers::grants},
+    session::{
+        inspection::InspectorHello, liveness::reason_of, offers::grants, transport::PollSource,
+    },
     sync::reentrancy::{self, CurrentLoop},
     trace,
     wire::{
@@ -57,9 +59,9 @@ impl MainLoop {
     /// Listens to a session that has its window now.
     pub(super) fn begin_session(&mut self, place: usize, session: Session) -> io::Result<()> {
         let Some(connection) = self.connections[place].as_mut() else { return Ok(()) };
-        let session = connection.session.insert(session);
+        connection.session = Some(session);
         let control = &connection.control;
-        let bell = PollSource::Bell(session.event.as_ref(), control);
+        let bell = PollSource::Bell(control);
         self.poller.add(bell, token(place, TokenKind::Bell))?;
         if let Some((_, process)) = &connection.child {
             self.poller.add(PollSource::Process(process), token(place, TokenKind::Process))?;
@@ -82,7 +84,7 @@ impl MainLoop {
             Ok(None) => return,
             Err(_) => {
                 // A limit was met, and who knocked still waits: without a pause the loop would spin.
-                let _ = self.poller.remove(PollSource::Door(endpoint), LISTENER);
+                let _ = self.poller.remove(PollSource::Door, LISTENER);
                 self.listening_from = Instant::now().checked_add(ACCEPT_PAUSE);
                 return;
             }
@@ -101,10 +103,8 @@ impl MainLoop {
 
     /// Lets connections in again, once the pause after a limit is over.
     pub(super) fn listen_again(&mut self, now: Instant) {
-        if self.listening_from.is_some_and(|from| from <= now)
-            && let Some(endpoint) = &self.endpoint
-        {
-            let added = self.poller.add(PollSource::Door(endpoint), LISTENER);
+        if self.listening_from.is_some_and(|from| from <= now) && self.endpoint.is_some() {
+            let added = self.poller.add(PollSource::Door, LISTENER);
             self.listening_from = added.err().and_then(|_| now.checked_add(ACCEPT_PAUSE));
         }
     }
@@ -354,7 +354,7 @@ impl MainLoop {
         connection.held_until = None;
         let _ = connection.control.shutdown();
         if let Some(session) = &connection.session {
-            let bell = PollSource::Bell(session.event.as_ref(), &connection.control);
+            let bell = PollSource::Bell(&connection.control);
             let _ = self.poller.remove(bell, token(place, TokenKind::Bell));
             session.port.end(reason.clone());
             trace::session_ended(session.port.window, reason.name());

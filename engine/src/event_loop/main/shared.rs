@@ -26,13 +26,10 @@ use crate::{
         payload::Payload,
     },
     error::{BindError, GoneReason, LaunchError, RunError, SendError},
-    event_loop::main::{Handover, LaunchedProcess, MainLoop, Newcomer, Session},
+    event_loop::main::{Handover, MainLoop, Newcomer, Session},
     ipc_renderer::ENDPOINT_VARIABLE,
     metrics::{MainMetrics, counters::Counter, sleeps::SleepCounters},
-    os::{
-        EventFd, OwnedFd,
-        process::{self, Inherited},
-    },
+    os::process::{self, Inherited},
     peer::{
         Port, PortParts, SessionLimits, Side,
         dispatch::Dispatcher,
@@ -47,11 +44,10 @@ use crate::{
     session::{
         control_channel::ControlChannel,
         endpoint::Endpoint,
-        meeting::{LoopBell, Meeting, SEGMENT_VARIABLE, SOCKET_VARIABLE},
+        transport::{self, Meeting},
     },
     shm::{
         backing::Backing,
-        handle::MemoryHandle,
         region::{Region, WriterSide},
     },
     sync::{
@@ -112,8 +108,7 @@ pub(crate) struct MainShared {
     pub(crate) inspectors: AtomicU32,
     weak: Weak<MainShared>,
     driver_lock: DriverLock<MainLoop>,
-    meeting: Meeting,
-    bell: LoopBell,
+    meeting: Arc<dyn Meeting>,
     newcomers: Mutex<Vec<Newcomer>>,
     /// Renderers that could not be launched again.
     failed: Mutex<Vec<FailedRelaunch>>,
@@ -147,7 +142,7 @@ impl MainShared {
         let declared = declarations(contract)?;
         let io = |source| BindError::Io { endpoint: name.to_owned(), source };
         let endpoint = Endpoint::bind(name, config.backend()?)?;
-        let meeting = endpoint.meeting();
+        let meeting = endpoint.meeting().clone();
         if config.protect_memory {
             process::make_non_dumpable().map_err(io)?;
         }
@@ -167,12 +162,11 @@ impl MainShared {
             .collect::<Result<Vec<_>, _>>()
             .map_err(io)?;
         let channels = Arc::new(ChannelTable::new(declared.into_iter().map(Some).collect()));
-        let bell = meeting.loop_bell().map_err(io)?;
         let routes = Snapshot::new(Router::new(channels.len()));
         let (key, waiter) = (LoopKey::new(), Waiter::new(config.wait, config.spin_ceiling));
         let key_name = key.name();
         let main_loop =
-            MainLoop::new(endpoint, &bell, routes.cached(), key, waiter, config.unresponsive_after)
+            MainLoop::new(endpoint, routes.cached(), key, waiter, config.unresponsive_after)
                 .map_err(io)?;
 
         trace::endpoint_opened(name);
@@ -201,7 +195,6 @@ impl MainShared {
                 weak: weak.clone(),
                 driver_lock: DriverLock::new(main_loop),
                 meeting,
-                bell,
                 newcomers: Mutex::new(Vec::new()),
                 failed: Mutex::new(Vec::new()),
                 windows: Mutex::new(BTreeMap::new()),
@@ -229,7 +222,7 @@ impl MainShared {
         options: LaunchOptions,
     ) -> Result<WebContents, LaunchError> {
         // Of the session that this process itself may have been launched into.
-        command.env_remove(SOCKET_VARIABLE).env_remove(SEGMENT_VARIABLE);
+        transport::variables().for_each(|variable| _ = command.env_remove(variable));
         command.env(ENDPOINT_VARIABLE, &self.name);
         let program = command.get_program().to_string_lossy().into_owned();
         let spawn = |source| LaunchError::Spawn { program: program.clone(), source };
@@ -291,7 +284,7 @@ impl MainShared {
     ) -> Result<WebContents, Box<(Recipe, LaunchError)>> {
         let Prepared { session, control } = prepared;
         let port = session.port.clone();
-        let launched = child.and_then(|mut child| match self.look_after(child.id()) {
+        let launched = child.and_then(|mut child| match self.meeting.look_after(child.id()) {
             Ok(process) => Ok((child, process)),
             Err(error) => {
                 // Nothing would tell of its end. It fails only if it has ended.
@@ -325,16 +318,6 @@ impl MainShared {
     /// How memory is made for those whom this endpoint meets.
     pub(crate) fn backing(&self) -> Backing {
         self.meeting.backing()
-    }
-
-    /// By what the end of a child is noticed.
-    fn look_after(&self, pid: u32) -> io::Result<LaunchedProcess> {
-        match &self.meeting {
-            #[cfg(target_os = "linux")]
-            Meeting::Sockets => process::pidfd_open(pid).map(LaunchedProcess::Descriptor),
-            #[cfg(feature = "portable")]
-            Meeting::Names(hub) => Ok(LaunchedProcess::Watched(hub.watch_child(pid))),
-        }
     }
 
     fn relaunch_failed(&self, recipe: Recipe, old: Arc<Port>, error: LaunchError) {
@@ -520,10 +503,7 @@ impl MainShared {
         let own = main_region.outbox().expect("made with a ring's length");
         let peer = renderer_region.outbox().expect("made with a ring's length");
         own.control.initialise(main_capacity);
-        let event = control.needs_an_event().then(EventFd::new).transpose();
-        let event = event.map_err(resources("an eventfd"))?;
-        let theirs = event.as_ref().map(EventFd::try_clone).transpose();
-        let theirs = theirs.map_err(resources("an eventfd"))?;
+        let (signal, interrupt) = control.mains_signals().map_err(resources("an eventfd"))?;
 
         let window = self.next_window.fetch_add(1, Ordering::Relaxed);
         let event_loop: Weak<dyn EventLoop> = self.weak.clone();
@@ -541,7 +521,6 @@ impl MainShared {
         };
         let kept_max = self.config.attachment_pool_max as u64;
         let consumer = Consumer::new(peer.data, own.control.clone(), 0);
-        let (signal, interrupt) = control.mains_signals();
         let port = Port::new(PortParts {
             side: Side::Main,
             window,
@@ -587,19 +566,10 @@ impl MainShared {
         let payload_max = payload_max(renderer_capacity).min(policy.message_max);
         let frame_len_max = padded(HEADER_LEN + payload_max);
         let allowance = Allowance::new(policy.frames, policy.bytes, frame_len_max, Instant::now());
-        let handover = Handover { welcome, main_region, renderer_region, event: theirs };
+        let handover = Handover { welcome, main_region, renderer_region };
         let (opened, summary) = (Instant::now(), policy.summary());
         trace::session_opened(window, &summary);
-        Ok(Session {
-            port,
-            policy,
-            consumer,
-            allowance,
-            event,
-            opened,
-            summary,
-            handover: Some(handover),
-        })
+        Ok(Session { port, policy, consumer, allowance, opened, summary, handover: Some(handover) })
     }
 
     /// Hands a session's memory over. Our handles of it are let go with that.
@@ -609,10 +579,10 @@ impl MainShared {
         port: &Port,
         handover: Handover,
     ) -> io::Result<()> {
-        let Handover { mut welcome, main_region, renderer_region, event } = handover;
-        let event = event.map(|event| MemoryHandle::from(OwnedFd::from(event)));
+        let Handover { mut welcome, main_region, renderer_region } = handover;
+        let bell = control.bell_to_hand_over()?;
         let mut handles = vec![main_region.handle(), renderer_region.handle()];
-        handles.extend(&event);
+        handles.extend(&bell);
         for (number, topic) in (0..).zip(&self.topics) {
             let Some(topic) = topic.as_ref().filter(|_| port.allowed.contains(usize::from(number)))
             else {
@@ -727,7 +697,7 @@ impl MainShared {
     /// Ends the loop's sleep, unless this is the loop's own thread, which is awake.
     fn wake(&self) {
         if reentrancy::now() != CurrentLoop::main(self) {
-            self.bell.ring();
+            self.meeting.ring();
         }
     }
 }

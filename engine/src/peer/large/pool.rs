@@ -191,7 +191,7 @@ mod tests {
         Some(match pool.take(len, consumed)? {
             Taken::Again(buffer) => (buffer, false),
             Taken::New { id, size } => {
-                let (memory, handle) = Writable::create(&Backing::Sealed, size, &[]).unwrap();
+                let (memory, handle) = Writable::create(&Backing::sealed(), size, &[]).unwrap();
                 let mut buffer = Buffer::new(id, memory, handle);
                 buffer.handle = None;
                 (buffer, true)
