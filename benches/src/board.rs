@@ -25,7 +25,6 @@ use crate::{pair::Limit, system::now_ns};
 const TURN_MAX_S: u32 = 10;
 /// Loads between two readings of the clock while spinning.
 const LOOKS_PER_CLOCK: u32 = 1 << 16;
-/// The leader's last turn.
 const OVER: u64 = u64::MAX;
 const FUTEX_OVER: u32 = u32::MAX;
 
@@ -62,7 +61,6 @@ const MESSAGE_WORDS: usize = 6;
 /// The number of cells in Ringbridge's ring by default.
 const CELLS: usize = 4096;
 
-/// The direction of a ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
     There,
@@ -117,7 +115,6 @@ impl std::fmt::Display for Stalled {
 impl std::error::Error for Stalled {}
 
 impl Board {
-    /// Creates a board and maps it.
     pub(crate) fn create() -> io::Result<(&'static Self, OwnedFd)> {
         let memory = memfd_create("ringbridge-bench", MemfdFlags::empty())?;
         ftruncate(&memory, BOARD_LEN as u64)?;
@@ -190,7 +187,6 @@ impl Board {
         &self.lines[number as usize % LINES].0
     }
 
-    /// Bounces a line until the limit is reached, and times each round trip.
     pub(crate) fn lead(
         &self,
         number: u32,
@@ -214,7 +210,6 @@ impl Board {
         Ok(())
     }
 
-    /// Answers the leader until its last turn.
     pub(crate) fn follow(&self, number: u32) -> Result<(), Stalled> {
         let line = self.line(number);
         let mut turn = 0;
@@ -228,7 +223,6 @@ impl Board {
         }
     }
 
-    /// Bounces the futexes until the limit is reached, and times each round trip.
     pub(crate) fn lead_futex(&self, limit: Limit, samples: &mut Vec<u64>) -> Result<(), Stalled> {
         let mut turn = 0;
         let began = now_ns();
@@ -245,7 +239,6 @@ impl Board {
         Ok(())
     }
 
-    /// Answers the leader's futex until its last turn.
     pub(crate) fn follow_futex(&self) -> Result<(), Stalled> {
         let mut turn = 0;
         loop {
@@ -258,13 +251,11 @@ impl Board {
         }
     }
 
-    /// Returns the cell of a bare ring for a turn.
     #[inline]
     pub(crate) fn bare_cell(&self, way: Way, turn: u64) -> &BareCell {
         &self.rings[way as usize][turn as usize % CELLS]
     }
 
-    /// Spins until a stamp was posted.
     #[inline]
     pub(crate) fn wait_until_posted(&self, stamp: u64) -> Result<(), Stalled> {
         spin_until(|| self.taken.0.load(Ordering::Acquire) == stamp)
@@ -294,7 +285,6 @@ fn wake(word: &AtomicU32, value: u32) {
     let _ = futex::wake(word, futex::Flags::empty(), 1);
 }
 
-/// Sleeps while the word has this value.
 fn sleep_while(word: &AtomicU32, value: u32) -> Result<(), Stalled> {
     let timeout = Timespec { tv_sec: i64::from(TURN_MAX_S), tv_nsec: 0 };
     while word.load(Ordering::Acquire) == value {

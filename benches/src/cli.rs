@@ -3,10 +3,13 @@
 use std::{
     fmt::Display,
     fs,
+    io::{self, BufRead, BufReader},
     ops::RangeInclusive,
     path::{Path, PathBuf},
     process::ExitCode,
     str::FromStr,
+    sync::mpsc::{self, Receiver},
+    thread,
 };
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -15,7 +18,7 @@ use serde::Serialize;
 use crate::Error;
 
 /// Turns the result of `name` into its exit status; `Ok(false)` is a failure that was already reported.
-pub fn exit(name: &str, result: Result<bool, Error>) -> ExitCode {
+pub(crate) fn exit(name: &str, result: Result<bool, Error>) -> ExitCode {
     match result {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
@@ -26,8 +29,7 @@ pub fn exit(name: &str, result: Result<bool, Error>) -> ExitCode {
     }
 }
 
-/// Returns a parser for a number in a range.
-pub fn number_in<T>(
+pub(crate) fn number_in<T>(
     range: RangeInclusive<T>,
 ) -> impl Fn(&str) -> Result<T, String> + Clone + Send + Sync + 'static
 where
@@ -40,31 +42,35 @@ where
 }
 
 /// A progress bar on a terminal's standard error; nothing elsewhere.
-///
-/// # Errors
-///
-/// If the template is malformed.
-pub fn progress(steps: usize, template: &str) -> Result<ProgressBar, Error> {
+pub(crate) fn progress(steps: usize, template: &str) -> Result<ProgressBar, Error> {
     let target = ProgressDrawTarget::stderr();
     let style = ProgressStyle::with_template(template)?;
     Ok(ProgressBar::with_draw_target(Some(steps as u64), target).with_style(style))
 }
 
-/// Prints one JSON object a line.
-///
-/// # Errors
-///
-/// If a row cannot be serialized.
-pub fn print_json<R: Serialize>(rows: &[R]) -> Result<(), Error> {
+pub(crate) fn print_json<R: Serialize>(rows: &[R]) -> Result<(), Error> {
     rows.iter().try_for_each(|row| {
         println!("{}", serde_json::to_string(row)?);
         Ok(())
     })
 }
 
+/// Reads lines in another thread, so that a receiver can wait with a timeout. The channel ends with the input.
+pub(crate) fn lines(input: impl io::Read + Send + 'static) -> Receiver<String> {
+    let (sender, lines) = mpsc::channel();
+    thread::spawn(move || {
+        for line in BufReader::new(input).lines().map_while(Result::ok) {
+            if sender.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    lines
+}
+
 /// The files of a report, besides standard output.
 #[derive(Debug, Default, clap::Args)]
-pub struct Output {
+pub(crate) struct Output {
     /// Also write a self-contained HTML report with charts.
     #[arg(long, value_name = "FILE")]
     pub(crate) html: Option<PathBuf>,
@@ -75,15 +81,10 @@ pub struct Output {
 
 impl Output {
     /// Creates the files, so that an error shows before minutes of measuring.
-    ///
-    /// # Errors
-    ///
-    /// If a file cannot be written.
-    pub fn claim(&self) -> Result<(), Error> {
+    pub(crate) fn claim(&self) -> Result<(), Error> {
         [&self.html, &self.svg].into_iter().flatten().try_for_each(|file| write_file(file, ""))
     }
 
-    /// Writes the files that were asked for.
     pub(crate) fn write(
         &self,
         page: impl FnOnce() -> Result<String, Error>,

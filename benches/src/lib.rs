@@ -2,13 +2,13 @@
 //!
 //! `pair` runs a main process and a renderer process with a subject between them. [`latency`] measures
 //! Ringbridge alone that way, [`compare`] all the subjects in `peers`. [`scale`] measures one main process
-//! with many renderers, [`hot_path`] counts instructions. `report` draws what was measured.
+//! with many renderers, [`watched`] the cost of an inspector, and [`instructions`] counts instead of timing.
+//! `report` draws the charts.
 
 mod board;
-pub mod cli;
+mod cli;
 pub mod compare;
-mod figures;
-pub mod hot_path;
+pub mod instructions;
 pub mod latency;
 mod pair;
 mod peers;
@@ -16,16 +16,12 @@ mod report;
 pub mod scale;
 mod stats;
 mod system;
+mod units;
+pub mod watched;
 
-pub use crate::{
-    pair::{
-        Limit, Pair, Setup, Slice,
-        job::{Backend, PAYLOAD_MAX, PAYLOAD_MIN, Wait},
-        take_part,
-    },
-    stats::quantile,
-    system::Pins,
-};
+use crate::pair::job::{PAYLOAD_MAX, PAYLOAD_MIN};
+pub use crate::pair::{Limit, Pair, Setup, Slice, take_part};
+use crate::system::Pins;
 
 /// An error of any kind. A benchmark only prints it.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;

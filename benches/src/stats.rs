@@ -5,7 +5,6 @@ use serde::{Deserialize, Serialize};
 
 /// The greatest value that is recorded; a longer sample counts as this.
 const SAMPLE_MAX_NS: u64 = 60_000_000_000;
-/// Columns of a histogram in each factor of ten.
 const COLUMNS_PER_DECADE: f64 = 20.0;
 
 /// A histogram of durations in nanoseconds, to three digits.
@@ -94,11 +93,7 @@ pub(crate) fn median(samples: &mut [u64]) -> Option<u64> {
 }
 
 /// Returns the value nearest to a quantile, from 0 to 1.
-///
-/// # Panics
-///
-/// If there is no value.
-pub fn quantile(values: &mut [f64], part: f64) -> f64 {
+pub(crate) fn quantile(values: &mut [f64], part: f64) -> f64 {
     values.sort_by(f64::total_cmp);
     values[((values.len() - 1) as f64 * part).round() as usize]
 }

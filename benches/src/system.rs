@@ -19,12 +19,10 @@ pub(crate) fn now_ns() -> u64 {
     read(ClockId::Monotonic)
 }
 
-/// The CPU time of this process so far, over all its threads.
 pub(crate) fn process_cpu_ns() -> u64 {
     read(ClockId::ProcessCPUTime)
 }
 
-/// The CPU time of the calling thread so far.
 pub(crate) fn thread_cpu_ns() -> u64 {
     read(ClockId::ThreadCPUTime)
 }
@@ -38,18 +36,14 @@ fn read(clock: ClockId) -> u64 {
 
 /// One processor for each process of a pair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Pins {
+pub(crate) struct Pins {
     pub(crate) main: usize,
     pub(crate) renderer: usize,
 }
 
 impl Pins {
     /// Chooses the first two processors that this process may use. Call it before pinning the process.
-    ///
-    /// # Errors
-    ///
-    /// If there are not two: on one processor there is no floor to measure.
-    pub fn choose() -> Result<Self, Error> {
+    pub(crate) fn choose() -> Result<Self, Error> {
         match allowed()?[..] {
             [main, renderer, ..] => Ok(Self { main, renderer }),
             _ => Err("two processors are needed, and this process may use only one".into()),
@@ -57,7 +51,6 @@ impl Pins {
     }
 }
 
-/// Lists the processors that the calling thread may use.
 fn allowed() -> io::Result<Vec<usize>> {
     let set = sched_getaffinity(None)?;
     Ok((0..CpuSet::MAX_CPU).filter(|&processor| set.is_set(processor)).collect())
@@ -92,7 +85,6 @@ pub(crate) fn machine_busy_ns() -> ProcResult<u64> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Usage {
     pub(crate) cpu_ns: u64,
-    /// Voluntary context switches of all threads.
     pub(crate) switches: u64,
 }
 
@@ -149,7 +141,6 @@ pub(crate) fn memory_kib(process: u32) -> ProcResult<u64> {
     Ok((sizes("Pss_Anon") + sizes("Pss_Shmem")) / 1024)
 }
 
-/// Counts the descriptors that this process has open.
 pub(crate) fn open_descriptors() -> ProcResult<u64> {
     Ok(Process::myself()?.fd_count()? as u64)
 }

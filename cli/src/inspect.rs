@@ -2,13 +2,13 @@
 
 use std::{error::Error, iter, time::Duration};
 
-use contract::figures::{bytes, count, duration, share};
+use contract::figures::{bytes_of, count, duration, share};
 use ringbridge::{InspectedWindow, Inspection, Inspector};
 use serde_json::{Map, Value, json};
 
 use crate::print;
 
-/// How long main's loop may take to show its state.
+/// The time limit for main's loop to show its state.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 pub(crate) fn run(endpoint: &str, json: bool) -> Result<(), Box<dyn Error>> {
@@ -112,7 +112,7 @@ fn row(window: &InspectedWindow) -> Vec<String> {
         window.pid.to_string(),
         format!("{}{asleep}", window.state.name()),
         duration(window.open_for),
-        format!("{} of {}", bytes(metrics.outbox_used_bytes), bytes(metrics.outbox_capacity_bytes)),
+        bytes_of(metrics.outbox_used_bytes, metrics.outbox_capacity_bytes),
         if window.unread { "unread" } else { "-" }.to_owned(),
         format!("{} / {}", metrics.pending_invokes, metrics.unanswered_invokes),
         count(counters.parks),
@@ -140,14 +140,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn columns_are_as_wide_as_their_widest_cell() {
+    fn columns_are_as_wide_as_their_widest_cell_and_numbers_have_names() {
         let rows =
             [["a", "bcd", "e"], ["12345", "6", "7"]].map(|row| row.map(str::to_owned).into());
         assert_eq!(columns(&rows), ["a      bcd  e", "12345  6    7"]);
-    }
-
-    #[test]
-    fn numbers_have_names_and_their_absence_is_said() {
         let metrics = [("frames_sent", 1234), ("parks", 1)];
         assert_eq!(numbers(metrics.into_iter(), "all 0"), "frames_sent 1,234   parks 1");
         assert_eq!(numbers([].into_iter(), "all 0"), "all 0");

@@ -90,8 +90,7 @@ fn show(
         }
         if event::poll(HEARD_WITHIN)? {
             match event::read()? {
-                Event::Key(key) if ends(key) => return Ok(()),
-                Event::Key(key) => view.scroll(key),
+                Event::Key(key) if view.is_ended_by(key) => return Ok(()),
                 _ => {}
             }
             changed = true;
@@ -107,17 +106,6 @@ fn show(
     Ok(())
 }
 
-fn ends(key: KeyEvent) -> bool {
-    let control = key.modifiers.contains(KeyModifiers::CONTROL);
-    key.kind == KeyEventKind::Press
-        && match key.code {
-            KeyCode::Char('q') | KeyCode::Esc => true,
-            // A terminal in this mode sends no signal for it.
-            KeyCode::Char('c') => control,
-            _ => false,
-        }
-}
-
 struct View {
     before: Inspection,
     seen: Inspection,
@@ -130,12 +118,17 @@ const HEADINGS: &str =
 const WIDTHS: [u16; 11] = [6, 8, 10, 11, 11, 16, 9, 9, 9, 9, 10];
 
 impl View {
-    fn scroll(&mut self, key: KeyEvent) {
+    /// Handles a key, and returns whether it ends the view.
+    fn is_ended_by(&mut self, key: KeyEvent) -> bool {
         match key.code {
+            KeyCode::Char('q') | KeyCode::Esc => return key.kind == KeyEventKind::Press,
+            // A terminal in raw mode sends no signal for it.
+            KeyCode::Char('c') => return key.modifiers.contains(KeyModifiers::CONTROL),
             KeyCode::Up => self.scrolled = self.scrolled.saturating_sub(1),
             KeyCode::Down => self.scrolled += 1,
             _ => {}
         }
+        false
     }
 
     /// Returns the rate per second of a number with these values before and now.

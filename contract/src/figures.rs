@@ -9,6 +9,11 @@ pub fn bytes(size: u64) -> String {
     ByteSize::b(size).display().iec().to_string()
 }
 
+/// Formats a part of a size: `3.0 GiB of 8.0 GiB`.
+pub fn bytes_of(part: u64, whole: u64) -> String {
+    format!("{} of {}", bytes(part), bytes(whole))
+}
+
 /// Formats a count: `12,345,678`.
 pub fn count(number: u64) -> String {
     let digits = number.to_string();

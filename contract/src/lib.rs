@@ -9,7 +9,6 @@
 //!
 //! [`figures`] formats numbers for all programs of the demo.
 
-mod clock;
 pub mod figures;
 mod read_file;
 mod statistics;
@@ -19,9 +18,8 @@ mod text;
 use ringbridge::{Contract, Event, Method, Policy, Push};
 
 pub use crate::{
-    clock::now_ns,
     read_file::{FILE_LEN_MAX, ReadFileError},
-    statistics::{CORES_MAX, Statistics},
+    statistics::{CORES_MAX, Statistics, now_ns},
     system_info::SystemInfo,
     text::Text,
 };

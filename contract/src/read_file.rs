@@ -5,7 +5,7 @@ pub const FILE_LEN_MAX: usize = 1 << 20;
 
 ringbridge::payload! {
     /// The error of [`READ_FILE`](crate::READ_FILE). It travels as a value, so the caller can match on it. It does not
-    /// reveal where main's folder is, or what lies outside. Programs get its name in kebab case.
+    /// reveal the path of main's folder, or the files outside it. Programs get its name in kebab case.
     #[derive(serde::Serialize, thiserror::Error)]
     #[serde(rename_all = "kebab-case")]
     pub enum ReadFileError: u32 {
@@ -30,19 +30,5 @@ ringbridge::payload! {
         /// Too many files are waiting to be read.
         #[error("main is busy reading other files; try again")]
         Busy = 6,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use ringbridge::Payload;
-
-    use super::*;
-
-    #[test]
-    fn an_error_travels_as_itself() {
-        let bytes = ReadFileError::TooLarge.encode(<[u8]>::to_vec).unwrap();
-        assert_eq!(ReadFileError::decode_owned(&bytes), Ok(ReadFileError::TooLarge));
-        assert!(ReadFileError::decode_owned(&99_u32.to_ne_bytes()).is_err());
     }
 }

@@ -1,4 +1,6 @@
-//! The payload of `statistics`: one sample of the machine, and what the receiver needs to measure the push.
+//! The payload of `statistics`: one sample of the machine, and the time and number of the push.
+
+use rustix::time::{ClockId, clock_gettime};
 
 /// The maximum number of cores with a figure of their own. The total includes all cores.
 pub const CORES_MAX: usize = 64;
@@ -53,4 +55,11 @@ impl Statistics {
     pub fn is_sampled(&self) -> bool {
         self.sampled_ns != 0
     }
+}
+
+/// Returns `CLOCK_MONOTONIC` in nanoseconds. All processes of one machine read the same value.
+pub fn now_ns() -> u64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    // Neither part of this clock is ever negative, and 584 years fit.
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }

@@ -4,29 +4,29 @@ use std::time::Duration;
 
 use crate::{contract::error::ContractError, wake::adaptive::WaitStrategy, wire::CELL};
 
-/// The least and the most that a ring may hold, in bytes.
+/// The limits of a ring's capacity, in bytes.
 const CAPACITY_MIN: usize = 4096;
 const CAPACITY_MAX: usize = 1 << 30;
 const _: () = assert!(CAPACITY_MIN.is_multiple_of(CELL));
 
-/// How the processes of an endpoint share memory, find and wake each other.
+/// The way in which the processes of an endpoint share memory and wake each other.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Backend {
-    /// Memory that only one process can write, which the kernel enforces; sockets, futexes, eventfds. For renderers
-    /// that nobody trusts. Linux only.
+    /// Memory of which the kernel lets one process write each page; sockets, futexes and eventfds. For untrusted
+    /// renderers. Linux only.
     #[default]
     Sealed,
     /// Named segments and events (the crates `shared_memory` and `raw_sync`), for processes that **trust each other**:
-    /// each can write all of it. No descriptor is handed over, and it needs neither memfd nor futex.
-    /// `docs/portable.md` compares the two backends.
+    /// each can write all of the memory. It needs no descriptors, memfds or futexes. `docs/portable.md` compares
+    /// the two backends.
     #[cfg(feature = "portable")]
     Portable,
 }
 
 /// The settings of an [`IpcMain`](crate::IpcMain) or an [`IpcRenderer`](crate::IpcRenderer).
 ///
-/// Capacities are main's to decide, since it makes all memory; a renderer's are not looked at.
+/// Main makes all memory, so its capacities count; a renderer's are ignored.
 ///
 /// ```
 /// use ringbridge::{Config, WaitStrategy};
@@ -34,17 +34,17 @@ pub enum Backend {
 /// ```
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// How the processes of the endpoint share memory. Main and those who attach must mean the same one; who is
-    /// launched learns it from main. Where the platform has no [`Backend::Sealed`], it is [`Backend::Portable`].
+    /// The backend. Main and renderers that attach by name must set the same one; a launched renderer gets it from
+    /// main. On a platform without [`Backend::Sealed`] it is [`Backend::Portable`].
     pub backend: Backend,
-    /// Whether to refuse to work with a backend that does not keep the processes' memory apart.
+    /// Refuses a backend that does not isolate the processes' memory.
     pub require_isolation: bool,
-    /// How this process waits for messages.
+    /// The way in which this process waits for messages.
     pub wait: WaitStrategy,
-    /// The longest that [`WaitStrategy::Adaptive`] spins in one wait before it sleeps: about what a wake-up
-    /// costs the two sides together, so that it never loses more than it could have won. Shorter saves CPU
-    /// time, longer saves the wake-ups of pauses up to it. (It is also for how long a renderer may be
-    /// awake before and after a push that comes by a clock; a tenth of the period, if that is longer.)
+    /// The longest spin of [`WaitStrategy::Adaptive`] before it sleeps. The default is about the cost of a wake-up
+    /// for both sides together, so that a useless spin costs no more than a wake-up. Shorter saves CPU time,
+    /// longer saves the wake-ups of pauses up to it. It also bounds the time that a renderer is awake before and
+    /// after a push that comes by a clock (or a tenth of the period, if that is longer).
     pub spin_ceiling: Duration,
     /// The ring from main to each renderer, in bytes: a power of two. A payload longer than a little
     /// less than half of it is sent by attachment: see [`attachment_max`](Self::attachment_max).
@@ -54,36 +54,33 @@ pub struct Config {
     /// The ring of each topic, in bytes: a power of two. The longest payload is a little less than a
     /// quarter of it.
     pub topic_capacity: usize,
-    /// The longest payload, in bytes, where that is longer than the ring carries: such a payload
-    /// travels in memory of its own. It is also how many bytes may be on their way to one
-    /// renderer at once in that manner. 0: no attachments. (What one renderer may send is limited
-    /// by its [`Policy`](crate::Policy::attachment_bytes_max) too.)
+    /// The longest payload that is sent by attachment, in memory of its own, in bytes. Also the most bytes on their
+    /// way to one renderer at once in that manner. 0: no attachments. A renderer's
+    /// [`Policy`](crate::Policy::attachment_bytes_max) limits its own sends further.
     pub attachment_max: usize,
-    /// How many bytes of such memory main keeps for each renderer when they are not in use, so that
-    /// the next large payload for it finds some. A payload that finds none costs page faults, about
-    /// twice the time of a copy.
+    /// The most bytes of such memory that main keeps for each renderer for later payloads. A payload that finds no
+    /// kept memory costs page faults, about twice the time of a copy.
     pub attachment_pool_max: usize,
-    /// Whether the memory of rings and topics is there, and mapped in this process, before a session
-    /// begins. So no message takes a page fault, of which a ring's first lap has one for each page. With
-    /// main's `false` a ring takes no memory before it is used: better with thousands of renderers of which
-    /// most are silent. (What a renderer is set to counts for its own mapping.)
+    /// Populates and maps the memory of rings and topics before a session begins. So no message takes a page
+    /// fault; else a ring's first lap has one for each page. With main's `false` a ring takes no memory before it is
+    /// used, which suits thousands of mostly silent renderers. A renderer's own setting counts for its mapping.
     pub prefault: bool,
-    /// How long a `send` waits for room. (In main's loop none does.)
+    /// The longest wait of a `send` for space. In main's loop no `send` waits.
     pub send_timeout: Duration,
-    /// How long an `invoke` waits for its reply, unless it says otherwise.
+    /// The timeout of an `invoke`, unless the call sets one.
     pub invoke_timeout: Duration,
-    /// How long a renderer waits for main's part of the handshake.
+    /// The longest wait of a renderer for main's part of the handshake.
     pub handshake_timeout: Duration,
-    /// How long a renderer may take nothing that main has sent it before
-    /// [`IpcMain::on_unresponsive`](crate::IpcMain::on_unresponsive) says so. It says so up to a quarter of this
-    /// later, and no more than a second. Electron's is 30 s too.
+    /// The time without progress after which [`IpcMain::on_unresponsive`](crate::IpcMain::on_unresponsive) reports a
+    /// renderer that has frames to take. The report comes up to a quarter of this later, but at most a second.
+    /// Electron's value is 30 s too.
     pub unresponsive_after: Duration,
-    /// How many windows there may be at once.
+    /// The most windows at once.
     pub windows_max: usize,
-    /// How many invokes of main may be unanswered in one renderer.
+    /// The most unanswered invokes of main in one renderer.
     pub main_pending_max: u16,
-    /// Keeps other processes of this user out of main's memory (`ptrace`, `/proc/PID/mem`). Off for
-    /// debugging and profiling only. Linux only: elsewhere it changes nothing.
+    /// Keeps other processes of this user out of main's memory (`ptrace`, `/proc/PID/mem`). Set it to `false` for
+    /// debugging and profiling only. It has no effect outside Linux.
     pub protect_memory: bool,
 }
 

@@ -10,9 +10,10 @@ pub use crate::{
     context_bridge::error::{BridgeError, ExposeError},
     contract::error::ContractError,
     event_loop::error::{LaunchError, RunError},
+    inspection::attach::InspectError,
     peer::error::{HandlerError, InvokeError, RegisterError, SendAllError, SendError},
     session::{
-        error::{BindError, ConnectError, EndpointsError, InspectError},
+        error::{BindError, ConnectError, EndpointsError},
         liveness::GoneReason,
     },
 };

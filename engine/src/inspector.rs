@@ -1,7 +1,7 @@
 //! How a main process is doing, seen from another process of the same user: what `ringbridge inspect` shows.
 //!
 //! Main shows it on a *board*, memory that the kernel lets nobody else write (`event_loop/main/inspectors.rs` says
-//! what that costs main, `wire/board.rs` what lies there). Numbers and names of channels, no payloads.
+//! what that costs main, `inspection/board.rs` what lies there). Numbers and names of channels, no payloads.
 
 use std::{
     fmt,
@@ -10,14 +10,14 @@ use std::{
 
 use crate::{
     error::InspectError,
+    inspection::{
+        attach::{attach, fingerprint},
+        board::{self, BoardError, BoardSlot, WindowState},
+    },
     metrics::{MainMetrics, SessionMetrics, counters::Counters, sleeps::Sleeps},
     ring::broadcast::TopicReader,
-    session::{
-        control_channel::ControlChannel,
-        inspection::{attach, fingerprint},
-    },
+    session::control_channel::ControlChannel,
     shm::aligned::AlignedBuf,
-    wire::board::{self, BoardError, BoardSlot, WindowState},
 };
 
 /// How long main may take to let an inspector in: its loop must come to it.

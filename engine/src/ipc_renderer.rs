@@ -31,10 +31,17 @@ use crate::{
     error::{
         ConnectError, HandlerError, InvokeError, RegisterError, RunError, SendAllError, SendError,
     },
-    event_loop::renderer::{Carried, Origin, RendererShared, TopicChange},
+    event_loop::{
+        driver::SourceShared,
+        renderer::{
+            session::{Carried, RendererSession},
+            shared::{Origin, RendererShared},
+            topics::TopicChange,
+        },
+    },
     metrics::{SessionMetrics, counters::Counters},
     peer::{
-        Patience,
+        Patience, Port,
         dispatch::Delivery,
         invocation::Invocation,
         loan::Loan,
@@ -54,8 +61,6 @@ use crate::{
     wire::frame::{Kind, Label},
 };
 
-/// The environment variable by which it learns its main's endpoint, should it outlive that main.
-pub(crate) const ENDPOINT_VARIABLE: &str = "RINGBRIDGE_ENDPOINT";
 /// Between two looks for a main that is gone: so long at first, twice as long each time, up to the second.
 const LOOK_AGAIN: [Duration; 2] = [Duration::from_millis(2), Duration::from_millis(100)];
 
@@ -83,21 +88,31 @@ pub struct IpcRenderer {
     inner: Arc<Handle>,
 }
 
-/// What all clones share. The loop's own thread, if there is one, holds the session itself, so that
-/// the last clone's end can end it.
-struct Handle(Arc<RendererShared>);
+/// The handle that all clones share. A thread that drives in the background holds the session itself, so
+/// that the last clone's end can end it.
+struct Handle {
+    /// Of the session, one step nearer for what is called often.
+    port: Arc<Port>,
+    session: Arc<RendererSession>,
+}
+
+impl Handle {
+    fn new(session: Arc<RendererSession>) -> Arc<Self> {
+        Arc::new(Self { port: session.shared.port.clone(), session })
+    }
+}
 
 impl Deref for Handle {
-    type Target = Arc<RendererShared>;
+    type Target = RendererShared;
 
-    fn deref(&self) -> &Arc<RendererShared> {
-        &self.0
+    fn deref(&self) -> &RendererShared {
+        &self.session.shared
     }
 }
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        self.0.close();
+        self.session.hang_up();
     }
 }
 
@@ -146,7 +161,7 @@ impl IpcRenderer {
     /// As [`connect`](Self::connect).
     pub fn connect_with(contract: Contract, config: Config) -> Result<Self, ConnectError> {
         let control = transport::inherited_control()?;
-        let endpoint = env::var(ENDPOINT_VARIABLE).ok();
+        let endpoint = env::var(transport::ENDPOINT_VARIABLE).ok();
         let origin = Origin { contract, endpoint, backend: control.backend() };
         Self::begin(control, origin, config)
     }
@@ -209,16 +224,16 @@ impl IpcRenderer {
         if reentrancy::any() {
             return Err(ConnectError::InsideListener);
         }
-        let RendererShared { origin, config, .. } = &*self.inner.0;
+        let RendererShared { origin, config, .. } = &**self.inner;
         let name = origin.endpoint.as_deref().ok_or(ConnectError::NoWayBack)?;
-        self.inner.finish();
+        self.inner.session.finish();
         let declared = declarations(origin.contract)?;
         let (control, joined) = find_again(name, origin.backend, &declared, config, timeout)?;
         let (table, allowed) = granted(&joined.welcome, declared)?;
-        let carried = self.inner.hand_over(&table, &allowed);
+        let carried = self.inner.session.hand_over(&table, &allowed);
         let Carried { registered, topics } =
             carried.map_err(|channel| ConnectError::ChannelMissing { channel })?;
-        let inner = RendererShared::start(
+        let session = RendererSession::start(
             control,
             config.clone(),
             joined,
@@ -227,7 +242,7 @@ impl IpcRenderer {
             origin.clone(),
             Some(registered),
         )?;
-        let renderer = Self { inner: Arc::new(Handle(inner)) };
+        let renderer = Self { inner: Handle::new(session) };
         for (number, conflate) in topics {
             // Main has gone again if it cannot be told, and then its loop says so.
             let _ = renderer.read_topic("topic", number, conflate);
@@ -248,8 +263,9 @@ impl IpcRenderer {
         let declared = declarations(origin.contract)?;
         let joined = join(&control, &declared, config.handshake_timeout, config.prefault)?;
         let (table, allowed) = granted(&joined.welcome, declared)?;
-        let inner = RendererShared::start(control, config, joined, table, allowed, origin, None)?;
-        Ok(Self { inner: Arc::new(Handle(inner)) })
+        let session =
+            RendererSession::start(control, config, joined, table, allowed, origin, None)?;
+        Ok(Self { inner: Handle::new(session) })
     }
 
     /// The number of this renderer's window in main.
@@ -467,7 +483,7 @@ impl IpcRenderer {
     ) -> Result<ListenerId, RegisterError> {
         let key = topic.key();
         let number = self.registrable(&key)?;
-        if self.inner.topic(number).is_none() {
+        if self.inner.topics.memory(number).is_none() {
             return Err(unknown(&key));
         }
         let id = self.listen(key, Times::Always, listener)?;
@@ -476,11 +492,11 @@ impl IpcRenderer {
     }
 
     fn read_topic(&self, name: &'static str, number: u16, conflate: bool) -> Result<(), SendError> {
-        let Some(memory) = self.inner.topic(number) else {
+        let Some(memory) = self.inner.topics.memory(number) else {
             return Err(SendError::UnknownChannel { channel: name });
         };
         let reader = TopicReader::new(memory);
-        self.inner.change_topics(TopicChange::Add { number, reader, conflate });
+        self.change_topics(TopicChange::Add { number, reader, conflate });
         // The reader exists before main is told: what is published from here on is seen.
         self.tell_main(name, number, Kind::Subscribe)
     }
@@ -494,8 +510,13 @@ impl IpcRenderer {
         let key = topic.key();
         let number = self.inner.port.permitted(&key)?;
         self.inner.dispatcher.routes.update(|routes| routes.remove_all_listeners(Some(number)));
-        self.inner.change_topics(TopicChange::Remove { number });
+        self.change_topics(TopicChange::Remove { number });
         self.tell_main(key.name(), number, Kind::Unsubscribe)
+    }
+
+    fn change_topics(&self, change: TopicChange) {
+        self.inner.topics.change(change);
+        self.inner.wake();
     }
 
     fn tell_main(&self, name: &'static str, number: u16, kind: Kind) -> Result<(), SendError> {
@@ -633,7 +654,7 @@ impl IpcRenderer {
     ///
     /// [`RunError::MainGone`] when main went; everything that it sent before has been delivered.
     pub fn run(&self) -> Result<(), RunError> {
-        self.inner.run(None)
+        self.inner.session.run(None)
     }
 
     /// Runs listeners and handlers for so long.
@@ -642,7 +663,7 @@ impl IpcRenderer {
     ///
     /// As [`run`](Self::run).
     pub fn run_for(&self, duration: Duration) -> Result<(), RunError> {
-        self.inner.run(Some(duration))
+        self.inner.session.run(Some(duration))
     }
 
     /// Takes what is there, runs its listeners and handlers, and returns how much it was. Never sleeps.
@@ -651,12 +672,12 @@ impl IpcRenderer {
     ///
     /// As [`run`](Self::run).
     pub fn poll(&self) -> Result<usize, RunError> {
-        self.inner.poll()
+        self.inner.session.poll()
     }
 
     /// Ends a [`run`](Self::run), from any thread or from inside a listener.
     pub fn stop(&self) {
-        self.inner.stop();
+        self.inner.session.stop();
     }
 
     /// Starts a thread that runs the loop, for code that awaits its invocations. It ends with
@@ -666,7 +687,7 @@ impl IpcRenderer {
     ///
     /// If the thread could not be started.
     pub fn drive_in_background(&self) -> io::Result<()> {
-        self.inner.drive_in_background()
+        self.inner.session.drive_in_background()
     }
 
     // --- the sandbox -------------------------------------------------------------------------------

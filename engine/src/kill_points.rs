@@ -1,9 +1,8 @@
-//! The steps of sending, waking, parking, replying, connecting and attaching at which a process can be made to
-//! die, for tests of what the other side makes of that.
+//! The steps of the protocol at which a test can make a process die. The test then looks at the other side.
 //!
-//! Only with the feature `kill-points`, which is for tests. Without it [`reach`] is nothing at all.
+//! Only with the feature `kill-points`. Without it [`reach`] compiles to nothing.
 
-/// Defines the points, with who can reach each.
+/// Defines the points. The first flag tells whether main can reach one, the second whether a renderer can.
 macro_rules! kill_points {
     ($($(#[$attribute:meta])* $name:ident: $main:literal, $renderer:literal;)*) => {
         /// A step at which a process can be made to die: `arm_kill_point`.
@@ -21,7 +20,7 @@ macro_rules! kill_points {
             /// All of them.
             pub const ALL: &[Self] = &[$(Self::$name,)*];
 
-            /// Whether a main process can come by here, and whether a renderer can.
+            /// Whether a main process can reach it, and whether a renderer can.
             pub fn sides(self) -> (bool, bool) {
                 match self {
                     $(Self::$name => ($main, $renderer),)*
@@ -32,64 +31,64 @@ macro_rules! kill_points {
 }
 
 kill_points! {
-    // --- send and commit: main, renderer ---
+    // --- send and commit ---
     /// The outbox is locked.
     SendBegun: true, true;
     /// There is room for a frame.
     FrameReserved: true, true;
-    /// Its payload is there.
+    /// Its payload is written.
     PayloadWritten: true, true;
-    /// What lies behind it is no frame.
+    /// Its guard is clear.
     FrameGuarded: true, true;
-    /// Its commit word is there, but not yet that of a pad in front of it.
+    /// Its commit word is stored, and that of a pad in front of it is not.
     FrameCommitted: true, true;
-    /// The pad's is there too.
+    /// The pad's commit word is stored too.
     PadCommitted: true, true;
-    /// The outbox is unlocked, and nobody has looked whether the peer sleeps.
+    /// The outbox is unlocked, and the sender has not looked whether the peer sleeps.
     SendCommitted: true, true;
     // --- wake ---
-    /// The peer sleeps.
+    /// The sender has seen that the peer sleeps.
     WakeDecided: true, true;
-    /// The bell has another value, and nobody was woken.
+    /// The bell has a new value, and no thread was woken.
     BellBumped: true, true;
-    /// There is room for the peer, and nobody has looked whether it waits for some.
+    /// There is space for the peer, and this side has not looked whether the peer waits for it.
     RoomPublished: true, true;
     // --- park ---
-    /// The peer is told that this side sleeps.
+    /// This side's sleep is announced.
     ParkAnnounced: true, true;
-    /// It does not sleep any more, and the peer is not told.
+    /// This side is awake, and its sleep is still announced.
     ParkEnded: true, true;
-    /// The peer is told that this side waits for room.
+    /// This side's wait for space is announced.
     RoomWanted: true, true;
     // --- requests and replies ---
     /// A request has its id, and no frame.
     RequestBegun: true, true;
     /// Its frame is committed, and its deadline is not noted.
     RequestCommitted: true, true;
-    /// A frame was seen, and nothing done about it.
+    /// A frame was checked, and not handled.
     FrameReceived: true, true;
-    /// It was acted on, and not read past.
+    /// It was handled, and the consumer has not advanced.
     FrameHandled: true, true;
     /// A handler has its result.
     ReplyBegun: true, true;
-    /// A reply has come, and its caller does not know.
+    /// A reply has come, and its caller was not told.
     ReplyReceived: true, true;
     // --- handshake ---
-    /// The renderer has said hello.
+    /// The renderer has sent its hello.
     HelloSent: false, true;
-    /// Main has seen that.
+    /// Main has it.
     HelloReceived: true, false;
-    /// Main has made the session, and not handed it over.
+    /// Main has made the session, and not sent its memory.
     SessionOpened: true, false;
-    /// Main has handed it over.
+    /// Main has sent it.
     WelcomeSent: true, false;
-    /// The renderer has its memory, and has not mapped it.
+    /// The renderer has the memory, and has not mapped it.
     WelcomeReceived: false, true;
     /// The renderer has mapped it.
     MemoryMapped: false, true;
-    /// The renderer has said so.
+    /// The renderer has sent that it is ready.
     ReadySent: false, true;
-    /// Main has seen that.
+    /// Main has that.
     ReadyReceived: true, false;
     // --- attachments ---
     /// The renderer has asked for memory.
@@ -100,7 +99,7 @@ kill_points! {
     AttachmentFilled: false, true;
     /// The payload is in its memory, and no frame names it.
     AttachmentReady: true, true;
-    /// The other side has that memory too, and no frame names it.
+    /// The peer has that memory too, and no frame names it.
     AttachmentAnnounced: true, true;
     /// A frame names it, and this side has not noted that.
     AttachmentNamed: true, true;
@@ -124,12 +123,11 @@ mod armed {
     use super::KillPoint;
     use crate::os::process;
 
-    /// The armed point's number plus one, or 0. Relaxed, as the other: a thread that sees them late reaches
-    /// the point once more.
+    /// The armed point's number plus one, or 0. Relaxed: a thread that sees it late only passes the point once more.
     static ARMED: AtomicU32 = AtomicU32::new(0);
     static LEFT: AtomicU32 = AtomicU32::new(0);
 
-    /// Makes this process die when it comes by the point for the `nth` time from now on, from 1.
+    /// Makes this process die when it reaches the point for the `nth` time from now on, from 1.
     pub fn arm(point: KillPoint, nth: u32) {
         // Relaxed: a test arms the point before it starts the threads that reach it.
         LEFT.store(nth, Relaxed);

@@ -133,6 +133,8 @@ mod event_loop;
 #[doc(hidden)]
 pub mod fuzzing;
 #[cfg(not(loom))]
+mod inspection;
+#[cfg(not(loom))]
 mod inspector;
 #[cfg(not(loom))]
 mod ipc_main;
@@ -192,7 +194,7 @@ pub use crate::{
     peer::router::ListenerId,
     policy::{OnViolation, Policy},
     wake::adaptive::WaitStrategy,
-    wire::{board::WindowState, frame::Violation},
+    wire::frame::Violation,
 };
 
 #[cfg(not(loom))]
@@ -203,6 +205,7 @@ pub use crate::{
         GoneReason, HandlerError, InspectError, InvokeError, LaunchError, RegisterError, RunError,
         SendAllError, SendError,
     },
+    inspection::board::WindowState,
     inspector::{InspectedWindow, Inspection, Inspector},
     ipc_main::{
         Candidate, IpcMain, IpcMainEvent, IpcMainInvokeEvent, LaunchOptions, MainCounters,

@@ -1,10 +1,9 @@
-//! What happens to sessions, told to whoever listens by `tracing` (feature `tracing`; without it, to nobody).
+//! The events of sessions for `tracing`. Without the feature of that name they cost nothing.
 //!
-//! Nothing here is on the way of a message: sessions begin and end, rules are broken, quotas run out. Every event has
-//! the target `ringbridge` and the window's number. What a renderer wrote is in none of them: reasons and
-//! violations have names of ours, and the one text, why somebody was not admitted, is main's own.
+//! None is on the path of a message. Each has the target `ringbridge` and the window's number. None contains a
+//! renderer's text: reasons and violations have fixed names, and the reason of a refusal is main's own text.
 
-/// Passes an event on, with fields that are numbers, or texts of this process.
+/// Emits an event. Its fields are numbers, or texts of this process.
 macro_rules! tell {
     ($level:ident, $($field:ident = $value:expr,)* $what:literal) => {{
         #[cfg(feature = "tracing")]
@@ -38,7 +37,7 @@ pub(crate) fn process_ended(window: u32, exit_code: i32) {
     tell!(debug, window = window, exit_code = exit_code, "renderer's process ended");
 }
 
-/// `pid` is 0 where the kernel does not say.
+/// `pid` is 0 if the kernel does not tell it.
 pub(crate) fn refused(pid: u32, why: &str) {
     tell!(warn, pid = pid, why = why, "connection refused");
 }

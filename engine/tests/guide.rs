@@ -46,6 +46,7 @@ fn every_variant_of_every_error_is_explained() {
         "contract/error.rs",
         "contract/payload.rs",
         "event_loop/error.rs",
+        "inspection/attach.rs",
         "peer/error.rs",
         "policy/file.rs",
         "sandbox/outcome.rs",

@@ -135,99 +135,54 @@ mod tests {
     use std::{
         env, fs,
         os::unix::{fs::symlink, net::UnixListener},
-        path::PathBuf,
         process,
-        sync::atomic::{AtomicU32, Ordering},
     };
 
     use rustix::fs::{CWD, FileType, mknodat};
 
     use super::*;
 
-    /// A folder with a secret beside it; removed at the end.
-    struct Scratch(PathBuf);
-
-    impl Scratch {
-        fn new() -> Self {
-            static NEXT: AtomicU32 = AtomicU32::new(0);
-            let number = NEXT.fetch_add(1, Ordering::Relaxed);
-            let path = env::temp_dir().join(format!("ringbridge-files-{}-{number}", process::id()));
-            fs::create_dir_all(path.join("served/below")).unwrap();
-            fs::write(path.join("secret"), "secret").unwrap();
-            fs::write(path.join("served/below/file"), "content").unwrap();
-            Self(path)
-        }
-
-        fn served(&self, name: &str) -> PathBuf {
-            self.0.join("served").join(name)
-        }
-
-        fn folder(&self) -> Folder {
-            Folder::open(&self.served("")).unwrap()
-        }
-
-        fn read(&self, path: &str) -> Result<Vec<u8>, ReadFileError> {
-            self.folder().read(path)
-        }
-    }
-
-    impl Drop for Scratch {
-        fn drop(&mut self) {
-            let _ = fs::remove_dir_all(&self.0);
-        }
-    }
-
     #[test]
-    fn a_file_below_the_folder_is_read_through_a_link_and_after_a_rename_too() {
-        let scratch = Scratch::new();
-        symlink("below/file", scratch.served("link")).unwrap();
-        for path in ["below/file", "./below//file", "link"] {
-            assert_eq!(scratch.read(path).as_deref(), Ok(&b"content"[..]), "{path}");
+    fn only_regular_files_below_the_folder_are_read_and_a_pipe_does_not_block() {
+        let root = env::temp_dir().join(format!("ringbridge-files-{}", process::id()));
+        let (served, secret) = (root.join("served"), root.join("secret"));
+        fs::create_dir_all(served.join("below")).unwrap();
+        fs::write(&secret, "secret").unwrap();
+        fs::write(served.join("below/file"), "content").unwrap();
+        let secret = secret.to_str().unwrap();
+        for (link, target) in [
+            ("link", "below/file"),
+            ("absolute", secret),
+            ("relative", "../secret"),
+            ("up", ".."),
+            ("magic", "/proc/self/cwd"),
+        ] {
+            symlink(target, served.join(link)).unwrap();
         }
-        let folder = scratch.folder();
-        fs::rename(scratch.served(""), scratch.0.join("elsewhere")).unwrap();
-        assert_eq!(folder.read("below/file").as_deref(), Ok(&b"content"[..]));
-        assert_eq!(folder.read("../secret"), Err(ReadFileError::Outside));
-    }
+        let mode = Mode::RUSR | Mode::WUSR;
+        mknodat(CWD, served.join("pipe"), FileType::Fifo, mode, 0).unwrap();
+        let _listener = UnixListener::bind(served.join("socket")).unwrap();
+        assert!(Folder::open(&served.join("below/file")).is_err());
+        assert!(Folder::open(&served.join("nothing")).is_err());
 
-    #[test]
-    fn no_path_leads_outside() {
-        let scratch = Scratch::new();
-        let secret = scratch.0.join("secret");
-        symlink(&secret, scratch.served("absolute")).unwrap();
-        symlink("../secret", scratch.served("relative")).unwrap();
-        symlink("..", scratch.served("up")).unwrap();
-        symlink("/proc/self/cwd", scratch.served("magic")).unwrap();
-        let inside = "../secret below/../../secret absolute relative up/secret magic / .. below/..";
-        for path in inside.split(' ').chain(secret.to_str()) {
-            assert_eq!(scratch.read(path), Err(ReadFileError::Outside), "{path}");
+        let folder = Folder::open(&served).unwrap();
+        // The folder stays the same.
+        fs::rename(&served, root.join("elsewhere")).unwrap();
+        let outside =
+            "../secret below/../../secret absolute relative up/secret magic / .. below/..";
+        let missing =
+            format!(" nothing below/nothing below/file/deeper nul\0 {}", "x".repeat(5000));
+        for (paths, expected) in [
+            ("below/file ./below//file link", Ok(b"content".to_vec())),
+            (outside, Err(ReadFileError::Outside)),
+            (secret, Err(ReadFileError::Outside)),
+            (&missing, Err(ReadFileError::NotFound)),
+            ("pipe socket below .", Err(ReadFileError::NotAFile)),
+        ] {
+            for path in paths.split(' ') {
+                assert_eq!(folder.read(path), expected, "{path:?}");
+            }
         }
-    }
-
-    #[test]
-    fn a_path_without_a_file_is_not_found() {
-        let scratch = Scratch::new();
-        let long = "x".repeat(5000);
-        for path in ["", "nothing", "below/nothing", "below/file/deeper", "nul\0", &long] {
-            assert_eq!(scratch.read(path), Err(ReadFileError::NotFound), "{path:?}");
-        }
-    }
-
-    #[test]
-    fn only_regular_files_are_read_and_a_pipe_does_not_block() {
-        let scratch = Scratch::new();
-        let pipe = scratch.served("pipe");
-        mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
-        let _listener = UnixListener::bind(scratch.served("socket")).unwrap();
-        for path in ["pipe", "socket", "below", "."] {
-            assert_eq!(scratch.read(path), Err(ReadFileError::NotAFile), "{path}");
-        }
-    }
-
-    #[test]
-    fn only_a_folder_can_be_served() {
-        let scratch = Scratch::new();
-        assert!(Folder::open(&scratch.served("below/file")).is_err());
-        assert!(Folder::open(&scratch.served("nothing")).is_err());
+        fs::remove_dir_all(&root).unwrap();
     }
 }

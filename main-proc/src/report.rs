@@ -10,47 +10,27 @@ use crate::main_process::Counts;
 /// enough for a pipe to take in one piece.
 const MESSAGE_LEN_MAX: usize = 512;
 
+/// A line.
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub(crate) enum Line<'a> {
     /// Renderers can attach now.
-    Listening {
-        role: &'static str,
-        endpoint: &'a str,
-        pid: u32,
-    },
-    Metrics {
-        url: String,
-    },
-    DidConnect {
-        renderer: u32,
-        pid: u32,
-    },
-    RenderProcessGone {
-        renderer: u32,
-        reason: &'a str,
-        exit_code: Option<i32>,
-    },
+    Listening { role: &'static str, endpoint: &'a str, pid: u32 },
+    /// Metrics are served.
+    Metrics { url: String },
+    /// A renderer has finished the handshake.
+    DidConnect { renderer: u32, pid: u32 },
+    /// A renderer is gone.
+    RenderProcessGone { renderer: u32, reason: &'a str, exit_code: Option<i32> },
     /// A renderer that crashed was launched again, in another window.
-    RenderProcessRestarted {
-        renderer: u32,
-        successor: u32,
-    },
+    RenderProcessRestarted { renderer: u32, successor: u32 },
     /// A renderer that crashed could not be launched again.
-    RestartFailed {
-        renderer: u32,
-        why: String,
-    },
-    LogMessage {
-        renderer: u32,
-        message: &'a str,
-    },
+    RestartFailed { renderer: u32, why: String },
+    /// A renderer's log message.
+    LogMessage { renderer: u32, message: &'a str },
     /// The leftovers of a killed main process were removed.
-    Swept {
-        endpoint: &'a str,
-        segments: usize,
-        bytes: u64,
-    },
+    Swept { endpoint: &'a str, segments: usize, bytes: u64 },
+    /// The last line.
     Summary {
         role: &'static str,
         #[serde(flatten)]
@@ -68,57 +48,50 @@ impl<'a> Line<'a> {
 
 impl Display for Line<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("main: ")?;
         match self {
             Self::Listening { endpoint, pid, .. } => {
-                write!(f, "main: serving '{endpoint}' (process {pid})")
+                write!(f, "serving '{endpoint}' (process {pid})")
             }
-            Self::Metrics { url } => write!(f, "main: metrics at {url}"),
+            Self::Metrics { url } => write!(f, "metrics at {url}"),
             Self::DidConnect { renderer, pid } => {
-                write!(f, "main: renderer {renderer} has connected (process {pid})")
+                write!(f, "renderer {renderer} has connected (process {pid})")
             }
             Self::RenderProcessGone { renderer, reason, exit_code } => {
                 let code = exit_code.map(|code| format!(" ({code})")).unwrap_or_default();
-                write!(f, "main: renderer {renderer} is gone: {reason}{code}")
+                write!(f, "renderer {renderer} is gone: {reason}{code}")
             }
             Self::RenderProcessRestarted { renderer, successor } => {
-                write!(f, "main: renderer {renderer} is launched again, as renderer {successor}")
+                write!(f, "renderer {renderer} is launched again, as renderer {successor}")
             }
             Self::RestartFailed { renderer, why } => {
-                write!(f, "main: renderer {renderer} could not be launched again: {why}")
+                write!(f, "renderer {renderer} could not be launched again: {why}")
             }
             Self::LogMessage { renderer, message } => {
-                write!(f, "main: renderer {renderer} says: {}", Harmless(message))
+                // So a renderer cannot move the cursor or forge another line.
+                let harmless = message.chars().map(|character| match character.is_control() {
+                    true => character.escape_default().to_string(),
+                    false => character.to_string(),
+                });
+                write!(f, "renderer {renderer} says: {}", harmless.collect::<String>())
             }
-            Self::Swept { endpoint, segments: 0, .. } => {
-                write!(f, "main: swept the endpoint '{endpoint}'")
+            Self::Swept { endpoint, segments, bytes } => {
+                write!(f, "swept the endpoint '{endpoint}'")?;
+                match segments {
+                    0 => Ok(()),
+                    _ => write!(f, ": {segments} segments of {bytes} bytes in all"),
+                }
             }
-            Self::Swept { endpoint, segments, bytes } => write!(
-                f,
-                "main: swept the endpoint '{endpoint}': {segments} segments of {bytes} bytes in all"
-            ),
-            Self::Summary {
-                counts: Counts { renderers, pushed, invokes, logs, dropped }, ..
-            } => {
+            Self::Summary { counts, .. } => {
+                let Counts { renderers, pushed, invokes, logs, dropped } = counts;
                 // Debug prints an atomic's value.
-                write!(f, "main: ended: {renderers:?} renderers, {pushed:?} pushed, ")?;
-                write!(f, "{dropped:?} dropped, {invokes:?} invokes, {logs:?} log messages")
+                write!(
+                    f,
+                    "ended: {renderers:?} renderers, {pushed:?} pushed, {dropped:?} dropped, "
+                )?;
+                write!(f, "{invokes:?} invokes, {logs:?} log messages")
             }
         }
-    }
-}
-
-/// Text of a renderer with control characters escaped, so that it cannot move the cursor or forge another line.
-struct Harmless<'a>(&'a str);
-
-impl Display for Harmless<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.chars().try_for_each(|character| {
-            if character.is_control() {
-                write!(f, "{}", character.escape_default())
-            } else {
-                write!(f, "{character}")
-            }
-        })
     }
 }
 

@@ -26,11 +26,8 @@ pub struct Console {
     held: Arc<Mutex<Option<Held>>>,
 }
 
-#[derive(Default)]
-struct Held {
-    lines: VecDeque<String>,
-    dropped: u64,
-}
+/// The lines that are held back, and the number of those that were dropped.
+type Held = (VecDeque<String>, u64);
 
 impl Console {
     /// Creates an output that requests the end when nobody reads it any more (`| head`).
@@ -47,7 +44,7 @@ impl Console {
     pub fn release(&self) {
         // Locked, so that no line overtakes those before it.
         let mut held = self.held.lock();
-        let Some(Held { lines, dropped }) = held.take() else { return };
+        let Some((lines, dropped)) = held.take() else { return };
         if dropped > 0 {
             self.write(&format!("... {dropped} earlier lines were not kept\n"));
         }
@@ -56,10 +53,20 @@ impl Console {
 
     /// Prints one line. It may be several lines for people.
     pub fn print(&self, line: &(impl Display + Serialize)) {
-        let Ok(text) = line_text(line, self.json) else { return self.ending.request() };
+        let text = match self.json {
+            true => serde_json::to_string(line),
+            false => Ok(line.to_string()),
+        };
+        let Ok(text) = text.map(|text| text + "\n") else { return self.ending.request() };
         match &mut *self.held.lock() {
-            Some(held) => held.add(text),
             None => self.write(&text),
+            Some((lines, dropped)) => {
+                if lines.len() == HELD_MAX {
+                    lines.pop_front();
+                    *dropped += 1;
+                }
+                lines.push_back(text);
+            }
         }
     }
 
@@ -72,21 +79,6 @@ impl Console {
     }
 }
 
-impl Held {
-    fn add(&mut self, line: String) {
-        if self.lines.len() == HELD_MAX {
-            self.lines.pop_front();
-            self.dropped += 1;
-        }
-        self.lines.push_back(line);
-    }
-}
-
-fn line_text(line: &(impl Display + Serialize), json: bool) -> serde_json::Result<String> {
-    let text = if json { serde_json::to_string(line)? } else { line.to_string() };
-    Ok(text + "\n")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -97,8 +89,8 @@ mod tests {
         console.hold();
         (0..HELD_MAX + 3).for_each(|_| console.print(&"old"));
         console.print(&"new");
-        let held = console.held.lock().take().unwrap();
-        assert_eq!((held.lines.len(), held.dropped), (HELD_MAX, 4));
-        assert_eq!(held.lines.back().map(String::as_str), Some("new\n"));
+        let (lines, dropped) = console.held.lock().take().unwrap();
+        assert_eq!((lines.len(), dropped), (HELD_MAX, 4));
+        assert_eq!(lines.back().map(String::as_str), Some("new\n"));
     }
 }

@@ -20,12 +20,12 @@ const INVOKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// The time between two attempts to find main. Ctrl-C is noticed between them.
 const ATTEMPT: Duration = Duration::from_millis(100);
 
-/// What every view needs before and around its sessions.
+/// The options, the output and the end of a renderer, for every view.
 pub(crate) struct Context {
     pub(crate) options: Options,
     pub(crate) ending: Arc<Ending>,
     pub(crate) console: Console,
-    /// How long to wait for another main process when main is gone.
+    /// The time limit for another main process to come when main is gone.
     pub(crate) patience: Option<Duration>,
     until: Option<Instant>,
 }

@@ -13,7 +13,7 @@ use contract::LOG_MESSAGE;
 use crate::{
     console::Console,
     context::Context,
-    report::{Event, Figures, Line},
+    report::{Event, Line},
     session::{Pushed, Session, Viewer},
 };
 
@@ -43,8 +43,8 @@ impl Viewer for Lines {
 
     fn push(&self, session: &Session<Self>, push: &Pushed<'_>) {
         if is_due(&self.report_at_ns, push.now_ns) {
-            let figures = Figures::from(push.statistics);
-            let event = Event::Statistics { figures, latency_ns: push.latency_ns };
+            let Pushed { statistics, latency_ns, .. } = *push;
+            let event = Event::Statistics { statistics, latency_ns };
             self.show(&Line::new(Some(session.id()), event));
             // A log message is not worth waiting for space.
             let _ = session.ipc().try_send(LOG_MESSAGE, "User clicked a button!");

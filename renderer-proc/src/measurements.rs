@@ -56,16 +56,10 @@ impl Latencies {
         self.0.len()
     }
 
-    // Adding and clearing take as long as the histogram is large, so both skip an empty one.
+    // Takes as long as the histogram is large, so it skips an empty one.
     pub(crate) fn add(&mut self, other: &Self) {
         if !other.0.is_empty() {
             self.0.add(&other.0).expect("all have the same bounds");
-        }
-    }
-
-    fn clear(&mut self) {
-        if !self.0.is_empty() {
-            self.0.reset();
         }
     }
 
@@ -118,13 +112,6 @@ impl Tally {
         self.last_round_trip_ns = later.last_round_trip_ns.or(self.last_round_trip_ns);
         self.failed_invokes += later.failed_invokes;
     }
-
-    pub(crate) fn clear(&mut self) {
-        self.push.clear();
-        self.round_trip.clear();
-        self.last_round_trip_ns = None;
-        self.failed_invokes = 0;
-    }
 }
 
 #[cfg(test)]
@@ -165,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn tallies_add_up_and_can_be_cleared() {
+    fn tallies_add_up() {
         let [mut all, mut one] = [Tally::default(), Tally::default()];
         all.push.record(10);
         one.push.record(30);
@@ -174,8 +161,5 @@ mod tests {
         all.add(&one);
         assert_eq!((all.push.count(), all.push.summary().max), (2, Some(30)));
         assert_eq!((all.last_round_trip_ns, all.failed_invokes), (Some(7), 1));
-        all.clear();
-        assert_eq!((all.push.count(), all.round_trip.count(), all.failed_invokes), (0, 0, 0));
-        assert_eq!(all.last_round_trip_ns, None);
     }
 }

@@ -7,10 +7,11 @@ use std::{
 
 use contract::{
     ReadFileError, Statistics, SystemInfo,
-    figures::{bytes, duration, nanoseconds, percent, two_digits},
+    figures::{bytes, bytes_of, duration, nanoseconds, percent, two_digits},
 };
 use ringbridge::Sandbox;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
+use serde_json::{Value, json};
 
 use crate::{
     measurements::{LatencySummary, Sequence},
@@ -30,31 +31,28 @@ pub(crate) struct Line<'a> {
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub(crate) enum Event<'a> {
-    Page {
-        url: &'a str,
-    },
+    /// A web page is served.
+    Page { url: &'a str },
     /// The renderer waits for a first main process.
-    NoMain {
-        endpoint: &'a str,
-    },
-    Connected {
-        pid: u32,
-        allowed: Vec<&'a str>,
-    },
+    NoMain { endpoint: &'a str },
+    /// The session has begun.
+    Connected { pid: u32, allowed: Vec<&'a str> },
     /// The rights that the renderer has given up.
     Sandbox {
         state: &'static str,
         enforced: Vec<&'static str>,
-        missing: Vec<MissingPart<'a>>,
+        missing: Vec<Value>,
         #[serde(skip)]
         sandbox: Option<&'a Sandbox>,
     },
     /// Main is gone, and the renderer waits for another one.
     MainGone,
+    /// Main's description of the machine.
     SystemInfo(&'a SystemInfo),
+    /// A push.
     Statistics {
-        #[serde(flatten)]
-        figures: Figures,
+        #[serde(flatten, serialize_with = "serialize_figures")]
+        statistics: &'a Statistics,
         latency_ns: u64,
     },
     /// A file that main has sent.
@@ -65,16 +63,12 @@ pub(crate) enum Event<'a> {
         bytes: &'a [u8],
     },
     /// A file that main did not send.
-    FileError {
-        path: &'a str,
-        error: ReadFileError,
-        message: String,
-    },
+    FileError { path: &'a str, error: ReadFileError, message: String },
     /// An invoke that failed for another reason.
-    InvokeError {
-        message: String,
-    },
+    InvokeError { message: String },
+    /// The activity of the pages.
     Pages(&'a Counts),
+    /// The last line.
     Summary {
         role: &'static str,
         ended: Ended,
@@ -87,56 +81,50 @@ pub(crate) enum Event<'a> {
     },
 }
 
-#[derive(Serialize)]
-pub(crate) struct MissingPart<'a> {
-    part: &'static str,
-    why: &'a str,
+/// Returns the figures of a push for JSON. Whatever is unknown or not sampled is null.
+pub(crate) fn figures(statistics: &Statistics) -> Value {
+    let figure = |value| two_digits(value).filter(|_| statistics.is_sampled());
+    let load = [statistics.load_1, statistics.load_5, statistics.load_15].map(figure);
+    json!({
+        "sequence": statistics.sequence,
+        "cpu_usage": figure(statistics.cpu_usage),
+        "core_usage": statistics.cores().iter().copied().map(figure).collect::<Vec<_>>(),
+        "memory_used": statistics.memory_used,
+        "memory_available": statistics.memory_available,
+        "memory_total": statistics.memory_total,
+        "swap_used": statistics.swap_used,
+        "swap_total": statistics.swap_total,
+        "load": load,
+        "main_cpu_usage": figure(statistics.main_cpu_usage),
+        "main_memory": statistics.main_memory,
+    })
 }
 
-/// The figures of a push for JSON. Whatever is unknown or not sampled is `None`.
-#[derive(Serialize)]
-pub(crate) struct Figures {
-    sequence: u64,
-    cpu_usage: Option<f64>,
-    core_usage: Vec<Option<f64>>,
-    memory_used: u64,
-    memory_available: u64,
-    memory_total: u64,
-    swap_used: u64,
-    swap_total: u64,
-    load: [Option<f64>; 3],
-    main_cpu_usage: Option<f64>,
-    main_memory: u64,
+fn serialize_figures<S: Serializer>(statistics: &Statistics, into: S) -> Result<S::Ok, S::Error> {
+    figures(statistics).serialize(into)
 }
 
-impl From<&Statistics> for Figures {
-    fn from(statistics: &Statistics) -> Self {
-        let figure = |value| two_digits(value).filter(|_| statistics.is_sampled());
-        Self {
-            sequence: statistics.sequence,
-            cpu_usage: figure(statistics.cpu_usage),
-            core_usage: statistics.cores().iter().copied().map(figure).collect(),
-            memory_used: statistics.memory_used,
-            memory_available: statistics.memory_available,
-            memory_total: statistics.memory_total,
-            swap_used: statistics.swap_used,
-            swap_total: statistics.swap_total,
-            load: [statistics.load_1, statistics.load_5, statistics.load_15].map(figure),
-            main_cpu_usage: figure(statistics.main_cpu_usage),
-            main_memory: statistics.main_memory,
-        }
-    }
-}
-
-/// Why a renderer ended.
+/// The reason for a renderer's end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Ended {
     /// By Ctrl-C, by SIGTERM, or because nobody reads its output.
     Asked,
+    /// Its time was over.
     Duration,
     /// Main ended the session, or is gone.
     MainGone,
+}
+
+/// Describes the machine, in three lines.
+pub(crate) fn system_info(info: &SystemInfo) -> [String; 3] {
+    let SystemInfo { cores, cpu_model, os, kernel, host_name, .. } = info;
+    let uptime = duration(Duration::from_secs(info.uptime_s));
+    [
+        format!("{host_name}: {cores} cores of {cpu_model}"),
+        format!("{} of memory, up for {uptime}", bytes(info.total_memory)),
+        format!("{os} with kernel {kernel}"),
+    ]
 }
 
 /// Returns how much of the sandbox is in force.
@@ -162,7 +150,7 @@ impl<'a> Event<'a> {
             state: sandbox_state(sandbox),
             enforced: enforced.map(|part| part.name()).collect(),
             missing: missing
-                .map(|missing| MissingPart { part: missing.part.name(), why: &missing.why })
+                .map(|missing| json!({ "part": missing.part.name(), "why": missing.why }))
                 .collect(),
             sandbox,
         }
@@ -181,35 +169,20 @@ impl Display for Line<'_> {
             Event::NoMain { endpoint } => {
                 write!(f, "there is no main process at '{endpoint}' yet; waiting for it")
             }
-            Event::Connected { pid, allowed } if allowed.is_empty() => {
-                write!(f, "connected (process {pid}); it may use nothing")
-            }
             Event::Connected { pid, allowed } => {
-                write!(f, "connected (process {pid}); it may use {}", allowed.join(", "))
+                let allowed = if allowed.is_empty() { "nothing" } else { &allowed.join(", ") };
+                write!(f, "connected (process {pid}); it may use {allowed}")
             }
-            Event::Sandbox { sandbox: Some(sandbox), .. } => {
-                write!(f, "in the sandbox; {sandbox}")
-            }
+            Event::Sandbox { sandbox: Some(sandbox), .. } => write!(f, "in the sandbox; {sandbox}"),
             Event::Sandbox { .. } => f.write_str("not in the sandbox"),
             Event::MainGone => f.write_str("main is gone; waiting for it to come back"),
-            Event::SystemInfo(info) => {
-                let SystemInfo { cores, cpu_model, os, kernel, host_name, .. } = info;
-                let memory = bytes(info.total_memory);
-                let uptime = duration(Duration::from_secs(info.uptime_s));
-                write!(f, "{host_name} has {cores} cores of {cpu_model}, {memory} of memory, ")?;
-                write!(f, "{os} with kernel {kernel}, and is up for {uptime}")
-            }
-            Event::Statistics { figures, latency_ns } => {
-                write!(f, "statistics {}: ", figures.sequence)?;
-                if let Some(cpu_usage) = figures.cpu_usage {
-                    write!(f, "CPU {}, ", percent(cpu_usage))?;
-                }
-                if figures.memory_total != 0 {
-                    let [used, total] = [figures.memory_used, figures.memory_total].map(bytes);
-                    write!(f, "memory {used} of {total}, ")?;
-                }
-                if let [Some(load), ..] = figures.load {
-                    write!(f, "load {load:.2}, ")?;
+            Event::SystemInfo(info) => f.write_str(&system_info(info).join("; ")),
+            Event::Statistics { statistics, latency_ns } => {
+                write!(f, "statistics {}: ", statistics.sequence)?;
+                if statistics.is_sampled() {
+                    let memory = bytes_of(statistics.memory_used, statistics.memory_total);
+                    let (cpu_usage, load) = (statistics.cpu_usage.into(), statistics.load_1);
+                    write!(f, "CPU {}, memory {memory}, load {load:.2}, ", percent(cpu_usage))?;
                 }
                 write!(f, "latency {}", nanoseconds(*latency_ns))
             }
@@ -261,7 +234,7 @@ impl Display for LatencySummary {
 #[cfg(test)]
 mod tests {
     use ringbridge::zerocopy::FromZeros;
-    use serde_json::{Value, json, to_value};
+    use serde_json::to_value;
 
     use super::*;
     use crate::measurements::Latencies;
@@ -293,8 +266,10 @@ mod tests {
     fn figures_are_null_where_the_sampler_is_off_or_does_not_know() {
         let mut statistics = Statistics::new_zeroed();
         let cpu_usage = |statistics: &Statistics| {
-            let event = Event::Statistics { figures: statistics.into(), latency_ns: 0 };
-            to_value(Line::new(Some(1), event)).unwrap()["cpu_usage"].clone()
+            let line = Line::new(Some(1), Event::Statistics { statistics, latency_ns: 5 });
+            let line = to_value(line).unwrap();
+            assert_eq!((&line["event"], &line["latency_ns"]), (&json!("statistics"), &json!(5)));
+            line["cpu_usage"].clone()
         };
         assert_eq!(cpu_usage(&statistics), Value::Null);
         statistics.sampled_ns = 1;

@@ -113,6 +113,7 @@ impl<V: Viewer> Session<V> {
             let mut state = self.state.lock();
             state.sequence.restart();
             state.round_trip_under_way = false;
+            state.round_trip_at_ns = if ipc.allows(&GET_SYSTEM_INFO) { 0 } else { u64::MAX };
         }
         self.viewer.begin(self)?;
         let stopped = ipc.clone();
@@ -178,18 +179,15 @@ impl<V: Viewer> Session<V> {
         let began_ns = now_ns();
         let settled = move |result: Result<SystemInfo, InvokeError>| {
             let took_ns = now_ns().saturating_sub(began_ns);
-            session.record_round_trip(result.as_ref().map(|_| took_ns));
+            let reported = session.state.lock().end_round_trip(result.as_ref().map(|_| took_ns));
+            if let Some(took_ns) = reported {
+                session.viewer.round_trip(took_ns);
+            }
             then(&session, result);
         };
         match self.ipc().invoke(GET_SYSTEM_INFO, &()) {
             Ok(invocation) => invocation.then(settled),
             Err(error) => settled(Err(error)),
-        }
-    }
-
-    fn record_round_trip(&self, took_ns: Result<u64, &InvokeError>) {
-        if let Some(took_ns) = self.state.lock().end_round_trip(took_ns) {
-            self.viewer.round_trip(took_ns);
         }
     }
 
@@ -242,7 +240,7 @@ impl State {
         is_due
     }
 
-    /// Returns what to report about a round trip. An invoke that ends with the session is no failure.
+    /// Returns the duration to report, or `Some(None)` for a failure. An invoke that ends with the session is none.
     fn end_round_trip(&mut self, took_ns: Result<u64, &InvokeError>) -> Option<Option<u64>> {
         self.round_trip_under_way = false;
         if let Err(InvokeError::Gone { .. }) = took_ns {

@@ -13,7 +13,7 @@ use rustix::{
     termios::{OptionalActions, Termios, isatty, tcgetattr, tcgetpgrp, tcsetattr},
 };
 
-/// How long a terminal may read nothing.
+/// The time limit for a terminal to read something.
 const ROOM_MAX: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 
 /// Returns whether standard input and output are a terminal that can be drawn on, and belongs to this job.
@@ -101,66 +101,43 @@ pub(crate) mod tests {
         fs::File,
         io::Read,
         os::fd::OwnedFd,
-        process::{Child, Command, Stdio},
-        thread::{self, JoinHandle},
-        time::{Duration, Instant},
+        process::{Command, Stdio},
+        thread,
     };
 
     use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
 
     use super::*;
 
-    /// A test of this program, marked as ignored, that runs in a process and a terminal of its own.
-    pub(crate) struct InTerminal {
-        terminal: OwnedFd,
-        before: String,
-        child: Child,
-        output: JoinHandle<String>,
-    }
+    /// Runs an ignored test of this program, through another command, in a process and a terminal of its own. Returns its
+    /// output. It must succeed, and restore the terminal.
+    pub(crate) fn run_in_terminal(through: &[&str], test: &str) -> String {
+        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+        let master = openpt(flags).unwrap();
+        grantpt(&master).unwrap();
+        unlockpt(&master).unwrap();
+        let terminal = ioctl_tiocgptpeer(&master, flags).unwrap();
+        let before = modes(&terminal);
 
-    impl InTerminal {
-        /// Starts the test of this name, through another command.
-        pub(crate) fn start(through: &[&str], test: &str) -> Self {
-            let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
-            let master = openpt(flags).unwrap();
-            grantpt(&master).unwrap();
-            unlockpt(&master).unwrap();
-            let terminal = ioctl_tiocgptpeer(&master, flags).unwrap();
-
-            let this = env::current_exe().unwrap();
-            let mut arguments = through.iter().map(OsString::from).collect::<Vec<_>>();
-            arguments.extend([this.into_os_string()]);
-            arguments.extend(["--exact", test, "--ignored", "--nocapture"].map(OsString::from));
-            let side = || Stdio::from(terminal.try_clone().unwrap());
-            let mut command = Command::new(&arguments[0]);
-            command.args(&arguments[1..]).env("RUST_BACKTRACE", "0");
-            let child = command.stdin(side()).stdout(side()).stderr(side()).spawn().unwrap();
-            let output = thread::spawn(move || {
-                let mut text = Vec::new();
-                // Reading fails when the other side is closed.
-                let _ = File::from(master).read_to_end(&mut text);
-                String::from_utf8_lossy(&text).into_owned()
-            });
-            Self { before: modes(&terminal), terminal, child, output }
-        }
-
-        /// Waits for its end, and returns its output. It must succeed, and restore the terminal.
-        pub(crate) fn expect_good_end(mut self) -> String {
-            let deadline = Instant::now() + Duration::from_secs(20);
-            let status = loop {
-                match self.child.try_wait().unwrap() {
-                    None if Instant::now() < deadline => thread::sleep(Duration::from_millis(1)),
-                    status => break status,
-                }
-            };
-            let _ = self.child.kill();
-            let after = modes(&self.terminal);
-            drop(self.terminal);
-            let text = self.output.join().unwrap();
-            assert!(status.is_some_and(|status| status.success()), "{status:?}: {text}");
-            assert_eq!(after, self.before);
-            text
-        }
+        let mut command = Command::new("timeout");
+        command.args(["--foreground", "20"]).args(through).arg(env::current_exe().unwrap());
+        command.args(["--exact", test, "--ignored", "--nocapture"]).env("RUST_BACKTRACE", "0");
+        let side = || Stdio::from(terminal.try_clone().unwrap());
+        let mut child = command.stdin(side()).stdout(side()).stderr(side()).spawn().unwrap();
+        // Reading ends when all copies of the other side are closed.
+        drop(command);
+        let output = thread::spawn(move || {
+            let mut text = Vec::new();
+            let _ = File::from(master).read_to_end(&mut text);
+            String::from_utf8_lossy(&text).into_owned()
+        });
+        let status = child.wait().unwrap();
+        let after = modes(&terminal);
+        drop(terminal);
+        let text = output.join().unwrap();
+        assert!(status.success(), "{status}: {text}");
+        assert_eq!(after, before);
+        text
     }
 
     fn modes(terminal: &OwnedFd) -> String {
@@ -176,9 +153,9 @@ pub(crate) mod tests {
 
     #[test]
     fn the_terminal_is_restored_from_the_background_too() {
-        let shell = ["setsid", "-c", "bash", "-c", "set -m; \"$@\" & wait $!", "bash"];
+        let shell = ["setsid", "-c", "-w", "bash", "-c", "set -m; \"$@\" & wait $!", "bash"];
         let name = "terminal::tests::sets_the_terminal_from_the_background";
-        let text = InTerminal::start(&shell, name).expect_good_end();
+        let text = run_in_terminal(&shell, name);
         assert!(text.contains("1 passed"), "{text}");
     }
 }

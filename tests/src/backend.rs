@@ -33,10 +33,8 @@ pub fn tell(command: &mut Command) {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Over {
-    /// [`Backend::Sealed`].
     #[default]
     Sealed,
-    /// [`Backend::Portable`].
     Portable,
 }
 

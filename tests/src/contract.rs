@@ -7,11 +7,8 @@ use ringbridge::{Contract, Dynamic, Event, Failure, Method, Push, Topic, zerocop
 ringbridge::payload! {
     /// A fixed layout with more than one field.
     pub struct Reading {
-        /// In whole degrees.
         pub celsius: f64,
-        /// Which sensor.
         pub sensor: u32,
-        /// Where it is.
         pub place: Place,
     }
 }
@@ -19,9 +16,7 @@ ringbridge::payload! {
 ringbridge::payload! {
     /// A fixed layout that not every bit pattern is a value of.
     pub enum Place: u32 {
-        /// In the house.
         Inside = 0,
-        /// In the garden.
         Outside = 1,
     }
 }
@@ -29,7 +24,6 @@ ringbridge::payload! {
 ringbridge::payload! {
     /// A message with its sender, for several senders on one channel.
     pub struct Numbered {
-        /// Which thread or process sent it.
         pub sender: u64,
         /// Counts that sender's messages.
         pub number: u64,
@@ -39,7 +33,6 @@ ringbridge::payload! {
 ringbridge::payload! {
     /// An error type of an application's own.
     pub enum DivideError: u32 {
-        /// There is no such quotient.
         ByZero = 0,
         /// There is one, but it cannot be represented.
         Overflow = 1,
@@ -66,75 +59,48 @@ macro_rules! channels {
     ($($(#[$doc:meta])* $name:ident: $kind:ident<$($type:ty),+> = $channel:literal,)*) => {
         $($(#[$doc])* pub const $name: $kind<$($type),+> = $kind::new($channel);)*
 
-        /// All channels.
         pub const CONTRACT: Contract = &[$(&$name),*];
     };
 }
 
 channels! {
-    /// What a renderer has to say to its test.
     REPORT: Event<str> = "report",
-    /// Main's sign to go on.
     CUE: Push<str> = "cue",
-    /// Text.
     TEXT: Event<str> = "text",
-    /// A number.
     NUMBER: Event<u64> = "number",
-    /// A number and its sender.
     NUMBERED: Event<Numbered> = "numbered",
-    /// A fixed layout.
     READING: Event<Reading> = "reading",
-    /// A run of fixed layouts.
     READINGS: Event<[Reading]> = "readings",
-    /// Bytes.
     BYTES: Event<[u8]> = "bytes",
-    /// Nothing but the message itself.
     NOTHING: Event<()> = "nothing",
     /// A run of the widest numbers: without optimisation long ones are validated sooner than bytes.
     WIDE: Event<[u128]> = "wide",
     /// A fixed layout that is longer than a ring carries.
     PICTURE: Event<Picture> = "picture",
-    /// Any serde type.
     SETTINGS: Event<Settings> = "settings",
     /// A type with an invalid bit pattern.
     FLAG: Event<bool> = "flag",
-    /// Adds.
     ADD: Method<[u64; 2], u64> = "add",
-    /// Returns what it is given.
     ECHO: Method<[u8], [u8]> = "echo",
-    /// Fails with an error of its own type.
     DIVIDE: Method<[i64; 2], i64, DivideError> = "divide",
-    /// Answered in whatever way the test is about.
     ASK: Method<u64, u64> = "ask",
-    /// Answered in whatever way the test is about, with text.
     READ: Method<str, str, Failure> = "read",
     /// Takes a type with an invalid bit pattern.
     NEGATE: Method<bool, bool> = "negate",
-    /// Any serde type, there and back.
     MERGE: Method<Settings, Settings> = "merge",
-    /// A number.
     TICK: Push<u64> = "tick",
-    /// A number and its sender.
     NUMBERED_TICK: Push<Numbered> = "numbered-tick",
-    /// A fixed layout.
     PUSHED_READING: Push<Reading> = "pushed-reading",
-    /// A run of fixed layouts.
     PUSHED_READINGS: Push<[Reading]> = "pushed-readings",
-    /// Bytes.
     BLOB: Push<[u8]> = "blob",
-    /// A run of the widest numbers.
     PUSHED_WIDE: Push<[u128]> = "pushed-wide",
     /// A fixed layout that is longer than a ring carries.
     PUSHED_PICTURE: Push<Picture> = "pushed-picture",
-    /// Any serde type.
     PUSHED_SETTINGS: Push<Settings> = "pushed-settings",
-    /// Numbers from 1 on.
     NEWS: Topic<u64> = "news",
-    /// Longer messages.
     BULLETIN: Topic<[u8]> = "bulletin",
 }
 
-/// Two readings that both sides of a test know.
 pub fn readings() -> [Reading; 2] {
     [
         Reading { celsius: 21.5, sensor: 7, place: Place::Inside },
@@ -142,7 +108,6 @@ pub fn readings() -> [Reading; 2] {
     ]
 }
 
-/// Settings that both sides of a test know.
 pub fn settings() -> Settings {
     let entries = [("none", vec![]), ("some", vec![i64::MIN, 0, i64::MAX])];
     Dynamic(entries.map(|(name, values)| (name.to_owned(), values)).into())

@@ -7,7 +7,9 @@ use std::{
     process::{Command, Stdio},
 };
 
-use crate::processes::{SweptName, eventually, programs, unique_name};
+use crate::processes::{
+    Program, SweptName, eventually, programs, shared_memory_files, unique_name,
+};
 
 /// The path of `main-proc`, `renderer-proc` or `ringbridge`.
 pub fn demo_program(name: &str) -> PathBuf {
@@ -17,6 +19,8 @@ pub fn demo_program(name: &str) -> PathBuf {
 /// The two programs under a name of their own.
 pub struct Demo {
     name: SweptName,
+    /// The segments that were there before.
+    segments: Vec<PathBuf>,
 }
 
 impl Default for Demo {
@@ -26,19 +30,39 @@ impl Default for Demo {
 }
 
 impl Demo {
-    /// A name that nobody else has.
     pub fn new() -> Self {
-        Self { name: SweptName(unique_name("demo")) }
+        Self { name: SweptName(unique_name("demo")), segments: shared_memory_files() }
     }
 
-    /// The endpoint's name.
     pub fn endpoint(&self) -> &str {
         &self.name.0
     }
 
-    /// The command that starts the main process.
     pub fn main(&self, arguments: &[&str]) -> Command {
         self.command("main-proc", arguments)
+    }
+
+    pub fn start(&self, arguments: &[&str]) -> Program {
+        Program::start(&mut self.main(arguments))
+    }
+
+    /// The segments that have come since.
+    pub fn new_segments(&self) -> Vec<PathBuf> {
+        let mut segments = shared_memory_files();
+        segments.retain(|segment| !self.segments.contains(segment));
+        segments
+    }
+
+    /// Starts a main process that launches no renderer, and waits until it listens.
+    pub fn serve(&self, arguments: &[&str]) -> Program {
+        let main = self.start(&[&["--renderers", "0"], arguments].concat());
+        main.lines.next_of("listening");
+        main
+    }
+
+    /// Starts a renderer that attaches.
+    pub fn attach(&self, arguments: &[&str]) -> Program {
+        Program::start(&mut self.renderer(arguments))
     }
 
     /// The command that starts a renderer which attaches.

@@ -9,6 +9,11 @@
 //! Nothing sleeps in the hope that something will have happened. Loops mostly run in short slices between looks at such
 //! a condition; the module `wake` of the behaviour tests is about those that sleep.
 
+#![allow(
+    missing_docs,
+    reason = "helpers of tests: a comment stands where a name does not say enough"
+)]
+
 pub mod allocations;
 pub mod attacker;
 pub mod attacks;

@@ -33,7 +33,6 @@ pub fn is_alive(process_id: u32) -> bool {
     stat(process_id).is_some_and(|stat| !matches!(stat.state, 'Z' | 'X'))
 }
 
-/// Whether a signal has stopped the process.
 pub fn is_stopped(process_id: u32) -> bool {
     stat(process_id).is_some_and(|stat| stat.state == 'T')
 }
@@ -45,7 +44,6 @@ pub fn processor_time(process_id: u32) -> Duration {
     Duration::from_nanos(times.map(|time| time.sum_exec_runtime).sum())
 }
 
-/// The arguments of a process, the program's name first.
 pub fn command_line(process_id: u32) -> Vec<String> {
     process(process_id).and_then(|process| process.cmdline().ok()).unwrap_or_default()
 }
@@ -64,7 +62,6 @@ pub fn descendants(process_id: u32) -> Vec<u32> {
     found.split_off(1)
 }
 
-/// The status of each thread of a process.
 pub fn statuses_of_threads(process_id: u32) -> Vec<Status> {
     let tasks = process(process_id).and_then(|process| process.tasks().ok());
     let tasks = tasks.into_iter().flatten().flatten();
@@ -97,12 +94,10 @@ pub fn page_faults() -> u64 {
     this().stat().expect("proc is mounted").minflt
 }
 
-/// How many threads this process has.
 pub fn threads() -> usize {
     this().tasks().map_or(0, Iterator::count)
 }
 
-/// How many descriptors this process has open.
 pub fn open_descriptors() -> usize {
     this().fd_count().unwrap_or(0)
 }
@@ -113,7 +108,6 @@ pub fn memory() -> (u64, u64) {
     (sizes.size * procfs::page_size(), sizes.resident * procfs::page_size())
 }
 
-/// What this process has in memory, in bytes.
 pub fn resident_memory() -> u64 {
     memory().1
 }
@@ -124,7 +118,6 @@ pub fn resident_memory_of(process_id: u32) -> u64 {
     sizes.map_or(0, |sizes| sizes.resident * procfs::page_size())
 }
 
-/// The machine's memory, in bytes.
 pub fn total_memory() -> u64 {
     Meminfo::current().expect("proc is mounted").mem_total
 }
@@ -145,7 +138,6 @@ pub fn is_of_the_library(path: &str) -> bool {
     path.contains("memfd:ringbridge") || path.contains(SEGMENTS)
 }
 
-/// How much of the library's memory this process has mapped.
 pub fn mappings_of_the_library() -> usize {
     mappings(std::process::id(), is_of_the_library).len()
 }
@@ -169,7 +161,6 @@ pub fn attachments_of_this_process() -> (usize, usize) {
     (descriptors_of(NAME).len(), mapped.len())
 }
 
-/// The program that a process runs.
 pub fn executable(process_id: u32) -> Option<std::path::PathBuf> {
     process(process_id)?.exe().ok()
 }
@@ -180,7 +171,6 @@ pub fn is_processors_model(model: &str) -> bool {
     model == "unknown" || cpus.model_name(0) == Some(model)
 }
 
-/// The machine's name.
 pub fn host_name() -> String {
     let name = std::fs::read_to_string(Path::new("/proc/sys/kernel/hostname"));
     name.expect("proc is mounted").trim().to_owned()

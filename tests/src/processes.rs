@@ -1,8 +1,11 @@
 //! Processes and what they leave: bounded waits, endpoints' files, the programs under test.
 
 use std::{
-    env, fs,
+    env,
+    fs::{self, DirBuilder},
     io::{self, BufRead, BufReader, Read, Write},
+    ops::Deref,
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{OnceLock, mpsc},
@@ -26,10 +29,6 @@ use crate::{
 pub const LIMIT: Duration = Duration::from_secs(20);
 
 /// Waits for a condition that other processes bring about.
-///
-/// # Panics
-///
-/// If it does not hold within [`LIMIT`].
 pub fn eventually(what: &str, condition: impl FnMut() -> bool) {
     assert!(within(LIMIT, condition), "not within {LIMIT:?}: {what}");
 }
@@ -46,11 +45,55 @@ pub fn within(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
     true
 }
 
+/// Does something with one number after the other. Returns the number at which it failed, and the error.
+pub fn until_error<E>(mut step: impl FnMut(u64) -> Result<(), E>) -> (u64, E) {
+    let failed = (0..).find_map(|number| step(number).err().map(|error| (number, error)));
+    failed.expect("numbers have no end")
+}
+
 /// A name for an endpoint that no other test has, in this process or another.
 pub fn unique_name(purpose: &str) -> String {
     use std::sync::atomic::{AtomicU32, Ordering};
     static NEXT: AtomicU32 = AtomicU32::new(0);
     format!("{purpose}-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// A new folder for this user alone. Removed when dropped.
+pub struct Folder(PathBuf);
+
+impl Folder {
+    pub fn new(purpose: &str) -> Self {
+        // Not in the target folder, whose path may be longer than a socket's may be.
+        let path = env::temp_dir().join(unique_name(&format!("rb-{purpose}")));
+        DirBuilder::new().mode(0o700).create(&path).expect("it is new");
+        Self(path)
+    }
+
+    /// Writes a file, and returns its path.
+    pub fn with(&self, file: &str, content: impl AsRef<[u8]>) -> String {
+        let path = self.join(file);
+        fs::write(&path, content).expect("it is this user's");
+        path.into_os_string().into_string().expect("it is text")
+    }
+
+    pub fn text(&self) -> &str {
+        self.to_str().expect("it is text")
+    }
+}
+
+impl Deref for Folder {
+    type Target = Path;
+
+    fn deref(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // What is left of it is in nobody's way.
+        let _ = fs::remove_dir_all(&self.0);
+    }
 }
 
 /// A program of this workspace, from the folder that this one was built into.
@@ -64,11 +107,8 @@ pub fn program(name: &str) -> PathBuf {
         .unwrap_or_else(|| panic!("'{name}' has not been built beside {}", this.display()))
 }
 
-/// Whether a program that a test needs is in the PATH. If not, says that the test is left out.
-///
-/// # Panics
-///
-/// If it is not and `RINGBRIDGE_REQUIRE_TOOLS` is 1, as on a build machine, which installs it.
+/// Whether a program that a test needs is in the PATH. If not, says that the test is left out; or fails if
+/// `RINGBRIDGE_REQUIRE_TOOLS` is 1, as on a build machine, which installs it.
 pub fn has_tool(name: &str, debian_package: &str) -> bool {
     let path = env::var_os("PATH").unwrap_or_default();
     let found = env::split_paths(&path).any(|folder| folder.join(name).is_file());
@@ -165,7 +205,6 @@ impl SegmentNames {
         PathBuf::from(format!("{}0", self.0))
     }
 
-    /// The files that there are.
     pub fn existing(&self) -> Vec<PathBuf> {
         let of_this = |path: &PathBuf| path.to_string_lossy().starts_with(&self.0);
         shared_memory_files().into_iter().filter(of_this).collect()
@@ -238,21 +277,40 @@ impl Lines {
             .unwrap_or_else(|| panic!("it ended without a line of '{event}'"))
     }
 
-    /// All lines up to the end of the output.
     pub fn rest(&self) -> Vec<Value> {
         std::iter::from_fn(|| self.next()).collect()
     }
 }
 
+/// A child of this process. Killed if it is dropped alive.
+pub struct Killed(pub Child);
+
+impl Killed {
+    /// Waits for its end.
+    pub fn end(&mut self) -> ExitStatus {
+        let mut status = None;
+        eventually("the program ends", || {
+            status = self.0.try_wait().expect("it is this process's child");
+            status.is_some()
+        });
+        status.expect("it has ended")
+    }
+}
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// A running program that prints lines of JSON. Killed if it is dropped alive.
 pub struct Program {
-    /// What it prints.
     pub lines: Lines,
-    child: Child,
+    child: Killed,
 }
 
 impl Program {
-    /// Starts it.
     pub fn start(command: &mut Command) -> Self {
         Self::start_with_input(command.stdin(Stdio::null()))
     }
@@ -264,38 +322,30 @@ impl Program {
             .spawn()
             .unwrap_or_else(|error| panic!("{command:?}: {error}"));
         let output = child.stdout.take().expect("it was asked for");
-        Self { lines: Lines::of(output), child }
+        Self { lines: Lines::of(output), child: Killed(child) }
     }
 
-    /// Its process id.
     pub fn id(&self) -> u32 {
-        self.child.id()
+        self.child.0.id()
     }
 
-    /// Sends it a signal.
     pub fn signal(&self, kind: Signal) {
         signal(self.id(), kind);
     }
 
-    /// Waits for its end.
     pub fn end(&mut self) -> ExitStatus {
-        end_of(&mut self.child)
+        self.child.end()
     }
-}
 
-/// Waits for the end of a child of this process.
-pub(crate) fn end_of(child: &mut Child) -> ExitStatus {
-    let mut status = None;
-    eventually("the program ends", || {
-        status = child.try_wait().expect("it is this process's child");
-        status.is_some()
-    });
-    status.expect("it has ended")
-}
+    /// Waits for its good end, and returns the lines that it printed until then.
+    pub fn finish(&mut self) -> Vec<Value> {
+        let lines = self.lines.rest();
+        assert!(self.end().success(), "{lines:?}");
+        lines
+    }
 
-impl Drop for Program {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+    pub fn kill(&mut self) {
+        self.signal(Signal::KILL);
+        self.end();
     }
 }

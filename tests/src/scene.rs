@@ -29,13 +29,21 @@ use crate::{
 /// The environment variable with the kind of a scene and the distance of its function.
 pub const VARIABLE: &str = "RINGBRIDGE_TEST_SCENE";
 
-/// Makes a test program able to launch itself. Each test program that launches scenes needs it once.
+/// Makes a test program able to launch itself. Each test program that launches scenes needs it once. With `one at a
+/// time` its tests do not run beside each other, since they look at their whole process.
 #[macro_export]
 macro_rules! scenes {
     () => {
         #[used]
         #[unsafe(link_section = ".init_array")]
         static PLAY_SCENE: extern "C" fn() = $crate::scene::play_if_told;
+    };
+    (one at a time) => {
+        $crate::scenes!();
+
+        #[used]
+        #[unsafe(link_section = ".init_array")]
+        static RUN_ALONE: extern "C" fn() = $crate::scene::run_one_test_at_a_time;
     };
 }
 
@@ -70,6 +78,12 @@ pub extern "C" fn play_if_told() {
         }
     });
     process::exit(if played.is_ok() { 0 } else { 101 });
+}
+
+/// Tells the test harness, which has not started yet.
+pub extern "C" fn run_one_test_at_a_time() {
+    // SAFETY: no other thread runs yet.
+    unsafe { env::set_var("RUST_TEST_THREADS", "1") };
 }
 
 /// The address that distances count from.
@@ -108,7 +122,6 @@ pub fn wait_for_input() {
     io::stdin().read_exact(&mut [0]).expect("the test gives a sign");
 }
 
-/// The arguments of a scene.
 #[derive(Clone)]
 pub struct Arguments(Vec<String>);
 
@@ -143,7 +156,6 @@ impl Arguments {
 #[derive(Clone)]
 pub struct Renderer {
     pub(crate) ipc: IpcRenderer,
-    /// Those of the scene.
     pub arguments: Arguments,
 }
 
@@ -161,7 +173,6 @@ impl Renderer {
         self.arguments.number(place)
     }
 
-    /// Tells the test something.
     pub fn report(&self, what: impl Display) {
         self.send(REPORT, &what.to_string()).expect("main listens");
     }

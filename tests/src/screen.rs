@@ -7,7 +7,7 @@ use std::{
     fs::File,
     io::Read,
     os::{fd::OwnedFd, unix::process::CommandExt},
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Command, ExitStatus, Stdio},
     sync::{Arc, Mutex, MutexGuard},
     thread,
 };
@@ -20,11 +20,11 @@ use rustix::{
 };
 use vt100::{Color, Parser};
 
-use crate::processes::{end_of, within};
+use crate::processes::{Killed, within};
 
 /// A program in a terminal of its own. Killed if it is dropped alive.
 pub struct Screen {
-    child: Child,
+    child: Killed,
     /// Where the person would be.
     person: File,
     /// The program's side, kept open to ask how it is set.
@@ -64,31 +64,26 @@ impl Screen {
                 lock(&shown).process(&bytes[..len]);
             }
         });
-        Self { child, person, program, screen }
+        Self { child: Killed(child), person, program, screen }
     }
 
-    /// The program's process id.
     pub fn id(&self) -> u32 {
-        self.child.id()
+        self.child.0.id()
     }
 
-    /// Presses keys.
     pub fn press(&self, keys: &str) {
         rustix::io::write(&self.person, keys.as_bytes()).expect("a terminal takes some keys");
     }
 
-    /// Makes the window larger or smaller.
     pub fn resize(&self, columns: u16, rows: u16) {
         lock(&self.screen).screen_mut().set_size(rows, columns);
         resize(&self.person, columns, rows);
     }
 
-    /// What can be read, a line each.
     pub fn text(&self) -> String {
         lock(&self.screen).screen().contents()
     }
 
-    /// Waits until this can be read.
     pub fn expect(&self, text: &str) {
         let is_there = within(crate::processes::LIMIT, || self.text().contains(text));
         assert!(is_there, "no '{text}' on the screen:\n{}", self.text());
@@ -118,7 +113,6 @@ impl Screen {
         lock(&self.screen).screen().alternate_screen()
     }
 
-    /// Whether the cursor cannot be seen.
     pub fn hides_cursor(&self) -> bool {
         lock(&self.screen).screen().hide_cursor()
     }
@@ -128,16 +122,8 @@ impl Screen {
         format!("{:?}", tcgetattr(&self.program).expect("it is a terminal"))
     }
 
-    /// Waits for the program's end.
     pub fn end(&mut self) -> ExitStatus {
-        end_of(&mut self.child)
-    }
-}
-
-impl Drop for Screen {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.child.end()
     }
 }
 

@@ -4,14 +4,14 @@
 //! and hears. The bystander invokes, one after the other, and measures. Whatever an attacker does, both go on.
 
 use std::{
-    env, fmt, fs,
+    env, fs,
     hint::{black_box, spin_loop},
     os::{
         fd::{BorrowedFd, OwnedFd},
         unix::fs::PermissionsExt,
     },
     path::PathBuf,
-    process::{Child, Command},
+    process::Command,
     sync::{
         Arc, Mutex, MutexGuard,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -33,7 +33,7 @@ use crate::{
         ADD, ASK, BYTES, CUE, ECHO, FLAG, NEGATE, NEWS, NOTHING, NUMBER, READ, SETTINGS, TEXT, TICK,
     },
     proc::resident_memory,
-    processes::{LIMIT, endpoint_files, left_out},
+    processes::{Killed, LIMIT, endpoint_files, left_out},
     scene::{Arguments, Renderer, process, renderer},
     stage::{Ending, Notes, Stage, allow_everything, config},
 };
@@ -66,11 +66,8 @@ pub struct Siege {
 /// What the bystander measured between two marks.
 #[derive(Clone, Copy, Debug)]
 pub struct Latency {
-    /// How many invokes there were.
     pub invokes: u64,
-    /// Half of them took no longer.
     pub median: Duration,
-    /// None took longer.
     pub longest: Duration,
 }
 
@@ -112,10 +109,6 @@ impl Siege {
     /// Has an attack happen, and sees that its verdict comes true and that everyone else goes on.
     ///
     /// `None`: it was not run, and that was said.
-    ///
-    /// # Panics
-    ///
-    /// If not.
     pub fn withstand(&self, attack: &Attack) -> Option<Outcome> {
         if attack.stopped_by == StoppedBy::AnotherUser && !system::can_change_user() {
             left_out(&format!("'{}' must be run by another user, which takes root", attack.name));
@@ -170,7 +163,7 @@ impl Siege {
             let widened = fs::Permissions::from_mode(0o666);
             fs::set_permissions(socket_of(&self.stage), widened).expect("it is this user's");
         }
-        let mut child = Reaped(self.attacker(attack).spawn().expect("it can be started"));
+        let mut child = Killed(self.attacker(attack).spawn().expect("it can be started"));
         let mut status = None;
         self.run_until("the attacker is done", || {
             status = child.0.try_wait().expect("it is this process's child");
@@ -182,7 +175,6 @@ impl Siege {
         self.run_until("only the bystander is left", || self.stage.ipc.windows().len() == 1);
     }
 
-    /// The attacker's command.
     fn attacker(&self, attack: &Attack) -> Command {
         attacker_command(attack, &self.stage, self.bystander.os_process_id())
     }
@@ -261,10 +253,6 @@ impl Siege {
 }
 
 /// Lets an attacker in, who is in this process, and runs the stage until it is done.
-///
-/// # Panics
-///
-/// If the attacker's part does.
 pub fn beside<R: Send + 'static>(
     stage: &Stage,
     policy: Policy,
@@ -378,35 +366,6 @@ fn check_ending(attack: &Attack, ending: &Ending) {
         let count = counters.iter().find(|(known, _)| known == counter);
         let (_, count) = count.unwrap_or_else(|| panic!("{name}: no counter '{counter}'"));
         assert!(count > 0, "{name}: {counter} is 0: {counters:?}");
-    }
-}
-
-impl fmt::Display for Latency {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { invokes, median, longest } = self;
-        write!(f, "{invokes} invokes, p50 {median:.1?}, longest {longest:.1?}")
-    }
-}
-
-impl fmt::Display for Outcome {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { before, during, growth } = self;
-        let ratio = during.median.as_secs_f64() / before.median.as_secs_f64();
-        write!(
-            f,
-            "before: {before}; during: {during}; so {ratio:.2} x; main grew by {} KiB",
-            growth / 1024
-        )
-    }
-}
-
-/// Killed if it is dropped alive.
-struct Reaped(Child);
-
-impl Drop for Reaped {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
     }
 }
 

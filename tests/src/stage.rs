@@ -3,7 +3,7 @@
 use std::{
     io::PipeWriter,
     process::Command,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
     thread,
     time::{Duration, Instant},
 };
@@ -12,11 +12,12 @@ use ringbridge::{
     Config, ConnectError, Contract, Counters, GoneReason, IpcMain, IpcRenderer, LaunchOptions,
     Policy, RenderProcessGone, WebContents,
 };
+use rustix::process::Signal;
 
 use crate::{
     backend::backend,
-    contract::{ADD, ASK, CONTRACT, REPORT},
-    processes::{LIMIT, unique_name},
+    contract::{ADD, ASK, CONTRACT, CUE, REPORT},
+    processes::{LIMIT, signal, unique_name},
     scene::{ProcessScene, RendererScene, process, renderer, with_input},
     scenes::asks,
 };
@@ -27,7 +28,6 @@ const SLICE: Duration = Duration::from_millis(2);
 /// A main process with an endpoint of its own, which notes what its renderers report and how they end.
 /// Closed when dropped.
 pub struct Stage {
-    /// The endpoint itself.
     pub ipc: IpcMain,
     name: String,
     reports: Arc<Mutex<Vec<(u32, String)>>>,
@@ -38,7 +38,6 @@ pub struct Stage {
 /// How a renderer ended.
 #[derive(Clone, Debug)]
 pub struct Ending {
-    /// The number of its window.
     pub window: u32,
     /// What `render-process-gone` said.
     pub details: RenderProcessGone,
@@ -64,12 +63,10 @@ pub fn allow_everything() -> Policy {
 }
 
 impl Stage {
-    /// A stage with ordinary settings.
     pub fn new() -> Self {
         Self::with(config())
     }
 
-    /// A stage with settings of its own.
     pub fn with(config: Config) -> Self {
         let name = unique_name("stage");
         let ipc = IpcMain::bind_with(&name, CONTRACT, config).expect("the name is new");
@@ -91,10 +88,6 @@ impl Stage {
     }
 
     /// A stage that admits everyone and answers.
-    ///
-    /// # Panics
-    ///
-    /// If it cannot be had.
     pub fn open() -> Self {
         let stage = Self::new();
         stage.ipc.on_attach(|_| Ok(allow_everything()));
@@ -104,14 +97,6 @@ impl Stage {
     }
 
     /// Attaches from another thread, while the stage answers.
-    ///
-    /// # Errors
-    ///
-    /// As [`IpcRenderer::attach`].
-    ///
-    /// # Panics
-    ///
-    /// If the handshake does not end.
     pub fn attach(&self, contract: Contract) -> Result<IpcRenderer, ConnectError> {
         let name = self.name.clone();
         let attaching = thread::spawn(move || IpcRenderer::attach_with(&name, contract, config()));
@@ -120,10 +105,6 @@ impl Stage {
     }
 
     /// Launches an honest renderer, and sees it served by an [open](Self::open) stage.
-    ///
-    /// # Panics
-    ///
-    /// If it is not.
     pub fn serves_others(&self) {
         let window = self.play_with(asks, &["20"]);
         self.run_until_gone(&window);
@@ -131,7 +112,6 @@ impl Stage {
         assert!(self.reports_of(&window).into_iter().eq(expected));
     }
 
-    /// The endpoint's name.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -141,7 +121,6 @@ impl Stage {
         self.play_with(scene, &[])
     }
 
-    /// Launches a renderer with arguments.
     pub fn play_with(&self, scene: RendererScene, arguments: &[&str]) -> WebContents {
         self.launch(renderer(scene, arguments), allow_everything())
     }
@@ -162,12 +141,10 @@ impl Stage {
         (self.launch(command, policy), input)
     }
 
-    /// Launches any program under any policy.
     pub fn launch(&self, command: Command, policy: Policy) -> WebContents {
         self.launch_with(command, policy, LaunchOptions::default())
     }
 
-    /// Launches any program under any policy, with options.
     pub fn launch_with(
         &self,
         command: Command,
@@ -180,10 +157,6 @@ impl Stage {
     }
 
     /// Runs the loop until the condition holds.
-    ///
-    /// # Panics
-    ///
-    /// If it does not within [`LIMIT`].
     pub fn run_until(&self, what: &str, mut condition: impl FnMut() -> bool) {
         let deadline = Instant::now() + LIMIT;
         while !condition() {
@@ -204,10 +177,6 @@ impl Stage {
 
     /// Runs the loop until every renderer that was launched has ended by itself and well. Returns
     /// what they reported.
-    ///
-    /// # Panics
-    ///
-    /// If one of them ended in any other way: a scene that panics has failed.
     pub fn run_to_the_end(&self) -> Vec<String> {
         let launched = self.launched.lock().unwrap().len();
         self.run_until("all renderers have ended", || self.endings().len() >= launched);
@@ -216,6 +185,32 @@ impl Stage {
             assert_eq!((reason, exit_code), (GoneReason::CleanExit, Some(0)), "window {window}");
         }
         self.reports()
+    }
+
+    /// Notes each window that connects from now on.
+    pub fn connected(&self) -> Notes<WebContents> {
+        let connected = Notes::new();
+        let notes = connected.clone();
+        self.ipc.on_did_connect(move |window| notes.add(window.clone()));
+        connected
+    }
+
+    /// Kills a renderer, and runs until it has gone.
+    pub fn kill(&self, window: &WebContents) -> Ending {
+        signal(window.os_process_id(), Signal::KILL);
+        self.run_until_gone(window)
+    }
+
+    /// Closes a window, and runs until its renderer has gone.
+    pub fn close(&self, window: &WebContents) -> Ending {
+        window.close();
+        self.run_until_gone(window)
+    }
+
+    /// Gives a renderer its last cue, and runs to the end.
+    pub fn cue_to_the_end(&self, window: &WebContents) -> Vec<String> {
+        window.send(CUE, "").expect("it is there");
+        self.run_to_the_end()
     }
 
     /// Runs the loop until this window's renderer has gone, however it went.
@@ -233,7 +228,6 @@ impl Stage {
         self.reports.lock().unwrap().iter().map(|(_, text)| text.clone()).collect()
     }
 
-    /// What one renderer has reported.
     pub fn reports_of(&self, window: &WebContents) -> Vec<String> {
         let reports = self.reports.lock().unwrap();
         let theirs = reports.iter().filter(|(sender, _)| *sender == window.id());
@@ -260,12 +254,6 @@ impl Drop for Stage {
     }
 }
 
-/// The right to be the only test of its program that runs: for those that look at their whole process.
-pub fn my_turn() -> MutexGuard<'static, ()> {
-    static TURN: Mutex<()> = Mutex::new(());
-    TURN.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// A list that a listener or handler fills and the test reads.
 pub struct Notes<T>(Arc<Mutex<Vec<T>>>);
 
@@ -282,27 +270,22 @@ impl<T> Default for Notes<T> {
 }
 
 impl<T> Notes<T> {
-    /// An empty list.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds one.
     pub fn add(&self, note: T) {
         self.0.lock().unwrap().push(note);
     }
 
-    /// How many there are.
     pub fn len(&self) -> usize {
         self.0.lock().unwrap().len()
     }
 
-    /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Takes all of them.
     pub fn take(&self) -> Vec<T> {
         std::mem::take(&mut self.0.lock().unwrap())
     }

@@ -52,7 +52,6 @@ parts! {
 /// Has every attack of a part happen, or the one that `RINGBRIDGE_ATTACK` names, and fails if any did not come out as
 /// the catalogue says.
 fn withstand(heading: &str) {
-    let _my_turn = my_turn();
     let part = CATALOGUE.iter().find(|(known, _)| *known == heading);
     let (_, attacks) = part.expect("the catalogue has this part");
     let only = env::var("RINGBRIDGE_ATTACK").ok();
@@ -61,7 +60,7 @@ fn withstand(heading: &str) {
         let began = Instant::now();
         let outcome = catch_unwind(|| Siege::new().withstand(attack));
         if let Ok(Some(outcome)) = &outcome {
-            println!("{} in {:.1?}: {outcome}", attack.name, began.elapsed());
+            println!("{} in {:.1?}: {outcome:.1?}", attack.name, began.elapsed());
         }
         outcome.is_err()
     };
@@ -191,9 +190,7 @@ fn in_turns(
     send: impl FnOnce(&mut Session) + Send + 'static,
     mut taken_in_turn: impl FnMut(u64),
 ) {
-    let connected = Notes::new();
-    let notes = connected.clone();
-    stage.ipc.on_did_connect(move |window| notes.add(window.clone()));
+    let connected = stage.connected();
     let (sent, has_sent) = mpsc::channel();
     let (go, may_go) = mpsc::channel::<()>();
     let attacker = start_beside(stage, allow_everything(), move |session| {
@@ -271,4 +268,4 @@ fn the_table_in_security_md_is_the_catalogue() {
     assert_eq!(tables, made, "make it anew with RINGBRIDGE_WRITE_CATALOGUE=1");
 }
 
-tests::scenes!();
+tests::scenes!(one at a time);

@@ -47,7 +47,6 @@ fn runs(of: fn(KillPoint) -> bool) -> impl Iterator<Item = (usize, KillPoint, u3
 
 #[test]
 fn main_comes_through_wherever_a_renderer_dies() {
-    let _my_turn = my_turn();
     let stage = Stage::with(config());
     for (place, point, nth) in runs(|point| point.sides().1) {
         // Each run has its own listeners.
@@ -92,13 +91,11 @@ fn main_comes_through_wherever_a_renderer_dies() {
     // Main is as good as new.
     let healthy = stage.play(stays);
     stage.run_until_reported("connected");
-    healthy.close();
-    stage.run_until_gone(&healthy);
+    stage.close(&healthy);
 }
 
 #[test]
 fn a_renderer_comes_through_wherever_main_dies() {
-    let _my_turn = my_turn();
     let mut before = None;
     for (place, point, nth) in runs(|point| point.sides().0) {
         let name = SweptName(unique_name("kill-point"));
@@ -372,4 +369,4 @@ fn is_gone(error: &InvokeError) -> bool {
     matches!(error, InvokeError::Gone { .. } | InvokeError::Send(SendError::Gone { .. }))
 }
 
-tests::scenes!();
+tests::scenes!(one at a time);

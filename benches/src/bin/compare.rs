@@ -1,7 +1,5 @@
 //! Measures Ringbridge beside its peers; see [`benches::compare`].
 
-use std::process::ExitCode;
-
-fn main() -> ExitCode {
+fn main() -> std::process::ExitCode {
     benches::compare::main()
 }

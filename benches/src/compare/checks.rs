@@ -4,12 +4,11 @@ use serde::Serialize;
 
 use super::{figures::Placement, run::Cell, slice::Outcome};
 use crate::{
-    figures::Short,
     pair::job::{SMALL, Setting, Task, Work},
     stats::Spread,
+    units::Short,
 };
 
-/// A figure of a slice.
 type Metric = fn(&Outcome) -> Option<f64>;
 
 /// A claim about a subject at a task.
@@ -34,7 +33,6 @@ enum Bound {
     Shown,
 }
 
-/// The verdict on a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 enum Verdict {
@@ -45,7 +43,6 @@ enum Verdict {
     Shown,
 }
 
-/// A claim and the measured figures.
 #[derive(Debug, Serialize)]
 pub(super) struct Check {
     kind: &'static str,
@@ -54,7 +51,6 @@ pub(super) struct Check {
     bound: Bound,
     #[serde(skip_serializing_if = "Option::is_none")]
     measured: Option<Spread>,
-    /// The number of rounds that could be compared.
     rounds: usize,
     /// Whether the cell was measured, but never between near processors.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -85,7 +81,7 @@ const P50: Metric = |outcome| outcome.latency_ns(0.5);
 const P999: Metric = |outcome| outcome.latency_ns(0.999);
 const RATE: Metric = Outcome::per_second;
 const TIME_EACH: Metric = |outcome| outcome.per_second().map(|rate| 1e9 / rate);
-const LOST: Metric = |outcome| outcome.cost.as_ref().map(|_| outcome.lost as f64);
+const LOST: Metric = |outcome| Some(outcome.lost()? as f64);
 const SEND: Metric = Outcome::send_p50_ns;
 const UNWOKEN: Metric = Outcome::unwoken;
 const RENDERER_CPU: Metric = |outcome| outcome.cpu().map(|cpu| cpu[1]);
@@ -157,7 +153,6 @@ const CLAIMS: &[Claim] = &[
     row("idle park: voluntary context switches of both", PARK, IDLE, SWITCHES, "", AtMost(0.0)),
 ];
 
-/// Decides every claim from the measured cells.
 pub(super) fn check(cells: &[Cell]) -> Vec<Check> {
     CLAIMS.iter().map(|claim| claim.decide(cells)).collect()
 }
@@ -215,7 +210,6 @@ impl Claim {
 }
 
 impl Check {
-    /// Returns the bound and the measured figures as text.
     pub(super) fn figures(&self) -> (String, String) {
         let required = match self.bound {
             AtMost(most) => format!("<= {}", Short(most)),

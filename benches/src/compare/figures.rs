@@ -31,14 +31,18 @@ impl Outcome {
         }
     }
 
-    /// Returns the mean of the floors before and after.
     pub(super) fn floor_ns(&self) -> f64 {
         let [before, after] = self.floors_ns.map(|floor| floor as f64);
         (before + after) / 2.0
     }
 
+    /// Returns the samples. A stream and an idle pair have none.
+    fn latency(&self) -> Option<&Distribution> {
+        Some(&self.slice.all).filter(|all| all.count() > 0)
+    }
+
     pub(super) fn latency_ns(&self, quantile: f64) -> Option<f64> {
-        Some(self.latency.as_ref()?.at(quantile) as f64)
+        Some(self.latency()?.at(quantile) as f64)
     }
 
     /// Returns the p50 in floors, if the floor did not change.
@@ -52,29 +56,31 @@ impl Outcome {
     }
 
     pub(super) fn per_second(&self) -> Option<f64> {
-        (self.elapsed_ns > 0).then(|| self.count as f64 * 1e9 / self.elapsed_ns as f64)
+        (self.elapsed_ns > 0).then(|| self.slice.count as f64 * 1e9 / self.elapsed_ns as f64)
     }
 
-    /// Returns the part of a core that main and the renderer used.
     pub(super) fn cpu(&self) -> Option<[f64; 2]> {
         (self.elapsed_ns > 0).then(|| {
             let elapsed = self.elapsed_ns as f64;
-            self.cpu_ns.map(|cpu| cpu as f64 / elapsed)
+            self.slice.cpu_ns.map(|cpu| cpu as f64 / elapsed)
         })
     }
 
     pub(super) fn send_p50_ns(&self) -> Option<f64> {
-        Some(self.cost.as_ref()?.at(0.5) as f64)
+        Some(self.slice.cost.as_ref()?.at(0.5) as f64)
+    }
+
+    pub(super) fn lost(&self) -> Option<u64> {
+        Some(self.slice.cost.as_ref()?.count().saturating_sub(self.slice.count))
     }
 
     /// Returns the part of the pushes that needed no wake-up.
     pub(super) fn unwoken(&self) -> Option<f64> {
-        let sent = self.cost.as_ref()?.count().max(1) as f64;
-        Some(1.0 - (self.wakes? as f64 / sent).min(1.0))
+        let sent = self.slice.cost.as_ref()?.count().max(1) as f64;
+        Some(1.0 - (self.slice.wakes? as f64 / sent).min(1.0))
     }
 }
 
-/// The status of a cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Status {
@@ -90,7 +96,6 @@ pub(super) struct Figures {
     pub(super) kind: &'static str,
     pub(super) subject: &'static str,
     pub(super) about: &'static str,
-    /// Ringbridge's backend.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) backend: Option<Backend>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -126,7 +131,6 @@ pub(super) struct Figures {
     pub(super) others_cpu: Option<f64>,
 }
 
-/// The latencies of messages.
 #[derive(Debug, Serialize)]
 pub(super) struct Latency {
     pub(super) samples: u64,
@@ -137,19 +141,16 @@ pub(super) struct Latency {
     pub(super) max_ns: u64,
     /// The p50 in floors, each slice with the floor beside it.
     pub(super) ratio: Spread,
-    /// All rounds together.
     #[serde(skip)]
     pub(super) all: Distribution,
 }
 
-/// The rates of a stream.
 #[derive(Debug, Serialize)]
 pub(super) struct Stream {
     pub(super) messages_per_second: Spread,
     pub(super) gib_per_second: Spread,
 }
 
-/// The cost of pushes.
 #[derive(Debug, Serialize)]
 pub(super) struct Pushes {
     pub(super) sent: u64,
@@ -160,7 +161,6 @@ pub(super) struct Pushes {
     pub(super) unwoken: Option<Spread>,
 }
 
-/// A figure of each process.
 #[derive(Debug, Serialize)]
 pub(super) struct Both {
     pub(super) main: Spread,
@@ -236,7 +236,7 @@ impl Latency {
             Spread::of(outcomes.iter().filter_map(|outcome| outcome.latency_ns(quantile)))
         };
         let mut all = Distribution::default();
-        outcomes.iter().filter_map(|outcome| outcome.latency.as_ref()).for_each(|d| all.merge(d));
+        outcomes.iter().filter_map(|outcome| outcome.latency()).for_each(|one| all.merge(one));
         let ratio = Spread::of(outcomes.iter().filter_map(|outcome| outcome.ratio()))
             .or_else(|| Spread::of(outcomes.iter().filter_map(|each| each.ratio_anyway())))?;
         Some(Self {
@@ -254,10 +254,10 @@ impl Latency {
 
 impl Pushes {
     fn of(outcomes: &[&Outcome]) -> Option<Self> {
-        let costs = outcomes.iter().filter_map(|outcome| outcome.cost.as_ref());
+        let costs = outcomes.iter().filter_map(|outcome| outcome.slice.cost.as_ref());
         Some(Self {
             sent: costs.map(Distribution::count).sum(),
-            lost: outcomes.iter().map(|outcome| outcome.lost).sum(),
+            lost: outcomes.iter().filter_map(|outcome| outcome.lost()).sum(),
             send_p50_ns: Spread::of(outcomes.iter().filter_map(|each| each.send_p50_ns()))?,
             unwoken: Spread::of(outcomes.iter().filter_map(|each| each.unwoken())),
         })
@@ -267,16 +267,12 @@ impl Pushes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::compare::tests::cell_of;
+    use crate::{Slice, compare::tests::cell_of};
 
     fn outcome(floors_ns: [u64; 2], latency: &[u64]) -> Outcome {
-        Outcome {
-            floors_ns,
-            latency: Some(Distribution::of(latency)),
-            count: latency.len() as u64,
-            elapsed_ns: 1_000_000,
-            ..Outcome::default()
-        }
+        let (count, all) = (latency.len() as u64, Distribution::of(latency));
+        let slice = Slice { count, all, ..Slice::default() };
+        Outcome { floors_ns, slice, elapsed_ns: 1_000_000, ..Outcome::default() }
     }
 
     #[test]
@@ -314,5 +310,13 @@ mod tests {
         assert_eq!((figures.status, figures.rounds_failed), (Status::Failed, 3));
         assert_eq!(figures.reason.as_deref(), Some("no pipe"));
         assert!(figures.latency.is_none() && figures.push.is_none());
+    }
+
+    #[test]
+    fn a_push_that_did_not_arrive_is_lost() {
+        let mut pushes = outcome([100, 100], &[1; 8]);
+        assert_eq!(pushes.lost(), None);
+        pushes.slice.cost = Some(Distribution::of(&[50; 10]));
+        assert_eq!(pushes.lost(), Some(2));
     }
 }

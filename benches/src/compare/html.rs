@@ -7,11 +7,11 @@ use super::{
 };
 use crate::{
     Error,
-    figures::{Count, Percent, Time},
     pair::job::Work,
     peers::{Kind, SUBJECTS},
-    report::{Bar, Machine, Outlier, Page, Paint, Palette, Series, picture as draw},
+    report::{Bar, FLOORS, Machine, OTHERS, OURS, Outlier, Page, Paint, Series, picture as draw},
     stats::Spread,
+    units::{Count, Percent, Time},
 };
 
 /// Writes the whole page. `table` is the report as text.
@@ -73,14 +73,14 @@ pub(super) fn picture(machine: &Machine, figures: &[Figures]) -> Result<String, 
 
 /// Returns the colour of a subject, the same one in each run.
 fn paint(name: &str) -> Paint {
-    let mut palette = Palette::default();
-    let mut paints = SUBJECTS.iter().map(|subject| match subject.kind {
-        Kind::Floor => (subject.name, palette.floor()),
-        Kind::Ours(_) => (subject.name, palette.ours()),
-        Kind::Other => (subject.name, palette.other()),
-    });
-    let found = paints.find(|(each, _)| *each == name).map(|(_, paint)| paint);
-    found.unwrap_or_else(|| Palette::default().other())
+    let colours = |kind| match kind {
+        Kind::Floor => FLOORS,
+        Kind::Ours(_) => OURS,
+        Kind::Other => OTHERS,
+    };
+    let kind = SUBJECTS.iter().find(|each| each.name == name).map_or(OTHERS, |of| colours(of.kind));
+    let mut alike = SUBJECTS.iter().filter(|each| colours(each.kind) == kind);
+    Paint::of(kind, alike.position(|each| each.name == name).unwrap_or(0))
 }
 
 fn series(rows: &[Figures]) -> Vec<Series<'_>> {
@@ -91,7 +91,6 @@ fn series(rows: &[Figures]) -> Vec<Series<'_>> {
     series.collect()
 }
 
-/// Writes the charts of all subjects at one task.
 fn write_task(page: &mut Page, rows: &[Figures], work: Work) -> Result<(), Error> {
     if work == Work::RoundTrip {
         let ratios = bars(rows, |row| {
@@ -134,7 +133,6 @@ fn write_task(page: &mut Page, rows: &[Figures], work: Work) -> Result<(), Error
     Ok(())
 }
 
-/// Returns a bar for each subject that has this figure.
 fn bars<'a>(
     rows: &'a [Figures],
     of: impl Fn(&Figures) -> Option<(Spread, String)>,
@@ -170,12 +168,13 @@ fn outliers(cells: &[Cell]) -> Vec<Outlier<'static>> {
         let (name, paint) = (cell.subject.name, paint(cell.subject.name));
         for (_, visit) in cell.visits() {
             let began_s = visit.at.as_secs_f64();
-            let longest = visit.outcome.outliers.iter().map(|&(after_ns, length_ns)| Outlier {
-                name,
-                paint,
-                at_s: began_s + after_ns as f64 / 1e9,
-                length_ns: length_ns as f64,
-            });
+            let longest =
+                visit.outcome.slice.longest.iter().map(|&(after_ns, length_ns)| Outlier {
+                    name,
+                    paint,
+                    at_s: began_s + after_ns as f64 / 1e9,
+                    length_ns: length_ns as f64,
+                });
             outliers.extend(longest);
         }
     }

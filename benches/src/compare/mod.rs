@@ -77,7 +77,6 @@ fn compare(options: &Options) -> Result<(), Error> {
     print(&(lines.join("\n") + "\n"))
 }
 
-/// Describes the machine, with the versions of all subjects.
 fn look(pins: Pins) -> Machine {
     let mut packages: Vec<&'static str> =
         SUBJECTS.iter().filter_map(|subject| subject.package).collect();
@@ -113,6 +112,7 @@ mod tests {
 
     use super::{checks::check, run::Visit, slice::Outcome, *};
     use crate::{
+        Slice,
         pair::job::{SMALL, Task, Work},
         peers,
         report::tests::assert_well_formed,
@@ -133,14 +133,14 @@ mod tests {
 
     /// Returns a round trip or push of this latency beside a floor of 100 ns.
     pub(super) fn outcome(latency_ns: u64) -> Outcome {
-        Outcome {
-            floors_ns: [100, 100],
-            latency: Some(Distribution::of(&[latency_ns; 1000])),
-            outliers: vec![(500, 10 * latency_ns)],
+        let slice = Slice {
             count: 1000,
-            elapsed_ns: 1_000_000,
-            ..Outcome::default()
-        }
+            all: Distribution::of(&[latency_ns; 1000]),
+            longest: vec![(500, 10 * latency_ns)],
+            ..Slice::default()
+        };
+        let (floors_ns, elapsed_ns) = ([100, 100], 1_000_000);
+        Outcome { floors_ns, slice, elapsed_ns, ..Outcome::default() }
     }
 
     fn machine() -> Machine {
@@ -150,7 +150,7 @@ mod tests {
     /// Returns a cell that was measured, one that failed, and one that is not possible.
     fn three_cells(work: Work) -> [Cell; 3] {
         let mut pushed = outcome(150);
-        pushed.cost = (work == Work::Push).then(|| Distribution::of(&[50; 10]));
+        pushed.slice.cost = (work == Work::Push).then(|| Distribution::of(&[50; 10]));
         let measured = cell_of("ringbridge-spin", work, vec![pushed]);
         let mut failed = cell_of("pipe", work, vec![]);
         failed.rounds.push(Some(Err("it broke <badly> & \"loudly\"".to_owned())));
@@ -200,8 +200,10 @@ mod tests {
     #[test]
     fn the_picture_is_of_the_first_task_that_takes_time() {
         let cells = [Work::Stream, Work::RoundTrip, Work::Push].map(|work| {
-            let untimed = Outcome { latency: None, ..outcome(150) };
-            let outcome = if work == Work::Stream { untimed } else { outcome(150) };
+            let mut outcome = outcome(150);
+            if work == Work::Stream {
+                outcome.slice.all = Distribution::default();
+            }
             cell_of("ringbridge-spin", work, vec![outcome])
         });
         let figures: Vec<_> = cells.iter().map(Figures::of).collect();

@@ -8,9 +8,9 @@ use super::run::Plan;
 use crate::{
     Error, PAYLOAD_MAX, PAYLOAD_MIN, Pins,
     cli::{Output, number_in},
-    figures::Bytes,
     pair::job::{Backend, SMALL, Setting, Task, Work},
     peers::{Kind, LEFT_OUT, SUBJECTS, Subject, find},
+    units::Bytes,
 };
 
 /// The payloads of round trips and streams by default; and of streams only, one that no ring carries.
@@ -135,7 +135,6 @@ fn tasks(work: Work, sizes: &[usize]) -> Vec<Task> {
     tasks
 }
 
-/// Lists the subjects and tasks of a plan.
 pub(super) fn list(plan: &Plan) -> String {
     let mut text = String::from("subjects:\n");
     for subject in &plan.subjects {

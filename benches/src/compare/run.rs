@@ -7,26 +7,25 @@
 use std::{
     env, fs,
     fs::{DirBuilder, File},
-    io::Read,
-    os::{fd::AsFd, unix::fs::DirBuilderExt, unix::process::CommandExt},
+    os::unix::{fs::DirBuilderExt, process::CommandExt},
     path::{Path, PathBuf},
     process::{self, Child, Stdio},
-    sync::atomic::{AtomicBool, AtomicI32, Ordering},
+    sync::{
+        atomic::{AtomicBool, AtomicI32, Ordering},
+        mpsc::RecvTimeoutError,
+    },
     thread,
     time::{Duration, Instant},
 };
 
 use procfs::ProcResult;
 use ringbridge::{Config, IpcMain};
-use rustix::{
-    event::{PollFd, PollFlags, poll},
-    process::{Pid, Signal, kill_process_group, test_kill_process},
-    time::Timespec,
-};
+use rustix::process::{Pid, Signal, kill_process_group, test_kill_process};
 
 use super::slice::{IDLE_MARGIN, Outcome, Said};
 use crate::{
     Error,
+    cli::lines,
     pair::job::{Assignment, Chosen, Job, Role, Setting, Task, Work},
     peers::Subject,
     system::{Pins, Usage},
@@ -54,7 +53,6 @@ pub(super) struct Plan {
 pub(super) struct Cell {
     pub(super) subject: &'static Subject,
     pub(super) task: Task,
-    /// The reason why it is not tried.
     pub(super) unable: Option<&'static str>,
     /// The result of each round; `None` once the cell is given up.
     pub(super) rounds: Vec<Option<Result<Visit, String>>>,
@@ -66,7 +64,6 @@ pub(super) struct Visit {
     pub(super) outcome: Outcome,
 }
 
-/// Returns the reason why the subject cannot do the task.
 fn unable(subject: &Subject, task: Task) -> Option<&'static str> {
     let alone = task.setting == Setting::OneCore && !subject.shares_a_core;
     subject.peer.unable(task).or(alone.then_some("its receiver does not let go of the core"))
@@ -77,7 +74,6 @@ impl Plan {
         self.rounds * self.tasks.iter().map(|&task| self.able(task)).sum::<usize>()
     }
 
-    /// Estimates the duration of the run.
     pub(super) fn duration(&self) -> Duration {
         const AROUND_A_SLICE: Duration = Duration::from_millis(60);
         let of_task = |&task: &Task| {
@@ -87,7 +83,6 @@ impl Plan {
         self.tasks.iter().map(of_task).sum::<Duration>() * self.rounds as u32
     }
 
-    /// Counts the subjects that can do the task.
     fn able(&self, task: Task) -> usize {
         self.subjects.iter().filter(|subject| unable(subject, task).is_none()).count()
     }
@@ -152,7 +147,6 @@ impl Plan {
         self.tasks.iter().flat_map(row).collect()
     }
 
-    /// Measures one slice.
     fn visit(&self, subject: &Subject, task: Task, place: &Place) -> Result<Outcome, Error> {
         let nanoseconds = |duration: Duration| duration.as_nanos() as u64;
         let job = Job {
@@ -198,7 +192,6 @@ impl Cell {
         rounds.filter_map(|(number, round)| Some((number, round.as_ref()?.as_ref().ok()?)))
     }
 
-    /// Returns the first failure.
     pub(super) fn failure(&self) -> Option<&str> {
         self.rounds.iter().flatten().find_map(|round| round.as_ref().err()).map(String::as_str)
     }
@@ -230,7 +223,6 @@ pub(super) fn end_on_interrupt() -> Result<(), Error> {
     })?)
 }
 
-/// Returns whether the run was interrupted.
 pub(super) fn was_interrupted() -> bool {
     INTERRUPTED.load(Ordering::SeqCst)
 }
@@ -243,7 +235,6 @@ fn kill_group(id: i32) {
 }
 
 impl Group {
-    /// Reads main's lines until the slice ends.
     fn conduct(mut self, limit: Duration, measured: Duration) -> Result<Outcome, Error> {
         let id = self.0.id() as i32;
         RUNNING.store(id, Ordering::SeqCst);
@@ -251,12 +242,16 @@ impl Group {
             return Err("interrupted".into());
         }
         let deadline = Instant::now() + limit;
-        let mut out = Lines::of(self.0.stdout.take().ok_or("main has no output")?);
+        let out = lines(self.0.stdout.take().ok_or("main has no output")?);
         let mut idle = None;
         loop {
-            let Some(line) = out.next(deadline)? else {
-                let status = self.0.wait()?;
-                return Err(format!("main ended with {status}").into());
+            let left = deadline.saturating_duration_since(Instant::now());
+            let line = match out.recv_timeout(left) {
+                Ok(line) => line,
+                Err(RecvTimeoutError::Timeout) => return Err("it did not end in time".into()),
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(format!("main ended with {}", self.0.wait()?).into());
+                }
             };
             match serde_json::from_str(&line)? {
                 Said::Idle { main, renderer } => {
@@ -266,7 +261,7 @@ impl Group {
                 Said::Done(mut outcome) => {
                     if let Some(([main, renderer], elapsed)) = idle {
                         outcome.elapsed_ns = elapsed.as_nanos() as u64;
-                        outcome.cpu_ns = [main.cpu_ns, renderer.cpu_ns];
+                        outcome.slice.cpu_ns = [main.cpu_ns, renderer.cpu_ns];
                         outcome.switches = Some([main.switches, renderer.switches]);
                     }
                     return Ok(*outcome);
@@ -299,42 +294,6 @@ fn watch_idle(processes: [u32; 2], time: Duration) -> ProcResult<([Usage; 2], Du
     Ok(([after[0] - before[0], after[1] - before[1]], elapsed))
 }
 
-/// The lines of another process, read with a deadline.
-struct Lines<R> {
-    from: R,
-    bytes: Vec<u8>,
-}
-
-impl<R: Read + AsFd> Lines<R> {
-    fn of(from: R) -> Self {
-        Self { from, bytes: Vec::new() }
-    }
-
-    /// Returns the next line, or `None` at the end.
-    fn next(&mut self, deadline: Instant) -> Result<Option<String>, Error> {
-        loop {
-            if let Some(end) = self.bytes.iter().position(|&byte| byte == b'\n') {
-                let line = self.bytes.drain(..=end).collect();
-                return Ok(Some(String::from_utf8(line)?));
-            }
-            let left = deadline.saturating_duration_since(Instant::now());
-            let timeout = Timespec::try_from(left)?;
-            let mut sources = [PollFd::new(&self.from, PollFlags::IN)];
-            match poll(&mut sources, Some(&timeout)) {
-                Ok(0) => return Err("it did not end in time".into()),
-                Ok(_) => {}
-                Err(rustix::io::Errno::INTR) => continue,
-                Err(error) => return Err(error.into()),
-            }
-            let mut chunk = [0; 1 << 16];
-            match self.from.read(&mut chunk)? {
-                0 => return Ok(None),
-                len => self.bytes.extend_from_slice(&chunk[..len]),
-            }
-        }
-    }
-}
-
 /// The place of the slices' sockets, files and shared memory.
 struct Place {
     folder: PathBuf,
@@ -352,7 +311,6 @@ impl Place {
         Ok(Self { folder, prefix: prefix(id) })
     }
 
-    /// Removes what a slice has left.
     fn clear(&self) -> Result<(), Error> {
         remove_memory(&self.prefix);
         for entry in fs::read_dir(&self.folder)? {
@@ -416,8 +374,6 @@ fn remove(path: &Path) {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Write, pipe};
-
     use super::*;
     use crate::peers::SUBJECTS;
 
@@ -452,20 +408,6 @@ mod tests {
         assert_eq!((cell.visits().count(), cell.failure()), (1, Some("one")));
         cell.rounds.push(Some(Err("three".into())));
         assert!(cell.has_failed_too_often());
-    }
-
-    #[test]
-    fn lines_come_whole_and_not_later_than_the_deadline() {
-        let (from, mut to) = pipe().unwrap();
-        let mut lines = Lines::of(from);
-        let soon = || Instant::now() + Duration::from_millis(20);
-        to.write_all(b"one\ntw").unwrap();
-        assert_eq!(lines.next(soon()).unwrap().unwrap(), "one\n");
-        assert!(lines.next(soon()).unwrap_err().to_string().contains("in time"));
-        to.write_all(b"o\n").unwrap();
-        assert_eq!(lines.next(soon()).unwrap().unwrap(), "two\n");
-        drop(to);
-        assert_eq!(lines.next(soon()).unwrap(), None);
     }
 
     #[test]

@@ -12,15 +12,12 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Error, Limit, Pair,
+    Error, Limit, Pair, Slice,
     pair::job::{Job, Work},
-    stats::Distribution,
     system::machine_busy_ns,
 };
 
-/// The most messages of a round trip's slice.
 const MESSAGES_MAX: u64 = 4 << 20;
-/// The most round trips of one floor.
 const FLOOR_MAX: u64 = 1 << 17;
 /// The time before an idle pair is looked at, and afterwards.
 pub(super) const IDLE_MARGIN: Duration = Duration::from_millis(200);
@@ -30,36 +27,22 @@ pub(super) const IDLE_MARGIN: Duration = Duration::from_millis(200);
 #[serde(rename_all = "snake_case")]
 pub(super) enum Said {
     /// Both sides are idle from now on.
-    Idle { main: u32, renderer: u32 },
-    /// The slice is done.
+    Idle {
+        main: u32,
+        renderer: u32,
+    },
     Done(Box<Outcome>),
-    /// The slice failed, with the reason.
     Failed(String),
 }
 
-/// The result of one slice.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Outcome {
-    /// The p50 of the floor before and after.
     pub(super) floors_ns: [u64; 2],
-    /// Of round trips, or of pushes on their way.
-    pub(super) latency: Option<Distribution>,
-    /// The cost of each push to its sender.
-    pub(super) cost: Option<Distribution>,
-    /// The longest samples: when each began since the measuring did, and its length.
-    pub(super) outliers: Vec<(u64, u64)>,
-    /// Received messages, or round trips.
-    pub(super) count: u64,
-    /// The time of the measuring.
+    pub(super) slice: Slice,
+    /// The time to which the other figures refer.
     pub(super) elapsed_ns: u64,
-    /// Messages that were sent and not received.
-    pub(super) lost: u64,
-    /// The CPU time of main and of the renderer.
-    pub(super) cpu_ns: [u64; 2],
     /// The number of sleeps of each side, for idle pairs.
     pub(super) switches: Option<[u64; 2]>,
-    /// Wake-ups of the renderer by main, if the subject counts them.
-    pub(super) wakes: Option<u64>,
     /// The CPU time of all other processes, in ticks of 10 ms: it may be a tick too little.
     pub(super) others_cpu_ns: i64,
 }
@@ -98,22 +81,12 @@ fn measure(job: Job, [warm_ns, time_ns, floor_ns]: [u64; 3]) -> Result<Outcome, 
     let [Some(before), Some(after)] = [before.p50_ns, after.p50_ns] else {
         return Err("the floor was not measured: it had no time".into());
     };
-    let sent = slice.costs.as_ref().map_or(0, Vec::len) as u64;
-    let timed = matches!(work, Work::RoundTrip | Work::Push);
+    let elapsed = if work == Work::Stream { slice.elapsed } else { slice.main_elapsed };
     Ok(Outcome {
         floors_ns: [before, after],
-        latency: timed.then_some(slice.all),
-        cost: slice.costs.as_deref().map(Distribution::of),
-        outliers: slice.longest,
-        count: slice.count,
-        elapsed_ns: match work {
-            Work::Stream => slice.elapsed.as_nanos() as u64,
-            Work::RoundTrip | Work::Push | Work::Idle => slice.main_elapsed_ns,
-        },
-        lost: sent.saturating_sub(slice.count),
-        cpu_ns: slice.cpu_ns,
+        elapsed_ns: elapsed.as_nanos() as u64,
         switches: None,
-        wakes: slice.wakes,
         others_cpu_ns: busy as i64 - slice.cpu_ns.iter().sum::<u64>() as i64,
+        slice,
     })
 }

@@ -7,10 +7,10 @@ use super::{
     figures::{Figures, Status},
 };
 use crate::{
-    figures::{Count, Percent, Time},
     pair::job::Work,
     report::Machine,
     stats::Spread,
+    units::{Count, Percent, Time},
 };
 
 /// A column of a table: its head, its width, and the figure of a row.
@@ -69,7 +69,6 @@ fn columns(work: Work) -> &'static [Column] {
     }
 }
 
-/// Writes all tables and the checks.
 pub(super) fn write(
     machine: &Machine,
     cells: &[Figures],

@@ -22,10 +22,8 @@ use crate::Error;
 
 /// The longest message, in bytes: histograms are a few thousand numbers.
 const MESSAGE_MAX: usize = 16 << 20;
-/// The most descriptors in one message.
 const DESCRIPTORS_MAX: usize = 4;
 
-/// One end of the socket.
 pub(crate) struct Control(UnixStream);
 
 impl Control {
@@ -44,7 +42,6 @@ impl Control {
         Self(socket.into())
     }
 
-    /// Bounds the time that each wait here may take.
     pub(super) fn set_patience(&self, patience: Duration) -> Result<(), Error> {
         Ok(self.0.set_read_timeout(Some(patience))?)
     }
@@ -55,7 +52,6 @@ impl Control {
         self.hear()
     }
 
-    /// Sends a value.
     pub(crate) fn say<T: Serialize + ?Sized>(&self, value: &T) -> Result<(), Error> {
         let text = serde_json::to_vec(value)?;
         let mut message = u32::try_from(text.len())?.to_ne_bytes().to_vec();
@@ -63,7 +59,6 @@ impl Control {
         (&self.0).write_all(&message).map_err(silent)
     }
 
-    /// Waits for a value.
     pub(crate) fn hear<T: DeserializeOwned>(&self) -> Result<T, Error> {
         let mut len = [0; 4];
         (&self.0).read_exact(&mut len).map_err(silent)?;
@@ -76,7 +71,6 @@ impl Control {
         Ok(serde_json::from_slice(&text)?)
     }
 
-    /// Sends copies of some descriptors.
     pub(crate) fn give(&self, descriptors: &[BorrowedFd<'_>]) -> Result<(), Error> {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
         let mut ancillary = SendAncillaryBuffer::new(&mut space);
@@ -87,7 +81,6 @@ impl Control {
         Ok(())
     }
 
-    /// Waits for `N` descriptors.
     pub(crate) fn take<const N: usize>(&self) -> Result<[OwnedFd; N], Error> {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);

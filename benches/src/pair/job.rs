@@ -7,14 +7,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Error,
-    figures::Bytes,
     system::{Pins, keep_to},
+    units::Bytes,
 };
 
 /// The shortest payload, in bytes: every message carries a stamp.
-pub const PAYLOAD_MIN: usize = 8;
-/// The longest payload, in bytes.
-pub const PAYLOAD_MAX: usize = 16 << 20;
+pub(crate) const PAYLOAD_MIN: usize = 8;
+pub(crate) const PAYLOAD_MAX: usize = 16 << 20;
 /// The payload that shares a cache line with Ringbridge's header.
 pub(crate) const SMALL: usize = 48;
 
@@ -24,7 +23,7 @@ const VARIABLE: &str = "RINGBRIDGE_BENCH";
 /// The wait strategy of both processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
-pub enum Wait {
+pub(crate) enum Wait {
     /// Never sleep.
     Spin,
     /// Spin while that pays.
@@ -36,7 +35,7 @@ pub enum Wait {
 /// The memory and wake-ups that both processes share.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
-pub enum Backend {
+pub(crate) enum Backend {
     /// Sealed memory, futexes and an eventfd: for renderers that are not trusted.
     #[default]
     Sealed,
@@ -84,7 +83,6 @@ pub(crate) enum Setting {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Task {
     pub(crate) work: Work,
-    /// The length of each message, in bytes.
     pub(crate) payload: usize,
     /// The rate of pushes; 0 for other work.
     pub(crate) rate_hz: u64,
@@ -113,7 +111,6 @@ impl fmt::Display for Task {
     }
 }
 
-/// The subject of a pair.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum Chosen {
     /// A subject of the comparison, by name.
@@ -122,7 +119,6 @@ pub(crate) enum Chosen {
     Alone(Wait, Backend),
 }
 
-/// The job of a pair of processes.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Job {
     pub(crate) subject: Chosen,
@@ -151,12 +147,14 @@ impl Job {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Role {
     /// The main process of a slice of the comparison, with its times.
-    Slice { warm_ns: u64, time_ns: u64, floor_ns: u64 },
-    /// The renderer of a pair.
+    Slice {
+        warm_ns: u64,
+        time_ns: u64,
+        floor_ns: u64,
+    },
     Renderer,
 }
 
-/// The role and job of a launched process.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Assignment {
     pub(crate) role: Role,
@@ -179,7 +177,6 @@ impl Assignment {
         Ok(Some(serde_json::from_str(&text)?))
     }
 
-    /// Ends this process when its parent ends.
     pub(crate) fn follow_parent(&self) -> Result<(), Error> {
         set_parent_process_death_signal(Some(Signal::KILL))?;
         if getppid().map(Pid::as_raw_nonzero).map(|pid| pid.get() as u32) == Some(self.parent) {

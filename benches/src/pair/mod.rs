@@ -22,6 +22,21 @@ pub(crate) mod link;
 pub(crate) mod side;
 pub(crate) mod stage;
 
+/// The names that a peer needs.
+pub(crate) mod prelude {
+    pub(crate) use super::{
+        Limit,
+        job::{SMALL, Task, Work},
+        link::Link,
+        side::{
+            LONG, OVER, Pacer, Peer, STREAM_BATCH, Side, StreamPart, call, send_stream, set_stamp,
+            stamp, sum,
+        },
+        stage::Stage,
+    };
+    pub(crate) use crate::Error;
+}
+
 use std::{
     path::PathBuf,
     process::{self, ExitCode},
@@ -38,7 +53,9 @@ use self::{
     stage::Stage,
 };
 use crate::{
-    Error, compare, peers,
+    Error, compare,
+    latency::Pattern,
+    peers,
     stats::{Distribution, longest, median},
     system::{Pins, now_ns, on_one},
 };
@@ -59,10 +76,8 @@ const SETTLING_NS: u64 = 100_000;
 /// The end of a slice: whichever limit is reached first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limit {
-    /// The number of messages.
-    pub count: u64,
-    /// The time in nanoseconds.
-    pub time_ns: u64,
+    pub(crate) count: u64,
+    pub(crate) time_ns: u64,
 }
 
 impl Limit {
@@ -72,7 +87,7 @@ impl Limit {
     }
 
     /// Limits the time only.
-    pub const fn time(time_ns: u64) -> Self {
+    pub(crate) const fn time(time_ns: u64) -> Self {
         Self { count: u64::MAX, time_ns }
     }
 
@@ -87,7 +102,6 @@ impl Limit {
     }
 }
 
-/// An order from main to the renderer.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 enum Order {
     /// Does the work of the job's task.
@@ -100,25 +114,12 @@ enum Order {
     BounceFutex(Limit),
 }
 
-/// What the renderer tells main at the end of an order.
-#[derive(Debug, Default, Serialize, Deserialize)]
-struct Report {
-    all: Distribution,
-    p50_ns: Option<u64>,
-    sum_ns: u64,
-    longest: Vec<(u64, u64)>,
-    stream: StreamPart,
-    count: u64,
-    elapsed_ns: u64,
-    cpu_ns: u64,
-}
-
 /// The figures of one order.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Slice {
     /// The number of messages that were received, or of round trips.
-    pub count: u64,
-    /// The time of the order: of a stream from the first message sent to the last received.
+    pub(crate) count: u64,
+    /// The renderer's time for the order; of a stream from the first message sent to the last received.
     pub elapsed: Duration,
     /// The sum of the samples.
     pub sum: Duration,
@@ -128,12 +129,11 @@ pub struct Slice {
     pub(crate) p50_ns: Option<u64>,
     /// The longest samples: when each began since the order did, and its length.
     pub(crate) longest: Vec<(u64, u64)>,
-    /// The time that main's half took.
-    pub(crate) main_elapsed_ns: u64,
+    pub(crate) main_elapsed: Duration,
     /// The CPU time of main and of the renderer.
     pub(crate) cpu_ns: [u64; 2],
     /// The cost of each push to its sender.
-    pub(crate) costs: Option<Vec<u64>>,
+    pub(crate) cost: Option<Distribution>,
     /// Wake-ups of the renderer by main, if the subject counts them.
     pub(crate) wakes: Option<u64>,
 }
@@ -142,7 +142,6 @@ pub struct Slice {
 pub struct Pair {
     stage: Stage,
     side: Box<dyn Side>,
-    /// The process id of the renderer.
     pub(crate) renderer: u32,
     line: u32,
 }
@@ -150,28 +149,18 @@ pub struct Pair {
 /// Ringbridge by itself, as `latency` and the benchmarks measure it.
 #[derive(Clone, Copy, Debug)]
 pub struct Setup {
-    /// The pattern, which decides the work of the pair.
-    pub pattern: crate::latency::Pattern,
-    /// The length of each message, from [`PAYLOAD_MIN`](crate::PAYLOAD_MIN) to
-    /// [`PAYLOAD_MAX`](crate::PAYLOAD_MAX) bytes.
-    pub payload: usize,
-    /// The wait strategy of both processes.
-    pub wait: Wait,
-    /// The backend of both processes.
-    pub backend: Backend,
-    /// The processors of the two processes; the floor is always measured there.
-    pub pins: Pins,
-    /// Whether the subject is pinned too.
-    pub pinned: bool,
+    pub(crate) pattern: Pattern,
+    pub(crate) payload: usize,
+    pub(crate) wait: Wait,
+    pub(crate) backend: Backend,
+    pub(crate) pins: Pins,
+    /// Whether the subject is pinned too, or only the floor.
+    pub(crate) pinned: bool,
 }
 
 impl Setup {
     /// Returns the usual setup of a benchmark: pinned, adaptive, over sealed memory.
-    ///
-    /// # Errors
-    ///
-    /// If there are not two processors.
-    pub fn pinned(pattern: crate::latency::Pattern, payload: usize) -> Result<Self, Error> {
+    pub fn pinned(pattern: Pattern, payload: usize) -> Result<Self, Error> {
         let (wait, backend, pins) = (Wait::Adaptive, Backend::Sealed, Pins::choose()?);
         Ok(Self { pattern, payload, wait, backend, pins, pinned: true })
     }
@@ -180,10 +169,6 @@ impl Setup {
 impl Pair {
     /// Launches this program once more as the renderer of a Ringbridge session. Its `main` must begin with
     /// [`take_part`]. Returns when the session is established.
-    ///
-    /// # Errors
-    ///
-    /// If the renderer cannot be launched or ends at once.
     pub fn launch(setup: Setup) -> Result<Self, Error> {
         static NEXT: AtomicU32 = AtomicU32::new(1);
         let Setup { pattern, payload, wait, backend, pins, pinned } = setup;
@@ -197,7 +182,6 @@ impl Pair {
         })
     }
 
-    /// Connects a pair for a job.
     pub(crate) fn connect(job: Job) -> Result<Self, Error> {
         job.pin(job.pins.main)?;
         let mut stage = Stage::of_main(job)?;
@@ -209,52 +193,32 @@ impl Pair {
     }
 
     /// Returns the name under which an inspector finds the main process.
-    pub fn endpoint(&self) -> &str {
+    pub(crate) fn endpoint(&self) -> &str {
         &self.stage.job.prefix
     }
 
     /// Does the work of the job's task.
-    ///
-    /// # Errors
-    ///
-    /// As all measurements: if the renderer fails, ends, or stops answering, or if a message is lost.
     pub fn work(&mut self, limit: Limit) -> Result<Slice, Error> {
         self.order(Order::Work(limit), limit)
     }
 
     /// Invokes `count` times without reading the clock in between.
-    ///
-    /// # Errors
-    ///
-    /// As [`work`](Self::work).
     pub fn invoke_untimed(&mut self, count: u64) -> Result<Slice, Error> {
         self.order(Order::Untimed(count), Limit::count(count))
     }
 
     /// Bounces a cache line, another one in each slice: how far a line travels depends on its address.
-    ///
-    /// # Errors
-    ///
-    /// As [`work`](Self::work).
-    pub fn bounce(&mut self, limit: Limit) -> Result<Slice, Error> {
+    pub(crate) fn bounce(&mut self, limit: Limit) -> Result<Slice, Error> {
         self.line = self.line.wrapping_add(1);
         self.order(Order::Bounce(self.line, limit), limit)
     }
 
     /// Bounces two futexes.
-    ///
-    /// # Errors
-    ///
-    /// As [`work`](Self::work).
-    pub fn bounce_futex(&mut self, limit: Limit) -> Result<Slice, Error> {
+    pub(crate) fn bounce_futex(&mut self, limit: Limit) -> Result<Slice, Error> {
         self.order(Order::BounceFutex(limit), limit)
     }
 
     /// Ends the renderer.
-    ///
-    /// # Errors
-    ///
-    /// If the renderer failed.
     pub fn close(mut self) -> Result<(), Error> {
         self.stage.control.say(&None::<Order>)?;
         drop(self.side);
@@ -274,10 +238,10 @@ impl Pair {
             self.stage.control.set_patience(REASON_GRACE)?;
         }
         // The renderer's own reason explains more than its consequence here.
-        match (self.stage.control.hear::<Result<Report, String>>(), done) {
+        match (self.stage.control.hear::<Result<(StreamPart, Slice), String>>(), done) {
             (Ok(Err(reason)), _) => Err(format!("the renderer failed: {reason}").into()),
             (_, Err(error)) | (Err(error), _) => Err(error),
-            (Ok(Ok(report)), Ok((stream, slice))) => slice.with(stream, report),
+            (Ok(Ok((there, theirs))), Ok((here, ours))) => ours.with(here, theirs, there),
         }
     }
 
@@ -300,12 +264,12 @@ impl Pair {
                 Work::Push => {
                     let mut pacer = Pacer::new(task, limit);
                     side.push(&mut pacer)?;
-                    slice.costs = Some(pacer.costs);
+                    slice.cost = Some(Distribution::of(&pacer.costs));
                 }
                 Work::Idle => side.idle(limit.time_ns)?,
             },
         }
-        slice.main_elapsed_ns = now_ns() - began;
+        slice.main_elapsed = Duration::from_nanos(now_ns() - began);
         slice.cpu_ns[0] = stage.cpu_ns() - cpu;
         slice.wakes = side.wakes().zip(wakes).map(|(after, before)| after - before);
         Ok((stream, slice))
@@ -313,10 +277,11 @@ impl Pair {
 }
 
 impl Slice {
-    /// Adds what the renderer reported.
-    fn with(mut self, here: StreamPart, report: Report) -> Result<Self, Error> {
-        let Report { all, p50_ns, sum_ns, longest, stream: there, .. } = report;
-        (self.count, self.elapsed) = (report.count, Duration::from_nanos(report.elapsed_ns));
+    /// Adds the renderer's figures to main's.
+    fn with(self, here: StreamPart, theirs: Self, there: StreamPart) -> Result<Self, Error> {
+        let cpu_ns = [self.cpu_ns[0], theirs.cpu_ns[1]];
+        let Self { main_elapsed, cost, wakes, .. } = self;
+        let mut slice = Self { main_elapsed, cost, wakes, cpu_ns, ..theirs };
         if let (Some(began), Some(ended)) =
             (here.began_ns.or(there.began_ns), here.ended_ns.or(there.ended_ns))
         {
@@ -324,12 +289,10 @@ impl Slice {
                 let [one, other] = [here.count, there.count];
                 return Err(format!("a stream of {one} on one side, {other} on the other").into());
             }
-            self.count = here.count.max(there.count);
-            self.elapsed = Duration::from_nanos(ended.saturating_sub(began));
+            slice.count = here.count.max(there.count);
+            slice.elapsed = Duration::from_nanos(ended.saturating_sub(began));
         }
-        self.cpu_ns[1] = report.cpu_ns;
-        let sum = Duration::from_nanos(sum_ns);
-        Ok(Self { all, p50_ns, sum, longest, ..self })
+        Ok(slice)
     }
 }
 
@@ -377,7 +340,7 @@ fn obey(
     side: &mut dyn Side,
     order: Order,
     samples: &mut Vec<u64>,
-) -> Result<Report, Error> {
+) -> Result<(StreamPart, Slice), Error> {
     let (task, board, processor) = (stage.job.task, stage.board, stage.job.pins.renderer);
     let room = room(order, task) as usize;
     if samples.capacity() < room {
@@ -401,16 +364,17 @@ fn obey(
         },
     }
     let (elapsed_ns, cpu_ns) = (now_ns() - began, stage.cpu_ns() - cpu);
-    Ok(Report {
+    let slice = Slice {
         count: stream.count.max(samples.len() as u64),
+        elapsed: Duration::from_nanos(elapsed_ns),
+        sum: Duration::from_nanos(samples.iter().sum()),
         longest: outliers(samples, task.rate_hz),
         all: Distribution::of(samples),
-        sum_ns: samples.iter().sum(),
         p50_ns: median(samples),
-        stream,
-        elapsed_ns,
-        cpu_ns,
-    })
+        cpu_ns: [0, cpu_ns],
+        ..Slice::default()
+    };
+    Ok((stream, slice))
 }
 
 /// Returns the number of samples for which memory is mapped before an order begins.
@@ -453,10 +417,11 @@ mod tests {
     #[test]
     fn a_stream_that_lost_a_message_is_an_error_and_one_side_may_take_no_part() {
         let here = |count| StreamPart { count, began_ns: None, ended_ns: Some(30) };
-        let there = |count| Report { stream: StreamPart::sent(10, count), ..Report::default() };
-        let slice = Slice::default().with(here(7), there(7)).unwrap();
+        let there = |count| StreamPart::sent(10, count);
+        let both = |one, other| Slice::default().with(here(one), Slice::default(), there(other));
+        let slice = both(7, 7).unwrap();
         assert_eq!((slice.count, slice.elapsed.as_nanos()), (7, 20));
-        assert_eq!(Slice::default().with(here(7), there(0)).unwrap().count, 7);
-        assert!(Slice::default().with(here(7), there(8)).is_err());
+        assert_eq!(both(7, 0).unwrap().count, 7);
+        assert!(both(7, 8).is_err());
     }
 }

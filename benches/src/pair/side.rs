@@ -48,7 +48,6 @@ pub(crate) trait Peer: Sync {
     /// Connects in the main process, which launches the renderer.
     fn in_main(&self, stage: &mut Stage) -> Result<Box<dyn Side>, Error>;
 
-    /// Connects in the renderer.
     fn in_renderer(&self, stage: &Stage) -> Result<Box<dyn Side>, Error>;
 }
 
@@ -116,14 +115,12 @@ const UNABLE: &str = "the subject cannot do this work";
 pub(crate) struct StreamPart {
     /// The messages that it sent or received; 0 if it took no part.
     pub(crate) count: u64,
-    /// When the sender began.
     pub(crate) began_ns: Option<u64>,
     /// When the receiver had read the last byte.
     pub(crate) ended_ns: Option<u64>,
 }
 
 impl StreamPart {
-    /// Returns the sender's part.
     pub(crate) fn sent(began_ns: u64, count: u64) -> Self {
         Self { count, began_ns: Some(began_ns), ended_ns: None }
     }
@@ -134,13 +131,11 @@ impl StreamPart {
     }
 }
 
-/// Reads the stamp of a message.
 #[inline]
 pub(crate) fn stamp(message: &[u8]) -> u64 {
     message.first_chunk().copied().map_or(0, u64::from_ne_bytes)
 }
 
-/// Writes the stamp of a message.
 #[inline]
 pub(crate) fn set_stamp(message: &mut [u8], stamp: u64) {
     if let Some(place) = message.first_chunk_mut() {
@@ -214,7 +209,6 @@ pub(crate) struct Pacer {
     count: u64,
     /// For a peer that paces itself, which it does at a rate of 0.
     pub(crate) limit: Limit,
-    /// How long each call took the sender.
     pub(crate) costs: Vec<u64>,
 }
 

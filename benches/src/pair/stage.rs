@@ -33,7 +33,6 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
-    /// Returns main's view, before there is a renderer.
     pub(super) fn of_main(job: Job) -> Result<Self, Error> {
         let (board, memory) = Board::create()?;
         let (control, theirs) = Control::pair()?;
@@ -42,7 +41,6 @@ impl Stage {
         Ok(Self { job, control, board, partner, cpu_ns: process_cpu_ns })
     }
 
-    /// Returns the renderer's view.
     pub(super) fn of_renderer(job: Job, control: Control) -> Result<Self, Error> {
         let [memory] = control.take()?;
         let board = Board::inherited(memory.as_raw_fd())?;
@@ -53,7 +51,6 @@ impl Stage {
         self.job.task.payload
     }
 
-    /// Returns the CPU time of this side so far.
     pub(super) fn cpu_ns(&self) -> u64 {
         (self.cpu_ns)()
     }
@@ -66,7 +63,6 @@ impl Stage {
         Ok(command)
     }
 
-    /// Launches the renderer.
     pub(crate) fn launch(&mut self) -> Result<(), Error> {
         self.partner = Partner::Process(self.command()?.spawn()?);
         Ok(())
@@ -87,7 +83,6 @@ impl Stage {
         Ok(())
     }
 
-    /// Waits for the renderer's end.
     pub(super) fn finish(&mut self) -> Result<(), Error> {
         match std::mem::replace(&mut self.partner, Partner::Gone) {
             Partner::Process(mut child) => match child.wait()? {

@@ -4,14 +4,8 @@
 //! difference is the part of a round trip that no such library can save.
 
 use crate::{
-    Error,
     board::{BareCell, Board, Way},
-    pair::{
-        Limit,
-        job::{SMALL, Task, Work},
-        side::{OVER, Peer, Side, call},
-        stage::Stage,
-    },
+    pair::prelude::*,
 };
 
 /// What travels each way.
@@ -53,7 +47,6 @@ impl Turns {
         self.board.bare_cell(way, if self.carries == Bare::Ring { self.turn } else { 0 })
     }
 
-    /// Asks, and waits for the answer.
     #[inline]
     fn ask(&mut self, stamp: u64) -> Result<u64, Error> {
         self.turn += 1;

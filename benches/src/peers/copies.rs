@@ -13,17 +13,7 @@ use rustix::{
 };
 
 use super::queue_len;
-use crate::{
-    Error,
-    board::spin_until,
-    pair::{
-        Limit,
-        job::{Task, Work},
-        side::{OVER, Peer, Side, StreamPart, send_stream, set_stamp, stamp, sum},
-        stage::Stage,
-    },
-    system::now_ns,
-};
+use crate::{board::spin_until, pair::prelude::*, system::now_ns};
 
 /// Where a message is copied to.
 #[derive(Clone, Copy)]

@@ -15,16 +15,7 @@ use iceoryx2::{
 };
 
 use super::queue_len;
-use crate::{
-    Error,
-    pair::{
-        Limit,
-        job::{Task, Work},
-        link::Link,
-        side::{OVER, Peer, Side, call, set_stamp, stamp},
-        stage::Stage,
-    },
-};
+use crate::pair::prelude::*;
 
 type Service = ipc::Service;
 
@@ -152,16 +143,18 @@ impl Peer for Request {
     fn in_main(&self, stage: &mut Stage) -> Result<Box<dyn Side>, Error> {
         stage.launch()?;
         let node = node(stage)?;
-        let builder = service(&node)?.server_builder();
-        let server = builder.initial_max_slice_len(stage.payload()).create()?;
+        let service = service(&node)?;
+        let builder = service.server_builder().initial_max_slice_len(stage.payload());
+        let server = builder.create()?;
         stage.control.meet()?;
         Ok(Box::new(Answering { server, _node: node }))
     }
 
     fn in_renderer(&self, stage: &Stage) -> Result<Box<dyn Side>, Error> {
         let node = node(stage)?;
-        let builder = service(&node)?.client_builder();
-        let client = builder.initial_max_slice_len(stage.payload()).create()?;
+        let service = service(&node)?;
+        let builder = service.client_builder().initial_max_slice_len(stage.payload());
+        let client = builder.create()?;
         stage.control.meet()?;
         Ok(Box::new(Asking { client, message: vec![1; stage.payload()], _node: node }))
     }

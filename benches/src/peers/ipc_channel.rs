@@ -7,17 +7,8 @@ use ipc_channel::ipc::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{
-    Error,
-    pair::{
-        job::Task,
-        link::Link,
-        side::{Peer, Side},
-        stage::Stage,
-    },
-};
+use crate::pair::prelude::*;
 
-/// A channel of bytes each way.
 pub(super) struct Bytes;
 /// Each message in shared memory of its own.
 pub(super) struct Shared;

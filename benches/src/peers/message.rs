@@ -6,12 +6,9 @@ use ringbridge::{Contract, Event, Method, Payload, Push};
 
 use crate::pair::side::{set_stamp, stamp};
 
-/// A message of a fixed or a varying length.
 pub(super) trait Message: Payload<Owned: AsMut<[u8]>> + AsRef<[u8]> + 'static {
-    /// Returns a message of `len` bytes.
     fn of_len(len: usize) -> Self::Owned;
 
-    /// Copies the message.
     fn copy(&self) -> Self::Owned;
 
     #[inline]
@@ -49,7 +46,6 @@ impl Message for [u8] {
     }
 }
 
-/// The channels of messages of type `M`.
 pub(super) struct Channels<M: ?Sized>(PhantomData<M>);
 
 impl<M: Message + ?Sized> Channels<M> {

@@ -54,9 +54,7 @@ pub(crate) enum Kind {
     Other,
 }
 
-/// One subject of the comparison.
 pub(crate) struct Subject {
-    /// Its name on the command line and in the report.
     pub(crate) name: &'static str,
     /// A short description, which ends with how its receiver waits.
     pub(crate) about: &'static str,
@@ -137,7 +135,6 @@ pub(crate) static SUBJECTS: &[Subject] = &[
     of("rtrb", other("rtrb", "a ring each way between two threads of one process; spins", &rtrb::Threads)),
 ];
 
-/// The names of the subjects that the feature adds.
 const WITH_PEERS: &[&str] = &[
     "iceoryx2",
     "iceoryx2-event",
@@ -153,7 +150,6 @@ const WITH_PEERS: &[&str] = &[
 /// The names of the subjects that are not compiled in.
 pub(crate) const LEFT_OUT: &[&str] = if cfg!(feature = "peers") { &[] } else { WITH_PEERS };
 
-/// Finds a subject by its name.
 pub(crate) fn find(name: &str) -> Result<&'static Subject, Error> {
     SUBJECTS.iter().find(|subject| subject.name == name).ok_or_else(|| {
         if LEFT_OUT.contains(&name) {

@@ -8,14 +8,7 @@ use std::{
 
 use rustix::pipe::fcntl_setpipe_size;
 
-use crate::{
-    Error,
-    pair::{
-        link::Link,
-        side::{Peer, Side},
-        stage::Stage,
-    },
-};
+use crate::pair::prelude::*;
 
 /// The room in each pipe: the default maximum of an unprivileged process.
 const ROOM: usize = 1 << 20;

@@ -10,14 +10,7 @@ use raw_sync::{
 };
 use shared_memory::{Shmem, ShmemConf};
 
-use crate::{
-    Error,
-    pair::{
-        link::Link,
-        side::{Peer, Side},
-        stage::Stage,
-    },
-};
+use crate::pair::prelude::*;
 
 pub(super) struct Events;
 

@@ -18,15 +18,10 @@ use super::{
     ring_len,
 };
 use crate::{
-    Error,
     board::Board,
     pair::{
-        Limit,
-        job::{Backend, Task, Wait, Work},
-        side::{
-            LONG, OVER, Pacer, Peer, STREAM_BATCH, Side, StreamPart, call, send_stream, stamp, sum,
-        },
-        stage::Stage,
+        job::{Backend, Wait},
+        prelude::*,
     },
     system::now_ns,
 };
@@ -35,7 +30,6 @@ use crate::{
 const DEFERRED_FROM: usize = 16 << 10;
 /// The longest payload that travels in a ring; longer ones go by attachment.
 pub(super) const RING_PAYLOAD_MAX: usize = 1 << 20;
-/// The time for the renderer to connect.
 const CONNECT_MAX: Duration = Duration::from_secs(60);
 /// The time between a push that was taken and the next, where the receiver has to be asleep by then.
 const PARKED_PACE: Duration = Duration::from_micros(100);
@@ -265,7 +259,6 @@ struct Renderer<M: Message + ?Sized> {
     ipc: IpcRenderer,
     way: Way,
     message: M::Owned,
-    /// The messages of one call of `send_all`.
     batch: Vec<M::Owned>,
     tally: Arc<Tally>,
     latencies: Arc<Mutex<Vec<u64>>>,
@@ -328,7 +321,6 @@ impl<M: Message + ?Sized> Renderer<M> {
         Ok(self.ipc.send(Channels::<M>::STREAM, stamped::<M>(&mut self.message, stamp))?)
     }
 
-    /// Sends many messages in each call.
     fn send_batches(&mut self, limit: Limit) -> Result<StreamPart, Error> {
         let began = now_ns();
         let mut count = 0;

@@ -7,15 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::queue_len;
-use crate::{
-    Error,
-    pair::{
-        job::{SMALL, Task, Work},
-        link::Link,
-        side::{Peer, Side},
-        stage::Stage,
-    },
-};
+use crate::pair::prelude::*;
 
 pub(super) struct Threads;
 
@@ -47,7 +39,6 @@ impl Peer for Threads {
     }
 }
 
-/// One thread's ends of the two rings.
 struct Ends<T> {
     to: Producer<T>,
     from: Consumer<T>,

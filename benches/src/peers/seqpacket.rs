@@ -6,14 +6,7 @@ use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair,
 };
 
-use crate::{
-    Error,
-    pair::{
-        link::Link,
-        side::{Peer, Side},
-        stage::Stage,
-    },
-};
+use crate::pair::prelude::*;
 
 /// The longest packet. It has to fit into the socket's buffer, 208 KiB on an ordinary machine.
 const PACKET_MAX: usize = 64 * 1024;

@@ -14,18 +14,9 @@ use rustix::{
 use shmem_ipc::{ringbuf, sharedring};
 
 use super::queue_len;
-use crate::{
-    Error,
-    pair::{
-        link::Link,
-        side::{Peer, Side},
-        stage::Stage,
-    },
-};
+use crate::pair::prelude::*;
 
-/// The bare ring.
 pub(super) struct Bare;
-/// The shared ring.
 pub(super) struct Blocking;
 
 impl Peer for Bare {

@@ -2,17 +2,7 @@
 
 use std::{thread, time::Duration};
 
-use crate::{
-    Error,
-    board::Board,
-    pair::{
-        Limit,
-        job::{SMALL, Task, Work},
-        side::{OVER, Pacer, Peer, Side},
-        stage::Stage,
-    },
-    system::now_ns,
-};
+use crate::{board::Board, pair::prelude::*, system::now_ns};
 
 /// The line that is bounced. The floors beside a slice begin with line 1.
 const LINE: u32 = 0;

@@ -1,14 +1,7 @@
 //! ZeroMQ: libzmq, built from its sources by the crate `zmq`, with a pair of sockets over `ipc://`.
 
 use super::queue_len;
-use crate::{
-    Error,
-    pair::{
-        link::Link,
-        side::{Peer, Side},
-        stage::Stage,
-    },
-};
+use crate::pair::prelude::*;
 
 pub(super) struct Pair;
 

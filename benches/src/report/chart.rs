@@ -19,7 +19,7 @@ use plotters::{
 };
 
 use super::Escaped;
-use crate::{Error, figures::RoundTime, stats::Distribution};
+use crate::{Error, stats::Distribution, units::RoundTime};
 
 const INK: RGBColor = RGBColor(0x1f, 0x23, 0x28);
 const SOFT: RGBColor = RGBColor(0x59, 0x63, 0x6e);
@@ -39,78 +39,39 @@ pub(crate) struct Paint {
     width: u32,
 }
 
-/// A colour for each subject: warm ones for Ringbridge, greys for the floors, the rest for others.
-#[derive(Default)]
-pub(crate) struct Palette {
-    ours: usize,
-    floors: usize,
-    others: usize,
-}
-
-/// Hue, saturation and lightness in per cent.
-type Colours = &'static [[u8; 3]];
-const OURS: Colours = &[
-    [0, 80, 43],
-    [8, 90, 46],
-    [92, 65, 48],
-    [97, 45, 34],
-    [6, 55, 34],
-    [88, 40, 34],
-    [13, 85, 43],
-    [3, 50, 58],
+/// Colours for the subjects of one kind: hue, saturation and lightness in per cent.
+pub(crate) type Colours = &'static [[u8; 3]];
+#[rustfmt::skip]
+pub(crate) const OURS: Colours = &[
+    [0, 80, 43], [8, 90, 46], [92, 65, 48], [97, 45, 34], [6, 55, 34], [88, 40, 34], [13, 85, 43], [3, 50, 58],
 ];
-const FLOORS: Colours = &[
-    [61, 6, 48],
-    [8, 22, 48],
-    [44, 16, 43],
-    [61, 6, 65],
-    [83, 12, 48],
-    [17, 16, 53],
-    [56, 14, 36],
+#[rustfmt::skip]
+pub(crate) const FLOORS: Colours = &[
+    [61, 6, 48], [8, 22, 48], [44, 16, 43], [61, 6, 65], [83, 12, 48], [17, 16, 53], [56, 14, 36],
 ];
-const OTHERS: Colours = &[
-    [60, 70, 48],
-    [42, 60, 41],
-    [76, 55, 50],
-    [53, 75, 43],
-    [25, 50, 38],
-    [68, 60, 53],
-    [47, 45, 55],
-    [83, 45, 43],
-    [56, 45, 60],
-    [35, 40, 53],
+#[rustfmt::skip]
+pub(crate) const OTHERS: Colours = &[
+    [60, 70, 48], [42, 60, 41], [76, 55, 50], [53, 75, 43], [25, 50, 38], [68, 60, 53], [47, 45, 55], [83, 45, 43],
+    [56, 45, 60], [35, 40, 53],
 ];
 
-impl Palette {
-    pub(crate) fn ours(&mut self) -> Paint {
-        pick(OURS, &mut self.ours, 3)
-    }
-
-    pub(crate) fn floor(&mut self) -> Paint {
-        pick(FLOORS, &mut self.floors, 2)
-    }
-
-    pub(crate) fn other(&mut self) -> Paint {
-        pick(OTHERS, &mut self.others, 2)
+impl Paint {
+    /// Returns the colour of the subject with this number among those of its kind.
+    pub(crate) fn of(colours: Colours, number: usize) -> Self {
+        let [hue, saturation, lightness] =
+            colours[number % colours.len()].map(|part| f64::from(part) / 100.0);
+        let (red, green, blue) = HSLColor(hue, saturation, lightness).to_backend_color().rgb;
+        let width = if colours == OURS { 3 } else { 2 };
+        Self { colour: RGBColor(red, green, blue), width }
     }
 }
 
-fn pick(colours: Colours, next: &mut usize, width: u32) -> Paint {
-    let [hue, saturation, lightness] =
-        colours[*next % colours.len()].map(|part| f64::from(part) / 100.0);
-    *next += 1;
-    let (red, green, blue) = HSLColor(hue, saturation, lightness).to_backend_color().rgb;
-    Paint { colour: RGBColor(red, green, blue), width }
-}
-
-/// The samples of one subject.
 pub(crate) struct Series<'a> {
     pub(crate) name: &'a str,
     pub(crate) paint: Paint,
     pub(crate) all: &'a Distribution,
 }
 
-/// A sample that took long.
 pub(crate) struct Outlier<'a> {
     pub(crate) name: &'a str,
     pub(crate) paint: Paint,
@@ -221,7 +182,7 @@ pub(super) fn percentiles(
     note: Option<&str>,
     series: &[Series<'_>],
 ) -> Result<String, Error> {
-    const NAMES: u32 = 210;
+    const NAMES: u32 = 250;
     let head = if note.is_some() { 48 } else { 0 };
     draw(label, (860, 400 + head), |area| {
         if let Some(note) = note {
@@ -267,7 +228,7 @@ pub(super) fn percentiles(
         for ((_, each, p50), y) in names.iter().zip(places) {
             let line = each.paint.colour.stroke_width(each.paint.width);
             area.draw(&PathElement::new([(x + 14, y), (x + 28, y)], line))?;
-            let name = format!("{} {}", each.name, crate::figures::Time(*p50));
+            let name = format!("{} {}", each.name, crate::units::Time(*p50));
             area.draw_text(&name, &font(INK, 12.0, LEFT), (x + 34, y))?;
         }
         Ok(())
@@ -278,7 +239,6 @@ fn power_of_ten(exponent: i32) -> f64 {
     10_f64.powi(exponent)
 }
 
-/// Names the percentile at a place of the axis.
 fn percentile(place: &f64) -> String {
     if *place <= 1.0 {
         return "0".to_owned();
@@ -313,7 +273,7 @@ pub(super) fn histogram(label: &str, across: &LogAxis, each: &Series<'_>) -> Res
             .x_label_area_size(26)
             .y_label_area_size(82)
             .build_cartesian_2d(across.coord(), up.coord())?;
-        let share = |value: &f64| crate::figures::RoundShare(*value).to_string();
+        let share = |value: &f64| crate::units::RoundShare(*value).to_string();
         draw_grid(&mut chart, &|value| RoundTime(*value).to_string(), Some(&share), "")?;
         let fill = each.paint.colour.filled();
         chart.draw_series(columns.iter().map(|column| {
@@ -323,7 +283,6 @@ pub(super) fn histogram(label: &str, across: &LogAxis, each: &Series<'_>) -> Res
     })
 }
 
-/// Draws long samples at the time when they happened.
 pub(super) fn dots(label: &str, outliers: &[Outlier<'_>]) -> Result<String, Error> {
     let end = outliers.iter().map(|outlier| outlier.at_s).fold(0.0, f64::max);
     let up = LogAxis::around(outliers.iter().map(|each| each.length_ns));
@@ -344,7 +303,6 @@ pub(super) fn dots(label: &str, outliers: &[Outlier<'_>]) -> Result<String, Erro
     })
 }
 
-/// Draws bars below each other.
 pub(super) fn bars(
     label: &str,
     bars: &[Bar<'_>],
@@ -358,7 +316,7 @@ pub(super) fn bars(
     let rows = bars.len() as f64;
     draw(label, (860, ROW * bars.len() as u32 + 24), |area| {
         let mut chart = ChartBuilder::on(area)
-            .margin_left(150)
+            .margin_left(200)
             .margin_right(190)
             .x_label_area_size(24)
             .build_cartesian_2d(across.coord(), rows..0.0)?;
@@ -372,7 +330,7 @@ pub(super) fn bars(
                 chart.draw_series([PathElement::new(spread, INK.stroke_width(2))])?;
             }
             let (x, y) = chart.backend_coord(&(ends(bar).1.max(bar.value), top + 0.5));
-            area.draw_text(bar.name, &font(INK, 12.0, RIGHT), (144, y))?;
+            area.draw_text(bar.name, &font(INK, 12.0, RIGHT), (194, y))?;
             area.draw_text(&bar.label, &font(INK, 12.0, LEFT), (x + 6, y))?;
         }
         Ok(())
@@ -414,9 +372,8 @@ mod tests {
 
     #[test]
     fn subjects_have_different_colours() {
-        let mut palette = Palette::default();
-        let mut paints: Vec<_> = (0..8).map(|_| palette.ours()).collect();
-        paints.extend([palette.floor(), palette.other()]);
+        let all = [OURS, FLOORS, OTHERS].map(|kind| (0..kind.len()).map(|n| Paint::of(kind, n)));
+        let paints: Vec<_> = all.into_iter().flatten().collect();
         for (number, paint) in paints.iter().enumerate() {
             assert!(!paints[..number].contains(paint), "{number}");
         }

@@ -16,12 +16,10 @@ pub(crate) struct Machine {
     pub(crate) kind: &'static str,
     pub(crate) cpu: String,
     pub(crate) processors: usize,
-    /// The processors of main and of the renderer.
     pub(crate) pins: [usize; 2],
     pub(crate) kernel: String,
     /// Whether the processor reports a hypervisor.
     pub(crate) virtual_machine: bool,
-    /// Package and version.
     pub(crate) versions: Vec<(&'static str, String)>,
     /// The subjects that are not compiled in.
     pub(crate) left_out: &'static [&'static str],
@@ -56,7 +54,6 @@ impl Machine {
         }
     }
 
-    /// Names the processor.
     pub(crate) fn processor(&self) -> String {
         format!("{}{}", self.cpu, if self.virtual_machine { ", virtual" } else { "" })
     }
@@ -81,7 +78,6 @@ impl Machine {
         .filter_map(|(name, value)| Some((name, value?)))
     }
 
-    /// Returns one line for a picture.
     pub(crate) fn summary(&self) -> String {
         format!(
             "by percentile; {}, {} processors, {}",
@@ -92,7 +88,6 @@ impl Machine {
     }
 }
 
-/// Returns the version of a package in this build.
 pub(crate) fn version_of(package: &str) -> Option<String> {
     let name = format!("name = \"{package}\"");
     let mut lines = LOCK.lines().skip_while(|line| *line != name).skip(1);

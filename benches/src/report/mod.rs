@@ -8,14 +8,13 @@ mod machine;
 use std::fmt::{self, Display, Write};
 
 pub(crate) use self::{
-    chart::{Bar, Outlier, Paint, Palette, Series},
+    chart::{Bar, FLOORS, OTHERS, OURS, Outlier, Paint, Series},
     machine::{Machine, version_of},
 };
 use crate::Error;
 
 const STYLE: &str = include_str!("report.css");
 
-/// A page under construction.
 pub(crate) struct Page {
     html: String,
     in_section: bool,
@@ -33,7 +32,6 @@ impl Page {
         Self { html, in_section: false }
     }
 
-    /// Begins a section.
     pub(crate) fn section(&mut self, title: &str) {
         self.end_section();
         self.html += &format!("<section>\n<h2>{}</h2>\n", Escaped(title));
@@ -44,12 +42,10 @@ impl Page {
         self.html += if std::mem::take(&mut self.in_section) { "</section>\n" } else { "" };
     }
 
-    /// Adds a paragraph.
     pub(crate) fn text(&mut self, text: &str) {
         self.html += &format!("<p>{}</p>\n", Escaped(text));
     }
 
-    /// Adds a table of names and values.
     pub(crate) fn facts(&mut self, facts: impl IntoIterator<Item = (&'static str, String)>) {
         self.html += "<table class=\"facts\">\n";
         for (name, value) in facts {
@@ -95,7 +91,6 @@ impl Page {
         self.html += &format!("<figure>\n<figcaption>{caption}</figcaption>\n{svg}</figure>\n");
     }
 
-    /// Adds bars with a common log axis.
     pub(crate) fn bars(
         &mut self,
         caption: &str,
@@ -106,7 +101,6 @@ impl Page {
         Ok(())
     }
 
-    /// Adds the percentiles of all series in one chart.
     pub(crate) fn percentiles(&mut self, series: &[Series<'_>]) -> Result<(), Error> {
         const CAPTION: &str = "Percentiles, and the p50 of each";
         self.figure(CAPTION, &chart::percentiles(CAPTION, None, series)?);
@@ -155,7 +149,6 @@ pub(crate) fn picture(title: &str, note: &str, series: &[Series<'_>]) -> Result<
     Ok(svg.replacen(">\n", &format!(">\n<style>\n{STYLE}</style>\n"), 1))
 }
 
-/// Text inside markup.
 pub(crate) struct Escaped<T>(pub(crate) T);
 
 impl<T: Display> Display for Escaped<T> {
@@ -203,11 +196,10 @@ pub(crate) mod tests {
 
     #[test]
     fn a_picture_stands_for_itself_on_light_and_dark_paper() {
-        let mut palette = Palette::default();
         let (ours, floor) = (Distribution::of(&[250; 1000]), Distribution::of(&[120; 1000]));
         let series = [
-            Series { name: "ours", paint: palette.ours(), all: &ours },
-            Series { name: "bounce", paint: palette.floor(), all: &floor },
+            Series { name: "ours", paint: Paint::of(OURS, 0), all: &ours },
+            Series { name: "bounce", paint: Paint::of(FLOORS, 0), all: &floor },
         ];
         let svg = picture("48 <bytes>", "by a & b", &series).unwrap();
         assert_well_formed(&svg);

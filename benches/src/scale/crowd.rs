@@ -2,7 +2,7 @@
 
 use std::{
     env,
-    process::Command,
+    process::{self, Command},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
@@ -21,19 +21,11 @@ use crate::{Error, pair::side::stamp, stats::Distribution, system::now_ns};
 /// The time that an untimed step may take on a busy machine.
 const GRACE: Duration = Duration::from_secs(60);
 
-/// A request to end the run. The crowd is dismissed first, so that its files are removed.
-#[derive(Clone, Default)]
-pub struct Interruption(Arc<AtomicBool>);
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
-impl Interruption {
-    /// Requests the end of the run.
-    pub fn request(&self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-
-    fn requested(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
+/// Requests the end of the run. The crowd is dismissed first, so that its files are removed.
+pub(super) fn interrupt() {
+    INTERRUPTED.store(true, Ordering::Relaxed);
 }
 
 /// A main process, which is this process, and its renderers. Dropping it ends them.
@@ -44,7 +36,6 @@ pub(super) struct Crowd {
     /// The times from `launch` to the end of the handshake, one renderer after the other.
     pub(super) connecting: Vec<Duration>,
     arrivals: Arc<Arrivals>,
-    interruption: Interruption,
 }
 
 /// The state that the listeners change.
@@ -60,8 +51,9 @@ struct Arrivals {
 
 impl Crowd {
     /// Binds an endpoint for this number of renderers, and launches none yet.
-    pub(super) fn gather(renderers: usize, interruption: &Interruption) -> Result<Self, Error> {
-        let name = endpoint_name();
+    pub(super) fn gather(renderers: usize) -> Result<Self, Error> {
+        static NEXT: AtomicU32 = AtomicU32::new(1);
+        let name = format!("scale-{}-{}", process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         // Attached sessions come on top. `/proc` has to stay readable.
         let config = Config {
             windows_max: renderers + 64,
@@ -81,12 +73,10 @@ impl Crowd {
             windows: Vec::with_capacity(renderers),
             connecting: Vec::with_capacity(renderers),
             arrivals,
-            interruption: interruption.clone(),
         })
     }
 
-    /// Launches this program once for each renderer; its `main` must call
-    /// [`renderer_main`](super::renderer_main) if it was launched.
+    /// Launches this program once for each renderer. Calls `launched` with their number so far.
     pub(super) fn launch(&mut self, launched: impl FnMut(usize)) -> Result<(), Error> {
         self.launch_under(std::iter::repeat_with(policy), launched)
     }
@@ -115,7 +105,6 @@ impl Crowd {
         Ok(())
     }
 
-    /// Gives an order to some of the renderers.
     pub(super) fn order(&self, windows: &[WebContents], order: Order) -> Result<(), Error> {
         for window in windows {
             window.send(ORDER, &order)?;
@@ -129,7 +118,6 @@ impl Crowd {
         Ok(std::mem::take(&mut *lock(&self.arrivals.reports)))
     }
 
-    /// Runs the loop for some time.
     pub(super) fn run_for(&self, time: Duration) -> Result<(), Error> {
         self.run(time, || false).map(|_| ())
     }
@@ -152,7 +140,7 @@ impl Crowd {
             if let Some(reason) = lock(&self.arrivals.ended).clone() {
                 return Err(reason.into());
             }
-            if self.interruption.requested() {
+            if INTERRUPTED.load(Ordering::Relaxed) {
                 return Err("interrupted".into());
             }
             let rest = deadline.saturating_duration_since(Instant::now());
@@ -164,9 +152,13 @@ impl Crowd {
         }
     }
 
-    /// Returns the number of messages from each renderer.
     pub(super) fn counts(&self) -> Vec<u64> {
         self.arrivals.counts.iter().map(|count| count.load(Ordering::Relaxed)).collect()
+    }
+
+    /// Returns the number of messages from each renderer since these counts.
+    pub(super) fn taken_since(&self, before: &[u64]) -> Vec<u64> {
+        self.counts().iter().zip(before).map(|(after, before)| after - before).collect()
     }
 
     /// Takes the latencies of paced messages since the last call.
@@ -174,7 +166,6 @@ impl Crowd {
         std::mem::take(&mut *lock(&self.arrivals.latencies))
     }
 
-    /// Ends all renderers.
     pub(super) fn dismiss(self) -> Result<(), Error> {
         // Unlike `drop`, this returns errors.
         Ok(self.ipc.close()?)
@@ -235,10 +226,4 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 fn policy() -> Policy {
     Policy::deny_all().allow_all(CONTRACT)
-}
-
-/// Returns a unique name for each crowd of this process.
-fn endpoint_name() -> String {
-    static NEXT: AtomicU32 = AtomicU32::new(1);
-    format!("scale-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }

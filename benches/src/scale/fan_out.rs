@@ -8,52 +8,46 @@ use std::{
     time::{Duration, Instant},
 };
 
+use indicatif::ProgressBar;
 use serde::Serialize;
 
 use super::{
-    crowd::{Crowd, Interruption},
+    crowd::Crowd,
     messages::{NEWS, Order, PUSH, Task, stamped},
 };
-use crate::{Error, figures, quantile};
+use crate::{Error, stats::quantile, units};
 
-/// Slices of each.
 const SLICES: usize = 60;
-/// Calls of `publish` in a slice.
 const PUBLISHES: u32 = 2000;
 /// Calls of `send` to each window in a slice. All of them together leave room in every ring.
 const SENDS: u32 = 40;
 /// The claim: the most that each subscriber beyond those of the first row adds to a publish.
 const FURTHER_NS_MAX: f64 = 10.0;
 
-/// The figures of one number of subscribers.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub struct FanOut {
-    /// The number of subscribed renderers.
-    pub subscribers: usize,
+pub(super) struct FanOut {
+    subscribers: usize,
     /// The cost of a `publish`: the median over the slices.
-    pub publish_ns: f64,
+    publish_ns: f64,
     /// The cost in the cheapest slice.
-    pub publish_least_ns: f64,
+    publish_least_ns: f64,
     /// The cost of one `send` to each of them.
-    pub send_to_each_ns: f64,
+    send_to_each_ns: f64,
     /// The comparison with the first row; `None` in that row.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub further: Option<Further>,
+    further: Option<Further>,
 }
 
 /// The cost of each subscriber beyond those of the first row, and the verdict.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub struct Further {
+pub(super) struct Further {
     /// Negative where many subscribers were cheaper than few.
-    pub each_ns: f64,
-    /// The claim.
-    pub each_ns_max: f64,
-    /// Whether it holds.
-    pub ok: bool,
+    each_ns: f64,
+    each_ns_max: f64,
+    ok: bool,
 }
 
-/// Compares each row with the first.
-pub fn judge(mut rows: Vec<FanOut>) -> Vec<FanOut> {
+pub(super) fn judge(mut rows: Vec<FanOut>) -> Vec<FanOut> {
     if let Some((first, others)) = rows.split_first_mut() {
         for row in others.iter_mut().filter(|row| row.subscribers > first.subscribers) {
             let beyond = (row.subscribers - first.subscribers) as f64;
@@ -65,18 +59,9 @@ pub fn judge(mut rows: Vec<FanOut>) -> Vec<FanOut> {
     rows
 }
 
-/// Measures one number of subscribers. Calls `advanced` with the number of connected ones.
-///
-/// # Errors
-///
-/// If a renderer cannot be launched, fails, or ends; or if it is interrupted.
-pub fn fan_out(
-    subscribers: usize,
-    interruption: &Interruption,
-    advanced: impl FnMut(usize),
-) -> Result<FanOut, Error> {
-    let mut crowd = Crowd::gather(subscribers, interruption)?;
-    crowd.launch(advanced)?;
+pub(super) fn measure(subscribers: usize, bar: &ProgressBar) -> Result<FanOut, Error> {
+    let mut crowd = Crowd::gather(subscribers)?;
+    crowd.launch(|connected| bar.set_message(format!("{connected} of {subscribers} connected")))?;
     crowd.order(&crowd.windows, Order::timed(Task::Subscribe, Duration::ZERO))?;
     crowd.reports(subscribers)?;
 
@@ -111,12 +96,10 @@ fn time_each<E>(count: u32, mut call: impl FnMut() -> Result<(), E>) -> Result<f
     for _ in 0..count {
         call()?;
     }
-    let elapsed: Duration = began.elapsed();
-    Ok(elapsed.as_nanos() as f64 / f64::from(count))
+    Ok(began.elapsed().as_nanos() as f64 / f64::from(count))
 }
 
-/// Returns the table, with the verdicts.
-pub fn table(rows: &[FanOut], markdown: bool) -> String {
+pub(super) fn table(rows: &[FanOut], markdown: bool) -> String {
     let heads =
         ["subscribers", "publish", "least", "each further", "at most", "claim", "send to each"];
     let mut lines = vec![heads.map(str::to_owned).to_vec()];
@@ -132,7 +115,7 @@ pub fn table(rows: &[FanOut], markdown: bool) -> String {
             .map(|ns| format!("{ns:.0} ns"));
         lines.push(vec![row.subscribers.to_string(), publish, least, each, most, claim, send]);
     }
-    figures::table(&lines, markdown, 0, 14)
+    units::table(&lines, markdown, 0, 14)
 }
 
 #[cfg(test)]

@@ -4,53 +4,38 @@
 
 use std::time::{Duration, Instant};
 
+use indicatif::ProgressBar;
 use ringbridge::{Policy, Quota, WebContents};
 use serde::Serialize;
 
 use super::{
-    crowd::{Crowd, Interruption},
+    crowd::Crowd,
     messages::{CONTRACT, Order, Task},
 };
-use crate::{Error, figures, stats::median};
+use crate::{Error, stats::median, units};
 
-/// Slices of each kind.
 const SLICES: u32 = 8;
 /// The time from the flood's order until it is held.
 const SETTLING: Duration = Duration::from_millis(50);
 
-/// The figures of one quota.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub struct HeldFlood {
-    /// The flood's quota, in frames a second.
-    pub quota: u64,
+pub(super) struct HeldFlood {
+    quota: u64,
     /// The frames that it sent.
-    pub taken_per_second: f64,
-    /// The number of times that main held it.
-    pub throttled: u64,
+    taken_per_second: f64,
+    throttled: u64,
     /// A round trip alone: the median over the slices of each slice's median.
-    pub alone_p50_ns: u64,
-    /// The same of each slice's 99th percentile.
-    pub alone_p99_ns: u64,
-    /// A round trip beside the flood.
-    pub beside_p50_ns: u64,
-    /// The same of each slice's 99th percentile.
-    pub beside_p99_ns: u64,
+    alone_p50_ns: u64,
+    alone_p99_ns: u64,
+    beside_p50_ns: u64,
+    beside_p99_ns: u64,
     /// `beside_p50_ns` divided by `alone_p50_ns`.
-    pub ratio: f64,
+    ratio: f64,
 }
 
 /// Measures one quota, in frames a second.
-///
-/// # Errors
-///
-/// If a renderer cannot be launched, fails, or ends; or if it is interrupted.
-pub fn held_flood(
-    quota: u64,
-    time: Duration,
-    interruption: &Interruption,
-    mut advanced: impl FnMut(u32),
-) -> Result<HeldFlood, Error> {
-    let mut crowd = Crowd::gather(2, interruption)?;
+pub(super) fn measure(quota: u64, time: Duration, bar: &ProgressBar) -> Result<HeldFlood, Error> {
+    let mut crowd = Crowd::gather(2)?;
     let free = Policy::deny_all().allow_all(CONTRACT);
     let held = free.clone().frames_quota(Quota::per_second(quota));
     crowd.launch_under([free, held], |_| ())?;
@@ -67,7 +52,7 @@ pub fn held_flood(
         beside.push(invoke(&crowd, asking, slice, flood)?);
         // The time includes the frames that the flood has left in its ring.
         (taken, flooded) = (taken + crowd.counts()[1] - before, flooded + began.elapsed());
-        advanced(number + 1);
+        bar.set_message(format!("{quota} frames a second: slice {}", number + 1));
     }
     let throttled = flood[0].counters().throttled;
     if throttled == 0 {
@@ -110,8 +95,7 @@ fn medians(slices: &[[u64; 2]]) -> [u64; 2] {
     })
 }
 
-/// Returns the table.
-pub fn table(rows: &[HeldFlood], markdown: bool) -> String {
+pub(super) fn table(rows: &[HeldFlood], markdown: bool) -> String {
     let heads = ["the flood's quota", "it got", "held", "invoke alone", "beside it", "ratio"];
     let mut lines = vec![heads.map(str::to_owned).to_vec()];
     lines.extend(rows.iter().map(|row| {
@@ -124,5 +108,5 @@ pub fn table(rows: &[HeldFlood], markdown: bool) -> String {
             format!("{:.2}", row.ratio),
         ]
     }));
-    figures::table(&lines, markdown, 0, 20)
+    units::table(&lines, markdown, 0, 20)
 }

@@ -1,4 +1,4 @@
-//! The measurements of one crowd, in turn.
+//! The measurements of one crowd, in turn, and their table.
 
 use std::{
     process::id,
@@ -6,16 +6,18 @@ use std::{
     time::{Duration, Instant},
 };
 
+use indicatif::ProgressBar;
 use procfs::{ProcError, ProcResult};
+use serde::Serialize;
 
 use super::{
-    crowd::{Crowd, Interruption},
+    crowd::Crowd,
     messages::{Order, Task},
-    report::{Paced, Row},
 };
 use crate::{
     Error,
     system::{Usage, memory_kib, open_descriptors, thread_cpu_ns},
+    units::{self, Count, Time},
 };
 
 /// The time from an order until all renderers obey it.
@@ -25,112 +27,105 @@ const ATTACHES: u32 = 20;
 /// The period of a renderer that sends at a pace.
 const PACE: Duration = Duration::from_millis(10);
 
-/// Launches renderers, measures their cost, and ends them. Each timed part takes `time`. Calls `advanced` with
-/// the name of the next part.
-///
-/// # Errors
-///
-/// If a renderer cannot be launched, fails, or ends; or if it is interrupted.
-pub fn measure(
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Row {
     renderers: usize,
-    time: Duration,
-    interruption: &Interruption,
-    mut advanced: impl FnMut(&str),
-) -> Result<Row, Error> {
-    let mut crowd = Crowd::gather(renderers, interruption)?;
-    let before = Resources::now()?;
-    crowd.launch(|connected| advanced(&format!("{connected} of {renderers} connected")))?;
-    let connected = Resources::now()?;
-    advanced("attaching");
-    let attach_p50_ns = attach(&crowd)?;
-    advanced("all send");
-    let load = load(&crowd, time)?;
-    let lapped = Resources::now()?;
-    let memory = crowd.windows.iter().map(|window| memory_kib(window.os_process_id()));
-    let renderer_memory_kib = memory.sum::<ProcResult<u64>>()? as f64 / renderers as f64;
-    advanced("all keep a pace");
-    let paced = pace(&crowd, time, false)?;
-    advanced("one floods, the others keep a pace");
-    let flooded = if renderers > 1 { Some(pace(&crowd, time, true)?) } else { None };
-    advanced("one invokes, the others are quiet");
-    let (invoke_p50_ns, invoke_p99_ns) = invoke(&crowd, time)?;
-    advanced("all are idle");
-    let idle = idle(&crowd, time)?;
+    /// The time from `launch` to the end of the handshake.
+    launch_p50_ns: u64,
+    /// The time of one more `attach` in a running process, with all others connected.
+    attach_p50_ns: u64,
+    /// Main's growth for each renderer until all were connected.
+    main_memory_kib: f64,
+    /// The same after every ring to main was lapped. Each process counts half of a ring's pages.
+    main_memory_lapped_kib: f64,
+    renderer_memory_kib: f64,
+    main_descriptors: f64,
+    messages_per_second: f64,
+    main_ns_per_message: f64,
+    /// The messages of the renderer with the fewest, and with the most, in fair shares.
+    least_share: f64,
+    greatest_share: f64,
+    /// All renderers but one send at a pace. That one rests, or floods.
+    paced: Paced,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    flooded: Option<Paced>,
+    /// A round trip of one renderer while the others are quiet.
+    invoke_p50_ns: u64,
+    invoke_p99_ns: u64,
+    /// The sleeps of all threads of all processes while all are idle.
+    idle_switches: u64,
+    idle_processor_ns: u64,
+}
 
-    let each = |after: u64, before: u64| (after.saturating_sub(before)) as f64 / renderers as f64;
-    let mut connecting = crowd.connecting.clone();
-    connecting.sort();
-    let row = Row {
-        renderers,
-        launch_p50_ns: connecting[connecting.len() / 2].as_nanos() as u64,
-        attach_p50_ns,
-        main_memory_kib: each(connected.memory_kib, before.memory_kib),
-        main_memory_lapped_kib: each(lapped.memory_kib, before.memory_kib),
-        renderer_memory_kib,
-        main_descriptors: each(connected.descriptors, before.descriptors),
-        messages_per_second: load.messages_per_second,
-        main_ns_per_message: load.main_ns_per_message,
-        least_share: load.least_share,
-        greatest_share: load.greatest_share,
-        paced,
-        flooded,
-        invoke_p50_ns,
-        invoke_p99_ns,
-        idle_switches: idle.switches,
-        idle_processor_ns: idle.cpu_ns,
-    };
+#[derive(Debug, Default, Serialize)]
+struct Paced {
+    /// The part of its pace that the renderer with the fewest messages kept.
+    least_kept: f64,
+    /// The part of one processor that main used. It spins while messages keep coming.
+    main_processor_share: f64,
+    /// The median time from the call of `send` until main's listener ran.
+    p50_ns: u64,
+    p99_ns: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    flood_per_second: Option<f64>,
+}
+
+/// Launches renderers, measures their cost, and ends them. Each timed part takes `time`.
+pub(super) fn measure(renderers: usize, time: Duration, bar: &ProgressBar) -> Result<Row, Error> {
+    let next = |part: &str| bar.set_message(format!("{renderers} renderers: {part}"));
+    let mut row = Row { renderers, ..Row::default() };
+    let mut crowd = Crowd::gather(renderers)?;
+    let each = |figure: u64, before: u64| figure.saturating_sub(before) as f64 / renderers as f64;
+    let (memory, descriptors) = (memory_kib(id())?, open_descriptors()?);
+    crowd.launch(|connected| next(&format!("{connected} of {renderers} connected")))?;
+    row.main_memory_kib = each(memory_kib(id())?, memory);
+    row.main_descriptors = each(open_descriptors()?, descriptors);
+    crowd.connecting.sort();
+    row.launch_p50_ns = crowd.connecting[renderers / 2].as_nanos() as u64;
+    next("attaching");
+    let attach = Order { count: ATTACHES, ..Order::timed(Task::Attach, Duration::ZERO) };
+    crowd.order(&crowd.windows[..1], attach)?;
+    row.attach_p50_ns = crowd.reports(1)?[0].1.p50_ns;
+    next("all send");
+    load(&crowd, time, &mut row)?;
+    row.main_memory_lapped_kib = each(memory_kib(id())?, memory);
+    let memories = crowd.windows.iter().map(|window| memory_kib(window.os_process_id()));
+    row.renderer_memory_kib = each(memories.sum::<ProcResult<u64>>()?, 0);
+    next("all keep a pace");
+    row.paced = pace(&crowd, time, false)?;
+    if renderers > 1 {
+        next("one floods, the others keep a pace");
+        row.flooded = Some(pace(&crowd, time, true)?);
+    }
+    next("one invokes, the others are quiet");
+    crowd.order(&crowd.windows[..1], Order::timed(Task::Invoke, time))?;
+    let report = crowd.reports(1)?[0].1;
+    (row.invoke_p50_ns, row.invoke_p99_ns) = (report.p50_ns, report.p99_ns);
+    next("all are idle");
+    let idle = idle(&crowd, time)?;
+    (row.idle_switches, row.idle_processor_ns) = (idle.switches, idle.cpu_ns);
     crowd.dismiss()?;
     Ok(row)
 }
 
-/// Main's resources.
-struct Resources {
-    memory_kib: u64,
-    descriptors: u64,
-}
-
-impl Resources {
-    fn now() -> Result<Self, Error> {
-        Ok(Self { memory_kib: memory_kib(id())?, descriptors: open_descriptors()? })
-    }
-}
-
-/// Lets one renderer attach more sessions, one after the other.
-fn attach(crowd: &Crowd) -> Result<u64, Error> {
-    let order = Order { count: ATTACHES, ..Order::timed(Task::Attach, Duration::ZERO) };
-    crowd.order(&crowd.windows[..1], order)?;
-    let reports = crowd.reports(1)?;
-    Ok(reports[0].1.p50_ns)
-}
-
-struct Load {
-    messages_per_second: f64,
-    main_ns_per_message: f64,
-    least_share: f64,
-    greatest_share: f64,
-}
-
 /// Lets all renderers send as fast as main takes it.
-fn load(crowd: &Crowd, time: Duration) -> Result<Load, Error> {
+fn load(crowd: &Crowd, time: Duration, row: &mut Row) -> Result<(), Error> {
     crowd.order(&crowd.windows, Order::timed(Task::Stream, time + 2 * SETTLING))?;
     crowd.run_for(SETTLING)?;
     let (counts, processor, began) = (crowd.counts(), thread_cpu_ns(), Instant::now());
     crowd.run_for(time)?;
     let elapsed = began.elapsed().as_secs_f64();
     let processor = (thread_cpu_ns() - processor) as f64;
-    let taken: Vec<u64> =
-        crowd.counts().iter().zip(&counts).map(|(after, before)| after - before).collect();
+    let taken = crowd.taken_since(&counts);
     crowd.reports(crowd.windows.len())?;
 
     let all = taken.iter().sum::<u64>().max(1) as f64;
     let fair = all / taken.len() as f64;
     let share = |count: Option<&u64>| count.map_or(0.0, |count| *count as f64 / fair);
-    Ok(Load {
-        messages_per_second: all / elapsed,
-        main_ns_per_message: processor / all,
-        least_share: share(taken.iter().min()),
-        greatest_share: share(taken.iter().max()),
-    })
+    row.messages_per_second = all / elapsed;
+    row.main_ns_per_message = processor / all;
+    (row.least_share, row.greatest_share) = (share(taken.iter().min()), share(taken.iter().max()));
+    Ok(())
 }
 
 /// Lets all renderers but the first send at a modest pace. The first one floods or rests.
@@ -153,8 +148,7 @@ fn pace(crowd: &Crowd, time: Duration, floods: bool) -> Result<Paced, Error> {
     let elapsed = began.elapsed().as_nanos() as f64;
     let latencies = crowd.take_latencies();
 
-    let taken: Vec<u64> =
-        crowd.counts().iter().zip(&before).map(|(after, before)| after - before).collect();
+    let taken = crowd.taken_since(&before);
     let due = (time.as_nanos() / PACE.as_nanos()) as f64;
     Ok(Paced {
         main_processor_share: processor / elapsed,
@@ -163,13 +157,6 @@ fn pace(crowd: &Crowd, time: Duration, floods: bool) -> Result<Paced, Error> {
         p99_ns: latencies.at(0.99),
         flood_per_second: floods.then(|| taken[0] as f64 / time.as_secs_f64()),
     })
-}
-
-/// Lets one renderer invoke while the others are quiet.
-fn invoke(crowd: &Crowd, time: Duration) -> Result<(u64, u64), Error> {
-    crowd.order(&crowd.windows[..1], Order::timed(Task::Invoke, time))?;
-    let report = crowd.reports(1)?[0].1;
-    Ok((report.p50_ns, report.p99_ns))
 }
 
 /// Measures all processes while none sends anything. Another thread reads the figures, except its own.
@@ -194,4 +181,54 @@ fn idle(crowd: &Crowd, time: Duration) -> Result<Usage, Error> {
     // Without a deadline, for which the loop would wake up.
     crowd.ipc.run()?;
     Ok(looking.join().map_err(|_| "looking at the processes panicked")??)
+}
+
+/// A line of the table: its name, and its cell for a row.
+type Line = (&'static str, fn(&Row) -> String);
+
+const LINES: &[Line] = &[
+    ("renderers", |row| row.renderers.to_string()),
+    ("launch to connected, p50", |row| Time(row.launch_p50_ns as f64).to_string()),
+    ("`attach`, p50", |row| Time(row.attach_p50_ns as f64).to_string()),
+    ("main's memory, each", |row| format!("{:.0} KiB", row.main_memory_kib)),
+    ("the same, every ring lapped", |row| format!("{:.0} KiB", row.main_memory_lapped_kib)),
+    ("a renderer's memory, ring lapped", |row| format!("{:.0} KiB", row.renderer_memory_kib)),
+    ("main's descriptors, each", |row| format!("{:.1}", row.main_descriptors)),
+    ("all send: messages/s", |row| Count(row.messages_per_second).to_string()),
+    ("all send: main's CPU, each message", |row| format!("{:.0} ns", row.main_ns_per_message)),
+    ("all send: least, greatest fair share", |row| {
+        format!("{:.2}, {:.2}", row.least_share, row.greatest_share)
+    }),
+    ("at 100/s each: least kept", |row| format!("{:.2}", row.paced.least_kept)),
+    ("at 100/s each: latency p50, p99", |row| pair(row.paced.p50_ns, row.paced.p99_ns)),
+    ("at 100/s each: main's CPU", |row| {
+        format!("{:.0} % of one", row.paced.main_processor_share * 100.0)
+    }),
+    ("beside a flood: least kept", |row| flooded(row, |paced| format!("{:.2}", paced.least_kept))),
+    ("beside a flood: latency p50, p99", |row| {
+        flooded(row, |paced| pair(paced.p50_ns, paced.p99_ns))
+    }),
+    ("beside a flood: the flood's messages/s", |row| {
+        flooded(row, |paced| Count(paced.flood_per_second.unwrap_or(0.0)).to_string())
+    }),
+    ("one invokes, others quiet: p50, p99", |row| pair(row.invoke_p50_ns, row.invoke_p99_ns)),
+    ("all idle: wake-ups, CPU of all", |row| {
+        format!("{}, {}", row.idle_switches, Time(row.idle_processor_ns as f64))
+    }),
+];
+
+fn flooded(row: &Row, say: impl Fn(&Paced) -> String) -> String {
+    row.flooded.as_ref().map_or_else(|| "-".to_owned(), say)
+}
+
+fn pair(one: u64, other: u64) -> String {
+    format!("{}, {}", Time(one as f64), Time(other as f64))
+}
+
+pub(super) fn table(rows: &[Row], markdown: bool) -> String {
+    let lines = LINES.iter().map(|(name, of)| {
+        let cells = rows.iter().map(of);
+        std::iter::once((*name).to_owned()).chain(cells).collect()
+    });
+    units::table(&lines.collect::<Vec<_>>(), markdown, 42, 20)
 }

@@ -29,7 +29,7 @@ pub(super) fn give_endpoint(command: &mut Command, name: &str) {
 }
 
 /// Does the part of a renderer, if this process was launched as one, and returns its exit status.
-pub fn take_part() -> Option<ExitCode> {
+pub(super) fn take_part() -> Option<ExitCode> {
     IpcRenderer::was_launched().then(|| exit("renderer", serve().map(|()| true)))
 }
 

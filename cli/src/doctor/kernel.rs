@@ -16,34 +16,38 @@ use rustix::{
     time::ClockId,
 };
 
-use super::{Check, Found};
+use super::{Check, Found, Grade::*};
 
 /// The remedy for features that have long existed.
 const NEWER: &str = "run Linux 5.16 or newer, or let the container's seccomp filter allow it";
 
 pub(super) const CHECKS: &[Check] = &[
-    Check::required("shared memory", shared_memory, NEWER),
-    Check::optional(
+    Check("shared memory", Fail, shared_memory, NEWER),
+    Check(
         "memory never executable",
+        Note,
         memory_not_executable,
         "Linux 6.3 has it: without it a renderer outside the sandbox can execute shared memory",
     ),
-    Check::required("futex_waitv", futex_waitv, NEWER),
-    Check::required("eventfd in epoll", eventfd_in_epoll, NEWER),
-    Check::required("sockets", packet_sockets, NEWER),
-    Check::required("pidfd", pidfd, NEWER),
-    Check::optional(
+    Check("futex_waitv", Fail, futex_waitv, NEWER),
+    Check("eventfd in epoll", Fail, eventfd_in_epoll, NEWER),
+    Check("sockets", Fail, packet_sockets, NEWER),
+    Check("pidfd", Fail, pidfd, NEWER),
+    Check(
         "membarrier",
+        Note,
         fences,
         "let the container's seccomp filter allow it: a stream of messages is up to ten times slower without it",
     ),
-    Check::optional(
+    Check(
         "Landlock",
+        Note,
         landlock,
         "Linux 6.12 has all of it, with 'landlock' in the boot parameter lsm=: the sandbox has one wall less without it",
     ),
-    Check::optional(
+    Check(
         "seccomp",
+        Note,
         seccomp,
         "run a kernel with CONFIG_SECCOMP_FILTER: the sandbox has one wall less without it",
     ),

@@ -3,7 +3,7 @@
 use std::{
     fs,
     hint::spin_loop,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -15,29 +15,33 @@ use rustix::{
     thread::{CpuSet, sched_getaffinity, sched_setaffinity},
 };
 
-use super::{Check, Found};
+use super::{Check, Found, Grade::*};
 
 pub(super) const CHECKS: &[Check] = &[
-    Check::required(
+    Check(
         "endpoints' folder",
+        Fail,
         || Ok(format!("{} endpoints", ringbridge::endpoints()?.len())),
         "make it this user's alone, or set XDG_RUNTIME_DIR to a folder that is",
     ),
-    Check::optional("stale endpoints", stale, "remove what killed ones left: ringbridge sweep"),
-    Check::optional(
+    Check("stale endpoints", Note, stale, "remove what killed ones left: ringbridge sweep"),
+    Check(
         "descriptors",
+        Note,
         descriptors,
         "for more, raise the hard limit of open files (ulimit -Hn)",
     ),
-    Check::optional("mappings", mappings, "raise vm.max_map_count; it needs /proc to be mounted"),
-    Check::optional("locked memory", locked, ""),
-    Check::optional(
+    Check("mappings", Note, mappings, "raise vm.max_map_count; it needs /proc to be mounted"),
+    Check("locked memory", Note, locked, ""),
+    Check(
         "cores",
+        Note,
         || cores().map(|cores| cores.len().to_string()),
         "give main and a renderer a core each: on one core, every message needs a context switch",
     ),
-    Check::optional(
+    Check(
         "floor",
+        Note,
         floor,
         "keep main and its renderers on cores that share a cache; a busy or virtual machine is slow too",
     ),
@@ -104,40 +108,30 @@ struct Line(AtomicU64);
 
 /// Measures the round trips of a line that two threads write in turn, in nanoseconds.
 fn bounce(one: usize, other: usize) -> Option<Histogram<u64>> {
-    const END: u64 = u64::MAX;
-    let line = Line(AtomicU64::new(0));
+    let (line, is_over) = (Line(AtomicU64::new(0)), AtomicBool::new(false));
     let mut times = Histogram::new(3).ok()?;
     thread::scope(|scope| {
         scope.spawn(|| {
             keep_to(other);
-            let mut seen = 0;
-            while seen != END {
-                let now = line.0.load(Ordering::Acquire);
-                if now != seen && now % 2 == 1 {
-                    // It fails only if the end has come meanwhile.
-                    let answered = now.wrapping_add(1);
-                    let _ =
-                        line.0.compare_exchange(now, answered, Ordering::AcqRel, Ordering::Acquire);
-                    seen = if now == END { END } else { answered };
-                } else {
-                    spin_loop();
+            while !is_over.load(Ordering::Relaxed) {
+                match line.0.load(Ordering::Acquire) {
+                    turn if turn % 2 == 1 => line.0.store(turn + 1, Ordering::Release),
+                    _ => spin_loop(),
                 }
             }
         });
         let before = sched_getaffinity(None);
         keep_to(one);
         let began = Instant::now();
-        let mut turn = 1;
-        while began.elapsed() < MEASURED {
+        for turn in (1..).step_by(2).take_while(|_| began.elapsed() < MEASURED) {
             let sent = Instant::now();
             line.0.store(turn, Ordering::Release);
             while line.0.load(Ordering::Acquire) == turn && began.elapsed() < 2 * MEASURED {
                 spin_loop();
             }
             let _ = times.record(sent.elapsed().as_nanos() as u64);
-            turn += 2;
         }
-        line.0.store(END, Ordering::Release);
+        is_over.store(true, Ordering::Relaxed);
         if let Ok(before) = before {
             let _ = sched_setaffinity(None, &before);
         }

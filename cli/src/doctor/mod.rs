@@ -1,6 +1,6 @@
 //! `ringbridge doctor`: whether this machine has the features that Ringbridge needs.
 //!
-//! Each check does what the engine does, in this process or a child of it, and looks at the result.
+//! Each check uses the feature as the engine does, in this process or a child of it.
 
 mod kernel;
 mod machine;
@@ -15,13 +15,8 @@ use crate::print;
 /// The exit code if Ringbridge cannot work.
 const UNFIT: u8 = 3;
 
-pub(crate) struct Check {
-    name: &'static str,
-    grade: Grade,
-    remedy: &'static str,
-    /// Tries the feature. Both results are for people.
-    run: fn() -> Found,
-}
+/// A check: the feature, the grade if it is missing, the attempt to use it, and what to do if it is missing.
+struct Check(&'static str, Grade, fn() -> Found, &'static str);
 
 /// The result of a check: the feature, or why it is missing.
 type Found = Result<String, Box<dyn Error>>;
@@ -34,20 +29,10 @@ enum Grade {
     Fail,
 }
 
-impl Check {
-    const fn required(name: &'static str, run: fn() -> Found, remedy: &'static str) -> Self {
-        Self { name, grade: Grade::Fail, remedy, run }
-    }
-
-    const fn optional(name: &'static str, run: fn() -> Found, remedy: &'static str) -> Self {
-        Self { name, grade: Grade::Note, remedy, run }
-    }
-}
-
 pub(crate) fn run(json: bool) -> Result<ExitCode, Box<dyn Error>> {
     let mut code = ExitCode::SUCCESS;
     // Printed one by one: the last ones take a moment.
-    for Check { name, grade, remedy, run } in
+    for Check(name, grade, run, remedy) in
         kernel::CHECKS.iter().chain(machine::CHECKS).chain(session::CHECKS)
     {
         let (grade, found, remedy) = match run() {

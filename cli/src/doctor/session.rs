@@ -13,7 +13,7 @@ use contract::figures::nanoseconds;
 use parking_lot::Mutex;
 use ringbridge::{Contract, Event, IpcMain, IpcRenderer, Method, Policy};
 
-use super::{Check, Found};
+use super::{Check, Found, Grade::*};
 
 const PING: Method<u64, u64> = Method::new("ping");
 /// The median of a round trip, in nanoseconds.
@@ -25,15 +25,16 @@ const LIMIT: Duration = Duration::from_secs(10);
 const PINGS: u64 = 1000;
 
 pub(super) const CHECKS: &[Check] = &[
-    Check::required("a session", session, "see the lines above: a session needs all of that"),
-    Check::optional(
+    Check("a session", Fail, session, "see the lines above: a session needs all of that"),
+    Check(
         "the sandbox",
+        Note,
         sandbox,
         "Linux 6.12 has all of it; on older kernels run renderers that are not trusted as another user",
     ),
 ];
 
-/// What main learned about its renderer.
+/// The renderer's results.
 #[derive(Clone, Default)]
 struct Report {
     round_trip_ns: Option<u64>,

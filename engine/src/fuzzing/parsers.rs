@@ -10,10 +10,8 @@ use crate::{
         Contract, Declaration, Event, Method, Push, Topic, channel_table::ChannelTable,
         declarations,
     },
-    session::{
-        inspection::InspectorHello,
-        offers::{granted, grants, offers},
-    },
+    inspection::attach::InspectorHello,
+    session::offers::{granted, grants, offers},
     wire::{
         HEADER_LEN,
         attached::{Attached, parse_word},

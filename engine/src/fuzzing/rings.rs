@@ -12,7 +12,7 @@ use crate::{
     ring::{
         broadcast::{TopicReader, TopicWriter},
         cells::Cells,
-        consumer::Consumer,
+        consumer::{Consumer, Writer},
         producer::{Producer, ReserveError},
     },
     shm::{
@@ -84,7 +84,7 @@ pub fn consumer(bytes: &[u8]) {
     let OutboxMemory { control, data } = outbox(&mut input);
     let start = start(&mut input);
     let cells = Cells::new(data.clone());
-    let mut consumer = Consumer::new(data.clone(), control.clone(), start);
+    let mut consumer = Consumer::new(Writer::Renderer, data.clone(), control.clone(), start);
     let mut buffer = AlignedBuf::new();
     let mut position = start;
     while let Some(step) = input.byte() {

@@ -6,7 +6,7 @@ use std::{fmt, future::Future, process::Command, sync::Arc, time::Duration};
 
 pub use events::{IpcMainEvent, IpcMainInvokeEvent};
 
-use crate::event_loop::main::shared::{MainShared, Restarted};
+use crate::event_loop::main::{endpoint::MainEndpoint, hooks::Restarted, shared::MainShared};
 pub use crate::event_loop::main::{
     hooks::{Candidate, MainCounters, RenderProcessGone},
     restart::{LaunchOptions, RestartPolicy, Restarts},
@@ -56,7 +56,7 @@ use crate::{
 /// [`close`](IpcMain::close) the endpoint.
 #[derive(Clone)]
 pub struct IpcMain {
-    inner: Arc<MainShared>,
+    endpoint: Arc<MainEndpoint>,
 }
 
 impl IpcMain {
@@ -75,7 +75,11 @@ impl IpcMain {
     ///
     /// As [`bind`](Self::bind).
     pub fn bind_with(name: &str, contract: Contract, config: Config) -> Result<Self, BindError> {
-        Ok(Self { inner: MainShared::open(name, contract, config)? })
+        Ok(Self { endpoint: MainEndpoint::open(name, contract, config)? })
+    }
+
+    fn shared(&self) -> &MainShared {
+        &self.endpoint.shared
     }
 
     // --- listening -------------------------------------------------------------------------------
@@ -116,24 +120,27 @@ impl IpcMain {
         let number = self.number(&event.key())?;
         let listener =
             move |delivery: &Delivery<'_>, value: &T| listener(&IpcMainEvent { delivery }, value);
-        Ok(self.inner.dispatcher.listen(number, times, listener))
+        Ok(self.shared().dispatcher.listen(number, times, listener))
     }
 
     /// Removes one listener; `false` if it was not there any more.
     pub fn off(&self, listener: ListenerId) -> bool {
-        self.inner.dispatcher.routes.update(|routes| routes.off(listener))
+        self.shared().dispatcher.routes.update(|routes| routes.off(listener))
     }
 
     /// Removes all listeners of one event.
     pub fn remove_all_listeners_of<T: Payload + ?Sized>(&self, event: Event<T>) {
         if let Ok(number) = self.number(&event.key()) {
-            self.inner.dispatcher.routes.update(|routes| routes.remove_all_listeners(Some(number)));
+            self.shared()
+                .dispatcher
+                .routes
+                .update(|routes| routes.remove_all_listeners(Some(number)));
         }
     }
 
     /// Removes all listeners of all events. Handlers stay.
     pub fn remove_all_listeners(&self) {
-        self.inner.dispatcher.routes.update(|routes| routes.remove_all_listeners(None));
+        self.shared().dispatcher.routes.update(|routes| routes.remove_all_listeners(None));
     }
 
     /// Has `validator` decide over every message on an event, or over the arguments of every invoke of a
@@ -168,7 +175,7 @@ impl IpcMain {
         let validator = move |delivery: &Delivery<'_>, said: &C::Said| {
             validator(&IpcMainEvent { delivery }, said)
         };
-        self.inner.dispatcher.validate(number, validator);
+        self.shared().dispatcher.validate(number, validator);
         Ok(())
     }
 
@@ -224,7 +231,7 @@ impl IpcMain {
         let number = self.number(&method.key())?;
         let handler =
             move |call: Call<'_>, arguments: &A| handler(&IpcMainInvokeEvent { call }, arguments);
-        self.inner.dispatcher.handle(method, number, times, handler)
+        self.shared().dispatcher.handle(method, number, times, handler)
     }
 
     /// Answers a method's invokes later, or from other threads: the [`Responder`] goes wherever the
@@ -247,7 +254,7 @@ impl IpcMain {
         let handler = move |call: Call<'_>, arguments: &A, responder: Responder<R, E>| {
             handler(&IpcMainInvokeEvent { call }, arguments, responder);
         };
-        self.inner.dispatcher.handle_deferred(method, number, handler)
+        self.shared().dispatcher.handle_deferred(method, number, handler)
     }
 
     /// Answers a method's invokes by futures, which the loop runs, many at a time. A future is dropped
@@ -270,7 +277,7 @@ impl IpcMain {
         let number = self.number(&method.key())?;
         let handler =
             move |call: Call<'_>, arguments| handler(&IpcMainInvokeEvent { call }, arguments);
-        self.inner.dispatcher.handle_async(method, number, handler)
+        self.shared().dispatcher.handle_async(method, number, handler)
     }
 
     /// Removes a method's handler, if it has one. Calls that are under way still reply.
@@ -281,12 +288,12 @@ impl IpcMain {
         E: Payload + ?Sized,
     {
         if let Ok(number) = self.number(&method.key()) {
-            self.inner.dispatcher.routes.update(|routes| routes.remove_handler(number));
+            self.shared().dispatcher.routes.update(|routes| routes.remove_handler(number));
         }
     }
 
     fn number(&self, key: &ChannelKey) -> Result<u16, RegisterError> {
-        self.inner.channels.number(key).ok_or_else(|| unknown(key))
+        self.shared().channels.number(key).ok_or_else(|| unknown(key))
     }
 
     // --- publishing ------------------------------------------------------------------------------
@@ -304,7 +311,7 @@ impl IpcMain {
         topic: Topic<T>,
         message: &T,
     ) -> Result<u64, SendError> {
-        self.inner.publish(topic, message)
+        self.shared().publish(topic, message)
     }
 
     // --- windows ---------------------------------------------------------------------------------
@@ -332,7 +339,7 @@ impl IpcMain {
         policy: Policy,
         options: LaunchOptions,
     ) -> Result<WebContents, LaunchError> {
-        self.inner.launch(command, policy, options)
+        self.shared().launch(command, policy, options)
     }
 
     /// Admits renderers that attach by name: `hook` gives each its policy, or says why not. Without a
@@ -341,13 +348,13 @@ impl IpcMain {
         &self,
         hook: impl FnMut(&Candidate) -> Result<Policy, String> + Send + 'static,
     ) {
-        self.inner.set_admission(Box::new(hook));
+        self.shared().hooks.set_admission(hook);
     }
 
     /// Calls `listener` when a renderer has finished the handshake.
     pub fn on_did_connect(&self, mut listener: impl FnMut(&WebContents) + Send + 'static) {
         let hook = move |window: WebContents| listener(&window);
-        self.inner.add_did_connect(hook);
+        self.shared().hooks.did_connect.add(hook);
     }
 
     /// Calls `listener` when a renderer went, however it went: Electron's `render-process-gone`.
@@ -357,7 +364,7 @@ impl IpcMain {
     ) {
         let hook =
             move |(window, details): (WebContents, RenderProcessGone)| listener(&window, &details);
-        self.inner.add_process_gone(hook);
+        self.shared().hooks.process_gone.add(hook);
     }
 
     /// Calls `listener` when main has launched a renderer again that crashed
@@ -370,7 +377,7 @@ impl IpcMain {
         &self,
         mut listener: impl FnMut(&WebContents, Result<&WebContents, &LaunchError>) + Send + 'static,
     ) {
-        self.inner.add_restarted(move |(old, new): (WebContents, Restarted)| {
+        self.shared().hooks.restarted.add(move |(old, new): (WebContents, Restarted)| {
             listener(&old, new.as_ref().map_err(AsRef::as_ref));
         });
     }
@@ -383,18 +390,20 @@ impl IpcMain {
     /// A renderer that takes a backlog slowly says how far it has come now and then only, and at the latest when
     /// an eighth of its ring is through.
     pub fn on_unresponsive(&self, mut listener: impl FnMut(&WebContents) + Send + 'static) {
-        self.inner.add_unresponsive(move |window: WebContents| listener(&window));
+        self.shared().hooks.unresponsive.add(move |window: WebContents| listener(&window));
+        self.shared().watch_responsiveness();
     }
 
     /// Calls `listener` when a renderer that was [unresponsive](Self::on_unresponsive) takes something again:
     /// Electron's `responsive`.
     pub fn on_responsive(&self, mut listener: impl FnMut(&WebContents) + Send + 'static) {
-        self.inner.add_responsive(move |window: WebContents| listener(&window));
+        self.shared().hooks.responsive.add(move |window: WebContents| listener(&window));
+        self.shared().watch_responsiveness();
     }
 
     /// The windows whose session is not over, in the order of their numbers.
     pub fn windows(&self) -> Vec<WebContents> {
-        self.inner.windows()
+        self.shared().windows.list().into_iter().map(WebContents::new).collect()
     }
 
     // --- driving ---------------------------------------------------------------------------------
@@ -405,7 +414,7 @@ impl IpcMain {
     ///
     /// If called inside a listener, if another thread runs the loop, or if the system refuses.
     pub fn run(&self) -> Result<(), RunError> {
-        self.inner.run(None)
+        self.endpoint.run(None)
     }
 
     /// Runs the loop for so long, or until it is stopped.
@@ -414,7 +423,7 @@ impl IpcMain {
     ///
     /// As [`run`](Self::run).
     pub fn run_for(&self, duration: Duration) -> Result<(), RunError> {
-        self.inner.run(Some(duration))
+        self.endpoint.run(Some(duration))
     }
 
     /// Takes what is there, and returns how many frames and tasks it was. Never sleeps.
@@ -423,12 +432,12 @@ impl IpcMain {
     ///
     /// As [`run`](Self::run).
     pub fn poll(&self) -> Result<usize, RunError> {
-        self.inner.poll()
+        self.endpoint.poll()
     }
 
     /// Ends a [`run`](Self::run), from any thread or from inside a listener.
     pub fn stop(&self) {
-        self.inner.stop();
+        self.endpoint.stop();
     }
 
     /// Ends every session and gives the name up. Launched renderers see main go; those that are not
@@ -438,12 +447,12 @@ impl IpcMain {
     ///
     /// As [`run`](Self::run): it needs the loop, so [`stop`](Self::stop) it first.
     pub fn close(&self) -> Result<(), RunError> {
-        self.inner.close()
+        self.endpoint.close()
     }
 
     /// What happened so far to the endpoint as a whole.
     pub fn counters(&self) -> MainCounters {
-        self.inner.counters()
+        self.shared().counters()
     }
 
     /// How the endpoint as a whole is doing at this moment. Each window's own is
@@ -457,17 +466,17 @@ impl IpcMain {
     /// # }
     /// ```
     pub fn metrics(&self) -> MainMetrics {
-        self.inner.metrics()
+        self.shared().metrics()
     }
 
     /// How long the loop slept, each time that it did.
     pub fn sleeps(&self) -> Sleeps {
-        self.inner.sleeps.read()
+        self.shared().sleeps.read()
     }
 }
 
 impl fmt::Debug for IpcMain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "IpcMain({} windows)", self.inner.windows().len())
+        write!(f, "IpcMain({} windows)", self.shared().windows.len())
     }
 }

@@ -1,4 +1,4 @@
-//! What happened, counted by name. Nothing is dropped without one of these going up.
+//! Counters of events. Every dropped message is counted.
 //!
 //! All accesses are Relaxed: a counter orders nothing.
 
@@ -7,7 +7,6 @@ use crate::{
     primitives::{AtomicU64, Ordering},
 };
 
-/// One count.
 #[derive(Debug, Default)]
 pub(crate) struct Counter(AtomicU64);
 
@@ -19,7 +18,7 @@ impl Counter {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Adds `n` where only one thread at a time adds: without the cost of an atomic addition.
+    /// Adds `n` without an atomic addition. Only one thread at a time may call it.
     #[inline]
     pub(crate) fn add_alone(&self, n: u64) {
         self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
@@ -41,7 +40,7 @@ macro_rules! counters {
         }
 
         metrics! {
-            /// What happened in one session so far, seen from this process.
+            /// The counts of one session's events, as this process saw them.
             pub struct Counters {
                 $($(#[doc = $help])* Counter $name,)*
             }

@@ -1,30 +1,30 @@
-//! What can be read at any time, by name: the numbers of an endpoint and of a window.
+//! The numbers of an endpoint and of a window, by name.
 //!
-//! A set of metrics is a struct of plain numbers, read at one moment, with a description of each beside it. The
-//! name says the unit: `_bytes`, `_ns` for nanoseconds, and otherwise how many. Reading costs the reader a few loads and
-//! who is read nothing.
+//! A set of metrics is a struct of plain numbers, read at one moment, with a description of each. The suffix of a
+//! name is its unit: `_bytes`, `_ns` for nanoseconds, none for a count. A read takes a few loads and does not
+//! slow the loops that count.
 
 pub(crate) mod counters;
 pub(crate) mod sleeps;
 
-/// Whether a metric only ever grows.
+/// The kind of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MetricKind {
-    /// How much there has been since the beginning.
+    /// The amount since the beginning. It only grows.
     Counter,
-    /// How much there is now.
+    /// The present amount.
     Gauge,
 }
 
-/// What one number of a set of metrics means.
+/// The description of one metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Metric {
-    /// Its name; the end of it is its unit: `_bytes`, `_ns` for nanoseconds, else how many.
+    /// The name. Its suffix is the unit: `_bytes`, `_ns` for nanoseconds, none for a count.
     pub name: &'static str,
-    /// Whether it only grows.
+    /// Counter or gauge.
     pub kind: MetricKind,
-    /// What it counts or measures, in a sentence or two.
+    /// The meaning, in a sentence or two.
     pub help: &'static str,
 }
 
@@ -44,27 +44,25 @@ macro_rules! metrics {
         }
 
         impl $Name {
-            /// How many there are.
             pub(crate) const COUNT: usize = [$(stringify!($name)),*].len();
 
-            /// What each of them means, in the order of [`iter`](Self::iter).
+            /// The descriptions, in the order of [`iter`](Self::iter).
             pub const DESCRIPTIONS: &[$crate::metrics::Metric] = &[$($crate::metrics::Metric {
                 name: stringify!($name),
                 kind: $crate::metrics::MetricKind::$kind,
                 help: concat!($($help),*).trim_ascii(),
             },)*];
 
-            /// The numbers with their names, for printing.
+            /// Returns the numbers with their names.
             pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
                 [$((stringify!($name), self.$name),)*].into_iter()
             }
 
-            /// The numbers in their order.
             pub(crate) fn values(&self) -> [u64; Self::COUNT] {
                 [$(self.$name),*]
             }
 
-            /// What [`values`](Self::values) gave.
+            /// Restores what [`values`](Self::values) returned.
             pub(crate) fn from_values([$($name),*]: [u64; Self::COUNT]) -> Self {
                 Self { $($name),* }
             }
@@ -74,7 +72,7 @@ macro_rules! metrics {
 pub(crate) use metrics;
 
 metrics! {
-    /// How a main process's endpoint as a whole is doing: [`IpcMain::metrics`](crate::IpcMain::metrics).
+    /// The metrics of a whole endpoint: [`IpcMain::metrics`](crate::IpcMain::metrics).
     pub struct MainMetrics {
         /// Windows whose session is not over.
         Gauge windows,
@@ -92,9 +90,8 @@ metrics! {
 }
 
 metrics! {
-    /// How one session is doing, seen from this process: [`WebContents::metrics`](crate::WebContents::metrics),
-    /// [`IpcRenderer::metrics`](crate::IpcRenderer::metrics). What has happened in it is in its
-    /// [`Counters`](crate::Counters).
+    /// The metrics of one session, as this process sees it: [`WebContents::metrics`](crate::WebContents::metrics),
+    /// [`IpcRenderer::metrics`](crate::IpcRenderer::metrics). Its events are in its [`Counters`](crate::Counters).
     pub struct SessionMetrics {
         /// Room in the ring that this side writes, in bytes.
         Gauge outbox_capacity_bytes,

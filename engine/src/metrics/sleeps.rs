@@ -1,10 +1,10 @@
-//! How long main's loop slept, each time: a histogram in powers of two.
+//! A histogram of the sleeps of main's loop, in powers of two.
 
 use std::time::Duration;
 
 use crate::metrics::counters::Counter;
 
-/// Buckets: the last one is for all that is longer than the one before.
+/// The number of buckets. The last holds all longer sleeps.
 pub(crate) const BUCKETS: usize = 24;
 
 /// The sleeps of main's loop by their length: see [`IpcMain::sleeps`](crate::IpcMain::sleeps).
@@ -14,13 +14,13 @@ pub struct Sleeps {
 }
 
 impl Sleeps {
-    /// How many there were.
+    /// The number of sleeps.
     pub fn count(&self) -> u64 {
         self.buckets.iter().sum()
     }
 
-    /// A length that so many of them did not reach, as a part of 1; to the next power of two of microseconds. `None`:
-    /// there were none, or that many were longer than 4 s.
+    /// The length that this part of the sleeps stayed below, rounded up to a power of two of microseconds. `part` is
+    /// from 0 to 1. `None` if there was no sleep, or if the length is above 4 s.
     pub fn quantile(&self, part: f64) -> Option<Duration> {
         let wanted = (self.count() as f64 * part.clamp(0.0, 1.0)).ceil().max(1.0) as u64;
         self.iter()
@@ -32,7 +32,7 @@ impl Sleeps {
             .flatten()
     }
 
-    /// Each bucket: what its sleeps did not reach (`None`: any length), and how many they are.
+    /// Returns each bucket's upper bound (`None` for the last) and its number of sleeps.
     pub fn iter(&self) -> impl Iterator<Item = (Option<Duration>, u64)> {
         (0..).zip(self.buckets).map(|(bucket, count)| {
             let limit = (bucket + 1 < BUCKETS).then(|| Duration::from_micros(1 << bucket));
@@ -41,7 +41,6 @@ impl Sleeps {
     }
 }
 
-/// What the loop counts.
 #[derive(Debug, Default)]
 pub(crate) struct SleepCounters {
     buckets: [Counter; BUCKETS],
@@ -49,7 +48,7 @@ pub(crate) struct SleepCounters {
 }
 
 impl SleepCounters {
-    /// Notes a sleep. Of one thread at a time: whoever drives the loop.
+    /// Notes a sleep. Only the thread that drives the loop calls it.
     pub(crate) fn note(&self, length: Duration) {
         let micros = u64::try_from(length.as_micros()).unwrap_or(u64::MAX);
         let bucket = (u64::BITS - micros.leading_zeros()) as usize;

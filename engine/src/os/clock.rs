@@ -1,10 +1,10 @@
-//! The one clock: `CLOCK_MONOTONIC`, which every process of the machine reads alike.
+//! The clock: `CLOCK_MONOTONIC`, which is the same in every process of the machine.
 //!
-//! Times in shared memory are nanoseconds of this clock. A read costs a good part of a whole message
+//! Times in shared memory are nanoseconds of this clock. A read costs a good part of a message
 //! (docs/performance.md), so callers read it only where they already wait.
 //!
-//! A sleep ends late: by its wake-up, and by the thread's *timer slack*, 50 µs unless set, within which the kernel
-//! may put wake-ups together. [`Punctual`] takes the slack away while it lives.
+//! A sleep ends late by its wake-up and by the thread's *timer slack*, 50 µs by default, within which the kernel
+//! joins wake-ups. [`Punctual`] removes the slack while it lives.
 
 use std::{
     num::NonZeroU64,
@@ -14,30 +14,28 @@ use std::{
 use rustix::thread::{current_timer_slack, set_current_timer_slack};
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
-/// Nanoseconds since boot, not counting sleep.
+/// Returns the nanoseconds since boot, without suspended time.
 pub(crate) fn now_ns() -> u64 {
     let now = clock_gettime(ClockId::Monotonic);
-    // Neither part is ever negative for this clock, and 584 years fit.
+    // Neither part is negative for this clock, and 584 years fit.
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
-/// `instant` on the scale of [`now_ns`]; an instant in the past gives the present.
+/// Returns `instant` on the scale of [`now_ns`]; the present for an instant in the past.
 pub(super) fn at_ns(instant: Instant) -> u64 {
     let ahead = instant.saturating_duration_since(Instant::now());
     now_ns().saturating_add(u64::try_from(ahead.as_nanos()).unwrap_or(u64::MAX))
 }
 
-/// `instant` as other processes read it.
+/// Returns `instant` for other processes.
 pub(crate) fn alarm_ns(instant: Instant) -> Option<u64> {
     Some(at_ns(instant))
 }
 
-/// A point in time for the kernel.
 pub(super) fn timespec_at(ns: u64) -> Timespec {
     Timespec { tv_sec: (ns / 1_000_000_000) as i64, tv_nsec: (ns % 1_000_000_000) as i64 }
 }
 
-/// A span of time for the kernel; what does not fit is longer than anyone waits.
 pub(super) fn timespec_of(span: Duration) -> Timespec {
     Timespec {
         tv_sec: i64::try_from(span.as_secs()).unwrap_or(i64::MAX),
@@ -45,15 +43,15 @@ pub(super) fn timespec_of(span: Duration) -> Timespec {
     }
 }
 
-/// While it lives, sleeps of this thread end when they should.
+/// This thread's sleeps have no timer slack while this lives.
 pub(crate) struct Punctual {
-    /// The slack to go back to, if it was another.
+    /// The slack to restore.
     slack: Option<NonZeroU64>,
 }
 
 impl Punctual {
     pub(crate) fn begin() -> Self {
-        // Where either is refused, sleeps end a little later.
+        // If either call is refused, sleeps end a little later.
         let usual = current_timer_slack().ok().and_then(NonZeroU64::new);
         let slack = usual.filter(|usual| *usual != NonZeroU64::MIN);
         let changed = slack.is_some() && set_current_timer_slack(Some(NonZeroU64::MIN)).is_ok();
@@ -64,7 +62,6 @@ impl Punctual {
 impl Drop for Punctual {
     fn drop(&mut self) {
         if self.slack.is_some() {
-            // It was set a moment ago, so this can be.
             let _ = set_current_timer_slack(self.slack);
         }
     }

@@ -1,13 +1,12 @@
-//! Taking rights away from threads: capabilities, new privileges, and what a Landlock ruleset names.
+//! Removal of rights from threads: capabilities, new privileges, and the objects of a Landlock ruleset.
 //!
-//! Linux keeps these for each thread, and lets a thread change its own only. A process is confined when
-//! all of its threads are: one that is left out is enough, since they share their memory. So the threads
-//! that run already are interrupted by a signal, one after the other, and each does it in the handler, as
-//! libpsx and Go's runtime do. (Landlock itself can do it since Linux 7.0, capabilities cannot.) Threads
-//! that start later have what the thread that starts them has.
+//! Linux keeps these rights for each thread, and a thread can change its own only. The threads share their
+//! memory, so one unconfined thread is enough to escape. So a signal interrupts each running thread in turn, and
+//! its handler confines the thread, as in libpsx and Go's runtime. (Landlock can do that itself since Linux 7.0,
+//! capabilities cannot.) A later thread inherits the rights of the thread that starts it.
 //!
-//! The signal is SIGURG: hardly anybody blocks it, and one that comes when the handler is gone is
-//! ignored. What the application has installed for it is put back.
+//! The signal is SIGURG: programs rarely block it, and it is ignored by default. The application's handler is
+//! restored.
 
 #![allow(unsafe_code, reason = "a signal's handler, and system calls that rustix does not have")]
 
@@ -31,27 +30,27 @@ use crate::primitives::{
 };
 
 const SIGNAL: libc::c_int = libc::SIGURG;
-/// How long a thread may take until it has run the handler.
+/// The longest time until a thread has run the handler.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Between two looks at whether it has ended instead.
+/// The time between two checks whether the thread has ended.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
-/// How often the list of threads is looked at. A thread that was started meanwhile is confined once more
-/// than it need be, since nothing tells it from one that is not; and the kernel counts the layers.
+/// The most passes over the list of threads. A thread that was started meanwhile is confined twice, since it
+/// cannot be told from an unconfined one, and the kernel limits the layers.
 const PASSES_MAX: usize = 8;
 
-/// Takes from the calling thread, for good: its capabilities, and the way to new ones by `exec`.
+/// Removes the calling thread's capabilities for good, and the way to new ones by `exec`.
 pub(crate) fn confine_this_thread() -> io::Result<()> {
     Ok(give_up(None)?)
 }
 
-/// Takes the same from every other thread of this process, and confines it to `ruleset`.
+/// Removes the same from every other thread of this process, and confines it to `ruleset`.
 ///
-/// Call it from one thread at a time, and confine that one last: a Landlock ruleset may keep it from
-/// sending signals.
+/// Call it from one thread at a time, and confine that one last: a Landlock ruleset may forbid it to send
+/// signals.
 ///
 /// # Errors
 ///
-/// If a thread could not be confined; others may be. A thread that blocks the signal ends as
+/// If a thread could not be confined; others may be. A thread that blocks the signal is an
 /// [`ErrorKind::TimedOut`].
 pub(crate) fn confine_other_threads(ruleset: Option<BorrowedFd<'_>>) -> io::Result<()> {
     let _handler = Handler::install()?;
@@ -65,7 +64,7 @@ pub(crate) fn confine_other_threads(ruleset: Option<BorrowedFd<'_>>) -> io::Resu
                 confined.push(thread);
             }
         }
-        // Whoever is not on the list was started by one who was confined already.
+        // A confined thread has started each thread that is not on the list.
         if confined.len() == known {
             return Ok(());
         }
@@ -80,13 +79,13 @@ fn threads() -> io::Result<Vec<u32>> {
         .collect()
 }
 
-/// Runs in a handler too: makes system calls only, and allocates nothing.
+/// Confines this thread. It also runs in a signal handler: it only makes system calls, and does not allocate.
 fn give_up(ruleset: Option<libc::c_int>) -> Result<(), Errno> {
     for number in 0..u64::BITS {
         match remove_capability_from_bounding_set(CapabilitySet::from_bits_retain(1 << number)) {
             Ok(()) => {}
-            // There are no more; or this thread may not, and then has none to lose, and gets none
-            // by an exec without new privileges.
+            // INVAL: there are no more. PERM: this thread has no capabilities to lose, and an exec without
+            // new privileges gives it none.
             Err(Errno::INVAL | Errno::PERM) => break,
             Err(error) => return Err(error),
         }
@@ -96,7 +95,7 @@ fn give_up(ruleset: Option<libc::c_int>) -> Result<(), Errno> {
     set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })?;
     set_no_new_privs(true)?;
     let Some(ruleset) = ruleset else { return Ok(()) };
-    // SAFETY: the call takes two numbers, and looks at no memory of this process.
+    // SAFETY: the call takes two numbers, and reads no memory of this process.
     let refused = unsafe { libc::syscall(libc::SYS_landlock_restrict_self, ruleset, 0) } != 0;
     if refused { Err(last_error()) } else { Ok(()) }
 }
@@ -105,14 +104,14 @@ fn last_error() -> Errno {
     Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::INVAL)
 }
 
-/// Whose turn it is, what it is confined to, and how that went.
+/// The thread that confines itself next, its ruleset, and the outcome.
 struct Turn {
     thread: AtomicU32,
     /// A descriptor's number, or [`NONE`].
     ruleset: AtomicU32,
-    /// [`PENDING`], the number of the thread that has done it, or [`FAILED`] and the number of an error. A futex.
+    /// [`PENDING`], the number of the confined thread, or [`FAILED`] and the number of an error. A futex.
     ///
-    /// The thread's number, so that one which answers when it was given up already is not taken for the next.
+    /// The thread's number tells a late answer from that of the next thread.
     outcome: AtomicU32,
 }
 
@@ -129,7 +128,7 @@ const PENDING: u32 = 0;
 const FAILED: u32 = 1 << 31;
 
 impl Turn {
-    /// Has `thread` confine itself, and waits until it has, or has ended.
+    /// Makes `thread` confine itself, and waits until it has, or has ended.
     fn take(&self, thread: u32, ruleset: Option<BorrowedFd<'_>>) -> io::Result<()> {
         let ruleset = ruleset.map_or(NONE, |ruleset| ruleset.as_raw_fd().cast_unsigned());
         self.ruleset.store(ruleset, Relaxed);
@@ -139,7 +138,7 @@ impl Turn {
         // Release: pairs with the Acquire in `respond`; makes the rule set and the pending outcome visible.
         self.thread.store(thread, Release);
         let ended = self.wait_for(thread);
-        // A handler that comes late finds that it is not meant.
+        // A late handler finds another number here.
         self.thread.store(NOBODY, Relaxed);
         ended
     }
@@ -151,7 +150,7 @@ impl Turn {
         let deadline = Instant::now() + PATIENCE;
         loop {
             // No model: as in `take`.
-            // Acquire: pairs with the Release in `respond`.
+            // Acquire: pairs with the Release in `respond`; makes the thread's rights visible.
             let outcome = self.outcome.load(Acquire);
             if outcome == thread {
                 return Ok(());
@@ -169,11 +168,11 @@ impl Turn {
         }
     }
 
-    /// In the handler, on any thread.
+    /// Runs in the handler, on any thread.
     fn respond(&self) {
         let me = gettid().as_raw_pid().cast_unsigned();
         // No model: as in `take`.
-        // Acquire: pairs with the Release in `take`.
+        // Acquire: pairs with the Release in `take`; makes the ruleset visible.
         if self.thread.load(Acquire) != me {
             return;
         }
@@ -183,17 +182,18 @@ impl Turn {
             Ok(()) => me,
             Err(error) => FAILED | error.raw_os_error().cast_unsigned(),
         };
+        // Release: pairs with the Acquire in `wait_for`; makes the thread's rights visible.
         self.outcome.store(outcome, Release);
-        // A waiter that is not woken looks again by itself.
+        // A waiter that is not woken looks again after `LOOK_AGAIN`.
         let _ = futex::wake(&self.outcome, 1, Scope::Private);
     }
 }
 
-/// Sends a signal to a thread of this process, or with 0 looks for it; `false` if it has ended.
+/// Sends a signal to a thread of this process, or with 0 only looks for it. `false`: the thread has ended.
 fn signal(thread: u32, signal: libc::c_int) -> io::Result<bool> {
     let process = getpid().as_raw_pid();
-    // SAFETY: the call takes three numbers, and looks at no memory of this process. The thread's number
-    // cannot be another process's thread: the kernel compares it with the process.
+    // SAFETY: the call takes three numbers, and reads no memory of this process. The kernel checks that the
+    // thread belongs to this process.
     let failed = unsafe { libc::syscall(libc::SYS_tgkill, process, thread, signal) } != 0;
     match failed.then(last_error) {
         None => Ok(true),
@@ -202,7 +202,7 @@ fn signal(thread: u32, signal: libc::c_int) -> io::Result<bool> {
     }
 }
 
-/// The handler is installed while this lives; then what was there before is.
+/// The installed handler. Dropping it restores the one before.
 struct Handler {
     before: libc::sigaction,
 }
@@ -214,8 +214,8 @@ impl Handler {
         let (mut action, mut before): (libc::sigaction, libc::sigaction) =
             unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
         action.sa_sigaction = handler as libc::sighandler_t;
-        // What is interrupted goes on, where the kernel can do that; on the stack for handlers if the
-        // thread has one, since its own may be small.
+        // Interrupted system calls go on, where the kernel can do that. The handler runs on the thread's
+        // alternate stack, if it has one, since its own may be small.
         action.sa_flags = libc::SA_RESTART | libc::SA_ONSTACK;
         // SAFETY: both pointers are to structs of this frame. The handler is async-signal-safe: it makes
         // system calls, uses atomics, and leaves errno as it was.
@@ -228,13 +228,13 @@ impl Handler {
 
 impl Drop for Handler {
     fn drop(&mut self) {
-        // SAFETY: the struct is what the kernel has given for this signal.
+        // SAFETY: the kernel gave this struct for this signal.
         unsafe { libc::sigaction(SIGNAL, &self.before, ptr::null_mut()) };
     }
 }
 
 extern "C" fn on_signal(_: libc::c_int) {
-    // SAFETY: the place is this thread's own, and is there as long as the thread.
+    // SAFETY: errno belongs to this thread and lives as long as it.
     let errno = unsafe { *libc::__errno_location() };
     TURN.respond();
     // SAFETY: as above.

@@ -1,13 +1,11 @@
 //! One sleeper, many descriptors.
 //!
-//! What it hears is only a hint of where to look: an event is a token that was chosen when the
-//! descriptor was added, and two facts about it. A token may outlive what it named (an event that was
-//! already on its way when the descriptor was removed), so it should be one that can go stale.
+//! An event is a hint: the token that was chosen when the descriptor was added, and two facts. A token may arrive
+//! after its descriptor was removed, so callers use tokens that can be recognised as stale.
 //!
-//! The system call that takes an exact timeout (`epoll_pwait2`) is not to be had everywhere: filters of
-//! containers refuse it, and valgrind, which counts our instructions, does not know it. The old one takes
-//! whole milliseconds. So a wait goes up to the last whole one before its end, and the next, which is
-//! shorter than that, begins with a `ppoll`.
+//! `epoll_pwait2`, which takes an exact timeout, is not available everywhere: filters of containers refuse it, and
+//! valgrind does not know it. The older call takes whole milliseconds. So a wait ends at the last whole one
+//! before its deadline, and the next wait, which is shorter, begins with a `ppoll`.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -21,18 +19,18 @@ use rustix::io::Errno;
 use crate::os::clock;
 pub(crate) use crate::os::report::Event;
 
-/// How many events one wait takes; the rest come with the next, in turn.
+/// The most events of one wait. The next wait returns the others.
 const BATCH: usize = 64;
 const MILLISECOND: Duration = Duration::from_millis(1);
-/// A longer wait comes back early.
+/// The longest wait. A longer timeout ends early.
 const WAIT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How often a descriptor that stays ready is told of.
+/// The number of events of a descriptor that stays ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Trigger {
-    /// With every wait.
+    /// One with every wait.
     Level,
-    /// Once for each time that it becomes ready again; for an eventfd, once a ring.
+    /// One each time that it becomes ready; for an eventfd, one a ring.
     Edge,
 }
 
@@ -44,8 +42,9 @@ impl Epoll {
         Ok(Epoll(epoll::create(CreateFlags::CLOEXEC)?))
     }
 
-    /// Listens to `source` from now on, and hears of what is there already. Remove it before it is closed if
-    /// another process holds it too: a close of one of several ends does not.
+    /// Adds `source`. If it is ready already, the next wait returns an event.
+    ///
+    /// If another process holds the same open file, remove it before closing it: the close alone does not.
     pub(crate) fn add(&self, source: impl AsFd, token: u64, trigger: Trigger) -> io::Result<()> {
         Ok(epoll::add(&self.0, source, EventData::new_u64(token), interest(trigger))?)
     }
@@ -54,8 +53,8 @@ impl Epoll {
         Ok(epoll::delete(&self.0, source)?)
     }
 
-    /// Sleeps until something happens, at most for `timeout`, and puts it into `events` in place of
-    /// what was there. May come back early with nothing, as by a signal: callers loop.
+    /// Sleeps until there are events, for at most `timeout`, and replaces `events` by them. May return early
+    /// without any.
     pub(crate) fn wait(
         &self,
         events: &mut Vec<Event>,
@@ -67,7 +66,7 @@ impl Epoll {
                 self.wait_for_any(rest)?;
                 Some(Duration::ZERO)
             }
-            // The rest is left for the next wait.
+            // The next wait takes the rest.
             Some(span) => Some(Duration::from_millis(span.min(WAIT_MAX).as_millis() as u64)),
             None => None,
         };
@@ -81,7 +80,7 @@ impl Epoll {
         Ok(())
     }
 
-    /// Sleeps until something happens, without saying what: ends exactly with `timeout`.
+    /// Sleeps until there is an event, or exactly for `timeout`.
     fn wait_for_any(&self, timeout: Duration) -> io::Result<()> {
         let mut polled = [PollFd::new(&self.0, PollFlags::IN)];
         match poll(&mut polled, Some(&clock::timespec_of(timeout))) {

@@ -1,8 +1,8 @@
-//! A folder that is one user's alone, and files in it that are locked while their holder lives.
+//! A folder that only one user may enter, and files in it that are locked while their holder lives.
 //!
-//! The system drops a lock when its holder dies, however it dies. Who removes a lock file sees to it that nobody is left
-//! with a lock on a file that has no name: on Unix who takes a lock checks that its file is still the one with that
-//! name, on Windows a file that somebody has open cannot be removed.
+//! The system drops a lock when its holder dies. No process may keep a lock on a file that was removed. So on Unix
+//! a process that has taken a lock checks that the file still has its name. On Windows an open file cannot be
+//! removed.
 
 use std::{
     fs::{self, DirBuilder, File, Metadata, OpenOptions, TryLockError},
@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// How often the lock file may vanish between opening and locking before that is an error.
+/// Attempts to lock a file that another process removes between opening and locking.
 const LOCK_TRIES: usize = 16;
 
 /// A lock file that this process holds.
@@ -21,14 +21,14 @@ pub(crate) struct Lock {
 }
 
 impl Lock {
-    /// Takes the lock, or says that another process has it. The file is made if there is none.
+    /// Takes the lock, and makes the file if there is none. `WouldBlock`: another process has it.
     pub(crate) fn take(path: &Path) -> Result<Self, TryLockError> {
         for _ in 0..LOCK_TRIES {
             let mut options = OpenOptions::new();
             options.write(true).create(true).truncate(false);
             let file = system::open(&mut options, path).map_err(TryLockError::Error)?;
             file.try_lock()?;
-            // Its last holder may have removed it before we had the lock.
+            // Its last holder may have removed it before this lock.
             if system::has_name(&file, path).map_err(TryLockError::Error)? {
                 return Ok(Self { file, path: path.to_owned() });
             }
@@ -36,7 +36,7 @@ impl Lock {
         Err(TryLockError::WouldBlock)
     }
 
-    /// Gives it up, and its file goes.
+    /// Gives the lock up, and removes its file.
     pub(crate) fn remove(self) -> io::Result<()> {
         let Self { file, path } = self;
         if cfg!(unix) {
@@ -45,30 +45,30 @@ impl Lock {
             return Ok(());
         }
         drop(file);
-        // It cannot be removed if somebody has taken the lock by now, and need not be.
+        // It cannot be removed if another process has taken the lock by now, and need not be.
         let _ = remove_if_there(&path);
         Ok(())
     }
 }
 
-/// Opens a lock file to see who has it.
+/// Opens a lock file to read its holder.
 pub(crate) fn open_lock(path: &Path) -> io::Result<File> {
     system::open(OpenOptions::new().read(true), path)
 }
 
-/// Where the folder of this user may be made, if nothing else says so.
+/// The default folder of this user's endpoints.
 pub(crate) fn default_folder() -> PathBuf {
     system::default_folder()
 }
 
-/// Makes a folder that nobody else may enter.
+/// Makes a folder that only this user may enter.
 pub(crate) fn make_folder(path: &Path) -> io::Result<()> {
     let mut builder = DirBuilder::new();
     system::keep_to_ourselves(&mut builder);
     builder.create(path)
 }
 
-/// Why a folder is not this user's alone.
+/// The reason why other users may enter a folder, if they may.
 pub(crate) fn strangers_may_enter(found: &Metadata) -> Option<String> {
     if found.is_dir() {
         system::strangers_may_enter(found)
@@ -94,7 +94,7 @@ mod system {
     /// `O_NOFOLLOW`.
     const NO_FOLLOW: i32 = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
 
-    /// A link that somebody put there would have us make and lock a file elsewhere.
+    /// Follows no link: another process's link would make this one lock a file elsewhere.
     pub(super) fn open(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
         options.mode(0o600).custom_flags(NO_FOLLOW).open(path)
     }
@@ -127,21 +127,21 @@ mod system {
     }
 }
 
-/// On Windows a user's folder for temporary files is that user's alone already.
+/// On Windows other users cannot enter a user's folder for temporary files.
 #[cfg(windows)]
 mod system {
     use std::os::windows::fs::OpenOptionsExt;
 
     use super::*;
 
-    /// `FILE_SHARE_READ | FILE_SHARE_WRITE`: others may open it, and nobody may remove it meanwhile.
+    /// `FILE_SHARE_READ | FILE_SHARE_WRITE`: others may open it, and none may remove it.
     const SHARED_BUT_NOT_REMOVED: u32 = 1 | 2;
 
     pub(super) fn open(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
         options.share_mode(SHARED_BUT_NOT_REMOVED).open(path)
     }
 
-    /// Nobody could remove it since it was opened.
+    /// An open file cannot be removed.
     pub(super) fn has_name(_: &File, _: &Path) -> io::Result<bool> {
         Ok(true)
     }

@@ -1,13 +1,12 @@
 //! Sleeping on a word of memory.
 //!
-//! A waiter names the value it has seen; the kernel puts it to sleep only if the word still holds
-//! that value, so a change between the look and the sleep is never missed. A word in memory that
-//! several processes map is [`Scope::Shared`], and a mapping that is read-only is enough to wait on
-//! it and to wake others from it. A word of this process alone is [`Scope::Private`], which is
-//! cheaper and never reaches another process.
+//! A waiter passes the value that it has seen. The kernel puts it to sleep only if the word still holds that
+//! value, so a change between the look and the sleep is not missed. A word that several processes map is
+//! [`Scope::Shared`]; a read-only mapping is enough to wait on it and to wake its sleepers. A word of this
+//! process alone is [`Scope::Private`], which is cheaper and never reaches another process.
 //!
-//! Every wait may end early, for no reason that is told: a wake-up, a changed word, a signal and the
-//! end of time all look the same, `Ok(())`. Callers look at what they wait for, and loop.
+//! A wait may end early. A wake-up, a changed word, a signal and the timeout all return `Ok(())`, so callers
+//! look and loop.
 
 use std::io;
 #[cfg(any(test, feature = "sandbox"))]
@@ -20,12 +19,12 @@ use rustix::thread::futex::{self, ClockId, Flags, Wait, WaitFlags, WaitPtr, Wait
 use crate::os::clock;
 use crate::primitives::AtomicU32;
 
-/// Who can wait on a word, and so who must be looked for when it is woken.
+/// The threads that can wait on a word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scope {
-    /// Every process that maps it.
+    /// Those of every process that maps it.
     Shared,
-    /// The threads of this process.
+    /// Those of this process.
     Private,
 }
 
@@ -39,7 +38,7 @@ impl Scope {
 }
 
 #[cfg(any(test, feature = "sandbox"))]
-/// Sleeps while `word` holds `seen`, at most for `timeout`.
+/// Sleeps while `word` holds `seen`, for at most `timeout`.
 pub(crate) fn wait(
     word: &AtomicU32,
     seen: u32,
@@ -52,8 +51,7 @@ pub(crate) fn wait(
 
 /// Sleeps while `shared` and `private` both hold the values seen, at most until `deadline`.
 ///
-/// The first may be a word in memory of another process, the second is always of this one: what is
-/// waited for, and what interrupts the wait.
+/// Another process may own the first word. The second is this process's own, and interrupts the wait.
 pub(crate) fn wait_either(
     shared: &AtomicU32,
     shared_seen: u32,
@@ -70,9 +68,9 @@ pub(crate) fn wait_either(
     ended(woken.map(drop))
 }
 
-/// Wakes up to `count` sleepers of `word`; says how many there were.
+/// Wakes up to `count` sleepers of `word`, and returns their number.
 ///
-/// Change the word first: a sleeper that finds it unchanged goes back to sleep.
+/// The caller changes the word first: a sleeper that finds it unchanged goes back to sleep.
 pub(crate) fn wake(word: &AtomicU32, count: u32, scope: Scope) -> io::Result<usize> {
     // The kernel takes a signed count and reads a negative one as 1.
     let count = count.min(i32::MAX as u32);
@@ -87,7 +85,7 @@ fn waiter(word: &AtomicU32, seen: u32, flags: WaitFlags) -> Wait {
     waiter
 }
 
-/// Makes one answer of all the ordinary ways in which a wait ends.
+/// Maps the ordinary ends of a wait to `Ok`.
 fn ended(result: Result<(), Errno>) -> io::Result<()> {
     match result {
         Ok(()) | Err(Errno::AGAIN | Errno::INTR | Errno::TIMEDOUT) => Ok(()),

@@ -1,24 +1,21 @@
-//! The operating system: everything that asks it for something, and nothing else.
+//! The system calls, one file for each facility of the kernel.
 //!
 //! | module | what it is |
 //! | --- | --- |
 //! | [`futex`] | sleep on a word of memory, wake its sleepers |
-//! | [`eventfd`] | a bell that an epoll can hear |
-//! | `event` | a bell in memory that several processes map, without an epoll |
+//! | [`eventfd`] | a bell for an epoll |
 //! | [`epoll`] | one sleeper, many descriptors |
 //! | [`socket`] | packets and descriptors between two processes |
-//! | [`process`] | the lives of processes: spawn, die together, watch |
-//! | `processes` | who else runs |
+//! | [`process`] | processes: start, die with the parent, watch for the end |
 //! | [`membarrier`] | fences for a whole process |
-//! | `confine` | rights, taken away from all threads |
-//! | [`clock`] | the one clock |
-//! | `files` | a folder of this user's alone, and locks in it |
-//! | `report` | what is told of processes and descriptors |
-//! | `elsewhere` | what stands in for Linux's own on other systems |
+//! | `confine` | removal of rights from all threads |
+//! | [`clock`] | the monotonic clock |
+//! | `files` | a folder that only this user may enter, and locks in it |
+//! | `report` | plain facts about processes and descriptors |
+//! | `elsewhere` | the same on systems other than Linux |
 //!
-//! Nothing here knows frames, channels or sessions, and nothing here decides what an error means for
-//! a session: each function is a system call with the surprises taken out, and its documentation says
-//! which surprises. Mapped memory is next door, in [`crate::shm`].
+//! A function here is one system call; its documentation names what it hides or retries. No file here knows
+//! frames, channels or sessions. Mapped memory is in [`crate::shm`].
 
 #[cfg(target_os = "linux")]
 pub(crate) mod clock;

@@ -1,10 +1,10 @@
-//! What models know of the operating system: that it puts threads to sleep, and wakes them.
+//! The operating system of the models: it puts threads to sleep and wakes them.
 
 use std::io;
 
 use crate::primitives::AtomicU32;
 
-/// In a model it is always the same moment.
+/// Time does not pass in a model.
 pub(crate) mod clock {
     pub(crate) fn now_ns() -> u64 {
         1_000_000_000
@@ -20,22 +20,21 @@ pub(crate) mod futex {
         thread::{self, Thread},
     };
 
-    /// Who can wait on a word. In a model all threads are one process's.
+    /// In a model all threads belong to one process.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub(crate) enum Scope {
         Shared,
         Private,
     }
 
-    /// Who sleeps, and on which words.
+    /// A sleeping thread, and the words that it sleeps on.
     type Sleeper = ([usize; 2], Thread);
 
     loom::lazy_static! {
         static ref SLEEPERS: Mutex<Vec<Sleeper>> = Mutex::new(Vec::new());
     }
 
-    /// Sleeps while `shared` and `private` both hold the values seen. In a model no time passes, so no
-    /// deadline comes.
+    /// Sleeps while `shared` and `private` both hold the values seen. No deadline passes in a model.
     pub(crate) fn wait_either(
         shared: &AtomicU32,
         shared_seen: u32,
@@ -44,7 +43,7 @@ pub(crate) mod futex {
         _deadline: Option<Instant>,
     ) -> io::Result<()> {
         {
-            // The kernel too looks at the words and enters the sleeper in one step.
+            // Under the lock: the kernel compares the words and enters the sleeper in one step.
             let mut sleepers = SLEEPERS.lock();
             if now(shared) != shared_seen || now(private) != private_seen {
                 return Ok(());
@@ -55,7 +54,7 @@ pub(crate) mod futex {
         Ok(())
     }
 
-    /// Wakes all who sleep on the word, whatever `count` says: every caller here means all.
+    /// Wakes all sleepers of the word. All callers in models pass a count that means all.
     pub(crate) fn wake(word: &AtomicU32, _count: u32, _scope: Scope) -> io::Result<usize> {
         let woken: Vec<Sleeper> =
             SLEEPERS.lock().extract_if(.., |(words, _)| words.contains(&address(word))).collect();
@@ -63,9 +62,8 @@ pub(crate) mod futex {
         Ok(woken.len())
     }
 
-    /// The newest value, as the kernel sees it; a load could see an older one.
     fn now(word: &AtomicU32) -> u32 {
-        // Relaxed: the kernel's look at a futex.
+        // Relaxed: an exchange reads the newest value, as the kernel does; a load could read an older one.
         word.fetch_add(0, Ordering::Relaxed)
     }
 

@@ -1,4 +1,4 @@
-//! The lives of processes: start one with a socket, die together, watch one end.
+//! Processes: start one with a socket, die with the parent, watch for the end.
 
 #![allow(unsafe_code, reason = "a hook runs in the child between fork and exec")]
 
@@ -18,12 +18,12 @@ use rustix::process::{
     set_dumpable_behavior, set_parent_process_death_signal, setrlimit,
 };
 
-/// A program that can be started again and again, each time with a session of its own.
+/// A program that can be started several times, each time with a session of its own.
 #[derive(Debug)]
 pub(crate) struct Program {
     command: Command,
     child_fd: RawFd,
-    /// What number the socket has in this process, for the hook in the child; less than 0: there is none.
+    /// The socket's number in this process, for the hook in the child; negative if there is none.
     socket: Arc<AtomicI32>,
 }
 
@@ -40,10 +40,10 @@ pub(crate) struct Inherited {
 }
 
 impl Program {
-    /// Programs started with `command` find their socket, if they get one, at the number `child_fd`.
+    /// A program that finds its socket, if it gets one, at the number `child_fd`.
     ///
-    /// With `die_with_parent` each is killed when the *thread* that starts it ends, however it ends: start it
-    /// from one that lives as long as the process should.
+    /// With `die_with_parent` the kernel kills it when the *thread* that starts it ends. Start it from a thread
+    /// that lives as long as the child should.
     pub(crate) fn new(
         mut command: Command,
         child_fd: RawFd,
@@ -58,7 +58,7 @@ impl Program {
             if die_with_parent {
                 follow_to_death(parent)?;
             }
-            // Relaxed: set by the thread that forked this one.
+            // Relaxed: the thread that forked this one has set it.
             match number.load(Ordering::Relaxed) {
                 ..0 => Ok(()),
                 number => put_at(number, child_fd),
@@ -71,22 +71,22 @@ impl Program {
         Ok(Self { command, child_fd, socket })
     }
 
-    /// What to call it in an error.
+    /// The program's name, for errors.
     pub(crate) fn name(&self) -> String {
         self.command.get_program().to_string_lossy().into_owned()
     }
 
-    /// Starts it with `inherited`. Our copy of a socket is closed: the child then holds the only one, so its end is
-    /// a hang-up at the other end.
+    /// Starts it. This process's copy of a socket is closed, so that the child's end is a hang-up at the peer.
     pub(crate) fn start(&mut self, inherited: Inherited) -> io::Result<Child> {
         let Inherited { variable, value, descriptor } = inherited;
         self.command.env(variable, value);
         let Some(socket) = descriptor else {
+            // Relaxed: read by the thread that is forked from this one.
             self.socket.store(-1, Ordering::Relaxed);
             return self.command.spawn();
         };
-        // Occupies the number if it is free here, and else takes a higher one. Otherwise the pipe by
-        // which the child says that exec failed could get this number, and be replaced in the child.
+        // Takes the number if it is free here, and else a higher one. Otherwise the pipe by which the child
+        // reports that exec failed could get this number, and the child would replace it.
         let ours = fcntl_dupfd_cloexec(&socket, self.child_fd)?;
         debug_assert!(ours.as_raw_fd() >= self.child_fd);
         drop(socket);
@@ -95,31 +95,32 @@ impl Program {
     }
 }
 
-/// In the child: puts the descriptor `from` at the number `to`, to survive exec.
+/// Duplicates `from` to the number `to`, which stays open over exec. Runs in the child.
 fn put_at(from: RawFd, to: RawFd) -> io::Result<()> {
     // SAFETY: `start` keeps it open until the child has been started.
     let from_fd = unsafe { BorrowedFd::borrow_raw(from) };
     if from == to {
         return Ok(fcntl_setfd(from_fd, FdFlags::empty())?);
     }
-    // SAFETY: whatever is at this number in the child, nobody there uses it before exec; and it is not closed.
+    // SAFETY: no code uses this number in the child before exec, and `ManuallyDrop` never closes it.
     let mut target = ManuallyDrop::new(unsafe { OwnedFd::from_raw_fd(to) });
     Ok(dup2(from_fd, &mut target)?)
 }
 
-/// Asks first and looks then: a parent that dies between the two is seen, in either order of events.
+/// Has the kernel kill this process with its parent. Asks first and then looks, so that a parent that dies
+/// between the two is noticed.
 fn follow_to_death(parent: Pid) -> io::Result<()> {
     set_parent_process_death_signal(Some(Signal::KILL))?;
     if getppid() == Some(parent) { Ok(()) } else { Err(Errno::SRCH.into()) }
 }
 
-/// A descriptor that becomes readable when the process ends. For a child that has not been reaped,
-/// and for no other: a number may name someone new by now.
+/// Opens a descriptor that becomes readable when the process ends. Only for a child that was not reaped: another
+/// process's number may be in use again.
 pub(crate) fn pidfd_open(pid: u32) -> io::Result<OwnedFd> {
     Ok(rustix::process::pidfd_open(pid_of(pid)?, PidfdFlags::empty())?)
 }
 
-/// The user that this process acts as.
+/// The effective user of this process.
 pub(crate) fn user_id() -> u32 {
     rustix::process::geteuid().as_raw()
 }
@@ -130,17 +131,16 @@ pub(crate) fn make_non_dumpable() -> io::Result<()> {
     Ok(set_dumpable_behavior(DumpableBehavior::NotDumpable)?)
 }
 
-/// Lets this process, and those it starts, have as many descriptors as it may; says how many.
+/// Raises the limit of descriptors of this process and its children to the maximum, and returns it.
 pub(crate) fn raise_descriptor_limit() -> io::Result<u64> {
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })?;
     Ok(limit.maximum.unwrap_or(u64::MAX))
 }
 
-/// Ends this process at once, as if somebody else had killed it.
+/// Ends this process at once by SIGKILL.
 #[cfg(feature = "kill-points")]
 pub(crate) fn kill_this_one() -> ! {
-    // A process may always kill itself, and nothing of it runs after that.
     let _ = rustix::process::kill_process(getpid(), Signal::KILL);
     std::process::abort()
 }

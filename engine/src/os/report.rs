@@ -1,6 +1,6 @@
-//! What is told of processes and descriptors, on any system.
+//! Plain facts about processes and descriptors, on any system.
 
-/// Who was at the other end when the connection was made.
+/// The peer of a connection when it was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Credentials {
     /// 0 if the process is not visible from here.
@@ -9,19 +9,19 @@ pub(crate) struct Credentials {
     pub(crate) gid: u32,
 }
 
-/// What a look at a control found; neither is "not yet".
+/// The state of a control channel. If neither is set, the peer has sent nothing yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Readiness {
     pub(crate) readable: bool,
     pub(crate) hangup: bool,
 }
 
-/// Something happened to what was listened to with `token`.
+/// An event of the descriptor that was added with `token`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Event {
     pub(crate) token: u64,
-    /// There is something to read, accept or reap.
+    /// A packet, a connection or an exit status can be read.
     pub(crate) readable: bool,
-    /// The other end is gone. What it said before may still be there to read.
+    /// The other end is gone. Its earlier packets may still be readable.
     pub(crate) hangup: bool,
 }

@@ -1,13 +1,13 @@
 //! Packets and descriptors between two processes.
 //!
-//! A `SOCK_SEQPACKET` Unix socket: packets arrive whole, in order, or not at all, descriptors travel
-//! with them, and the end of either process is a hang-up at the other.
+//! A `SOCK_SEQPACKET` Unix socket: packets arrive whole and in order, or not at all, and may carry descriptors.
+//! The end of one process is a hang-up at the other.
 //!
-//! The peer may be hostile. So descriptors that were not asked for are closed, a packet that does not
-//! fit is an error and not half a packet, and there are `try_` forms that never block whatever the
-//! peer did to flags of a shared open file description: they ask for it with each call.
+//! The peer may be hostile. So unexpected descriptors are closed, and a packet that does not fit is an error, not
+//! half a packet. The `try_` forms pass the flag with each call, so they never block, whatever flags the peer
+//! sets on a shared open file description.
 //!
-//! An empty packet cannot be told from the end, so none is ever sent, and one that comes is the end.
+//! An empty packet looks like the end. So none is sent, and an empty packet from the peer counts as the end.
 
 #![allow(unsafe_code, reason = "one descriptor number is taken over from the environment")]
 
@@ -32,36 +32,36 @@ use crate::os::clock;
 pub(crate) use crate::os::report::{Credentials, Readiness};
 use crate::primitives::{AtomicBool, Ordering};
 
-/// As many descriptors as the kernel lets one packet carry (its `SCM_MAX_FD`).
+/// The most descriptors of one packet: the kernel's `SCM_MAX_FD`.
 pub(crate) const DESCRIPTORS_MAX: usize = 253;
 
 const CONTROL_SPACE: usize = rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX));
 
-/// How many connections may wait to be accepted.
+/// The most connections that wait to be accepted.
 const BACKLOG: i32 = 64;
 
 /// One end of a connection.
 #[derive(Debug)]
 pub(crate) struct Socket(OwnedFd);
 
-/// A packet that came: the first `len` bytes of the caller's buffer, and its descriptors.
+/// A received packet: the first `len` bytes of the caller's buffer, and its descriptors.
 #[derive(Debug)]
 #[must_use = "a packet of length 0 is the end of the connection"]
 pub(crate) struct ReceivedPacket {
-    /// 0 is the end: the peer is gone, or has shut its side down.
+    /// 0 is the end: the peer is gone, or has shut down its side.
     pub(crate) len: usize,
     pub(crate) descriptors: Vec<OwnedFd>,
 }
 
 impl Socket {
-    /// Two connected ends; both close on exec.
+    /// Makes two connected ends, which close on exec.
     pub(crate) fn pair() -> io::Result<(Socket, Socket)> {
         let (one, other) =
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
         Ok((Socket(one), Socket(other)))
     }
 
-    /// Connects to a [`Listener`]; waits while its queue is full.
+    /// Connects to a [`Listener`]. Blocks while its queue is full.
     pub(crate) fn connect(path: &Path) -> io::Result<Socket> {
         let socket = new_socket(SocketFlags::empty())?;
         let address = SocketAddrUnix::new(path)?;
@@ -71,16 +71,15 @@ impl Socket {
 
     /// Takes over the socket that the launching process left at `number`, once in a process.
     ///
-    /// A number that is not a packet socket is refused and stays open: it belongs to someone else.
+    /// A number that is no packet socket is refused and stays open: other code owns it.
     pub(crate) fn inherited(number: RawFd) -> io::Result<Socket> {
         static TAKEN: AtomicBool = AtomicBool::new(false);
 
         if number <= 2 {
             return Err(invalid_input("standard streams are not a session's socket"));
         }
-        // SAFETY: the borrow ends before the number is owned. Nobody closes it meanwhile: only the
-        // launching process could have meant it for someone, and it meant it for this function. If
-        // it is not open at all, the calls below answer EBADF.
+        // SAFETY: the borrow ends before the number is owned. No code closes it meanwhile: the launching
+        // process left it for this function alone. If it is not open, the calls below return EBADF.
         let candidate = unsafe { BorrowedFd::borrow_raw(number) };
         let packets = sockopt::socket_domain(candidate)? == AddressFamily::UNIX
             && sockopt::socket_type(candidate)? == SocketType::SEQPACKET;
@@ -95,12 +94,12 @@ impl Socket {
             ));
         }
         fcntl_setfd(candidate, FdFlags::CLOEXEC)?;
-        // SAFETY: it is open, a packet socket that no code of this process made (the launching
-        // process says its number), and the swap above gives it to one caller only.
+        // SAFETY: it is an open packet socket that no code of this process made, and the swap above gives
+        // it to one caller only.
         Ok(Socket(unsafe { OwnedFd::from_raw_fd(number) }))
     }
 
-    /// Sends one packet; waits while the peer's queue is full.
+    /// Sends one packet. Blocks while the peer's queue is full.
     pub(crate) fn send(&self, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
         self.send_with(bytes, descriptors, SendFlags::empty())
     }
@@ -134,10 +133,10 @@ impl Socket {
     }
 
     #[cfg(test)]
-    /// Receives one packet with at most `descriptors_max` descriptors; waits for it.
+    /// Waits for one packet with at most `descriptors_max` descriptors.
     ///
-    /// A packet that is longer than `buffer`, or brings more descriptors, is gone: it is an
-    /// [`ErrorKind::InvalidData`], and what it brought is closed.
+    /// A packet that is longer than `buffer` or has more descriptors is lost: it is an
+    /// [`ErrorKind::InvalidData`], and its descriptors are closed.
     pub(crate) fn receive(
         &self,
         buffer: &mut [u8],
@@ -161,8 +160,8 @@ impl Socket {
         descriptors_max: usize,
         flags: RecvFlags,
     ) -> io::Result<ReceivedPacket> {
-        // The kernel closes descriptors that there is no room for, and says so (CTRUNC). The room is
-        // rounded up, so one or two more may fit than were asked for: those are ours to close.
+        // The kernel closes descriptors that do not fit, and sets CTRUNC. The space is rounded up, so one or
+        // two more may fit than were asked for: this function closes those.
         let mut space = [MaybeUninit::uninit(); CONTROL_SPACE];
         let room = match descriptors_max {
             0 => 0,
@@ -206,8 +205,7 @@ impl Socket {
         }
     }
 
-    /// Sleeps until there is something to read or the peer is gone, at most for `timeout`. May come
-    /// back early, with neither: callers loop.
+    /// Sleeps until there is a packet or the peer is gone, for at most `timeout`. May return early with neither.
     pub(crate) fn poll_readable(&self, timeout: Option<Duration>) -> io::Result<Readiness> {
         let timeout = timeout.map(clock::timespec_of);
         let mut polled = [PollFd::new(&self.0, PollFlags::IN | PollFlags::RDHUP)];
@@ -241,23 +239,22 @@ impl AsFd for Socket {
     }
 }
 
-/// Where processes that nobody launched connect.
+/// The socket to which processes connect that main did not launch.
 #[derive(Debug)]
 pub(crate) struct Listener(OwnedFd);
 
 impl Listener {
-    /// Listens at `path`, which must not exist; its file is born readable and writable by its owner
-    /// only. Who removes it, and when, is the caller's to settle.
+    /// Listens at `path`, which must not exist. Only its owner may read and write the file. The caller removes it.
     pub(crate) fn bind(path: &Path) -> io::Result<Listener> {
         let socket = new_socket(SocketFlags::NONBLOCK)?;
-        // A socket's own mode becomes its file's, so there is no moment with a wider one.
+        // The file gets the socket's mode, so there is no moment with a wider one.
         fchmod(&socket, Mode::RUSR | Mode::WUSR)?;
         bind(&socket, &SocketAddrUnix::new(path)?)?;
         listen(&socket, BACKLOG)?;
         Ok(Listener(socket))
     }
 
-    /// Takes the next connection, if one waits. Never blocks: who knocked may be gone again.
+    /// Accepts the next connection, if one waits. Never blocks.
     pub(crate) fn accept(&self) -> io::Result<Option<Socket>> {
         match retry_on_intr(|| accept_with(&self.0, SocketFlags::CLOEXEC)) {
             Ok(socket) => Ok(Some(Socket(socket))),

@@ -23,7 +23,7 @@ use crate::{
     kill_points::{KillPoint, reach},
     peer::{
         large::{Incoming, lender::SealedAttachment},
-        request_table::{Stale, TooManyPending},
+        request_table::{RequestTable, Stale, TooManyPending},
     },
     shm::aligned::AlignedBuf,
     sync::reentrancy,
@@ -139,6 +139,13 @@ pub(crate) struct Awaited<'a> {
 }
 
 impl Awaited<'_> {
+    /// Takes the outcome if it was stored: by an earlier driver, at the deadline, or at the end of the
+    /// session.
+    #[inline]
+    pub(crate) fn take_stored(&mut self) {
+        self.port.take_stored(self);
+    }
+
     #[inline]
     pub(crate) fn is(&self, port: &Port, id: RequestId) -> bool {
         self.id == id && std::ptr::eq(self.port, port)
@@ -168,14 +175,16 @@ pub(crate) trait EventLoop: Send + Sync {
 }
 
 /// Why the loop is to look after a window.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Reason {
     /// The session was broken off, or is to be closed.
     Ended,
     /// Cancels wait for room in the outbox.
     Deferred,
-    /// No thread blocks on a request, so the loop enforces its deadline.
-    Deadline,
+    /// A request with a deadline has begun. The loop need not wake for it.
+    Begun,
+    /// No thread blocks on a request that has begun, so the loop enforces its deadline.
+    Unattended,
     /// A frame was or is about to be committed, of which the loop [wanted to
     /// know](Port::tell_of_next_send).
     Sent,
@@ -305,14 +314,15 @@ impl Port {
 
     /// The driver's part: ends what is overdue at `now`, and says when to look again.
     pub(crate) fn expire(&self, now: Instant) -> Option<Instant> {
-        let (overdue, expired, next) = self.requests(|requests| {
+        let expire = |requests: &mut RequestTable<Notify, Outcome>| {
             let before = requests.pending();
             let overdue = requests.expire(now, |outcome, timeout| {
                 outcome.ending = Ending::TimedOut(timeout);
                 outcome.bytes.clear();
             });
             (overdue, before - requests.pending(), requests.next_deadline())
-        });
+        };
+        let (overdue, expired, next) = self.timed_requests.look(|| self.requests(expire));
         if expired > 0 {
             self.counters.timed_out.add_alone(expired as u64);
             self.send_cancels();
@@ -393,7 +403,15 @@ impl Port {
         });
         match notify {
             Some(notify) if pending != Ok(true) => self.notify(notify),
-            _ => self.notice(Reason::Deadline),
+            _ => self.have_deadline_kept(),
+        }
+    }
+
+    /// No thread blocks on the request, so the loop enforces its deadline. Wakes the loop in case it sleeps
+    /// without knowing the request.
+    fn have_deadline_kept(&self) {
+        if self.timed_requests.have_begun() {
+            self.notice(Reason::Unattended);
         }
     }
 
@@ -557,7 +575,7 @@ impl<R: Payload + ?Sized, E: HandlerError + ?Sized> Future for Invocation<R, E> 
         let port = &pending.port;
         if port.requests(|requests| requests.notify(pending.id, waker)) == Ok(true) {
             if !pending.polled.replace(true) {
-                port.notice(Reason::Deadline);
+                port.have_deadline_kept();
             }
             return Poll::Pending;
         }

@@ -86,7 +86,7 @@ pub(crate) struct Port {
     pub(super) message_max: usize,
     /// How many bytes the ring that the peer writes holds.
     pub(super) inbox_capacity: usize,
-    pub(super) timed_requests: Arc<TimedRequests>,
+    pub(crate) timed_requests: TimedRequests,
 
     pub(super) outbox: OwnerLock<Outbox>,
     pub(super) space_waiters: SpaceWaiters,
@@ -138,8 +138,6 @@ pub(crate) struct PortParts {
     pub(crate) attachments: Attachments,
     /// The longest payload that may be attached, in bytes.
     pub(crate) attached_max: u64,
-    /// Of the endpoint, whose ports share it.
-    pub(crate) timed_requests: Arc<TimedRequests>,
 }
 
 impl Port {
@@ -160,7 +158,6 @@ impl Port {
             event_loop,
             attachments,
             attached_max,
-            timed_requests,
         } = parts;
         let in_band_max = producer.payload_max();
         let unread_frames = producer.unread_frames();
@@ -182,7 +179,7 @@ impl Port {
             in_band_max,
             message_max: in_band_max.max(usize::try_from(attached_max).unwrap_or(usize::MAX)),
             inbox_capacity,
-            timed_requests,
+            timed_requests: TimedRequests::new(),
             outbox: OwnerLock::new(Outbox {
                 producer,
                 backlog: VecDeque::new(),
@@ -235,8 +232,10 @@ impl Port {
 
     /// Asks the loop to end the session.
     pub(crate) fn request_close(&self) {
-        self.close_requested.store(true, Ordering::Relaxed);
-        self.notice(Reason::Ended);
+        // Relaxed: the notice hands it over.
+        if !self.close_requested.swap(true, Ordering::Relaxed) {
+            self.notice(Reason::Ended);
+        }
     }
 
     pub(crate) fn close_requested(&self) -> bool {

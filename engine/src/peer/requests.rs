@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::peer::{
     Patience, Port,
-    invocation::{Notify, Outcome},
+    invocation::{Notify, Outcome, Reason},
     sender::SendRefusal,
 };
 use crate::{
@@ -99,8 +99,8 @@ impl Port {
             requests.set_timeout(id, timeout);
             self.begin_in(requests)
         });
-        if timeout.is_some() {
-            self.timed_requests.begun();
+        if timeout.is_some() && self.timed_requests.begun() {
+            self.notice(Reason::Begun);
         }
         self.counters.frames_sent.add_alone(1);
         self.counters.invokes_sent.add_alone(1);

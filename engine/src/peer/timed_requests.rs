@@ -1,22 +1,19 @@
-//! Whether any of many tables may have something with a deadline, so that a loop with many sessions need not
-//! ask each of them whenever it sleeps.
+//! A hint that requests with a deadline have begun since the loop last looked at the table, so that a loop
+//! with many sessions looks only into the tables that have changed.
 //!
 //! ```text
-//!   who asks                          the loop
-//!   puts it into its table (locked)   withdraws the hint
-//!   gives the hint                    looks into all tables (locked)
-//!                                     gives the hint back if it found something
+//!   the caller                              the loop
+//!   puts a request into the table (locked)  withdraws the hint
+//!   gives the hint                          looks into the table (locked)
 //! ```
 //!
-//! Nothing is missed for good: either the loop finds it in its table, or the loop's part of that table's lock
-//! came first; then the withdrawal did too, and the hint that is given after it stays.
+//! No request is missed. If the loop did not find it, the loop locked the table first. Then it also
+//! withdrew the hint first, and the hint that is given afterwards stays.
 
 use crate::model::guarded;
-use std::time::Instant;
+use crate::primitives::{AtomicBool, Ordering::Relaxed};
 
-use crate::primitives::{AtomicBool, Ordering};
-
-/// The hint. All accesses are Relaxed: the tables' locks order them, as said above.
+/// The hint. All accesses are Relaxed: the table's lock orders them.
 #[derive(Debug)]
 pub(crate) struct TimedRequests(AtomicBool);
 
@@ -25,42 +22,27 @@ impl TimedRequests {
         Self(AtomicBool::new(false))
     }
 
-    /// There is one more, in its table by now.
+    /// Gives the hint, after a request was put into the table. `true`: the loop is to be told.
     #[inline]
-    pub(crate) fn begun(&self) {
+    pub(crate) fn begun(&self) -> bool {
         // Its cache line stays shared while there is nothing to change.
-        if !self.0.load(Ordering::Relaxed) {
-            self.0.store(true, Ordering::Relaxed);
-        }
+        !self.0.load(Relaxed) && !self.0.swap(true, Relaxed)
     }
 
-    /// Looks into the tables, if there may be any: `look` returns the earliest deadline. One thread at a time.
-    pub(crate) fn look(&self, look: impl FnOnce() -> Option<Instant>) -> Option<Instant> {
-        if !self.0.load(Ordering::Relaxed) {
-            return None;
-        }
-        self.0.store(false, Ordering::Relaxed);
-        let next = guarded!("TimedRequests::look: hint first", look(), else { let next = look(); self.0.store(false, Ordering::Relaxed); next });
-        if next.is_some() {
-            self.0.store(true, Ordering::Relaxed);
-        }
-        next
+    /// Returns whether the loop has yet to look. Certain for a request of this thread.
+    #[inline]
+    pub(crate) fn have_begun(&self) -> bool {
+        self.0.load(Relaxed)
     }
-}
 
-#[cfg(all(test, not(loom)))]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_tables_are_looked_at_as_long_as_one_has_something() {
-        let timed = TimedRequests::new();
-        assert_eq!(timed.look(|| unreachable!("there is none")), None);
-        let deadline = Instant::now();
-        timed.begun();
-        assert_eq!(timed.look(|| Some(deadline)), Some(deadline));
-        assert_eq!(timed.look(|| None), None);
-        assert_eq!(timed.look(|| unreachable!("it was the last")), None);
+    /// Withdraws the hint and looks into the table. One thread at a time.
+    pub(crate) fn look<R>(&self, look: impl FnOnce() -> R) -> R {
+        guarded!("TimedRequests::look: hint first", self.0.store(false, Relaxed), else {
+            let found = look();
+            self.0.store(false, Relaxed);
+            return found;
+        });
+        look()
     }
 }
 
@@ -74,19 +56,17 @@ mod loom_tests {
     fn loom_a_request_is_found_or_leaves_a_hint() {
         check(&[("TimedRequests::look: hint first", WRONG)], || {
             let timed = Arc::new(TimedRequests::new());
-            let table = Arc::new(Mutex::new(None));
-            // Another session's, so that the loop looks at all.
-            timed.begun();
+            let table = Arc::new(Mutex::new(false));
             let asking = thread::spawn({
                 let (timed, table) = (timed.clone(), table.clone());
                 move || {
-                    *table.lock() = Some(Instant::now());
+                    *table.lock() = true;
                     timed.begun();
                 }
             });
             let found = timed.look(|| *table.lock());
             asking.join().unwrap();
-            assert!(found.is_some() || timed.look(|| *table.lock()).is_some());
+            assert!(found || timed.have_begun());
         });
     }
 }

@@ -35,7 +35,7 @@ use crate::{
     },
     primitives::{Arc, AtomicU32, Mutex},
     ring::{
-        consumer::Consumer,
+        consumer::{Consumer, Writer},
         producer::{Producer, ReserveError},
     },
     session::control_channel::{ControlPacket, PacketLink},
@@ -123,7 +123,7 @@ impl Mailbox {
     ) -> io::Result<Self> {
         let Parts { page, segment, own, peer: theirs } = parts;
         own.control.initialise(MAIL_CAPACITY);
-        let consumer = Consumer::new(theirs.data, own.control.clone(), 0);
+        let consumer = Consumer::new(Writer::Renderer, theirs.data, own.control.clone(), 0);
         let mains = page.clone().map(|page| &page.mains_event);
         let renderers = page.clone().map(|page| &page.renderers_event);
         let (rings, hears) = match side {

@@ -1,57 +1,61 @@
-//! One writer, many readers, nobody waits: the newest state for whoever looks.
+//! A topic: one writer, many readers, and no side that waits for another.
 //!
 //! ```text
 //!                       newest                claim
 //!                         v                     v
 //!   |  record 6  |  record 7  |  (being written)  |  record 4  |  record 5  |  pad  |
-//!   0                                             ^ what is left of the last lap     capacity
+//!   0                                             ^ the rest of the last lap         capacity
 //! ```
 //!
-//! Main writes each message once, whatever the number of readers, and no reader can slow it down. A
-//! reader keeps its place to itself, and is told exactly how many messages it missed if the writer
-//! lapped it.
+//! Main writes each message once for all readers, and no reader can slow it down. A reader keeps its position
+//! private. If the writer lapped it, it learns the exact number of messages that it missed.
 //!
-//! # Why a torn copy never surfaces
+//! # Why no reader gets a torn copy
 //!
-//! The writer *stakes* its claim up to where the new record will end; then writes; then publishes the
-//! record's start in `newest`. A reader copies a record, and *then* looks at the claim: if the
-//! writer had not claimed more than a capacity beyond the record's start, not a word of the copy was
-//! overwritten. Otherwise the copy is thrown away, and nothing in it, not even its length, has been
-//! relied upon beyond the bounds of the ring. (As in Agrona's broadcast buffer.)
+//! The writer *stakes* its claim to the end of the new record, then writes, then publishes the record's start
+//! in `newest`. A reader copies a record and *then* reads the claim. If the claim is at most a capacity beyond
+//! the record's start, the writer has overwritten no word of the copy. Otherwise the reader discards the copy;
+//! until then it has relied on nothing in it, not even on the length. (As in Agrona's broadcast buffer.)
 //!
 //! # Why the count is exact
 //!
-//! Each record carries its sequence. A reader remembers the last one it got, so the next one tells
-//! how many were between. A new reader starts behind the newest record, whose sequence it learns;
-//! the record 0 that opens each topic makes sure that there is one.
+//! Each record has its sequence, and a reader remembers the last one. A new reader starts behind the newest
+//! record and learns its sequence. Record 0, which opens each topic, makes sure that there is one.
 //!
-//! Readers trust the writer, which is main. They still never leave the ring.
+//! Readers trust the writer, which is main. They never leave the ring all the same.
 
-use crate::model::guarded;
-use crate::primitives::AtomicU64;
-use crate::ring::cells::Cells;
-use crate::shm::aligned::AlignedBuf;
-use crate::shm::bytes;
-use crate::shm::shared::{Shared, TopicMemory};
-use crate::wire::frame::{Header, Kind, Label, Place};
-use crate::wire::topic::{TopicControl, payload_max, record_max};
-use crate::wire::{CELL, HEADER_LEN, padded};
+use crate::{
+    model::guarded,
+    primitives::AtomicU64,
+    ring::cells::Cells,
+    shm::{
+        aligned::AlignedBuf,
+        bytes,
+        shared::{Shared, TopicMemory},
+    },
+    wire::{
+        CELL, HEADER_LEN,
+        frame::{Header, Kind, Label, Place},
+        padded,
+        topic::{TopicControl, payload_max, record_max},
+    },
+};
 
-/// How many copies a reader throws away in one call before it returns empty-handed, to try again
-/// later. The newest record outlives the next one being written, so even a second is rare.
+/// The most copies that a reader discards in one call. The newest record outlives the writing of the next one,
+/// so even a second attempt is rare.
 const ATTEMPTS_MAX: usize = 4;
 
-/// The writing end, in main. One a topic: not `Clone`.
+/// The writing end, in main. Not `Clone`: a topic has one.
 pub(crate) struct TopicWriter {
     cells: Cells,
     control: Shared<TopicControl>,
-    /// Where the next record (or the pad in front of it) goes.
+    /// The position of the next record, or of the pad in front of it.
     position: u64,
-    /// The sequence of the newest record.
+    /// The newest record's.
     sequence: u64,
 }
 
-/// A message that no record of the topic can hold.
+/// A message that does not fit into the topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a message of {len} bytes does not fit into a topic that carries up to {max}")]
 pub(crate) struct TooLarge {
@@ -60,7 +64,7 @@ pub(crate) struct TooLarge {
 }
 
 impl TopicWriter {
-    /// Opens the topic. No reader may look before this.
+    /// Opens the topic, before a reader has the memory.
     ///
     /// # Panics
     ///
@@ -73,13 +77,13 @@ impl TopicWriter {
         writer
     }
 
-    /// The longest message.
+    /// The longest message, in bytes.
     pub(crate) fn payload_max(&self) -> usize {
         payload_max(self.cells.capacity())
     }
 
-    /// Writes a message for whoever reads, and says which one it is: they count from 1.
-    // Always inline, with what it calls: short messages and main's long ones to inspectors have a copy of it each.
+    /// Writes a message, and returns its sequence. Sequences start at 1.
+    // Always inline, with its callees: an application's messages and main's records for inspectors have a copy each.
     #[inline(always)]
     pub(crate) fn publish(&mut self, payload: &[u8]) -> Result<u64, TooLarge> {
         let (len, max) = (payload.len(), self.payload_max());
@@ -110,25 +114,25 @@ impl TopicWriter {
     }
 }
 
-/// What every record says of itself.
+/// The label of every record.
 const RECORD: Label = Label { kind: Kind::Send, flags: 0, channel: 0, id: None };
 
-/// A reading end. Each has its own place and disturbs nobody.
+/// A reading end. It writes no shared memory.
 pub(crate) struct TopicReader {
     cells: Cells,
     control: Shared<TopicControl>,
-    /// Behind the last record that we got, or joined at.
+    /// The end of the last record that it got, or joined at.
     position: u64,
-    /// Where that record started, and its sequence.
+    /// That record's start, and its sequence.
     last: u64,
     sequence: u64,
 }
 
-/// A message came out whole.
+/// A message that was copied whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ReceivedRecord {
     pub(crate) sequence: u64,
-    /// How many messages there were between the last one that this reader got and this one.
+    /// The number of messages between this reader's last one and this one.
     pub(crate) lost: u64,
 }
 
@@ -140,11 +144,11 @@ struct TopicRecord {
 }
 
 impl TopicReader {
-    /// Joins: messages from now on.
+    /// Joins the topic. The reader gets messages from now on.
     pub(crate) fn new(memory: TopicMemory) -> Self {
         let TopicMemory { control, data } = memory;
         let newest = control.newest.observe();
-        // What an opened topic starts with: record 0, a cell long.
+        // An opened topic starts with record 0, one cell long.
         let opening =
             TopicRecord { start: newest, end: newest.wrapping_add(CELL as u64), sequence: 0 };
         let mut reader =
@@ -163,22 +167,21 @@ impl TopicReader {
         reader
     }
 
-    /// Whether there is a message that this reader has not got. One load.
+    /// Returns whether there is a message that this reader has not got. One load.
     #[inline]
     pub(crate) fn has_news(&self) -> bool {
         self.control.newest.observe() != self.last
     }
 
-    /// The next message, copied to `buffer`; or, if the writer has overwritten it, the newest.
+    /// Copies the next message to `buffer`; or the newest, if the writer has overwritten the next.
     ///
-    /// `None` if there is no message, or, rarely, if the writer outran some attempts in a row: then
-    /// nothing is missed in the count, and [`has_news`](Self::has_news) still says so. `buffer` then
-    /// holds nothing of use.
+    /// `None` if there is no message. Rarely also if the writer outran several attempts in a row: then
+    /// [`has_news`](Self::has_news) is still true, and the count stays exact. `buffer` then holds garbage.
     pub(crate) fn next(&mut self, buffer: &mut AlignedBuf) -> Option<ReceivedRecord> {
         self.receive(|reader, _newest| reader.position, buffer)
     }
 
-    /// The newest message, unless this reader has got it. Those in between count as lost.
+    /// Copies the newest message, unless this reader has got it. Those in between count as lost.
     pub(crate) fn latest(&mut self, buffer: &mut AlignedBuf) -> Option<ReceivedRecord> {
         self.receive(|_reader, newest| newest, buffer)
     }
@@ -189,7 +192,7 @@ impl TopicReader {
         first: impl FnOnce(&Self, u64) -> u64,
         buffer: &mut AlignedBuf,
     ) -> Option<ReceivedRecord> {
-        // One look: a second one could find news where this one found the last message again.
+        // One load: a second one could find news where this one found the last message again.
         let newest = self.control.newest.observe();
         if guarded!("TopicReader::receive: one look", newest == self.last, else !self.has_news()) {
             return None;
@@ -210,7 +213,7 @@ impl TopicReader {
         None
     }
 
-    /// Copies the record at `from`, or behind a pad there. `None` if it was overwritten meanwhile.
+    /// Copies the record at `from`, or behind a pad there. `None` if the writer may have overwritten it.
     fn read(&self, from: u64, copy: impl FnOnce(&[AtomicU64], usize)) -> Option<TopicRecord> {
         let mut start = from;
         let (mut header, mut sequence) = self.look(start)?;
@@ -228,7 +231,7 @@ impl TopicReader {
         whole.then_some(TopicRecord { start, end, sequence })
     }
 
-    /// A header that at least stays in the ring, and its sequence. It may be torn.
+    /// Reads a header that stays in the ring, and its sequence. They may be torn.
     fn look(&self, position: u64) -> Option<(Header, u64)> {
         let capacity = self.cells.capacity();
         let place = Place { to_end: self.cells.to_end(position), frame_max: record_max(capacity) };

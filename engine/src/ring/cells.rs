@@ -1,13 +1,14 @@
-//! Where a position lies: the arithmetic of laps, for rings and topics.
+//! The arithmetic of positions and laps, for rings and topics.
 
-use crate::primitives::AtomicU64;
-use crate::shm::shared::Shared;
-use crate::wire::{CELL, WORDS_PER_CELL, WORDS_PER_HEADER};
+use crate::{
+    primitives::AtomicU64,
+    ring::commit::HeadCell,
+    shm::shared::Shared,
+    wire::{CELL, WORDS_PER_CELL, WORDS_PER_HEADER},
+};
 
-use crate::ring::commit::HeadCell;
-
-/// The data of a ring. A position counts bytes since the beginning and falls on the cell at its
-/// remainder; a whole number of laps fits into 64 bits, so it may wrap.
+/// The data of a ring. A position counts bytes since the beginning; its remainder is the place in the ring. A
+/// whole number of laps fits into 64 bits, so positions may wrap.
 #[derive(Clone)]
 pub(crate) struct Cells {
     cells: Shared<[[AtomicU64; WORDS_PER_CELL]]>,
@@ -22,8 +23,7 @@ const CELLS_MAX: usize = (1 << 32) / CELL;
 impl Cells {
     /// # Panics
     ///
-    /// If `data` is not a power of two of cells, four at least and 4 GiB at most: its size is our
-    /// own choice, not the peer's.
+    /// If `data` is not a power of two of cells, from four to 4 GiB. This process chose its size.
     pub(crate) fn new(data: Shared<[AtomicU64]>) -> Self {
         let (cells, rest) = data.as_chunks::<WORDS_PER_CELL>();
         assert!(cells.len().is_power_of_two() && rest.is_empty());
@@ -41,14 +41,13 @@ impl Cells {
         (position / CELL as u64) as usize & (self.cells.len() - 1)
     }
 
-    /// From here to the end of the lap; a whole capacity at its start.
+    /// The bytes from here to the end of the lap; the capacity at its start.
     #[inline]
     pub(crate) fn to_end(&self, position: u64) -> usize {
         self.capacity() - self.index(position) * CELL
     }
 
-    /// What must be skipped at `position` so that `len` bytes lie in one piece: the rest of the lap,
-    /// or nothing.
+    /// The bytes to skip at `position` so that `len` bytes lie in one piece: the rest of the lap, or 0.
     #[inline]
     pub(crate) fn pad_before(&self, position: u64, len: usize) -> usize {
         let to_end = self.to_end(position);
@@ -66,7 +65,7 @@ impl Cells {
     ///
     /// # Panics
     ///
-    /// If the frame does not lie in one piece: the caller has checked that.
+    /// If the frame does not lie in one piece.
     #[inline]
     pub(crate) fn payload(&self, position: u64, len: usize) -> &[AtomicU64] {
         let words = len.div_ceil(size_of::<u64>());

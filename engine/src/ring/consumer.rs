@@ -1,37 +1,38 @@
 //! The reading end of a ring.
 
-use crate::primitives::AtomicU64;
-use crate::shm::aligned::AlignedBuf;
-use crate::shm::bytes;
-use crate::shm::shared::Shared;
-use crate::wire::CELL;
-use crate::wire::frame::{Header, Kind, Place, Violation, frame_max};
-use crate::wire::outbox::OutboxControl;
+use crate::{
+    primitives::AtomicU64,
+    ring::cells::Cells,
+    shm::{aligned::AlignedBuf, bytes, shared::Shared},
+    wire::{
+        CELL,
+        frame::{Header, Kind, Place, Violation, frame_max},
+        outbox::OutboxControl,
+    },
+};
 
-use crate::ring::cells::Cells;
-
-/// Reads the frames of our inbox, which is the peer's outbox. One a ring: not `Clone`.
+/// The reader of this side's inbox, which is the peer's outbox. Not `Clone`: a ring has one.
 pub(crate) struct Consumer {
     cells: Cells,
-    /// Our own control page: `consumed` is there.
+    /// This side's control page, which holds `consumed`.
     own: Shared<OutboxControl>,
-    /// Where the next frame is expected. Private; `consumed` only announces it, late.
+    /// The position of the next frame. Private; `consumed` announces it late.
     position: u64,
-    /// What `consumed` says at present.
+    /// The present value of `consumed`.
     published: u64,
     writer: Writer,
 }
 
-/// Who writes what we read.
+/// The writer of the ring that a consumer reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Writer {
-    /// A renderer, which may change a frame while we look at it: copies only.
+pub(crate) enum Writer {
+    /// A renderer. It may change a frame at any time, so payloads can only be copied.
     Renderer,
-    /// Main, which does not touch a frame before `consumed` has passed it.
+    /// Main. It changes no frame before `consumed` has passed it, so payloads can also be read in place.
     Main,
 }
 
-/// A checked frame that has not been read past. It is good until the next [`Consumer::advance`].
+/// A checked frame. It is valid until the next [`Consumer::advance`].
 #[derive(Debug)]
 #[must_use = "a frame is seen again until the consumer advances past it"]
 pub(crate) struct Frame {
@@ -47,31 +48,12 @@ impl Frame {
 }
 
 impl Consumer {
-    /// Reads what a renderer writes: payloads can only be copied.
-    ///
-    /// `start` is where the producer of this ring starts too.
+    /// `start` is the producer's start, too.
     ///
     /// # Panics
     ///
     /// If the data is no power of two of cells, or `start` no multiple of a cell.
-    pub(crate) fn new(data: Shared<[AtomicU64]>, own: Shared<OutboxControl>, start: u64) -> Self {
-        Self::reading_from(Writer::Renderer, data, own, start)
-    }
-
-    /// Reads what main writes: payloads can also be seen in place.
-    ///
-    /// # Panics
-    ///
-    /// As [`new`](Self::new).
-    pub(crate) fn trusting(
-        data: Shared<[AtomicU64]>,
-        own: Shared<OutboxControl>,
-        start: u64,
-    ) -> Self {
-        Self::reading_from(Writer::Main, data, own, start)
-    }
-
-    fn reading_from(
+    pub(crate) fn new(
         writer: Writer,
         data: Shared<[AtomicU64]>,
         own: Shared<OutboxControl>,
@@ -82,9 +64,9 @@ impl Consumer {
         Self { cells: Cells::new(data), own, position: start, published: start, writer }
     }
 
-    /// The next frame, if one has been committed; or how the peer broke the protocol.
+    /// Returns the next frame, if one was committed. Follows one pad.
     ///
-    /// Follows one pad. Until [`advance`](Self::advance) the same frame is found again.
+    /// It returns the same frame again until [`advance`](Self::advance).
     // Always inline, with its callees: a result in registers is cheaper (docs/performance.md).
     #[inline(always)]
     pub(crate) fn peek(&mut self) -> Result<Option<Frame>, Violation> {
@@ -94,14 +76,14 @@ impl Consumer {
         }
     }
 
-    /// No pad is honest at the start of a lap, so `look` refuses a second one.
+    /// A second pad would stand at the start of a lap, where `look` refuses it.
     #[cold]
     fn peek_past(&mut self, pad: Frame) -> Result<Option<Frame>, Violation> {
         let before = self.position;
         self.advance(pad);
         match self.look() {
             Err(Violation::BadPad { .. }) => {
-                // So that whoever looks next finds the same.
+                // So that the next call finds the same violation.
                 self.position = before;
                 Err(Violation::SecondPad)
             }
@@ -126,20 +108,23 @@ impl Consumer {
     ///
     /// # Panics
     ///
-    /// If the writer is not [trusted](Self::trusting), or the frame was read past.
+    /// If the writer is not [`Writer::Main`], or the consumer has advanced past the frame.
     #[cfg(not(loom))]
-    #[allow(unsafe_code, reason = "only this module knows that nobody writes a frame not yet read")]
+    #[allow(
+        unsafe_code,
+        reason = "only this module knows that main changes no frame that was not consumed"
+    )]
     #[inline]
     pub(crate) fn payload(&self, frame: &Frame) -> &[u8] {
         assert!(self.writer == Writer::Main, "a renderer's payload must be copied");
         assert!(frame.position == self.position, "the frame was read past");
-        // SAFETY: the frame was committed and not read past (asserted), so `consumed` has not
-        // passed it either, and cannot while the result borrows `self`; until then its writer,
-        // which is trusted (asserted), leaves it alone.
+        // SAFETY: the frame was committed and the consumer has not advanced past it (asserted). So
+        // `consumed` has not passed it, and cannot while the result borrows `self`. Until then the
+        // writer, which is main (asserted), does not change it.
         unsafe { bytes::bytes(self.payload_words(frame), frame.payload_len()) }
     }
 
-    /// Copies the payload out: each word is read once, and never again.
+    /// Copies the payload out. Reads each word once.
     #[inline]
     pub(crate) fn copy_payload(&self, frame: &Frame, buffer: &mut AlignedBuf) {
         debug_assert_eq!(frame.position, self.position, "the frame was read past");
@@ -152,28 +137,28 @@ impl Consumer {
         self.cells.payload(frame.position, frame.payload_len())
     }
 
-    /// How far was read, whether it is published or not.
+    /// The read position, published or not.
     #[cfg(not(loom))]
     #[inline]
     pub(crate) fn position(&self) -> u64 {
         self.position
     }
 
-    /// Reads past the frame. Its room is not given back before [`publish`](Self::publish).
+    /// Moves past the frame. [`publish`](Self::publish) gives its space back.
     #[inline]
     pub(crate) fn advance(&mut self, frame: Frame) {
         debug_assert_eq!(frame.position, self.position, "the frame was read past");
         self.position = frame.position.wrapping_add(frame.header.padded_len() as u64);
     }
 
-    /// Whether so much was read since the last [`publish`](Self::publish) that the producer should
-    /// hear of it even while there is more to read.
+    /// Returns whether enough was read since the last [`publish`](Self::publish) to publish it although more
+    /// frames are there.
     #[inline]
     pub(crate) fn publish_due(&self) -> bool {
         self.position.wrapping_sub(self.published) as usize >= self.cells.capacity() / 8
     }
 
-    /// Gives back the room of everything read. Says whether there was any.
+    /// Gives back the space of all frames read. Returns whether there was any.
     ///
     /// The caller then fences and looks whether the producer sleeps for room.
     #[inline]

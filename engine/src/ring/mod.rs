@@ -1,4 +1,4 @@
-//! One producer, one consumer, frames in between: each direction of a link.
+//! One direction of a connection: a producer, a consumer, and frames between them.
 //!
 //! ```text
 //!                 consumed                          position (the producer's, private)
@@ -6,39 +6,39 @@
 //!   |  free . . . .  |  frame   | frame |    frame     | guard | . . . free  | pad |
 //!   0                ^ commit word of each: this lap's ^ no such word           capacity
 //!
-//!   the producer writes the cells; the consumer only reads them, and says in its own control page
-//!   how far it has come
+//!   the producer writes the cells; the consumer only reads them, and writes its read position
+//!   (consumed) into its own control page
 //! ```
 //!
-//! # Why a reader can never take stale bytes for a frame
+//! # Why a reader never takes stale bytes for a frame
 //!
-//! The reader polls the commit word of the frame that it expects next. It finds none until that frame
-//! is whole, because of one rule: **before a frame is committed, the word behind it (its guard) is
-//! no commit word of the lap that it lies in.** So the order of every commit is
+//! The reader polls the commit word of the next frame. It finds none until that frame is whole, by one rule:
+//! **before a frame is committed, the word behind it (its guard) is no commit word of the lap that it lies
+//! in.** So every commit has this order:
 //!
-//! 1. see to the guard, which may lie at the start of the next lap: a word that could be taken for
-//!    a frame there is cleared;
+//! 1. clear the guard if it could be taken for a frame; it may lie at the start of the next lap;
 //! 2. write the payload and the id;
 //! 3. store the commit word, with Release;
-//! 4. if the frame did not fit into the lap and stands at the start of the next, store the commit
-//!    word of the pad in front of it, with Release, *last*: until then the reader stands there.
+//! 4. if the frame did not fit into the lap, it stands at the start of the next. Then store the commit word
+//!    of the pad in front of it, with Release, *last*: until then the reader waits at the pad.
 //!
-//! Pad, frame and guard are found room for together, before anything is written. A reservation that
-//! is dropped leaves bytes behind that nobody will look at.
+//! The producer reserves room for pad, frame and guard together, before it writes anything. A dropped
+//! reservation leaves bytes that no reader looks at.
 //!
 //! # Why a small frame costs one cache line
 //!
-//! The signal is in the frame: up to 48 bytes of payload share the line of their commit word. No tail
-//! cursor is shared, and `consumed` is looked at only when the producer's copy of it says "full".
+//! The signal is in the frame: up to 48 bytes of payload share the line of their commit word. There is no shared
+//! tail cursor, and the producer reads `consumed` only when its copy of it says "full".
 //!
-//! # What the peer can do
+//! # A hostile peer
 //!
-//! Either side may be hostile. A consumer checks each header by value ([`WireHeader::check`]), a
-//! producer checks `consumed`; both keep their positions in private memory. Every loop ends by itself:
-//! a consumer follows one pad and calls the next one a violation.
+//! Either side may be hostile. A consumer checks each header by value ([`WireHeader::check`]), a producer
+//! checks `consumed`, and both keep their positions in private memory. Every loop is bounded: a consumer
+//! follows one pad, and a second one is a violation.
 //!
-//! This module does not sleep, wake, count or know what a frame means. Positions are bytes since the
-//! beginning, compared by wrapping subtraction only.
+//! This folder does not sleep, wake or count, and does not know the meaning of a frame. Positions are bytes
+//! since the beginning, compared by wrapping subtraction only. [`broadcast`] is a topic: one writer, many
+//! readers. [`copy_strategy`] decides how long payloads are copied.
 //!
 //! [`WireHeader::check`]: crate::wire::frame::WireHeader::check
 

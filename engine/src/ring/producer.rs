@@ -3,43 +3,45 @@
 #[cfg(not(loom))]
 use std::time::Instant;
 
-use crate::kill_points::{KillPoint, reach};
-use crate::model::guarded;
-use crate::primitives::AtomicU64;
-use crate::shm::bytes;
-use crate::shm::shared::Shared;
-use crate::wire::frame::{Header, Label, Violation, payload_max};
-use crate::wire::outbox::OutboxControl;
-use crate::wire::{CELL, HEADER_LEN, padded};
-
-use crate::ring::cells::Cells;
 #[cfg(not(loom))]
 use crate::ring::{
-    copy_strategy::{LONG, Way, Ways},
+    copy_strategy::{CopyPath, CopyStrategy, LONG},
     unread_frames::UnreadFrames,
 };
+use crate::{
+    kill_points::{KillPoint, reach},
+    model::guarded,
+    primitives::AtomicU64,
+    ring::cells::Cells,
+    shm::{bytes, shared::Shared},
+    wire::{
+        CELL, HEADER_LEN,
+        frame::{Header, Label, Violation, payload_max},
+        outbox::OutboxControl,
+        padded,
+    },
+};
 
-/// Writes frames into our outbox. One a ring: not `Clone`.
+/// The writer of this side's outbox. Not `Clone`: a ring has one.
 pub(crate) struct Producer {
     cells: Cells,
-    /// The control page of whoever reads us: `consumed` is there.
+    /// The reader's control page, which holds `consumed`.
     peer: Shared<OutboxControl>,
-    /// Where the next frame goes. Private; the peer finds frames by their commit words.
+    /// The position of the next frame. Private; the peer finds frames by their commit words.
     position: u64,
-    /// `consumed` when it was last looked at, and found credible.
+    /// The last checked value of `consumed`.
     consumed_seen: u64,
-    /// The longest payload that ever fits.
     payload_max: usize,
     #[cfg(not(loom))]
-    ways: Ways,
+    copy_strategy: CopyStrategy,
 }
 
-/// Room for one frame. It never happened unless it is committed.
+/// Space reserved for one frame. Dropping it without `commit` leaves the ring unchanged.
 ///
-/// It holds no borrow, so it can be kept beside the guard of a lock. It is good until the next
-/// commit, of this reservation or another one from the same producer.
+/// It holds no borrow, so it can be kept beside the guard of a lock. It is valid until the producer's next
+/// commit.
 #[derive(Debug)]
-#[must_use = "a reservation that is not committed never happened"]
+#[must_use = "a reservation that is not committed sends nothing"]
 pub(crate) struct Reservation {
     position: u64,
     pad: u32,
@@ -58,22 +60,22 @@ impl Reservation {
     }
 }
 
-/// Why there is no room for a frame. Nothing has happened.
+/// The reason why a frame was not reserved. The ring is unchanged.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ReserveError {
-    /// Not now: the peer has yet to read.
+    /// Not now: the peer has not read enough.
     #[error("the outbox is full")]
     Full,
-    /// Not ever, in this ring.
+    /// Never, in this ring.
     #[error("a payload of {len} bytes does not fit into a frame, which carries up to {max}")]
     TooLarge { len: usize, max: usize },
-    /// The peer lied about what it has read.
+    /// The peer's read position is a lie.
     #[error(transparent)]
     Peer(#[from] Violation),
 }
 
 impl Producer {
-    /// `start` is where the consumer of this ring starts too.
+    /// `start` is the consumer's start, too.
     ///
     /// # Panics
     ///
@@ -83,7 +85,7 @@ impl Producer {
         let cells = Cells::new(data);
         let payload_max = payload_max(cells.capacity());
         #[cfg(not(loom))]
-        let ways = Ways::new(cells.capacity());
+        let copy_strategy = CopyStrategy::new(cells.capacity());
         Self {
             cells,
             peer,
@@ -91,48 +93,46 @@ impl Producer {
             consumed_seen: start,
             payload_max,
             #[cfg(not(loom))]
-            ways,
+            copy_strategy,
         }
     }
 
-    /// Takes no payload that is longer than `max`, although the ring would.
+    /// Limits payloads to `max` bytes.
     #[cfg(not(loom))]
     pub(crate) fn limited_to(mut self, max: usize) -> Self {
         self.payload_max = self.payload_max.min(max);
         self
     }
 
-    /// A view of what the peer has yet to take.
     #[cfg(not(loom))]
     pub(crate) fn unread_frames(&self) -> UnreadFrames {
         UnreadFrames::new(self.cells.clone())
     }
 
-    /// The longest payload that ever fits.
+    /// The longest payload, in bytes.
     #[inline]
     pub(crate) fn payload_max(&self) -> usize {
         self.payload_max
     }
 
-    /// How much the ring holds.
     #[inline]
     pub(crate) fn capacity(&self) -> usize {
         self.cells.capacity()
     }
 
-    /// Where the next frame (or the pad in front of it) will start.
+    /// The position of the next frame, or of the pad in front of it.
     #[inline]
     pub(crate) fn position(&self) -> u64 {
         self.position
     }
 
-    /// What the peer has yet to read, as of our last look at it: an upper bound.
+    /// The bytes that the peer has not read, by the last look at `consumed`: an upper bound.
     #[inline]
     pub(crate) fn in_flight_bytes(&self) -> usize {
         self.position.wrapping_sub(self.consumed_seen) as usize
     }
 
-    /// Finds room for a frame. Looks at the peer's cursor only if the last look does not do.
+    /// Reserves space for a frame. Reads the peer's `consumed` only if the last value of it leaves too little.
     #[inline]
     pub(crate) fn reserve(&mut self, payload_len: usize) -> Result<Reservation, ReserveError> {
         if payload_len > self.payload_max() {
@@ -151,21 +151,11 @@ impl Producer {
         Ok(Reservation { position: self.position, pad, payload_len })
     }
 
-    #[cfg(any(test, loom))]
-    /// Whether a payload of this length could be reserved now. For who is about to wait for room.
-    pub(crate) fn has_room_for(&mut self, payload_len: usize) -> Result<bool, Violation> {
-        match self.reserve(payload_len) {
-            Ok(_never_happens) => Ok(true),
-            Err(ReserveError::Full | ReserveError::TooLarge { .. }) => Ok(false),
-            Err(ReserveError::Peer(violation)) => Err(violation),
-        }
-    }
-
     /// Copies the payload in. May be repeated until the commit.
     ///
     /// # Panics
     ///
-    /// If `payload` is not as long as what was reserved, or the reservation is not good any more.
+    /// If `payload` has another length than the reservation, or the reservation is not valid any more.
     #[inline]
     pub(crate) fn write(&mut self, reservation: &Reservation, payload: &[u8]) {
         assert!(payload.len() == reservation.payload_len());
@@ -176,20 +166,19 @@ impl Producer {
         bytes::copy_in(self.payload_words(reservation), payload);
     }
 
-    /// By the way that has been the better one.
     #[cfg(not(loom))]
     #[cold]
     fn write_long(&mut self, reservation: &Reservation, payload: &[u8]) {
-        let (way, timed) = self.ways.next(payload.len());
+        let (path, timed) = self.copy_strategy.next(payload.len());
         let began = timed.then(Instant::now);
         let words = self.payload_words(reservation);
-        match way {
-            Way::Caches => bytes::copy_in(words, payload),
-            // Nobody looks at these words before the commit.
-            Way::Memory => bytes::stream_in(words, payload),
+        match path {
+            CopyPath::Cached => bytes::copy_in(words, payload),
+            // No reader looks at these words before the commit.
+            CopyPath::Streaming => bytes::stream_in(words, payload),
         }
         if let Some(began) = began {
-            self.ways.took(way, payload.len(), began.elapsed());
+            self.copy_strategy.took(path, payload.len(), began.elapsed());
         }
     }
 
@@ -197,40 +186,40 @@ impl Producer {
     ///
     /// # Panics
     ///
-    /// If the reservation is not good any more.
+    /// If the reservation is not valid any more.
     #[cfg(not(loom))]
-    #[allow(unsafe_code, reason = "only this module knows that these words are the producer's own")]
+    #[allow(unsafe_code, reason = "only this module knows that these words have no other writer")]
     #[inline]
     pub(crate) fn payload_mut(&mut self, reservation: &Reservation) -> &mut [u8] {
         let len = reservation.payload_len();
-        // SAFETY: these words lie in free room (found by `reserve`, and still free because nothing
-        // was committed since, which `payload_words` asserts). Their only writer is this producer,
-        // borrowed for as long as the slice lives; a consumer looks no further than the commit
-        // word at `position`, which is none of them, and another process can only read them.
+        // SAFETY: these words lie in free space: `reserve` found it, and nothing was committed since,
+        // which `payload_words` asserts. This producer is their only writer and borrowed as long as
+        // the slice lives. A consumer reads no further than the commit word at `position`, which is
+        // none of them, and another process can only read.
         unsafe { bytes::bytes_mut(self.payload_words(reservation), len) }
     }
 
-    /// What was written into the payload so far.
+    /// The payload as it was written so far.
     ///
     /// # Panics
     ///
-    /// If the reservation is not good any more.
+    /// If the reservation is not valid any more.
     #[cfg(not(loom))]
-    #[allow(unsafe_code, reason = "only this module knows that these words are the producer's own")]
+    #[allow(unsafe_code, reason = "only this module knows that these words have no other writer")]
     #[inline]
     pub(crate) fn payload(&self, reservation: &Reservation) -> &[u8] {
-        // SAFETY: as in `payload_mut`; this producer, borrowed meanwhile, is their only writer.
+        // SAFETY: as in `payload_mut`.
         unsafe { bytes::bytes(self.payload_words(reservation), reservation.payload_len()) }
     }
 
-    /// Hands the frame over: now it has happened.
+    /// Hands the frame over.
     ///
     /// # Panics
     ///
-    /// If the reservation is not good any more.
+    /// If the reservation is not valid any more.
     #[inline]
     pub(crate) fn commit(&mut self, reservation: Reservation, label: Label) {
-        self.assert_good(&reservation);
+        self.assert_valid(&reservation);
         let header = label.with_payload(reservation.payload_len);
         let start = reservation.start();
         let end = start.wrapping_add(header.padded_len() as u64);
@@ -246,29 +235,29 @@ impl Producer {
             reach(KillPoint::PadCommitted);
         }
         self.position = end;
-        // Where the next frame's guard will be, if that frame is as long: not looked at by the reader yet.
+        // The next frame's guard, if that frame is as long.
         self.cells.head(end.wrapping_add(header.padded_len() as u64)).prefetch();
     }
 
     #[inline]
     fn payload_words(&self, reservation: &Reservation) -> &[AtomicU64] {
-        self.assert_good(reservation);
+        self.assert_valid(reservation);
         self.cells.payload(reservation.start(), reservation.payload_len())
     }
 
     #[inline]
-    fn assert_good(&self, reservation: &Reservation) {
-        let good = reservation.position == self.position;
-        assert!(good, "another frame was committed meanwhile");
+    fn assert_valid(&self, reservation: &Reservation) {
+        let valid = reservation.position == self.position;
+        assert!(valid, "another frame was committed meanwhile");
     }
 
-    /// The room that is certain, by our last look at the peer.
+    /// The free bytes by the last look at `consumed`: a lower bound.
     #[inline]
     fn room(&self) -> usize {
         self.capacity() - self.in_flight_bytes()
     }
 
-    /// Looks at the peer's cursor, and believes it only between what it said last and where we are.
+    /// Reads the peer's `consumed`. It must lie between its last value and this producer's position.
     #[cold]
     fn refresh(&mut self) -> Result<(), Violation> {
         let (position, seen) = (self.position, self.consumed_seen);

@@ -1,20 +1,18 @@
-//! What the peer has yet to take, seen without the producer: by who may not wait for its lock.
+//! A read-only view of the frames that the peer has not consumed. It needs no outbox lock.
 //!
-//! Our own ring says it: from where the peer claims to have read up to, there is a frame or there is none. So
-//! nobody keeps count, and sending costs nothing more for it.
+//! It reads this process's own ring from the peer's read position on, so that sending keeps no count.
 
 use std::iter;
 
-use crate::ring::cells::Cells;
 use crate::{
     primitives::Ordering,
+    ring::cells::Cells,
     wire::{
         attached::Attached,
         frame::{Header, Kind, Place, frame_max},
     },
 };
 
-/// A view of the ring that we write.
 pub(crate) struct UnreadFrames {
     cells: Cells,
 }
@@ -24,11 +22,10 @@ impl UnreadFrames {
         Self { cells }
     }
 
-    /// Whether there is a frame behind `consumed` that asks something of the peer: a message or a request. A
-    /// reply does not; who waits for it takes it, and need not say so.
+    /// Returns whether a message or a request lies behind `consumed`. A reply does not count: its caller takes it.
     ///
-    /// A peer that lies about `consumed` gets any answer, but only about itself. If the producer writes meanwhile,
-    /// the answer may be that of a moment ago.
+    /// A peer that lies about `consumed` gets a wrong answer about itself only. While the producer writes, the
+    /// answer may be out of date.
     pub(crate) fn asks_something(&self, consumed: u64) -> bool {
         self.frames(consumed).any(|(position, header)| match header.kind {
             Kind::Send | Kind::Invoke => true,
@@ -37,9 +34,7 @@ impl UnreadFrames {
         })
     }
 
-    /// How many bytes of the ring the frames behind `consumed` take. It looks at each of them.
-    ///
-    /// As true as `consumed` is, and never more than the capacity.
+    /// Returns the bytes of the frames behind `consumed`, at most the capacity. It reads the head of each frame.
     pub(crate) fn bytes(&self, consumed: u64) -> usize {
         let lens = self.frames(consumed).map(|(_, header)| header.padded_len());
         lens.sum::<usize>().min(self.cells.capacity())
@@ -49,7 +44,7 @@ impl UnreadFrames {
         self.cells.capacity()
     }
 
-    /// The frames behind `consumed`, and where they are: a lap at the most.
+    /// The frames behind `consumed` and their positions, for at most one lap.
     fn frames(&self, consumed: u64) -> impl Iterator<Item = (u64, Header)> {
         let capacity = self.cells.capacity();
         let mut position = consumed;
@@ -60,7 +55,7 @@ impl UnreadFrames {
             let (wire, id_word) = self.cells.head(position).observe()?;
             let place =
                 Place { to_end: self.cells.to_end(position), frame_max: frame_max(capacity) };
-            // Where no frame of ours begins, the peer's cursor has moved on, or lies.
+            // Where no frame begins, the ring has wrapped meanwhile, or the peer's position is a lie.
             let header = wire.check(id_word, place).ok()?;
             let found = (position, header);
             position = position.wrapping_add(header.padded_len() as u64);
@@ -68,10 +63,10 @@ impl UnreadFrames {
         })
     }
 
-    /// Whether the frame names an attachment that is a reply. (A frame is a cell at least, and this one no more.)
+    /// Returns whether a frame about an attachment is a reply. Such a frame is one cell.
     fn carries_reply(&self, position: u64) -> bool {
         let words = self.cells.payload(position, Attached::LEN);
-        // Relaxed: the look at the commit word in front of this word orders it.
+        // Relaxed: the load of the commit word in front of this word orders it.
         let kind = words[Attached::KIND_AT / size_of::<u64>()].load(Ordering::Relaxed) as u8;
         [Kind::Reply, Kind::Reject].iter().any(|reply| *reply as u8 == kind)
     }

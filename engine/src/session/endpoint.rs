@@ -166,7 +166,7 @@ fn take_lock_soon(path: &Path) -> Result<Lock, TryLockError> {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
 
     use std::fs::DirBuilder;

@@ -69,41 +69,6 @@ pub enum EndpointsError {
     },
 }
 
-/// Why a main process could not be inspected, or cannot be any more.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum InspectError {
-    /// It could not be reached.
-    #[error(transparent)]
-    Connect(#[from] ConnectError),
-    /// It said no.
-    #[error("main refused this inspector: {why}")]
-    Refused {
-        /// In main's words.
-        why: String,
-    },
-    /// Its numbers are others than this process knows.
-    #[error(
-        "main was built from another version of ringbridge: inspect it with a tool of the same version"
-    )]
-    OtherBuild,
-    /// What it shows is not what it should be.
-    #[error("what main shows cannot be read: {why}")]
-    BadBoard {
-        /// What is wrong with it.
-        why: String,
-    },
-    /// It is gone.
-    #[error("the main process is gone")]
-    Gone,
-}
-
-impl From<io::Error> for InspectError {
-    fn from(error: io::Error) -> Self {
-        Self::Connect(ConnectError::Io(error))
-    }
-}
-
 /// Why a renderer could not connect to its main process.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

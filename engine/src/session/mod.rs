@@ -8,7 +8,6 @@ pub(crate) mod control_channel;
 pub(crate) mod endpoint;
 pub(crate) mod endpoint_registry;
 pub(crate) mod error;
-pub(crate) mod inspection;
 pub(crate) mod joining;
 pub(crate) mod liveness;
 pub(crate) mod offers;

@@ -108,6 +108,9 @@ pub(crate) enum PollSource<'a> {
     Process(&'a LaunchedProcess),
 }
 
+/// The environment variable by which a launched renderer learns its main's endpoint, should it outlive that main.
+pub(crate) const ENDPOINT_VARIABLE: &str = "RINGBRIDGE_ENDPOINT";
+
 /// The transport of a backend, if this build has it.
 pub(crate) fn of(backend: Backend) -> Result<&'static dyn Transport, ContractError> {
     let found = TRANSPORTS.iter().find(|transport| transport.backend() == backend);

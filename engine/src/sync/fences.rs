@@ -1,14 +1,12 @@
-//! A pair of fences of which one is free: for what happens with every message against what happens
-//! hardly ever, between threads of this process.
+//! A pair of fences between threads of this process, of which the frequent one is free.
 //!
-//! Store, [`light_fence`], load on the one side; store, [`heavy_fence`], load on the other: at least
-//! one of the two sees the other's store, as with two `SeqCst` fences. The light one only keeps the
-//! compiler from reordering. The heavy one has the kernel run a fence on every processor that runs a thread
-//! of this process (`membarrier`, private and expedited), and waits for that: some microseconds.
+//! One side stores, runs [`light_fence`] and loads. The other stores, runs [`heavy_fence`] and loads. At least
+//! one of the two sees the other's store, as with two `SeqCst` fences. The light fence only keeps the compiler
+//! from reordering. The heavy fence has the kernel run a fence on every processor that runs a thread of this
+//! process (`membarrier`, private and expedited), and waits for it, some microseconds.
 //!
-//! In a model both are `SeqCst` fences: loom knows no other, and it is what the pair amounts to. Each
-//! touches a word first that orders nothing: loom tries both orders of two accesses to one word, and
-//! would not try both orders of two fences.
+//! In a model both are `SeqCst` fences, which is what the pair amounts to. Each touches a shared word first:
+//! loom tries both orders of two accesses to one word, but not of two fences.
 
 use crate::primitives::{Ordering::SeqCst, fence};
 
@@ -48,7 +46,7 @@ fn modelled_fence() {
     fence(SeqCst);
 }
 
-/// Whether the kernel has it. Asks once.
+/// Returns whether the kernel has [`heavy_fence`]. Asks it once.
 pub(crate) fn heavy_fence_available() -> bool {
     #[cfg(not(loom))]
     {

@@ -1,4 +1,4 @@
-//! A flag that hands over what happened before it was raised.
+//! A flag that hands over all writes before its raising.
 
 use crate::model::guarded;
 use crate::primitives::AtomicBool;
@@ -7,23 +7,22 @@ use crate::primitives::AtomicBool;
 pub(crate) struct Flag(AtomicBool);
 
 impl Flag {
-    /// From any thread, again and again.
     pub(crate) fn raise(&self) {
-        // Release: pairs with the Acquire in `is_raised` and `take`. An exchange and no store, so that who
-        // sees it raised by one thread sees what all did before who had raised it too.
+        // Release: pairs with the Acquire in `is_raised` and `take`; makes the raiser's writes visible. An exchange,
+        // not a store, so that a reader sees the writes of all threads that had raised the flag.
         let release = guarded!("Flag::raise: Release", Release);
         guarded!("Flag::raise: exchange", _ = self.0.swap(true, release), else self.0.store(true, release));
     }
 
     #[inline]
     pub(crate) fn is_raised(&self) -> bool {
-        // Acquire: pairs with the Release in `raise`.
+        // Acquire: pairs with the Release in `raise`; makes the raiser's writes visible.
         self.0.load(guarded!("Flag::is_raised: Acquire", Acquire))
     }
 
-    /// Lowers it, before what it was raised for is looked at.
+    /// Lowers the flag. Call it before the look for the work that it stands for.
     pub(crate) fn take(&self) -> bool {
-        // Acquire: pairs with the Release in `raise`.
+        // Acquire: pairs with the Release in `raise`; makes the raiser's writes visible.
         self.0.swap(false, guarded!("Flag::take: Acquire", Acquire))
     }
 }

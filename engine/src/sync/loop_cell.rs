@@ -1,9 +1,9 @@
-//! Values that only the holder of a key can reach, without a lock for each use.
+//! Values that only the thread that drives a loop can reach, without a lock for each use.
 //!
-//! An application's listeners and handlers are called by whoever drives the loop, one thread at a time:
-//! the [driver lock](crate::wake::driver_lock) sees to that. So the loop keeps a [`LoopKey`], and what it calls is [`LoopCell`] to
-//! it: the borrow checker sees that the one key is borrowed for as long as a value is. A mutex for each
-//! would cost every message two atomic exchanges, which also wait for all earlier stores.
+//! The [driver lock](crate::wake::driver_lock) lets one thread at a time call an application's listeners and
+//! handlers. The driver keeps a [`LoopKey`], and each listener is in a [`LoopCell`] of that key. The borrow
+//! checker sees that the key is borrowed as long as a value is. A mutex for each value would cost every message
+//! two atomic exchanges, which also wait for all earlier stores.
 
 #![allow(unsafe_code, reason = "a key is a lock, and guards what is keyed to it")]
 
@@ -11,24 +11,24 @@ use std::cell::UnsafeCell;
 
 use crate::primitives::{AtomicU64, Ordering::Relaxed};
 
-/// The only way to what is keyed to it. Not `Clone`: there is one of each name.
+/// The key to the cells of one loop. Not `Clone`: each id has one key.
 pub(crate) struct LoopKey {
-    name: LoopKeyId,
+    id: LoopKeyId,
 }
 
-/// Says to which key a value belongs. Opens nothing.
+/// The key that a cell belongs to. It opens nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct LoopKeyId(u64);
 
 impl LoopKey {
     pub(crate) fn new() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        // Relaxed: only that no two are the same matters.
-        Self { name: LoopKeyId(NEXT.fetch_add(1, Relaxed)) }
+        // Relaxed: the ids need only differ.
+        Self { id: LoopKeyId(NEXT.fetch_add(1, Relaxed)) }
     }
 
-    pub(crate) fn name(&self) -> LoopKeyId {
-        self.name
+    pub(crate) fn id(&self) -> LoopKeyId {
+        self.id
     }
 }
 
@@ -37,8 +37,8 @@ pub(crate) struct LoopCell<T: ?Sized> {
     value: UnsafeCell<T>,
 }
 
-// SAFETY: the value is reached only through `open`, of which there is one at a time; so sharing this
-// moves `T` from thread to thread and never shares it.
+// SAFETY: the value is reached only through `open`, one caller at a time. So sharing this moves `T` from
+// thread to thread and never shares it.
 unsafe impl<T: ?Sized + Send> Sync for LoopCell<T> {}
 
 impl<T> LoopCell<T> {
@@ -50,12 +50,12 @@ impl<T> LoopCell<T> {
 impl<T: ?Sized> LoopCell<T> {
     /// # Panics
     ///
-    /// If it is keyed to another key.
+    /// If it belongs to another key.
     #[inline]
     pub(crate) fn open<'a>(&'a self, key: &'a mut LoopKey) -> &'a mut T {
-        assert!(self.key == key.name, "opened with another loop's key");
-        // SAFETY: there is one key of this name, as names are given out once and a key cannot be
-        // copied, and it is borrowed for as long as the result lives.
+        assert!(self.key == key.id, "opened with another loop's key");
+        // SAFETY: there is one key of this id, since ids are used once and a key cannot be copied. It is
+        // borrowed mutably as long as the result lives.
         unsafe { &mut *self.value.get() }
     }
 }
@@ -67,7 +67,7 @@ mod tests {
     #[test]
     fn a_value_opens_with_its_own_key_again_and_again() {
         let mut key = LoopKey::new();
-        let value = LoopCell::new(key.name(), 1);
+        let value = LoopCell::new(key.id(), 1);
         *value.open(&mut key) += 1;
         *value.open(&mut key) += 1;
         assert_eq!(*value.open(&mut key), 3);
@@ -76,7 +76,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "another loop's key")]
     fn a_value_does_not_open_with_another_key() {
-        let value = LoopCell::new(LoopKey::new().name(), 1);
+        let value = LoopCell::new(LoopKey::new().id(), 1);
         value.open(&mut LoopKey::new());
     }
 }

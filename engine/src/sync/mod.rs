@@ -4,10 +4,10 @@
 //! | --- | --- |
 //! | [`owner_lock`] | a lock that its owner thread takes without an atomic exchange |
 //! | [`fences`] | a pair of fences of which one is free |
-//! | [`flag`] | a flag that hands over what happened before it was raised |
+//! | [`flag`] | a flag that hands over all writes before its raising |
 //! | [`snapshot`] | a value that is read for every message and changed rarely |
 //! | [`loop_cell`] | values that only the thread that drives a loop can reach |
-//! | [`reentrancy`] | which loop this thread is running inside of |
+//! | [`reentrancy`] | the loop that this thread runs inside of, and the right to run one |
 
 pub(crate) mod fences;
 pub(crate) mod flag;

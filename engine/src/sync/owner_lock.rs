@@ -1,33 +1,31 @@
-//! A mutex that costs one thread next to nothing: the first that locks it, as long as no other wants it.
+//! A lock that its owner thread takes without an atomic exchange.
 //!
 //! ```text
-//!   the favourite                          anybody else, once
-//!   inside := yes                          favourite := nobody
+//!   the owner                              another thread, once
+//!   inside := true                         owner := none, for good
 //!   light fence                            heavy fence
-//!   still the favourite? in.               inside? wait until it is not
+//!   still the owner? entered               inside? wait until it is not
 //! ```
 //!
-//! An exchange, as any other mutex needs, waits until all earlier stores have left the processor. In
-//! a stream of messages the last of them is the frame before, on its way to another processor's cache;
-//! so one message could not begin before the last had arrived (docs/performance.md, "One send").
-//! Here the favourite only stores and loads. That is safe because whoever withdraws the favour has the
-//! kernel put a fence into every running thread of this process (`membarrier`): either the favourite
-//! sees that it is none any more, or the other sees it inside.
+//! The first thread that locks it becomes its owner. The exchange of an ordinary mutex waits until all earlier
+//! stores have left the processor. In a stream of messages the last of them is the frame before, on its way to
+//! another processor's cache, so each message would wait for the one before (docs/performance.md, "One send").
+//! The owner only stores and loads. That is safe because another thread revokes the ownership first, and has
+//! the kernel run a fence on every processor that runs a thread of this process (`membarrier`). Then either
+//! the owner sees the revocation, or the other thread sees the owner inside.
 //!
-//! The favour is withdrawn once and for good. From then on this is an ordinary mutex. It is one from the
-//! beginning where the kernel has no such fence.
-//!
-//! A thread that locks it twice gets an error and no deadlock.
+//! The ownership is revoked for good; from then on this is an ordinary mutex. It is one from the beginning if
+//! the kernel has no such fence. A thread that locks it twice gets an error, not a deadlock.
 
 #![allow(unsafe_code, reason = "this is a lock, and guards what it holds")]
 
-use crate::model::guarded;
 use std::{
     cell::UnsafeCell,
     ops::{Deref, DerefMut},
 };
 
 use crate::{
+    model::guarded,
     primitives::{
         AtomicBool, AtomicU64, Mutex, MutexGuard,
         Ordering::Relaxed,
@@ -36,33 +34,33 @@ use crate::{
     sync::fences::{heavy_fence, heavy_fence_available, light_fence},
 };
 
-/// No thread has locked it yet. Threads' numbers begin behind it.
-const NOBODY_YET: u64 = 0;
-/// The favour was withdrawn, or never given.
-const NONE_ANY_MORE: u64 = u64::MAX;
+/// The owner before the first lock. Thread numbers start at 1.
+const UNOWNED: u64 = 0;
+/// The owner after the revocation.
+const REVOKED: u64 = u64::MAX;
 
 pub(crate) struct OwnerLock<T> {
     /// The number of the thread that may enter without an exchange.
-    favourite: AtomicU64,
-    /// Whether the favourite is inside as such. Written by it alone.
-    favourite_inside: AtomicBool,
-    /// Who waits for the favourite to leave.
-    withdrawer: Mutex<Option<Thread>>,
+    owner: AtomicU64,
+    /// Whether the owner holds the lock as the owner. Only the owner writes it.
+    owner_inside: AtomicBool,
+    /// The thread that waits for the owner to leave.
+    revoker: Mutex<Option<Thread>>,
     others: Mutex<()>,
-    /// The number of the thread that is inside, for that thread's own eyes.
+    /// The number of the thread that holds `others`. Only that thread compares it.
     holder: AtomicU64,
     value: UnsafeCell<T>,
 }
 
-// SAFETY: the value is reached only through a guard, of which there is one at a time (see `enter` and
-// `withdraw`); so sharing this moves `T` from thread to thread and never shares it.
+// SAFETY: the value is reached only through a guard, and guards exist one at a time (see `enter` and
+// `revoke`). So sharing this moves `T` from thread to thread and never shares it.
 unsafe impl<T: Send> Sync for OwnerLock<T> {}
 
-/// This very thread is inside already.
+/// This thread holds the lock already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct HeldHere;
 
-/// As [`std::sync::TryLockError`], without poison.
+/// The holder of a busy lock: this thread, or another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Busy {
     Here,
@@ -71,28 +69,27 @@ pub(crate) enum Busy {
 
 pub(crate) struct Guard<'a, T> {
     lock: &'a OwnerLock<T>,
-    /// `None`: in as the favourite.
+    /// `None` on the owner's fast path, which does not take `others`.
     others: Option<MutexGuard<'a, ()>>,
 }
 
 impl<T> OwnerLock<T> {
     pub(crate) fn new(value: T) -> Self {
-        let favourite = if heavy_fence_available() { NOBODY_YET } else { NONE_ANY_MORE };
+        let owner = if heavy_fence_available() { UNOWNED } else { REVOKED };
         Self {
-            favourite: AtomicU64::new(favourite),
-            favourite_inside: AtomicBool::new(false),
-            withdrawer: Mutex::new(None),
+            owner: AtomicU64::new(owner),
+            owner_inside: AtomicBool::new(false),
+            revoker: Mutex::new(None),
             others: Mutex::new(()),
-            holder: AtomicU64::new(NOBODY_YET),
+            holder: AtomicU64::new(UNOWNED),
             value: UnsafeCell::new(value),
         }
     }
 
-    /// Waits until it is free.
     #[inline]
     pub(crate) fn lock(&self) -> Result<Guard<'_, T>, HeldHere> {
         let me = thread_number();
-        if self.favourite.load(Relaxed) == me
+        if self.owner.load(Relaxed) == me
             && let Some(guard) = self.enter(me)?
         {
             return Ok(guard);
@@ -100,16 +97,16 @@ impl<T> OwnerLock<T> {
         self.lock_slowly(me)
     }
 
-    /// In as the favourite; `None` if it is none any more.
+    /// Enters as the owner; `None` if the ownership was revoked.
     #[inline]
     fn enter(&self, me: u64) -> Result<Option<Guard<'_, T>>, HeldHere> {
-        if self.favourite_inside.load(Relaxed) {
+        if self.owner_inside.load(Relaxed) {
             return Err(HeldHere);
         }
-        self.favourite_inside.store(true, Relaxed);
-        // Twin of the heavy fence in `withdraw`: either we see the withdrawal, or it sees us inside.
+        self.owner_inside.store(true, Relaxed);
+        // SeqCst: pairs with the heavy fence in `revoke`; this thread sees the revocation, or the other sees it inside.
         guarded!("OwnerLock::enter: fence", light_fence());
-        if self.favourite.load(Relaxed) == me {
+        if self.owner.load(Relaxed) == me {
             return Ok(Some(Guard { lock: self, others: None }));
         }
         self.leave();
@@ -118,7 +115,7 @@ impl<T> OwnerLock<T> {
 
     #[cold]
     fn lock_slowly(&self, me: u64) -> Result<Guard<'_, T>, HeldHere> {
-        if self.become_favourite(me)
+        if self.become_owner(me)
             && let Some(guard) = self.enter(me)?
         {
             return Ok(guard);
@@ -130,10 +127,9 @@ impl<T> OwnerLock<T> {
         Ok(self.enter_as_other(me, others))
     }
 
-    /// Does not wait.
     pub(crate) fn try_lock(&self) -> Result<Guard<'_, T>, Busy> {
         let me = thread_number();
-        if (self.favourite.load(Relaxed) == me || self.become_favourite(me))
+        if (self.owner.load(Relaxed) == me || self.become_owner(me))
             && let Some(guard) = self.enter(me).map_err(|HeldHere| Busy::Here)?
         {
             return Ok(guard);
@@ -141,55 +137,55 @@ impl<T> OwnerLock<T> {
         if self.holder.load(Relaxed) == me {
             return Err(Busy::Here);
         }
-        // To withdraw the favour may mean to wait for who has it.
-        if self.favourite.load(Relaxed) != NONE_ANY_MORE {
+        // A revocation may have to wait for the owner.
+        if self.owner.load(Relaxed) != REVOKED {
             return Err(Busy::Elsewhere);
         }
         let others = self.others.try_lock().ok_or(Busy::Elsewhere)?;
         Ok(self.enter_as_other(me, others))
     }
 
-    fn become_favourite(&self, me: u64) -> bool {
-        // Relaxed: whoever was inside before is this very thread, or nobody.
-        self.favourite.compare_exchange(NOBODY_YET, me, Relaxed, Relaxed).is_ok()
+    fn become_owner(&self, me: u64) -> bool {
+        // Relaxed: no other thread has held the lock before.
+        self.owner.compare_exchange(UNOWNED, me, Relaxed, Relaxed).is_ok()
     }
 
     fn enter_as_other<'a>(&'a self, me: u64, others: MutexGuard<'a, ()>) -> Guard<'a, T> {
-        // Relaxed: written only by who holds `others`, except that the favourite is named once.
-        if self.favourite.load(Relaxed) != NONE_ANY_MORE {
-            guarded!("OwnerLock::enter_as_other: withdraws", self.withdraw());
+        // Relaxed: only a holder of `others` revokes, and a first owner loses to `revoke` or is seen by it.
+        if self.owner.load(Relaxed) != REVOKED {
+            guarded!("OwnerLock::enter_as_other: revokes", self.revoke());
         }
         self.holder.store(me, Relaxed);
         Guard { lock: self, others: Some(others) }
     }
 
-    /// Ends the favour, and waits until the favourite is not inside by it.
-    fn withdraw(&self) {
-        *self.withdrawer.lock() = Some(thread::current());
-        self.favourite.store(NONE_ANY_MORE, Relaxed);
-        // Twin of the light fences in `enter` and `leave`.
-        guarded!("OwnerLock::withdraw: fence", heavy_fence());
-        // Acquire: pairs with the Release in `leave`; what the favourite did inside is seen.
-        while self.favourite_inside.load(guarded!("OwnerLock::withdraw: Acquire", Acquire)) {
+    /// Revokes the ownership, and waits until the owner has left.
+    fn revoke(&self) {
+        *self.revoker.lock() = Some(thread::current());
+        self.owner.store(REVOKED, Relaxed);
+        // SeqCst: pairs with the light fences in `enter` and `leave`.
+        guarded!("OwnerLock::revoke: fence", heavy_fence());
+        // Acquire: pairs with the Release in `leave`; makes the owner's accesses to the value visible.
+        while self.owner_inside.load(guarded!("OwnerLock::revoke: Acquire", Acquire)) {
             thread::park();
         }
     }
 
-    /// The favourite's way out.
+    /// Leaves as the owner.
     #[inline]
     fn leave(&self) {
-        // Release: pairs with the Acquire in `withdraw`.
-        self.favourite_inside.store(false, guarded!("OwnerLock::leave: Release", Release));
-        // Twin of the heavy fence in `withdraw`: either it sees that we have left, or we see it waiting.
+        // Release: pairs with the Acquire in `revoke`; makes the owner's accesses to the value visible.
+        self.owner_inside.store(false, guarded!("OwnerLock::leave: Release", Release));
+        // SeqCst: pairs with the heavy fence in `revoke`; it sees that the owner left, or the owner sees it waiting.
         guarded!("OwnerLock::leave: fence", light_fence());
-        if self.favourite.load(Relaxed) == NONE_ANY_MORE {
-            self.wake_withdrawer();
+        if self.owner.load(Relaxed) == REVOKED {
+            self.wake_revoker();
         }
     }
 
     #[cold]
-    fn wake_withdrawer(&self) {
-        let waiting = self.withdrawer.lock().take();
+    fn wake_revoker(&self) {
+        let waiting = self.revoker.lock().take();
         if let Some(thread) = waiting {
             thread.unpark();
         }
@@ -201,9 +197,10 @@ impl<T> Deref for Guard<'_, T> {
 
     #[inline]
     fn deref(&self) -> &T {
-        // SAFETY: guards exist one at a time. One with `others` holds that mutex, and found the favour
-        // withdrawn and the favourite outside, who cannot come in again without it. One without is the
-        // favourite's, on its own thread, after it has seen that it still is: so no withdrawal is over.
+        // SAFETY: guards exist one at a time. A guard with `others` holds that mutex, and found the
+        // ownership revoked and the owner outside; the owner needs the mutex from then on. A guard
+        // without it is on the owner's thread, which saw that it still is the owner, so no revocation
+        // has finished.
         unsafe { &*self.lock.value.get() }
     }
 }
@@ -211,7 +208,7 @@ impl<T> Deref for Guard<'_, T> {
 impl<T> DerefMut for Guard<'_, T> {
     #[inline]
     fn deref_mut(&mut self) -> &mut T {
-        // SAFETY: as in `deref`, and the guard is borrowed for writing.
+        // SAFETY: as in `deref`; the guard is borrowed mutably.
         unsafe { &mut *self.lock.value.get() }
     }
 }
@@ -222,13 +219,13 @@ impl<T> Drop for Guard<'_, T> {
         if self.others.is_none() {
             self.lock.leave();
         } else {
-            // Before `others` is unlocked: the next one inside writes its own number.
-            self.lock.holder.store(NOBODY_YET, Relaxed);
+            // Before `others` is unlocked: its next holder stores its own number.
+            self.lock.holder.store(UNOWNED, Relaxed);
         }
     }
 }
 
-/// A number for this thread that no other has, never 0.
+/// The number of this thread, from 1.
 #[cfg(not(loom))]
 #[inline]
 fn thread_number() -> u64 {
@@ -239,14 +236,13 @@ fn thread_number() -> u64 {
     }
     NUMBER.with(|number| {
         if number.get() == 0 {
-            // Relaxed: only that no two are the same matters.
+            // Relaxed: the numbers need only differ.
             number.set(NEXT.fetch_add(1, Relaxed));
         }
         number.get()
     })
 }
 
-/// In a model the threads are named by their test.
 #[cfg(loom)]
 fn thread_number() -> u64 {
     loom_tests::NUMBER.with(|number| number.get())
@@ -264,8 +260,7 @@ mod loom_tests {
         pub(super) static NUMBER: Cell<u64> = Cell::new(1);
     }
 
-    /// Each thread adds to the value by reading and writing it; a lost update or a data race (which
-    /// loom reports of the plain accesses) would be two threads inside.
+    /// Adds 1 by a load and a store. Loom reports a race of these plain accesses.
     fn add(lock: &OwnerLock<loom::cell::Cell<u32>>) {
         let guard = lock.lock().unwrap();
         let before = guard.get();
@@ -274,14 +269,14 @@ mod loom_tests {
     }
 
     #[test]
-    fn loom_one_thread_at_a_time_is_inside_while_the_favour_is_withdrawn() {
+    fn loom_one_thread_at_a_time_is_inside_while_the_ownership_is_revoked() {
         check(
             &[
                 ("OwnerLock::enter: fence", RACE),
                 ("OwnerLock::leave: fence", DEADLOCK),
-                ("OwnerLock::withdraw: fence", RACE),
+                ("OwnerLock::revoke: fence", RACE),
                 ("OwnerLock::leave: Release", RACE),
-                ("OwnerLock::withdraw: Acquire", RACE),
+                ("OwnerLock::revoke: Acquire", RACE),
             ],
             || {
                 let lock = Arc::new(OwnerLock::new(loom::cell::Cell::new(0)));
@@ -301,8 +296,8 @@ mod loom_tests {
     }
 
     #[test]
-    fn loom_two_strangers_may_both_want_to_be_the_favourite() {
-        check(&[("OwnerLock::enter_as_other: withdraws", RACE)], || {
+    fn loom_two_threads_may_both_want_to_be_the_owner() {
+        check(&[("OwnerLock::enter_as_other: revokes", RACE)], || {
             let lock = Arc::new(OwnerLock::new(loom::cell::Cell::new(0)));
             let other = thread::spawn({
                 let lock = lock.clone();
@@ -323,26 +318,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_thread_is_the_favourite_until_another_comes() {
+    fn the_first_thread_is_the_owner_until_another_locks() {
         let lock = OwnerLock::new(0);
         *lock.lock().unwrap() += 1;
-        assert_eq!(lock.favourite.load(Relaxed) == thread_number(), heavy_fence_available());
+        assert_eq!(lock.owner.load(Relaxed) == thread_number(), heavy_fence_available());
         thread::scope(|scope| {
             scope.spawn(|| *lock.lock().unwrap() += 1);
         });
-        assert_eq!(lock.favourite.load(Relaxed), NONE_ANY_MORE);
+        assert_eq!(lock.owner.load(Relaxed), REVOKED);
         assert_eq!(*lock.lock().unwrap(), 2);
     }
 
     #[test]
-    fn a_thread_that_is_inside_is_told_so_as_the_favourite_and_otherwise() {
+    fn a_thread_that_locks_twice_gets_an_error() {
         let lock = OwnerLock::new(());
         for _ in 0..2 {
             let guard = lock.lock().unwrap();
             assert_eq!(lock.lock().err(), Some(HeldHere));
             assert_eq!(lock.try_lock().err(), Some(Busy::Here));
             drop(guard);
-            // From now on it has no favourite.
+            // From now on it has no owner.
             thread::scope(|scope| {
                 scope.spawn(|| drop(lock.lock().unwrap()));
             });
@@ -350,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn who_withdraws_the_favour_waits_until_the_favourite_has_left() {
+    fn a_revocation_waits_until_the_owner_has_left() {
         let lock = OwnerLock::new(0);
         let mut guard = lock.lock().unwrap();
         thread::scope(|scope| {
@@ -358,7 +353,7 @@ mod tests {
                 assert_eq!(lock.try_lock().err(), Some(Busy::Elsewhere));
                 *lock.lock().unwrap() += 10;
             });
-            while lock.favourite.load(Relaxed) != NONE_ANY_MORE && heavy_fence_available() {
+            while lock.owner.load(Relaxed) != REVOKED && heavy_fence_available() {
                 thread::yield_now();
             }
             assert_eq!(*guard, 0);

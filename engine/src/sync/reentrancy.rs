@@ -1,20 +1,19 @@
-//! Whether this thread is inside a loop's turn: in a listener, a handler, or a callback.
+//! The loop whose turn this thread is in: it runs a listener, a handler or a callback.
 //!
-//! There a blocking wait would stop the very loop that brings what it waits for, and main must not
-//! wait for a renderer's room.
+//! A blocking wait in a turn would stop the loop that it waits for, and main must not wait for space in a
+//! renderer's ring.
 
-use crate::model::guarded;
 use std::cell::Cell;
 
-use crate::primitives::AtomicBool;
+use crate::{model::guarded, primitives::AtomicBool};
 
-/// Which loop's turn is under way.
+/// The loop whose turn this thread is in.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CurrentLoop {
     Nothing,
-    /// Of the main endpoint at this address, which is only compared.
+    /// A main endpoint's. The address is only compared.
     Main(usize),
-    /// Of the renderer endpoint at this address, which is only compared.
+    /// A renderer endpoint's. The address is only compared.
     Renderer(usize),
 }
 
@@ -32,7 +31,7 @@ thread_local! {
     static INSIDE: Cell<CurrentLoop> = const { Cell::new(CurrentLoop::Nothing) };
 }
 
-/// Marks the thread until it is dropped.
+/// The mark of a turn. Dropping it restores the one before.
 pub(crate) struct Marked {
     before: CurrentLoop,
 }
@@ -46,7 +45,7 @@ pub(crate) fn now() -> CurrentLoop {
     INSIDE.get()
 }
 
-/// Whether any loop's turn is under way on this thread.
+/// Returns whether this thread is in a turn of any loop.
 #[inline]
 pub(crate) fn any() -> bool {
     now() != CurrentLoop::Nothing
@@ -58,8 +57,8 @@ impl Drop for Marked {
     }
 }
 
-/// Whether someone runs a loop for good. A waiting invocation drives too, but only until it has its
-/// reply, so a run waits for it, and does not wait for another run.
+/// Whether a thread is in `run` or `poll`. A waiting invocation drives the loop too, but only until it has its
+/// reply. So a run waits for invocations, and not for another run.
 #[derive(Default)]
 pub(crate) struct Running(AtomicBool);
 
@@ -76,12 +75,11 @@ pub(crate) enum RunRefused {
 pub(crate) struct RunningGuard<'a>(&'a Running);
 
 impl Running {
-    /// The right to run the loop, from outside of any loop's turn.
     pub(crate) fn begin(&self) -> Result<RunningGuard<'_>, RunRefused> {
         if any() {
             return Err(RunRefused::InsideListener);
         }
-        // Acquire: pairs with the Release in `drop`.
+        // Acquire: pairs with the Release in `RunningGuard::drop`; makes the last run's writes visible.
         if self.0.swap(true, guarded!("Running::begin: Acquire", Acquire)) {
             return Err(RunRefused::AlreadyRunning);
         }
@@ -91,6 +89,7 @@ impl Running {
 
 impl Drop for RunningGuard<'_> {
     fn drop(&mut self) {
+        // Release: pairs with the Acquire in `Running::begin`; makes this run's writes visible.
         self.0.0.store(false, guarded!("RunningGuard::drop: Release", Release));
     }
 }
@@ -103,7 +102,7 @@ mod loom_tests {
     use super::*;
     use crate::primitives::{Arc, thread};
 
-    /// What a run leaves behind, as memory is shared.
+    /// Plain memory that each run changes.
     struct Left(Cell<u32>);
 
     // SAFETY: that its accesses are ordered is what the model checks, and loom reports it if they are not.

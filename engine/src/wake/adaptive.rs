@@ -1,133 +1,127 @@
-//! How to wait: spin, park, or learn which of the two pays.
+//! The decision to spin, doze or park, from the lengths of earlier waits.
 //!
-//! Spinning sees a message after a cache-line transfer, and burns a core. Parking costs nothing while it
-//! lasts and a wake-up by the kernel when it ends (docs/performance.md, "Waiting"). Which is right depends
-//! on how long the wait will be, and recent waits say that best:
+//! Spinning sees a message after a cache-line transfer, and keeps a core busy. Parking costs nothing until the
+//! kernel's wake-up at its end (docs/performance.md, "Waiting"). Recent waits predict the next one:
 //!
 //! ```text
 //!  waits have been short            spin up to the ceiling, then park
 //!  waits have been long             spin for a moment, then park
 //!  messages come by a clock         sleep until just before the next is due, then spin (see `rhythm`)
-//!  yielding brought the message     yield at once, then park: the peer wants this very processor
+//!  yielding brought the message     yield at once, then park: the peer needs this processor
 //! ```
 //!
-//! What a parked wait took is not what a spinning one would have: most of a short one is the wake-up
-//! itself. So that is taken off before it is learned from. Otherwise two processes that talk quickly, and
-//! were both parked by one pause, would go on measuring each other's wake-ups and never spin again. A
-//! spin up to the ceiling that was for nothing counts twice.
+//! Most of a short parked wait is the wake-up, which a spinning wait would not have had. So the wake-up is
+//! subtracted from the sample. Otherwise two processes that were parked once would measure each other's wake-ups
+//! and never spin again. A useless spin up to the ceiling counts twice.
 //!
-//! Where the peer shares this processor, spinning keeps it from answering. Only progress tells: now and then
-//! a wait yields, and if what it waits for is there right afterwards, time after time, it was that.
+//! If the peer shares this processor, spinning keeps it from answering. To find out, a wait yields now and
+//! then. If the message is there right afterwards several times in a row, the processor is shared.
 //!
-//! A process that waits for nothing parks for good and makes no wake-ups.
-//!
-//! This module decides; it does not sleep, and looks at no shared memory.
+//! This module does not sleep and reads no shared memory.
 
 use std::time::{Duration, Instant};
 
 use super::rhythm::{Met, Outlook, Rhythm};
 use crate::primitives::spin_loop;
 
-/// How a process waits for its peer.
+/// The way in which a process waits for its peer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum WaitStrategy {
-    /// Never sleep: the lowest latency, a whole core. (Of two processes that spin on one core, each
-    /// waits for the other's time slice to end: a core for each, or another strategy.)
+    /// Never sleep: the lowest latency, for a whole core. Each spinning process needs a core of its own.
     Spin,
-    /// Spin while that pays, sleep otherwise; sleep between pushes that come by a clock, and be awake when
-    /// one is due.
+    /// Spin while waits are short, sleep otherwise. Sleep between pushes that come by a clock, and wake up
+    /// before one is due.
     #[default]
     Adaptive,
     /// Sleep at once: the least CPU time, a wake-up's latency.
     Park,
 }
 
-/// Looks between two looks at the clock, which costs as much as several of them.
+/// Looks between two reads of the clock, which costs as much as several looks.
 const LOOKS_PER_CLOCK: u32 = 64;
-/// Looks before the processor is told that this is a spin loop: the hint itself takes time
-/// (docs/performance.md).
+/// Looks before the first spin-loop hint, which itself takes time (docs/performance.md).
 const EAGER_LOOKS: u32 = 512;
-/// The part of a parked wait that is taken for the wake-up: more than is measured on a quiet machine
-/// (docs/performance.md, "Waiting").
+/// The part of a parked wait that counts as the wake-up: more than on a quiet machine (docs/performance.md,
+/// "Waiting").
 const WAKE_UP: Duration = Duration::from_micros(60);
-/// What `Adaptive` spins where waits have been long.
+/// The spin of `Adaptive` when waits have been long.
 const MOMENT: Duration = Duration::from_micros(3);
-/// A wait counts as no longer than this, so that one pause does not outweigh many short waits.
+/// The limit of one sample, so that one pause does not outweigh many short waits.
 const SAMPLE_MAX: Duration = Duration::from_micros(200);
 
-/// What to do after a look that found nothing.
+/// The next action after a look that found nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WaitStep {
     /// Look again.
     Look,
-    /// Look again; the clock has been read, so deadlines can be checked.
+    /// Look again, and check deadlines by this time.
     LookAt(Instant),
-    /// Let others have the processor, say so by [`Waiter::yielded`], and look again. The time is now.
+    /// Yield the processor, call [`Waiter::yielded`], and look again. The time is now.
     Yield(Instant),
     /// Stop looking and sleep. The time is now.
     Park(Instant),
-    /// Sleep until something is due, and look again then. Until then nothing is expected. The time is now.
+    /// Sleep until a message is due, and look again then.
     Doze { now: Instant, until: Instant },
 }
 
-/// What one thread of waiting has learned, and the wait that is under way.
+/// The statistics of one waiting loop, and its present wait.
 pub(crate) struct Waiter {
     strategy: WaitStrategy,
-    /// The longest spin for something that cannot be foreseen.
+    /// The longest spin for a message whose time is not predicted.
     ceiling: Duration,
     /// The usual length of a wait in nanoseconds, as a moving average.
     expected: u64,
     looks: u32,
-    /// When this wait began; unknown until the clock is first read.
+    /// The start of this wait; `None` until the clock is first read.
     began: Option<Instant>,
-    /// When the clock was last read in this wait, and what was done then.
+    /// The last time of this wait, and the action then.
     latest: Option<(Instant, Last)>,
-    /// For how long it spun before it parked, if it has.
+    /// The time that it spun before it parked or dozed.
     spun: Option<Duration>,
     sharing: Sharing,
     foresight: Option<Foresight>,
 }
 
-/// What a wait did when it last looked at the clock.
+/// The action of a wait when it last read the clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Last {
     Looked,
-    /// And another thread had the processor meanwhile.
+    /// Another thread had the processor meanwhile.
     Yielded,
     Parked,
     Dozed,
 }
 
-/// The rhythm of what comes, on a scale that begins when it does.
+/// The rhythm of the messages, in nanoseconds since `origin`.
 struct Foresight {
     rhythm: Rhythm,
     origin: Instant,
 }
 
-/// Whether the peer seems to share this processor.
+/// The estimate whether the peer shares this processor.
 #[derive(Debug, Default)]
 struct Sharing {
     /// Grows with each yield that brought the message, shrinks with each that did not.
     score: u32,
-    /// Waits until yielding is tried again, to find out.
+    /// Waits until the next trial.
     until_probe: u32,
     /// Yields of this wait.
     yields: u32,
 }
 
 impl Sharing {
-    /// So many yields in favour decide it.
+    /// The score from which the processor counts as shared.
     const SURE: u32 = 4;
     const SCORE_MAX: u32 = 8;
-    /// Yields in one wait: another thread may have had the processor, and not the peer.
+    /// The most yields of one wait: another thread than the peer may take the processor.
     const YIELDS_MAX: u32 = 3;
     const PROBE_EVERY: u32 = 16;
-    /// A peer on another processor has answered by then, if it is quick.
+    /// A quick peer on another processor has answered by then.
     const PROBE_AFTER: Duration = Duration::from_micros(2);
-    /// A yield that took less gave the processor to nobody.
+    /// In a shorter yield no other thread had the processor.
     const YIELD_MIN: Duration = Duration::from_nanos(900);
 
-    /// Whether to yield now, in a wait that has taken so long.
+    /// Decides whether to yield now, and counts it.
     fn try_yield(&mut self, waited: Duration) -> bool {
         let allowed = if self.is_sure() {
             Self::YIELDS_MAX
@@ -143,12 +137,12 @@ impl Sharing {
         self.score >= Self::SURE
     }
 
-    /// Once in so many waits, and in each while it is undecided.
+    /// Now and then, and in each wait while the score is undecided.
     fn probes(&self) -> bool {
         self.until_probe == 0 || self.score > 0
     }
 
-    /// A wait that looked at the clock is over.
+    /// Learns from a finished wait that has read the clock.
     fn learn(&mut self, yield_brought_it: bool) {
         if yield_brought_it {
             self.score = (self.score + 1).min(Self::SCORE_MAX);
@@ -175,7 +169,7 @@ impl Waiter {
         }
     }
 
-    /// One that sleeps until just before something is due, where that can be foreseen.
+    /// A waiter that predicts messages that come by a clock.
     pub(crate) fn foreseeing(strategy: WaitStrategy, ceiling: Duration) -> Self {
         let foresight = (strategy == WaitStrategy::Adaptive).then(|| Foresight {
             rhythm: Rhythm::new(nanoseconds(ceiling)),
@@ -184,18 +178,18 @@ impl Waiter {
         Self { foresight, ..Self::new(strategy, ceiling) }
     }
 
-    /// Something came: the wait is over, and the next one begins.
+    /// Ends the wait: a message came.
     #[inline]
     pub(crate) fn found(&mut self) {
         self.looks = 0;
         match self.began.take() {
-            // It ended before the clock was first read: as short as none.
+            // It ended before the clock was first read, so its length counts as 0.
             None => self.expected -= self.expected / 8,
             Some(began) => self.learn(began, Instant::now()),
         }
     }
 
-    /// A look found nothing.
+    /// Returns the next action after a look that found nothing.
     #[inline]
     pub(crate) fn step(&mut self) -> WaitStep {
         self.looks = self.looks.wrapping_add(1);
@@ -208,7 +202,7 @@ impl Waiter {
         self.step_by_clock(Instant::now())
     }
 
-    /// Others have had their chance, as asked for.
+    /// Notes that the caller has yielded.
     pub(crate) fn yielded(&mut self) {
         let now = Instant::now();
         let took = self.latest.map_or(Duration::ZERO, |(asked, _)| now.duration_since(asked));
@@ -262,8 +256,8 @@ impl Waiter {
         let (looked, last) = self.latest.take().unwrap_or((began, Last::Looked));
         self.sharing.learn(last == Last::Yielded);
         if let Some(Foresight { rhythm, origin }) = &mut self.foresight {
-            // Who was awake saw it come after the last look at the clock; what came since, as the work that
-            // the message made, is not its. Who slept was told of it by a wake-up.
+            // An awake thread saw the message after the last read of the clock; the time since then includes the
+            // message's own work. A sleeping thread saw it after the wake-up.
             let (at, met) = match last {
                 Last::Looked | Last::Yielded => (looked, Met::Awake),
                 Last::Parked => ((now - WAKE_UP / 2).max(looked), Met::Parked),
@@ -280,7 +274,7 @@ impl Waiter {
         self.expected = (self.expected * 7 + nanoseconds(sample.min(SAMPLE_MAX))) / 8;
     }
 
-    /// For how long the present wait may spin for what cannot be foreseen.
+    /// The longest spin of the present wait for an unpredicted message.
     fn budget(&self) -> Duration {
         if self.expected < nanoseconds(self.ceiling) {
             self.ceiling

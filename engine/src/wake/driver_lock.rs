@@ -1,5 +1,4 @@
-//! The driver's driver_lock: of all threads that wait for messages, one at a time drives the inbox, the
-//! others sleep until what they wait for has come or the driver lock is free.
+//! The lock of a loop. One thread at a time drives it; the others sleep until their replies come or it is free.
 //!
 //! ```text
 //!            try_take                    take_or_queue
@@ -8,25 +7,27 @@
 //!     └──── drop ───────────┴──── drop, wakes the queue ────┘
 //! ```
 //!
-//! Whoever finds the driver lock taken enters the queue and *then* says that it is wanted, which
-//! fails if the driver lock has become free; whoever leaves frees it and sees in the same step whether it was
-//! wanted. So nobody sleeps beside a free driver_lock. It is a lock of its own because a mutex would not
-//! say that, and one step is what an invoke can afford: its reply is in hand when the driver lock is left.
+//! A thread that finds the lock taken enters the queue and *then* marks the lock as wanted. That fails if the
+//! lock has become free. The driver frees the lock and learns in the same step whether it was wanted. So no
+//! thread sleeps beside a free lock. An invoke that has its reply leaves the lock by this one step; a mutex has
+//! no such step.
 
-#![allow(unsafe_code, reason = "the driver_lock is a lock, and guards what its driver may touch")]
+#![allow(unsafe_code, reason = "this is a lock, and guards the driver's state")]
 
-use crate::model::guarded;
 use std::cell::UnsafeCell;
 
-use crate::primitives::{
-    AtomicU32, Mutex,
-    Ordering::Relaxed,
-    thread::{self, Thread},
+use crate::{
+    model::guarded,
+    primitives::{
+        AtomicU32, Mutex,
+        Ordering::Relaxed,
+        thread::{self, Thread},
+    },
 };
 
 const FREE: u32 = 0;
 const TAKEN: u32 = 1;
-/// Taken, and someone in the queue sleeps.
+/// Taken, and a thread in the queue sleeps.
 const WANTED: u32 = 2;
 
 pub(crate) struct DriverLock<T> {
@@ -35,11 +36,11 @@ pub(crate) struct DriverLock<T> {
     queue: Mutex<Vec<Thread>>,
 }
 
-// SAFETY: the driver's part is reached only through a `DriverGuard`, of which there is one at a time; so
-// sharing the driver lock moves `T` from thread to thread and never shares it.
+// SAFETY: the driver's state is reached only through a `DriverGuard`, and these exist one at a time. So
+// sharing the lock moves `T` from thread to thread and never shares it.
 unsafe impl<T: Send> Sync for DriverLock<T> {}
 
-/// Holding it is driving. Dropping it wakes who waits for the driver_lock.
+/// The right to drive the loop. Dropping it wakes the threads in the queue.
 pub(crate) struct DriverGuard<'a, T> {
     driver_lock: &'a DriverLock<T>,
 }
@@ -53,10 +54,9 @@ impl<T> DriverLock<T> {
         }
     }
 
-    /// Takes the driver lock if it is free.
     #[inline]
     pub(crate) fn try_take(&self) -> Option<DriverGuard<'_, T>> {
-        // Acquire: pairs with the Release in `drop`, and so sees what the last driver did.
+        // Acquire: pairs with the Release in `DriverGuard::drop`; makes the last driver's writes visible.
         self.state
             .compare_exchange(
                 FREE,
@@ -68,7 +68,7 @@ impl<T> DriverLock<T> {
         Some(DriverGuard { driver_lock: self })
     }
 
-    /// Takes the driver lock, or enters `me` in the queue of those who are unparked when it becomes free.
+    /// Takes the lock, or enters `me` in the queue of threads that are unparked when it becomes free.
     pub(crate) fn take_or_queue(&self, me: &Thread) -> Option<DriverGuard<'_, T>> {
         if let Some(driving) = self.try_take() {
             return Some(driving);
@@ -80,8 +80,8 @@ impl<T> DriverLock<T> {
             }
         }
         loop {
-            // Relaxed: who sees the driver lock wanted finds the queue filled by its lock's order. Had it locked the
-            // queue before we did, then it would have freed the driver lock before we looked.
+            // Relaxed: the driver that finds the lock wanted locks the queue after this thread did. If it had locked
+            // it before, it would have freed the driver lock before this look.
             match guarded!("DriverLock::take_or_queue: only if taken", self.state.compare_exchange(TAKEN, WANTED, Relaxed, Relaxed), else { self.state.store(WANTED, Relaxed); Ok::<u32, u32>(TAKEN) })
             {
                 Ok(_) | Err(WANTED) => return None,
@@ -94,7 +94,7 @@ impl<T> DriverLock<T> {
         }
     }
 
-    /// Takes the driver lock as soon as it is free.
+    /// Waits until the lock is free.
     pub(crate) fn take(&self) -> DriverGuard<'_, T> {
         let me = thread::current();
         loop {
@@ -125,8 +125,7 @@ impl<T> std::ops::Deref for DriverGuard<'_, T> {
 impl<T> std::ops::DerefMut for DriverGuard<'_, T> {
     #[inline]
     fn deref_mut(&mut self) -> &mut T {
-        // SAFETY: there is one `DriverGuard` at a time, by the state's exchange, and it is borrowed
-        // for writing.
+        // SAFETY: as in `deref`; the guard is borrowed mutably.
         unsafe { &mut *self.driver_lock.driver.get() }
     }
 }
@@ -134,7 +133,7 @@ impl<T> std::ops::DerefMut for DriverGuard<'_, T> {
 impl<T> Drop for DriverGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        // Release: pairs with the Acquire in `try_take`.
+        // Release: pairs with the Acquire in `try_take`; makes this driver's writes visible.
         if self.driver_lock.state.swap(FREE, guarded!("DriverGuard::drop: Release", Release))
             == WANTED
         {
@@ -149,10 +148,9 @@ mod loom_tests {
     use crate::model::{DEADLOCK, RACE, check};
     use crate::primitives::{Arc, thread};
 
-    /// Nor do two drive at once, or a driver without having seen what the last one did: loom reports
-    /// unordered accesses to its cell.
+    /// Loom reports unordered accesses to the cell: two drivers at once, or one that misses the last one's writes.
     #[test]
-    fn loom_nobody_sleeps_beside_a_free_seat() {
+    fn loom_no_thread_sleeps_beside_a_free_lock() {
         check(
             &[
                 ("DriverGuard::drop: Release", RACE),

@@ -1,10 +1,12 @@
-//! Runs the futures of async handlers, on the thread that drives the loop.
+//! The futures of async handlers, on the thread that drives the loop.
 //!
-//! A woken task enters the ready queue and interrupts the loop's sleep; the loop polls what is
-//! ready in each turn. A task lives as long as someone can still wake it: a future that is pending with no
-//! waker anywhere is dropped, and its caller hears that the reply was never sent.
+//! A woken task enters the ready queue and interrupts the loop's sleep. The loop polls the ready tasks in each
+//! turn. A task lives as long as a waker of it: a pending future that no waker can reach is dropped, and its
+//! caller gets "reply was never sent".
+//!
+//! `async-task` was tried in place of [`Task`]. It never drops such a future, detached or not, so the invoke
+//! would not settle. It was not faster either: 161 ns for a task with the handle that a cancel needs, 133 ns here.
 
-use crate::model::guarded;
 use std::{
     future::Future,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -14,7 +16,8 @@ use std::{
 };
 
 use crate::{
-    primitives::{AtomicBool, Mutex, Ordering},
+    model::guarded,
+    primitives::{AtomicBool, Mutex, Ordering::Relaxed},
     sync::flag::Flag,
 };
 
@@ -25,7 +28,7 @@ pub(crate) type Interrupt = Arc<dyn Fn() + Send + Sync>;
 
 pub(crate) struct Executor {
     ready: Mutex<Vec<Arc<Task>>>,
-    /// Whether `ready` holds something, for a look that costs a load. Changed under its lock.
+    /// Whether `ready` holds a task. Changed under its lock.
     has_ready: AtomicBool,
     interrupt: Interrupt,
 }
@@ -33,22 +36,19 @@ pub(crate) struct Executor {
 /// One future.
 pub(crate) struct Task {
     executor: Weak<Executor>,
-    /// `None`: finished or cancelled.
+    /// `None` while it is polled, and once it is finished or cancelled.
     future: Mutex<Option<BoxedFuture>>,
-    /// Raised before the future is taken out for good; a poll that is under way looks at it afterwards.
+    /// A poll that is under way reads it when it has put the future back.
     cancelled: Flag,
 }
 
 impl Executor {
     pub(crate) fn new(interrupt: Interrupt) -> Arc<Self> {
-        Arc::new(Self {
-            ready: Mutex::new(Vec::new()),
-            has_ready: AtomicBool::new(false),
-            interrupt,
-        })
+        let (ready, has_ready) = (Mutex::default(), AtomicBool::new(false));
+        Arc::new(Self { ready, has_ready, interrupt })
     }
 
-    /// Queues a future; it is first polled in the loop's next turn.
+    /// Queues a future. The loop's next turn polls it first.
     pub(crate) fn spawn(
         self: &Arc<Self>,
         future: impl Future<Output = ()> + Send + 'static,
@@ -62,28 +62,28 @@ impl Executor {
         task
     }
 
-    /// Polls every task that was ready when it was called; returns how many.
+    /// Polls every task that is ready now, and returns their number.
     #[inline]
     pub(crate) fn run_ready(&self) -> usize {
         if self.has_ready() { self.run_queued() } else { 0 }
     }
 
-    /// Whether a task waits to be polled. One that is queued while nobody looks raises the interrupt.
+    /// Returns whether a task is ready, by one load.
     #[inline]
     pub(crate) fn has_ready(&self) -> bool {
-        // Relaxed: the queue's lock hands the task over; a loop that sees this late is interrupted.
-        self.has_ready.load(Ordering::Relaxed)
+        // Relaxed: the queue's lock hands the tasks over. A loop that sees this late is interrupted.
+        self.has_ready.load(Relaxed)
     }
 
     #[cold]
     fn run_queued(&self) -> usize {
         let ready = {
             let mut ready = self.ready.lock();
-            self.has_ready.store(false, Ordering::Relaxed);
+            self.has_ready.store(false, Relaxed);
             guarded!("Executor::run_queued: hint under the lock", std::mem::take(&mut *ready), else {
                 let taken = std::mem::take(&mut *ready);
                 drop(ready);
-                self.has_ready.store(false, Ordering::Relaxed);
+                self.has_ready.store(false, Relaxed);
                 taken
             })
         };
@@ -96,19 +96,19 @@ impl Executor {
         {
             let mut ready = self.ready.lock();
             ready.push(task);
-            self.has_ready.store(true, Ordering::Relaxed);
+            self.has_ready.store(true, Relaxed);
         }
         guarded!("Executor::enqueue: interrupt", (self.interrupt)());
     }
 }
 
 impl Task {
-    /// Drops the future where it stands.
+    /// Drops the future.
     pub(crate) fn cancel(&self) {
-        // First: a poll that holds the future at the moment looks when it has put it back.
+        // First: a poll that has taken the future out looks at the flag when it has put it back.
         self.cancelled.raise();
         let future = self.future.lock().take();
-        // Its destructors are the application's: a panic there must not end the loop.
+        // The destructors are the application's: a panic there must not end the loop.
         let _ = catch_unwind(AssertUnwindSafe(|| drop(future)));
     }
 
@@ -118,7 +118,7 @@ impl Task {
         let polled = catch_unwind(AssertUnwindSafe(|| {
             future.as_mut().poll(&mut Context::from_waker(&waker))
         }));
-        // A panic is reported by the destructors that ran while it unwound; see `Responder`.
+        // The destructors that run as a panic unwinds report it; see `Responder`.
         if polled.is_ok_and(|poll| poll.is_pending()) {
             *self.future.lock() = Some(future);
             if guarded!("Task::poll: cancelled", self.cancelled.is_raised(), else false) {
@@ -138,14 +138,17 @@ impl Wake for Task {
 
 #[cfg(all(test, loom))]
 mod loom_tests {
-    use crate::model::{DEADLOCK, WRONG, check};
-    use std::future::poll_fn;
-    use std::task::Poll;
+    use std::{future::poll_fn, task::Poll};
 
     use super::*;
-    use crate::{primitives::thread, wake::bell, wire::words::Bell};
+    use crate::{
+        model::{DEADLOCK, WRONG, check},
+        primitives::thread,
+        wake::bell,
+        wire::words::Bell,
+    };
 
-    /// As the loop does: nothing is ready, so it sleeps until it is interrupted.
+    /// The loop sleeps while no task is ready, until it is interrupted.
     #[test]
     fn loom_a_loop_never_sleeps_beside_a_task_that_is_ready() {
         check(
@@ -154,7 +157,7 @@ mod loom_tests {
                 ("Executor::enqueue: interrupt", DEADLOCK),
             ],
             || {
-                let (interrupt, bell) = (Arc::new(bell::Interrupt::default()), Bell::new());
+                let (interrupt, bell) = (Arc::new(bell::Interrupt::default()), Bell::default());
                 let interrupting = interrupt.clone();
                 let executor = Executor::new(Arc::new(move || interrupting.raise()));
                 let (wakers, polls) = (Arc::new(Mutex::new(None)), Arc::new(Mutex::new(0)));
@@ -184,7 +187,7 @@ mod loom_tests {
     }
 
     #[test]
-    fn loom_a_task_that_is_cancelled_while_it_is_polled_is_dropped_all_the_same() {
+    fn loom_a_task_that_is_cancelled_during_its_poll_is_dropped() {
         check(&[("Task::poll: cancelled", WRONG)], || {
             let executor = Executor::new(Arc::new(|| ()));
             let held = Arc::new(());
@@ -209,14 +212,14 @@ mod loom_tests {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::AtomicUsize;
 
     use super::*;
 
     fn executor() -> (Arc<Executor>, Arc<AtomicUsize>) {
         let interrupts = Arc::new(AtomicUsize::new(0));
         let count = interrupts.clone();
-        (Executor::new(Arc::new(move || _ = count.fetch_add(1, Ordering::Relaxed))), interrupts)
+        (Executor::new(Arc::new(move || _ = count.fetch_add(1, Relaxed))), interrupts)
     }
 
     #[test]
@@ -236,11 +239,11 @@ mod tests {
         assert_eq!(executor.run_ready(), 0);
         receiver.recv().unwrap().wake();
         assert_eq!(executor.run_ready(), 1);
-        assert_eq!(interrupts.load(Ordering::Relaxed), 2);
+        assert_eq!(interrupts.load(Relaxed), 2);
     }
 
     #[test]
-    fn a_cancelled_task_is_dropped_where_it_stands() {
+    fn a_cancelled_task_is_dropped_at_once() {
         let (executor, _) = executor();
         let held = Arc::new(());
         let inside = held.clone();
@@ -251,6 +254,20 @@ mod tests {
         executor.run_ready();
         task.cancel();
         assert_eq!(Arc::strong_count(&held), 1);
+    }
+
+    #[test]
+    fn a_pending_task_that_no_waker_can_reach_is_dropped() {
+        let (executor, _) = executor();
+        let held = Arc::new(());
+        let inside = held.clone();
+        let task = Arc::downgrade(&executor.spawn(async move {
+            let _inside = inside;
+            std::future::pending::<()>().await;
+        }));
+        executor.run_ready();
+        assert_eq!(Arc::strong_count(&held), 1);
+        assert!(task.upgrade().is_none());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! When the next message is due, where messages come by a clock, as statistics do.
+//! The prediction of the next message, where messages come by a clock, as statistics do.
 //!
 //! ```text
 //!              period
@@ -6,79 +6,75 @@
 //!   │                     margin    │ late
 //!   │                  ├────────────┼──────┤
 //!   ▼                  ▼            ▼      ▼
-//!   arrival            wake up      due    nothing came: park until someone rings
+//!   arrival            wake up      due    nothing came: park until the peer rings
 //!   └───── sleep ──────┘└── spin ───────────┘
 //! ```
 //!
-//! A few intervals alike make a *beat*. From then on each arrival corrects the beat's phase and period (an
-//! alpha-beta filter), and the margin is held to what it takes to be awake at all but a fraction of a percent of
-//! the arrivals: it grows by a step with each that came too early, and shrinks by a 256th of that with each
-//! that did not. So it learns the jitter of the sender and of the timer together, without a model of either.
+//! A few equal intervals make a *beat*. From then on each arrival corrects the beat's phase and period (an
+//! alpha-beta filter). The margin grows by a step with each arrival during a doze, and shrinks by a 256th of a
+//! step with each other one. So it covers the jitter of the sender and of the timer for all but a fraction of a
+//! percent of the arrivals.
 //!
-//! What does not fit the beat is left out. A beat that is wrong more than one time out of five is given up, and it
-//! takes twice as many intervals alike to believe in the next one. So an irregular stream pays for a few
-//! mistakes, and then for none.
+//! An arrival off the beat does not change it. A beat that is wrong more than one time in five is dropped, and
+//! the next one needs twice as many equal intervals. So an irregular stream causes few mistakes.
 //!
-//! Times are nanoseconds on any one scale. No clock is read here, and nothing sleeps.
+//! Times are nanoseconds on any one scale. This module reads no clock and does not sleep.
 
-/// What comes within this time of an arrival belongs to it: several messages of one tick.
+/// Messages within this time of an arrival belong to it: they come from one tick.
 const TICK: u64 = 80_000;
-/// A longer period is not worth knowing.
 const PERIOD_MAX: u64 = 1_000_000_000;
-/// Intervals alike that make a beat, at first and after mistakes.
+/// Equal intervals that make a beat, at first and after mistakes.
 const ALIKE_MIN: u32 = 3;
 const ALIKE_MAX: u32 = 96;
-/// Arrivals on the beat that make up for all mistakes.
+/// Arrivals on the beat after which all mistakes are forgotten.
 const TRUSTED_AFTER: u32 = 64;
-/// What a beat is worth at first and at the most; one that is worth nothing any more is given up. An arrival
-/// that was met adds 1 and another takes 4, so a beat lives while it is right four times out of five.
+/// The worth of a new beat, and the most. At 0 the beat is dropped. A predicted arrival adds 1 and another one
+/// subtracts 4, so a beat lasts while it is right four times in five.
 const WORTH_FIRST: u32 = 16;
 const WORTH_MAX: u32 = 32;
 const WORTH_LOSS: u32 = 4;
-/// A sleep that is not at least so long is not worth its two system calls.
+/// The shortest sleep that is worth its two system calls.
 const SLEEP_MIN: u64 = 15_000;
-/// Where the margin begins, how it grows, and by what part of that it shrinks.
+/// The first margin, its limit, and the steps in which it grows and shrinks.
 const MARGIN_FIRST: u64 = 60_000;
 const MARGIN_MIN: u64 = 2_000;
 const MARGIN_STEP: u64 = 8_000;
 const MARGIN_DECAY: u64 = MARGIN_STEP / 256;
 
-/// What to expect at a moment.
+/// The prediction at a moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outlook {
-    /// Anything, at any time.
     Unknown,
-    /// Nothing before this moment, which is early enough to be awake for what is then due.
+    /// No message before this moment. A sleeper that wakes up then is awake for the next one.
     QuietUntil(u64),
-    /// Something is due now.
+    /// A message is due now.
     Due,
 }
 
-/// How an arrival was met.
+/// The receiver's state when a message arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Met {
-    /// Awake: it was seen as it came.
     Awake,
-    /// In a sleep [until](Outlook::QuietUntil) just before it was due: too long a sleep.
+    /// In a sleep [until](Outlook::QuietUntil) just before the message was due, which was too long.
     Dozing,
-    /// In a sleep that nothing foreseen was to end.
+    /// In a sleep without a predicted end.
     Parked,
 }
 
-/// What is known of a stream of arrivals.
+/// The statistics of a stream of arrivals.
 #[derive(Debug)]
 pub(super) struct Rhythm {
-    /// The most that a sleeper may wake up too early, whatever the period. See [`window`].
+    /// The least [`window`](Self::window).
     window_min: u64,
     last: Option<u64>,
     run: Run,
     beat: Option<Beat>,
     margin: u64,
-    /// How many intervals alike it takes to believe in a beat.
+    /// Equal intervals that make the next beat.
     alike_needed: u32,
 }
 
-/// The latest intervals, as far back as they are alike.
+/// The latest intervals, as long as they are equal within the tolerance.
 #[derive(Debug, Default)]
 struct Run {
     count: u32,
@@ -88,10 +84,10 @@ struct Run {
 #[derive(Debug)]
 struct Beat {
     period: u64,
-    /// When the next arrival is expected.
+    /// The predicted time of the next arrival.
     due: u64,
     worth: u32,
-    /// Arrivals in a row that were on the beat, and that were not.
+    /// Arrivals in a row on the beat, and off it.
     hits: u32,
     strays: u32,
 }
@@ -108,7 +104,6 @@ impl Rhythm {
         }
     }
 
-    /// What to expect at `now`.
     pub(super) fn outlook(&self, now: u64) -> Outlook {
         let Some(beat) = &self.beat else { return Outlook::Unknown };
         let window = self.window(beat.period);
@@ -119,7 +114,7 @@ impl Rhythm {
         if wake > now + SLEEP_MIN { Outlook::QuietUntil(wake) } else { Outlook::Due }
     }
 
-    /// Something came.
+    /// Notes an arrival.
     pub(super) fn arrived(&mut self, at: u64, met: Met) {
         let Some(last) = self.last else {
             self.last = Some(at);
@@ -163,7 +158,7 @@ impl Rhythm {
         }
     }
 
-    /// Believes in a run of intervals that are alike, unless the beat says the same already.
+    /// Makes a beat of a run of equal intervals, unless there is such a beat.
     fn find_beat(&mut self, at: u64) {
         if self.run.count < self.alike_needed {
             return;
@@ -178,8 +173,8 @@ impl Rhythm {
         }
     }
 
-    /// How long a sleeper may be awake before and after a beat: a tenth of the period, which bounds what
-    /// it costs, or what a spin for nothing may take in any case.
+    /// The longest time awake before and after a beat: a tenth of the period, which bounds the cost, or
+    /// `window_min`.
     fn window(&self, period: u64) -> u64 {
         self.window_min.max(period / 10)
     }
@@ -190,7 +185,7 @@ impl Run {
         if self.count > 0 && interval.abs_diff(self.mean()) > tolerance(self.mean()) {
             *self = Self::default();
         }
-        // So that an old run follows a slow change.
+        // A bounded count lets an old run follow a slow change.
         if self.count == 16 {
             self.total -= self.mean();
             self.count -= 1;
@@ -205,8 +200,7 @@ impl Run {
 }
 
 impl Beat {
-    /// How much later than a beat something came: than the one due, a later one if that is nearer, or
-    /// the one before.
+    /// The delay of an arrival from the nearest beat; negative if it was early.
     fn error(&self, at: u64) -> i64 {
         let ahead = at as i64 - self.due as i64;
         let period = self.period as i64;
@@ -218,7 +212,7 @@ impl Beat {
         self.worth = self.worth.saturating_sub(WORTH_LOSS);
     }
 
-    /// Leaves an arrival out.
+    /// Counts an arrival off the beat.
     fn stray(&mut self, at: u64) {
         self.lose();
         self.hits = 0;
@@ -228,7 +222,7 @@ impl Beat {
         }
     }
 
-    /// Follows an arrival that was `error` later than its beat.
+    /// Corrects phase and period by an arrival that was `error` late.
     fn correct(&mut self, at: u64, error: i64) {
         self.strays = 0;
         self.hits = self.hits.saturating_add(1);
@@ -239,7 +233,7 @@ impl Beat {
     }
 }
 
-/// How far from its beat an arrival may be.
+/// The largest error of an arrival on the beat.
 fn tolerance(period: u64) -> u64 {
     (period / 8).max(25_000)
 }

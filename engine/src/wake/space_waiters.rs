@@ -1,12 +1,11 @@
-//! Who waits for room in our outbox: any number of threads, and replies that the driver is to send. They share
-//! one word, on which the peer sees that it should ring.
+//! The threads and the deferred replies that wait for space in this side's outbox.
 //!
-//! The word has one writer at a time, by a lock that is held for no longer than that takes.
-
-use crate::model::guarded;
+//! They share one word, `space_wanted`, by which the peer sees that it should ring. A lock gives the word one
+//! writer at a time.
 
 use crate::{
     kill_points::{KillPoint, reach},
+    model::guarded,
     primitives::Mutex,
     shm::shared::Shared,
     wire::outbox::OutboxControl,
@@ -14,7 +13,7 @@ use crate::{
 
 pub(crate) struct SpaceWaiters {
     own: Shared<OutboxControl>,
-    /// How many threads wait.
+    /// The number of waiting threads.
     waiters: Mutex<u32>,
 }
 
@@ -23,8 +22,9 @@ impl SpaceWaiters {
         Self { own, waiters: Mutex::new(0) }
     }
 
-    /// Asks the peer to ring when it has made room. Each asking is an epoch of its own: the peer
-    /// rings once for each, and an earlier waiter may have used up the last. Look again afterwards.
+    /// Asks the peer to ring when it has made space. The caller looks for space again afterwards.
+    ///
+    /// Each call announces a new epoch: the peer rings once an epoch, and an earlier waiter may have used up the last.
     pub(crate) fn ask(&self) {
         let _one_writer = self.waiters.lock();
         let asked = guarded!("SpaceWaiters::ask: anew", false, else self.own.space_wanted.asleep().is_some());
@@ -34,12 +34,12 @@ impl SpaceWaiters {
         reach(KillPoint::RoomWanted);
     }
 
-    /// This thread waits, and asks before each sleep.
+    /// Registers this thread, which calls [`ask`](Self::ask) before each sleep.
     pub(crate) fn begin_to_wait(&self) {
         *self.waiters.lock() += 1;
     }
 
-    /// This thread waits no more. `deferred`: whether replies still do.
+    /// Removes this thread. `deferred` tells whether replies still wait.
     pub(crate) fn end_waiting(&self, deferred: impl FnOnce() -> bool) {
         let mut waiters = self.waiters.lock();
         *waiters -= 1;
@@ -49,7 +49,7 @@ impl SpaceWaiters {
         }
     }
 
-    /// No replies wait any more.
+    /// Notes that no replies wait any more.
     pub(crate) fn none_deferred(&self) {
         let waiters = self.waiters.lock();
         if *waiters == 0 {
@@ -70,7 +70,7 @@ mod loom_tests {
         wire::words::Cursor,
     };
 
-    /// Two threads wait for room, of which the peer makes enough for one and then for the other.
+    /// Two threads wait for space. The peer makes enough for one, and then for the other.
     #[test]
     fn loom_of_two_threads_that_wait_for_room_neither_sleeps_beside_its_own() {
         check_bounded(
@@ -82,7 +82,7 @@ mod loom_tests {
             || {
                 let [own, peer] = [(); 2].map(|()| OutboxMemory::heap(256).control);
                 let bell = PeerBell::new(Box::new(FutexSignal), peer.clone(), own.clone());
-                let room = Arc::new((Cursor::new(0), Mutex::new(0)));
+                let room = Arc::new((Cursor::default(), Mutex::new(0)));
                 let wanted = Arc::new((SpaceWaiters::new(own), Interrupt::default()));
 
                 let making = thread::spawn({

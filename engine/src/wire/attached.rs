@@ -1,4 +1,4 @@
-//! The payloads of frames about attachments: small, so that each such frame is one cell.
+//! The payloads of frames about attachments. Each such frame is one cell.
 //!
 //! ```text
 //!   Attached   0        8        16       24 25 26     32
@@ -6,13 +6,13 @@
 //!              |   id   |  len   |request |kn|fl|  0   |   the payload is the first len bytes of
 //!              +--------+--------+--------+--+--+------+   attachment id; the frame's channel is the
 //!                                                          message's, kind and flags are here
-//!   Ask        | size   |     memory of so many bytes, please
-//!   GiveBack   | id     |     not needed any more
+//!   Ask        | size   |     the renderer asks for memory of this size
+//!   GiveBack   | id     |     the renderer does not need this memory any more
 //! ```
 //!
-//! The frame goes through the ring like any other, so a large message keeps its place in the order.
-//! What a peer wrote here is a lie until [`Attached::parse`] has made it a [`Header`] by the same door
-//! as any other frame's, and the attachment has been found among those that were given to that peer.
+//! The frame goes through the ring, so a large message keeps its place in the order. [`Attached::parse`]
+//! checks a peer's bytes as [`WireHeader::check`] checks a frame's. Its caller looks the attachment up among
+//! those of that peer.
 
 use crate::wire::HEADER_LEN;
 use crate::wire::frame::{Header, Kind, Label, Place, Violation, WireHeader};
@@ -20,19 +20,18 @@ use crate::wire::frame::{Header, Kind, Label, Place, Violation, WireHeader};
 /// A message whose payload is in an attachment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Attached {
-    /// The message's header; its length, which is this frame's affair, is none.
+    /// The message's header, with a payload length of zero.
     pub(crate) header: Header,
     pub(crate) attachment: u64,
-    /// How many bytes of the attachment are the payload.
+    /// The length of the payload, at the start of the attachment.
     pub(crate) len: u64,
 }
 
 impl Attached {
     pub(crate) const LEN: usize = 32;
-    /// Where the message's kind is.
+    /// The offset of the message's kind.
     pub(crate) const KIND_AT: usize = 24;
 
-    /// The bytes that say so.
     pub(crate) fn encode(label: Label, attachment: u64, len: u64) -> [u8; Self::LEN] {
         let request = label.with_payload(0).to_id_word();
         let mut bytes = [0; Self::LEN];
@@ -44,7 +43,7 @@ impl Attached {
         bytes
     }
 
-    /// What the payload of a frame on `channel` says, or how it lies.
+    /// Checks the payload of a frame on `channel`.
     pub(crate) fn parse(channel: u16, bytes: &[u8]) -> Result<Self, Violation> {
         let nonsense = Violation::BadAttachment { len: bytes.len() as u64 };
         let Ok(bytes) = <&[u8; Self::LEN]>::try_from(bytes) else { return Err(nonsense) };
@@ -60,7 +59,7 @@ impl Attached {
     }
 }
 
-/// The one word that an `Ask` or a `GiveBack` consists of.
+/// Parses the payload of an `Ask` or a `GiveBack`.
 pub(crate) fn parse_word(bytes: &[u8]) -> Result<u64, Violation> {
     match bytes.try_into() {
         Ok(word) => Ok(u64::from_le_bytes(word)),

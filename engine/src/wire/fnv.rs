@@ -1,9 +1,8 @@
-//! Fowler, Noll and Vo's hash, 1a, 64 bits: small, `const`, and the same in every build. Not for hostile
-//! input.
+//! The hash of Fowler, Noll and Vo (1a, 64 bits): `const`, and the same in every build. Not for hostile input.
 
 pub(crate) const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
 
-/// Goes on with `hash`, which begins as [`FNV_OFFSET`].
+/// Continues `hash`, which begins as [`FNV_OFFSET`].
 pub(crate) const fn fnv1a(mut hash: u64, bytes: &[u8]) -> u64 {
     let mut index = 0;
     while index < bytes.len() {

@@ -19,8 +19,8 @@
 //! The first word is the **commit word**: zero until the whole frame is there. `kind` is never zero,
 //! so no frame's commit word is.
 //!
-//! [`WireHeader::check`] is the one door from a peer's bytes to a [`Header`]. It takes its words by
-//! value: it cannot look at memory that may change, and neither can anyone behind it.
+//! [`WireHeader::check`] alone turns a peer's bytes into a [`Header`]. It takes its words by value, so it never
+//! reads memory that may change, and neither does its caller.
 
 use std::fmt;
 use std::time::Duration;
@@ -28,28 +28,27 @@ use std::time::Duration;
 use crate::wire::id::RequestId;
 use crate::wire::{CELL, HEADER_LEN, padded};
 
-/// What a frame is for.
+/// The kind of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub(crate) enum Kind {
-    /// One way: an event of a renderer, or a push of main. No reply.
+    /// One way: a renderer's event, or a push.
     Send = 1,
     /// Wants a reply.
     Invoke = 2,
     /// The handler's answer.
     Reply = 3,
-    /// The handler's own, typed error.
+    /// The handler's typed error.
     Reject = 4,
-    /// No answer from a handler: a code in `flags`, and why, in UTF-8.
+    /// No answer from a handler: a code in `flags`, and the reason in UTF-8.
     Fail = 5,
-    /// Whoever invoked no longer waits.
+    /// The caller no longer waits.
     Cancel = 6,
     Subscribe = 7,
     Unsubscribe = 8,
-    /// Nothing: fills the end of a lap that the next frame does not fit into.
+    /// Fills the end of a lap that the next frame does not fit into.
     Pad = 9,
-    /// A message whose payload is in an attachment: which, and what the message is, is this frame's
-    /// payload.
+    /// A message whose payload is in an attachment. See [`attached`](crate::wire::attached).
     Attached = 10,
     /// A renderer asks main for memory that it can fill.
     Ask = 11,
@@ -58,7 +57,6 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// Whether such a frame belongs to a request, and so must name one.
     #[inline]
     const fn names_a_request(self) -> bool {
         matches!(self, Self::Invoke | Self::Reply | Self::Reject | Self::Fail | Self::Cancel)
@@ -98,7 +96,7 @@ impl TryFrom<u8> for Kind {
     }
 }
 
-/// All that a sender says about a frame but its length, which is the payload's.
+/// The header of a frame without its length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Label {
     pub(crate) kind: Kind,
@@ -115,11 +113,11 @@ impl Label {
     }
 }
 
-/// The header of a frame, ours or checked.
+/// The header of a frame of this process, or a checked one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Header {
     pub(crate) kind: Kind,
-    /// A [`TimeoutCode`] if this is an invoke, a code of failure if it is one, else zero.
+    /// A [`TimeoutCode`] in an invoke, a code of failure in a `Fail`, else zero.
     pub(crate) flags: u8,
     pub(crate) channel: u16,
     /// The request that this frame begins, answers or ends.
@@ -128,7 +126,7 @@ pub(crate) struct Header {
 }
 
 impl Header {
-    /// Fills `len` bytes up to the end of a lap.
+    /// A pad of `len` bytes.
     #[inline]
     pub(crate) fn pad(len: usize) -> Self {
         let payload_len = (len - HEADER_LEN) as u32;
@@ -148,18 +146,18 @@ impl Header {
         self.id.map_or(0, RequestId::to_wire)
     }
 
-    /// What the frame occupies in the ring.
+    /// The frame's length in the ring.
     #[inline]
     pub(crate) fn padded_len(self) -> usize {
         padded(HEADER_LEN + self.payload_len as usize)
     }
 }
 
-/// A commit word as it lay in the ring: eight bytes that anyone may have written.
+/// A commit word as the peer wrote it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct WireHeader(pub(crate) u64);
 
-/// What a frame must fit into.
+/// The limits of a frame at its position.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place {
     /// From the start of the frame to the end of the ring.
@@ -169,7 +167,7 @@ pub(crate) struct Place {
 }
 
 impl WireHeader {
-    /// A header that lay somewhere else than in a commit word.
+    /// A header that was not in a commit word.
     pub(crate) fn of_parts(len: u32, kind: u8, flags: u8, channel: u16) -> Self {
         Self(
             u64::from(len)
@@ -199,10 +197,9 @@ impl WireHeader {
         (self.0 >> 48) as u16
     }
 
-    /// Turns hostile words into a header, or names the lie.
+    /// Checks hostile words. The whole frame of the returned header lies inside the ring.
     ///
-    /// `id_word` is the second word of the frame. The header that comes out is honest about memory:
-    /// its whole frame lies inside the ring. Whether this peer may say this now is not decided here.
+    /// `id_word` is the second word of the frame. The caller checks whether this peer may send this now.
     #[inline(always)]
     pub(crate) fn check(self, id_word: u64, place: Place) -> Result<Header, Violation> {
         let kind = Kind::try_from(self.kind())?;
@@ -228,7 +225,7 @@ impl WireHeader {
         Ok(Header { kind, flags, channel, id, payload_len })
     }
 
-    /// An honest pad fills the lap, and only because a frame did not fit: it is shorter than one.
+    /// A pad fills the rest of the lap. It is shorter than the longest frame, because one did not fit.
     #[cold]
     fn check_pad(self, id_word: u64, place: Place) -> Result<Header, Violation> {
         let pad = Header::pad(place.to_end);
@@ -252,24 +249,22 @@ impl fmt::Debug for WireHeader {
     }
 }
 
-/// The longest frame, header included: half the ring less a cell. So a pad, the frame and the guard
-/// behind it always fit into an empty ring, wherever in its lap the ring stands.
+/// The longest frame, header included: half the ring less a cell. So a pad, the frame and the guard behind it
+/// fit into an empty ring at any position.
 #[inline]
 pub(crate) const fn frame_max(capacity: usize) -> usize {
     capacity / 2 - CELL
 }
 
-/// The longest payload of a frame.
 #[inline]
 pub(crate) const fn payload_max(capacity: usize) -> usize {
     frame_max(capacity) - HEADER_LEN
 }
 
-/// How long an invoke may take, in one byte.
+/// The timeout of an invoke, in one byte.
 ///
-/// Code 0 means "no limit". A code `c` from 1 on counts up in steps of an eighth of a power of two:
-/// with `n = c - 1`, it is `(8 + n % 8) << (n / 8)` microseconds. So code 1 is 8 µs, and code 255
-/// some eight hours.
+/// Code 0 is no timeout. Code `n + 1` is `(8 + n % 8) << (n / 8)` microseconds: steps of an eighth of a power of
+/// two, from 8 µs to about eight hours.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct TimeoutCode(pub(crate) u8);
 
@@ -277,10 +272,10 @@ impl TimeoutCode {
     pub(crate) const NONE: Self = Self(0);
     const LONGEST: Self = Self(u8::MAX);
 
-    /// The shortest code that is no shorter than `duration`, or the longest one there is.
+    /// Returns the shortest code that is no shorter than `duration`, or the longest code.
     #[inline]
     pub(crate) fn from_duration(duration: Duration) -> Self {
-        // In 64 bits: half a million years of microseconds, and no division of 128.
+        // 64 bits hold half a million years of microseconds, and need no division of 128 bits.
         let whole = duration.as_secs().saturating_mul(1_000_000);
         let part = u64::from(duration.subsec_nanos().div_ceil(1000));
         let micros = whole.saturating_add(part).max(8);
@@ -291,7 +286,6 @@ impl TimeoutCode {
         u8::try_from(code).map_or(Self::LONGEST, Self)
     }
 
-    /// How long this is; `None` if there is no limit.
     pub(crate) fn duration(self) -> Option<Duration> {
         let step = self.0.checked_sub(1)?;
         let micros = u64::from(8 + step % 8) << (step / 8);
@@ -299,7 +293,7 @@ impl TimeoutCode {
     }
 }
 
-/// How a peer broke the protocol. It ends the session; nothing that the peer said is followed.
+/// A peer's breach of the protocol. It ends the session, and the frame has no other effect.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 #[allow(missing_docs, reason = "the fields are named after what the peer sent, as is each message")]
@@ -325,7 +319,7 @@ pub enum Violation {
     /// A payload on a frame that has none.
     #[error("a frame of kind {kind} carries {len} bytes of payload")]
     UnexpectedPayload { kind: u8, len: u32 },
-    /// A reader that claims to have read backwards, or what was never written.
+    /// A read position that moved backwards, or past the written bytes.
     #[error("the peer claims to have read up to {consumed}, not between {seen} and {position}")]
     CursorOutOfRange { consumed: u64, seen: u64, position: u64 },
     /// A channel that the contract does not have.
@@ -343,7 +337,7 @@ pub enum Violation {
     /// More requests in flight than the quota allows.
     #[error("more than {max} requests are pending")]
     TooManyPending { max: u64 },
-    /// A frame about an attachment that is too short, too long, or says what no message is.
+    /// A frame about an attachment that is too short, too long, or describes no message.
     #[error("a frame about an attachment makes no sense ({len} bytes)")]
     BadAttachment { len: u64 },
     /// An attachment that this peer was not given, or has used before.
@@ -355,13 +349,13 @@ pub enum Violation {
     /// An attachment of which not every page was written.
     #[error("attachment {id} has holes")]
     HollowAttachment { id: u64 },
-    /// A payload longer than the attachment that it is said to be in.
+    /// A payload longer than its attachment.
     #[error("attachment {id} has {size} bytes and not {len}")]
     AttachmentLength { id: u64, len: u64, size: u64 },
-    /// A request for an attachment beyond what the peer was told is the most.
+    /// A request for an attachment above the announced limit.
     #[error("an attachment of {len} bytes was asked for, where at most {max} are possible")]
     AttachmentTooLarge { len: u64, max: u64 },
-    /// Requests for attachments from a peer that does not take the answers.
+    /// Requests for attachments from a peer that does not read the answers.
     #[error("more than {max} answers to requests for attachments were not taken")]
     UnreadAttachments { max: u64 },
     /// A message longer than the policy allows.
@@ -370,7 +364,7 @@ pub enum Violation {
     /// A message that a validator refused, where the policy counts that.
     #[error("a message on channel {channel} was refused by its validator")]
     Rejected { channel: u16 },
-    /// Something over the socket from a renderer after the handshake, where it never says anything.
+    /// A packet from a renderer over the socket after the handshake.
     #[error("a packet or a descriptor came over the socket after the handshake")]
     UnexpectedPacket,
 }

@@ -1,4 +1,4 @@
-//! The name of one request: where its caller waits, and which time around.
+//! The id of one request: a slot in its caller's table, and the slot's generation.
 //!
 //! ```text
 //!   63                                              16 15             0
@@ -7,10 +7,9 @@
 //!   +-------------------------------------------------+---------------+
 //! ```
 //!
-//! A late or repeated reply carries an old generation and so cannot complete the next request that
-//! uses the slot. 48 bits outlast a request every microsecond for nine years. No generation is
-//! zero, hence zeroes on the wire say "no request". A generation is no secret: what keeps one
-//! renderer from answering for another is that each has its own table.
+//! A late or repeated reply carries an old generation, so it cannot settle the next request in the slot. 48
+//! bits last nine years at a request a microsecond. No generation is zero, so zeroes on the wire mean "no
+//! request". A generation is no secret: each renderer has a table of its own, so it cannot reply for another.
 
 use std::num::NonZeroU64;
 
@@ -25,7 +24,7 @@ impl RequestId {
 
     /// # Panics
     ///
-    /// If `generation` is zero or longer than 48 bits: ours never are.
+    /// If `generation` is zero or longer than 48 bits.
     pub(crate) fn new(generation: u64, slot: u16) -> Self {
         assert!((1..=GENERATION_MAX).contains(&generation));
         let bits = generation << SLOT_BITS | u64::from(slot);
@@ -40,7 +39,7 @@ impl RequestId {
         self.0.get() >> SLOT_BITS
     }
 
-    /// A word from the peer; `None` if it names no request.
+    /// Parses a word from the peer; `None` if it names no request.
     #[inline]
     pub(crate) fn from_wire(word: u64) -> Option<Self> {
         if word >> SLOT_BITS == 0 { None } else { NonZeroU64::new(word).map(Self) }
@@ -51,7 +50,7 @@ impl RequestId {
         self.0.get()
     }
 
-    /// The generation after this one, past zero.
+    /// Returns the generation after this one; it skips zero.
     pub(crate) fn next_generation(generation: u64) -> u64 {
         if generation >= GENERATION_MAX { Self::FIRST_GENERATION } else { generation + 1 }
     }

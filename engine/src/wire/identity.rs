@@ -1,4 +1,4 @@
-//! The first line of every control page: what this is, in which version, and how large.
+//! The first line of every control page: its magic number, its version and the ring's capacity.
 //!
 //! ```text
 //!   0               8       12      16              24
@@ -7,67 +7,52 @@
 //!   +---------------+-------+-------+---------------+
 //! ```
 //!
-//! The owner of the page writes it once. A renderer checks main's; main, which made every region
-//! itself and trusts no renderer's word, relies on the size it chose and never looks here.
+//! The owner of the page writes it once. A renderer checks main's. Main never reads a renderer's: it made
+//! every region itself and knows the size.
 
-use crate::primitives::{AtomicU32, AtomicU64};
-use crate::wire::words::Constant;
+use crate::primitives::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
-/// The version of everything in [`layout`](super).
+/// The version of everything in [`wire`](super).
 const VERSION: u32 = 1;
 
-#[derive(Debug)]
+// Relaxed: the owner writes these constants before it sends the memory to another process.
+#[derive(Debug, Default)]
 #[repr(C)]
 pub(crate) struct Identity {
-    magic: Constant<AtomicU64>,
-    version: Constant<AtomicU32>,
-    reserved: Constant<AtomicU32>,
-    capacity: Constant<AtomicU64>,
+    magic: AtomicU64,
+    version: AtomicU32,
+    reserved: AtomicU32,
+    capacity: AtomicU64,
 }
 
 #[cfg(not(loom))]
 const _: () = assert!(size_of::<Identity>() == 24);
 
 impl Identity {
-    #[cfg(any(test, loom))]
-    pub(crate) fn new(magic: [u8; 8], capacity: usize) -> Self {
-        let identity = Self {
-            magic: Constant::<AtomicU64>::new(0),
-            version: Constant::<AtomicU32>::new(0),
-            reserved: Constant::<AtomicU32>::new(0),
-            capacity: Constant::<AtomicU64>::new(0),
-        };
-        identity.initialise(magic, capacity);
-        identity
-    }
-
     pub(crate) fn initialise(&self, magic: [u8; 8], capacity: usize) {
-        self.magic.set(u64::from_ne_bytes(magic));
-        self.version.set(VERSION);
-        self.reserved.set(0);
-        self.capacity.set(capacity as u64);
+        self.magic.store(u64::from_ne_bytes(magic), Relaxed);
+        self.version.store(VERSION, Relaxed);
+        self.capacity.store(capacity as u64, Relaxed);
     }
 
     pub(crate) fn check(&self, magic: [u8; 8], capacity: usize) -> Result<(), IdentityError> {
-        let (found, version, found_capacity) =
-            (self.magic.get(), self.version.get(), self.capacity.get());
+        let found = self.magic.load(Relaxed);
         if found != u64::from_ne_bytes(magic) {
             return Err(IdentityError::Magic { found });
         }
-        if version != VERSION {
-            return Err(IdentityError::Version { found: version, expected: VERSION });
+        let found = self.version.load(Relaxed);
+        if found != VERSION {
+            return Err(IdentityError::Version { found, expected: VERSION });
         }
-        if found_capacity != capacity as u64 {
-            return Err(IdentityError::Capacity {
-                found: found_capacity,
-                expected: capacity as u64,
-            });
+        let (found, expected) = (self.capacity.load(Relaxed), capacity as u64);
+        if found != expected {
+            return Err(IdentityError::Capacity { found, expected });
         }
         Ok(())
     }
 }
 
-/// A region is not what it was said to be.
+/// A region is not the announced one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum IdentityError {
     #[error("this is not the expected region (it starts with {found:#018x})")]
@@ -84,11 +69,12 @@ mod tests {
 
     #[test]
     fn every_difference_has_a_name() {
-        let identity = Identity::new(*b"a magic.", 4096);
+        let identity = Identity::default();
+        identity.initialise(*b"a magic.", 4096);
         assert_eq!(identity.check(*b"a magic.", 4096), Ok(()));
         assert!(matches!(identity.check(*b"another.", 4096), Err(IdentityError::Magic { .. })));
         assert!(matches!(identity.check(*b"a magic.", 8192), Err(IdentityError::Capacity { .. })));
-        identity.version.set(VERSION + 1);
+        identity.version.store(VERSION + 1, Relaxed);
         assert!(matches!(identity.check(*b"a magic.", 4096), Err(IdentityError::Version { .. })));
     }
 }

@@ -1,9 +1,9 @@
 //! The atomic words of a control page, as types whose methods are verbs.
 //!
-//! Each word has one writer, the owner of the page, and so none needs a compare-and-swap. All
-//! orderings of control pages are in this file.
+//! Each word has one writer, the owner of the page, so none needs a compare-and-swap. All orderings of
+//! control pages are in this file.
 //!
-//! # The lost wake-up, and why it cannot happen
+//! # Why no wake-up is lost
 //!
 //! ```text
 //!   sleeper                              waker
@@ -15,11 +15,10 @@
 //!   sleeps while the bell is as read     bumps the bell, wakes
 //! ```
 //!
-//! The two fences are ordered one way or the other. If the sleeper's comes first the waker sees it
-//! asleep, and bumps the bell; if the waker's comes first the sleeper sees the work and does not
-//! sleep. Without either fence a processor may look before its own store is visible, both miss, and
-//! the work lies there until something else happens. (Tests on real hardware hardly ever catch that;
-//! the loom model in `ring::tests` does at once.)
+//! One of the two fences comes first. If it is the sleeper's, the waker sees it asleep and bumps the bell.
+//! If it is the waker's, the sleeper sees the work and does not sleep. Without either fence a processor may
+//! look before its own store is visible. Then both miss, and the work waits for the next event. Tests on real
+//! hardware rarely catch that; the loom model in `ring::tests` does.
 
 use crate::model::guarded;
 use std::fmt;
@@ -30,92 +29,73 @@ use crate::primitives::{
     fence,
 };
 
-/// A position in bytes since the beginning, which only moves forward.
+/// A position in bytes since the beginning. It only moves forward.
 #[derive(Debug, Default)]
 #[repr(transparent)]
 pub(crate) struct Cursor(AtomicU64);
 
 impl Cursor {
-    #[cfg(any(test, loom))]
-    pub(crate) fn new(position: u64) -> Self {
-        Self(AtomicU64::new(position))
-    }
-
-    /// Hands over everything written (or finished with) before this call. Pairs with `observe`.
     #[inline]
     pub(crate) fn publish(&self, position: u64) {
+        // Release: pairs with the Acquire in `observe`; makes all accesses up to `position` visible.
         self.0.store(position, guarded!("Cursor::publish: Release", Release));
     }
 
-    /// Sees everything handed over up to the returned position. Pairs with `publish`.
     #[inline]
     pub(crate) fn observe(&self) -> u64 {
+        // Acquire: pairs with the Release in `publish`; makes all accesses up to the position visible.
         self.0.load(guarded!("Cursor::observe: Acquire", Acquire))
     }
 }
 
-/// Up to where the writer of a topic may be overwriting.
+/// The end of the bytes that the writer of a topic may be overwriting.
 ///
-/// Its readers copy first and look here afterwards: a copy is whole if the writer had not claimed
-/// its place by then.
+/// Readers copy first and read the claim afterwards. A copy is whole if the writer had not claimed its
+/// place by then.
 #[derive(Debug, Default)]
 #[repr(transparent)]
 pub(crate) struct Claim(AtomicU64);
 
 impl Claim {
-    #[cfg(any(test, loom))]
-    pub(crate) fn new(position: u64) -> Self {
-        Self(AtomicU64::new(position))
-    }
-
     /// Claims everything up to `position`, before the first word there changes.
     #[inline]
     pub(crate) fn stake(&self, position: u64) {
         self.0.store(position, Relaxed);
-        // The claim before the words. Pairs with the fence in `staked`: a reader that copied one of
-        // the words written after this sees the claim.
+        // Release: pairs with the fence in `staked`; makes the claim visible to a reader that copied a word
+        // written after it.
         guarded!("Claim::stake: fence", fence(Release));
     }
 
-    /// What was claimed by the time the caller had copied what it copied before this call.
+    /// Returns a claim that covers every word that the caller has copied before this call.
     #[inline]
     pub(crate) fn staked(&self) -> u64 {
-        // The words before the claim. Pairs with the fence in `stake`.
+        // Acquire: pairs with the fence in `stake`; keeps the copy before the load.
         guarded!("Claim::staked: fence", fence(Acquire));
         self.0.load(Relaxed)
     }
 }
 
-/// Whether the owner sleeps, and which time around: odd while it does.
+/// The number of the owner's sleep: odd while it sleeps.
 ///
-/// Each sleep has its own number, so that a waker can ring once per sleep and no more.
+/// Each sleep has a number of its own, so that a waker rings once a sleep.
+#[derive(Default)]
 #[repr(transparent)]
 pub(crate) struct Epoch(AtomicU32);
 
 impl Epoch {
-    #[cfg(any(test, loom))]
-    pub(crate) fn new() -> Self {
-        Self::starting_at(0)
-    }
-
-    #[cfg(any(test, loom))]
-    fn starting_at(epoch: u32) -> Self {
-        Self(AtomicU32::new(epoch))
-    }
-
-    /// Says that the owner is about to sleep, under a new odd number. Owner only.
+    /// Announces a sleep under a new odd number. Owner only.
     ///
-    /// The caller looks for work once more after this, and sleeps only if there is none.
+    /// The caller looks for work once more afterwards, and sleeps only if there is none.
     #[inline]
     pub(crate) fn announce(&self) -> u32 {
         let epoch = guarded!("Epoch::announce: new number", self.0.load(Relaxed).wrapping_add(1) | 1, else 1);
         self.0.store(epoch, Relaxed);
-        // Say "asleep" before looking for work. Pairs with `fence_before_look`.
+        // SeqCst: pairs with `fence_before_look`; makes the epoch visible before the owner looks for work.
         guarded!("Epoch::announce: fence", fence(SeqCst));
         epoch
     }
 
-    /// Says that the owner is awake. Owner only; harmless if it was.
+    /// Marks the owner as awake. Owner only; does nothing if it is awake.
     #[inline]
     pub(crate) fn withdraw(&self) {
         let epoch = self.0.load(Relaxed);
@@ -124,7 +104,7 @@ impl Epoch {
         }
     }
 
-    /// The number of the owner's present sleep. Call after [`fence_before_look`].
+    /// Returns the number of the owner's present sleep. Call after [`fence_before_look`].
     #[inline]
     pub(crate) fn asleep(&self) -> Option<u32> {
         let epoch = self.0.load(Relaxed);
@@ -132,34 +112,29 @@ impl Epoch {
     }
 }
 
-/// When the owner will wake up by itself, in nanoseconds of the one clock; 0: nobody knows.
+/// The time at which the owner wakes up by itself, in nanoseconds of the monotonic clock. 0: no such time.
 ///
-/// Set before [`Epoch::announce`], read after [`fence_before_look`], so the argument above holds for it too: a
-/// waker that is told of an earlier sleep's alarm has handed over its work before the owner's last look.
+/// Set before [`Epoch::announce`] and read after [`fence_before_look`], so the argument above holds here too: a
+/// waker that reads an earlier sleep's alarm has handed over its work before the owner's last look.
 #[derive(Debug, Default)]
 #[repr(transparent)]
 pub(crate) struct Alarm(AtomicU64);
 
 impl Alarm {
-    /// An owner that is late by more has overslept.
+    /// The longest delay of a wake-up. An alarm that is older does not count.
     const LATE_MAX_NS: u64 = 1_000_000;
 
-    #[cfg(any(test, loom))]
-    pub(crate) fn new() -> Self {
-        Self(AtomicU64::new(0))
-    }
-
-    /// Owner only. `None`: the next sleep ends when somebody rings.
+    /// Sets the time. Owner only. With `None` only a ring ends the next sleep.
     #[inline]
     pub(crate) fn set(&self, at_ns: Option<u64>) {
-        // Relaxed: the fence in `Epoch::announce` comes after it.
+        // Relaxed: the fence in `Epoch::announce` comes later.
         let no_alarm = guarded!("Alarm::set: clears", 0, else self.0.load(Relaxed));
         self.0.store(at_ns.unwrap_or(no_alarm), Relaxed);
     }
 
-    /// Whether the owner, who sleeps, wakes up within `soon_ns` of `now_ns` by itself, or is just doing so.
+    /// Returns whether the sleeping owner wakes up by itself within `soon_ns` of `now_ns`, or is just waking up.
     ///
-    /// A peer may have set it to anything: it decides whether that peer is rung, and nothing else.
+    /// A hostile peer may set any value. It only decides whether that peer is rung.
     #[inline]
     pub(crate) fn is_near(&self, now_ns: u64, soon_ns: u64) -> bool {
         // Relaxed: `fence_before_look` came before it.
@@ -182,77 +157,38 @@ impl fmt::Debug for Epoch {
     }
 }
 
-/// Hands over work before looking for a sleeper. Pairs with the fence in [`Epoch::announce`]: either
-/// the sleeper sees the work or the caller sees the sleeper.
+/// Orders handed-over work before the look for a sleeper.
 #[inline]
 pub(crate) fn fence_before_look() {
+    // SeqCst: pairs with the fence in `Epoch::announce`; the sleeper sees the work or the caller the sleeper.
     guarded!("fence_before_look", fence(SeqCst));
 }
 
-/// The word on which the peer of its owner sleeps. It changes with every ring.
+/// The word on which the owner's peer sleeps. It changes with every ring.
 #[derive(Debug, Default)]
 #[repr(transparent)]
 pub(crate) struct Bell(AtomicU32);
 
 impl Bell {
-    #[cfg(any(test, loom))]
-    pub(crate) fn new() -> Self {
-        Self(AtomicU32::new(0))
-    }
-
-    /// The value to sleep on, read before announcing. Pairs with `bump`.
+    /// Returns the value to sleep on. Call before [`Epoch::announce`].
     #[inline]
     pub(crate) fn read(&self) -> u32 {
-        // No model: loom runs the accesses of a thread in their order, and Acquire keeps the later announcement behind
-        // this load. The two fences carry the rest.
+        // Acquire: pairs with the Release in `bump`; keeps the later announcement behind this load.
+        // No model: loom runs the accesses of a thread in their order.
         self.0.load(Acquire)
     }
 
-    /// Makes the value read by a sleeper stale. Owner only, any of its threads. Pairs with `read`.
+    /// Changes the value that a sleeper has read. Any thread of the owner.
     #[inline]
     pub(crate) fn bump(&self) {
+        // Release: pairs with the Acquire in `read`; makes the work visible to a sleeper that it wakes.
         // No model: as in `read`.
         self.0.fetch_add(1, Release);
     }
 
-    /// The word itself, for the system call that sleeps on it or wakes who does.
+    /// Returns the word for a system call.
     pub(crate) fn word(&self) -> &AtomicU32 {
         &self.0
-    }
-}
-
-/// A constant of the page, written before anyone else maps it.
-#[derive(Debug, Default)]
-#[repr(transparent)]
-pub(super) struct Constant<A>(A);
-
-impl Constant<AtomicU32> {
-    #[cfg(any(test, loom))]
-    pub(super) fn new(value: u32) -> Self {
-        Self(AtomicU32::new(value))
-    }
-
-    pub(super) fn set(&self, value: u32) {
-        self.0.store(value, Relaxed);
-    }
-
-    pub(super) fn get(&self) -> u32 {
-        self.0.load(Relaxed)
-    }
-}
-
-impl Constant<AtomicU64> {
-    #[cfg(any(test, loom))]
-    pub(super) fn new(value: u64) -> Self {
-        Self(AtomicU64::new(value))
-    }
-
-    pub(super) fn set(&self, value: u64) {
-        self.0.store(value, Relaxed);
-    }
-
-    pub(super) fn get(&self) -> u64 {
-        self.0.load(Relaxed)
     }
 }
 
@@ -265,18 +201,16 @@ mod loom_tests {
     use super::*;
     use crate::primitives::{Arc, thread};
 
-    /// Shared, as memory is.
     struct Place(Cell<u32>);
 
     // SAFETY: that its accesses are ordered is what the model checks, and loom reports it if they are not.
     unsafe impl Sync for Place {}
 
-    /// A place with plain data in it, which the owner of a cursor is done with from `publish` on. Loom reports
-    /// a reading and a writing that nothing orders, whatever the values.
+    /// The owner of a cursor has finished with a place when it publishes. Loom reports an unordered read and write.
     #[test]
     fn loom_a_place_is_written_again_only_after_it_was_read() {
         check(&[("Cursor::publish: Release", RACE), ("Cursor::observe: Acquire", RACE)], || {
-            let shared = Arc::new((Cursor::new(0), Place(Cell::new(7))));
+            let shared = Arc::new((Cursor::default(), Place(Cell::new(7))));
             let reader = thread::spawn({
                 let shared = shared.clone();
                 move || {
@@ -300,7 +234,7 @@ mod tests {
 
     #[test]
     fn every_sleep_has_its_own_number() {
-        let epoch = Epoch::new();
+        let epoch = Epoch::default();
         assert_eq!(epoch.asleep(), None);
         assert_eq!(epoch.announce(), 1);
         assert_eq!(epoch.asleep(), Some(1));
@@ -313,7 +247,7 @@ mod tests {
 
     #[test]
     fn an_epoch_wraps_without_a_false_sleep() {
-        let epoch = Epoch::starting_at(u32::MAX - 1);
+        let epoch = Epoch(AtomicU32::new(u32::MAX - 1));
         assert_eq!(epoch.announce(), u32::MAX);
         epoch.withdraw();
         assert_eq!(epoch.asleep(), None);
@@ -321,8 +255,8 @@ mod tests {
     }
 
     #[test]
-    fn an_epoch_says_its_state_by_name() {
-        let epoch = Epoch::new();
+    fn an_epoch_prints_its_state_by_name() {
+        let epoch = Epoch::default();
         assert_eq!(format!("{epoch:?}"), "Epoch(0, awake)");
         epoch.announce();
         assert_eq!(format!("{epoch:?}"), "Epoch(1, asleep)");
@@ -330,7 +264,7 @@ mod tests {
 
     #[test]
     fn an_alarm_is_near_a_little_before_and_not_long_after() {
-        let alarm = Alarm::new();
+        let alarm = Alarm::default();
         assert!(!alarm.is_near(0, 100));
         alarm.set(Some(10_000_000));
         let near = [9_999_899, 9_999_900, 10_000_000, 10_999_999, 11_000_000]
@@ -346,7 +280,7 @@ mod tests {
 
     #[test]
     fn a_bumped_bell_is_no_longer_what_a_sleeper_read() {
-        let bell = Bell::new();
+        let bell = Bell::default();
         let read = bell.read();
         bell.bump();
         assert_ne!(bell.read(), read);

@@ -1,19 +1,17 @@
 //! The contents of the dashboard: figures over time, the last answer, and the line that the user types.
 //!
-//! Time and keys are arguments, and what a key asks of the session is returned as a [`Request`]. So nothing here needs
-//! a terminal, a clock or a main process.
+//! Time and keys are arguments, and the result of a key is a [`Request`] to the session. So nothing here needs a
+//! terminal, a clock or a main process.
 
-use std::{collections::VecDeque, mem, time::Duration};
+use std::{collections::VecDeque, mem};
 
-use contract::{
-    Statistics, SystemInfo,
-    figures::{bytes, duration},
-};
+use contract::{Statistics, SystemInfo};
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use crate::{
     dashboard::board::Received,
     measurements::{LatencySummary, Sequence, Tally},
+    report,
 };
 
 /// The help: the keys that [`Model::press`] understands.
@@ -50,15 +48,7 @@ pub(super) struct Answer {
 
 impl Answer {
     pub(super) fn system_info(info: &SystemInfo) -> Self {
-        let uptime = duration(Duration::from_secs(info.uptime_s));
-        Self::new(
-            "get-system-info",
-            [
-                format!("{}: {} cores of {}", info.host_name, info.cores, info.cpu_model),
-                format!("{} of memory, up for {uptime}", bytes(info.total_memory)),
-                format!("{} with kernel {}", info.os, info.kernel),
-            ],
-        )
+        Self::new("get-system-info", report::system_info(info))
     }
 
     /// The beginning of a file, as text.
@@ -106,19 +96,15 @@ pub(super) enum Purpose {
 pub(super) enum Mode {
     #[default]
     Watch,
-    Type {
-        purpose: Purpose,
-        text: String,
-    },
+    Type(Purpose, String),
     Help,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Request {
     Quit,
-    Log(String),
     AskForSystemInfo,
-    ReadFile(String),
+    Line(Purpose, String),
 }
 
 #[derive(Default)]
@@ -134,7 +120,7 @@ pub(super) struct Model {
 }
 
 impl Model {
-    /// Takes what came since the last frame.
+    /// Takes everything that came since the last frame.
     pub(super) fn absorb(&mut self, received: &mut Received, now_ns: u64) {
         self.figures.absorb(received, now_ns);
         if let Some(identity) = received.identity.take() {
@@ -166,22 +152,22 @@ impl Model {
         self.frozen.is_some()
     }
 
-    /// Handles a key, and returns what it asks of the session.
+    /// Handles a key, and returns its request to the session.
     pub(super) fn press(&mut self, key: KeyEvent) -> Option<Request> {
         let control = key.modifiers.contains(KeyModifiers::CONTROL);
         match (&mut self.mode, key.code) {
             (_, KeyCode::Char('c')) if control => return Some(Request::Quit),
-            (Mode::Type { text, .. }, KeyCode::Char('u')) if control => text.clear(),
+            (Mode::Type(_, text), KeyCode::Char('u')) if control => text.clear(),
             _ if control => {}
-            (Mode::Type { text, .. }, KeyCode::Char(character))
+            (Mode::Type(_, text), KeyCode::Char(character))
                 if text.chars().count() < INPUT_MAX && !character.is_control() =>
             {
                 text.push(character);
             }
-            (Mode::Type { text, .. }, KeyCode::Backspace) => drop(text.pop()),
-            (Mode::Type { .. }, KeyCode::Enter) => return self.submit(),
-            (Mode::Type { .. }, KeyCode::Esc) => self.mode = Mode::Watch,
-            (Mode::Type { .. }, _) => {}
+            (Mode::Type(_, text), KeyCode::Backspace) => drop(text.pop()),
+            (Mode::Type(..), KeyCode::Enter) => return self.submit(),
+            (Mode::Type(..), KeyCode::Esc) => self.mode = Mode::Watch,
+            (Mode::Type(..), _) => {}
             (_, KeyCode::Char('q')) => return Some(Request::Quit),
             (Mode::Help, _) => self.mode = Mode::Watch,
             (Mode::Watch, KeyCode::Char('p' | ' ')) => {
@@ -204,7 +190,7 @@ impl Model {
     }
 
     fn type_line(&mut self, purpose: Purpose) {
-        self.mode = Mode::Type { purpose, text: String::new() };
+        self.mode = Mode::Type(purpose, String::new());
     }
 
     fn scroll_by(&mut self, lines: i16) {
@@ -213,11 +199,8 @@ impl Model {
     }
 
     fn submit(&mut self) -> Option<Request> {
-        let Mode::Type { purpose, text } = mem::take(&mut self.mode) else { return None };
-        (!text.is_empty()).then_some(match purpose {
-            Purpose::LogMessage => Request::Log(text),
-            Purpose::ReadFile => Request::ReadFile(text),
-        })
+        let Mode::Type(purpose, text) = mem::take(&mut self.mode) else { return None };
+        (!text.is_empty()).then_some(Request::Line(purpose, text))
     }
 }
 
@@ -399,27 +382,21 @@ mod tests {
     }
 
     #[test]
-    fn each_core_has_a_history_that_forgets() {
+    fn each_core_has_a_history_that_forgets_and_an_unknown_usage_is_a_gap() {
         let mut model = Model::default();
-        watch(&mut model, 1..1001, 50.0);
+        watch(&mut model, 1..1001, f32::NAN);
+        assert!(model.figures().cpu.latest().is_nan() && model.figures().cpu.points().is_empty());
+        assert_eq!(model.figures().cores[1].latest(), 10.0);
+        watch(&mut model, 1001..2001, 50.0);
         let figures = model.figures();
         assert_eq!((figures.cores.len(), figures.cpu.latest()), (2, 50.0));
         assert_eq!(figures.cores[0].points().last(), Some(&(0.0, 50.0)));
-        for begin in (1001..70_001).step_by(250) {
+        for begin in (2001..70_001).step_by(250) {
             model.absorb(&mut received(begin..begin + 250, 70.0), (begin + 250) * MS);
         }
         let points = model.figures().cores[0].points();
         assert_eq!(points.len(), STEPS);
         assert!(points.iter().all(|(x, y)| (-CHART_S..=0.0).contains(x) && *y == 70.0));
-    }
-
-    #[test]
-    fn an_unknown_usage_is_a_gap() {
-        let mut model = Model::default();
-        watch(&mut model, 1..1001, f32::NAN);
-        assert!(model.figures().cpu.latest().is_nan());
-        assert!(model.figures().cpu.points().is_empty());
-        assert_eq!(model.figures().cores[1].latest(), 10.0);
     }
 
     #[test]
@@ -445,12 +422,12 @@ mod tests {
         typed(&mut model, "hellö!");
         press(&mut model, KeyCode::Backspace);
         let submitted = press(&mut model, KeyCode::Enter);
-        assert_eq!(submitted, Some(Request::Log("hellö".to_owned())));
+        assert_eq!(submitted, Some(Request::Line(Purpose::LogMessage, "hellö".to_owned())));
         assert_eq!(model.mode, Mode::Watch);
         typed(&mut model, "r");
         typed(&mut model, &"ä".repeat(10 * INPUT_MAX));
         let submitted = press(&mut model, KeyCode::Enter);
-        assert_eq!(submitted, Some(Request::ReadFile("ä".repeat(INPUT_MAX))));
+        assert_eq!(submitted, Some(Request::Line(Purpose::ReadFile, "ä".repeat(INPUT_MAX))));
         for end in [KeyCode::Enter, KeyCode::Esc] {
             typed(&mut model, if end == KeyCode::Esc { "rx" } else { "r" });
             assert_eq!(press(&mut model, end), None);

@@ -16,9 +16,9 @@ use ratatui::{Terminal, backend::CrosstermBackend, crossterm::event::KeyEvent};
 
 use crate::{
     dashboard::{
-        board::{Board, Received},
+        board::Board,
         keyboard::Keyboard,
-        model::{Model, Request},
+        model::{Model, Purpose, Request},
         screen::Frames,
         view,
     },
@@ -27,7 +27,7 @@ use crate::{
 };
 
 const FRAME: Duration = Duration::from_millis(1000 / 15);
-/// How long a log message may wait for space. The picture stands still meanwhile.
+/// The time limit for a log message to find space. The picture stands still meanwhile.
 const SEND_MAX: Duration = Duration::from_millis(100);
 /// The time limit of the last frame. A terminal that reads nothing blocks the painter for ever.
 const LAST_FRAME_MAX: Duration = Duration::from_secs(1);
@@ -44,7 +44,7 @@ pub(super) struct Painter {
 }
 
 impl Painter {
-    /// Starts the thread. Its end, for whatever reason, ends the session.
+    /// Starts the thread. Its end, by a panic too, ends the session.
     pub(super) fn start(session: &Arc<Session<Board>>, keyboard: Keyboard) -> io::Result<Self> {
         let (instructions, received) = mpsc::channel();
         let (end, ended) = mpsc::channel();
@@ -86,11 +86,9 @@ impl Drop for OnEnd {
 fn paint(session: &Arc<Session<Board>>, instructions: &Receiver<Instruction>) -> io::Result<()> {
     let mut terminal = Terminal::new(CrosstermBackend::new(Frames::default()))?;
     let mut model = Model::default();
-    let mut received = Box::<Received>::default();
     loop {
         let next_frame = Instant::now() + FRAME;
-        session.viewer.take(&mut received);
-        model.absorb(&mut received, now_ns());
+        model.absorb(&mut session.viewer.take(), now_ns());
         terminal.draw(|frame| view::draw(frame, &model))?;
 
         // A key is shown at once, and a burst of keys in one frame.
@@ -104,10 +102,10 @@ fn paint(session: &Arc<Session<Board>>, instructions: &Receiver<Instruction>) ->
                         Some(Request::Quit) => return Ok(()),
                         // The answers come with a later frame.
                         Some(Request::AskForSystemInfo) => session.ask_for_system_info(),
-                        Some(Request::ReadFile(path)) => {
+                        Some(Request::Line(Purpose::ReadFile, path)) => {
                             session.ask_for_files(vec![path].into_iter());
                         }
-                        Some(Request::Log(message)) => {
+                        Some(Request::Line(Purpose::LogMessage, message)) => {
                             let ipc = session.ipc();
                             let sent = ipc.send_timeout(LOG_MESSAGE, &message, SEND_MAX);
                             model.logged(&message, sent);

@@ -25,7 +25,7 @@ use ratatui::crossterm::{
 
 use crate::terminal::{self, Modes};
 
-/// How long a frame that is being written may delay the restoration.
+/// The time limit for a frame that delays the restoration.
 const FRAME_MAX: Duration = Duration::from_secs(1);
 
 static BEFORE: OnceLock<Modes> = OnceLock::new();
@@ -99,7 +99,7 @@ mod tests {
     use std::thread;
 
     use super::*;
-    use crate::terminal::tests::InTerminal;
+    use crate::terminal::tests::run_in_terminal;
 
     #[test]
     #[ignore = "it panics, and needs a terminal: see the next test"]
@@ -118,7 +118,7 @@ mod tests {
     #[test]
     fn after_a_panic_in_any_thread_the_terminal_is_as_it_was_and_nothing_is_painted() {
         let name = "dashboard::screen::tests::panics_with_the_screen";
-        let text = InTerminal::start(&[], name).expect_good_end();
+        let text = run_in_terminal(&[], name);
         let place =
             |what: &str| text.find(what).unwrap_or_else(|| panic!("no {what:?} in {text:?}"));
         let order = ["\x1b[?1049h", "a frame", "\x1b[?1049l", "the painter stumbles"];

@@ -17,7 +17,7 @@
 
 use contract::{
     CONTRACT, Statistics,
-    figures::{bytes, nanoseconds, percent},
+    figures::{bytes, bytes_of, nanoseconds, percent},
 };
 use ratatui::{
     Frame,
@@ -173,7 +173,7 @@ fn draw_memory(frame: &mut Frame<'_>, area: Rect, latest: Option<&Statistics>) {
     let usage = percent(latest.main_cpu_usage.into());
     let main = format!("main: {}, {usage} of a core", bytes(latest.main_memory));
     frame.render_widget(Line::from(main), row(1));
-    let swap = format!("swap: {} of {}", bytes(latest.swap_used), bytes(latest.swap_total));
+    let swap = format!("swap: {}", bytes_of(latest.swap_used, latest.swap_total));
     frame.render_widget(Line::from(swap), row(2));
 }
 
@@ -282,7 +282,7 @@ fn answer_style(model: &Model) -> Style {
 }
 
 fn footer_line(model: &Model) -> Line<'static> {
-    let Mode::Type { purpose, text } = &model.mode else {
+    let Mode::Type(purpose, text) = &model.mode else {
         let keys = ["l log", "i info", "r read file", "p pause", "? help", "q quit"];
         let keys = keys.iter().flat_map(|key| [" ".into(), Span::from(*key), " ".into()]);
         return Line::from_iter(keys).dark_gray();
@@ -331,12 +331,9 @@ fn latency_row(name: &str, summary: LatencySummary) -> Line<'static> {
 }
 
 fn memory_text(latest: Option<&Statistics>) -> String {
-    match latest.filter(|latest| latest.memory_total != 0) {
-        Some(latest) => {
-            format!("{} of {}", bytes(latest.memory_used), bytes(latest.memory_total))
-        }
-        None => "not sampled".to_owned(),
-    }
+    let sampled = latest.filter(|latest| latest.memory_total != 0);
+    let text = sampled.map(|latest| bytes_of(latest.memory_used, latest.memory_total));
+    text.unwrap_or_else(|| "not sampled".to_owned())
 }
 
 fn latency(ns: Option<u64>) -> String {

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::protocol::AboutChannel;
-use crate::report::Figures;
+use crate::report::figures;
 
 /// The maximum length of a line for main's log, in bytes.
 const LOG_LEN_MAX: usize = 1024;
@@ -73,7 +73,7 @@ fn file(bytes: Vec<u8>) -> Result<Value, String> {
 /// Converts a push. Times are in milliseconds of the machine's clock.
 fn statistics(statistics: &contract::Statistics) -> Value {
     let milliseconds = |ns: u64| ns as f64 / 1e6;
-    let mut value = camel_case(&Figures::from(statistics));
+    let mut value = camel_case(&figures(statistics));
     value["sentAt"] = milliseconds(statistics.sent_ns).into();
     value["sampledAt"] =
         statistics.is_sampled().then(|| milliseconds(statistics.sampled_ns)).into();

@@ -46,11 +46,11 @@ impl fmt::Display for Token {
 pub(super) struct Door {
     pub(super) token: Token,
     pub(super) port: u16,
-    /// Whether this server listens on the loopback device only.
+    /// This server listens on the loopback device only.
     pub(super) loopback: bool,
 }
 
-/// Why a request is refused. Its sender learns no more than the text.
+/// The reason for refusing a request. Its sender learns only the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Refusal {
     #[error("this server does not go by that name: use the address that renderer-proc printed")]

@@ -51,7 +51,7 @@ use crate::{
     session::Session,
 };
 
-/// How long pages may take to close their sockets at the end.
+/// The time limit for pages to close their sockets at the end.
 const FAREWELL: Duration = Duration::from_millis(200);
 
 /// Serves pages until the time is over, the end is requested, or main is gone for good.

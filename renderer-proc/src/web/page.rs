@@ -10,6 +10,7 @@
 //! slow, hidden or stopped page delays nothing, and nothing queues up for it.
 
 use std::{
+    collections::BTreeMap,
     fmt::Display,
     future::{pending, poll_fn},
     sync::{Arc, atomic::Ordering::Relaxed},
@@ -45,7 +46,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// The end of an error's text while there is no session.
 const NO_MAIN: &str = "the main process is gone";
 
-/// Why a page's connection ends.
+/// The reason for the end of a page's connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CloseReason {
     Left,
@@ -82,7 +83,7 @@ pub(super) async fn serve(
         links,
         readings,
         counts,
-        heard: Vec::new(),
+        heard: BTreeMap::new(),
         replies: JoinSet::new(),
         rate: Rate::new(now),
         frames: Frames::new(now),
@@ -100,18 +101,13 @@ struct Page<'a> {
     links: Links,
     readings: Readings,
     counts: &'a Counts,
-    heard: Vec<Heard>,
+    /// The pushes that the page receives. `None` while there is no session, or while this session does not allow the
+    /// channel.
+    heard: BTreeMap<String, Option<Latest<Value>>>,
     /// The pending invokes. The drop cancels them.
     replies: JoinSet<(u32, Result<Value, String>)>,
     rate: Rate,
     frames: Frames,
-}
-
-/// A push that the page receives.
-struct Heard {
-    channel: String,
-    /// `None` while there is no session, or while this session does not allow the channel.
-    latest: Option<Latest<Value>>,
 }
 
 impl Page<'_> {
@@ -164,7 +160,7 @@ impl Page<'_> {
                 None
             }
             Incoming::Off { channel } => {
-                self.heard.retain(|heard| heard.channel != channel);
+                self.heard.remove(&channel);
                 None
             }
             Incoming::On { channel } => {
@@ -192,14 +188,14 @@ impl Page<'_> {
     }
 
     fn hear(&mut self, link: Option<&Link>, channel: &str) -> Result<(), String> {
-        if self.heard.iter().any(|heard| heard.channel == channel) {
+        if self.heard.contains_key(channel) {
             return Ok(());
         }
         if self.heard.len() == HEARD_MAX {
             return Err(format!("a page may listen to {HEARD_MAX} channels"));
         }
-        self.heard.push(Heard { channel: channel.to_owned(), latest: None });
-        self.heard.last_mut().map_or(Ok(()), |heard| heard.listen(link))
+        let latest = self.heard.entry(channel.to_owned()).or_default();
+        listen(link, channel, latest)
     }
 
     /// Starts an invoke. The error is the text of its reply.
@@ -220,15 +216,14 @@ impl Page<'_> {
         Ok(())
     }
 
-    /// Tells the page about the new session or its absence, and listens again to what it listened to before.
+    /// Tells the page about the new session or its absence, and subscribes to its channels again.
     async fn change_link(&mut self, socket: &mut WebSocket) -> Result<(), CloseReason> {
         let link = self.links.borrow_and_update().clone();
         let session = link.as_deref().map(|link| &link.about);
         send(socket, &Outgoing::Session { session }).await?;
-        for heard in &mut self.heard {
-            if let Err(message) = heard.listen(link.as_deref()) {
-                let channel = heard.channel.clone();
-                send(socket, &Outgoing::Error { channel, message }).await?;
+        for (channel, latest) in &mut self.heard {
+            if let Err(message) = listen(link.as_deref(), channel, latest) {
+                send(socket, &Outgoing::Error { channel: channel.clone(), message }).await?;
             }
         }
         Ok(())
@@ -238,7 +233,7 @@ impl Page<'_> {
     async fn send_frame(&mut self, socket: &mut WebSocket) -> Result<(), CloseReason> {
         self.frames.sent(Instant::now());
         let mut pushes = Vec::with_capacity(self.heard.len());
-        for Heard { channel, latest } in &mut self.heard {
+        for (channel, latest) in &mut self.heard {
             if let Some(Conflated { value, count, .. }) = latest.as_mut().and_then(Latest::take) {
                 self.counts.pushes.fetch_add(count, Relaxed);
                 pushes.push(PagePush { channel: channel.clone(), value, count });
@@ -251,23 +246,29 @@ impl Page<'_> {
     }
 }
 
-impl Heard {
-    /// Subscribes to the channel in this session. The error is for the page.
-    fn listen(&mut self, link: Option<&Link>) -> Result<(), String> {
-        self.latest = None;
-        if let Some(link) = link {
-            self.latest = Some(link.bridge.on(&self.channel).map_err(to_text)?);
-        }
-        Ok(())
+/// Subscribes to a channel in this session. The error is for the page.
+fn listen(
+    link: Option<&Link>,
+    channel: &str,
+    latest: &mut Option<Latest<Value>>,
+) -> Result<(), String> {
+    *latest = None;
+    if let Some(link) = link {
+        *latest = Some(link.bridge.on(channel).map_err(to_text)?);
     }
+    Ok(())
 }
 
 /// Waits until a frame is wanted and due, and has contents.
-async fn frame_due(due: Option<Instant>, heard: &mut [Heard], readings: &mut Readings) {
+async fn frame_due(
+    due: Option<Instant>,
+    heard: &mut BTreeMap<String, Option<Latest<Value>>>,
+    readings: &mut Readings,
+) {
     let Some(due) = due else { return pending().await };
     sleep_until(due.into()).await;
     let pushed = poll_fn(|context| {
-        let mut latest = heard.iter_mut().filter_map(|heard| heard.latest.as_mut());
+        let mut latest = heard.values_mut().flatten();
         // Stops at the first that is ready. Otherwise each has been polled, and will wake this task.
         let ready = latest.any(|latest| latest.poll_changed(context).is_ready());
         if ready { Poll::Ready(()) } else { Poll::Pending }

@@ -14,6 +14,7 @@ pub(super) const MESSAGE_LEN_MAX: usize = 64 * 1024;
 #[derive(Debug, PartialEq, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase", deny_unknown_fields)]
 pub(super) enum Incoming {
+    /// Sends to main.
     Send {
         channel: String,
         #[serde(default)]
@@ -26,12 +27,10 @@ pub(super) enum Incoming {
         #[serde(default)]
         value: Value,
     },
-    On {
-        channel: String,
-    },
-    Off {
-        channel: String,
-    },
+    /// Listens to a push.
+    On { channel: String },
+    /// Stops listening to a push.
+    Off { channel: String },
     /// Asks for the next frame: the page has drawn the last one.
     Frame,
 }
@@ -89,29 +88,8 @@ mod tests {
 
     use super::*;
 
-    fn parse(text: &str) -> Option<Incoming> {
-        serde_json::from_str(text).ok()
-    }
-
     #[test]
-    fn a_message_has_one_of_five_forms() {
-        let channel = || "x".to_owned();
-        let value = json!({ "a": [1] });
-        for (text, message) in [
-            (
-                r#"{"type":"send","channel":"x","value":{"a":[1]}}"#,
-                Incoming::Send { channel: channel(), value },
-            ),
-            (
-                r#"{"type":"invoke","id":7,"channel":"x"}"#,
-                Incoming::Invoke { id: 7, channel: channel(), value: Value::Null },
-            ),
-            (r#"{"type":"on","channel":"x"}"#, Incoming::On { channel: channel() }),
-            (r#"{"type":"off","channel":"x"}"#, Incoming::Off { channel: channel() }),
-            (r#"{"type":"frame"}"#, Incoming::Frame),
-        ] {
-            assert_eq!(parse(text), Some(message));
-        }
+    fn a_message_of_another_form_is_refused() {
         let nested = "[".repeat(20_000) + &"]".repeat(20_000);
         let deep = format!(r#"{{"type":"send","channel":"x","value":{nested}}}"#);
         for bad in [
@@ -122,7 +100,7 @@ mod tests {
             r#"{"type":"on","channel":"x","extra":1}"#,
             &deep,
         ] {
-            assert_eq!(parse(bad), None, "{bad:.40}");
+            assert!(serde_json::from_str::<Incoming>(bad).is_err(), "{bad:.40}");
         }
     }
 

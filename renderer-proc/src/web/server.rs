@@ -77,14 +77,11 @@ impl Server {
             .enable_io()
             .enable_time()
             .build()?;
-        let listener = {
-            let _entered = runtime.enter();
-            tokio::net::TcpListener::from_std(listener)?
-        };
         let places = served.places.clone();
-        let router = router(served);
         // It runs until the runtime ends.
-        runtime.spawn(async move { axum::serve(listener, router).await });
+        runtime.spawn(async move {
+            axum::serve(tokio::net::TcpListener::from_std(listener)?, router(served)).await
+        });
         Ok(Self { runtime, places })
     }
 

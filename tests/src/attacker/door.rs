@@ -23,16 +23,10 @@ use super::until;
 /// As many descriptors as the kernel lets one packet carry.
 pub const DESCRIPTORS_MAX: usize = 253;
 
-/// One end of a connection.
 #[derive(Debug)]
 pub struct Socket(pub OwnedFd);
 
 impl Socket {
-    /// Connects to a path.
-    ///
-    /// # Errors
-    ///
-    /// The kernel's.
     pub fn connect(path: &Path) -> Result<Self, Errno> {
         let flags = SocketFlags::CLOEXEC;
         let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
@@ -41,10 +35,6 @@ impl Socket {
     }
 
     /// Connects, unless that would have to wait.
-    ///
-    /// # Errors
-    ///
-    /// The kernel's.
     pub fn try_connect(path: &Path) -> Result<Self, Errno> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
@@ -57,7 +47,6 @@ impl Socket {
         self.say_with(packet, &[]);
     }
 
-    /// Says something, with descriptors.
     pub fn say_with(&self, packet: &[u8], descriptors: &[BorrowedFd<'_>]) {
         let mut space =
             vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
@@ -99,7 +88,6 @@ impl Socket {
         }
     }
 
-    /// Waits until main has hung up.
     pub fn until_hung_up(&self) {
         until("main hangs up", || {
             let mut polled = [PollFd::new(&self.0, PollFlags::IN | PollFlags::RDHUP)];

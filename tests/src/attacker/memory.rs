@@ -13,7 +13,6 @@ use rustix::{
     mm::{MapFlags, MprotectFlags, ProtFlags, mmap, mprotect},
 };
 
-/// For reading and writing.
 pub const BOTH: ProtFlags = ProtFlags::READ.union(ProtFlags::WRITE);
 
 /// A mapping that lasts as long as the process.
@@ -30,10 +29,6 @@ unsafe impl Sync for Mapped {}
 
 impl Mapped {
     /// All of some shared memory.
-    ///
-    /// # Errors
-    ///
-    /// The kernel's.
     pub fn new(memory: impl AsFd, protection: ProtFlags) -> Result<Self, Errno> {
         let len = fstat(&memory)?.st_size as u64;
         Self::of(memory.as_fd(), len, protection)
@@ -48,42 +43,32 @@ impl Mapped {
         Ok(Self { start, len })
     }
 
-    /// How many bytes it has.
     pub fn size(self) -> u64 {
         self.len
     }
 
-    /// Tries to make it writable.
-    ///
-    /// # Errors
-    ///
-    /// The kernel's.
     pub fn make_writable(self) -> Result<(), Errno> {
         let protection = MprotectFlags::READ | MprotectFlags::WRITE;
         // SAFETY: exactly this mapping, which is only seen as atomics.
         unsafe { mprotect(self.start.as_ptr().cast(), self.len as usize, protection) }
     }
 
-    /// The word of eight bytes there.
     pub fn u64(self, at: u64) -> &'static AtomicU64 {
         // SAFETY: `place` checks bounds and alignment; a mapping lasts as long as the process, and
         // others change it as they like, which atomics are for.
         unsafe { &*self.place::<AtomicU64>(at) }
     }
 
-    /// The word of four bytes there.
     pub fn u32(self, at: u64) -> &'static AtomicU32 {
         // SAFETY: as in `u64`.
         unsafe { &*self.place::<AtomicU32>(at) }
     }
 
-    /// The byte there.
     pub fn u8(self, at: u64) -> &'static AtomicU8 {
         // SAFETY: as in `u64`.
         unsafe { &*self.place::<AtomicU8>(at) }
     }
 
-    /// Writes bytes.
     pub fn write(self, at: u64, bytes: &[u8]) {
         let (words, rest) = bytes.as_chunks::<8>();
         for (place, word) in self.words(at, words.len()).iter().zip(words) {
@@ -95,14 +80,12 @@ impl Mapped {
         }
     }
 
-    /// So many words of eight bytes from there on.
     pub fn words(self, at: u64, count: usize) -> &'static [AtomicU64] {
         assert!(at + count as u64 * 8 <= self.len, "{count} words from {at} of {}", self.len);
         // SAFETY: as in `u64`, and as many lie inside the mapping.
         unsafe { slice::from_raw_parts(self.place::<AtomicU64>(at), count) }
     }
 
-    /// Reads bytes.
     pub fn read(self, at: u64, len: u64) -> Vec<u8> {
         (at..at + len).map(|at| self.u8(at).load(Relaxed)).collect()
     }

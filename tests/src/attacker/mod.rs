@@ -28,11 +28,8 @@ use session::Session;
 
 /// What an attacker knows, and where it stands.
 pub struct Attacker {
-    /// The endpoint's socket.
     pub path: PathBuf,
-    /// Main's process.
     pub main: u32,
-    /// Another renderer's process.
     pub bystander: u32,
     /// The socket with which main launched it.
     pub inherited: Option<Socket>,
@@ -46,7 +43,6 @@ impl Attacker {
         self.inherited.take().expect("main has launched it")
     }
 
-    /// A connection by name.
     pub fn knock(&self) -> Socket {
         Socket::connect(&self.path).expect("main listens")
     }
@@ -57,11 +53,6 @@ impl Attacker {
     }
 }
 
-/// Looks again and again, until it is so.
-///
-/// # Panics
-///
-/// If it does not come to be so within [`LIMIT`].
 pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + LIMIT;
     while !condition() {
@@ -70,7 +61,6 @@ pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// Does something again and again for so long.
 pub fn for_a_while(span: Duration, mut step: impl FnMut()) {
     let end = Instant::now() + span;
     while Instant::now() < end {

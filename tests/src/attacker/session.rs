@@ -21,19 +21,12 @@ use super::{
 
 /// One session, seen from a renderer.
 pub struct Session {
-    /// The connection.
     pub socket: Socket,
-    /// Main's outbox, read-only.
     pub inbox: Mapped,
-    /// Main's outbox.
     pub inbox_memory: OwnedFd,
-    /// This renderer's outbox, writable.
     pub outbox: Mapped,
-    /// This renderer's outbox.
     pub outbox_memory: OwnedFd,
-    /// Main's bell.
     pub event: OwnedFd,
-    /// The topics.
     pub topics: Vec<OwnedFd>,
     /// Where the next frame goes.
     pub position: u64,
@@ -42,18 +35,13 @@ pub struct Session {
     read: u64,
 }
 
-/// A frame of main.
 #[derive(Debug)]
 pub struct Frame {
-    /// What it is.
     pub kind: u8,
-    /// Its flags.
     pub flags: u8,
-    /// Its channel.
     pub channel: u16,
     /// Its second word.
     pub request: u64,
-    /// What it carries.
     pub payload: Vec<u8>,
 }
 
@@ -134,7 +122,6 @@ impl Session {
         self.socket.until_hung_up();
     }
 
-    /// Sends one message again and again.
     pub fn send_often(&mut self, times: usize, channel: &str, payload: &[u8]) {
         let channel = wire::channel(channel);
         for _ in 0..times {
@@ -173,12 +160,10 @@ impl Session {
         true
     }
 
-    /// Sends a message.
     pub fn send(&mut self, channel: &str, payload: &[u8]) -> bool {
         self.frame(wire::SEND, 0, wire::channel(channel), 0, payload)
     }
 
-    /// Invokes a method, under whatever id.
     pub fn invoke(&mut self, channel: &str, request: u64, payload: &[u8]) -> bool {
         self.frame(wire::INVOKE, 0, wire::channel(channel), request, payload)
     }
@@ -239,10 +224,6 @@ impl Session {
     }
 
     /// Main's next frame of this kind; others are passed over.
-    ///
-    /// # Panics
-    ///
-    /// If none comes in time.
     pub fn receive_of(&mut self, kind: u8) -> Frame {
         let mut found = None;
         until("a frame of main", || {
@@ -252,7 +233,6 @@ impl Session {
         found.expect("it was found")
     }
 
-    /// How far main's frames have been read.
     pub fn read_position(&self) -> u64 {
         self.read
     }
@@ -271,7 +251,6 @@ impl Session {
         memory.expect("it came")
     }
 
-    /// Names an attachment.
     pub fn attached(&mut self, channel: &str, id: u64, len: u64) -> bool {
         let payload = wire::attached(id, len, 0, wire::SEND);
         self.frame(wire::ATTACHED, 0, wire::channel(channel), 0, &payload)
@@ -279,10 +258,6 @@ impl Session {
 }
 
 /// Seals what was borrowed, as an honest renderer does.
-///
-/// # Errors
-///
-/// The kernel's.
 pub fn seal(memory: impl AsFd) -> Result<(), Errno> {
     fcntl_add_seals(memory, SealFlags::WRITE | SealFlags::SEAL)
 }

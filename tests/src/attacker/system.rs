@@ -10,19 +10,13 @@ use rustix::{
 /// Which `libc` does not name: the same on all Linux architectures.
 const F_SETSIG: libc::c_int = 10;
 
-/// The other user: nobody.
 pub const NOBODY: u32 = 65534;
 
-/// Whether this process may become another user.
 pub fn can_change_user() -> bool {
     getuid().is_root()
 }
 
 /// Becomes nobody, for good. While there is one thread only: each has its own user.
-///
-/// # Panics
-///
-/// If the kernel refuses.
 pub fn become_nobody() {
     let (user, group) = (Uid::from_raw(NOBODY), Gid::from_raw(NOBODY));
     set_thread_groups(&[]).expect("root may");
@@ -32,21 +26,12 @@ pub fn become_nobody() {
 }
 
 /// Attaches to a process as a debugger does.
-///
-/// # Errors
-///
-/// The kernel's.
 pub fn seize(process_id: u32) -> io::Result<()> {
     // SAFETY: the request takes no pointer that is used.
     let seized = unsafe { libc::ptrace(libc::PTRACE_SEIZE, process_id as libc::pid_t, 0, 0) };
     if seized == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Reads some bytes at this address of another process.
-///
-/// # Errors
-///
-/// The kernel's.
 pub fn read_memory(process_id: u32, address: usize) -> io::Result<usize> {
     let mut bytes = [0_u8; 16];
     let local = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
@@ -57,11 +42,6 @@ pub fn read_memory(process_id: u32, address: usize) -> io::Result<usize> {
     usize::try_from(read).map_err(|_| io::Error::last_os_error())
 }
 
-/// Writes some bytes at this address of another process.
-///
-/// # Errors
-///
-/// The kernel's.
 pub fn write_memory(process_id: u32, address: usize) -> io::Result<usize> {
     let mut bytes = [0_u8; 16];
     let local = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
@@ -73,10 +53,6 @@ pub fn write_memory(process_id: u32, address: usize) -> io::Result<usize> {
 }
 
 /// Has signals about a socket sent to another process, with a kill in the place of the usual one.
-///
-/// # Errors
-///
-/// The kernel's.
 pub fn aim_signals(socket: impl std::os::fd::AsRawFd, process_id: u32) -> io::Result<()> {
     let socket = socket.as_raw_fd();
     // SAFETY: none of them takes a pointer.
@@ -93,10 +69,6 @@ pub fn aim_signals(socket: impl std::os::fd::AsRawFd, process_id: u32) -> io::Re
 /// Runs `child` in a forked process, which shares all descriptors and mappings, and goes on here at once.
 ///
 /// While there is one thread only.
-///
-/// # Panics
-///
-/// If there can be no more processes.
 pub fn fork(child: impl FnOnce()) {
     // SAFETY: this process has one thread, so the child finds no lock taken.
     match unsafe { libc::fork() } {

@@ -23,18 +23,12 @@ pub const HEADER: u64 = 16;
 /// In front of the cells.
 pub const CONTROL: u64 = 4096;
 
-/// Of an outbox's control page.
 pub const OUTBOX_MAGIC: u64 = u64::from_le_bytes(*b"ringbox\0");
-/// Of a topic's control page.
 pub const TOPIC_MAGIC: u64 = u64::from_le_bytes(*b"ringtop\0");
-/// Of the layout of memory.
 pub const LAYOUT_VERSION: u32 = 1;
 
-/// Where the version is in a control page.
 pub const VERSION_AT: u64 = 8;
-/// Where the capacity is in a control page.
 pub const CAPACITY_AT: u64 = 16;
-/// How far the owner has read.
 pub const CONSUMED: u64 = 128;
 /// Odd: the owner sleeps.
 pub const PARKED: u64 = 256;
@@ -44,40 +38,26 @@ pub const SPACE_WANTED: u64 = 260;
 pub const ALARM: u64 = 264;
 /// The peer sleeps on it.
 pub const BELL: u64 = 384;
-/// In a topic: the start of the newest record.
 pub const TOPIC_NEWEST: u64 = 136;
 
 /// The bit of a commit word that every other lap has inverted.
 pub const ODD_LAP: u64 = 1 << 39;
 
-/// Kinds of frames.
 pub const SEND: u8 = 1;
-/// Wants a reply.
 pub const INVOKE: u8 = 2;
-/// The answer.
 pub const REPLY: u8 = 3;
-/// The handler's own error.
 pub const REJECT: u8 = 4;
-/// No answer.
 pub const FAIL: u8 = 5;
-/// Nobody waits any more.
 pub const CANCEL: u8 = 6;
-/// Wants a topic.
 pub const SUBSCRIBE: u8 = 7;
-/// Wants it no more.
 pub const UNSUBSCRIBE: u8 = 8;
-/// Fills a lap.
 pub const PAD: u8 = 9;
-/// The payload is elsewhere.
 pub const ATTACHED: u8 = 10;
-/// Memory, please.
 pub const ASK: u8 = 11;
-/// Not needed.
 pub const GIVE_BACK: u8 = 12;
 
 /// The first word of a hello, and the only one of a ready.
 pub const MAGIC: u32 = u32::from_le_bytes(*b"rbrg");
-/// Of the handshake.
 pub const VERSION: u32 = 3;
 
 /// The first word of an inspector's hello.
@@ -92,37 +72,28 @@ pub const NAME_MAX: usize = 128;
 /// The longest packet, in bytes.
 pub const PACKET_MAX: usize = 128 * 1024;
 
-/// The clock of alarms.
 pub fn now_ns() -> u64 {
     let now = clock_gettime(ClockId::Monotonic);
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
-/// A commit word of an even lap.
 pub const fn word(len: u32, kind: u8, flags: u8, channel: u16) -> u64 {
     len as u64 | (kind as u64) << 32 | (flags as u64) << 40 | (channel as u64) << 48
 }
 
-/// The longest frame of a ring: half of it, less a cell.
 pub const fn frame_max(capacity: u64) -> u64 {
     capacity / 2 - CELL
 }
 
-/// What so many bytes occupy.
 pub const fn padded(len: u64) -> u64 {
     len.next_multiple_of(CELL)
 }
 
-/// A request's name: 48 bits of generation, 16 of slot.
 pub const fn request(generation: u64, slot: u16) -> u64 {
     generation << 16 | slot as u64
 }
 
 /// A channel's number: its place in main's contract.
-///
-/// # Panics
-///
-/// If there is none of that name.
 pub fn channel(name: &str) -> u16 {
     let place = CONTRACT.iter().position(|channel| channel.key().name() == name);
     place.unwrap_or_else(|| panic!("no channel '{name}'")) as u16
@@ -131,7 +102,6 @@ pub fn channel(name: &str) -> u16 {
 /// One offer of a hello: the kind's name, the channel's, and the fingerprint of its types.
 pub type Offer<'a> = (&'a str, &'a str, u64);
 
-/// A renderer's first packet.
 pub fn hello(magic: u32, version: u32, offers: &[Offer<'_>]) -> Vec<u8> {
     let mut packet = vec![0x93];
     number(&mut packet, magic.into());
@@ -147,14 +117,12 @@ pub fn hello(magic: u32, version: u32, offers: &[Offer<'_>]) -> Vec<u8> {
     packet
 }
 
-/// A renderer's last packet.
 pub fn ready(magic: u32) -> Vec<u8> {
     let mut packet = vec![0x91];
     number(&mut packet, magic.into());
     packet
 }
 
-/// An inspector's only packet.
 pub fn inspector_hello(version: u32) -> Vec<u8> {
     let mut packet = vec![0x92];
     number(&mut packet, INSPECTOR_MAGIC.into());

@@ -8,17 +8,7 @@ use rustix::{
     io::{Errno, pwrite},
 };
 
-use super::{
-    Attack,
-    Verdict::{Counted, Denied, Violation},
-    session,
-};
-use crate::attacker::{
-    memory::{BOTH, Mapped},
-    session::{Session, seal},
-    until,
-    wire::{ASK, ATTACHED, CANCEL, GIVE_BACK, attached, request},
-};
+use super::*;
 
 /// How much the attacks ask for.
 const SIZE: u64 = 1 << 20;

@@ -11,20 +11,7 @@ use rustix::{
     thread::futex::{self, Flags},
 };
 
-use super::{
-    Attack,
-    Verdict::{Counted, Harmless, Violation},
-    session,
-};
-use crate::attacker::{
-    for_a_while,
-    session::Session,
-    until,
-    wire::{
-        ALARM, BELL, CELL, CONSUMED, CONTROL, PARKED, REPLY, SEND, SPACE_WANTED, channel, now_ns,
-        request, word,
-    },
-};
+use super::*;
 
 const A_WHILE: Duration = Duration::from_millis(200);
 

@@ -12,18 +12,7 @@ use rustix::{
     net::{Shutdown, shutdown},
 };
 
-use super::{
-    Attack,
-    Verdict::{Gone, Refused, TurnedAway, Violation},
-    door, launched, session,
-};
-use crate::attacker::{
-    Attacker,
-    door::{DESCRIPTORS_MAX, Socket},
-    session::Session,
-    until,
-    wire::{CHANNELS_MAX, MAGIC, NAME_MAX, VERSION, hello, ready},
-};
+use super::*;
 
 #[rustfmt::skip]
 pub(super) const ATTACKS: &[Attack] = &[

@@ -4,12 +4,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use ringbridge::Quota;
 
-use super::{Attack, Verdict::Counted, session};
-use crate::attacker::{
-    session::Session,
-    system, until,
-    wire::{FAIL, HEADER, REPLY, SUBSCRIBE, UNSUBSCRIBE, channel, frame_max, request},
-};
+use super::*;
 
 #[rustfmt::skip]
 pub(super) const ATTACKS: &[Attack] = &[

@@ -12,20 +12,7 @@ use std::{
 use ringbridge::{OnViolation, Policy};
 use rustix::fs::{FallocateFlags, fallocate};
 
-use super::{
-    Attack, REFUSED,
-    Verdict::{Counted, Harmless, Tolerated, Violation},
-    session,
-};
-use crate::attacker::{
-    for_a_while,
-    session::Session,
-    until,
-    wire::{
-        CANCEL, CELL, CONSUMED, CONTROL, HEADER, INVOKE, ODD_LAP, PAD, SEND, SUBSCRIBE, channel,
-        frame_max, padded, request, word,
-    },
-};
+use super::*;
 
 /// How long something is changed under main's eyes.
 const FLIPPING: Duration = Duration::from_millis(150);

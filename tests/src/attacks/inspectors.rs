@@ -11,20 +11,7 @@ use rustix::{
     mm::ProtFlags,
 };
 
-use super::{
-    Attack,
-    Verdict::{Gone, Refused, TurnedAway},
-    door,
-    door::hung_up,
-    launched,
-};
-use crate::attacker::{
-    Attacker,
-    door::Socket,
-    memory::{BOTH, Mapped},
-    until,
-    wire::{CONTROL, INSPECTOR_VERSION, MAGIC, inspector_hello, ready},
-};
+use super::{door::hung_up, *};
 
 /// How many may watch at once.
 const INSPECTORS_MAX: usize = 16;

@@ -15,20 +15,7 @@ use rustix::{
     thread::futex::{self, Flags},
 };
 
-use super::{
-    Attack,
-    Verdict::{Denied, Harmless},
-    session,
-};
-use crate::{
-    attacker::{
-        for_a_while,
-        memory::{BOTH, Mapped},
-        session::Session,
-        wire::{BELL, CONTROL},
-    },
-    contract::TICK,
-};
+use super::*;
 
 #[rustfmt::skip]
 pub(super) const ATTACKS: &[Attack] = &[
@@ -127,7 +114,7 @@ fn move_sleepers(word: &AtomicU32) -> Result<usize, Errno> {
     futex::cmp_requeue(word, Flags::empty(), 0, i32::MAX as u32, &NOWHERE, seen)
 }
 
-fn send_until_it_fails(window: WebContents) -> thread::JoinHandle<()> {
+fn send_until_it_fails(window: WebContents) -> JoinHandle<()> {
     thread::spawn(move || {
         let failed = (0..).find_map(|_: u64| window.send(TICK, &0).err());
         let timed_out = matches!(failed, Some(SendError::TimedOut { .. } | SendError::Gone { .. }));

@@ -19,19 +19,29 @@ use std::{fmt::Write, thread::JoinHandle};
 
 use ringbridge::{Policy, WebContents};
 
-use crate::attacker::{Attacker, session::Session};
+use crate::{
+    attacker::{
+        Attacker,
+        door::{DESCRIPTORS_MAX, Socket},
+        for_a_while,
+        memory::{BOTH, Mapped},
+        session::{Session, seal},
+        system, until,
+        wire::*,
+    },
+    contract::{CONTRACT, TICK},
+    processes::{Folder, left_out},
+    scene::{Arguments, ProcessScene, process},
+};
 
-/// One attack.
+use Verdict::{Counted, Denied, Gone, Harmless, Refused, Told, Tolerated, TurnedAway, Violation};
+
 pub struct Attack {
     /// Its name, which its test has as well.
     pub name: &'static str,
-    /// What it does, for people.
     pub does: &'static str,
-    /// What must come of it.
     pub verdict: Verdict,
-    /// What stops it.
     pub stopped_by: StoppedBy,
-    /// How the attacker comes to main.
     pub entry: Entry,
     /// The offender's policy, made of the ordinary one.
     pub policy: fn(Policy) -> Policy,
@@ -84,10 +94,8 @@ pub enum StoppedBy {
     AnotherUser,
 }
 
-/// How the attacker comes to main.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Entry {
-    /// Main launches it.
     Launched,
     /// It knows the endpoint's name.
     Door,
@@ -125,20 +133,20 @@ impl Attack {
     /// The verdict for people.
     fn verdict_text(&self) -> String {
         match self.verdict {
-            Verdict::Violation(names) => {
+            Violation(names) => {
                 let names: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
                 format!("session ended: {}", names.join(", "))
             }
-            Verdict::Counted(counter) => format!("session goes on; `{counter}` counts it"),
-            Verdict::Harmless => "nothing happens to anyone else".to_owned(),
-            Verdict::Tolerated(count) => {
+            Counted(counter) => format!("session goes on; `{counter}` counts it"),
+            Harmless => "nothing happens to anyone else".to_owned(),
+            Tolerated(count) => {
                 format!("session goes on, as its policy says; `violations` is {count}")
             }
-            Verdict::Gone(reason) => format!("session ended: `{reason}`"),
-            Verdict::Refused => "not let in; main's `refused` counts it".to_owned(),
-            Verdict::TurnedAway => "turned away".to_owned(),
-            Verdict::Denied => "the kernel says no to the attacker".to_owned(),
-            Verdict::Told(error) => format!("`{error}` for who comes there"),
+            Gone(reason) => format!("session ended: `{reason}`"),
+            Refused => "not let in; main's `refused` counts it".to_owned(),
+            TurnedAway => "turned away".to_owned(),
+            Denied => "the kernel says no to the attacker".to_owned(),
+            Told(error) => format!("`{error}` for who comes there"),
         }
     }
 }
@@ -210,16 +218,10 @@ pub const CATALOGUE: &[(&str, &[Attack])] = &[
     ("Other processes", others::ATTACKS),
 ];
 
-/// All attacks.
 pub fn all() -> impl Iterator<Item = &'static Attack> {
     CATALOGUE.iter().flat_map(|(_, attacks)| attacks.iter())
 }
 
-/// The attack of this name.
-///
-/// # Panics
-///
-/// If there is none.
 pub fn find(name: &str) -> &'static Attack {
     all().find(|attack| attack.name == name).unwrap_or_else(|| panic!("no attack '{name}'"))
 }

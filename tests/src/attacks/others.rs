@@ -14,17 +14,7 @@ use rustix::{
     },
 };
 
-use super::{
-    Attack,
-    Verdict::{Counted, Denied, Refused, TurnedAway},
-    door, launched,
-};
-use crate::attacker::{
-    Attacker,
-    door::Socket,
-    system,
-    wire::{GIVE_BACK, MAGIC, VERSION, hello},
-};
+use super::*;
 
 #[rustfmt::skip]
 pub(super) const ATTACKS: &[Attack] = &[

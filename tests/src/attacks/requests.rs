@@ -1,14 +1,6 @@
 //! Requests, replies and cancels under names that are forged, repeated or someone else's.
 
-use super::{
-    Attack,
-    Verdict::{Counted, Harmless, Violation},
-    session,
-};
-use crate::attacker::{
-    session::Session,
-    wire::{CANCEL, FAIL, INVOKE, REJECT, REPLY, SEND, channel, request, word},
-};
+use super::*;
 
 #[rustfmt::skip]
 pub(super) const ATTACKS: &[Attack] = &[

@@ -13,17 +13,7 @@ use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with,
 };
 
-use super::{
-    Attack, StoppedBy,
-    Verdict::{Harmless, Told},
-    door,
-};
-use crate::{
-    attacker::{system, until},
-    contract::CONTRACT,
-    processes::left_out,
-    scene::{Arguments, ProcessScene, process},
-};
+use super::*;
 
 #[rustfmt::skip]
 pub(super) const ATTACKS: &[Attack] = &[
@@ -112,7 +102,7 @@ fn listener_of_another_user() {
 
 /// A runtime directory of its own. Removed when dropped.
 struct Trap {
-    root: PathBuf,
+    root: Folder,
 }
 
 const NAME: &str = "trapped";
@@ -120,10 +110,7 @@ const NAME: &str = "trapped";
 impl Trap {
     /// Without the folder of endpoints.
     fn new() -> Self {
-        // A socket's path is short, so this one is too.
-        let root = PathBuf::from(format!("/tmp/rb-trap-{}", std::process::id()));
-        fs::create_dir(&root).expect("it is new");
-        Self { root }
+        Self { root: Folder::new("trap") }
     }
 
     fn with_folder() -> Self {
@@ -150,17 +137,10 @@ impl Trap {
     /// Walks into it, and says what came of that.
     fn victim(&self, scene: ProcessScene) -> String {
         let mut command = process(scene, &[NAME]);
-        let output = command.env("XDG_RUNTIME_DIR", &self.root).output();
+        let output = command.env("XDG_RUNTIME_DIR", &*self.root).output();
         let output = output.expect("it can be started");
         assert!(output.status.success(), "{output:?}");
         String::from_utf8(output.stdout).expect("it is text").trim().to_owned()
-    }
-}
-
-impl Drop for Trap {
-    fn drop(&mut self) {
-        // What is left of it is in nobody's way.
-        let _ = fs::remove_dir_all(&self.root);
     }
 }
 

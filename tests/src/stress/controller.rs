@@ -24,19 +24,7 @@ use rustix::{
     time::{ClockId, Timespec, clock_gettime, clock_settime},
 };
 
-use super::{
-    Failure, MainRole, Options, RendererRole, Role,
-    holdings::Holdings,
-    journal::{Board, MainPage, Phase, Record, Stream, now_ns},
-    schedule::{Action, ROUND, Schedule},
-    summary::Summary,
-    verdict::{Counts, Faults, Survivor, judge},
-};
-use crate::{
-    backend::Over,
-    proc,
-    processes::{SegmentNames, SweptName, endpoint_files, unique_name},
-};
+use super::*;
 
 /// Between two looks at the processes.
 const TICK: Duration = Duration::from_millis(1);

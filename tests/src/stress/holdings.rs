@@ -2,8 +2,7 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use super::journal::{Census, Shortage};
-use crate::proc::{self, open_descriptors};
+use super::*;
 
 /// What a process may still map while memory is short: less than a session's rings take, or a large message.
 const SPARE: u64 = 32 * 1024;
@@ -34,7 +33,7 @@ pub(super) struct Holdings {
 impl Holdings {
     pub(super) fn now() -> Self {
         Self {
-            descriptors: open_descriptors() as u64,
+            descriptors: proc::open_descriptors() as u64,
             threads: proc::threads() as u64,
             mappings: proc::mappings_of_the_library() as u64,
             resident_kib: proc::resident_memory() / 1024,
@@ -76,7 +75,7 @@ impl Starved {
         let reserve: Vec<_> =
             (0..RESERVE / RESERVE_PIECE).map(|_| vec![0_u8; RESERVE_PIECE]).collect();
         let (resource, enough) = match what {
-            Shortage::Descriptors => (Resource::Nofile, open_descriptors() as u64),
+            Shortage::Descriptors => (Resource::Nofile, proc::open_descriptors() as u64),
             Shortage::Memory => (Resource::As, proc::memory().0 + SPARE),
         };
         let before = getrlimit(resource);

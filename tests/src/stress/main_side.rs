@@ -22,17 +22,7 @@ use ringbridge::{
     Config, GoneReason, InvokeError, IpcMain, Policy, RenderProcessGone, SendError, WebContents,
 };
 
-use super::{
-    Failure, MainRole, RendererRole, Role, SILENCE_MAX, config, follow_to_death,
-    holdings::{Holdings, Starved},
-    journal::{Board, MainPage, Phase, Record, Shortage, Stream, now_ns},
-    messages::{
-        ASK, BLOB, CALL, CAPACITY, CONTRACT, Composer, EVENT, HOLD, Inflow, JOIN, KEEP, LARGE,
-        LAST, NEWS, Numbered, Outflow, PATIENT, PUSH, TOPIC_CAPACITY, answer, note_outcome,
-        note_send,
-    },
-};
-use crate::processes::{eventually, within};
+use super::*;
 
 /// Between two looks of the keeper at what is to do.
 const TICK: Duration = Duration::from_millis(1);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use fastrand::Rng;
 use ringbridge::{Contract, Event, InvokeError, Method, Push, SendAllError, SendError, Topic};
 
-use super::journal::{Flow, Record, Stream, Tally, now_ns};
+use super::*;
 
 /// The session's number, once, before anything else.
 pub(super) const JOIN: Event<u64> = Event::new("join");
@@ -260,7 +260,6 @@ fn note(tally: &Tally, count: u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stress::journal::Board;
 
     const FIRST: Numbered = Numbered { number: 0, session: 1 };
 

@@ -39,7 +39,23 @@ use ringbridge::Config;
 use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 use serde::{Deserialize, Serialize};
 
-use crate::backend::Over;
+use crate::{
+    backend::Over,
+    proc,
+    processes::{SegmentNames, SweptName, endpoint_files, eventually, unique_name, within},
+};
+use holdings::{Holdings, Starved, feed};
+use journal::{
+    Board, Census, Flow, MainPage, Phase, Record, SLOTS_MAX, Shortage, Slot, Stream, Tally, now_ns,
+};
+use messages::{
+    ASK, BLOB, CALL, CAPACITY, CONTRACT, Composer, EVENT, HOLD, Inflow, JOIN, KEEP, LARGE, LAST,
+    NEWS, Numbered, Outflow, PATIENT, PUSH, TOPIC_CAPACITY, answer, note_outcome, note_reply,
+    note_send, read,
+};
+use schedule::{Action, ROUND, Schedule};
+use summary::Summary;
+use verdict::{Counts, Faults, Survivor, judge};
 
 /// Whatever ends one of the processes.
 type Failure = Box<dyn Error + Send + Sync>;
@@ -115,8 +131,8 @@ Exit codes:
 
 fn renderers(text: &str) -> Result<usize, String> {
     match text.parse() {
-        Ok(number) if (1..=journal::SLOTS_MAX).contains(&number) => Ok(number),
-        _ => Err(format!("it must be a number from 1 to {}", journal::SLOTS_MAX)),
+        Ok(number) if (1..=SLOTS_MAX).contains(&number) => Ok(number),
+        _ => Err(format!("it must be a number from 1 to {}", SLOTS_MAX)),
     }
 }
 

@@ -15,16 +15,7 @@ use ringbridge::{
     SendAllError, SendError,
 };
 
-use super::{
-    Failure, RendererRole, config, follow_to_death,
-    holdings::{Holdings, Starved, feed},
-    journal::{Board, Phase, Record, Slot, Stream, now_ns},
-    messages::{
-        ASK, BLOB, CALL, CONTRACT, Composer, EVENT, HOLD, Inflow, JOIN, KEEP, LARGE, LAST, NEWS,
-        Numbered, Outflow, PATIENT, PUSH, answer, note_outcome, note_reply, note_send, read,
-    },
-};
-use crate::processes::within;
+use super::*;
 
 /// How many calls are under way beside each other.
 const CALLS_MAX: usize = 8;

@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
-use super::journal::Shortage;
-use crate::backend::Over;
+use super::*;
 
 /// How many actions there are between two pauses, in which everything that is held is counted.
 pub(super) const ROUND: usize = 100;

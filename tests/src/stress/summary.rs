@@ -4,11 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::{
-    journal::{Record, Stream},
-    verdict::Faults,
-};
-use crate::backend::Over;
+use super::*;
 
 /// The figures of one run, in the order in which they are printed.
 #[derive(Clone, Debug, Default, Serialize)]

@@ -2,7 +2,7 @@
 
 use std::ops::AddAssign;
 
-use super::journal::{Flow, MainPage, Record, Stream};
+use super::*;
 
 /// Who was there to take what the other had committed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,7 +105,6 @@ pub(super) fn judge(record: &Record, main: &MainPage, survivor: Survivor) -> Fau
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stress::journal::Board;
 
     const ALL_WELL: Counts = Counts {
         begun: 10,

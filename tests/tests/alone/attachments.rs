@@ -57,7 +57,6 @@ fn push_large(stage: &Stage, window: &WebContents, len: usize, seeds: Range<u64>
 
 #[test]
 fn large_messages_of_a_renderer_arrive_whole_and_in_order_with_small_ones() {
-    let _my_turn = my_turn();
     let (stage, order) = noting_stage(config(), LEN);
     let window = stage.play_with(sends_large, &[&LEN.to_string(), "5"]);
     stage.run_to_the_end();
@@ -70,7 +69,6 @@ fn large_messages_of_a_renderer_arrive_whole_and_in_order_with_small_ones() {
 
 #[test]
 fn large_messages_of_main_arrive_whole_and_in_order_with_small_ones() {
-    let _my_turn = my_turn();
     let stage = Stage::new();
     let window = stage.play_with(hears_large, &[&LEN.to_string(), "5"]);
     // The first before anyone is there to read.
@@ -78,15 +76,13 @@ fn large_messages_of_main_arrive_whole_and_in_order_with_small_ones() {
     window.send(TICK, &0).unwrap();
     push_large(&stage, &window, LEN, 1..5);
     stage.run_until_reported("heard");
-    window.send(CUE, "").unwrap();
-    stage.run_to_the_end();
+    stage.cue_to_the_end(&window);
     assert_eq!(window.counters().attachments_sent, 5);
     assert!(is_clean());
 }
 
 #[test]
 fn a_buffer_that_was_read_is_used_again() {
-    let _my_turn = my_turn();
     let stage = Stage::new();
     let answers = stage.notes(NUMBER);
     let window = stage.play_with(hears_large, &[&MIB.to_string(), "10"]);
@@ -97,13 +93,11 @@ fn a_buffer_that_was_read_is_used_again() {
     }
     assert_eq!(window.counters().attachment_buffers, 1, "one, ten times");
     stage.run_until_reported("heard");
-    window.send(CUE, "").unwrap();
-    assert_eq!(stage.run_to_the_end()[1..], ["1 mapped"]);
+    assert_eq!(stage.cue_to_the_end(&window)[1..], ["1 mapped"]);
 }
 
 #[test]
 fn invokes_with_large_arguments_and_replies_work_in_every_way_of_waiting() {
-    let _my_turn = my_turn();
     let stage = Stage::new();
     stage.answer(ECHO, |_, bytes| Ok(bytes.to_vec()));
     let window = stage.play(|ipc| {
@@ -131,7 +125,6 @@ fn invokes_with_large_arguments_and_replies_work_in_every_way_of_waiting() {
 
 #[test]
 fn main_may_invoke_with_large_arguments_and_get_large_replies() {
-    let _my_turn = my_turn();
     let stage = Stage::new();
     let window = stage.play(|ipc| {
         let cues = ipc.cues();
@@ -146,14 +139,12 @@ fn main_may_invoke_with_large_arguments_and_get_large_replies() {
     assert!(is_large(&second.wait().unwrap(), LEN, 3));
     assert!(is_large(&first.wait().unwrap(), LEN, 2), "it was kept in place until now");
     drop(window.invoke(ECHO, &large(LEN, 4), LIMIT).unwrap());
-    window.send(CUE, "").unwrap();
-    stage.run_to_the_end();
+    stage.cue_to_the_end(&window);
     assert!(is_clean());
 }
 
 #[test]
 fn a_listener_in_a_renderer_may_send_what_is_large() {
-    let _my_turn = my_turn();
     let stage = Stage::new();
     let heard = stage.note(BYTES, move |_, bytes| is_large(bytes, LEN, 1));
     let window = stage.play(|ipc| {
@@ -175,14 +166,12 @@ fn a_listener_in_a_renderer_may_send_what_is_large() {
         window.send(BLOB, &large(LEN, 1)).unwrap();
     }
     stage.run_until("all came back", || heard.len() == 3);
-    window.send(CUE, "").unwrap();
-    stage.run_to_the_end();
+    stage.cue_to_the_end(&window);
     assert_eq!(heard.take(), [true; 3]);
 }
 
 #[test]
 fn a_quarter_of_a_gibibyte_goes_both_ways() {
-    let _my_turn = my_turn();
     const LEN: usize = 256 * MIB;
     let stage = Stage::new();
     let heard = stage.note(WIDE, move |_, wide| is_large(wide.as_bytes(), LEN, 1));
@@ -208,13 +197,11 @@ fn a_quarter_of_a_gibibyte_goes_both_ways() {
     stage.run_until_reported("heard");
     // It is beyond what is kept for reuse.
     stage.run_until("it is let go", is_clean);
-    window.send(CUE, "").unwrap();
-    stage.run_to_the_end();
+    stage.cue_to_the_end(&window);
 }
 
 #[test]
 fn several_threads_of_a_renderer_send_what_is_large_at_once() {
-    let _my_turn = my_turn();
     let stage = Stage::new();
     let seeds = stage.note(BYTES, move |_, bytes| {
         let seed = seed_of(bytes);
@@ -249,7 +236,6 @@ fn several_threads_of_a_renderer_send_what_is_large_at_once() {
 
 #[test]
 fn several_threads_of_main_send_what_is_large_at_once() {
-    let _my_turn = my_turn();
     let stage = Stage::new();
     let window = stage.play_with(
         |ipc| {
@@ -287,7 +273,6 @@ fn several_threads_of_main_send_what_is_large_at_once() {
 
 #[test]
 fn a_loan_of_a_renderer_is_written_in_place_however_long_it_is() {
-    let _my_turn = my_turn();
     let stage = Stage::new();
     let pictures = stage.note(PICTURE, move |_, picture| {
         assert!(picture[1..1023].as_flattened().iter().all(|pixel| *pixel == 0));
@@ -317,7 +302,6 @@ fn a_loan_of_a_renderer_is_written_in_place_however_long_it_is() {
 
 #[test]
 fn a_loan_of_main_is_written_in_place_however_long_it_is() {
-    let _my_turn = my_turn();
     let stage = Stage::new();
     let answers = stage.notes(NUMBER);
     let window = stage.play(|ipc| {
@@ -353,7 +337,6 @@ fn a_loan_of_main_is_written_in_place_however_long_it_is() {
 
 #[test]
 fn beyond_the_longest_attachment_a_message_is_too_large() {
-    let _my_turn = my_turn();
     let stage = Stage::with(Config { attachment_max: MIB, ..config() });
     let window = stage.play(stays);
     stage.run_until_reported("connected");
@@ -370,7 +353,6 @@ fn beyond_the_longest_attachment_a_message_is_too_large() {
 
 #[test]
 fn what_a_renderer_may_have_on_its_way_is_its_policys_and_it_waits_for_room_in_it() {
-    let _my_turn = my_turn();
     let stage = Stage::new();
     let (mut command, _sign) = with_input(renderer(meets_its_quota, &[&LEN.to_string()]));
     let (output, input) = std::io::pipe().unwrap();
@@ -393,7 +375,6 @@ fn what_a_renderer_may_have_on_its_way_is_its_policys_and_it_waits_for_room_in_i
 
 #[test]
 fn a_send_that_does_not_wait_finds_its_memory_the_next_time() {
-    let _my_turn = my_turn();
     let stage = Stage::new();
     let heard = stage.note(BYTES, move |_, bytes| is_large(bytes, MIB, 0));
     let window = stage.play(|ipc| {
@@ -413,7 +394,6 @@ fn a_send_that_does_not_wait_finds_its_memory_the_next_time() {
 
 #[test]
 fn what_main_keeps_counts_and_the_refusal_names_the_limit() {
-    let _my_turn = my_turn();
     let stage = Stage::new();
     let heard = stage.note(BYTES, move |_, bytes| is_large(bytes, LEN, 2));
     let policy = allow_everything().attachment_bytes_max(LEN + LEN / 2);
@@ -434,15 +414,13 @@ fn what_main_keeps_counts_and_the_refusal_names_the_limit() {
     );
     stage.run_until("both were refused", || window.counters().attachments_refused == 2);
     assert!(is_large(&kept.wait().unwrap(), LEN, 1));
-    window.send(CUE, "").unwrap();
-    stage.run_to_the_end();
+    stage.cue_to_the_end(&window);
     assert_eq!(heard.take(), [true]);
     assert!(is_clean());
 }
 
 #[test]
 fn without_attachments_a_renderer_sends_what_its_ring_carries() {
-    let _my_turn = my_turn();
     let stage = Stage::new();
     let window = stage.launch(
         renderer(sends_the_largest, &[&(128 * 1024 - 64 - 16).to_string()]),
@@ -459,7 +437,6 @@ fn without_attachments_a_renderer_sends_what_its_ring_carries() {
 
 #[test]
 fn a_renderer_that_is_killed_in_the_middle_leaves_nothing() {
-    let _my_turn = my_turn();
     let len = (2 * MIB).to_string();
     for turn in 0..6 {
         let stage = Stage::new();
@@ -474,8 +451,7 @@ fn a_renderer_that_is_killed_in_the_middle_leaves_nothing() {
         }
         stage.run_until("it sends", || heard.len() >= turn);
         for window in [&sender, &deaf] {
-            signal(window.os_process_id(), Signal::KILL);
-            let ending = stage.run_until_gone(window);
+            let ending = stage.kill(window);
             assert_eq!(ending.details.reason, GoneReason::Killed);
         }
         assert!(is_clean(), "{:?}, although the handles live on", attachments_of_this_process());
@@ -489,7 +465,6 @@ fn a_renderer_that_is_killed_in_the_middle_leaves_nothing() {
 
 #[test]
 fn a_stream_of_large_messages_does_not_keep_main_from_its_clock() {
-    let _my_turn = my_turn();
     let (stage, order) = noting_stage(config(), MIB);
     let sender = stage.play_with(sends_large, &[&MIB.to_string(), "100000"]);
     let large_ones = || order.len().div_ceil(2);
@@ -499,14 +474,12 @@ fn a_stream_of_large_messages_does_not_keep_main_from_its_clock() {
         stage.ipc.run_for(Duration::ZERO).unwrap();
         assert!(large_ones() - before <= 1, "time was over after the first");
     }
-    signal(sender.os_process_id(), Signal::KILL);
-    stage.run_until_gone(&sender);
+    stage.kill(&sender);
     assert!(is_clean());
 }
 
 #[test]
 fn what_was_sent_before_a_death_is_delivered() {
-    let _my_turn = my_turn();
     let (stage, order) = noting_stage(config(), MIB);
     let window = stage.play_with(sends_large, &[&MIB.to_string(), "3"]);
     // Its end and its last messages may be seen in one turn.
@@ -516,7 +489,6 @@ fn what_was_sent_before_a_death_is_delivered() {
 
 #[test]
 fn a_main_that_ends_leaves_a_renderer_that_sends_or_waits_for_memory_with_an_error() {
-    let _my_turn = my_turn();
     let stage = Stage::new();
     let window = stage.play(|ipc| {
         let payload = large(MIB, 0);
@@ -540,11 +512,8 @@ fn a_main_that_ends_leaves_a_renderer_that_sends_or_waits_for_memory_with_an_err
 
 #[test]
 fn a_flood_of_requests_gets_its_quota_and_then_refusals_and_no_mapping() {
-    let _my_turn = my_turn();
     let stage = Stage::new();
-    let connected = Notes::new();
-    let notes = connected.clone();
-    stage.ipc.on_did_connect(move |window| notes.add(window.clone()));
+    let connected = stage.connected();
     beside(&stage, allow_everything(), |session| {
         for _ in 0..40 {
             assert!(session.number(wire::ASK, MIB as u64));
@@ -559,7 +528,6 @@ fn a_flood_of_requests_gets_its_quota_and_then_refusals_and_no_mapping() {
 
 #[test]
 fn a_lie_that_is_tolerated_is_counted_and_the_session_goes_on() {
-    let _my_turn = my_turn();
     let (stage, order) = noting_stage(config(), MIB);
     let policy = allow_everything().on_violation(OnViolation::Tolerate(2));
     beside(&stage, policy, |session| {
@@ -599,14 +567,14 @@ fn assert_only_one_is_ahead() {
 
 /// With a tick after each. Arguments: LEN TIMES.
 fn hears_large(ipc: &Renderer) {
-    hears(&ipc, ipc.number(0) as usize, ipc.number(1));
+    hears(ipc, ipc.number(0) as usize, ipc.number(1));
 }
 
 /// As `hears-large`, but it looks only after a sign.
 fn hears_large_late(ipc: &Renderer) {
     ipc.report("connected");
     wait_for_input();
-    hears(&ipc, ipc.number(0) as usize, ipc.number(1));
+    hears(ipc, ipc.number(0) as usize, ipc.number(1));
 }
 
 fn hears(ipc: &Renderer, len: usize, times: u64) {

@@ -49,7 +49,6 @@ impl Holdings {
 
 #[test]
 fn what_main_holds_after_many_attacks_is_what_it_held_after_few() {
-    let _my_turn = my_turn();
     // Each of the quick ones once, unless the environment says otherwise.
     let asked: Option<usize> =
         env::var("RINGBRIDGE_SOAK").ok().map(|count| count.parse().expect("it is a number"));

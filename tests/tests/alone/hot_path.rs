@@ -4,10 +4,7 @@
 //! instead: waking the peer, going to sleep, and, by the kernel itself, every time that the thread gave
 //! its processor up of its own accord. (`strace -c -f` counts the rest, by hand.)
 
-use tests::{
-    allocations::{self},
-    prelude::*,
-};
+use tests::{allocations, prelude::*};
 
 /// Exchanges before counting begins: buffers grow to their size in the first ones.
 const WARM_UP: u64 = 1000;
@@ -17,7 +14,8 @@ const COUNT: u64 = 3000;
 /// What main has used up to a call.
 #[derive(Clone, Copy, Debug)]
 struct Used {
-    allocations: u64,
+    /// When the look at the rest, which reads files, begins and ends.
+    allocations: [u64; 2],
     switches: u64,
     wakes: u64,
     faults: u64,
@@ -38,12 +36,11 @@ fn counting_stage_with(config: Config, warm_up: u64, count: u64) -> (Stage, Note
     stage.answer(ADD, move |event, [left, right]| {
         let sender = event.sender();
         if calls == warm_up || calls == warm_up + count - 1 {
-            notes.add(Used {
-                allocations: allocations::on_this_thread(),
-                switches: voluntary_switches(),
-                wakes: sender.counters().wakes,
-                faults: page_faults(),
-            });
+            let begun = allocations::on_this_thread();
+            let (switches, faults) = (voluntary_switches(), page_faults());
+            let wakes = sender.counters().wakes;
+            let allocations = [begun, allocations::on_this_thread()];
+            notes.add(Used { allocations, switches, wakes, faults });
         }
         calls += 1;
         sender.send(TICK, left).unwrap();
@@ -60,24 +57,17 @@ fn play(stage: &Stage, scene: ProcessScene) -> WebContents {
 
 #[test]
 fn a_message_of_any_kind_allocates_nothing_in_either_process() {
-    let _my_turn = my_turn();
     let (stage, used) = counting_stage(WaitStrategy::Adaptive);
     let window = play(&stage, works_without_allocating);
     assert_eq!(stage.run_to_the_end(), ["0 allocations"]);
     let [before, after] = used.take()[..] else { panic!("two notes") };
-    // Looking at the switches and the faults reads files.
-    let begun = allocations::on_this_thread();
-    voluntary_switches();
-    page_faults();
-    let for_the_look = allocations::on_this_thread() - begun;
-    // And the first note makes room for itself.
-    assert_eq!(after.allocations - before.allocations, for_the_look + 1, "in {COUNT} exchanges");
+    // The first note makes room for itself.
+    assert_eq!(after.allocations[0] - before.allocations[1], 1, "in {COUNT} exchanges");
     assert_eq!(window.counters().panics, 0);
 }
 
 #[test]
 fn while_both_sides_are_awake_nobody_sleeps_and_nobody_has_to_be_woken() {
-    let _my_turn = my_turn();
     let (stage, used) = counting_stage(WaitStrategy::Spin);
     let window = play(&stage, works_awake);
     window.send(CUE, "").unwrap();
@@ -119,7 +109,6 @@ fn faults_of_the_first_lap(prefault: bool) -> [u64; 2] {
 
 #[test]
 fn no_message_takes_a_page_fault_of_a_ring() {
-    let _my_turn = my_turn();
     // Each ring has 64 pages, and either process maps both.
     let [main, renderer] = faults_of_the_first_lap(true);
     assert!(main < 16 && renderer < 16, "{main} in main, {renderer} in the renderer");

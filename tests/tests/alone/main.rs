@@ -2,7 +2,6 @@
 
 mod attachments;
 mod attacks_soak;
-mod events;
 mod hot_path;
 mod waiting;
 
@@ -11,4 +10,4 @@ use tests::allocations::CountingAllocator;
 #[global_allocator]
 static ALLOCATOR: CountingAllocator = CountingAllocator;
 
-tests::scenes!();
+tests::scenes!(one at a time);

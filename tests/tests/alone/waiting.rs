@@ -22,7 +22,6 @@ fn attempt<T: std::fmt::Debug>(mut once: impl FnMut() -> T, shows: impl Fn(&T) -
 fn a_receiver_of_pushes_that_come_by_a_clock_is_awake_for_them_and_sleeps_in_between() {
     const PERIOD: Duration = Duration::from_millis(2);
     const PUSHES: u32 = 200;
-    let _my_turn = my_turn();
     let stage = Stage::new();
     let window = stage.play(|ipc| {
         // Hears ticks in one run of its loop, with the usual strategy, until main goes.
@@ -60,7 +59,6 @@ fn a_receiver_of_pushes_that_come_by_a_clock_is_awake_for_them_and_sleeps_in_bet
 #[test]
 fn two_processes_on_one_core_let_each_other_run_and_do_not_sleep_for_each_message() {
     const ASKED: u64 = 2000;
-    let _my_turn = my_turn();
     let core = first_core();
     let parks = || {
         let stage = Stage::new();

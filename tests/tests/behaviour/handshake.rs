@@ -46,8 +46,7 @@ fn a_name_in_use_is_refused_and_stale_when_its_main_is_dead_and_then_free() {
         Err(BindError::NameInUse { endpoint }) => assert_eq!(endpoint, name),
         other => panic!("{other:?}"),
     }
-    main.signal(Signal::KILL);
-    main.end();
+    main.kill();
 
     let attached = IpcRenderer::attach_with(&name, CONTRACT, config()).map(drop);
     assert!(matches!(attached, Err(ConnectError::Stale { .. })), "{attached:?}");
@@ -150,15 +149,21 @@ fn a_contract_in_another_order_or_with_less_in_it_is_no_other_build() {
     assert_eq!((results.take(), texts.take()), (vec![23], vec!["hello".to_owned()]));
 }
 
+/// Why main does not let a renderer attach.
+fn refusal(stage: &Stage) -> String {
+    match stage.attach(CONTRACT).map(drop) {
+        Err(ConnectError::Refused { why }) => why,
+        other => panic!("{other:?}"),
+    }
+}
+
 // --- admission -----------------------------------------------------------------------------------
 
 #[test]
 fn without_an_admission_hook_nobody_may_attach() {
     let stage = Stage::new();
-    match stage.attach(CONTRACT).map(drop) {
-        Err(ConnectError::Refused { why }) => assert!(why.contains("admits no renderers"), "{why}"),
-        other => panic!("{other:?}"),
-    }
+    let why = refusal(&stage);
+    assert!(why.contains("admits no renderers"), "{why}");
     assert_eq!(stage.ipc.counters().refused, 1);
     assert!(stage.endings().is_empty(), "who was never admitted was never a window");
 }
@@ -170,10 +175,7 @@ fn the_admission_hook_knows_who_comes_and_says_why_not() {
         assert_eq!(candidate.process_id(), std::process::id());
         Err("not on a Sunday".to_owned())
     });
-    match stage.attach(CONTRACT).map(drop) {
-        Err(ConnectError::Refused { why }) => assert_eq!(why, "not on a Sunday"),
-        other => panic!("{other:?}"),
-    }
+    assert_eq!(refusal(&stage), "not on a Sunday");
     stage.ipc.on_attach(|_| Ok(Policy::deny_all()));
     assert!(stage.attach(CONTRACT).is_ok(), "the last hook decides");
 }
@@ -194,10 +196,8 @@ fn as_many_windows_as_main_allows_and_no_more() {
     stage.ipc.on_attach(|_| Ok(allow_everything()));
     let _first = stage.attach(CONTRACT).unwrap();
     let second = stage.attach(CONTRACT).unwrap();
-    match stage.attach(CONTRACT).map(drop) {
-        Err(ConnectError::Refused { why }) => assert!(why.contains("2 windows"), "{why}"),
-        other => panic!("{other:?}"),
-    }
+    let why = refusal(&stage);
+    assert!(why.contains("2 windows"), "{why}");
     drop(second);
     stage.run_until("its place is free", || stage.ipc.windows().len() == 1);
     assert!(stage.attach(CONTRACT).is_ok());

@@ -62,30 +62,23 @@ fn a_second_handler_is_refused_in_electrons_words_and_the_first_one_stays() {
 }
 
 #[test]
-fn without_a_handler_the_caller_is_told_so_in_electrons_words() {
-    let stage = Stage::new();
-    let window = stage.play_with(asks, &["1"]);
-    assert_eq!(
-        stage.run_to_the_end(),
-        ["Error invoking remote method 'ask': Error: No handler registered for 'ask'"]
-    );
-    assert_eq!(window.counters().unhandled, 1);
-}
-
-#[test]
-fn a_handlers_error_reaches_the_caller_in_electrons_words() {
-    let stage = Stage::new();
-    stage.answer(ASK, |_, number| Err(Failure::new(format!("{number} is too few"))));
-    stage.play_with(asks, &["1"]);
-    assert_eq!(stage.run_to_the_end(), ["Error invoking remote method 'ask': Error: 0 is too few"]);
-}
-
-#[test]
-fn an_empty_error_is_an_error_all_the_same() {
-    let stage = Stage::new();
-    stage.answer(ASK, |_, _| Err(Failure::new("")));
-    stage.play_with(asks, &["1"]);
-    assert_eq!(stage.run_to_the_end(), ["Error invoking remote method 'ask': Error: "]);
+fn an_invoke_that_fails_tells_the_caller_why_in_electrons_words() {
+    let (none, fails, fails_empty) = (Stage::new(), Stage::new(), Stage::new());
+    fails.answer(ASK, |_, number| Err(Failure::new(format!("{number} is too few"))));
+    fails_empty.answer(ASK, |_, _| Err(Failure::new("")));
+    let cases = [
+        (none, "No handler registered for 'ask'", 1),
+        (fails, "0 is too few", 0),
+        (fails_empty, "", 0),
+    ];
+    for (stage, why, unhandled) in cases {
+        let window = stage.play_with(asks, &["1"]);
+        assert_eq!(
+            stage.run_to_the_end(),
+            [format!("Error invoking remote method 'ask': Error: {why}")]
+        );
+        assert_eq!(window.counters().unhandled, unhandled);
+    }
 }
 
 #[test]
@@ -122,24 +115,16 @@ fn a_handler_that_panics_fails_its_call_and_main_goes_on() {
         assert_ne!(number, 1, "this panic is part of the test");
         number
     }
-    let at_once = Stage::new();
-    at_once.ipc.handle(ASK, |_, number| Ok(check(*number))).unwrap();
-    let deferred = Stage::new();
-    let handler = |_: &IpcMainInvokeEvent<'_>, number: &u64, responder: Responder<_, _>| {
-        responder.reply(&check(*number));
-    };
-    deferred.ipc.handle_deferred(ASK, handler).unwrap();
-    let before_the_future = Stage::new();
-    before_the_future
-        .ipc
-        .handle_async(ASK, |_, number| {
-            let number = check(number);
-            async move { Ok(number) }
-        })
-        .unwrap();
-    let in_the_future = Stage::new();
-    in_the_future.ipc.handle_async(ASK, |_, number| async move { Ok(check(number)) }).unwrap();
-    for stage in [at_once, deferred, before_the_future, in_the_future] {
+    let stages = [(); 4].map(|()| Stage::new());
+    let [at_once, deferred, before_the_future, in_the_future] = &stages;
+    at_once.answer(ASK, |_, number| Ok(check(*number)));
+    deferred.answer_later(ASK, |_, number, responder| _ = responder.reply(&check(*number)));
+    before_the_future.answer_async(ASK, |_, number| {
+        let number = check(number);
+        async move { Ok(number) }
+    });
+    in_the_future.answer_async(ASK, |_, number| async move { Ok(check(number)) });
+    for stage in &stages {
         stage.play_with(asks, &["3"]);
         assert_eq!(stage.run_to_the_end(), ["0", TEXT, "2"]);
     }
@@ -148,17 +133,13 @@ fn a_handler_that_panics_fails_its_call_and_main_goes_on() {
 #[test]
 fn a_responder_that_is_dropped_tells_the_caller_that_no_reply_was_sent() {
     const TEXT: &str = "Error invoking remote method 'ask': reply was never sent";
-    let dropped = Stage::new();
-    dropped.ipc.handle_deferred(ASK, |_, _, _| ()).unwrap();
-    let dropped_elsewhere = Stage::new();
-    let handler = |_: &IpcMainInvokeEvent<'_>, _: &u64, responder: Responder<u64, Failure>| {
-        thread::spawn(move || drop(responder));
-    };
-    dropped_elsewhere.ipc.handle_deferred(ASK, handler).unwrap();
+    let stages = [(); 3].map(|()| Stage::new());
+    let [dropped, dropped_elsewhere, never_woken] = &stages;
+    dropped.answer_later(ASK, |_, _, _| ());
+    dropped_elsewhere.answer_later(ASK, |_, _, responder| _ = thread::spawn(|| drop(responder)));
     // A future that nobody can wake will never answer either.
-    let never_woken = Stage::new();
-    never_woken.ipc.handle_async(ASK, |_, _| std::future::pending()).unwrap();
-    for stage in [dropped, dropped_elsewhere, never_woken] {
+    never_woken.answer_async(ASK, |_, _| std::future::pending());
+    for stage in &stages {
         stage.play_with(asks, &["2"]);
         assert_eq!(stage.run_to_the_end(), [TEXT, TEXT]);
     }
@@ -211,11 +192,11 @@ fn a_once_handler_is_removed_before_it_runs_and_the_next_invoke_in_the_queue_fin
 fn a_once_handler_may_register_its_successor_from_inside() {
     let stage = Stage::new();
     let ipc = stage.ipc.clone();
-    let first = move |_: &IpcMainInvokeEvent<'_>, _: &u64| {
+    let once = stage.ipc.handle_once(ASK, move |_, _| {
         ipc.handle(ASK, |_, _| Ok(2)).map_err(Failure::new)?;
         Ok(1)
-    };
-    stage.ipc.handle_once(ASK, first).unwrap();
+    });
+    once.unwrap();
     stage.play_with(asks_all_at_once, &["3"]);
     assert_eq!(stage.run_to_the_end(), ["0: 1", "1: 2", "2: 2"]);
 }
@@ -262,11 +243,10 @@ fn replies_go_in_any_order() {
 #[test]
 fn replies_come_from_any_thread() {
     let stage = Stage::new();
-    let handler = |_: &IpcMainInvokeEvent<'_>, number: &u64, responder: Responder<_, _>| {
+    stage.answer_later(ASK, |_, number, responder| {
         let number = *number;
         thread::spawn(move || assert!(responder.reply(&number)));
-    };
-    stage.answer_later(ASK, handler);
+    });
     stage.play_with(asks_from_several_threads, &["3", "200"]);
     stage.run_to_the_end();
 }
@@ -303,11 +283,10 @@ fn each_invoke_runs_its_handler_once_and_gets_one_reply() {
     let stage = Stage::new();
     let handled = Notes::new();
     let notes = handled.clone();
-    let handler = move |_: &IpcMainInvokeEvent<'_>, number: &u64| {
+    stage.answer(ASK, move |_, number| {
         notes.add(*number);
         Ok(*number)
-    };
-    stage.answer(ASK, handler);
+    });
     // The scene checks each reply, and that none was stale.
     let window = stage.play_with(asks_from_several_threads, &["4", "500"]);
     stage.run_to_the_end();
@@ -325,19 +304,17 @@ fn the_handler_sees_the_deadline_and_an_invoke_without_a_reply_ends_by_it() {
     let timeouts = Notes::new();
     let (notes, kept, cancelled) = (timeouts.clone(), Notes::new(), Notes::new());
     let (keep, cancelling) = (kept.clone(), cancelled.clone());
-    let handler =
-        move |event: &IpcMainInvokeEvent<'_>, number: &u64, responder: Responder<_, _>| {
-            assert_eq!(event.timeout(), responder.timeout());
-            notes.add((event.timeout(), responder.deadline()));
-            if *number == 0 {
-                responder.reply(number);
-            } else {
-                let cancelling = cancelling.clone();
-                responder.on_cancel(move || cancelling.add(Instant::now()));
-                keep.add(responder);
-            }
-        };
-    stage.answer_later(ASK, handler);
+    stage.answer_later(ASK, move |event, number, responder| {
+        assert_eq!(event.timeout(), responder.timeout());
+        notes.add((event.timeout(), responder.deadline()));
+        if *number == 0 {
+            responder.reply(number);
+        } else {
+            let cancelling = cancelling.clone();
+            responder.on_cancel(move || cancelling.add(Instant::now()));
+            keep.add(responder);
+        }
+    });
     let window = stage.play(|ipc| {
         for timeout in [Some(Duration::from_millis(500)), Some(Duration::from_secs(3600)), None] {
             assert_eq!(ipc.invoke_with(ASK, &0, timeout).unwrap().wait(), Ok(0));
@@ -586,11 +563,9 @@ fn a_renderer_that_does_not_answer_costs_main_its_deadline_and_hears_of_it() {
 fn each_side_answers_the_other_while_it_waits_itself() {
     let stage = Stage::new();
     let (sender, asked) = mpsc::channel();
-    let handler =
-        move |event: &IpcMainInvokeEvent<'_>, number: &u64, responder: Responder<_, _>| {
-            sender.send((event.sender(), *number, responder)).unwrap();
-        };
-    stage.answer_later(ASK, handler);
+    stage.answer_later(ASK, move |event, number, responder| {
+        sender.send((event.sender(), *number, responder)).unwrap();
+    });
     // Another thread of main asks back, while the renderer waits for its own answer.
     let answering = thread::spawn(move || {
         let (window, number, responder) = asked.recv_timeout(LIMIT).unwrap();

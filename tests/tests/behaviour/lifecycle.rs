@@ -133,8 +133,7 @@ fn a_renderer_killed_in_the_middle_of_everything_ends_what_was_pending_and_nothi
     // The thread that pushes to the victim is stuck: it takes nothing.
     assert!(!pushing[0].is_finished());
     let killed = Instant::now();
-    signal(victim.os_process_id(), Signal::KILL);
-    let ending = stage.run_until_gone(&victim);
+    let ending = stage.kill(&victim);
     assert_eq!(ending.details, gone(GoneReason::Killed, 9));
     let reason = GoneReason::Killed;
     let result = asked.take().pop().expect("it was settled").unwrap_err();
@@ -163,16 +162,14 @@ fn what_a_dead_renderer_had_asked_is_cancelled() {
     let kept = Notes::new();
     let (keep, cancelled) = (kept.clone(), Notes::new());
     let cancels = cancelled.clone();
-    let handler = move |_: &IpcMainInvokeEvent<'_>, _: &u64, responder: Responder<u64, _>| {
+    stage.answer_later(ASK, move |_, _, responder| {
         let cancels = cancels.clone();
         responder.on_cancel(move || cancels.add(()));
         keep.add(responder);
-    };
-    stage.answer_later(ASK, handler);
+    });
     let window = stage.play_with(asks_all_at_once, &["3"]);
     stage.run_until("three calls", || kept.len() == 3);
-    signal(window.os_process_id(), Signal::KILL);
-    stage.run_until_gone(&window);
+    stage.kill(&window);
     assert_eq!(cancelled.len(), 3);
     for responder in kept.take() {
         assert!(responder.is_cancelled());
@@ -229,8 +226,7 @@ fn a_window_that_main_closes_sees_main_go_and_is_gone_with_that_reason() {
     let stage = Stage::new();
     let windows = [stage.play(stays), stage.play(stays)];
     stage.run_until("both have connected", || stage.reports().len() == 2);
-    windows[0].close();
-    let ending = stage.run_until_gone(&windows[0]);
+    let ending = stage.close(&windows[0]);
     assert_eq!(ending.details, gone(GoneReason::Closed, 0));
     let reason = GoneReason::Closed;
     assert_eq!(windows[0].send(TICK, &1), Err(SendError::Gone { channel: "tick", reason }));
@@ -238,8 +234,7 @@ fn a_window_that_main_closes_sees_main_go_and_is_gone_with_that_reason() {
     assert_eq!(stage.ipc.windows(), [windows[1].clone()]);
     // A second time is no different.
     windows[0].close();
-    windows[1].close();
-    stage.run_until_gone(&windows[1]);
+    stage.close(&windows[1]);
     assert_eq!(stage.endings().len(), 2);
 }
 
@@ -344,15 +339,12 @@ fn a_renderer_that_attached_is_disconnected_when_it_ends_and_has_no_exit_code() 
         assert_eq!(candidate.user_id(), rustix::process::getuid().as_raw());
         Ok(allow_everything())
     });
-    let connected = Notes::new();
-    let notes = connected.clone();
-    stage.ipc.on_did_connect(move |window| notes.add(window.clone()));
+    let connected = stage.connected();
     let mut renderer = Program::start(&mut process(outlives_main, &[stage.name()]));
     stage.run_until("it has attached", || connected.len() == 1);
     let window = connected.take().pop().expect("it has attached");
     assert_eq!(window.os_process_id(), renderer.id());
-    renderer.signal(Signal::KILL);
-    renderer.end();
+    renderer.kill();
     let ending = stage.run_until_gone(&window);
     let details = RenderProcessGone { reason: GoneReason::Disconnected, exit_code: None };
     assert_eq!(ending.details, details);
@@ -396,16 +388,14 @@ fn main_gone() -> Value {
 fn renderers_die_with_a_main_that_is_killed_even_if_they_are_stuck() {
     let (mut main, _endpoint, renderers) = start_main("die", 3);
     assert!(renderers.iter().all(|id| is_alive(*id)));
-    main.signal(Signal::KILL);
-    main.end();
+    main.kill();
     assert!(all_end_promptly(&renderers));
 }
 
 #[test]
 fn renderers_that_may_outlive_main_take_what_was_committed_and_see_it_go_promptly() {
     let (mut main, _endpoint, renderers) = start_main("drain", 2);
-    main.signal(Signal::KILL);
-    main.end();
+    main.kill();
     assert!(all_end_promptly(&renderers));
     // They print to the same pipe.
     assert_eq!(main.lines.rest(), [main_gone(), main_gone()]);
@@ -417,8 +407,7 @@ fn an_attached_renderer_sees_main_go_promptly() {
     let mut renderer = Program::start(&mut process(outlives_main, &[&endpoint.0]));
     main.lines.next_of("attached");
     let killed = Instant::now();
-    main.signal(Signal::KILL);
-    main.end();
+    main.kill();
     assert_eq!(renderer.lines.next(), Some(main_gone()));
     assert!(killed.elapsed() < PROMPTLY);
     assert!(renderer.end().success());
@@ -431,8 +420,7 @@ fn the_name_of_a_main_that_was_killed_in_the_middle_of_a_launch_is_free() {
     let command = &mut process(is_main_that_launches_slowly, &[&name.0, "100"]);
     let mut main = Program::start(command);
     main.lines.next_of("forked");
-    main.signal(Signal::KILL);
-    main.end();
+    main.kill();
     // The child has a copy of the lock now, and keeps it for another 100 ms.
     IpcMain::bind_with(&name.0, CONTRACT, config()).expect("the name is free");
 }

@@ -31,13 +31,7 @@ fn a_full_ring_of_main_fails_at_once_or_times_out_or_makes_wait_and_no_message_i
     let stage = Stage::with(small_rings());
     let (window, mut sign) = deaf_renderer(&stage);
 
-    let mut sent = 0;
-    let full = loop {
-        match window.try_send(TICK, &sent) {
-            Ok(()) => sent += 1,
-            Err(error) => break error,
-        }
-    };
+    let (sent, full) = until_error(|number| window.try_send(TICK, &number));
     assert_eq!(full, SendError::Full { channel: "tick" });
     assert!(sent > 4096 / 64 / 2, "only {sent} fitted");
 
@@ -74,13 +68,7 @@ fn inside_mains_loop_a_full_ring_fails_at_once_whatever_the_call() {
     let errors = Notes::new();
     let (notes, window) = (errors.clone(), deaf.clone());
     stage.hear(NUMBER, move |_, _| {
-        let mut number = 0;
-        let full = loop {
-            match window.send(TICK, &number) {
-                Ok(()) => number += 1,
-                Err(error) => break error,
-            }
-        };
+        let (number, full) = until_error(|number| window.send(TICK, &number));
         notes.add(full);
         notes.add(window.send_timeout(TICK, &number, Duration::from_secs(2)).unwrap_err());
         notes.add(window.loan(TICK).map(drop).unwrap_err());
@@ -168,8 +156,7 @@ fn the_largest_message_of_main_fits_and_one_byte_more_is_refused_with_the_limit(
     assert!(stage.ipc.publish(BULLETIN, &pattern(max)).is_ok());
     assert_eq!(stage.ipc.publish(BULLETIN, &pattern(max + 1)), Err(too_large("bulletin", max)));
     sign.write_all(b".").unwrap();
-    window.send(CUE, "").unwrap();
-    stage.run_to_the_end();
+    stage.cue_to_the_end(&window);
 }
 
 #[test]
@@ -177,7 +164,7 @@ fn a_reply_that_is_too_large_is_the_callers_error() {
     let stage = Stage::with(Config { main_capacity: 4096, attachment_max: 0, ..config() });
     stage.answer(ECHO, |_, bytes| Ok(bytes.to_vec()));
     stage.play(|ipc| {
-        let asked = ipc.invoke(ECHO, &pattern(5000 as usize)).unwrap();
+        let asked = ipc.invoke(ECHO, &pattern(5000_usize)).unwrap();
         ipc.report(asked.wait().unwrap_err());
         assert_eq!(ipc.invoke(ECHO, &[1, 2, 3]).unwrap().wait(), Ok(vec![1, 2, 3]));
     });
@@ -275,8 +262,7 @@ fn main_launches_as_many_windows_as_it_allows_and_no_more() {
     let refused = stage.ipc.launch(renderer(stays, &[]), allow_everything());
     assert!(matches!(refused, Err(LaunchError::TooManyWindows { max: 2 })));
     stage.run_until("both have connected", || stage.reports().len() == 2);
-    windows[0].close();
-    stage.run_until_gone(&windows[0]);
+    stage.close(&windows[0]);
     stage.play(stays);
     stage.run_until("the third has connected", || stage.reports().len() == 3);
 }
@@ -300,9 +286,7 @@ fn sixty_four_renderers_at_once_are_all_served_each_in_its_order() {
         *message
     });
     stage.answer(ADD, |_, [left, right]| Ok(left + right));
-    let connected = Notes::new();
-    let all_at_once = connected.clone();
-    stage.ipc.on_did_connect(move |window| all_at_once.add(window.clone()));
+    let connected = stage.connected();
     let windows: Vec<_> = (0..64)
         .map(|_| {
             stage.play(|ipc| {
@@ -371,13 +355,7 @@ fn listens_late(ipc: &Renderer) {
 fn fills_its_ring(ipc: &Renderer) {
     ipc.report("connected");
     wait_for_input();
-    let mut sent = 0;
-    let full = loop {
-        match ipc.try_send(NUMBER, &sent) {
-            Ok(()) => sent += 1,
-            Err(error) => break error,
-        }
-    };
+    let (sent, full) = until_error(|number| ipc.try_send(NUMBER, &number));
     assert_eq!(full, SendError::Full { channel: "number" });
 
     let (began, waited) = (Instant::now(), Duration::from_millis(50));

@@ -16,8 +16,7 @@ fn what_the_policy_does_not_name_is_forbidden_in_every_way_and_says_which_channe
     assert_eq!(window.counters().forbidden, 1);
     assert_eq!(stage.ipc.publish(NEWS, &1), Ok(1));
     assert_eq!(window.invoke(ASK, &1, LIMIT).unwrap().wait(), Ok(2));
-    window.send(CUE, "").unwrap();
-    stage.run_to_the_end();
+    stage.cue_to_the_end(&window);
     assert_eq!(window.counters().violations, 0, "an honest renderer stops its mistakes itself");
 }
 

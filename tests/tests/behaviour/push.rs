@@ -148,8 +148,7 @@ fn a_message_that_no_listener_of_the_renderer_hears_is_counted_there() {
         ipc.report(format!("{} unheard", ipc.counters().unheard));
     });
     (0..7).for_each(|number| window.send(TICK, &number).unwrap());
-    window.send(CUE, "").unwrap();
-    assert_eq!(stage.run_to_the_end(), ["7 unheard"]);
+    assert_eq!(stage.cue_to_the_end(&window), ["7 unheard"]);
 }
 
 #[test]
@@ -168,8 +167,7 @@ fn a_listener_that_panics_in_a_renderer_is_counted_and_the_renderer_goes_on() {
         ipc.report(format!("{:?}, {} panics", heard.take(), ipc.counters().panics));
     });
     (0..3).for_each(|number| window.send(TICK, &number).unwrap());
-    window.send(CUE, "").unwrap();
-    assert_eq!(stage.run_to_the_end(), ["[0, 1, 2], 1 panics"]);
+    assert_eq!(stage.cue_to_the_end(&window), ["[0, 1, 2], 1 panics"]);
 }
 
 #[test]

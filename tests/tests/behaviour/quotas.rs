@@ -6,8 +6,7 @@ const MS: Duration = Duration::from_millis(1);
 
 /// Notes when each number came.
 fn arrivals(stage: &Stage) -> Notes<(u64, Instant)> {
-    let arrivals = stage.note(NUMBER, move |_, number| (*number, Instant::now()));
-    arrivals
+    stage.note(NUMBER, move |_, number| (*number, Instant::now()))
 }
 
 /// Plays a scene that sends at a sign until all of it has come.
@@ -22,8 +21,7 @@ fn play_at_a_sign(
     sign.write_all(b".").unwrap();
     stage.run_until_reported("sent");
     let counters = window.counters();
-    window.close();
-    stage.run_until_gone(&window);
+    stage.close(&window);
     counters
 }
 
@@ -130,8 +128,7 @@ fn beside_one_that_is_held_others_are_served_at_once() {
     let allowed = 100.0 * began.elapsed().as_secs_f64() + 12.0;
     let taken = arrivals.len() - before;
     assert!(taken as f64 <= allowed, "{taken} frames of the flood, where {allowed} are allowed");
-    flood.close();
-    stage.run_until_gone(&flood);
+    stage.close(&flood);
 }
 
 #[test]

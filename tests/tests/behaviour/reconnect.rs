@@ -16,8 +16,7 @@ fn start_renderer(name: &SweptName) -> Program {
 
 /// Kills main, and checks what the renderer sees of that.
 fn kill(mut main: Program, renderer: &Program) {
-    main.signal(Signal::KILL);
-    main.end();
+    main.kill();
     let gone = renderer.lines.next_of("main_gone");
     let failure = "no reply to 'ask': the other process is gone (main-gone)";
     assert_eq!(gone["failures"], json!([failure]), "what was pending fails once");
@@ -62,19 +61,16 @@ fn a_renderer_that_main_launched_and_that_outlives_it_finds_the_next_one_by_its_
     let mut main = start_main(&name, &["same", "launches"]);
     // It shares main's output.
     assert_eq!(main.lines.next_of("hears")["round"], 1);
-    main.signal(Signal::KILL);
-    main.end();
+    main.kill();
     let gone = main.lines.next_of("main_gone");
     assert_eq!(gone["failures"].as_array().unwrap().len(), 1);
     let mut second = start_main(&name, &["same"]);
     assert_eq!(main.lines.next_of("hears")["round"], 2);
-    second.signal(Signal::KILL);
-    second.end();
+    second.kill();
     main.lines.next_of("main_gone");
     let mut third = start_main(&name, &["same"]);
     assert_eq!(main.lines.next_of("hears")["round"], 3);
-    third.signal(Signal::KILL);
-    third.end();
+    third.kill();
     main.lines.next_of("gives_up");
 }
 

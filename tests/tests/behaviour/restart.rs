@@ -52,8 +52,7 @@ fn a_renderer_that_is_killed_comes_back_in_a_window_of_its_own_and_goes_on() {
     }
     // That was the last time.
     connected(&stage, &window);
-    signal(window.os_process_id(), Signal::KILL);
-    stage.run_until_gone(&window);
+    stage.kill(&window);
     assert_eq!(window.restarts_in(), None);
     stage.ipc.run_for(300 * MS).unwrap();
     assert!(restarted.is_empty());
@@ -74,8 +73,7 @@ fn only_a_crash_is_followed_by_a_restart() {
     ends_well.send(TICK, &0).unwrap();
     stage.run_until_gone(&ends_well);
     let is_closed = launch();
-    is_closed.close();
-    stage.run_until_gone(&is_closed);
+    stage.close(&is_closed);
     let is_forgotten = stage.play(ends_at_a_sign);
     connected(&stage, &is_forgotten);
     is_forgotten.send(TICK, &1).unwrap();
@@ -126,8 +124,7 @@ fn closing_the_window_that_crashed_or_the_endpoint_ends_the_waiting() {
     let launch = || {
         let window = stage.launch_with(renderer(stays, &[]), allow_everything(), on_crash(3));
         connected(&stage, &window);
-        signal(window.os_process_id(), Signal::KILL);
-        stage.run_until_gone(&window);
+        stage.kill(&window);
         window
     };
     launch().close();

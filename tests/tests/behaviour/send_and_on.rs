@@ -18,17 +18,24 @@ fn noting(
     move |_, number| heard.add(format!("{name}{number}"))
 }
 
+/// What listeners have heard of so many numbers, and the window's counters.
+fn heard_of(count: u64, listen: impl FnOnce(&Stage, &Notes<String>)) -> (Vec<String>, Counters) {
+    let (stage, heard) = (Stage::new(), Notes::new());
+    listen(&stage, &heard);
+    let window = stage.play_with(sends_numbers, &[&count.to_string()]);
+    stage.run_to_the_end();
+    (heard.take(), window.counters())
+}
+
 #[test]
 fn listeners_run_in_the_order_of_their_registration_and_one_registered_twice_runs_twice() {
-    let stage = Stage::new();
-    let heard = Notes::new();
-    let twice = noting(&heard, "a");
-    stage.hear(NUMBER, twice.clone());
-    stage.hear(NUMBER, noting(&heard, "b"));
-    stage.hear(NUMBER, twice);
-    stage.play_with(sends_numbers, &["2"]);
-    stage.run_to_the_end();
-    assert_eq!(heard.take(), ["a0", "b0", "a0", "a1", "b1", "a1"]);
+    let (heard, _) = heard_of(2, |stage, heard| {
+        let twice = noting(heard, "a");
+        stage.hear(NUMBER, twice.clone());
+        stage.hear(NUMBER, noting(heard, "b"));
+        stage.hear(NUMBER, twice);
+    });
+    assert_eq!(heard, ["a0", "b0", "a0", "a1", "b1", "a1"]);
 }
 
 #[test]
@@ -67,18 +74,14 @@ fn what_a_batch_has_sent_before_the_applications_code_panics_wakes_the_receiver(
         stage.ipc.run_for(LIMIT).unwrap();
         assert_eq!(heard.take(), [0, 1]);
     }
-    window.send(CUE, "").unwrap();
-    stage.run_to_the_end();
+    stage.cue_to_the_end(&window);
 }
 
 #[test]
 fn messages_sent_all_at_once_arrive_in_order_though_they_are_more_than_fit_into_the_ring() {
     const COUNT: u64 = 50_000;
     let stage = Stage::new();
-    let (numbers, texts) = (Notes::new(), Notes::new());
-    let (noted, said) = (numbers.clone(), texts.clone());
-    stage.hear(NUMBER, move |_, number| noted.add(*number));
-    stage.hear(TEXT, move |_, text| said.add(text.to_owned()));
+    let (numbers, texts) = (stage.notes(NUMBER), stage.notes(TEXT));
     stage.play(|ipc| {
         let numbers: Vec<u64> = (0..COUNT).collect();
         ipc.send_all(NUMBER, &numbers).unwrap();
@@ -92,41 +95,35 @@ fn messages_sent_all_at_once_arrive_in_order_though_they_are_more_than_fit_into_
 
 #[test]
 fn a_once_listener_hears_one_message() {
-    let stage = Stage::new();
-    let heard = Notes::new();
-    stage.ipc.once(NUMBER, noting(&heard, "once")).unwrap();
-    stage.hear(NUMBER, noting(&heard, "on"));
-    stage.play_with(sends_numbers, &["3"]);
-    stage.run_to_the_end();
-    assert_eq!(heard.take(), ["once0", "on0", "on1", "on2"]);
+    let (heard, _) = heard_of(3, |stage, heard| {
+        stage.ipc.once(NUMBER, noting(heard, "once")).unwrap();
+        stage.hear(NUMBER, noting(heard, "on"));
+    });
+    assert_eq!(heard, ["once0", "on0", "on1", "on2"]);
 }
 
 #[test]
 fn a_once_listener_is_removed_before_it_runs_so_that_it_may_register_again() {
-    let stage = Stage::new();
-    let heard = Notes::new();
-    let ipc = stage.ipc.clone();
-    let (first, again) = (noting(&heard, "first"), noting(&heard, "again"));
-    stage
-        .ipc
-        .once(NUMBER, move |event, number| {
-            first(event, number);
-            ipc.once(NUMBER, again.clone()).unwrap();
-        })
-        .unwrap();
-    stage.play_with(sends_numbers, &["3"]);
-    stage.run_to_the_end();
-    assert_eq!(heard.take(), ["first0", "again1"]);
+    let (heard, _) = heard_of(3, |stage, heard| {
+        let ipc = stage.ipc.clone();
+        let (first, again) = (noting(heard, "first"), noting(heard, "again"));
+        stage
+            .ipc
+            .once(NUMBER, move |event, number| {
+                first(event, number);
+                ipc.once(NUMBER, again.clone()).unwrap();
+            })
+            .unwrap();
+    });
+    assert_eq!(heard, ["first0", "again1"]);
 }
 
 #[test]
 fn a_once_listener_can_be_removed_before_it_ever_ran() {
-    let stage = Stage::new();
-    let heard = Notes::new();
-    let removed = stage.ipc.once(NUMBER, noting(&heard, "once")).unwrap();
-    assert!(stage.ipc.off(removed));
-    stage.play_with(sends_numbers, &["1"]);
-    stage.run_to_the_end();
+    let (heard, _) = heard_of(1, |stage, heard| {
+        let removed = stage.ipc.once(NUMBER, noting(heard, "once")).unwrap();
+        assert!(stage.ipc.off(removed));
+    });
     assert!(heard.is_empty());
 }
 
@@ -142,28 +139,25 @@ fn off_removes_one_registration_and_says_whether_it_was_there() {
     stage.run_until_reported("0");
     assert!(stage.ipc.off(first));
     assert!(!stage.ipc.off(first));
-    window.send(CUE, "").unwrap();
-    stage.run_to_the_end();
+    stage.cue_to_the_end(&window);
     assert_eq!(heard.take(), ["a0", "a0", "a1"]);
 }
 
 #[test]
 fn a_listener_that_removes_itself_and_adds_another_does_not_disturb_the_message_under_way() {
-    let stage = Stage::new();
-    let heard = Notes::new();
-    let ipc = stage.ipc.clone();
-    let own_id = Notes::new();
-    let (id, first, added) = (own_id.clone(), noting(&heard, "first"), noting(&heard, "added"));
-    let registered = stage.ipc.on(NUMBER, move |event, number| {
-        first(event, number);
-        assert!(ipc.off(id.take()[0]));
-        ipc.on(NUMBER, added.clone()).unwrap();
+    let (heard, _) = heard_of(2, |stage, heard| {
+        let ipc = stage.ipc.clone();
+        let own_id = Notes::new();
+        let (id, first, added) = (own_id.clone(), noting(heard, "first"), noting(heard, "added"));
+        let registered = stage.ipc.on(NUMBER, move |event, number| {
+            first(event, number);
+            assert!(ipc.off(id.take()[0]));
+            ipc.on(NUMBER, added.clone()).unwrap();
+        });
+        own_id.add(registered.unwrap());
+        stage.hear(NUMBER, noting(heard, "second"));
     });
-    own_id.add(registered.unwrap());
-    stage.hear(NUMBER, noting(&heard, "second"));
-    stage.play_with(sends_numbers, &["2"]);
-    stage.run_to_the_end();
-    assert_eq!(heard.take(), ["first0", "second0", "second1", "added1"]);
+    assert_eq!(heard, ["first0", "second0", "second1", "added1"]);
 }
 
 #[test]
@@ -194,42 +188,28 @@ fn remove_all_listeners_leaves_handlers_alone() {
 
 #[test]
 fn a_message_that_nobody_hears_is_dropped_and_counted() {
-    let stage = Stage::new();
-    let window = stage.play_with(sends_numbers, &["5"]);
-    stage.run_to_the_end();
-    assert_eq!(window.counters().unheard, 5);
+    assert_eq!(heard_of(5, |_, _| ()).1.unheard, 5);
 }
 
 #[test]
 fn a_listener_that_panics_is_counted_and_neither_the_next_one_nor_the_next_message_suffers() {
-    let stage = Stage::new();
-    let heard = Notes::new();
-    stage.hear(NUMBER, |_, number| assert_ne!(*number, 1, "this panic is part of the test"));
-    stage.hear(NUMBER, noting(&heard, "next"));
-    let window = stage.play_with(sends_numbers, &["3"]);
-    stage.run_to_the_end();
-    assert_eq!(heard.take(), ["next0", "next1", "next2"]);
-    assert_eq!(window.counters().panics, 1);
+    let (heard, counters) = heard_of(3, |stage, heard| {
+        stage.hear(NUMBER, |_, number| assert_ne!(*number, 1, "this panic is part of the test"));
+        stage.hear(NUMBER, noting(heard, "next"));
+    });
+    assert_eq!(heard, ["next0", "next1", "next2"]);
+    assert_eq!(counters.panics, 1);
 }
 
 #[test]
 fn every_kind_of_payload_arrives_as_it_was_sent() {
     let stage = Stage::new();
-    let (texts, runs, lengths) = (Notes::new(), Notes::new(), Notes::new());
-    let (singles, maps, nothings) = (Notes::new(), Notes::new(), Notes::new());
-    let (texts_in, runs_in, lengths_in) = (texts.clone(), runs.clone(), lengths.clone());
-    let (singles_in, maps_in, nothings_in) = (singles.clone(), maps.clone(), nothings.clone());
-    stage.hear(NOTHING, move |_, ()| nothings_in.add(()));
-    stage.hear(TEXT, move |_, text| texts_in.add(text.to_owned()));
-    stage.hear(NUMBER, |_, number| assert_eq!(*number, u64::MAX));
-    stage.hear(READING, move |_, reading| singles_in.add(*reading));
-    stage.hear(READINGS, move |_, readings| runs_in.add(readings.to_vec()));
-    stage.hear(BYTES, move |_, bytes| {
-        assert_eq!(bytes, pattern(bytes.len()));
-        lengths_in.add(bytes.len());
-    });
-    stage.hear(SETTINGS, move |_, settings| maps_in.add(settings.clone()));
+    let (nothings, texts, numbers) = (stage.notes(NOTHING), stage.notes(TEXT), stage.notes(NUMBER));
+    let (singles, runs) = (stage.notes(READING), stage.notes(READINGS));
+    let (bytes, maps) = (stage.notes(BYTES), stage.notes(SETTINGS));
 
+    // Around what fits a cache line, around several of them, and long.
+    const LENGTHS: [usize; 9] = [0, 1, 47, 48, 49, 112, 113, 1000, 65_536];
     let window = stage.play(|ipc| {
         ipc.send(NOTHING, &()).unwrap();
         for text in ["", "plain", "grüße, 世界"] {
@@ -239,19 +219,16 @@ fn every_kind_of_payload_arrives_as_it_was_sent() {
         ipc.send(READING, &readings()[1]).unwrap();
         ipc.send(READINGS, &readings()).unwrap();
         ipc.send(READINGS, &[]).unwrap();
-        // Around what fits a cache line, around several of them, and long.
-        for len in [0, 1, 47, 48, 49, 112, 113, 1000, 65_536] {
-            ipc.send(BYTES, &pattern(len)).unwrap();
-        }
+        LENGTHS.iter().for_each(|len| ipc.send(BYTES, &pattern(*len)).unwrap());
         ipc.send(SETTINGS, &settings()).unwrap();
         ipc.send(SETTINGS, &Dynamic::default()).unwrap();
     });
     stage.run_to_the_end();
-    assert_eq!(nothings.len(), 1);
+    assert_eq!((nothings.len(), numbers.take()), (1, vec![u64::MAX]));
     assert_eq!(texts.take(), ["", "plain", "grüße, 世界"]);
     assert_eq!(singles.take(), [readings()[1]]);
     assert_eq!(runs.take(), [readings().to_vec(), vec![]]);
-    assert_eq!(lengths.take(), [0, 1, 47, 48, 49, 112, 113, 1000, 65_536]);
+    assert_eq!(bytes.take(), LENGTHS.map(pattern));
     assert_eq!(maps.take(), [settings(), Dynamic(BTreeMap::new())]);
     let counters = window.counters();
     assert_eq!((counters.panics, counters.bad_payloads, counters.unheard), (0, 0, 0));
@@ -281,12 +258,11 @@ fn the_threads_of_one_renderer_keep_each_its_own_order() {
     let stage = Stage::new();
     let numbers = stage.notes(NUMBERED);
     stage.play(|ipc| {
-        let count = 2000;
         thread::scope(|scope| {
             for sender in 0..4 {
                 let ipc = &ipc;
                 scope.spawn(move || {
-                    for number in 0..count {
+                    for number in 0..2000 {
                         ipc.send(NUMBERED, &Numbered { sender, number }).unwrap();
                     }
                 });

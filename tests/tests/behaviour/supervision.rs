@@ -76,10 +76,8 @@ fn a_renderer_that_is_stopped_is_unresponsive_until_it_goes_on() {
     run_until_noted(&stage, "it is noticed again", &changes, 1);
     assert_eq!(changes.take()[0].1, "unresponsive");
     // Its end is no response.
-    signal(window.os_process_id(), Signal::KILL);
-    stage.run_until_gone(&window);
-    other.close();
-    stage.run_until_gone(&other);
+    stage.kill(&window);
+    stage.close(&other);
     assert!(changes.is_empty());
 }
 
@@ -93,8 +91,7 @@ fn a_renderer_in_an_endless_loop_is_unresponsive_though_it_was_awake() {
     }
     run_until_noted(&stage, "it is noticed", &changes, 1);
     assert_eq!(changes.take()[0].1, "unresponsive");
-    signal(window.os_process_id(), Signal::KILL);
-    stage.run_until_gone(&window);
+    stage.kill(&window);
 }
 
 #[test]
@@ -105,8 +102,7 @@ fn who_has_nothing_to_take_is_not_unresponsive_however_long_it_is_silent() {
     stop(&window);
     stage.ipc.run_for(4 * AFTER).unwrap();
     assert!(changes.is_empty(), "{:?}", changes.take());
-    signal(window.os_process_id(), Signal::KILL);
-    stage.run_until_gone(&window);
+    stage.kill(&window);
 }
 
 // --- renderers and main processes ---------------------------------------------------------------

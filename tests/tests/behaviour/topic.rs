@@ -42,7 +42,7 @@ fn received_and_lost_are_together_what_was_published_for_slow_readers_and_quick_
     let stage = stage_with_small_topics();
     let windows = [
         stage.play(|ipc| {
-            let (read, published) = (Notes::new(), published(&ipc));
+            let (read, published) = (Notes::new(), published(ipc));
             let mut note = noting(&read);
             let mut slow = 100;
             ipc.follow(NEWS, move |event, number| {
@@ -53,7 +53,7 @@ fn received_and_lost_are_together_what_was_published_for_slow_readers_and_quick_
                 }
             });
             ipc.report("subscribed");
-            read_all(&ipc, &read, &published);
+            read_all(ipc, &read, &published);
         }),
         stage.play(reads_news),
     ];
@@ -210,8 +210,7 @@ fn longer_messages_arrive_whole() {
     for len in [1000, 15_000] {
         stage.ipc.publish(BULLETIN, &pattern(len)).unwrap();
     }
-    window.send(CUE, "").unwrap();
-    assert_eq!(stage.run_to_the_end()[1..], ["[1000, 15000]"]);
+    assert_eq!(stage.cue_to_the_end(&window)[1..], ["[1000, 15000]"]);
 }
 
 #[test]
@@ -262,8 +261,7 @@ fn noting(read: &Read) -> impl FnMut(&IpcRendererEvent<'_>, &u64) + Send + use<>
 
 /// The cue says how many messages were published in all. There is no order between it and a topic.
 fn published(ipc: &Renderer) -> Notes<u64> {
-    let published = ipc.note(CUE, move |_, text| text.parse().unwrap());
-    published
+    ipc.note(CUE, move |_, text| text.parse().unwrap())
 }
 
 /// Checks that what came and what was lost are together everything, message for message.
@@ -295,7 +293,7 @@ fn read_all(ipc: &Renderer, read: &Read, published: &Notes<u64>) {
 
 /// Tells main of each message that it has read.
 fn acknowledges_news(ipc: &Renderer) {
-    let (read, published) = (Notes::new(), published(&ipc));
+    let (read, published) = (Notes::new(), published(ipc));
     let (mut note, acknowledging) = (noting(&read), ipc.clone());
     ipc.follow(NEWS, move |event, number| {
         note(event, number);
@@ -303,15 +301,15 @@ fn acknowledges_news(ipc: &Renderer) {
         acknowledging.send(NUMBERED, &Numbered { sender, number: *number }).unwrap();
     });
     ipc.report("subscribed");
-    read_all(&ipc, &read, &published);
+    read_all(ipc, &read, &published);
 }
 
 /// Reads the newest message whenever it gets to look, until all are accounted for.
 fn follows_the_latest_news(ipc: &Renderer) {
-    let (read, published) = (Notes::new(), published(&ipc));
+    let (read, published) = (Notes::new(), published(ipc));
     ipc.subscribe_latest(NEWS, noting(&read)).unwrap();
     ipc.report("subscribed");
-    read_all(&ipc, &read, &published);
+    read_all(ipc, &read, &published);
 }
 
 fn reads_the_latest_news(ipc: &Renderer) {

@@ -45,14 +45,14 @@ fn what_a_validator_refuses_reaches_nobody_and_an_invoke_is_told_why() {
         for number in [1, 13, 2, 13, 3] {
             ipc.send(NUMBER, &number).unwrap();
         }
-        let refused = read(&ipc, "../secret").unwrap_err();
+        let refused = read(ipc, "../secret").unwrap_err();
         let why = "it leads upwards".to_owned();
         assert_eq!(refused, InvokeError::Rejected { channel: "read", why });
         assert_eq!(
             refused.to_string(),
             "Error invoking remote method 'read': rejected: it leads upwards"
         );
-        assert_eq!(read(&ipc, "file"), Ok("contents of file".to_owned()));
+        assert_eq!(read(ipc, "file"), Ok("contents of file".to_owned()));
         let panicked = ipc.invoke(ADD, &[1, 2]).unwrap().wait().unwrap_err();
         assert!(matches!(&panicked, InvokeError::Rejected { why, .. } if why.contains("panicked")));
         ipc.report("done");

@@ -4,7 +4,7 @@ use std::{
     fs,
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -13,7 +13,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
 use tests::{
     proc::descendants,
-    processes::{LIMIT, has_tool},
+    processes::{Killed, LIMIT, has_tool},
 };
 use tokio::runtime::Runtime;
 
@@ -33,7 +33,7 @@ pub(crate) struct Browser {
 
 /// chromedriver, which ends the browser that it has started.
 struct Driver {
-    child: Child,
+    child: Killed,
     port: u16,
 }
 
@@ -55,14 +55,10 @@ impl Driver {
                 .and_then(|(_, rest)| rest.trim().trim_end_matches('.').parse().ok());
             line.clear();
         }
-        Self { child, port: port.expect("chromedriver says on which port it listens") }
-    }
-}
-
-impl Drop for Driver {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        Self {
+            child: Killed(child),
+            port: port.expect("chromedriver says on which port it listens"),
+        }
     }
 }
 
@@ -188,7 +184,7 @@ impl Browser {
 
     /// The process ids of the browser and of all that it has started.
     pub(crate) fn processes(&self) -> Vec<u32> {
-        descendants(self.driver.child.id())
+        descendants(self.driver.child.0.id())
     }
 }
 

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tests::{
     demo::Demo,
     proc::{host_name, is_processors_model},
-    processes::Program,
+    processes::{Folder, Program},
 };
 
 /// A main process, and a renderer whose user interface is a page.
@@ -60,7 +60,7 @@ impl Served {
 }
 
 fn start_main(demo: &Demo, arguments: &[&str]) -> Program {
-    let main = Program::start(&mut demo.main(&[&["--renderers", "0"], arguments].concat()));
+    let main = demo.start(&[&["--renderers", "0"], arguments].concat());
     main.lines.next_of("listening");
     main
 }
@@ -322,15 +322,13 @@ fn a_tab_keeps_its_token_and_a_page_without_one_says_what_to_do() {
 
 #[test]
 fn what_the_policy_denies_is_shown_and_refused() {
-    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let policy = folder.join(tests::processes::unique_name("policy"));
-    fs::write(&policy, "[allow]\nevents = [\"log-message\"]\npushes = [\"statistics\"]\n").unwrap();
-    let Some((_served, browser)) = Served::in_browser(&["--policy", policy.to_str().unwrap()])
-    else {
+    let folder = Folder::new("policy");
+    let policy = folder
+        .with("policy.toml", "[allow]\nevents = [\"log-message\"]\npushes = [\"statistics\"]\n");
+    let Some((_served, browser)) = Served::in_browser(&["--policy", &policy]) else {
         return;
     };
     let shown = browser.text("#policy");
-    fs::remove_file(policy).unwrap();
     assert_eq!(shown.matches("denied").count(), 2, "{shown}");
     assert_eq!(shown.matches("allowed").count(), 2, "{shown}");
     let error = browser.promise("electron.invoke('read-file', 'x')")["error"].clone();

@@ -7,7 +7,7 @@ use std::{
     env,
     fs::{self, Permissions},
     os::unix::{
-        fs::{DirBuilderExt, PermissionsExt, chown},
+        fs::{PermissionsExt, chown},
         process::{CommandExt, ExitStatusExt},
     },
     path::{Path, PathBuf},
@@ -48,33 +48,30 @@ fn endpoint(purpose: &str) -> (SweptName, SegmentNames) {
 /// By which a test knows that it is alone in a process, with a folder for endpoints that nobody else sweeps.
 const ALONE: &str = "RINGBRIDGE_TEST_ALONE";
 
-/// Runs the test of this name once more, in a process of its own; `false` in that process.
-fn is_run_alone(test: &str) -> bool {
+/// Runs the calling test once more, in a process of its own; `false` in that process.
+fn is_run_alone() -> bool {
     if env::var_os(ALONE).is_some() {
         return false;
     }
-    let folder = env::temp_dir().join(unique_name("rb"));
-    fs::DirBuilder::new().mode(0o700).create(&folder).unwrap();
+    let folder = Folder::new("alone");
+    let thread = thread::current();
     let output = Command::new(env::current_exe().unwrap())
-        .args([test, "--exact", "--nocapture"])
+        .args([thread.name().expect("a test's thread has its name"), "--exact", "--nocapture"])
         .env(ALONE, "1")
-        .env("XDG_RUNTIME_DIR", &folder)
+        .env("XDG_RUNTIME_DIR", &*folder)
         .stdin(Stdio::null())
         .output()
         .unwrap();
-    fs::remove_dir_all(&folder).unwrap();
     let text =
         [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
     println!("{}", text[0]);
-    assert!(output.status.success(), "{}", text[1]);
+    assert!(output.status.success() && text[0].contains("1 passed"), "{}", text[1]);
     true
 }
 
 #[test]
 fn nothing_is_left_of_main_processes_that_are_killed_with_their_renderers_at_any_moment() {
-    if is_run_alone(
-        "nothing_is_left_of_main_processes_that_are_killed_with_their_renderers_at_any_moment",
-    ) {
+    if is_run_alone() {
         return;
     }
     let (name, segments) = endpoint("killed");
@@ -122,7 +119,7 @@ fn nothing_is_left_of_main_processes_that_are_killed_with_their_renderers_at_any
 
 #[test]
 fn what_belongs_to_a_living_main_process_is_never_swept_even_without_its_lock() {
-    if is_run_alone("what_belongs_to_a_living_main_process_is_never_swept_even_without_its_lock") {
+    if is_run_alone() {
         return;
     }
     let name = SweptName(unique_name("living"));
@@ -152,9 +149,7 @@ fn what_belongs_to_a_living_main_process_is_never_swept_even_without_its_lock() 
 
 #[test]
 fn what_is_no_directory_of_ours_is_an_error_for_renderers_and_no_crash_for_anybody() {
-    const TEST: &str =
-        "what_is_no_directory_of_ours_is_an_error_for_renderers_and_no_crash_for_anybody";
-    if is_run_alone(TEST) {
+    if is_run_alone() {
         return;
     }
     let name = SweptName(unique_name("foreign"));

@@ -1,34 +1,10 @@
 //! The dashboard in a real terminal: what it shows, what its keys do, and that it leaves the terminal as it was.
 
-use std::{fs, path::PathBuf};
-
 use tests::{
     demo::{Demo, run},
     prelude::*,
     screen::Screen,
 };
-
-/// A folder that main serves; removed at the end.
-struct Files(PathBuf);
-
-impl Files {
-    fn new(demo: &Demo) -> Self {
-        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(demo.endpoint());
-        fs::create_dir_all(&folder).unwrap();
-        fs::write(folder.join("poem"), "shall I compare thee\n").unwrap();
-        Self(folder)
-    }
-
-    fn path(&self) -> &str {
-        self.0.to_str().unwrap()
-    }
-}
-
-impl Drop for Files {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
 
 /// A dashboard that is there, and how its terminal was before.
 struct Watched {
@@ -121,8 +97,9 @@ fn main_in_a_terminal_shows_a_dashboard_whose_figures_move_and_whose_lines_come_
 #[test]
 fn keys_ask_main_and_show_what_it_says_errors_in_red() {
     let demo = Demo::new();
-    let files = Files::new(&demo);
-    let watched = Watched::start(&mut demo.plain("main-proc", &["--files", files.path()]));
+    let files = Folder::new("files");
+    files.with("poem", "shall I compare thee\n");
+    let watched = Watched::start(&mut demo.plain("main-proc", &["--files", files.text()]));
     let terminal = &watched.terminal;
     terminal.press("r/etc/passwd\r");
     terminal.expect("leads out of the folder");
@@ -281,7 +258,7 @@ fn a_dashboard_that_crashed_is_launched_again_into_the_same_terminal() {
 fn a_renderer_that_attached_waits_for_main_or_ends_with_it_and_its_terminal_is_as_it_was() {
     let demo = Demo::new();
     let main = |arguments: &[&str]| {
-        let main = Program::start(&mut demo.main(&[&["--renderers", "0"], arguments].concat()));
+        let main = demo.start(&[&["--renderers", "0"], arguments].concat());
         main.lines.next_of("listening");
         main
     };
@@ -289,8 +266,7 @@ fn a_renderer_that_attached_waits_for_main_or_ends_with_it_and_its_terminal_is_a
     let mut ends = Watched::start(&mut demo.plain("renderer-proc", &[]));
     let mut waits = Watched::start(&mut demo.plain("renderer-proc", &["--reconnect", "1m"]));
     waits.terminal.expect("sandbox: off");
-    first.signal(Signal::KILL);
-    first.end();
+    first.kill();
     assert!(ends.terminal.end().success());
     ends.terminal.expect("main has ended");
     ends.expect_terminal_as_before();

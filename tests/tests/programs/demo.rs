@@ -38,7 +38,7 @@ fn assert_nothing_was_lost(renderer: &Value) {
 fn assert_nothing_is_left(demo: &Demo, processes: &[u32]) {
     assert!(!processes.iter().any(|id| is_alive(*id)), "a process is left");
     assert_eq!(endpoint_files(demo.endpoint()), Vec::<&Path>::new());
-    assert_eq!(shared_memory_files(), Vec::<&Path>::new());
+    assert_eq!(demo.new_segments(), Vec::<&Path>::new());
 }
 
 /// The process ids of the renderers that have connected.
@@ -63,9 +63,8 @@ fn statistics_flow(main: &Program) {
 #[test]
 fn by_itself_main_launches_a_renderer_that_gets_everything_and_says_what_machine_this_is() {
     let demo = Demo::new();
-    let mut main = Program::start(&mut demo.main(&["--duration", "2500ms"]));
-    let lines = main.lines.rest();
-    assert!(main.end().success());
+    let mut main = demo.start(&["--duration", "2500ms"]);
+    let lines = main.finish();
 
     let (main_summary, renderer_summaries) = summaries(&lines);
     let [renderer] = renderer_summaries[..] else { panic!("{renderer_summaries:?}") };
@@ -98,11 +97,10 @@ fn main_launches_another_program_as_its_renderer() {
     let demo = Demo::new();
     let program = demo_program("renderer-proc");
     let arguments = ["--duration", "700ms", "--renderer", program.to_str().unwrap()];
-    let mut main = Program::start(&mut demo.main(&arguments));
+    let mut main = demo.start(&arguments);
     let id = connected(&main, 1)[0];
     assert_eq!(executable(id), Some(program));
-    let lines = main.lines.rest();
-    assert!(main.end().success());
+    let lines = main.finish();
     let (main_summary, renderers) = summaries(&lines);
     assert_eq!(main_summary["pushed"], renderers[0]["received"]);
     assert_nothing_was_lost(renderers[0]);
@@ -112,10 +110,8 @@ fn main_launches_another_program_as_its_renderer() {
 #[test]
 fn main_serves_several_renderers_and_ends_after_all_of_them() {
     let demo = Demo::new();
-    let mut main =
-        Program::start(&mut demo.main(&["--duration", "1s", "--renderers", "3", "--wait", "park"]));
-    let lines = main.lines.rest();
-    assert!(main.end().success());
+    let mut main = demo.start(&["--duration", "1s", "--renderers", "3", "--wait", "park"]);
+    let lines = main.finish();
     let (main_summary, renderer_summaries) = summaries(&lines);
     assert_eq!(main_summary["renderers"], 3);
     let mut ids: Vec<_> =
@@ -135,12 +131,11 @@ fn main_serves_several_renderers_and_ends_after_all_of_them() {
 #[test]
 fn renderers_that_main_did_not_launch_attach_by_its_name_and_leave_when_they_like() {
     let demo = Demo::new();
-    let mut main = Program::start(&mut demo.main(&["--renderers", "0"]));
+    let mut main = demo.start(&["--renderers", "0"]);
     assert_eq!(main.lines.next_of("listening")["endpoint"], demo.endpoint());
     for round in 1..=2 {
-        let mut renderer = Program::start(&mut demo.renderer(&["--duration", "500ms"]));
-        let lines = renderer.lines.rest();
-        assert!(renderer.end().success());
+        let mut renderer = demo.attach(&["--duration", "500ms"]);
+        let lines = renderer.finish();
         let summary = lines.last().unwrap();
         assert_eq!((&summary["role"], &summary["ended"]), (&json!("renderer"), &json!("duration")));
         assert!(summary["received"].as_u64() >= Some(50), "{summary}");
@@ -150,24 +145,23 @@ fn renderers_that_main_did_not_launch_attach_by_its_name_and_leave_when_they_lik
         assert_eq!((&gone["reason"], &gone["exit_code"]), (&json!("disconnected"), &Value::Null));
     }
     main.signal(Signal::TERM);
-    let lines = main.lines.rest();
-    assert!(main.end().success());
+    let lines = main.finish();
     assert_eq!(summaries(&lines).0["renderers"], 2);
     assert_nothing_is_left(&demo, &[main.id()]);
 }
 
 #[test]
 fn a_file_below_the_folder_is_read_and_everything_else_is_an_error_with_a_name() {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(unique_name("files"));
-    fs::create_dir_all(folder.join("inner")).unwrap();
-    fs::write(folder.join("short"), "some text").unwrap();
-    fs::write(folder.join("inner/longest"), vec![b'x'; 1 << 20]).unwrap();
-    fs::write(folder.join("too-long"), vec![b'x'; (1 << 20) + 1]).unwrap();
+    let folder = Folder::new("files");
+    fs::create_dir(folder.join("inner")).unwrap();
+    folder.with("short", "some text");
+    folder.with("inner/longest", vec![b'x'; 1 << 20]);
+    folder.with("too-long", vec![b'x'; (1 << 20) + 1]);
     std::os::unix::fs::symlink("/etc/passwd", folder.join("link")).unwrap();
 
     let demo = Demo::new();
-    let arguments = ["--renderers", "0", "--files", folder.to_str().unwrap()];
-    let main = Program::start(&mut demo.main(&arguments));
+    let arguments = ["--renderers", "0", "--files", folder.text()];
+    let main = demo.start(&arguments);
     main.lines.next_of("listening");
     let cases = [
         ("short", Ok(9)),
@@ -182,7 +176,6 @@ fn a_file_below_the_folder_is_read_and_everything_else_is_an_error_with_a_name()
     let mut command = demo.renderer(&["--duration", "1s"]);
     cases.iter().for_each(|(path, _)| _ = command.args(["--read-file", path]));
     let lines = Program::start(&mut command).lines.rest();
-    fs::remove_dir_all(&folder).unwrap();
     for (path, expected) in cases {
         let line = lines.iter().find(|line| line["path"] == path);
         let line = line.unwrap_or_else(|| panic!("nothing about {path}: {lines:?}"));
@@ -200,9 +193,8 @@ fn every_way_of_waiting_delivers_everything() {
     for wait in ["spin", "adaptive", "park"] {
         let demo = Demo::new();
         let arguments = ["--duration", "400ms", "--push-interval", "200us", "--wait", wait];
-        let mut main = Program::start(&mut demo.main(&arguments));
-        let lines = main.lines.rest();
-        assert!(main.end().success());
+        let mut main = demo.start(&arguments);
+        let lines = main.finish();
         let (main_summary, renderers) = summaries(&lines);
         assert_eq!(main_summary["pushed"], renderers[0]["received"], "{wait}");
         assert_nothing_was_lost(renderers[0]);
@@ -226,7 +218,7 @@ fn without_json_the_lines_are_for_people() {
 fn a_demo_with_nothing_to_do_uses_no_processor() {
     let demo = Demo::new();
     let arguments = ["--push-interval", "off", "--sample-interval", "off"];
-    let main = Program::start(&mut demo.main(&arguments));
+    let main = demo.start(&arguments);
     let renderer = connected(&main, 1)[0];
     // All that the two have to say to each other at first is said when both have slept for a moment.
     let used = || processor_time(main.id()) + processor_time(renderer);
@@ -247,14 +239,13 @@ fn a_demo_with_nothing_to_do_uses_no_processor() {
 #[test]
 fn ctrl_c_ends_main_and_its_renderers_cleanly() {
     let demo = Demo::new();
-    let mut main = Program::start(&mut demo.main(&["--renderers", "2"]));
+    let mut main = demo.start(&["--renderers", "2"]);
     let ids = connected(&main, 2);
     statistics_flow(&main);
     // A terminal sends it to the whole group.
     let group = Pid::from_raw(main.id() as i32).unwrap();
     kill_process_group(group, Signal::INT).unwrap();
-    let lines = main.lines.rest();
-    assert_eq!(main.end().code(), Some(0));
+    let lines = main.finish();
     let (main_summary, renderers) = summaries(&lines);
     assert_eq!((&main_summary["renderers"], renderers.len()), (&json!(2), 2));
     assert!(renderers.iter().all(|summary| summary["lost"] == 0));
@@ -265,12 +256,11 @@ fn ctrl_c_ends_main_and_its_renderers_cleanly() {
 fn a_signal_to_main_alone_ends_everything_cleanly() {
     for kind in [Signal::INT, Signal::TERM] {
         let demo = Demo::new();
-        let mut main = Program::start(&mut demo.main(&[]));
+        let mut main = demo.start(&[]);
         let ids = connected(&main, 1);
         statistics_flow(&main);
         main.signal(kind);
-        let lines = main.lines.rest();
-        assert_eq!(main.end().code(), Some(0));
+        let lines = main.finish();
         let (main_summary, renderers) = summaries(&lines);
         assert_eq!(main_summary["pushed"], renderers[0]["received"]);
         assert_eq!(renderers[0]["ended"], "main-gone");
@@ -282,7 +272,7 @@ fn a_signal_to_main_alone_ends_everything_cleanly() {
 #[test]
 fn main_survives_a_renderer_that_is_killed_and_says_how_it_went() {
     let demo = Demo::new();
-    let mut main = Program::start(&mut demo.main(&["--renderers", "2"]));
+    let mut main = demo.start(&["--renderers", "2"]);
     let ids = connected(&main, 2);
     statistics_flow(&main);
     signal(ids[0], Signal::KILL);
@@ -292,8 +282,7 @@ fn main_survives_a_renderer_that_is_killed_and_says_how_it_went() {
     // The other one is served as before.
     statistics_flow(&main);
     main.signal(Signal::TERM);
-    let lines = main.lines.rest();
-    assert_eq!(main.end().code(), Some(0));
+    let lines = main.finish();
     let (main_summary, renderers) = summaries(&lines);
     assert_eq!((&main_summary["renderers"], renderers.len()), (&json!(2), 1));
     assert_nothing_was_lost(renderers[0]);
@@ -303,13 +292,12 @@ fn main_survives_a_renderer_that_is_killed_and_says_how_it_went() {
 #[test]
 fn when_main_is_killed_its_renderers_end_at_once_and_attached_ones_say_why() {
     let demo = Demo::new();
-    let mut main = Program::start(&mut demo.main(&["--renderers", "2"]));
+    let mut main = demo.start(&["--renderers", "2"]);
     let ids = connected(&main, 2);
-    let mut attached = Program::start(&mut demo.renderer(&[]));
+    let mut attached = demo.attach(&[]);
     attached.lines.next_of("statistics");
     let killed = Instant::now();
-    main.signal(Signal::KILL);
-    main.end();
+    main.kill();
     let summary = attached.lines.rest().pop().expect("it has printed a summary");
     assert!(killed.elapsed() < PROMPTLY);
     assert_eq!((&summary["event"], &summary["ended"]), (&json!("summary"), &json!("main-gone")));
@@ -318,9 +306,8 @@ fn when_main_is_killed_its_renderers_end_at_once_and_attached_ones_say_why() {
     assert!(within(PROMPTLY, || !ids.iter().any(|id| is_alive(*id))));
 
     // The next one under this name cleans up after it.
-    let mut successor = Program::start(&mut demo.main(&["--duration", "300ms"]));
-    let lines = successor.lines.rest();
-    assert!(successor.end().success());
+    let mut successor = demo.start(&["--duration", "300ms"]);
+    let lines = successor.finish();
     assert_eq!(summaries(&lines).0["renderers"], 1);
     assert_nothing_is_left(&demo, &ids);
 }
@@ -328,12 +315,11 @@ fn when_main_is_killed_its_renderers_end_at_once_and_attached_ones_say_why() {
 #[test]
 fn an_end_while_renderers_are_still_starting_is_clean_too() {
     let demo = Demo::new();
-    let mut main = Program::start(&mut demo.main(&["--renderers", "4"]));
+    let mut main = demo.start(&["--renderers", "4"]);
     main.lines.next_of("listening");
     let group = Pid::from_raw(main.id() as i32).unwrap();
     kill_process_group(group, Signal::INT).unwrap();
-    let lines = main.lines.rest();
-    assert_eq!(main.end().code(), Some(0), "{lines:?}");
+    let lines = main.finish();
     assert_eq!(lines.last().unwrap()["role"], "main");
     assert_nothing_is_left(&demo, &renderers(&lines));
 }
@@ -363,7 +349,7 @@ fn arguments_that_make_no_sense_are_refused_by_name() {
 #[test]
 fn a_name_in_use_is_an_error_that_says_so_and_disturbs_nobody() {
     let demo = Demo::new();
-    let mut first = Program::start(&mut demo.main(&[]));
+    let mut first = demo.start(&[]);
     let ids = connected(&first, 1);
     let (code, _, errors) = run(&mut demo.main(&["--duration", "1s"]));
     assert_eq!(code, Some(1));

@@ -1,26 +1,18 @@
 //! The engine's examples as users run them: each says what it is there to show, and ends by itself.
 
-use std::{
-    env,
-    fs::{self, DirBuilder},
-    os::unix::fs::DirBuilderExt,
-    path::Path,
-};
+use std::{fs, path::Path};
 
 use tests::{demo::run, prelude::*};
 
 /// Runs an example to its end, where nobody else's endpoints are, and returns its lines in alphabetical order:
 /// two processes print them.
 fn lines_of(example: &str) -> Vec<String> {
-    // Not in the target folder, whose path may be longer than a socket's may be.
-    let runtime = env::temp_dir().join(unique_name(example));
-    DirBuilder::new().mode(0o700).create(&runtime).expect("a new folder");
+    let runtime = Folder::new(example);
     let mut command = Command::new(programs().join("examples").join(example));
-    let (code, output, errors) = run(command.env("XDG_RUNTIME_DIR", &runtime));
+    let (code, output, errors) = run(command.env("XDG_RUNTIME_DIR", &*runtime));
     assert_eq!((code, errors.as_str()), (Some(0), ""), "{output}");
     let left = fs::read_dir(runtime.join("ringbridge")).expect("main's folder").count();
     assert_eq!(left, 0, "it left its endpoint behind");
-    fs::remove_dir_all(&runtime).expect("it is ours");
     let mut lines: Vec<String> = output.lines().map(str::to_owned).collect();
     lines.sort();
     lines

@@ -41,7 +41,7 @@ fn address(main: &Program) -> String {
 #[test]
 fn prometheus_fetches_what_main_counts_of_each_window_that_is_there() {
     let demo = Demo::new();
-    let mut main = Program::start(&mut demo.main(&["--metrics", "0"]));
+    let mut main = demo.start(&["--metrics", "0"]);
     let address = address(&main);
     assert!(address.starts_with("127.0.0.1:"), "{address}");
     let renderer = main.lines.next_of("did_connect")["pid"].as_u64().unwrap() as u32;
@@ -84,17 +84,16 @@ fn prometheus_fetches_what_main_counts_of_each_window_that_is_there() {
 #[test]
 fn a_window_that_is_gone_is_fetched_no_more() {
     let demo = Demo::new();
-    let main = Program::start(&mut demo.main(&["--metrics", "0", "--renderers", "0"]));
+    let main = demo.start(&["--metrics", "0", "--renderers", "0"]);
     let address = address(&main);
-    let mut renderer = Program::start(&mut demo.renderer(&[]));
+    let mut renderer = demo.attach(&[]);
     main.lines.next_of("did_connect");
     let windows = || {
         let (_, page) = get(&address, "/metrics", &address);
         (value(&page, "ringbridge_main_windows"), page.contains("window=\""))
     };
     assert_eq!(windows(), (Some(1), true));
-    renderer.signal(Signal::KILL);
-    renderer.end();
+    renderer.kill();
     main.lines.next_of("render_process_gone");
     assert_eq!(windows(), (Some(0), false));
 }
@@ -102,7 +101,7 @@ fn a_window_that_is_gone_is_fetched_no_more() {
 #[test]
 fn whoever_asks_for_anything_else_gets_nothing_and_main_goes_on() {
     let demo = Demo::new();
-    let main = Program::start(&mut demo.main(&["--metrics", "0", "--renderers", "0"]));
+    let main = demo.start(&["--metrics", "0", "--renderers", "0"]);
     let address = address(&main);
     assert_eq!(get(&address, "/metrics", "example.org").0, 403);
     assert_eq!(get(&address, "/", &address).0, 404);

@@ -3,7 +3,6 @@
 use std::{
     fs,
     os::unix::fs::PermissionsExt,
-    path::PathBuf,
     process::{ExitStatus, Stdio},
 };
 
@@ -14,19 +13,16 @@ use tests::{
 };
 
 /// A place for endpoints of its own, so that nobody else's are listed or swept.
-struct Place(PathBuf);
+struct Place(Folder);
 
 impl Place {
     fn new() -> Self {
-        let path = PathBuf::from("/tmp").join(unique_name("rb-ops"));
-        fs::create_dir(&path).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
-        Self(path)
+        Self(Folder::new("operator"))
     }
 
     fn tool(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(demo_program("ringbridge"));
-        command.env("XDG_RUNTIME_DIR", &self.0).args(arguments);
+        command.env("XDG_RUNTIME_DIR", &*self.0).args(arguments);
         command
     }
 
@@ -47,15 +43,9 @@ impl Place {
 
     /// Starts a main process here.
     fn main(&self, demo: &Demo, arguments: &[&str]) -> Program {
-        let main = Program::start(demo.main(arguments).env("XDG_RUNTIME_DIR", &self.0));
+        let main = Program::start(demo.main(arguments).env("XDG_RUNTIME_DIR", &*self.0));
         main.lines.next_of("listening");
         main
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
     }
 }
 
@@ -76,8 +66,7 @@ fn who_is_alive_is_listed_and_only_what_the_dead_have_left_is_swept() {
     assert_eq!(listed.len(), 2);
     assert!(place.lines(&["sweep", "--json"]).is_empty());
 
-    killed.signal(Signal::KILL);
-    killed.end();
+    killed.kill();
     let listed = place.lines(&["list", "--json"]);
     let stale = json!({ "endpoint": dying.endpoint(), "state": "stale", "pid": null });
     assert!(listed.len() == 2 && listed.contains(&stale), "{listed:?}");
@@ -179,8 +168,7 @@ fn whatever_cannot_be_done_is_one_line_that_says_why() {
     let began = Instant::now();
     let stopped = place.complaint(&["inspect", demo.endpoint()]);
     assert!(stopped.contains("5s") && began.elapsed() < LIMIT, "{stopped}");
-    main.signal(Signal::KILL);
-    main.end();
+    main.kill();
     let stale = place.complaint(&["inspect", demo.endpoint()]);
     assert!(stale.contains("stale"), "{stale}");
     let (code, _, errors) = run(&mut place.tool(&["inspect"]));
@@ -240,8 +228,7 @@ fn top_gives_the_terminal_back_whichever_way_it_ends() {
         assert!(ends_tidily(screen).0.success(), "{kind:?}");
     }
     let screen = start();
-    main.signal(Signal::KILL);
-    main.end();
+    main.kill();
     let (status, text) = ends_tidily(screen);
     assert_eq!(status.code(), Some(1));
     assert!(text.contains("ringbridge: the main process is gone"), "{text}");
@@ -292,7 +279,7 @@ fn a_folder_that_others_can_open_and_a_low_limit_are_found() {
     fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
     let mut limited = Command::new("sh");
     limited.args(["-c", "ulimit -n 200 && exec \"$0\" doctor --json"]);
-    limited.arg(demo_program("ringbridge")).env("XDG_RUNTIME_DIR", &place.0);
+    limited.arg(demo_program("ringbridge")).env("XDG_RUNTIME_DIR", &*place.0);
     let (code, output, errors) = run(&mut limited);
     assert_eq!((code, errors.as_str()), (Some(3), ""));
     let findings: Vec<_> = output.lines().map(|line| serde_json::from_str(line).unwrap()).collect();

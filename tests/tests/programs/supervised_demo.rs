@@ -1,32 +1,9 @@
 //! The demo's programs under policies that are written down, after crashes, and without a main for a while.
 
-use std::{env, fs, path::PathBuf};
-
 use tests::{
     demo::{Demo, run},
     prelude::*,
 };
-
-/// A file that is removed again.
-struct Written(PathBuf);
-
-impl Written {
-    fn new(text: &str) -> Self {
-        let path = env::temp_dir().join(format!("{}.toml", unique_name("ringbridge-policy")));
-        fs::write(&path, text).unwrap();
-        Self(path)
-    }
-
-    fn path(&self) -> &str {
-        self.0.to_str().unwrap()
-    }
-}
-
-impl Drop for Written {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0);
-    }
-}
 
 /// All that the demo does but for reading files, and slowly.
 const POLICY: &str = r#"
@@ -41,14 +18,14 @@ frames = { per-second = 1000 }
 
 #[test]
 fn a_policy_that_is_written_down_is_what_renderers_are_held_to() {
-    let (demo, policy) = (Demo::new(), Written::new(POLICY));
-    let arguments = ["--renderers", "0", "--files", ".", "--policy", policy.path()];
-    let main = Program::start(&mut demo.main(&arguments));
+    let (demo, folder) = (Demo::new(), Folder::new("policy"));
+    let policy = folder.with("policy.toml", POLICY);
+    let arguments = ["--renderers", "0", "--files", ".", "--policy", &policy];
+    let main = demo.start(&arguments);
     main.lines.next_of("listening");
     let arguments = ["--duration", "300ms", "--read-file", "Cargo.toml"];
-    let mut renderer = Program::start(&mut demo.renderer(&arguments));
-    let lines = renderer.lines.rest();
-    assert!(renderer.end().success());
+    let mut renderer = demo.attach(&arguments);
+    let lines = renderer.finish();
     let of = |event: &str| lines.iter().filter(|line| line["event"] == event).collect::<Vec<_>>();
     assert_eq!(of("system_info").len(), 1);
     let [refused] = of("invoke_error")[..] else { panic!("{lines:?}") };
@@ -67,10 +44,11 @@ fn a_mistake_in_a_policy_is_told_with_its_file_and_line_and_nothing_is_started()
         (&unknown_channel, &["line 3:", "no event 'log-massage'", "'log-message'"]),
     ];
     for (text, expected) in cases {
-        let (demo, policy) = (Demo::new(), Written::new(text));
-        let (code, output, errors) = run(&mut demo.main(&["--policy", policy.path()]));
+        let (demo, folder) = (Demo::new(), Folder::new("policy"));
+        let policy = folder.with("policy.toml", text);
+        let (code, output, errors) = run(&mut demo.main(&["--policy", &policy]));
         assert_eq!((code, output.as_str()), (Some(1), ""));
-        for part in expected.iter().chain([&policy.path()]) {
+        for part in expected.iter().chain([&policy.as_str()]) {
             assert!(errors.contains(part), "{part:?} is not in {errors:?}");
         }
     }
@@ -82,7 +60,7 @@ fn a_mistake_in_a_policy_is_told_with_its_file_and_line_and_nothing_is_started()
 #[test]
 fn a_renderer_that_is_killed_is_launched_again_and_served_like_the_first() {
     let demo = Demo::new();
-    let mut main = Program::start(&mut demo.main(&["--restart", "on-crash"]));
+    let mut main = demo.start(&["--restart", "on-crash"]);
     let first = main.lines.next_of("did_connect");
     main.lines.next_of("statistics");
     signal(first["pid"].as_u64().unwrap() as u32, Signal::KILL);
@@ -95,8 +73,7 @@ fn a_renderer_that_is_killed_is_launched_again_and_served_like_the_first() {
     // Pushed to as the first was.
     main.lines.next_of("statistics");
     main.signal(Signal::INT);
-    let lines = main.lines.rest();
-    assert!(main.end().success());
+    let lines = main.finish();
     assert_eq!(lines.last().unwrap()["renderers"], 2);
 }
 
@@ -112,18 +89,13 @@ fn a_renderer_that_never_works_is_given_up_and_main_says_so() {
 #[test]
 fn a_renderer_that_waits_for_main_goes_on_with_the_next_one() {
     let demo = Demo::new();
-    let start = || {
-        let main = Program::start(&mut demo.main(&["--renderers", "0"]));
-        main.lines.next_of("listening");
-        main
-    };
+    let start = || demo.serve(&[]);
     let mut main = start();
-    let mut renderer = Program::start(&mut demo.renderer(&["--reconnect", "20s"]));
+    let mut renderer = demo.attach(&["--reconnect", "20s"]);
     for round in 0..2 {
         renderer.lines.next_of("connected");
         renderer.lines.next_of("statistics");
-        main.signal(Signal::KILL);
-        main.end();
+        main.kill();
         renderer.lines.next_of("main_gone");
         if round == 0 {
             main = start();
@@ -131,8 +103,7 @@ fn a_renderer_that_waits_for_main_goes_on_with_the_next_one() {
     }
     // It is asked to end while it waits.
     renderer.signal(Signal::INT);
-    let lines = renderer.lines.rest();
-    assert!(renderer.end().success());
+    let lines = renderer.finish();
     let summary = lines.last().unwrap();
     let figures = ["event", "ended", "lost", "out_of_order"].map(|key| &summary[key]);
     assert_eq!(figures, [&json!("summary"), &json!("main-gone"), &json!(0), &json!(0)]);
@@ -141,13 +112,10 @@ fn a_renderer_that_waits_for_main_goes_on_with_the_next_one() {
 #[test]
 fn a_renderer_that_waits_in_vain_ends_as_one_that_does_not_wait() {
     let demo = Demo::new();
-    let mut main = Program::start(&mut demo.main(&["--renderers", "0"]));
-    main.lines.next_of("listening");
-    let mut renderer = Program::start(&mut demo.renderer(&["--reconnect", "300ms"]));
+    let mut main = demo.serve(&[]);
+    let mut renderer = demo.attach(&["--reconnect", "300ms"]);
     renderer.lines.next_of("connected");
-    main.signal(Signal::KILL);
-    main.end();
-    let lines = renderer.lines.rest();
-    assert!(renderer.end().success());
+    main.kill();
+    let lines = renderer.finish();
     assert_eq!(lines.last().unwrap()["ended"], "main-gone");
 }

@@ -17,7 +17,6 @@ use std::{
             process::CommandExt,
         },
     },
-    path::{Path, PathBuf},
     process,
     sync::mpsc,
 };
@@ -38,7 +37,7 @@ const LEN: usize = 4 << 20;
 
 /// What hostile code would like to reach.
 struct Prey {
-    folder: PathBuf,
+    folder: Folder,
     abstract_socket: String,
     tcp: TcpListener,
     _sockets: [UnixListener; 2],
@@ -47,8 +46,7 @@ struct Prey {
 impl Prey {
     fn new() -> Self {
         let abstract_socket = unique_name("ringbridge-prey");
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(&abstract_socket);
-        fs::create_dir_all(&folder).unwrap();
+        let folder = Folder::new("prey");
         let abstract_address = SocketAddr::from_abstract_name(&abstract_socket).unwrap();
         let sockets = [
             UnixListener::bind(folder.join("socket")).unwrap(),
@@ -62,16 +60,10 @@ impl Prey {
         [
             how.to_owned(),
             process::id().to_string(),
-            self.folder.to_str().unwrap().to_owned(),
+            self.folder.text().to_owned(),
             self.abstract_socket.clone(),
             self.tcp.local_addr().unwrap().port().to_string(),
         ]
-    }
-}
-
-impl Drop for Prey {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.folder);
     }
 }
 
@@ -200,8 +192,7 @@ fn no_thread_of_a_renderer_has_any_rights_left() {
         assert_eq!((field("NoNewPrivs:").as_str(), field("Seccomp:").as_str()), ("1", "2"));
     }
     // It still dies with its main, and can be ended by it.
-    signal(window.os_process_id(), Signal::KILL);
-    stage.run_until_gone(&window);
+    stage.kill(&window);
 }
 
 // --- everything works --------------------------------------------------------------------------------
@@ -255,8 +246,7 @@ fn in_the_sandbox_all_patterns_work_asleep_with_threads_and_with_large_payloads(
     let counters = window.counters();
     assert!(counters.wakes >= 5, "it was asleep {} times only", counters.wakes);
     assert_eq!((counters.violations, counters.attachments_received), (0, 6));
-    window.close();
-    stage.run_until_gone(&window);
+    stage.close(&window);
 }
 
 #[test]
@@ -339,9 +329,8 @@ fn the_demos_renderers_are_in_the_sandbox_unless_told_otherwise() {
         [(&[][..], "complete"), (&["--require-sandbox"], "complete"), (&["--no-sandbox"], "off")];
     for (flags, state) in cases {
         let demo = Demo::new();
-        let mut main = Program::start(&mut demo.main(&[&["--duration", "700ms"], flags].concat()));
-        let lines = main.lines.rest();
-        assert!(main.end().success());
+        let mut main = demo.start(&[&["--duration", "700ms"], flags].concat());
+        let lines = main.finish();
         let (line, summary) = sandbox_of(&lines);
         assert_eq!((line["state"].as_str(), summary), (Some(state), state));
         let enforced = line["enforced"].as_array().unwrap().len();
@@ -358,12 +347,10 @@ fn renderer_without_landlock(demo: &Demo, arguments: &[&str]) -> Command {
 fn where_a_part_is_missing_the_demo_says_so_and_does_the_rest_or_refuses() {
     demo_program("renderer-proc");
     let demo = Demo::new();
-    let main = Program::start(&mut demo.main(&["--renderers", "0"]));
-    main.lines.next_of("listening");
+    let _main = demo.serve(&[]);
     let mut renderer =
         Program::start(&mut renderer_without_landlock(&demo, &["--duration", "700ms"]));
-    let lines = renderer.lines.rest();
-    assert!(renderer.end().success());
+    let lines = renderer.finish();
     let (line, summary) = sandbox_of(&lines);
     assert_eq!((line["state"].as_str(), summary), (Some("partial"), "partial"));
     assert_eq!(line["missing"][0]["part"], "file-system");
@@ -378,16 +365,15 @@ fn where_a_part_is_missing_the_demo_says_so_and_does_the_rest_or_refuses() {
 #[test]
 fn in_the_sandbox_ctrl_c_and_mains_death_end_a_renderer_as_before() {
     let demo = Demo::new();
-    let mut main = Program::start(&mut demo.main(&[]));
+    let mut main = demo.start(&[]);
     let launched = main.lines.next_of("did_connect")["pid"].as_u64().unwrap() as u32;
-    let mut attached = Program::start(&mut demo.renderer(&["--require-sandbox"]));
+    let mut attached = demo.attach(&["--require-sandbox"]);
     attached.lines.next_of("statistics");
     attached.signal(Signal::INT);
     assert_eq!(attached.lines.next_of("summary")["ended"], "asked");
     assert!(attached.end().success());
 
-    main.signal(Signal::KILL);
-    main.end();
+    main.kill();
     assert!(within(LIMIT, || !is_alive(launched)));
 }
 

@@ -129,8 +129,7 @@ fn the_states_of_a_window_are_seen() {
     look_until(&stage, &mut inspector, "it is launching", |seen| {
         seen.windows.iter().any(|window| window.state == WindowState::Launching)
     });
-    silent.close();
-    stage.run_until_gone(&silent);
+    stage.close(&silent);
     drop(sign);
 
     let policy = allow_everything().frames_quota(Quota::per_second(20).burst(4));
@@ -142,8 +141,7 @@ fn the_states_of_a_window_are_seen() {
     });
     assert!(seen.windows[0].counters.throttled > 0);
     assert!(seen.windows[0].policy.starts_with("20 frames/s; "));
-    held.close();
-    stage.run_until_gone(&held);
+    stage.close(&held);
     look_until(&stage, &mut inspector, "it is gone", |seen| seen.windows.is_empty());
 }
 

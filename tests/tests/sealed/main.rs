@@ -3,6 +3,7 @@
 #[path = "../behaviour/mod.rs"]
 mod behaviour;
 mod context_bridge;
+mod events;
 mod inspect;
 mod walls;
 

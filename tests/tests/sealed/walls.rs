@@ -73,8 +73,7 @@ fn who_is_held_cannot_wake_main_however_it_rings() {
     assert!((40..=60).contains(&taken), "{taken} frames in a second");
     // One or two for each frame: for whole milliseconds, and for the rest.
     assert!(switches <= 200, "main slept {switches} times in a second");
-    window.close();
-    stage.run_until_gone(&window);
+    stage.close(&window);
 }
 
 // --- idle processes -------------------------------------------------------------------------------
@@ -101,8 +100,7 @@ fn a_main_whose_renderers_have_taken_everything_does_not_wake_up() {
     // Its own deadline takes it two: whole milliseconds, and the rest.
     assert!(sleeps <= 4, "it went to sleep {sleeps} times");
     assert!(changes.is_empty());
-    window.close();
-    stage.run_until_gone(&window);
+    stage.close(&window);
 }
 
 // --- memory ---------------------------------------------------------------------------------------
@@ -110,9 +108,12 @@ fn a_main_whose_renderers_have_taken_everything_does_not_wake_up() {
 #[test]
 fn memory_has_no_name() {
     let stage = Stage::new();
-    stage.play(stays);
+    let window = stage.play(stays);
     stage.run_until_reported("connected");
-    assert!(shared_memory_files().is_empty());
+    for process in [std::process::id(), window.os_process_id()] {
+        let mapped = mappings(process, is_of_the_library);
+        assert!(!mapped.is_empty() && mapped.iter().all(|(_, path)| path.contains("memfd:")));
+    }
 }
 
 /// Sends so much, and then rings main's bell until it is killed. Arguments: COUNT.

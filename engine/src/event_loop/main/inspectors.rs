@@ -29,16 +29,22 @@ use std::{
 
 use zerocopy::IntoBytes;
 
-use crate::event_loop::main::{Connection, MainLoop, Stage, TokenKind, token};
+use super::{
+    connection::{Connection, Stage},
+    shared::MainShared,
+    token::{TokenKind, token},
+};
 use crate::{
-    event_loop::main::shared::MainShared,
+    inspection::{
+        attach::{InspectorAnswer, fingerprint},
+        board::{self, BoardSlot, Head, SLOTS_MAX, WindowState},
+    },
     metrics::{MainMetrics, SessionMetrics, counters::Counters, sleeps},
     os::process,
     primitives::Ordering,
     ring::broadcast::TopicWriter,
     session::{
         control_channel::ControlChannel,
-        inspection::{InspectorAnswer, fingerprint},
         transport::{PollSource, Poller},
     },
     shm::{
@@ -46,10 +52,7 @@ use crate::{
         region::{Region, WriterSide},
     },
     trace,
-    wire::{
-        board::{self, BoardSlot, Head, SLOTS_MAX, WindowState},
-        handshake::encode,
-    },
+    wire::handshake::encode,
 };
 
 /// How many may watch at once.
@@ -99,7 +102,7 @@ impl Board {
         self.record.clear();
         self.record.extend_from_slice(head.as_bytes());
         slots.for_each(|slot| self.record.extend_from_slice(slot.as_bytes()));
-        // The fullest record fits: see `layout::board`.
+        // The fullest record fits: see `inspection::board`.
         let written = self.writer.publish(&self.record);
         debug_assert!(written.is_ok());
     }
@@ -110,8 +113,26 @@ impl Inspectors {
         self.inspectors.iter().flatten().count()
     }
 
-    /// Lets somebody watch.
-    fn admit(
+    /// Lets an inspector observe, or says why not.
+    pub(super) fn admit(
+        &mut self,
+        main: &MainShared,
+        poller: &mut dyn Poller,
+        control: &Arc<ControlChannel>,
+    ) -> Result<(), InspectorAnswer> {
+        let refused = |why: &str| InspectorAnswer::Refused { why: why.to_owned() };
+        if !control.peer_credentials().is_ok_and(|peer| peer.uid == process::user_id()) {
+            return Err(refused("it belongs to another user"));
+        }
+        if self.count() >= INSPECTORS_MAX {
+            return Err(refused(&format!("{INSPECTORS_MAX} inspectors are watching already")));
+        }
+        let shown = self.show_to(main, poller, control);
+        self.note(main);
+        shown.map_err(|error| refused(&error.to_string()))
+    }
+
+    fn show_to(
         &mut self,
         main: &MainShared,
         poller: &mut dyn Poller,
@@ -119,7 +140,7 @@ impl Inspectors {
     ) -> io::Result<()> {
         let board = match &mut self.board {
             Some(board) => board,
-            none => none.insert(Board::create(&main.backing(), main.name())?),
+            none => none.insert(Board::create(&main.meeting.backing(), &main.name)?),
         };
         board.show_to(control)?;
         let free = self.inspectors.iter().position(Option::is_none);
@@ -132,103 +153,60 @@ impl Inspectors {
         Ok(())
     }
 
-    /// The board goes with the last who watched. The pause stays: who comes and goes again and again gets no more
-    /// records than who stays.
-    fn close_if_empty(&mut self) {
-        if self.count() == 0 {
+    /// Ends a visit.
+    pub(super) fn remove(
+        &mut self,
+        main: &MainShared,
+        poller: &mut dyn Poller,
+        place: usize,
+    ) -> Option<Arc<ControlChannel>> {
+        let control = self.inspectors.get_mut(place)?.take()?;
+        let token = token(place, TokenKind::Inspector);
+        let _ = poller.remove(PollSource::ControlChannel(&control), token);
+        self.note(main);
+        Some(control)
+    }
+
+    pub(super) fn close(&mut self, main: &MainShared) {
+        self.inspectors.clear();
+        self.note(main);
+    }
+
+    /// Call when their number may have changed. The board goes with the last of them. The pause stays: an
+    /// inspector that comes and goes gets no more records than one that stays.
+    fn note(&mut self, main: &MainShared) {
+        let count = self.count() as u32;
+        if count == 0 {
             self.inspectors.clear();
             self.board = None;
         }
-    }
-}
-
-impl MainLoop {
-    /// A connection turned out to be an inspector's: lets it in, or says why not.
-    pub(super) fn let_watch(
-        &mut self,
-        main: &MainShared,
-        place: usize,
-        hello: Result<(), InspectorAnswer>,
-    ) {
-        self.stop_listening(place);
-        let Some(connection) = self.connections[place].take() else { return };
-        // What is no renderer has no place among them.
-        self.candidates -= 1;
-        let refused = |why: &str| InspectorAnswer::Refused { why: why.to_owned() };
-        let user = connection.control.peer_credentials().map(|peer| peer.uid);
-        let admitted = match hello {
-            Err(answer) => Err(answer),
-            Ok(()) if !user.is_ok_and(|user| user == process::user_id()) => {
-                Err(refused("it belongs to another user"))
-            }
-            Ok(()) if self.inspectors.count() >= INSPECTORS_MAX => {
-                Err(refused(&format!("{INSPECTORS_MAX} inspectors are watching already")))
-            }
-            Ok(()) => self
-                .inspectors
-                .admit(main, &mut *self.poller, &connection.control)
-                .map_err(|error| refused(&error.to_string())),
-        };
-        if let Err(answer) = admitted {
-            let why = match &answer {
-                InspectorAnswer::Refused { why } => why,
-                _ => "it inspects in another version",
-            };
-            main.refuse(&connection.control, why);
-            // Who does not read its refusal misses it.
-            let _ = connection.control.try_send(&encode(&answer), &[]);
-        }
-        self.note_inspectors(main);
-    }
-
-    /// An inspector has gone, or says something, which none of ours does.
-    pub(super) fn hear_inspector(&mut self, main: &MainShared, place: usize) {
-        let Some(inspector) = self.inspectors.inspectors.get_mut(place) else { return };
-        let Some(control) = inspector.take() else { return };
-        let _ = self
-            .poller
-            .remove(PollSource::ControlChannel(&control), token(place, TokenKind::Inspector));
-        let went = match control.try_receive(&mut self.packet, 0) {
-            Ok(received) => received.len == 0,
-            // It has not even read what main answered.
-            Err(error) => error.kind() == io::ErrorKind::ConnectionReset,
-        };
-        if !went {
-            main.refuse(&control, "an inspector has nothing to say");
-        }
-        self.note_inspectors(main);
-    }
-
-    pub(super) fn close_inspectors(&mut self, main: &MainShared) {
-        self.inspectors.inspectors.clear();
-        self.note_inspectors(main);
-    }
-
-    fn note_inspectors(&mut self, main: &MainShared) {
-        self.inspectors.close_if_empty();
-        let count = self.inspectors.count() as u32;
-        // Relaxed: a process id and a number of inspectors, for display.
+        // Relaxed: for people.
         if main.inspectors.swap(count, Ordering::Relaxed) != count {
             trace::inspectors(count);
         }
     }
 
-    /// Shows those who watch how things are, if it is time to, and says when it is again.
-    pub(super) fn show(&mut self, main: &MainShared, now: Instant) -> Option<Instant> {
-        let board = self.inspectors.board.as_mut()?;
-        if let Some(next) = self.inspectors.next.filter(|next| *next > now) {
+    /// Shows the inspectors how things are, if it is time to. Returns when it is again.
+    pub(super) fn show(
+        &mut self,
+        main: &MainShared,
+        connections: &mut [Option<Connection>],
+        now: Instant,
+    ) -> Option<Instant> {
+        let board = self.board.as_mut()?;
+        if let Some(next) = self.next.filter(|next| *next > now) {
             return Some(next);
         }
-        let count = self.connections.iter().flatten().filter_map(Connection::port).count();
+        let count = connections.iter().flatten().filter_map(Connection::port).count();
         let mut head = main.picture();
         head.slots = count.min(SLOTS_MAX) as u32;
         head.unshown = count.saturating_sub(SLOTS_MAX) as u32;
         head.fingerprint = fingerprint();
-        let windows = self.connections.iter_mut().flatten().filter_map(Connection::picture);
+        let windows = connections.iter_mut().flatten().filter_map(Connection::picture);
         board.write(&head, windows.take(SLOTS_MAX));
         let pause = (now.elapsed() * SHARE).max(LOOK_EVERY);
-        self.inspectors.next = now.checked_add(pause);
-        self.inspectors.next
+        self.next = now.checked_add(pause);
+        self.next
     }
 }
 
@@ -238,7 +216,7 @@ impl MainShared {
         let mut head = Head::new();
         head.open_ns = since(self.opened);
         head.pid = std::process::id();
-        head.name_len = board::put_text(&mut head.name, self.name());
+        head.name_len = board::put_text(&mut head.name, &self.name);
         head.metrics[..MainMetrics::COUNT].copy_from_slice(&self.metrics().values());
         head.sleeps = self.sleeps.read().buckets;
         head

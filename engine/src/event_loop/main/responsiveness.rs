@@ -20,7 +20,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{event_loop::main::shared::MainShared, peer::Port};
+use super::shared::MainShared;
+use crate::{peer::Port, trace};
 
 /// The times between two looks.
 const LOOK_EVERY_MIN: Duration = Duration::from_millis(10);
@@ -54,18 +55,20 @@ impl Responsiveness {
         }
     }
 
-    /// Looks after those whom it is time to look after, tells who has changed, and says when to look again.
-    pub(super) fn look(&mut self, main: &MainShared, now: Instant) -> Option<Instant> {
-        for (port, from_elsewhere) in main.take_sent_to() {
-            // Told of by two threads, or just when it was not to be forgotten after all.
-            if self.watched.iter().any(|known| Arc::ptr_eq(&known.port, &port)) {
-                continue;
-            }
-            let each = WatchedWindow::new(port, now);
-            if from_elsewhere || !each.may_leave() {
-                self.watched.push(each);
-            }
+    /// Begins to watch a window to which something was sent, if it has not taken that already.
+    pub(super) fn watch(&mut self, port: Arc<Port>, from_elsewhere: bool, now: Instant) {
+        // Two threads may tell of it, or one while it is still watched.
+        if self.watched.iter().any(|known| Arc::ptr_eq(&known.port, &port)) {
+            return;
         }
+        let each = WatchedWindow::new(port, now);
+        if from_elsewhere || !each.may_leave() {
+            self.watched.push(each);
+        }
+    }
+
+    /// Looks at the watched windows if it is time to. Returns when it is again.
+    pub(super) fn look(&mut self, main: &MainShared, now: Instant) -> Option<Instant> {
         if self.next.is_some_and(|next| next <= now) {
             self.next = None;
             self.look_at_watched(main, now);
@@ -86,7 +89,9 @@ impl Responsiveness {
             let before = each.unresponsive;
             let unread_frames = each.look(now, self.after);
             if each.unresponsive != before {
-                main.emit_responsiveness(&each.port, !each.unresponsive);
+                let tell = if each.unresponsive { trace::unresponsive } else { trace::responsive };
+                tell(each.port.window);
+                main.hooks.responsiveness(&each.port, !each.unresponsive);
             }
             if unread_frames || !each.may_leave() {
                 index += 1;

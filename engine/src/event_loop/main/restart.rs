@@ -7,12 +7,14 @@
 use std::{
     io,
     process::{Child, Command},
-    time::Duration,
+    sync::Arc,
+    time::{Duration, Instant},
 };
 
 use crate::{
     error::GoneReason,
     os::process::{CHILD_SOCKET, Inherited, Program},
+    peer::Port,
     policy::Policy,
 };
 
@@ -70,6 +72,13 @@ impl Default for LaunchOptions {
     }
 }
 
+/// A renderer that is to be launched again.
+pub(super) struct PendingRestart {
+    pub(super) at: Instant,
+    pub(super) recipe: Recipe,
+    pub(super) old: Arc<Port>,
+}
+
 /// All that a renderer is launched with, each time.
 pub(crate) struct Recipe {
     pub(super) program: Program,
@@ -89,8 +98,8 @@ impl Recipe {
         Ok(Self { program, policy, options, crashes: 0 })
     }
 
-    pub(super) fn start(&mut self, heirloom: Inherited) -> io::Result<Child> {
-        self.program.start(heirloom)
+    pub(super) fn start(&mut self, inherited: Inherited) -> io::Result<Child> {
+        self.program.start(inherited)
     }
 
     /// Whether main kills the process if it outlives its session for too long.

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use proptest::prelude::*;
 
+use crate::ring::consumer::{Consumer, Writer};
 use crate::ring::producer::ReserveError;
 use crate::ring::tests::{event, ring};
 use crate::shm::aligned::AlignedBuf;
@@ -88,8 +89,8 @@ proptest! {
         for (word, forged) in memory.data.iter().zip(words) {
             word.store(forged, crate::primitives::Ordering::Relaxed);
         }
-        let mut consumer =
-            crate::ring::consumer::Consumer::new(memory.data, memory.control, cell * 64);
+        let (data, control) = (memory.data, memory.control);
+        let mut consumer = Consumer::new(Writer::Renderer, data, control, cell * 64);
         let mut buffer = AlignedBuf::new();
         for _ in 0..100 {
             match consumer.peek() {

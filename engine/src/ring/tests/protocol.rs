@@ -1,7 +1,7 @@
 //! One property a test, by example.
 
 use crate::primitives::{Ordering::Relaxed, thread};
-use crate::ring::consumer::Consumer;
+use crate::ring::consumer::{Consumer, Writer};
 use crate::ring::producer::{Producer, ReserveError};
 use crate::ring::tests::{event, ring};
 use crate::shm::aligned::AlignedBuf;
@@ -230,7 +230,7 @@ fn a_forged_commit_word_is_named_not_followed() {
     ];
     for (word, name) in cases {
         let OutboxMemory { control, data } = OutboxMemory::heap(CAPACITY);
-        let mut consumer = Consumer::new(data.clone(), control, 0);
+        let mut consumer = Consumer::new(Writer::Renderer, data.clone(), control, 0);
         data[0].store(word, Relaxed);
         assert_eq!(consumer.peek().unwrap_err().name(), name, "{word:#x}");
         assert!(!consumer.publish(), "nothing was read past");
@@ -240,7 +240,7 @@ fn a_forged_commit_word_is_named_not_followed() {
 #[test]
 fn a_frame_past_the_end_of_the_ring_is_named_not_followed() {
     let OutboxMemory { control, data } = OutboxMemory::heap(CAPACITY);
-    let mut consumer = Consumer::new(data.clone(), control, LAP - 64);
+    let mut consumer = Consumer::new(Writer::Renderer, data.clone(), control, LAP - 64);
     data[(CAPACITY - 64) / 8].store(65 | 1 << 32, Relaxed);
     assert_eq!(consumer.peek().unwrap_err(), Violation::BadLength { len: 65, readable: 64 });
 }
@@ -248,7 +248,7 @@ fn a_frame_past_the_end_of_the_ring_is_named_not_followed() {
 #[test]
 fn a_word_of_the_lap_before_is_no_frame_and_one_of_this_lap_is() {
     let OutboxMemory { control, data } = OutboxMemory::heap(CAPACITY);
-    let mut consumer = Consumer::new(data.clone(), control, LAP);
+    let mut consumer = Consumer::new(Writer::Renderer, data.clone(), control, LAP);
     data[0].store(16 | 1 << 32, Relaxed);
     assert!(consumer.peek().unwrap().is_none());
     data[0].store(16 | 1 << 32 | ODD_LAP, Relaxed);
@@ -278,7 +278,7 @@ fn a_payload_that_looks_like_a_frame_of_the_next_lap_is_cleared_in_time() {
 #[test]
 fn a_second_pad_is_named_not_followed() {
     let OutboxMemory { control, data } = OutboxMemory::heap(CAPACITY);
-    let mut consumer = Consumer::new(data.clone(), control, LAP - 64);
+    let mut consumer = Consumer::new(Writer::Renderer, data.clone(), control, LAP - 64);
     data[(CAPACITY - 64) / 8].store(64 | 9 << 32, Relaxed);
     data[0].store(LAP | 9 << 32 | ODD_LAP, Relaxed);
     assert_eq!(consumer.peek().unwrap_err(), Violation::SecondPad);
@@ -324,7 +324,7 @@ fn a_reader_that_runs_ahead_is_named_not_believed() {
 fn a_payload_of_a_renderer_is_not_seen_in_place() {
     let OutboxMemory { control, data } = OutboxMemory::heap(CAPACITY);
     let mut producer = Producer::new(data.clone(), control.clone(), 0);
-    let mut consumer = Consumer::new(data, control, 0);
+    let mut consumer = Consumer::new(Writer::Renderer, data, control, 0);
     send(&mut producer, 1, b"x").unwrap();
     let frame = consumer.peek().unwrap().unwrap();
     consumer.payload(&frame);

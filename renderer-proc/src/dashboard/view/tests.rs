@@ -114,16 +114,6 @@ fn the_help_explains_every_key() {
 }
 
 #[test]
-fn the_header_says_whether_the_figures_are_live() {
-    let header = |model: &Model| text(model, 80, 24).lines().next().unwrap().to_owned();
-    assert!(header(&model()).ends_with(" live"));
-    let mut paused = typed(model(), "p");
-    assert!(header(&paused).ends_with(" paused"));
-    paused.identity.is_connected = false;
-    assert!(header(&paused).ends_with(" waiting for main"));
-}
-
-#[test]
 fn of_many_cores_those_that_fit_are_named() {
     let mut model = model();
     let mut statistics = Statistics::new_zeroed();

@@ -5,15 +5,13 @@
 //!                  poll()                                               send, invoke, wait, poll()
 //! ```
 //!
-//! Between two processes the number of instructions depends on who waits for whom. So both ends are in one
-//! process here and take turns, and nobody ever waits: a count is the same in each run. The
-//! calls are those of any application, and below them the code is the same, since neither end knows
-//! what process the other one is in.
+//! Between two processes the number of instructions depends on the waiting. So both ends are in one process
+//! here and take turns without waiting, and a count is the same in each run. The calls are those of any
+//! application. The code below them is the same, since neither end knows the other one's process.
 //!
-//! Only what is done inside `counted` is collected, by `callgrind --toggle-collect`.
+//! `callgrind --toggle-collect` collects only the instructions inside `counted`.
 //!
-//! A turn of [`IpcMain::poll`] takes 64 frames here, and its housekeeping (the clock, one look at the
-//! epoll) is divided among them.
+//! A turn of [`IpcMain::poll`] takes 64 frames here, which share its housekeeping (the clock, one epoll call).
 
 use std::{
     sync::{
@@ -30,7 +28,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 
-/// What a message is: as much as shares a cache line with its header.
+/// A message that shares a cache line with its header.
 type Message = [u8; 48];
 
 const SEND: Event<Message> = Event::new("send");
@@ -39,22 +37,21 @@ const PUSH: Push<Message> = Push::new("push");
 const TOPIC: Topic<Message> = Topic::new("topic");
 const CONTRACT: Contract = &[&SEND, &ECHO, &PUSH, &TOPIC];
 
-/// How many messages go in one turn: what a loop takes from one window in one go.
+/// The messages of one turn, which a loop takes from one window at once.
 const BATCH: usize = 64;
 /// Turns before counting: buffers and tables grow to their size.
 const WARM_UP: usize = 8;
 /// Turns that are counted. The rings are lapped several times.
 const TURNS: usize = 200;
 
-/// How many calls of an operation are counted in one run.
-pub const CALLS: u64 = (BATCH * TURNS) as u64;
+/// The counted calls of an operation in one run.
+pub(super) const CALLS: u64 = (BATCH * TURNS) as u64;
 
-/// What is counted.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum,
 )]
 #[serde(rename_all = "kebab-case")]
-pub enum Operation {
+pub(super) enum Operation {
     /// A renderer's `send`.
     Send,
     /// Main takes a message, up to and including its listener.
@@ -80,24 +77,20 @@ impl Operation {
         if self == Self::PublishToEight { 8 } else { 1 }
     }
 
-    /// Whether the half of a turn that sends is counted, or else the half that takes.
+    /// Returns whether the sending half of a turn is counted, or else the receiving half.
     fn is_sending(self) -> bool {
         !matches!(self, Self::Receive | Self::Answer | Self::ReceivePush | Self::ReceiveTopic)
     }
 }
 
-/// Does `work`, which is counted. `callgrind` knows this function by its name.
+/// Runs `work`. `callgrind` knows this function by its name.
 #[inline(never)]
 fn counted<R>(work: impl FnOnce() -> R) -> R {
     work()
 }
 
-/// Does an operation [`CALLS`] times, counted, after some that are not.
-///
-/// # Errors
-///
-/// If the two ends cannot be set up, a call fails, or a message gets lost.
-pub fn perform(operation: Operation) -> Result<(), Error> {
+/// Performs an operation [`CALLS`] times, counted, after a warm-up that is not counted.
+pub(super) fn perform(operation: Operation) -> Result<(), Error> {
     let stage = Stage::open(operation.renderers())?;
     for _ in 0..WARM_UP {
         stage.turn(operation, false)?;
@@ -115,19 +108,18 @@ pub fn perform(operation: Operation) -> Result<(), Error> {
     Ok(())
 }
 
-/// Both ends, connected and awake.
 struct Stage {
     ipc: IpcMain,
     window: WebContents,
     renderers: Vec<IpcRenderer>,
-    /// What listeners and handlers got. One thread adds.
+    /// The messages that listeners and handlers received. One thread adds.
     arrived: Arc<AtomicU64>,
 }
 
 impl Stage {
     fn open(renderers: usize) -> Result<Self, Error> {
         let name = format!("instructions-{}", std::process::id());
-        // A counter looks at this process from outside.
+        // valgrind reads this process.
         let config = Config { protect_memory: false, ..Config::default() };
         let ipc = IpcMain::bind_with(&name, CONTRACT, config)?;
         ipc.on_attach(|_candidate| Ok(Policy::deny_all().allow_all(CONTRACT)));
@@ -151,13 +143,12 @@ impl Stage {
             let arrives_here = arrives();
             renderer.subscribe(TOPIC, move |_event, _message| arrives_here())?;
         }
-        // Main takes note of the subscriptions, so that each turn begins with empty rings.
+        // Main takes the subscriptions, so that each turn begins with empty rings.
         while ipc.poll()? > 0 {}
         let window = ipc.windows().into_iter().next().ok_or("no window")?;
         Ok(Self { ipc, window, renderers, arrived })
     }
 
-    /// One batch of an operation, sent and taken.
     fn turn(&self, operation: Operation, counts: bool) -> Result<(), Error> {
         let renderer = &self.renderers[0];
         let message = &[7; size_of::<Message>()];
@@ -199,7 +190,6 @@ impl Stage {
     }
 }
 
-/// Attaches so many renderers of this process.
 fn attach(ipc: &IpcMain, name: &str, renderers: usize) -> Result<Vec<IpcRenderer>, Error> {
     thread::scope(|scope| {
         let attaching = scope.spawn(|| {
@@ -207,13 +197,13 @@ fn attach(ipc: &IpcMain, name: &str, renderers: usize) -> Result<Vec<IpcRenderer
                 .map(|_| IpcRenderer::attach(name, CONTRACT))
                 .collect::<Result<Vec<_>, _>>()
         });
-        // It polls, because valgrind does not know the system call of a sleep with an exact end. An attach has a
-        // deadline, so this ends.
+        // It polls, because valgrind lacks the system call of a sleep with an exact end. An attach has a
+        // deadline, so the loop ends.
         while !attaching.is_finished() {
             ipc.poll()?;
             thread::yield_now();
         }
-        // A renderer has what it needs a moment before main has heard so.
+        // A renderer is connected a moment before main knows it.
         while ipc.poll()? > 0 {}
         Ok(attaching.join().map_err(|_| "attaching panicked")??)
     })

@@ -1,90 +1,50 @@
-//! `latency`: one pattern of Ringbridge beside the floor, from slices to figures and a page with charts.
+//! The figures of a run, computed from its slices, and a page with their charts.
 
 use std::{fmt, time::Duration};
 
 use serde::Serialize;
 
+use super::Pattern;
 use crate::{
     Error, Setup, Slice,
     cli::Output,
-    figures::{Count, Time},
-    pair::job::{Backend, Wait, Work},
-    report::{Bar, Machine, Outlier, Page, Palette, Series, picture},
+    pair::job::{Backend, Wait},
+    report::{Bar, FLOORS, Machine, OURS, Outlier, Page, Paint, Series, picture},
     stats::{Distribution, quantile},
+    units::{Count, Time},
 };
-
-/// The pattern to measure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum Pattern {
-    /// A round trip: the renderer's call, main's handler, the reply in the caller's hands.
-    Invoke,
-    /// One way, from before main's call until the renderer's listener runs.
-    Push,
-    /// A stream from the renderer, as fast as main takes it; the latencies are those of the calls.
-    Send,
-}
-
-impl Pattern {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Invoke => "invoke",
-            Self::Push => "push",
-            Self::Send => "send",
-        }
-    }
-
-    pub(crate) fn work(self) -> Work {
-        match self {
-            Self::Invoke => Work::RoundTrip,
-            Self::Push => Work::Push,
-            Self::Send => Work::Stream,
-        }
-    }
-}
 
 /// The name of the bare cache line.
 const FLOOR: &str = "bounce";
 /// The longest samples of a slice that are kept: of the subject, and of the floor.
 const OUTLIERS: [usize; 2] = [2, 1];
 
-/// The figures of a run.
 #[derive(Debug, Serialize)]
-pub struct Figures {
-    /// The measured pattern.
-    pub pattern: Pattern,
-    /// The length of each message, in bytes.
-    pub payload: usize,
-    /// The wait strategy of both processes.
-    pub wait: Wait,
-    /// The backend of both processes.
-    pub backend: Backend,
-    /// The number of messages.
-    pub count: u64,
-    /// The median of the samples.
-    pub p50_ns: u64,
-    /// The 99th percentile.
-    pub p99_ns: u64,
-    /// The 99.9th percentile.
-    pub p999_ns: u64,
-    /// The longest sample.
-    pub max_ns: u64,
+pub(super) struct Figures {
+    pub(super) pattern: Pattern,
+    pub(super) payload: usize,
+    pub(super) wait: Wait,
+    pub(super) backend: Backend,
+    pub(super) count: u64,
+    pub(super) p50_ns: u64,
+    pub(super) p99_ns: u64,
+    pub(super) p999_ns: u64,
+    pub(super) max_ns: u64,
     /// Messages a second; for pushes at their pace.
-    pub per_second: u64,
+    pub(super) per_second: u64,
     /// The round trip of a bare cache line between the same two processes, in the same seconds.
-    pub floor_p50_ns: u64,
+    pub(super) floor_p50_ns: u64,
     /// The subject's p50 in floors: the median over the slices.
-    pub ratio_p50: f64,
+    pub(super) ratio_p50: f64,
     /// The range of the ratio in nine of ten slices.
-    pub ratio_range: [f64; 2],
+    pub(super) ratio_range: [f64; 2],
     /// The round trip of two bare futexes, for a subject that sleeps in them.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub futex_floor_p50_ns: Option<u64>,
+    pub(super) futex_floor_p50_ns: Option<u64>,
 }
 
-/// The slices of a run so far.
 #[derive(Default)]
-pub struct Tally {
+pub(super) struct Tally {
     subject: Distribution,
     floor: Distribution,
     futex_floor: Distribution,
@@ -95,30 +55,24 @@ pub struct Tally {
     elapsed: Duration,
 }
 
-/// The results of a run.
-pub struct Report {
-    /// The figures.
-    pub figures: Figures,
+pub(super) struct Report {
+    pub(super) figures: Figures,
     setup: Setup,
     tally: Tally,
 }
 
 impl Tally {
-    /// Returns the number of messages so far.
-    pub fn count(&self) -> u64 {
+    pub(super) fn count(&self) -> u64 {
         self.count
     }
 
     /// Adds a slice of the subject and the floor that was measured just before it, `at` after the run's begin.
-    pub fn add(&mut self, at: Duration, floor: Slice, subject: Slice) {
+    pub(super) fn add(&mut self, at: Duration, floor: Slice, subject: Slice) {
         self.floor.merge(&floor.all);
         self.subject.merge(&subject.all);
         self.count += subject.count;
         // Pushes follow main's pace.
-        self.elapsed += match subject.costs {
-            Some(_) => Duration::from_nanos(subject.main_elapsed_ns),
-            None => subject.elapsed,
-        };
+        self.elapsed += subject.cost.as_ref().map_or(subject.elapsed, |_| subject.main_elapsed);
         for (longest, of_floor, most) in
             [(&subject.longest, false, OUTLIERS[0]), (&floor.longest, true, OUTLIERS[1])]
         {
@@ -130,17 +84,11 @@ impl Tally {
         }
     }
 
-    /// Adds a slice of bare futexes.
-    pub fn add_futex_floor(&mut self, slice: &Slice) {
+    pub(super) fn add_futex_floor(&mut self, slice: &Slice) {
         self.futex_floor.merge(&slice.all);
     }
 
-    /// Computes the figures.
-    ///
-    /// # Errors
-    ///
-    /// If nothing was measured.
-    pub fn finish(mut self, setup: Setup) -> Result<Report, Error> {
+    pub(super) fn finish(mut self, setup: Setup) -> Result<Report, Error> {
         if self.ratios.is_empty() {
             return Err("nothing was measured: give it more time".into());
         }
@@ -167,12 +115,7 @@ impl Tally {
 }
 
 impl Report {
-    /// Writes the files that were asked for.
-    ///
-    /// # Errors
-    ///
-    /// If one cannot be written.
-    pub fn write(&self, output: &Output) -> Result<(), Error> {
+    pub(super) fn write(&self, output: &Output) -> Result<(), Error> {
         let machine = Machine::look(self.setup.pins, "latency", ["ringbridge"], &[]);
         let series = self.series();
         output.write(
@@ -184,12 +127,13 @@ impl Report {
     /// Returns the subject, its floor, and the floor of a subject that sleeps.
     fn series(&self) -> Vec<Series<'_>> {
         let Tally { subject, floor, futex_floor, .. } = &self.tally;
-        let mut palette = Palette::default();
+        let floors = [Paint::of(FLOORS, 0), Paint::of(FLOORS, 1)];
         let name = self.figures.pattern.name();
-        let mut series = vec![Series { name, paint: palette.ours(), all: subject }];
-        for (name, all) in [(FLOOR, floor), ("futex", futex_floor)] {
+        let mut series = vec![Series { name, paint: Paint::of(OURS, 0), all: subject }];
+        for ((name, all), paint) in [(FLOOR, floor), ("futex", futex_floor)].into_iter().zip(floors)
+        {
             if all.count() > 0 {
-                series.push(Series { name, paint: palette.floor(), all });
+                series.push(Series { name, paint, all });
             }
         }
         series
@@ -246,7 +190,6 @@ impl Report {
 }
 
 impl Figures {
-    /// Returns the names and values for a page.
     fn rows(&self) -> impl Iterator<Item = (&'static str, String)> {
         let time = |ns: u64| match ns {
             0..1000 => format!("{ns} ns"),

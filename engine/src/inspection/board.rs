@@ -1,30 +1,29 @@
-//! What an inspector sees of a main process: the records of its *board*, a topic that **main alone writes**.
+//! The records of a *board*: a topic of numbers that **main alone writes** and inspectors read.
 //!
 //! ```text
 //!     0  +-------------------------------------------------------------------+
-//!        | Head      what build wrote this, which main process it is,        |
+//!        | Head      the build and the process that wrote this,              |
 //!        |           its metrics, its sleeps                                 |
 //!   512  +-------------------------------------------------------------------+
-//!        | BoardSlot 0    a window: who, in which state, under which policy,      |
-//!        |           its metrics and counters                                |
+//!        | BoardSlot 0    a window: process, state, policy, metrics, counters |
 //!  1216  +-------------------------------------------------------------------+
-//!        | BoardSlot 1 ...                                            Head::slots |
+//!        | BoardSlot 1 ...                                       Head::slots |
 //!        +-------------------------------------------------------------------+
 //! ```
 //!
-//! Numbers and names of channels: no payload is ever in it. A record is a picture of one moment, whole, since a topic never
-//! shows a torn one. Its numbers are in the order in which this build declares them, so who reads must be
-//! built from the same list: `fingerprint` says so.
+//! A record holds numbers and the names of channels, never a payload. It shows one moment, since a topic never
+//! shows a torn record. Its numbers stand in the order in which this build declares them, and `fingerprint`
+//! tells a reader that was built from another list.
 
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 
-/// How many bytes of records a board holds before the oldest is overwritten.
+/// The capacity of a board, in bytes.
 pub(crate) const CAPACITY: usize = 1 << 20;
-/// More windows than this are counted and not shown.
+/// The most windows of a record. Others are only counted.
 pub(crate) const SLOTS_MAX: usize = 256;
-/// How long an endpoint's name may be.
+/// The longest name of an endpoint, in bytes.
 pub(crate) const NAME_MAX: usize = 48;
-/// How much of a policy's summary is shown, in bytes.
+/// The longest summary of a policy, in bytes.
 pub(crate) const POLICY_MAX: usize = 288;
 pub(crate) const MAIN_METRICS_MAX: usize = 16;
 pub(crate) const WINDOW_METRICS_MAX: usize = 48;
@@ -33,20 +32,20 @@ pub(crate) const SLEEP_BUCKETS: usize = 24;
 const MAGIC: [u8; 8] = *b"ringeye\0";
 const VERSION: u32 = 1;
 
-/// See the [module](self). Unused numbers are zero.
+/// The head of a record. Unused numbers are zero.
 #[derive(Clone, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub(crate) struct Head {
     magic: [u8; 8],
     version: u32,
-    /// How many slots follow.
+    /// The number of slots that follow.
     pub(crate) slots: u32,
-    /// Of the names of all numbers, in their order.
+    /// See [`attach::fingerprint`](super::attach::fingerprint).
     pub(crate) fingerprint: u64,
-    /// How long the endpoint has been open, in nanoseconds.
+    /// The time since the endpoint was opened, in nanoseconds.
     pub(crate) open_ns: u64,
     pub(crate) pid: u32,
-    /// Windows that there are and that have no slot.
+    /// The number of windows without a slot.
     pub(crate) unshown: u32,
     pub(crate) name_len: u64,
     pub(crate) name: [u8; NAME_MAX],
@@ -61,11 +60,11 @@ pub(crate) struct Head {
 pub(crate) struct BoardSlot {
     pub(crate) id: u32,
     pub(crate) pid: u32,
-    /// See [`State`].
+    /// A [`WindowState`].
     pub(crate) state: u32,
-    /// 1: it has sent something that main has not taken.
+    /// 1 if main has not taken all of its frames, else 0.
     pub(crate) unread: u32,
-    /// How long it has been there, in nanoseconds.
+    /// The time since it was launched, in nanoseconds.
     pub(crate) open_ns: u64,
     pub(crate) policy_len: u64,
     pub(crate) metrics: [u64; WINDOW_METRICS_MAX],
@@ -85,11 +84,11 @@ const _: () = {
     // The fullest record fits.
     assert!(
         size_of::<Head>() + SLOTS_MAX * size_of::<BoardSlot>()
-            <= super::topic::payload_max(CAPACITY)
+            <= crate::wire::topic::payload_max(CAPACITY)
     );
 };
 
-/// What main does with a window at present.
+/// The state of a window in main.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WindowState {
@@ -97,13 +96,13 @@ pub enum WindowState {
     Launching,
     /// Its renderer is mapping its memory.
     Joining,
-    /// Main looks at its frames.
+    /// Main takes its frames.
     Live,
-    /// Its frames are left alone for a while: it is over its quota.
+    /// Main leaves its frames in the ring for a while: it is over its quota.
     Held,
-    /// It rings without sending, too often, and is not heard for a while.
+    /// It rings too often without sending; main ignores its bell for a while.
     Storming,
-    /// Its session is over, and its process has not ended yet.
+    /// Its session has ended, and its process has not.
     Ending,
 }
 
@@ -119,7 +118,7 @@ impl WindowState {
         Self::ALL.get(state as usize).copied()
     }
 
-    /// In a word.
+    /// A short name: `launching`, `live` …
     pub fn name(self) -> &'static str {
         match self {
             Self::Launching => "launching",
@@ -155,7 +154,7 @@ pub(crate) enum BoardError {
     Text { len: u64, max: usize },
 }
 
-/// A record's head and slots, once they are known to be one.
+/// Checks a record, and returns its head and slots.
 pub(crate) fn parse(bytes: &[u8], fingerprint: u64) -> Result<(Head, Vec<BoardSlot>), BoardError> {
     let len = bytes.len();
     let Ok((head, rest)) = Head::read_from_prefix(bytes) else {
@@ -164,7 +163,7 @@ pub(crate) fn parse(bytes: &[u8], fingerprint: u64) -> Result<(Head, Vec<BoardSl
     if head.magic != MAGIC {
         return Err(BoardError::Magic { found: head.magic });
     }
-    // Before anything that another build may mean otherwise.
+    // First: in another build the other fields may have other meanings.
     if head.version != VERSION || head.fingerprint != fingerprint {
         return Err(BoardError::OtherBuild);
     }
@@ -174,7 +173,6 @@ pub(crate) fn parse(bytes: &[u8], fingerprint: u64) -> Result<(Head, Vec<BoardSl
         return Err(BoardError::Length { len, slots });
     }
     let slots = rest.chunks_exact(size_of::<BoardSlot>()).map(|slot| {
-        // Exactly as long as one, and any bytes are one.
         BoardSlot::read_from_bytes(slot).map_err(|_| BoardError::Length { len, slots })
     });
     let slots = slots.collect::<Result<_, _>>()?;
@@ -188,7 +186,7 @@ pub(crate) fn text(field: &[u8], len: u64) -> Result<&str, BoardError> {
     bytes.and_then(|bytes| str::from_utf8(bytes).ok()).ok_or(error)
 }
 
-/// Puts a text into a field, or as much of it as fits and "…", and says how long that is.
+/// Copies a text into a field, cut with "…" if it does not fit, and returns its length.
 pub(crate) fn put_text(field: &mut [u8], text: &str) -> u64 {
     let (text, end) = match text.len() <= field.len() {
         true => (text, ""),

@@ -2,21 +2,19 @@
 
 use std::{
     io,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
 };
 
 use tests::{attacks, prelude::*, siege::attacker_command};
-use tracing_subscriber::{filter::LevelFilter, fmt::MakeWriter};
+use tracing_subscriber::{filter::LevelFilter, util::SubscriberInitExt};
 
-/// Everything that was told, as it would be logged.
-static LOG: Mutex<Vec<u8>> = Mutex::new(Vec::new());
-
-struct Log;
+/// Everything that is told on a test's thread, as it would be logged.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Write for Log {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        lock(&LOG).extend_from_slice(bytes);
-        Ok(bytes.len())
+        self.0.lock().unwrap().write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -24,49 +22,37 @@ impl Write for Log {
     }
 }
 
-impl MakeWriter<'_> for Log {
-    type Writer = Self;
-
-    fn make_writer(&self) -> Self {
-        Self
+impl Log {
+    /// Begins one. It goes on until the second value is dropped.
+    fn begin() -> (Self, impl Sized) {
+        let log = Self::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(LevelFilter::DEBUG)
+            .with_ansi(false)
+            .without_time()
+            .with_writer(move || writer.clone());
+        (log, subscriber.set_default())
     }
-}
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).expect("it is text")
+    }
 
-/// One test at a time, with a log of its own.
-fn my_logged_turn() -> MutexGuard<'static, ()> {
-    let turn = my_turn();
-    // A second one is refused, and the first goes on.
-    let _ = tracing_subscriber::fmt()
-        .with_max_level(LevelFilter::DEBUG)
-        .with_ansi(false)
-        .without_time()
-        .with_writer(Log)
-        .try_init();
-    lock(&LOG).clear();
-    turn
-}
-
-fn told() -> String {
-    String::from_utf8(lock(&LOG).clone()).expect("it is text")
-}
-
-/// Each of these is told, in this order.
-fn assert_told(lines: &[&str]) {
-    let log = told();
-    let mut rest = log.as_str();
-    for line in lines {
-        let at = rest.find(line).unwrap_or_else(|| panic!("no '{line}' in order in:\n{log}"));
-        rest = &rest[at + line.len()..];
+    /// Each of these is told, in this order.
+    fn assert_told(&self, lines: &[&str]) {
+        let log = self.text();
+        let mut rest = log.as_str();
+        for line in lines {
+            let at = rest.find(line).unwrap_or_else(|| panic!("no '{line}' in order in:\n{log}"));
+            rest = &rest[at + line.len()..];
+        }
     }
 }
 
 #[test]
 fn a_sessions_life_is_told_from_its_beginning_to_its_end() {
-    let _my_turn = my_logged_turn();
+    let (log, _until_the_end) = Log::begin();
     let stage = Stage::new();
     let window = stage.launch(renderer(stays, &[]), Policy::deny_all().allow_all(CONTRACT));
     stage.run_until_reported("connected");
@@ -75,7 +61,7 @@ fn a_sessions_life_is_told_from_its_beginning_to_its_end() {
     stage.run_until_gone(&window);
     let name = stage.name().to_owned();
     drop(stage);
-    assert_told(&[
+    log.assert_told(&[
         &format!("INFO ringbridge: endpoint opened endpoint=\"{name}\""),
         &format!("DEBUG ringbridge: session opened window={id} policy=\"report, "),
         &format!("INFO ringbridge: renderer connected window={id} pid={pid}"),
@@ -87,7 +73,7 @@ fn a_sessions_life_is_told_from_its_beginning_to_its_end() {
 
 #[test]
 fn a_violation_is_told_with_its_name_and_whether_it_is_tolerated() {
-    let _my_turn = my_logged_turn();
+    let (log, _until_the_end) = Log::begin();
     for (attack, violation, tolerated) in [
         ("kind-that-is-none", "unknown-kind", false),
         ("violations-that-are-tolerated", "", true),
@@ -102,20 +88,20 @@ fn a_violation_is_told_with_its_name_and_whether_it_is_tolerated() {
         let told = format!(
             "WARN ringbridge: protocol violation window={id} pid={pid} violation=\"{violation}"
         );
-        assert_told(&[&told, &format!("tolerated={tolerated}")]);
+        log.assert_told(&[&told, &format!("tolerated={tolerated}")]);
     }
 }
 
 #[test]
 fn who_is_not_let_in_is_told_with_why_and_without_what_it_said() {
-    let _my_turn = my_logged_turn();
+    let (log, _until_the_end) = Log::begin();
     let stage = Stage::new();
     stage.ipc.on_attach(|_| Err("not\u{1b}[31m today\nERROR ringbridge: all is lost".to_owned()));
     let name = stage.name().to_owned();
     let attaching = thread::spawn(move || IpcRenderer::attach(&name, CONTRACT).map(drop));
     stage.run_until("it is refused", || attaching.is_finished());
     assert!(attaching.join().unwrap().is_err());
-    let log = told();
+    let log = log.text();
     let line = log.lines().find(|line| line.contains("connection refused")).expect("it is told");
     let pid = std::process::id();
     assert!(
@@ -129,7 +115,7 @@ fn who_is_not_let_in_is_told_with_why_and_without_what_it_said() {
 
 #[test]
 fn who_is_held_for_its_quota_and_who_rings_in_a_storm_is_told() {
-    let _my_turn = my_logged_turn();
+    let (log, _until_the_end) = Log::begin();
     let stage = Stage::new();
     stage.hear(NUMBER, |_, _| ());
     let policy = allow_everything().frames_quota(Quota::per_second(1000).burst(20));
@@ -138,18 +124,17 @@ fn who_is_held_for_its_quota_and_who_rings_in_a_storm_is_told() {
     sign.write_all(b".").unwrap();
     stage.run_until_reported("sent");
     let id = window.id();
-    assert_told(&[
+    log.assert_told(&[
         &format!("DEBUG ringbridge: over its quota: held window={id}"),
         &format!("DEBUG ringbridge: looked at again window={id}"),
     ]);
-    window.close();
-    stage.run_until_gone(&window);
+    stage.close(&window);
 
     let attack = attacks::find("rings-without-frames");
     let window =
         stage.launch(attacker_command(attack, &stage, std::process::id()), allow_everything());
     stage.run_until_gone(&window);
-    assert_told(&[&format!(
+    log.assert_told(&[&format!(
         "WARN ringbridge: rings without sending, too often: not heard for a while window={}",
         window.id()
     )]);

@@ -9,9 +9,7 @@ pub(crate) struct Time(pub(crate) f64);
 pub(crate) struct RoundTime(pub(crate) f64);
 /// A share on an axis, however small.
 pub(crate) struct RoundShare(pub(crate) f64);
-/// A part of a core, or of all.
 pub(crate) struct Percent(pub(crate) f64);
-/// A number of things.
 pub(crate) struct Count(pub(crate) f64);
 /// A length, in whole KiB or MiB where it is a multiple.
 pub(crate) struct Bytes(pub(crate) usize);

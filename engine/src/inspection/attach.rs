@@ -1,15 +1,15 @@
-//! How an inspector begins: somebody of the same user who wants to see how a main process is doing.
+//! The packets with which an inspector begins, over the socket that renderers connect to:
 //!
 //! ```text
 //!   inspector                                                  main
-//!      │  hello: another magic number, version                       │
-//!      │ ──────────────────────────────────────────────────────────▶ │ looks at the user, by the kernel
+//!      │  hello: a magic number of its own, version                  │
+//!      │ ──────────────────────────────────────────────────────────▶ │ checks the user by SO_PEERCRED
 //!      │  the board's size + its memory, which main alone writes     │
-//!      │ ◀────────────────────────────────────────────────────────── │ or why not
+//!      │ ◀────────────────────────────────────────────────────────── │ or a refusal
 //! ```
 //!
-//! Nothing else is ever said on that socket, and its hang-up ends it. An inspector can look, and that is all: it
-//! has no ring, no window and no right to anything.
+//! No other packet is sent on that socket, and its hang-up ends the inspection. An inspector can only read: it
+//! has no ring, no window and no rights.
 
 use std::{
     io,
@@ -18,11 +18,9 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::session::endpoint;
 use crate::{
-    error::{ConnectError, InspectError},
     metrics::{MainMetrics, SessionMetrics, counters::Counters},
-    session::control_channel::ControlChannel,
+    session::{control_channel::ControlChannel, endpoint, error::ConnectError},
     shm::{
         region::{Access, Region},
         shared::TopicMemory,
@@ -36,17 +34,17 @@ use crate::{
 /// Two builds with different numbers refuse each other.
 const VERSION: u32 = 1;
 const MAGIC: u32 = u32::from_le_bytes(*b"rbin");
-/// No answer of main's is longer, in bytes.
+/// The longest answer, in bytes.
 const ANSWER_MAX: usize = 4096;
 
-/// What an inspector says first. Shorter than any renderer's, and with a magic number of its own.
+/// An inspector's first packet. Its magic number differs from a renderer's.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct InspectorHello {
     magic: u32,
     version: u32,
 }
 
-/// What main answers.
+/// Main's answer.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum InspectorAnswer {
     /// With the descriptor of a topic of this capacity, in bytes.
@@ -66,7 +64,7 @@ impl InspectorHello {
         Self { magic: MAGIC, version: VERSION }
     }
 
-    /// Whether these bytes are an inspector's hello at all, and then whether main can answer it.
+    /// Parses an inspector's hello; `None` if these bytes are another packet. `Err` is a refusal.
     pub(crate) fn parse(bytes: &[u8]) -> Option<Result<(), InspectorAnswer>> {
         let hello: Self = parse(bytes).ok().filter(|hello: &Self| hello.magic == MAGIC)?;
         Some(match hello.version {
@@ -76,7 +74,7 @@ impl InspectorHello {
     }
 }
 
-/// Of the names of all numbers in a record of the board, in their order.
+/// The hash of the names of all numbers in a record of the board, in their order.
 pub(crate) fn fingerprint() -> u64 {
     [MainMetrics::DESCRIPTIONS, SessionMetrics::DESCRIPTIONS, Counters::DESCRIPTIONS]
         .into_iter()
@@ -84,7 +82,42 @@ pub(crate) fn fingerprint() -> u64 {
         .fold(FNV_OFFSET, |hash, metric| fnv1a(fnv1a(hash, metric.name.as_bytes()), b";"))
 }
 
-/// Asks the main process behind `name` to be let in, and maps its board.
+/// Why a main process could not be inspected, or cannot be any more.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InspectError {
+    /// It could not be reached.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// It said no.
+    #[error("main refused this inspector: {why}")]
+    Refused {
+        /// In main's words.
+        why: String,
+    },
+    /// Its numbers are others than this process knows.
+    #[error(
+        "main was built from another version of ringbridge: inspect it with a tool of the same version"
+    )]
+    OtherBuild,
+    /// What it shows is not what it should be.
+    #[error("what main shows cannot be read: {why}")]
+    BadBoard {
+        /// What is wrong with it.
+        why: String,
+    },
+    /// It is gone.
+    #[error("the main process is gone")]
+    Gone,
+}
+
+impl From<io::Error> for InspectError {
+    fn from(error: io::Error) -> Self {
+        Self::Connect(ConnectError::Io(error))
+    }
+}
+
+/// Connects to the main process behind `name` as an inspector, and maps its board.
 pub(crate) fn attach(
     name: &str,
     timeout: Duration,
@@ -113,7 +146,7 @@ pub(crate) fn attach(
     let bad = |why: String| InspectError::BadBoard { why };
     let handle = received.handles.into_iter().next();
     let handle = handle.ok_or_else(|| bad("its memory is missing".to_owned()))?;
-    // Nobody but main can ever write it or change its size: else it is not mapped.
+    // A region that another process could write or resize is not mapped.
     let region = Region::open(handle, Region::ring_len(capacity), Access::Read)
         .map_err(|error| bad(error.to_string()))?;
     let board = region.topic().map_err(|error| bad(error.to_string()))?;

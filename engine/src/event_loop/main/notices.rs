@@ -1,0 +1,93 @@
+//! The queue by which threads and sessions tell the loop which window needs it, and why.
+//!
+//! | reason | the loop looks | and is woken |
+//! | --- | --- | --- |
+//! | `Ended`, `Deferred` | in its next turn | yes |
+//! | `Sent` | at its next housekeeping, or before it sleeps | yes |
+//! | `Begun` | at its next housekeeping, or before it sleeps | no: a thread usually waits for the reply, and drives |
+//! | `Unattended` | (of a request that has `Begun`) | yes |
+//!
+//! The same notice is queued once, so the queue is bounded by the number of windows.
+
+use std::collections::BTreeSet;
+
+use crate::{
+    peer::invocation::Reason,
+    primitives::{Arc, Mutex},
+    session::transport::Meeting,
+    sync::{
+        flag::Flag,
+        reentrancy::{self, CurrentLoop},
+    },
+};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Notice {
+    pub(super) window: u32,
+    pub(super) reason: Reason,
+    /// It comes from another thread than the loop's.
+    pub(super) from_elsewhere: bool,
+}
+
+pub(super) struct Notices {
+    queue: Mutex<BTreeSet<Notice>>,
+    /// Something does not wait for the next housekeeping.
+    urgent: Flag,
+    meeting: Arc<dyn Meeting>,
+}
+
+impl Notices {
+    pub(super) fn new(meeting: Arc<dyn Meeting>) -> Self {
+        Self { queue: Mutex::new(BTreeSet::new()), urgent: Flag::default(), meeting }
+    }
+
+    pub(super) fn push(&self, window: u32, reason: Reason) {
+        let from_elsewhere = self.is_elsewhere();
+        if reason != Reason::Unattended {
+            self.queue.lock().insert(Notice { window, reason, from_elsewhere });
+        }
+        match reason {
+            Reason::Ended | Reason::Deferred => self.call(),
+            Reason::Sent | Reason::Unattended => self.wake(),
+            Reason::Begun => {}
+        }
+    }
+
+    /// Has the loop look at its notices and arrivals in its next turn.
+    pub(super) fn call(&self) {
+        self.urgent.raise();
+        self.wake();
+    }
+
+    /// Ends the loop's sleep, unless this is the loop's own thread, which is awake.
+    pub(super) fn wake(&self) {
+        if self.is_elsewhere() {
+            self.meeting.ring();
+        }
+    }
+
+    #[inline]
+    pub(super) fn are_urgent(&self) -> bool {
+        self.urgent.is_raised()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        !self.urgent.is_raised() && self.queue.lock().is_empty()
+    }
+
+    pub(super) fn take(&self) -> BTreeSet<Notice> {
+        if self.urgent.is_raised() {
+            // Before the queue, which is filled before the flag is raised.
+            self.urgent.take();
+        }
+        std::mem::take(&mut *self.queue.lock())
+    }
+
+    pub(super) fn current_loop(&self) -> CurrentLoop {
+        CurrentLoop::main(self)
+    }
+
+    fn is_elsewhere(&self) -> bool {
+        reentrancy::now() != self.current_loop()
+    }
+}
