@@ -223,7 +223,7 @@ mod loom_tests {
             &[("Interrupt::raise: Release", DEADLOCK), ("Interrupt::read: Acquire", DEADLOCK)],
             || {
                 let shared = Arc::new((Interrupt::default(), AtomicU32::new(0)));
-                let bell = crate::wire::words::Bell::default();
+                let bell = Bell::default();
                 let raising = thread::spawn({
                     let shared = shared.clone();
                     move || {
