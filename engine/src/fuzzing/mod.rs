@@ -73,7 +73,7 @@ impl<'a> Input<'a> {
 ///
 /// As those of `IpcRenderer::attach`.
 pub fn connect(name: &str) -> Result<OwnedFd, ConnectError> {
-    endpoint::connect_by_socket(name).map(OwnedFd::from)
+    sockets::connect(name).map(OwnedFd::from)
 }
 
 /// The packets of an honest renderer: its hello, and that it is ready.
