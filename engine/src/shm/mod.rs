@@ -16,14 +16,11 @@
 //! | [`bytes`] | words of shared memory to and from bytes of our own |
 //! | [`aligned`] | a private buffer that any payload type can be read from |
 //!
-//! Most unsafe code lives here and in [`crate::os`]; `engine/tests/tidy.rs` names the other files that
+//! Most unsafe code lives here and in [`crate::os`]; `engine/tests/tidy/` names the other files that
 //! need some. Folders above this one hold [`shared::Shared`] values and cannot tell a mapping from the
 //! heap. `wire`, below it, knows no memory at all.
 
 #![allow(unsafe_code, reason = "memory that another process writes has no other way in")]
-
-#[cfg(all(not(target_os = "linux"), not(feature = "portable")))]
-compile_error!("on this system memory has names: the feature `portable` is needed");
 
 pub(crate) mod aligned;
 #[cfg(not(loom))]
@@ -40,5 +37,5 @@ pub(crate) mod mapping;
 #[cfg(not(loom))]
 pub(crate) mod region;
 #[cfg(all(target_os = "linux", not(loom)))]
-mod sealed;
+pub(crate) mod sealed;
 pub(crate) mod shared;

@@ -5,6 +5,7 @@
 //! | `Ended`, `Deferred` | in its next turn | yes |
 //! | `Sent` | at its next housekeeping, or before it sleeps | yes |
 //! | `Begun` | at its next housekeeping, or before it sleeps | no: a thread usually waits for the reply, and drives |
+//! | `Untidy` | at its next housekeeping, or before it sleeps | no |
 //! | `Unattended` | (of a request that has `Begun`) | yes |
 //!
 //! The same notice is queued once, so the queue is bounded by the number of windows.
@@ -12,9 +13,9 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    peer::invocation::Reason,
-    primitives::Mutex,
-    session::meeting::LoopBell,
+    peer::link::Reason,
+    primitives::{Arc, Mutex},
+    session::transport::Meeting,
     sync::{
         flag::Flag,
         reentrancy::{self, CurrentLoop},
@@ -33,12 +34,12 @@ pub(super) struct Notices {
     queue: Mutex<BTreeSet<Notice>>,
     /// Something does not wait for the next housekeeping.
     urgent: Flag,
-    bell: LoopBell,
+    meeting: Arc<dyn Meeting>,
 }
 
 impl Notices {
-    pub(super) fn new(bell: LoopBell) -> Self {
-        Self { queue: Mutex::new(BTreeSet::new()), urgent: Flag::default(), bell }
+    pub(super) fn new(meeting: Arc<dyn Meeting>) -> Self {
+        Self { queue: Mutex::new(BTreeSet::new()), urgent: Flag::default(), meeting }
     }
 
     pub(super) fn push(&self, window: u32, reason: Reason) {
@@ -49,7 +50,7 @@ impl Notices {
         match reason {
             Reason::Ended | Reason::Deferred => self.call(),
             Reason::Sent | Reason::Unattended => self.wake(),
-            Reason::Begun => {}
+            Reason::Begun | Reason::Untidy => {}
         }
     }
 
@@ -62,7 +63,7 @@ impl Notices {
     /// Ends the loop's sleep, unless this is the loop's own thread, which is awake.
     pub(super) fn wake(&self) {
         if self.is_elsewhere() {
-            self.bell.ring();
+            self.meeting.ring();
         }
     }
 

@@ -11,23 +11,26 @@ use super::{
     deadlines::Deadlines,
     inspectors::Inspectors,
     notices::Notice,
-    poller::{PollSource, Poller},
     responsiveness::Responsiveness,
     restart::PendingRestart,
     shared::MainShared,
-    token::{INTERRUPT, LISTENER, TokenKind, parse, token},
+    token::{LISTENER, TokenKind, parse, token},
 };
 use crate::{
     error::GoneReason,
     event_loop::driver::{BATCH, Progress, Source, Stop},
     kill_points::{KillPoint, reach},
-    os::epoll::Event,
+    os::report::Event,
     peer::{
         dispatch::{Request, Routes},
-        invocation::{Awaited, Reason},
+        link::Reason,
+        requests::outcome::Awaited,
     },
     policy::OnViolation,
-    session::{endpoint::Endpoint, meeting::LoopBell},
+    session::{
+        endpoint::Endpoint,
+        transport::{INTERRUPT, PollSource, Poller},
+    },
     shm::aligned::AlignedBuf,
     sync::{loop_cell::LoopKey, snapshot::Cached},
     wire::handshake::PACKET_MAX,
@@ -39,7 +42,7 @@ const ROOM_GIVEN_MAX: u32 = 2;
 
 /// The windows of a main process, and what the loop keeps about them.
 pub(crate) struct Windows {
-    pub(super) poller: Poller,
+    pub(super) poller: Box<dyn Poller>,
     /// `None`: it is closed.
     pub(super) endpoint: Option<Endpoint>,
     pub(super) connections: Vec<Option<Connection>>,
@@ -53,6 +56,8 @@ pub(crate) struct Windows {
     /// What has been done since armed windows were looked at.
     pub(super) effort: usize,
     pub(super) deadlines: Deadlines,
+    /// Places of the windows that have attachments to free.
+    pub(super) untidy: Vec<usize>,
     /// Connections that are not admitted yet.
     pub(super) candidates: usize,
     /// When to listen for connections again. `None`: it does.
@@ -71,13 +76,12 @@ pub(crate) struct Windows {
 impl Windows {
     pub(super) fn new(
         endpoint: Endpoint,
-        bell: &LoopBell,
         routes: Cached<Routes>,
         key: LoopKey,
         unresponsive_after: Duration,
     ) -> io::Result<Self> {
-        let mut poller = Poller::new(bell)?;
-        poller.add(PollSource::Door(&endpoint), LISTENER)?;
+        let mut poller = endpoint.meeting().poller()?;
+        poller.add(PollSource::Door, LISTENER)?;
         Ok(Self {
             poller,
             endpoint: Some(endpoint),
@@ -88,6 +92,7 @@ impl Windows {
             next_armed: 0,
             effort: 0,
             deadlines: Deadlines::default(),
+            untidy: Vec::new(),
             candidates: 0,
             listening_from: None,
             restarts: Vec::new(),
@@ -197,7 +202,7 @@ impl Windows {
         }
         if taken < BATCH {
             session.publish();
-            session.port.flush();
+            session.port.sender.flush();
         }
         if taken > 0 {
             connection.quiet = 0;
@@ -239,7 +244,10 @@ impl Windows {
             connection.request_until = port.expire(Instant::now());
             return self.reschedule(place);
         }
-        port.flush();
+        if reason == Reason::Untidy {
+            return self.untidy.push(place);
+        }
+        port.sender.flush();
         // A port that has ended itself was broken off, by another thread that found a violation.
         let closed = || port.close_requested().then_some(GoneReason::Closed);
         if let Some(reason) = port.gone().cloned().or_else(closed) {
@@ -316,8 +324,10 @@ impl Windows {
     pub(super) fn listen_to_bell(&mut self, place: usize, listens: bool) -> bool {
         let Self { connections, poller, .. } = self;
         let Some(Some(connection)) = connections.get_mut(place) else { return false };
-        let Some(session) = &connection.session else { return false };
-        let bell = PollSource::Bell(session.event.as_ref(), &connection.control);
+        if connection.session.is_none() {
+            return false;
+        }
+        let bell = PollSource::Bell(&connection.control);
         let token = token(place, TokenKind::Bell);
         let done = if listens { poller.add(bell, token) } else { poller.remove(bell, token) };
         if done.is_ok() {
@@ -357,9 +367,11 @@ impl Source for Windows {
     fn keep_deadlines(&mut self, main: &MainShared, now: Instant) -> Option<Instant> {
         self.attend(main);
         self.listen_again(now);
-        for session in self.connections.iter().flatten().filter_map(|each| each.session.as_ref()) {
-            session.port.tidy_attachments();
-        }
+        let Self { untidy, connections, .. } = self;
+        untidy.retain(|&place| {
+            let port = connections[place].as_ref().and_then(Connection::port);
+            port.is_some_and(|port| port.large.tidy(port))
+        });
         while let Some(place) = self.deadlines.take_due(now) {
             self.fall_due(main, place, now);
         }
