@@ -34,7 +34,9 @@ fn mib(bytes: u64) -> f64 {
 
 /// The process of the browser in which the page's scripts run: the renderer with most memory.
 fn page_process(browser: &Browser) -> u32 {
-    let is_renderer = |id: &u32| command_line(*id).iter().any(|word| word == "--type=renderer");
+    // Chromium joins its arguments into one.
+    let is_renderer =
+        |id: &u32| command_line(*id).iter().any(|word| word.contains("--type=renderer"));
     let renderers = browser.processes().into_iter().filter(is_renderer);
     renderers.max_by_key(|id| memory(*id)).expect("a page has a process")
 }

@@ -24,7 +24,8 @@ use crate::{
     os::epoll::Event,
     peer::{
         dispatch::{Request, Routes},
-        invocation::{Awaited, Reason},
+        link::Reason,
+        requests::outcome::Awaited,
     },
     policy::OnViolation,
     session::{endpoint::Endpoint, meeting::LoopBell},
@@ -53,6 +54,8 @@ pub(crate) struct Windows {
     /// What has been done since armed windows were looked at.
     pub(super) effort: usize,
     pub(super) deadlines: Deadlines,
+    /// Places of the windows that have attachments to free.
+    pub(super) untidy: Vec<usize>,
     /// Connections that are not admitted yet.
     pub(super) candidates: usize,
     /// When to listen for connections again. `None`: it does.
@@ -88,6 +91,7 @@ impl Windows {
             next_armed: 0,
             effort: 0,
             deadlines: Deadlines::default(),
+            untidy: Vec::new(),
             candidates: 0,
             listening_from: None,
             restarts: Vec::new(),
@@ -197,7 +201,7 @@ impl Windows {
         }
         if taken < BATCH {
             session.publish();
-            session.port.flush();
+            session.port.sender.flush();
         }
         if taken > 0 {
             connection.quiet = 0;
@@ -239,7 +243,10 @@ impl Windows {
             connection.request_until = port.expire(Instant::now());
             return self.reschedule(place);
         }
-        port.flush();
+        if reason == Reason::Untidy {
+            return self.untidy.push(place);
+        }
+        port.sender.flush();
         // A port that has ended itself was broken off, by another thread that found a violation.
         let closed = || port.close_requested().then_some(GoneReason::Closed);
         if let Some(reason) = port.gone().cloned().or_else(closed) {
@@ -357,9 +364,11 @@ impl Source for Windows {
     fn keep_deadlines(&mut self, main: &MainShared, now: Instant) -> Option<Instant> {
         self.attend(main);
         self.listen_again(now);
-        for session in self.connections.iter().flatten().filter_map(|each| each.session.as_ref()) {
-            session.port.tidy_attachments();
-        }
+        let Self { untidy, connections, .. } = self;
+        untidy.retain(|&place| {
+            let port = connections[place].as_ref().and_then(Connection::port);
+            port.is_some_and(|port| port.large.tidy(port))
+        });
         while let Some(place) = self.deadlines.take_due(now) {
             self.fall_due(main, place, now);
         }
