@@ -11,8 +11,7 @@ use std::{io, os::fd::OwnedFd};
 
 use crate::{
     contract::{Contract, declarations},
-    error::ConnectError,
-    session::{endpoint, offers::offers},
+    session::{endpoint, error::ConnectError, offers::offers},
     wire::handshake::{Hello, Ready, encode},
 };
 
