@@ -4,7 +4,7 @@
 //!
 //! | shape | examples | bytes |
 //! | --- | --- | --- |
-//! | fixed layout ([`FixedLayout`]) | `u64`, `[f32; 8]`, a [`payload!`](crate::contract::payload) struct | its own, read in place |
+//! | fixed layout ([`FixedLayout`]) | `u64`, `[f32; 8]`, a [`payload!`](crate::payload) struct | its own, read in place |
 //! | a slice of those | `str`, `[u8]`, `[Point]` | its own, read in place |
 //! | any serde type | [`Dynamic<T>`](Dynamic) | MessagePack |
 //!
@@ -103,7 +103,7 @@ pub trait Payload {
 
 /// A type whose bytes are its value: no pointers, no padding, the same in both processes.
 ///
-/// Implemented by [`payload!`](crate::contract::payload) for your structs and enums.
+/// Implemented by [`payload!`](crate::payload) for your structs and enums.
 pub trait FixedLayout:
     TryFromBytes + FromZeros + IntoBytes + KnownLayout + Immutable + Copy + Send + 'static
 {

@@ -11,8 +11,7 @@ use std::{io, os::fd::OwnedFd};
 
 use crate::{
     contract::{Contract, declarations},
-    error::ConnectError,
-    session::{offers::offers, sockets},
+    session::{error::ConnectError, offers::offers, sockets},
     wire::handshake::{Hello, Ready, encode},
 };
 

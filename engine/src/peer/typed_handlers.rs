@@ -12,9 +12,9 @@ use std::{
 
 use crate::{
     contract::{ChannelKey, Method, payload::Payload},
-    error::{HandlerError, RegisterError},
     peer::{
         dispatch::{Delivery, Dispatcher, Unwelcome},
+        error::{HandlerError, RegisterError},
         requests::outcome::FailCode,
         responder::{Call, Responder},
         router::{ListenerId, Times},
