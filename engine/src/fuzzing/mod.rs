@@ -12,7 +12,7 @@ use std::{io, os::fd::OwnedFd};
 use crate::{
     contract::{Contract, declarations},
     error::ConnectError,
-    session::{endpoint, offers::offers},
+    session::{offers::offers, sockets},
     wire::handshake::{Hello, Ready, encode},
 };
 
