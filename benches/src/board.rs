@@ -44,6 +44,8 @@ pub(crate) struct Board {
     back: Alone<AtomicU32>,
     /// The last stamp that was posted.
     taken: Alone<AtomicU64>,
+    /// The numbers of meetings at which each side has arrived.
+    arrived: [Alone<AtomicU64>; 2],
     /// A bare ring each way. Only one side writes each.
     rings: [[BareCell; CELLS]; 2],
 }
@@ -148,6 +150,16 @@ impl Board {
         self.lines.iter().for_each(|line| line.0.store(0, Ordering::Relaxed));
         self.there.0.store(0, Ordering::Relaxed);
         self.back.0.store(0, Ordering::Relaxed);
+    }
+
+    /// Spins until both sides have called it, so that both are running when it returns.
+    pub(crate) fn meet(&self, way: Way) -> Result<(), Stalled> {
+        let [ours, theirs] = match way {
+            Way::There => [&self.arrived[0].0, &self.arrived[1].0],
+            Way::Back => [&self.arrived[1].0, &self.arrived[0].0],
+        };
+        let meeting = ours.fetch_add(1, Ordering::Release) + 1;
+        spin_until(|| theirs.load(Ordering::Acquire) >= meeting)
     }
 
     /// Posts a stamp for a spinning partner.

@@ -1,6 +1,6 @@
-//! [`Error`], above all errors of the crate: for `?` in an application's `main`.
+//! The error of any operation, for `?` in an application's `main`.
 //!
-//! Each operation has an error of its own, beside the calls that return it.
+//! Each family of operations has an error of its own, beside the calls that return it.
 
 use std::fmt;
 
@@ -40,13 +40,13 @@ pub enum Error {
     /// A channel could not be exposed to a page.
     #[error(transparent)]
     Expose(#[from] ExposeError),
-    /// What a page wanted was not done.
+    /// A page's call failed.
     #[error(transparent)]
     Bridge(#[from] BridgeError),
     /// A message could not be sent.
     #[error(transparent)]
     Send(#[from] SendError),
-    /// An invoke failed; the handler's own error as text.
+    /// An invoke failed. The handler's own error is text here.
     #[error("{0}")]
     Invoke(String),
     /// The loop could not go on.

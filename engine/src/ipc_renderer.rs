@@ -7,9 +7,8 @@
 //!   main's outbox and topics ──────────┘    nothing ──▶ spin, then sleep on the bell
 //! ```
 //!
-//! Whoever waits drives: [`IpcRenderer::run`], [`IpcRenderer::poll`] or a waiting
-//! [`Invocation`]. One quiet thread watches the socket for main's end. (With the portable backend there are two: one
-//! for packets, one for main's life.)
+//! A thread that waits drives: in [`IpcRenderer::run`], in [`IpcRenderer::poll`] or in a waiting
+//! [`Invocation`]. One idle thread watches the control channel for main's end.
 
 use std::{
     borrow::Borrow,
@@ -61,7 +60,7 @@ use crate::{
     wire::frame::{Kind, Label},
 };
 
-/// Between two looks for a main that is gone: so long at first, twice as long each time, up to the second.
+/// The first pause between two looks for a main that is gone, and the longest: each is twice the last.
 const LOOK_AGAIN: [Duration; 2] = [Duration::from_millis(2), Duration::from_millis(100)];
 
 /// A renderer process's endpoint. Cheap to clone; all clones are the same session.
@@ -356,7 +355,7 @@ impl IpcRenderer {
     /// As [`send`](Self::send).
     pub fn loan<T: FixedLayout>(&self, event: Event<T>) -> Result<Loan<'_, T>, SendError> {
         let port = &self.inner.port;
-        port.loan(event.key(), Patience::Usual)
+        Loan::begin(port, event.key(), Patience::Usual)
     }
 
     /// Asks main to run a method, with the default deadline of
@@ -366,16 +365,11 @@ impl IpcRenderer {
     ///
     /// If the request could not be sent.
     #[inline]
-    pub fn invoke<A, R, E>(
+    pub fn invoke<A: Payload + ?Sized, R: Payload + ?Sized, E: HandlerError + ?Sized>(
         &self,
         method: Method<A, R, E>,
         arguments: &A,
-    ) -> Result<Invocation<R, E>, InvokeError<E::Owned>>
-    where
-        A: Payload + ?Sized,
-        R: Payload + ?Sized,
-        E: HandlerError + ?Sized,
-    {
+    ) -> Result<Invocation<R, E>, InvokeError<E::Owned>> {
         self.invoke_with(method, arguments, Some(self.inner.config.invoke_timeout))
     }
 
@@ -385,17 +379,12 @@ impl IpcRenderer {
     ///
     /// If the request could not be sent.
     #[inline]
-    pub fn invoke_with<A, R, E>(
+    pub fn invoke_with<A: Payload + ?Sized, R: Payload + ?Sized, E: HandlerError + ?Sized>(
         &self,
         method: Method<A, R, E>,
         arguments: &A,
         timeout: Option<Duration>,
-    ) -> Result<Invocation<R, E>, InvokeError<E::Owned>>
-    where
-        A: Payload + ?Sized,
-        R: Payload + ?Sized,
-        E: HandlerError + ?Sized,
-    {
+    ) -> Result<Invocation<R, E>, InvokeError<E::Owned>> {
         let number = self.inner.port.permitted(&method.key())?;
         Invocation::begin(&self.inner.port, method, number, arguments, timeout)
     }
@@ -521,8 +510,7 @@ impl IpcRenderer {
 
     fn tell_main(&self, name: &'static str, number: u16, kind: Kind) -> Result<(), SendError> {
         let port = &self.inner.port;
-        let label = Label { kind, flags: 0, channel: number, id: None };
-        port.commit(name, label, &[], Patience::Usual)
+        port.send_bare(name, Label::new(kind, number))
     }
 
     fn listen<T: Payload + ?Sized>(
@@ -554,16 +542,11 @@ impl IpcRenderer {
     /// # Errors
     ///
     /// [`RegisterError::SecondHandler`] if the method has its handler.
-    pub fn handle<A, R, E>(
+    pub fn handle<A: Payload + ?Sized, R: Payload + ?Sized, E: HandlerError + ?Sized>(
         &self,
         method: Method<A, R, E>,
         mut handler: impl FnMut(&IpcRendererInvokeEvent<'_>, &A) -> Handled<R, E> + Send + 'static,
-    ) -> Result<(), RegisterError>
-    where
-        A: Payload + ?Sized,
-        R: Payload + ?Sized,
-        E: HandlerError + ?Sized,
-    {
+    ) -> Result<(), RegisterError> {
         let number = self.handled(&method.key())?;
         let handler = move |call: Call<'_>, arguments: &A| {
             handler(&IpcRendererInvokeEvent { call }, arguments)
@@ -576,16 +559,11 @@ impl IpcRenderer {
     /// # Errors
     ///
     /// As [`handle`](Self::handle).
-    pub fn handle_deferred<A, R, E>(
+    pub fn handle_deferred<A: Payload + ?Sized, R: Payload + ?Sized, E: HandlerError + ?Sized>(
         &self,
         method: Method<A, R, E>,
         mut handler: impl FnMut(&IpcRendererInvokeEvent<'_>, &A, Responder<R, E>) + Send + 'static,
-    ) -> Result<(), RegisterError>
-    where
-        A: Payload + ?Sized,
-        R: Payload + ?Sized,
-        E: HandlerError + ?Sized,
-    {
+    ) -> Result<(), RegisterError> {
         let number = self.handled(&method.key())?;
         let handler = move |call: Call<'_>, arguments: &A, responder: Responder<R, E>| {
             handler(&IpcRendererInvokeEvent { call }, arguments, responder);
@@ -617,12 +595,10 @@ impl IpcRenderer {
     }
 
     /// Removes a method's handler, if it has one. Calls that are under way still reply.
-    pub fn remove_handler<A, R, E>(&self, method: Method<A, R, E>)
-    where
-        A: Payload + ?Sized,
-        R: Payload + ?Sized,
-        E: Payload + ?Sized,
-    {
+    pub fn remove_handler<A: Payload + ?Sized, R: Payload + ?Sized, E: Payload + ?Sized>(
+        &self,
+        method: Method<A, R, E>,
+    ) {
         if let Some(number) = self.inner.port.channels.number(&method.key()) {
             self.inner.dispatcher.routes.update(|routes| routes.remove_handler(number));
         }
@@ -643,7 +619,7 @@ impl IpcRenderer {
     /// # }
     /// ```
     pub fn allows(&self, channel: &dyn Channel) -> bool {
-        self.inner.port.is_allowed(&channel.key())
+        self.inner.port.allows(&channel.key())
     }
 
     // --- driving ---------------------------------------------------------------------------------

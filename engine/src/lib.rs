@@ -18,17 +18,24 @@
 //! | `ipcRenderer.invoke`, `ipcMain.handle` | [`IpcRenderer::invoke`], [`IpcMain::handle`] | renderer to main and back |
 //! | `webContents.send`, `ipcRenderer.on` | [`WebContents::send`], [`IpcRenderer::on`] | main to one renderer |
 //! | (a loop over windows) | [`IpcMain::publish`], [`IpcRenderer::subscribe`] | main to all, one write |
-//! | `contextBridge` | [`Policy`], [`ContextBridge`] | what one renderer may say and hear; what of that a page may |
+//! | `contextBridge` | [`Policy`], [`ContextBridge`] | the channels of one renderer, and those of its page |
 //!
-//! With the sealed backend, the default, every shared page has exactly one writer, and the kernel
-//! enforces it. A renderer cannot write the memory of main or of other renderers, and main checks
-//! everything that a renderer writes. A message of up to 48 bytes travels in one cache line, without a system call while its
-//! receiver is awake.
+//! With the sealed backend, the default, each shared page has one writing process, and the kernel enforces that.
+//! A renderer cannot write the memory of main or of other renderers, and main checks all bytes that a renderer
+//! writes. A message of up to 48 bytes travels in one cache line, without a system call while its receiver is
+//! awake.
 //!
-//! Where to look: what may travel, [`Payload`] and [`payload!`]; which channels there are, [`Contract`]; how to wait,
-//! [`WaitStrategy`] and [`Config`]; what a renderer may do, [`Policy`] and [`Quota`]; what can fail, [`SendError`] and
-//! [`InvokeError`]; what was counted, [`Counters`]. `docs/` in the repository has a page on each question, and
-//! `docs/from-electron.md` every call of Electron's guide; `engine/examples/` a whole program for each pattern.
+//! | subject | start with |
+//! | --- | --- |
+//! | types of messages | [`Payload`], [`payload!`] |
+//! | channels | [`Contract`] |
+//! | waiting | [`WaitStrategy`], [`Config`] |
+//! | rights and limits of a renderer | [`Policy`], [`Quota`] |
+//! | errors | [`SendError`], [`InvokeError`], `docs/errors.md` |
+//! | numbers | [`Counters`], [`MainMetrics`] |
+//!
+//! `docs/` in the repository has a page on each subject, `docs/from-electron.md` each call of Electron's guide, and
+//! `engine/examples/` a whole program for each pattern.
 //!
 //! # A whole program
 //!
@@ -39,7 +46,7 @@
 //! use ringbridge::{Contract, Event, IpcMain, IpcRenderer, Method, Policy, Push};
 //!
 //! ringbridge::payload! {
-//!     /// What main pushes.
+//!     /// The payload of a push.
 //!     pub struct Statistics {
 //!         /// Counts the pushes.
 //!         pub sequence: u64,
@@ -85,40 +92,35 @@
 //! }
 //! ```
 //!
-//! # What holds
+//! # Guarantees
 //!
-//! - Messages and invokes of one renderer arrive in the order of the calls; pushes to one window
-//!   too. There is no order across windows, nor between a topic and anything else.
-//! - An invoke always settles: by a reply, the handler's error, its deadline, a cancel, or the other
-//!   side's end. What the handler does happens at most once.
-//! - Nothing is dropped without a counter: [`Counters`], [`MainCounters`].
-//! - How things are can be read at any time: from inside ([`IpcMain::metrics`], [`WebContents::metrics`]), by another
+//! - Messages and invokes of one renderer arrive in the order of the calls, and so do pushes to one window.
+//!   There is no order across windows, nor between a topic and other channels.
+//! - An invoke always settles: by a reply, the handler's error, its deadline, a cancel, or the other side's end.
+//!   The handler runs at most once.
+//! - Every dropped message is counted: [`Counters`], [`MainCounters`].
+//! - Metrics can be read at any time: from inside ([`IpcMain::metrics`], [`WebContents::metrics`]), by another
 //!   process of the same user ([`Inspector`]), and as events of `tracing`, with the feature of that name.
-//! - A listener or handler that panics is caught and counted; for a handler the caller gets an error.
+//! - A panic of a listener or handler is caught and counted. The caller of a handler gets an error.
 //!
-//! # What does not
+//! # Limits
 //!
-//! - An *unsandboxed* process of the same user can get at main around all of this, through `ptrace`
-//!   or `/proc`. Main makes itself non-dumpable, which stops the ordinary ways
-//!   ([`Config::protect_memory`]); renderers that run hostile code belong in a sandbox
-//!   (`IpcRenderer::sandbox`, with the feature `sandbox`) or another user.
+//! - An *unsandboxed* process of the same user can reach main's memory through `ptrace` or `/proc`. Main makes itself
+//!   non-dumpable, which stops the ordinary ways ([`Config::protect_memory`]). Renderers that run hostile code
+//!   belong in a sandbox (`IpcRenderer::sandbox`, with the feature `sandbox`) or under another user.
 //! - A session does not survive `fork`: its memory is not mapped in the child.
 
 #![deny(unsafe_code)]
 #![cfg_attr(
     loom,
-    allow(
-        dead_code,
-        unreachable_pub,
-        reason = "models check the protocols without what uses them"
-    )
+    allow(dead_code, unreachable_pub, reason = "models check the protocols without their users")
 )]
 #![cfg_attr(
     not(any(target_os = "linux", loom)),
-    allow(dead_code, reason = "the sealed backend's own, which nothing else uses")
+    allow(dead_code, reason = "only the sealed backend uses it")
 )]
 
-// So that `payload!`'s paths mean the same inside and outside the crate.
+// For `payload!`, whose paths are the same inside and outside the crate.
 extern crate self as ringbridge;
 
 mod config;

@@ -116,7 +116,7 @@ impl WebContents {
     ///
     /// As [`send`](Self::send).
     pub fn loan<T: FixedLayout>(&self, push: Push<T>) -> Result<Loan<'_, T>, SendError> {
-        self.port.loan(push.key(), Patience::Usual)
+        Loan::begin(&self.port, push.key(), Patience::Usual)
     }
 
     /// Asks the renderer to run a method. The deadline is mandatory: a renderer is not trusted to
@@ -125,24 +125,19 @@ impl WebContents {
     /// # Errors
     ///
     /// If the request could not be sent.
-    pub fn invoke<A, R, E>(
+    pub fn invoke<A: Payload + ?Sized, R: Payload + ?Sized, E: HandlerError + ?Sized>(
         &self,
         method: Method<A, R, E>,
         arguments: &A,
         timeout: Duration,
-    ) -> Result<Invocation<R, E>, InvokeError<E::Owned>>
-    where
-        A: Payload + ?Sized,
-        R: Payload + ?Sized,
-        E: HandlerError + ?Sized,
-    {
+    ) -> Result<Invocation<R, E>, InvokeError<E::Owned>> {
         let number = self.port.known(&method.key())?;
         Invocation::begin(&self.port, method, number, arguments, Some(timeout))
     }
 
     /// The longest payload that can ever be pushed to this renderer, in bytes.
     pub fn payload_max(&self) -> usize {
-        self.port.payload_max()
+        self.port.large.message_max()
     }
 
     /// Ends the session: the renderer sees main go, and `render-process-gone` has the reason `closed`.

@@ -93,7 +93,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         console,
         ending,
         counts,
-        audience: pusher.as_ref().map(Pusher::audience),
+        audience: pusher.as_ref().map(|pusher| pusher.audience.clone()),
         // By default this program, which notices that it was launched.
         program: options.renderer.clone().map_or_else(env::current_exe, Ok)?,
         failure: OnceLock::new(),

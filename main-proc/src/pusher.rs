@@ -20,7 +20,7 @@ use ringbridge::{SendError, WebContents, zerocopy::FromZeros};
 use crate::{main_process::Counts, sampler::Sampler, schedule};
 
 pub(crate) struct Pusher {
-    audience: Audience,
+    pub(crate) audience: Audience,
     thread: JoinHandle<()>,
 }
 
@@ -46,10 +46,6 @@ impl Pusher {
         let push = move || schedule::run(interval, &received, |change| windows.work(change));
         let thread = thread::Builder::new().name("pusher".to_owned()).spawn(push)?;
         Ok(Self { audience: Audience(changes), thread })
-    }
-
-    pub(crate) fn audience(&self) -> Audience {
-        self.audience.clone()
     }
 
     /// Ends the thread. Nothing is pushed after this returns.

@@ -62,8 +62,8 @@ impl Context {
             };
             if connected.as_ref().is_err_and(is_absent) && !left.is_zero() {
                 if !is_told {
-                    self.console
-                        .print(&Line::new(None, Event::NoMain { endpoint: &common.endpoint }));
+                    let event = Event::NoMain { endpoint: &common.endpoint };
+                    self.console.print(&Line::new(None, event));
                     is_told = true;
                 }
                 self.ending.is_signalled_within(left);

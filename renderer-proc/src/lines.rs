@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use contract::LOG_MESSAGE;
+use contract::{LOG_MESSAGE, now_ns};
 
 use crate::{
     console::Console,
@@ -23,7 +23,8 @@ const REPORT_EVERY_NS: u64 = 1_000_000_000;
 pub(crate) fn run(context: Context) -> Result<(), Box<dyn Error>> {
     let Some(ipc) = context.connect(Duration::ZERO)? else { return Ok(()) };
     let sandbox = context.enter_sandbox(&ipc)?;
-    let lines = Lines { console: context.console.clone(), report_at_ns: AtomicU64::new(0) };
+    let report_at_ns = AtomicU64::new(now_ns() + REPORT_EVERY_NS);
+    let lines = Lines { console: context.console.clone(), report_at_ns };
     let session = Session::new(context, ipc, sandbox, lines);
     let ended = session.run()?;
     session.print_summary(ended);
@@ -32,7 +33,6 @@ pub(crate) fn run(context: Context) -> Result<(), Box<dyn Error>> {
 
 struct Lines {
     console: Console,
-    /// When the next report is due; 0 before the first push.
     report_at_ns: AtomicU64,
 }
 
@@ -42,7 +42,9 @@ impl Viewer for Lines {
     }
 
     fn push(&self, session: &Session<Self>, push: &Pushed<'_>) {
-        if is_due(&self.report_at_ns, push.now_ns) {
+        // Relaxed: only the loop's thread reads and writes it.
+        if push.now_ns >= self.report_at_ns.load(Ordering::Relaxed) {
+            self.report_at_ns.store(push.now_ns + REPORT_EVERY_NS, Ordering::Relaxed);
             let Pushed { statistics, latency_ns, .. } = *push;
             let event = Event::Statistics { statistics, latency_ns };
             self.show(&Line::new(Some(session.id()), event));
@@ -50,14 +52,4 @@ impl Viewer for Lines {
             let _ = session.ipc().try_send(LOG_MESSAGE, "User clicked a button!");
         }
     }
-}
-
-/// Returns whether a report is due. The first push only starts the clock.
-fn is_due(report_at_ns: &AtomicU64, now_ns: u64) -> bool {
-    // Relaxed: only the loop's thread reads and writes it.
-    let at_ns = report_at_ns.load(Ordering::Relaxed);
-    if at_ns == 0 || now_ns >= at_ns {
-        report_at_ns.store(now_ns + REPORT_EVERY_NS, Ordering::Relaxed);
-    }
-    at_ns != 0 && now_ns >= at_ns
 }

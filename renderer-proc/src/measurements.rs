@@ -105,13 +105,6 @@ impl Tally {
             None => self.failed_invokes += 1,
         }
     }
-
-    pub(crate) fn add(&mut self, later: &Self) {
-        self.push.add(&later.push);
-        self.round_trip.add(&later.round_trip);
-        self.last_round_trip_ns = later.last_round_trip_ns.or(self.last_round_trip_ns);
-        self.failed_invokes += later.failed_invokes;
-    }
 }
 
 #[cfg(test)]
@@ -149,17 +142,5 @@ mod tests {
         latencies.record(u64::MAX);
         assert_eq!(latencies.count(), 1002);
         assert!(latencies.summary().max.unwrap() >= LATENCY_MAX_NS);
-    }
-
-    #[test]
-    fn tallies_add_up() {
-        let [mut all, mut one] = [Tally::default(), Tally::default()];
-        all.push.record(10);
-        one.push.record(30);
-        one.record_round_trip(Some(7));
-        one.record_round_trip(None);
-        all.add(&one);
-        assert_eq!((all.push.count(), all.push.summary().max), (2, Some(30)));
-        assert_eq!((all.last_round_trip_ns, all.failed_invokes), (Some(7), 1));
     }
 }

@@ -130,18 +130,16 @@ impl<V: Viewer> Session<V> {
 
     pub(crate) fn print_summary(&self, ended: Ended) {
         let state = self.state.lock();
-        self.context.console.print(&Line::new(
-            Some(self.id()),
-            Event::Summary {
-                role: "renderer",
-                ended,
-                sandbox: sandbox_state(self.sandbox.as_ref()),
-                sequence: state.sequence,
-                failed_invokes: state.total.failed_invokes,
-                push_latency_ns: state.total.push.summary(),
-                invoke_rtt_ns: state.total.round_trip.summary(),
-            },
-        ));
+        let event = Event::Summary {
+            role: "renderer",
+            ended,
+            sandbox: sandbox_state(self.sandbox.as_ref()),
+            sequence: state.sequence,
+            failed_invokes: state.total.failed_invokes,
+            push_latency_ns: state.total.push.summary(),
+            invoke_rtt_ns: state.total.round_trip.summary(),
+        };
+        self.context.console.print(&Line::new(Some(self.id()), event));
     }
 
     pub(crate) fn id(&self) -> u32 {

@@ -55,7 +55,8 @@ pub type ProcessScene = fn(&Arguments);
 /// Whether this program can launch itself.
 static CAN_PLAY: AtomicBool = AtomicBool::new(false);
 
-/// Calls the scene that this process was launched for, and ends the process; returns if there is none.
+/// Calls the scene that this process was launched for, and ends the process; returns if there is none. It runs before
+/// `main`, when glibc has given the standard library the arguments already.
 pub extern "C" fn play_if_told() {
     CAN_PLAY.store(true, Relaxed);
     let Ok(scene) = env::var(VARIABLE) else { return };

@@ -53,7 +53,9 @@ use self::{
     stage::Stage,
 };
 use crate::{
-    Error, compare,
+    Error,
+    board::Way,
+    compare,
     latency::Pattern,
     peers,
     stats::{Distribution, longest, median},
@@ -249,6 +251,7 @@ impl Pair {
     fn half(&mut self, order: Order, limit: Limit) -> Result<(StreamPart, Slice), Error> {
         let Self { stage, side, .. } = self;
         let (task, board, main) = (stage.job.task, stage.board, stage.job.pins.main);
+        start_together(stage, Way::There)?;
         if let (Order::Work(_), Work::Push) = (order, task.work) {
             wait_until(now_ns() + SETTLING_NS, false);
         }
@@ -347,6 +350,7 @@ fn obey(
         *samples = touched(room);
     }
     stage.control.meet()?;
+    start_together(stage, Way::Back)?;
     let (cpu, began) = (stage.cpu_ns(), now_ns());
     let mut stream = StreamPart::default();
     match order {
@@ -375,6 +379,16 @@ fn obey(
         ..Slice::default()
     };
     Ok((stream, slice))
+}
+
+/// Returns when both processes run, so that no sample contains a wake-up from the control socket. On one core
+/// only one of them can run, and an idle pair is not timed.
+fn start_together(stage: &Stage, way: Way) -> Result<(), Error> {
+    let Task { work, setting, .. } = stage.job.task;
+    if setting != Setting::OneCore && work != Work::Idle {
+        stage.board.meet(way)?;
+    }
+    Ok(())
 }
 
 /// Returns the number of samples for which memory is mapped before an order begins.

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::{contract::ChannelKind, peer::error::SendError};
 
-/// Why a channel could not be exposed to a page.
+/// An error of exposing a channel to a page.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ExposeError {
@@ -16,7 +16,7 @@ pub enum ExposeError {
         /// The channel.
         channel: &'static str,
     },
-    /// What the renderer may not use, its page may not either.
+    /// The policy does not allow this renderer the channel.
     #[error("the policy does not allow this renderer the channel '{channel}', nor its page")]
     Forbidden {
         /// The channel.
@@ -30,8 +30,7 @@ pub enum ExposeError {
     },
 }
 
-/// Why something was not done that a page wanted. The texts are for the page: those of an `invoke` begin as
-/// Electron's do.
+/// An error of a page's call. The texts are for the page: those of an `invoke` begin as Electron's do.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BridgeError {
@@ -42,19 +41,19 @@ pub enum BridgeError {
         verb(*kind)
     )]
     NotExposed {
-        /// What it would have to be.
+        /// The kind that the call needs.
         kind: ChannelKind,
-        /// The channel, in the page's words.
+        /// The channel that the page named.
         channel: String,
     },
-    /// What the page gave is no value of the channel's type.
+    /// The page's value is none of the channel's type.
     #[error("{}bad value for '{channel}': {why}", InvokePrefix(*kind, channel))]
     BadValue {
-        /// What the channel is.
+        /// The channel's kind.
         kind: ChannelKind,
         /// The channel.
         channel: &'static str,
-        /// What was expected.
+        /// The expected type.
         why: String,
     },
     /// The message could not be sent.
@@ -65,12 +64,12 @@ pub enum BridgeError {
     Invoke {
         /// The channel.
         channel: &'static str,
-        /// How.
+        /// The error.
         message: String,
     },
 }
 
-/// What a page calls on a channel of this kind.
+/// The page's call for a channel of this kind.
 fn verb(kind: ChannelKind) -> &'static str {
     match kind {
         ChannelKind::Event => "send",
@@ -79,11 +78,11 @@ fn verb(kind: ChannelKind) -> &'static str {
     }
 }
 
-/// What Electron puts before the error of an `invoke`, and of nothing else.
+/// Electron's prefix for the error of an `invoke`.
 struct InvokePrefix<'a>(ChannelKind, &'a str);
 
 impl<'a> InvokePrefix<'a> {
-    /// None where it is there already.
+    /// No prefix, if the message has it already.
     fn before(channel: &'a str, message: &str) -> Self {
         let is_there = message.starts_with("Error invoking remote method");
         Self(if is_there { ChannelKind::Event } else { ChannelKind::Method }, channel)

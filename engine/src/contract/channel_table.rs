@@ -1,13 +1,13 @@
-//! From a channel constant to its number on the wire and back.
+//! The map from channels to their numbers on the wire, and back.
 //!
-//! The number is the channel's place in main's contract. A renderer's table has the same numbers and
-//! gaps where it does not know main's channel; a channel that only the renderer knows is not in it.
+//! The number is the channel's place in main's contract. A renderer's table has the same numbers, with gaps for
+//! channels that only main has. A channel that only the renderer has is not in it.
 
 use crate::contract::{ChannelKey, ChannelKind, Declaration};
 
 pub(crate) struct ChannelTable {
     by_number: Vec<Option<Declaration>>,
-    /// Open addressing with linear probing, at most half full: hash and number.
+    /// Hash and number, by open addressing with linear probing. At most half full.
     by_hash: Box<[Option<(u64, u16)>]>,
 }
 
@@ -30,7 +30,7 @@ impl ChannelTable {
         self.by_number.len()
     }
 
-    /// The channel's number; `None` if the two contracts do not share it.
+    /// Returns the channel's number; `None` if the two contracts do not share it.
     #[inline]
     pub(crate) fn number(&self, key: &ChannelKey) -> Option<u16> {
         self.number_of_hash(key.hash())
@@ -40,7 +40,7 @@ impl ChannelTable {
     pub(crate) fn number_of_hash(&self, hash: u64) -> Option<u16> {
         let mask = self.by_hash.len() - 1;
         let mut place = hash as usize & mask;
-        // At most half full, so it meets a gap.
+        // The table is at most half full, so the loop meets a gap.
         while let Some((known, number)) = self.by_hash[place] {
             if known == hash {
                 return Some(number);
@@ -54,7 +54,6 @@ impl ChannelTable {
         self.by_number.get(usize::from(number))?.as_ref()
     }
 
-    /// The kind of a channel by its number; the name for messages is [`get`](Self::get)'s.
     #[inline]
     pub(crate) fn kind(&self, number: u16) -> Option<ChannelKind> {
         self.get(number).map(|declaration| declaration.kind)

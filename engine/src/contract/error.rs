@@ -4,12 +4,12 @@
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ContractError {
-    /// Two channels of one kind have the same name (or, once in an age, the same hash).
+    /// Two channels of one kind have the same name, or the same hash.
     #[error(
         "the contract has the channels '{channel}' and '{twin}', which are the same: rename one"
     )]
     Duplicate {
-        /// The later one.
+        /// The later channel.
         channel: String,
         /// The earlier one.
         twin: String,
@@ -25,7 +25,7 @@ pub enum ContractError {
     /// More channels than a frame can number.
     #[error("the contract has {count} channels; at most {max} are possible")]
     TooManyChannels {
-        /// How many there are.
+        /// The number of channels.
         count: usize,
         /// The limit.
         max: usize,
@@ -33,21 +33,21 @@ pub enum ContractError {
     /// A size in a [`Config`](crate::Config) that a ring cannot have.
     #[error("{what} is {value}; it must be a power of two from {min} to {max}")]
     BadCapacity {
-        /// Which setting.
+        /// The setting.
         what: &'static str,
         /// Its value, in bytes.
         value: usize,
-        /// The least, in bytes.
+        /// The minimum, in bytes.
         min: usize,
-        /// The most, in bytes.
+        /// The maximum, in bytes.
         max: usize,
     },
-    /// [`Config::require_isolation`](crate::Config::require_isolation), and a backend without any.
+    /// The backend has no isolation, and [`Config::require_isolation`](crate::Config::require_isolation) is set.
     #[error(
         "isolation is required, and between processes that share memory by name there is none: use the sealed backend, which Linux has"
     )]
     NoIsolation,
-    /// This platform has no sealed memory, and the library was built without the other backend.
+    /// This platform has no sealed memory, and the library was built without the portable backend.
     #[error(
         "this platform has no sealed memory: build ringbridge with the feature 'portable', for processes that trust each other"
     )]

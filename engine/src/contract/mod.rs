@@ -1,6 +1,6 @@
-//! The contract: which channels there are, and what travels on each.
+//! The contract: the list of channels, and the types that travel on each.
 //!
-//! A channel is a constant that both processes share. Its type says who may use it and how:
+//! A channel is a constant that both processes share. Its type gives its direction and use:
 //!
 //! | channel | direction | main | renderer |
 //! | --- | --- | --- | --- |
@@ -9,9 +9,8 @@
 //! | [`Push<T>`](Push) | main to one renderer | `WebContents::send` | `on`, `once` |
 //! | [`Topic<T>`](Topic) | main to all subscribers, lossy | `publish` | `subscribe` |
 //!
-//! A [`Contract`] lists them. The position in *main's* list is the channel's number on the wire;
-//! names and schemas are compared once, when a renderer connects. The four kinds have namespaces of
-//! their own, as `ipcMain.on` and `ipcMain.handle` have.
+//! The position in *main's* [`Contract`] is the channel's number on the wire. Main compares names and schemas once,
+//! when a renderer connects. Each kind has a namespace of its own, as `ipcMain.on` and `ipcMain.handle` have.
 
 pub(crate) mod channel_table;
 pub(crate) mod error;
@@ -32,7 +31,7 @@ use crate::{
 
 pub use crate::wire::handshake::ChannelKind;
 
-/// The channels that a process knows: a list of constants.
+/// The channels of a process: a list of constants.
 ///
 /// ```
 /// use ringbridge::{Contract, Event, Method};
@@ -43,8 +42,7 @@ pub use crate::wire::handshake::ChannelKind;
 /// ```
 pub type Contract = &'static [&'static dyn Channel];
 
-/// A channel's kind and name, hashed when the constant is made, so that a look-up at run time
-/// compares one number.
+/// A channel's kind and name. The constant includes their hash, so that a look-up compares one number.
 #[derive(Clone, Copy)]
 pub struct ChannelKey {
     kind: ChannelKind,
@@ -78,7 +76,6 @@ impl fmt::Debug for ChannelKey {
     }
 }
 
-/// FNV-1a of the kind and the name.
 pub(crate) const fn channel_hash(kind: ChannelKind, name: &str) -> u64 {
     fnv1a(fnv1a(FNV_OFFSET, &[kind as u8]), name.as_bytes())
 }
@@ -88,7 +85,7 @@ pub trait Channel: sealed::Sealed + Sync {
     /// The channel's kind and name.
     fn key(&self) -> ChannelKey;
 
-    /// The schemas of all that travels on it, as one text.
+    /// Returns the schemas of all types that travel on it, as one text.
     fn schema(&self) -> String;
 }
 
@@ -96,7 +93,7 @@ mod sealed {
     pub trait Sealed {}
 }
 
-/// Defines one channel type: a name with the types that travel on it, and its place in [`Channel`].
+/// Defines one channel type: a name, with the types that travel on it.
 macro_rules! channel_type {
     ($(#[$attribute:meta])* $name:ident<$($parameter:ident $(= $default:ty)?),*>, $schema:expr) => {
         $(#[$attribute])*
@@ -151,8 +148,8 @@ channel_type! {
 }
 
 channel_type! {
-    /// A request and its reply: `invoke` and `handle`. `A` goes there; `R`, or the handler's error
-    /// `E`, comes back.
+    /// A request and its reply: `invoke` and `handle`. `A` is the arguments; `R` or the handler's error `E` is the
+    /// reply.
     Method<A, R, E = Failure>, format!("({}) -> {} or {}", A::schema(), R::schema(), E::schema())
 }
 
@@ -163,13 +160,13 @@ channel_type! {
 
 channel_type! {
     /// Main to every subscribed renderer, one write for all: `IpcMain::publish` and
-    /// `IpcRenderer::subscribe`. Lossy: a reader that is lapped is told how many it lost.
+    /// `IpcRenderer::subscribe`. Lossy: a reader that was lapped gets the number of lost messages.
     Topic<T>, T::schema()
 }
 
-/// A channel on which a renderer says something to main: an [`Event`] or a [`Method`].
+/// A channel from a renderer to main: an [`Event`] or a [`Method`].
 pub trait FromRenderer: Channel {
-    /// What it says: the message, or the arguments.
+    /// The message, or the arguments.
     type Said: Payload + ?Sized;
 }
 
@@ -183,7 +180,7 @@ impl<A: Payload + ?Sized, R: Payload + ?Sized, E: Payload + ?Sized> FromRenderer
     type Said = A;
 }
 
-/// A channel as a table keeps it.
+/// A channel in a table.
 #[derive(Clone, Debug)]
 pub(crate) struct Declaration {
     pub(crate) kind: ChannelKind,
@@ -193,13 +190,13 @@ pub(crate) struct Declaration {
 }
 
 impl Declaration {
-    /// What two builds compare.
+    /// The hash that two builds compare.
     pub(crate) fn fingerprint(&self) -> u64 {
         fnv1a(FNV_OFFSET, self.schema.as_bytes())
     }
 }
 
-/// Checks a contract and writes its channels out, in its order.
+/// Checks a contract, and returns its channels in its order.
 pub(crate) fn declarations(contract: Contract) -> Result<Vec<Declaration>, ContractError> {
     if contract.len() > CHANNELS_MAX {
         return Err(ContractError::TooManyChannels { count: contract.len(), max: CHANNELS_MAX });

@@ -1,17 +1,17 @@
-//! What may travel on a channel.
+//! Payloads: the types that may travel on a channel.
 //!
-//! A payload is one of three shapes, all behind the one trait [`Payload`]:
+//! A [`Payload`] has one of three shapes:
 //!
-//! | shape | examples | how it travels |
+//! | shape | examples | bytes |
 //! | --- | --- | --- |
-//! | fixed layout ([`FixedLayout`]) | `u64`, `[f32; 8]`, a [`payload!`](crate::contract::payload) struct | as its own bytes; read in place |
-//! | a run of those | `str`, `[u8]`, `[Point]` | as its own bytes; read in place |
-//! | any serde type | [`Dynamic<T>`](Dynamic) | as MessagePack |
+//! | fixed layout ([`FixedLayout`]) | `u64`, `[f32; 8]`, a [`payload!`](crate::contract::payload) struct | its own, read in place |
+//! | a slice of those | `str`, `[u8]`, `[Point]` | its own, read in place |
+//! | any serde type | [`Dynamic<T>`](Dynamic) | MessagePack |
 //!
-//! Every payload has a *schema*: a text of names, types and offsets. Two builds whose schemas for a
-//! channel differ refuse to connect, and print both texts.
+//! Every payload has a *schema*: a text of names, types and offsets. Two builds whose schemas for a channel
+//! differ cannot connect, and the error has both texts.
 //!
-//! Nothing here touches shared memory: `decode` is given bytes that nobody else can write.
+//! This file reads no shared memory: no other process can write the bytes that `decode` gets.
 
 use std::{borrow::Borrow, fmt, mem::size_of};
 
@@ -21,10 +21,10 @@ use zerocopy::{ConvertError, FromZeros, Immutable, IntoBytes, KnownLayout, TryFr
 /// The largest alignment of a payload, in bytes: payloads lie on multiples of it in a ring.
 pub const PAYLOAD_ALIGN_MAX: usize = 16;
 
-/// How deep a [`Dynamic`] value may nest before it is refused.
+/// The deepest nesting of a [`Dynamic`] value.
 const DYNAMIC_DEPTH_MAX: usize = 64;
 
-/// A value of [`Payload`] could not be turned into bytes. Nothing was sent.
+/// A value that could not be encoded. Nothing was sent.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 #[error("the value could not be encoded: {0}")]
 pub struct EncodeError(String);
@@ -36,17 +36,17 @@ pub enum DecodeError {
     /// There are too few or too many bytes.
     #[error("expected {expected}, got {len} bytes")]
     Size {
-        /// The schema of the type that was expected.
+        /// The schema of the expected type.
         expected: String,
-        /// How many bytes came.
+        /// The number of bytes that came.
         len: usize,
     },
     /// The size is right, but the bytes are no value of the type (a `bool` of 2, text that is not UTF-8).
     #[error("expected {expected}, got {len} bytes that are no valid value of it")]
     Invalid {
-        /// The schema of the type that was expected.
+        /// The schema of the expected type.
         expected: String,
-        /// How many bytes came.
+        /// The number of bytes that came.
         len: usize,
     },
 }
@@ -60,7 +60,7 @@ impl DecodeError {
         Self::Invalid { expected: T::schema(), len }
     }
 
-    /// Keeps which of the two it was, and drops zerocopy's text, which contains addresses.
+    /// Drops zerocopy's text, which contains addresses.
     #[cold]
     fn from_conversion<T: Payload + ?Sized, A, S, V>(
         error: ConvertError<A, S, V>,
@@ -76,25 +76,25 @@ impl DecodeError {
 /// A type that may travel on a channel. Implemented for every [`FixedLayout`] type, `str`, slices
 /// of fixed layouts and [`Dynamic`]; see the module's table.
 pub trait Payload {
-    /// What a receiver keeps: the type itself, or `String` and `Vec<T>` for `str` and `[T]`.
+    /// The owned form of a received value: the type itself, or `String` and `Vec<T>` for `str` and `[T]`.
     type Owned: Borrow<Self> + Send + 'static;
 
-    /// The type's names, types and offsets as text.
+    /// Returns the type's names, types and offsets as text.
     fn schema() -> String;
 
-    /// Gives the value's bytes to `put`. Fixed layouts are not copied.
+    /// Passes the value's bytes to `put`. Fixed layouts are not copied.
     fn encode<R>(&self, put: impl FnOnce(&[u8]) -> R) -> Result<R, EncodeError>;
 
-    /// Checks the bytes and lends the value to `take`. Fixed layouts are not copied.
+    /// Checks the bytes and passes the value to `take`. Fixed layouts are not copied.
     ///
     /// `bytes` starts on a multiple of [`PAYLOAD_ALIGN_MAX`].
     fn decode<R>(bytes: &[u8], take: impl FnOnce(&Self) -> R) -> Result<R, DecodeError>;
 
-    /// Checks the bytes and makes a value of its own.
+    /// Checks the bytes and returns an owned value.
     fn decode_owned(bytes: &[u8]) -> Result<Self::Owned, DecodeError>;
 
-    /// As [`decode_owned`](Self::decode_owned), into the place where the value will be looked for. Fixed
-    /// layouts are copied there in one piece, and are in no `Result` on the way.
+    /// As [`decode_owned`](Self::decode_owned), but writes the value to `place`. Fixed layouts are copied there in
+    /// one piece, not through a `Result`.
     fn decode_into(bytes: &[u8], place: &mut Option<Self::Owned>) -> Result<(), DecodeError> {
         *place = Some(Self::decode_owned(bytes)?);
         Ok(())
@@ -107,7 +107,7 @@ pub trait Payload {
 pub trait FixedLayout:
     TryFromBytes + FromZeros + IntoBytes + KnownLayout + Immutable + Copy + Send + 'static
 {
-    /// The type's names, types and offsets as text.
+    /// Returns the type's names, types and offsets as text.
     fn layout() -> String;
 }
 
@@ -131,7 +131,7 @@ impl<T: FixedLayout> Payload for T {
 
     #[inline]
     fn decode<R>(bytes: &[u8], take: impl FnOnce(&Self) -> R) -> Result<R, DecodeError> {
-        // A zero-sized reference has nothing to point at, so `()` is made, not found.
+        // A zero-sized value has no place among the bytes, so it is made, not found.
         if size_of::<T>() == 0 {
             return T::decode_owned(bytes).map(|value| take(&value));
         }
@@ -209,10 +209,10 @@ impl Payload for str {
     }
 }
 
-/// Any serde type, encoded as MessagePack: for values whose shape is not fixed.
+/// Any serde type, encoded as MessagePack, for values without a fixed layout.
 ///
-/// Both sides allocate; prefer fixed layouts where it must be fast. The schema is the type's Rust
-/// name, so the two builds must agree on what is behind it.
+/// Both sides allocate, so fixed layouts are faster. The schema is the type's Rust name, so the two builds must
+/// agree on its definition.
 ///
 /// ```
 /// # use ringbridge::{Dynamic, Event};
@@ -249,7 +249,7 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Payload for Dynamic<T> {
     }
 }
 
-/// A handler's error when the method names no type of its own: a message.
+/// The error type of a handler whose method names no other: a message.
 ///
 /// It prints as an `Error` does in Electron: `Error: <message>`.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
@@ -259,12 +259,12 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// An error that says `message`.
+    /// An error with this message.
     pub fn new(message: impl fmt::Display) -> Self {
         Self { message: message.to_string() }
     }
 
-    /// What it says, without the `Error: ` before it.
+    /// The message, without the `Error: ` before it.
     pub fn message(&self) -> &str {
         &self.message
     }

@@ -19,7 +19,10 @@ use std::{
 
 use crate::{
     event_loop::error::RunError,
-    peer::invocation::{Awaited, DriveEnd, EventLoop, Reason},
+    peer::{
+        link::{DriveEnd, EventLoop, Reason},
+        requests::outcome::Awaited,
+    },
     primitives::{AtomicBool, Ordering},
     sync::reentrancy::{self, CurrentLoop, Running},
     wake::{

@@ -4,7 +4,7 @@ use std::io;
 
 use crate::sync::reentrancy::RunRefused;
 
-/// Why a renderer could not be launched.
+/// An error of launching a renderer.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LaunchError {
@@ -13,17 +13,17 @@ pub enum LaunchError {
     Spawn {
         /// The program.
         program: String,
-        /// What the operating system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// Its memory or socket could not be had.
+    /// Its memory or socket could not be made.
     #[error(
         "cannot prepare a renderer's session ({what}): {source}; is a limit of descriptors or memory reached?"
     )]
     Resources {
-        /// Which part.
+        /// The part that failed.
         what: &'static str,
-        /// What the operating system said.
+        /// The system's error.
         source: io::Error,
     },
     /// The policy names a channel that main's contract does not have.
@@ -32,7 +32,7 @@ pub enum LaunchError {
         /// The channel.
         channel: &'static str,
     },
-    /// There are as many windows as main allows.
+    /// Main has its maximum of windows.
     #[error("there are {max} windows already, the most that this main allows")]
     TooManyWindows {
         /// The limit.
@@ -43,14 +43,14 @@ pub enum LaunchError {
     Closed,
 }
 
-/// Why `run` or `poll` ended with an error.
+/// An error of `run` or `poll`.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RunError {
     /// Called from inside a listener or handler, which the loop itself runs.
     #[error("run and poll cannot be called inside a listener or handler")]
     InsideListener,
-    /// Another thread runs the loop at the moment.
+    /// Another thread is running the loop.
     #[error("another thread is running this loop")]
     AlreadyRunning,
     /// The main process is gone.

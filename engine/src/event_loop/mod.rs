@@ -17,7 +17,7 @@
 //! | [`error`] | errors of running a loop, and of launching a renderer |
 //!
 //! The executor of futures is [`wake::executor`](crate::wake::executor). A session reaches its loop
-//! through [`EventLoop`](crate::peer::invocation::EventLoop).
+//! through [`EventLoop`](crate::peer::link::EventLoop).
 
 pub(crate) mod driver;
 pub(crate) mod error;

@@ -70,7 +70,7 @@ fn scribble(data: &[AtomicU64], input: &mut Input<'_>) {
 
 /// A frame of any kind, committed at `position` as an honest producer does, but whatever is there.
 fn commit(cells: &Cells, position: u64, input: &mut Input<'_>) {
-    let Ok(kind) = Kind::try_from(input.byte().unwrap_or(0) % 14) else { return };
+    let Some(kind) = Kind::from_wire(input.byte().unwrap_or(0) % 14) else { return };
     let payload_len = u32::from(input.short()) % CAPACITY_MAX as u32;
     let (flags, channel) = (input.byte().unwrap_or(0), input.short());
     let id = RequestId::from_wire(input.word());

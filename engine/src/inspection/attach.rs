@@ -82,31 +82,31 @@ pub(crate) fn fingerprint() -> u64 {
         .fold(FNV_OFFSET, |hash, metric| fnv1a(fnv1a(hash, metric.name.as_bytes()), b";"))
 }
 
-/// Why a main process could not be inspected, or cannot be any more.
+/// An error of inspecting a main process.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum InspectError {
-    /// It could not be reached.
+    /// Main could not be reached.
     #[error(transparent)]
     Connect(#[from] ConnectError),
-    /// It said no.
+    /// Main refused the inspector.
     #[error("main refused this inspector: {why}")]
     Refused {
-        /// In main's words.
+        /// Main's reason.
         why: String,
     },
-    /// Its numbers are others than this process knows.
+    /// Main has other metrics than this build.
     #[error(
         "main was built from another version of ringbridge: inspect it with a tool of the same version"
     )]
     OtherBuild,
-    /// What it shows is not what it should be.
+    /// The board is invalid.
     #[error("what main shows cannot be read: {why}")]
     BadBoard {
-        /// What is wrong with it.
+        /// The reason.
         why: String,
     },
-    /// It is gone.
+    /// Main has ended.
     #[error("the main process is gone")]
     Gone,
 }
@@ -191,7 +191,7 @@ mod tests {
         TopicWriter::new(memory, 0);
     }
 
-    /// What an inspector makes of a main process that answers so.
+    /// The result of an inspector whose main process sends this answer.
     fn attached(answer: &InspectorAnswer, memory: Option<&Region>) -> Result<(), InspectError> {
         let name = unique("board");
         let endpoint = Endpoint::bind(&name, Backend::Sealed).unwrap();

@@ -143,15 +143,15 @@ impl IpcMain {
         self.shared().dispatcher.routes.update(|routes| routes.remove_all_listeners(None));
     }
 
-    /// Has `validator` decide over every message on an event, or over the arguments of every invoke of a
-    /// method, before any listener or handler sees them, whichever renderer they come from.
+    /// Asks `validator` about every message of an event, or the arguments of every invoke of a method, before
+    /// a listener or handler sees them.
     ///
-    /// `Err` says why not: a message is dropped and counted
+    /// `Err` is the objection: a message is dropped and counted
     /// ([`Counters::rejected`](crate::Counters::rejected)), an invoke fails with
     /// [`InvokeError::Rejected`](crate::InvokeError::Rejected). With
-    /// [`Policy::rejection_is_violation`] it counts as a violation too. Validators of one channel are asked in
-    /// the order of their registration, and the first objection decides; one that panics objects. They stay
-    /// for good. Each decodes the payload for itself, which costs something where that is not a fixed layout.
+    /// [`Policy::rejection_is_violation`] it is a violation too. Validators of one channel are asked in the
+    /// order of their registration, until one objects or panics. They stay for good. Each decodes the payload
+    /// for itself.
     ///
     /// ```no_run
     /// # use ringbridge::{IpcMain, Method};
@@ -186,16 +186,11 @@ impl IpcMain {
     /// # Errors
     ///
     /// [`RegisterError::SecondHandler`] if the method has its handler.
-    pub fn handle<A, R, E>(
+    pub fn handle<A: Payload + ?Sized, R: Payload + ?Sized, E: HandlerError + ?Sized>(
         &self,
         method: Method<A, R, E>,
         handler: impl FnMut(&IpcMainInvokeEvent<'_>, &A) -> Handled<R, E> + Send + 'static,
-    ) -> Result<(), RegisterError>
-    where
-        A: Payload + ?Sized,
-        R: Payload + ?Sized,
-        E: HandlerError + ?Sized,
-    {
+    ) -> Result<(), RegisterError> {
         self.handle_times(method, Times::Always, handler)
     }
 
@@ -204,30 +199,20 @@ impl IpcMain {
     /// # Errors
     ///
     /// As [`handle`](Self::handle).
-    pub fn handle_once<A, R, E>(
+    pub fn handle_once<A: Payload + ?Sized, R: Payload + ?Sized, E: HandlerError + ?Sized>(
         &self,
         method: Method<A, R, E>,
         handler: impl FnMut(&IpcMainInvokeEvent<'_>, &A) -> Handled<R, E> + Send + 'static,
-    ) -> Result<(), RegisterError>
-    where
-        A: Payload + ?Sized,
-        R: Payload + ?Sized,
-        E: HandlerError + ?Sized,
-    {
+    ) -> Result<(), RegisterError> {
         self.handle_times(method, Times::Once, handler)
     }
 
-    fn handle_times<A, R, E>(
+    fn handle_times<A: Payload + ?Sized, R: Payload + ?Sized, E: HandlerError + ?Sized>(
         &self,
         method: Method<A, R, E>,
         times: Times,
         mut handler: impl FnMut(&IpcMainInvokeEvent<'_>, &A) -> Handled<R, E> + Send + 'static,
-    ) -> Result<(), RegisterError>
-    where
-        A: Payload + ?Sized,
-        R: Payload + ?Sized,
-        E: HandlerError + ?Sized,
-    {
+    ) -> Result<(), RegisterError> {
         let number = self.number(&method.key())?;
         let handler =
             move |call: Call<'_>, arguments: &A| handler(&IpcMainInvokeEvent { call }, arguments);
@@ -240,16 +225,11 @@ impl IpcMain {
     /// # Errors
     ///
     /// As [`handle`](Self::handle).
-    pub fn handle_deferred<A, R, E>(
+    pub fn handle_deferred<A: Payload + ?Sized, R: Payload + ?Sized, E: HandlerError + ?Sized>(
         &self,
         method: Method<A, R, E>,
         mut handler: impl FnMut(&IpcMainInvokeEvent<'_>, &A, Responder<R, E>) + Send + 'static,
-    ) -> Result<(), RegisterError>
-    where
-        A: Payload + ?Sized,
-        R: Payload + ?Sized,
-        E: HandlerError + ?Sized,
-    {
+    ) -> Result<(), RegisterError> {
         let number = self.number(&method.key())?;
         let handler = move |call: Call<'_>, arguments: &A, responder: Responder<R, E>| {
             handler(&IpcMainInvokeEvent { call }, arguments, responder);
@@ -281,12 +261,10 @@ impl IpcMain {
     }
 
     /// Removes a method's handler, if it has one. Calls that are under way still reply.
-    pub fn remove_handler<A, R, E>(&self, method: Method<A, R, E>)
-    where
-        A: Payload + ?Sized,
-        R: Payload + ?Sized,
-        E: Payload + ?Sized,
-    {
+    pub fn remove_handler<A: Payload + ?Sized, R: Payload + ?Sized, E: Payload + ?Sized>(
+        &self,
+        method: Method<A, R, E>,
+    ) {
         if let Ok(number) = self.number(&method.key()) {
             self.shared().dispatcher.routes.update(|routes| routes.remove_handler(number));
         }
@@ -298,8 +276,8 @@ impl IpcMain {
 
     // --- publishing ------------------------------------------------------------------------------
 
-    /// Publishes a message on a topic: one write, whatever the number of subscribers. Never waits for
-    /// any of them; one that is lapped is told how many it lost.
+    /// Publishes a message on a topic with one write for all subscribers. It waits for none of them; a
+    /// subscriber that is lapped is told how many messages it lost.
     ///
     /// Returns the message's sequence number in its topic, from 1.
     ///
@@ -383,12 +361,11 @@ impl IpcMain {
     }
 
     /// Calls `listener` when a renderer has taken nothing for
-    /// [`Config::unresponsive_after`](crate::Config::unresponsive_after), although there is a message or an
-    /// invoke of main's for it: Electron's `unresponsive`. It may be stopped, or busy in an endless loop; main
-    /// goes on as before, and may [`close`](WebContents::close) it.
+    /// [`Config::unresponsive_after`](crate::Config::unresponsive_after), although a message or an invoke of
+    /// main's waits for it: Electron's `unresponsive`. Main goes on as before, and may
+    /// [`close`](WebContents::close) it.
     ///
-    /// A renderer that takes a backlog slowly says how far it has come now and then only, and at the latest when
-    /// an eighth of its ring is through.
+    /// A renderer that takes a backlog slowly publishes its position at least after each eighth of its ring.
     pub fn on_unresponsive(&self, mut listener: impl FnMut(&WebContents) + Send + 'static) {
         self.shared().hooks.unresponsive.add(move |window: WebContents| listener(&window));
         self.shared().watch_responsiveness();

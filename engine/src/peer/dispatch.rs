@@ -1,11 +1,11 @@
-//! What a frame from the peer means, and whether the peer may say it.
+//! Acts on a frame of the peer, after checking that this peer may send it.
 //!
-//! The frame's header has been checked for what it is ([`WireHeader::check`]); here it is checked for
-//! what *this* peer may do: the channel, its kind and direction, the policy, the quota. In main a failure is a
-//! [`Violation`], since the library on the other side never sends such a frame. Payloads are
-//! validated by the listener's or handler's own decoding, from bytes that nobody else can write, and by what
-//! the application has registered to validate them; an invalid one is counted, and for an invoke it is the
-//! caller's error.
+//! [`WireHeader::check`] has checked the header by itself. [`Link`](crate::peer::link::Link) checks it
+//! for *this* peer, by the kind's entry in [`wire/kind`](crate::wire::kind): the direction, the channel
+//! and the policy. In main a failure is a [`Violation`], since the library on the other side never
+//! sends such a frame. The listener's or handler's own decoding checks the payload, in bytes that no
+//! other process can write, and so do the application's validators. An invalid payload is counted; of
+//! an invoke it is the caller's error.
 //!
 //! [`WireHeader::check`]: crate::wire::frame::WireHeader::check
 
@@ -14,19 +14,15 @@ use std::{
     sync::Arc,
 };
 
-use crate::peer::{
-    Port, Side,
-    invocation::{Awaited, Ending, FailCode},
-    responder::Call,
-};
 use crate::{
-    contract::{ChannelKind, payload::DecodeError},
-    kill_points::{KillPoint, reach},
+    contract::payload::DecodeError,
     peer::{
-        large::OpenError,
+        large::{body::Body, limits::OpenError},
+        port::Port,
+        requests::outcome::{Awaited, Ending, FailCode},
+        responder::Call,
         router::{ListenerId, Router, Times},
     },
-    primitives::Ordering,
     sync::{
         loop_cell::{LoopCell, LoopKey, LoopKeyId},
         snapshot::Snapshot,
@@ -34,8 +30,9 @@ use crate::{
     wake::executor::Executor,
     wire::{
         attached::Attached,
-        frame::{Header, Kind, TimeoutCode, Violation},
+        frame::{Header, TimeoutCode, Violation},
         id::RequestId,
+        kind::Kind,
     },
 };
 
@@ -50,12 +47,12 @@ pub(crate) struct Delivery<'a> {
 pub(crate) type Listener =
     Arc<LoopCell<dyn FnMut(&Delivery<'_>, &[u8]) -> Result<(), DecodeError> + Send>>;
 
-/// A handler with its types erased. It sees to the answer itself, also if it panics. `Err`: the bytes are
+/// A handler with its types erased. It sends the answer itself, also if it panics. `Err`: the bytes are
 /// no arguments.
 pub(crate) type Handler =
     Arc<LoopCell<dyn FnMut(Call<'_>, &Arc<Executor>, &[u8]) -> Result<(), DecodeError> + Send>>;
 
-/// What decides over a channel's messages before anyone hears them, with its payload's type erased.
+/// Accepts or refuses a channel's messages before any listener, with its payload's type erased.
 pub(crate) type Validator =
     Arc<LoopCell<dyn FnMut(&Delivery<'_>, &[u8]) -> Result<(), Unwelcome> + Send>>;
 
@@ -69,7 +66,7 @@ pub(crate) enum Unwelcome {
 
 pub(crate) type Routes = Router<Listener, Handler, Validator>;
 
-/// What a process does with messages, whichever peer they come from.
+/// The listeners and handlers of one process, for the messages of every peer.
 pub(crate) struct Dispatcher {
     pub(crate) routes: Snapshot<Routes>,
     pub(crate) executor: Arc<Executor>,
@@ -77,11 +74,12 @@ pub(crate) struct Dispatcher {
     pub(crate) key: LoopKeyId,
 }
 
-/// What the driver itself has to do for a frame.
+/// The driver's own part in a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Request {
     Nothing,
-    /// Its sender waits to use its memory again: publish how far was read. Its attachment had so many bytes.
+    /// Publish the read position: the sender waits to use its memory again. Its attachment had `len`
+    /// bytes.
     Publish {
         len: u64,
     },
@@ -91,7 +89,7 @@ pub(crate) enum Request {
 
 impl Dispatcher {
     /// Acts on one frame. `routes` is the driver's copy, refreshed for this frame.
-    // Always inline: the header comes in registers then, and what is common is decided at once.
+    // Always inline: the header comes in registers then, and the common kinds are decided at once.
     #[inline(always)]
     pub(crate) fn receive(
         &self,
@@ -103,25 +101,29 @@ impl Dispatcher {
         awaited: Option<&mut Awaited<'_>>,
     ) -> Result<Request, Violation> {
         port.counters.frames_received.add_alone(1);
-        port.check_received_length(u64::from(header.payload_len))?;
+        port.check_length(u64::from(header.payload_len))?;
         match header.kind {
+            // Each kind is checked in its own arm: a known kind needs no look into the table.
             Kind::Send => {
-                port.check(header, port.receives())?;
-                self.deliver(&Delivery { port, lost: 0 }, header.channel, bytes, routes, key)?;
+                port.check(Kind::Send, header.channel)?;
+                self.deliver(port, header.channel, bytes, routes, key)?;
             }
             Kind::Invoke => {
-                port.check(header, ChannelKind::Method)?;
+                port.check(Kind::Invoke, header.channel)?;
                 self.call(port, header, bytes, routes, key)?;
             }
-            Kind::Reply => port.settle(requested(header)?, &Ending::Reply, bytes, awaited),
-            _ => return self.receive_other(port, header, bytes, routes, key, awaited),
+            Kind::Reply => {
+                port.check(Kind::Reply, header.channel)?;
+                port.settle(requested(header)?, &Ending::Reply, Body::Frame(bytes), awaited);
+            }
+            _ => return self.receive_rare(port, header, bytes, routes, key, awaited),
         }
         Ok(Request::Nothing)
     }
 
-    /// Acts on a frame of a kind that is not of every day.
+    /// Acts on a frame of a rare kind.
     #[cold]
-    fn receive_other(
+    fn receive_rare(
         &self,
         port: &Arc<Port>,
         header: Header,
@@ -130,26 +132,23 @@ impl Dispatcher {
         key: &mut LoopKey,
         awaited: Option<&mut Awaited<'_>>,
     ) -> Result<Request, Violation> {
+        port.check(header.kind, header.channel)?;
         match header.kind {
-            Kind::Reject => port.settle(requested(header)?, &Ending::Reject, bytes, awaited),
+            Kind::Reject => {
+                port.settle(requested(header)?, &Ending::Reject, Body::Frame(bytes), awaited);
+            }
             Kind::Fail => {
-                port.settle(requested(header)?, &Ending::Fail(header.flags), bytes, awaited)
+                let ending = Ending::Fail(header.flags);
+                port.settle(requested(header)?, &ending, Body::Frame(bytes), awaited);
             }
-            Kind::Cancel => port.cancel_owed(requested(header)?),
-            Kind::Subscribe => {
-                port.check(header, ChannelKind::Topic)?;
-                return Ok(Request::Subscribe(header.channel));
-            }
-            Kind::Unsubscribe => {
-                port.check(header, ChannelKind::Topic)?;
-                return Ok(Request::Unsubscribe(header.channel));
-            }
+            Kind::Cancel => cancel(port, requested(header)?),
+            Kind::Subscribe => return Ok(Request::Subscribe(header.channel)),
+            Kind::Unsubscribe => return Ok(Request::Unsubscribe(header.channel)),
             Kind::Attached => {
                 return self.receive_attached(port, header.channel, bytes, routes, key, awaited);
             }
-            Kind::Ask => port.lend_attachment(header.kind, bytes)?,
-            Kind::GiveBack => port.take_attachment_back(header.kind, bytes)?,
-            // `receive` does those; the consumer follows pads itself.
+            Kind::Ask | Kind::GiveBack => port.large.act_on_word(port, header.kind, bytes)?,
+            // `receive` acts on the first three; the consumer follows pads itself.
             Kind::Send | Kind::Invoke | Kind::Reply | Kind::Pad => {
                 return Err(Violation::UnknownKind { kind: header.kind as u8 });
             }
@@ -157,9 +156,7 @@ impl Dispatcher {
         Ok(Request::Nothing)
     }
 
-    /// Acts on a message whose payload is attached, as on any other, once it is known that the peer may
-    /// say it here and that the attachment is what it says.
-    #[cold]
+    /// Acts on a message whose payload is attached, after checking the message and the attachment.
     fn receive_attached(
         &self,
         port: &Arc<Port>,
@@ -170,80 +167,46 @@ impl Dispatcher {
         awaited: Option<&mut Awaited<'_>>,
     ) -> Result<Request, Violation> {
         let attached = Attached::parse(channel, bytes)?;
-        let header = attached.header;
-        port.check_received_length(attached.len)?;
-        match header.kind {
-            Kind::Send => port.check(header, port.receives())?,
-            Kind::Invoke => port.check(header, ChannelKind::Method)?,
-            _ => {}
-        }
-        let payload = match port.open_attachment(&attached) {
-            Ok(payload) => payload,
+        let (header, len) = (attached.header, attached.len);
+        port.check_length(len)?;
+        port.check(header.kind, channel)?;
+        let body = match port.large.open(port, &attached) {
+            Ok(body) => body,
             Err(OpenError::Violation(violation)) => return Err(violation),
             Err(OpenError::System(why)) => {
                 port.counters.attachments_lost.add();
-                self.lose(port, header, &why, awaited)?;
-                return Ok(Request::Publish { len: attached.len });
+                lose(port, header, &why, awaited)?;
+                return Ok(Request::Publish { len });
             }
         };
-        reach(KillPoint::AttachmentOpened);
-        port.counters.attachments_received.add_alone(1);
         match header.kind {
-            Kind::Send => {
-                let delivery = Delivery { port, lost: 0 };
-                self.deliver(&delivery, header.channel, &payload, routes, key)?;
-            }
-            Kind::Invoke => self.call(port, header, &payload, routes, key)?,
-            Kind::Reject => {
-                port.settle_attached(requested(header)?, &Ending::Reject, payload, awaited);
-            }
-            // `Attached::parse` lets nothing else through.
-            _ => port.settle_attached(requested(header)?, &Ending::Reply, payload, awaited),
+            Kind::Send => self.deliver(port, header.channel, &body, routes, key)?,
+            Kind::Invoke => self.call(port, header, &body, routes, key)?,
+            Kind::Reject => port.settle(requested(header)?, &Ending::Reject, body, awaited),
+            // `Attached::parse` lets no other kind through.
+            _ => port.settle(requested(header)?, &Ending::Reply, body, awaited),
         }
-        Ok(Request::Publish { len: attached.len })
+        Ok(Request::Publish { len })
     }
 
-    /// Tells whoever waits that a payload is there and cannot be had.
-    fn lose(
-        &self,
-        port: &Arc<Port>,
-        header: Header,
-        why: &str,
-        awaited: Option<&mut Awaited<'_>>,
-    ) -> Result<(), Violation> {
-        match (header.kind, header.id) {
-            (Kind::Invoke, Some(id)) => {
-                port.check_owed(id)?;
-                let timeout = TimeoutCode(header.flags);
-                let call = Call { port, id, number: header.channel, timeout };
-                call.fail(FailCode::BadArguments, why);
-            }
-            (_, Some(id)) => {
-                let ending = Ending::Fail(FailCode::ReplyFailed as u8);
-                port.settle(id, &ending, why.as_bytes(), awaited);
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    /// Passes a message on to those who listen, if nobody objects.
+    /// Passes a message on to the listeners, if no validator refuses it.
     #[inline]
     fn deliver(
         &self,
-        delivery: &Delivery<'_>,
+        port: &Arc<Port>,
         channel: u16,
         bytes: &[u8],
         routes: &Routes,
         key: &mut LoopKey,
     ) -> Result<(), Violation> {
+        let delivery = Delivery { port, lost: 0 };
         if let Some(route) = routes.route(channel)
             && !route.validators.is_empty()
-            && let Err(unwelcome) = screen(delivery, &route.validators, bytes, key)
+            && let Err(unwelcome) = validate(&delivery, &route.validators, bytes, key)
         {
-            return delivery.port.judge(channel, &unwelcome);
+            return refuse(port, channel, &unwelcome);
         }
-        self.emit(delivery, channel, bytes, routes, key);
+        self.emit(&delivery, channel, bytes, routes, key);
         Ok(())
     }
 
@@ -273,7 +236,7 @@ impl Dispatcher {
             match catch_unwind(AssertUnwindSafe(run)) {
                 Ok(Ok(())) => {}
                 Ok(Err(_)) => {
-                    // What is no value for one listener of the channel is none for the next.
+                    // Bytes that are no value for one listener of the channel are none for the next.
                     counters.bad_payloads.add();
                     return;
                 }
@@ -282,6 +245,7 @@ impl Dispatcher {
         }
     }
 
+    /// Runs the handler of an invoke.
     #[inline]
     fn call(
         &self,
@@ -294,16 +258,16 @@ impl Dispatcher {
         let id = requested(header)?;
         port.counters.invokes_received.add_alone(1);
         let call = Call { port, id, number: header.channel, timeout: TimeoutCode(header.flags) };
-        if port.is_orphaned() {
+        if port.incoming.is_orphaned() {
             port.counters.orphaned.add();
             return Ok(());
         }
-        port.check_owed(id)?;
+        port.incoming.check(id)?;
         let route = routes.route(header.channel);
         if let Some(route) = route
             && !route.validators.is_empty()
             && let Err(unwelcome) =
-                screen(&Delivery { port, lost: 0 }, &route.validators, bytes, key)
+                validate(&Delivery { port, lost: 0 }, &route.validators, bytes, key)
         {
             match &unwelcome {
                 Unwelcome::BadPayload(error) => {
@@ -311,18 +275,16 @@ impl Dispatcher {
                 }
                 Unwelcome::Rejected(why) => call.fail(FailCode::Rejected, why),
             }
-            return port.judge(header.channel, &unwelcome);
+            return refuse(port, header.channel, &unwelcome);
         }
-        let Some(handler) = route.and_then(|route| route.handler.as_ref()) else {
+        let handler = route.and_then(|route| route.handler.as_ref()).filter(|handler| {
+            handler.times != Times::Once || self.take_handler(header.channel, handler.id)
+        });
+        let Some(handler) = handler else {
             port.counters.unhandled.add();
             call.fail(FailCode::NoHandler, "");
             return Ok(());
         };
-        if handler.times == Times::Once && !self.take_handler(header.channel, handler.id) {
-            port.counters.unhandled.add();
-            call.fail(FailCode::NoHandler, "");
-            return Ok(());
-        }
         let run = || (handler.function.open(key))(call, &self.executor, bytes);
         match catch_unwind(AssertUnwindSafe(run)) {
             Ok(Ok(())) => {}
@@ -343,7 +305,7 @@ impl Dispatcher {
 }
 
 /// Asks the validators of a channel, in order: the first that objects decides. One that panics objects.
-fn screen(
+fn validate(
     delivery: &Delivery<'_>,
     validators: &[Validator],
     bytes: &[u8],
@@ -362,88 +324,57 @@ fn screen(
     Ok(())
 }
 
-/// The request that a frame names; its header was checked to name one.
+/// Counts a message that is not passed on. `Err`: the policy makes it a violation.
+#[cold]
+fn refuse(port: &Port, channel: u16, unwelcome: &Unwelcome) -> Result<(), Violation> {
+    match unwelcome {
+        Unwelcome::BadPayload(_) => port.counters.bad_payloads.add(),
+        Unwelcome::Rejected(_) => {
+            port.counters.rejected.add();
+            if port.limits.rejection_is_violation {
+                return Err(Violation::Rejected { channel });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Tells the caller that waits that a payload has come and cannot be mapped.
+fn lose(
+    port: &Arc<Port>,
+    header: Header,
+    why: &str,
+    awaited: Option<&mut Awaited<'_>>,
+) -> Result<(), Violation> {
+    match (header.kind, header.id) {
+        (Kind::Invoke, Some(id)) => {
+            port.incoming.check(id)?;
+            let timeout = TimeoutCode(header.flags);
+            let call = Call { port, id, number: header.channel, timeout };
+            call.fail(FailCode::BadArguments, why);
+        }
+        (_, Some(id)) => {
+            let ending = Ending::Fail(FailCode::ReplyFailed as u8);
+            port.settle(id, &ending, Body::Frame(why.as_bytes()), awaited);
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Cancels a request of the peer. If it was answered, its reply may be in the backlog, and is dropped.
+fn cancel(port: &Port, id: RequestId) {
+    if let Some(request) = port.incoming.remove(id) {
+        port.counters.cancelled.add();
+        request.cancel();
+    } else if port.sender.forget_reply(id) {
+        port.counters.late_replies.add();
+        port.large.give_back(&port.sender);
+    }
+}
+
+/// Returns the request that a frame names. Its header was checked to name one.
 #[inline]
 fn requested(header: Header) -> Result<RequestId, Violation> {
     header.id.ok_or(Violation::BadRequestId { kind: header.kind as u8, id: 0 })
-}
-
-impl Port {
-    /// The kind of channel on which the peer sends one way.
-    #[inline]
-    fn receives(&self) -> ChannelKind {
-        match self.side {
-            Side::Main => ChannelKind::Event,
-            Side::Renderer => ChannelKind::Push,
-        }
-    }
-
-    /// Whether the peer may use the channel in this way.
-    #[inline]
-    fn check(&self, header: Header, expected: ChannelKind) -> Result<(), Violation> {
-        let channel = header.channel;
-        match self.channels.kind(channel) {
-            Some(kind) if kind == expected => {}
-            Some(_) => return Err(Violation::WrongDirection { kind: header.kind as u8, channel }),
-            None => return Err(Violation::UnknownChannel { channel }),
-        }
-        // The policy binds the renderer; main may invoke whatever the renderer handles.
-        if self.side == Side::Main && !self.allowed.contains(usize::from(channel)) {
-            return Err(Violation::ForbiddenChannel { channel });
-        }
-        Ok(())
-    }
-
-    /// Whether the policy allows so long a message.
-    #[inline]
-    fn check_received_length(&self, len: u64) -> Result<(), Violation> {
-        let max = self.limits.received_max;
-        if len <= max { Ok(()) } else { Err(Violation::MessageTooLong { len, max }) }
-    }
-
-    /// Counts what is not passed on, and says whether that is a violation.
-    #[cold]
-    fn judge(&self, channel: u16, unwelcome: &Unwelcome) -> Result<(), Violation> {
-        match unwelcome {
-            Unwelcome::BadPayload(_) => {
-                self.counters.bad_payloads.add();
-                Ok(())
-            }
-            Unwelcome::Rejected(_) => {
-                self.counters.rejected.add();
-                let counts = self.limits.rejection_is_violation;
-                if counts { Err(Violation::Rejected { channel }) } else { Ok(()) }
-            }
-        }
-    }
-
-    /// A new request must not have the id of one that is still owed, nor exceed the quota.
-    #[inline]
-    fn check_owed(&self, id: RequestId) -> Result<(), Violation> {
-        // Relaxed: only the driver adds requests, so it sees at least its own additions.
-        if self.owed_count.load(Ordering::Relaxed) == 0 {
-            return Ok(());
-        }
-        let (duplicate, count) = self.owed(|owed| (owed.contains_key(&id), owed.len()));
-        let max = self.limits.owed_max;
-        if duplicate {
-            Err(Violation::DuplicateRequest { id: id.to_wire() })
-        } else if count >= usize::from(max) {
-            Err(Violation::TooManyPending { max: u64::from(max) })
-        } else {
-            Ok(())
-        }
-    }
-
-    /// The caller has given up. An id that is not owed was answered meanwhile, perhaps into the backlog,
-    /// where nobody wants it any more.
-    fn cancel_owed(&self, id: RequestId) {
-        let owed = self.owed(|owed| owed.remove(&id));
-        if let Some(owed) = owed {
-            self.counters.cancelled.add();
-            owed.cancel();
-        } else {
-            self.forget_backlogged(id);
-        }
-    }
 }

@@ -1,8 +1,8 @@
 //! Waiting for a reply: blocking, as a future, or with a callback.
 //!
-//! A blocking wait drives the inbox itself, so that on the fast path a reply goes from the ring
-//! straight into the caller's hands: nothing is stored, and no other thread is woken. If another
-//! thread drives, the reply is stored with its request and the waiting thread is unparked.
+//! A blocking wait drives the inbox itself. On the fast path a reply goes from the ring straight into
+//! the caller's hands: nothing is stored, and no other thread is woken. If another thread drives, it
+//! stores the reply with its request and unparks the waiting thread.
 
 use std::{
     cell::Cell,
@@ -11,212 +11,55 @@ use std::{
     marker::PhantomData,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, Waker},
+    task::{Context, Poll},
     thread::Thread,
     time::{Duration, Instant},
 };
 
-use crate::peer::{Patience, Port};
 use crate::{
     contract::{Method, payload::Payload},
-    error::{GoneReason, HandlerError, InvokeError, SendError},
-    kill_points::{KillPoint, reach},
     peer::{
-        large::{Incoming, lender::SealedAttachment},
-        request_table::{RequestTable, Stale, TooManyPending},
+        error::{HandlerError, InvokeError, SendError},
+        link::DriveEnd,
+        port::Port,
+        requests::outcome::{Awaited, Ending, FailCode, Notify},
     },
-    shm::aligned::AlignedBuf,
     sync::reentrancy,
     wire::{
-        frame::{Kind, Label, TimeoutCode},
+        frame::{Label, TimeoutCode},
         id::RequestId,
+        kind::Kind,
     },
 };
-
-/// Whom to tell that a request is settled.
-pub(crate) enum Notify {
-    Thread(Thread),
-    Waker(Waker),
-    /// Runs on the driver's thread.
-    Callback(Box<dyn FnOnce() + Send>),
-}
-
-/// How an invoke failed other than by its handler's own error; the flags of a `Fail` frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub(crate) enum FailCode {
-    NoHandler = 1,
-    Panicked = 2,
-    ReplyNeverSent = 3,
-    BadArguments = 4,
-    ReplyFailed = 5,
-    QuotaReached = 6,
-    Rejected = 7,
-}
-
-impl FailCode {
-    /// `None` for a code of a newer build, which is told as [`FailCode::ReplyFailed`].
-    fn from_wire(code: u8) -> Option<Self> {
-        [
-            Self::NoHandler,
-            Self::Panicked,
-            Self::ReplyNeverSent,
-            Self::BadArguments,
-            Self::ReplyFailed,
-            Self::QuotaReached,
-            Self::Rejected,
-        ]
-        .into_iter()
-        .find(|known| *known as u8 == code)
-    }
-}
-
-/// How a request ended, without its bytes.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Ending {
-    #[default]
-    Reply,
-    /// The handler's own error.
-    Reject,
-    /// A [`FailCode`]; the bytes are a text.
-    Fail(u8),
-    TimedOut(Duration),
-    Gone(GoneReason),
-}
-
-/// An outcome that waits to be taken. It stays with its slot, so that the buffer is used again.
-#[derive(Default)]
-pub(crate) struct Outcome {
-    ending: Ending,
-    bytes: AlignedBuf,
-    /// The bytes, if they were attached. Let go when they are taken.
-    large: Option<Large>,
-}
-
-/// A large reply that waits to be taken.
-enum Large {
-    /// In its attachment.
-    SealedAttachment(SealedAttachment),
-    /// Out of main's buffer, which main uses again.
-    Copied(AlignedBuf),
-}
-
-impl Outcome {
-    pub(crate) fn set_gone(&mut self, reason: GoneReason) {
-        self.ending = Ending::Gone(reason);
-        self.bytes.clear();
-    }
-
-    fn set_large(&mut self, ending: &Ending, payload: Incoming) {
-        self.ending.clone_from(ending);
-        self.large = Some(match payload {
-            Incoming::SealedAttachment(sealed) => Large::SealedAttachment(sealed),
-            Incoming::OfMain { .. } => {
-                let mut copy = AlignedBuf::new();
-                copy.fill(&payload);
-                Large::Copied(copy)
-            }
-        });
-    }
-
-    /// Gives out the bytes, for the last time.
-    fn take<T>(&mut self, take: impl FnOnce(&Ending, &[u8]) -> T) -> T {
-        match self.large.take() {
-            None => take(&self.ending, self.bytes.as_slice()),
-            Some(Large::SealedAttachment(sealed)) => take(&self.ending, &sealed),
-            Some(Large::Copied(copy)) => take(&self.ending, copy.as_slice()),
-        }
-    }
-}
-
-/// The one request whose reply the driving thread itself waits for.
-pub(crate) struct Awaited<'a> {
-    pub(crate) port: &'a Port,
-    pub(crate) id: RequestId,
-    /// Takes the outcome; called once at the most.
-    pub(crate) take: &'a mut dyn FnMut(&Ending, &[u8]),
-    pub(crate) settled: bool,
-}
-
-impl Awaited<'_> {
-    /// Takes the outcome if it was stored: by an earlier driver, at the deadline, or at the end of the
-    /// session.
-    #[inline]
-    pub(crate) fn take_stored(&mut self) {
-        self.port.take_stored(self);
-    }
-
-    #[inline]
-    pub(crate) fn is(&self, port: &Port, id: RequestId) -> bool {
-        self.id == id && std::ptr::eq(self.port, port)
-    }
-}
-
-/// Why a drive ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum DriveEnd {
-    Settled,
-    Elapsed,
-}
-
-/// The loop of this process, as its sessions and their callers reach it.
-pub(crate) trait EventLoop: Send + Sync {
-    /// Drives until the awaited request is settled or the time-out has passed. `None`: another
-    /// thread drives, and unparks `me` when it stops.
-    fn drive_for(
-        &self,
-        awaited: &mut Awaited<'_>,
-        timeout: Option<Duration>,
-        me: Option<&Thread>,
-    ) -> Option<DriveEnd>;
-
-    /// Tells the loop that something happened to a window outside its rings, and ends the loop's sleep.
-    fn notice(&self, window: u32, reason: Reason);
-}
-
-/// Why the loop is to look after a window.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Reason {
-    /// The session was broken off, or is to be closed.
-    Ended,
-    /// Cancels wait for room in the outbox.
-    Deferred,
-    /// A request with a deadline has begun. The loop need not wake for it.
-    Begun,
-    /// No thread blocks on a request that has begun, so the loop enforces its deadline.
-    Unattended,
-    /// A frame was or is about to be committed, of which the loop [wanted to
-    /// know](Port::tell_of_next_send).
-    Sent,
-}
 
 /// A request that is under way: wait for it, await it, or leave a callback.
 ///
 /// Dropping it gives it up, and tells the handler to stop.
 #[must_use = "dropping an invocation cancels it; wait(), .await or then() get the reply"]
 pub struct Invocation<R: Payload + ?Sized, E: Payload + ?Sized> {
-    pending: Option<Pending>,
+    /// `None` once its outcome was taken.
+    pending: Option<PendingRequest>,
     types: PhantomData<fn(&R, &E)>,
 }
 
 /// The part of an invocation that does not depend on its types.
-struct Pending {
+struct PendingRequest {
     port: Arc<Port>,
     channel: &'static str,
     id: RequestId,
     timeout: Option<Duration>,
-    /// The outcome is in the caller's hands, and the slot is someone else's.
+    /// The outcome was taken, and another request may have the slot.
     taken: Cell<bool>,
     /// It has been polled as a future.
     polled: Cell<bool>,
 }
 
-/// What an [`Invocation`] comes to.
+/// The result of an [`Invocation`].
 pub type InvokeResult<R, E> = Result<<R as Payload>::Owned, InvokeError<<E as Payload>::Owned>>;
 
 impl<R: Payload + ?Sized, E: HandlerError + ?Sized> Invocation<R, E> {
-    /// Sends a request. `timeout` runs from now on, give or take the time that this process spends
-    /// spinning; `None` is no limit.
+    /// Sends a request. `timeout` runs from now on, give or take the time that this process spins;
+    /// `None` is no limit.
     #[inline]
     pub(crate) fn begin<A: Payload + ?Sized>(
         port: &Arc<Port>,
@@ -227,18 +70,15 @@ impl<R: Payload + ?Sized, E: HandlerError + ?Sized> Invocation<R, E> {
     ) -> Result<Self, InvokeError<E::Owned>> {
         let channel = method.name();
         let flags = timeout.map_or(TimeoutCode::NONE, TimeoutCode::from_duration).0;
-        // Who waits no longer for the reply need not wait longer for room.
-        let room_timeout = port.limits.send_timeout.min(timeout.unwrap_or(Duration::MAX));
-        let patience = Patience::For(room_timeout);
-        let label = Label { kind: Kind::Invoke, flags, channel: number, id: None };
+        let label = Label { flags, ..Label::new(Kind::Invoke, number) };
         let id = arguments
-            .encode(|bytes| port.commit_request(channel, label, bytes, timeout, patience))
+            .encode(|bytes| port.request(channel, label, bytes, timeout))
             .map_err(|source| SendError::Encode { channel, source })??
-            .map_err(|TooManyPending| {
+            .ok_or_else(|| {
                 let max = usize::from(port.limits.pending_max);
                 InvokeError::TooManyPending { channel, max }
             })?;
-        let pending = Pending {
+        let pending = PendingRequest {
             port: port.clone(),
             channel,
             id,
@@ -248,199 +88,7 @@ impl<R: Payload + ?Sized, E: HandlerError + ?Sized> Invocation<R, E> {
         };
         Ok(Self { pending: Some(pending), types: PhantomData })
     }
-}
 
-impl Port {
-    /// The driver's part: a reply came. Unknown ids are counted and dropped.
-    pub(crate) fn settle(
-        &self,
-        id: RequestId,
-        ending: &Ending,
-        bytes: &[u8],
-        awaited: Option<&mut Awaited<'_>>,
-    ) {
-        reach(KillPoint::ReplyReceived);
-        if self.settle_awaited(id, ending, bytes, awaited) {
-            return;
-        }
-        self.settle_with(id, |outcome| {
-            outcome.ending.clone_from(ending);
-            outcome.bytes.fill(bytes);
-        });
-    }
-
-    /// As [`settle`](Self::settle), for a reply that was attached: it is copied only where it must be.
-    pub(crate) fn settle_attached(
-        &self,
-        id: RequestId,
-        ending: &Ending,
-        payload: Incoming,
-        awaited: Option<&mut Awaited<'_>>,
-    ) {
-        if !self.settle_awaited(id, ending, &payload, awaited) {
-            self.settle_with(id, |outcome| outcome.set_large(ending, payload));
-        }
-    }
-
-    /// Hands a reply to the driving thread itself, if that waits for it.
-    #[inline]
-    fn settle_awaited(
-        &self,
-        id: RequestId,
-        ending: &Ending,
-        bytes: &[u8],
-        awaited: Option<&mut Awaited<'_>>,
-    ) -> bool {
-        if let Some(awaited) = awaited
-            && !awaited.settled
-            && awaited.is(self, id)
-        {
-            (awaited.take)(ending, bytes);
-            awaited.settled = true;
-            self.pending.settled_in_hand(id);
-            return true;
-        }
-        false
-    }
-
-    fn settle_with(&self, id: RequestId, fill: impl FnOnce(&mut Outcome)) {
-        let settled = self.requests(|requests| requests.settle(id, fill));
-        match settled {
-            Ok(None) => {}
-            Ok(Some(notify)) => self.notify(notify),
-            Err(Stale(_)) => self.counters.stale_replies.add(),
-        }
-    }
-
-    /// The driver's part: ends what is overdue at `now`, and says when to look again.
-    pub(crate) fn expire(&self, now: Instant) -> Option<Instant> {
-        let expire = |requests: &mut RequestTable<Notify, Outcome>| {
-            let before = requests.pending();
-            let overdue = requests.expire(now, |outcome, timeout| {
-                outcome.ending = Ending::TimedOut(timeout);
-                outcome.bytes.clear();
-            });
-            (overdue, before - requests.pending(), requests.next_deadline())
-        };
-        let (overdue, expired, next) = self.timed_requests.look(|| self.requests(expire));
-        if expired > 0 {
-            self.counters.timed_out.add_alone(expired as u64);
-            self.send_cancels();
-        }
-        for notify in overdue {
-            self.notify(notify);
-        }
-        next
-    }
-
-    pub(crate) fn notify(&self, notify: Notify) {
-        match notify {
-            Notify::Thread(thread) => thread.unpark(),
-            Notify::Waker(waker) => waker.wake(),
-            Notify::Callback(callback) => {
-                if std::panic::catch_unwind(std::panic::AssertUnwindSafe(callback)).is_err() {
-                    self.counters.panics.add();
-                }
-            }
-        }
-    }
-
-    /// Gives a request up, unless its outcome was taken. Its handler is told as soon as there is room.
-    fn abandon(&self, id: RequestId) {
-        let cancels = self.requests(|requests| {
-            // What nobody will take is let go.
-            if !matches!(requests.take(id, |outcome| outcome.take(|_, _| ())), Ok(Some(()))) {
-                requests.abandon(id);
-            }
-            requests.has_cancels()
-        });
-        if cancels {
-            self.send_cancels();
-        }
-    }
-
-    /// Sends cancels now if that needs no waiting, else leaves them to the driver.
-    fn send_cancels(&self) {
-        if self.gone().is_some() {
-            return;
-        }
-        let sent = match self.outbox.try_lock() {
-            Ok(mut outbox) => self.send_deferred(&mut outbox).is_ok(),
-            Err(_) => false,
-        };
-        if !sent {
-            self.space_waiters.ask();
-            self.notice(Reason::Deferred);
-        }
-    }
-
-    /// Takes a settled request's outcome. `None`: it is still pending.
-    fn take_outcome<T>(
-        &self,
-        id: RequestId,
-        mut take: impl FnMut(&Ending, &[u8]) -> T,
-    ) -> Option<T> {
-        let taken = self.requests(|requests| requests.take(id, |outcome| outcome.take(&mut take)));
-        taken.expect("an invocation's slot is its own until it is taken")
-    }
-
-    /// For a driver: whether the reply that it waits for was stored, by an earlier driver, by the
-    /// passing of its deadline, or by the end of the session.
-    #[inline]
-    pub(crate) fn take_stored(&self, awaited: &mut Awaited<'_>) {
-        if !awaited.settled && self.pending.has_unread() {
-            let taken =
-                self.take_outcome(awaited.id, |ending, bytes| (awaited.take)(ending, bytes));
-            awaited.settled = taken.is_some();
-        }
-    }
-
-    /// Registers whom to tell; tells at once if it is settled already.
-    fn notify_when_settled(&self, id: RequestId, notify: Notify) {
-        let mut notify = Some(notify);
-        let pending = self.requests(|requests| {
-            requests.notify(id, || notify.take().expect("asked for once at the most"))
-        });
-        match notify {
-            Some(notify) if pending != Ok(true) => self.notify(notify),
-            _ => self.have_deadline_kept(),
-        }
-    }
-
-    /// No thread blocks on the request, so the loop enforces its deadline. Wakes the loop in case it sleeps
-    /// without knowing the request.
-    fn have_deadline_kept(&self) {
-        if self.timed_requests.have_begun() {
-            self.notice(Reason::Unattended);
-        }
-    }
-
-    /// Has the loop look after this window.
-    pub(super) fn notice(&self, reason: Reason) {
-        if let Some(event_loop) = self.event_loop.upgrade() {
-            event_loop.notice(self.window, reason);
-        }
-    }
-
-    /// As [`EventLoop::drive_for`].
-    fn drive_for(
-        &self,
-        awaited: &mut Awaited<'_>,
-        timeout: Option<Duration>,
-        me: Option<&Thread>,
-    ) -> Option<DriveEnd> {
-        match self.event_loop.upgrade() {
-            Some(event_loop) => event_loop.drive_for(awaited, timeout, me),
-            None => {
-                // The endpoint was dropped, which settled everything.
-                self.take_stored(awaited);
-                Some(DriveEnd::Elapsed)
-            }
-        }
-    }
-}
-
-impl<R: Payload + ?Sized, E: HandlerError + ?Sized> Invocation<R, E> {
     /// Waits for the reply, driving this process's loop meanwhile: its listeners and handlers run.
     ///
     /// # Errors
@@ -492,14 +140,19 @@ impl<R: Payload + ?Sized, E: HandlerError + ?Sized> Invocation<R, E> {
         let call = move || {
             callback(pending.try_take::<R, E>().expect("called when it is settled"));
         };
-        port.notify_when_settled(id, Notify::Callback(Box::new(call)));
+        let mut caller = Some(Notify::Callback(Box::new(call)));
+        let is_pending = port.requests().notify(id, || caller.take().expect("asked for once"));
+        match caller {
+            Some(caller) if !is_pending => port.notify(caller),
+            _ => port.enforce_deadline(),
+        }
     }
 }
 
 /// A blocking wait inside a listener or handler.
 struct Inside;
 
-impl Pending {
+impl PendingRequest {
     /// `Ok(false)`: the time-out passed, and the request is still pending. Else `take` got its outcome.
     fn wait(
         &self,
@@ -509,30 +162,43 @@ impl Pending {
         if reentrancy::any() {
             return Err(Inside);
         }
-        let mut awaited = Awaited { port: &self.port, id: self.id, take, settled: false };
-        if self.port.drive_for(&mut awaited, timeout, None).is_none() {
+        let mut awaited = Awaited::new(self.port.requests(), self.id, take);
+        if self.drive_for(&mut awaited, timeout, None).is_none() {
             self.wait_beside_driver(&mut awaited, timeout);
         }
         self.taken.set(awaited.settled);
         Ok(awaited.settled)
     }
 
-    /// Another thread drives: sleep until it has settled the request, or has left.
+    /// Drives until the request is settled. `None`: another thread drives.
+    fn drive_for(
+        &self,
+        awaited: &mut Awaited<'_>,
+        timeout: Option<Duration>,
+        me: Option<&Thread>,
+    ) -> Option<DriveEnd> {
+        match self.port.event_loop.upgrade() {
+            Some(event_loop) => event_loop.drive_for(awaited, timeout, me),
+            None => {
+                // The endpoint was dropped, which settled everything.
+                awaited.take_stored();
+                Some(DriveEnd::Elapsed)
+            }
+        }
+    }
+
+    /// Sleeps until the driving thread has settled the request, or has stopped driving.
     #[cold]
     fn wait_beside_driver(&self, awaited: &mut Awaited<'_>, timeout: Option<Duration>) {
-        let port = &self.port;
         let me = std::thread::current();
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let left = |now: Instant| deadline.map(|deadline| deadline.saturating_duration_since(now));
         loop {
-            let pending =
-                port.requests(|requests| requests.notify(self.id, || Notify::Thread(me.clone())));
-            if pending == Ok(false) {
-                port.take_stored(awaited);
-                return;
+            if !self.port.requests().notify(self.id, || Notify::Thread(me.clone())) {
+                return awaited.take_stored();
             }
             let now = Instant::now();
-            if port.drive_for(awaited, left(now), Some(&me)).is_some() {
+            if self.drive_for(awaited, left(now), Some(&me)).is_some() {
                 return;
             }
             match left(now) {
@@ -547,13 +213,13 @@ impl Pending {
         &self,
     ) -> Option<InvokeResult<R, E>> {
         let mut decoded = Decoded::<R, E>::default();
-        self.port
-            .take_outcome(self.id, |ending, bytes| decoded.take(self.channel, ending, bytes))?;
+        let requests = self.port.requests();
+        requests.take(self.id, |ending, bytes| decoded.take(self.channel, ending, bytes))?;
         Some(decoded.into_result())
     }
 }
 
-impl Drop for Pending {
+impl Drop for PendingRequest {
     fn drop(&mut self) {
         if !self.taken.get() {
             self.port.abandon(self.id);
@@ -564,18 +230,17 @@ impl Drop for Pending {
 impl<R: Payload + ?Sized, E: HandlerError + ?Sized> Future for Invocation<R, E> {
     type Output = InvokeResult<R, E>;
 
-    /// Needs someone to drive the loop: `run`, or `drive_in_background`.
+    /// Needs a thread that drives the loop: `run`, or `drive_in_background`.
     ///
     /// # Panics
     ///
     /// If polled again after it was ready.
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let pending = self.pending.as_ref().expect("polled after it was ready");
-        let waker = || Notify::Waker(context.waker().clone());
         let port = &pending.port;
-        if port.requests(|requests| requests.notify(pending.id, waker)) == Ok(true) {
+        if port.requests().notify(pending.id, || Notify::Waker(context.waker().clone())) {
             if !pending.polled.replace(true) {
-                port.have_deadline_kept();
+                port.enforce_deadline();
             }
             return Poll::Pending;
         }
@@ -585,10 +250,10 @@ impl<R: Payload + ?Sized, E: HandlerError + ?Sized> Future for Invocation<R, E> 
     }
 }
 
-/// What an outcome is decoded to.
+/// A decoded outcome.
 ///
-/// The reply has a place of its own, so that it is copied there from the ring in one piece, and from there
-/// to its caller. As a variant of a result it would be moved in the pieces that the error is made of, and
+/// The reply has a place of its own: it is copied there from the ring in one piece, and from there to
+/// its caller. As a variant of a result it would be moved in the pieces that the error is made of, and
 /// loads that span several stores wait for them.
 struct Decoded<R: Payload + ?Sized, E: HandlerError + ?Sized> {
     reply: Option<R::Owned>,
@@ -624,7 +289,7 @@ impl<R: Payload + ?Sized, E: HandlerError + ?Sized> Decoded<R, E> {
     }
 }
 
-/// The error of an outcome that is no reply.
+/// Returns the error of an outcome that is no reply.
 #[cold]
 fn failure<E: HandlerError + ?Sized>(
     channel: &'static str,
@@ -639,7 +304,7 @@ fn failure<E: HandlerError + ?Sized>(
         },
         Ending::Fail(code) => {
             let why = || String::from_utf8_lossy(bytes).into_owned();
-            match FailCode::from_wire(*code).unwrap_or(FailCode::ReplyFailed) {
+            match FailCode::from_wire(*code) {
                 FailCode::NoHandler => InvokeError::NoHandler { channel },
                 FailCode::Panicked => InvokeError::Panicked { channel },
                 FailCode::ReplyNeverSent => InvokeError::ReplyNeverSent { channel },
@@ -655,7 +320,7 @@ fn failure<E: HandlerError + ?Sized>(
 }
 
 impl<E: Debug + Display> InvokeError<E> {
-    /// Whether the request was never sent, so that it is safe to try it again.
+    /// Returns whether the request was never sent, so that it is safe to try it again.
     pub fn was_not_sent(&self) -> bool {
         matches!(
             self,

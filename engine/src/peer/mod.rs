@@ -1,54 +1,56 @@
 //! One live conversation with one peer, the same for both sides.
 //!
 //! ```text
-//!          any thread                                  the driver's thread
-//!  send, invoke, reply, loan                     frames from the peer's outbox
-//!             │                                              │
-//!   requests ◀┤ begin                                settle ├▶ requests
-//!             ▼                                              ├▶ owed (cancel)
-//!        Mutex<Outbox> ──▶ ring ──▶ peer, bell               └▶ listeners, handlers
+//!        any thread                                        the driver's thread
+//!   send, loan   invoke   answer                         frames from the peer's outbox
+//!        │          │        │                                       │
+//!        ▼          ▼        ▼                                       ▼
+//!   Large ─────▶ Sender ◀── Requests ◀──── settle ──────────── Dispatcher ──▶ listeners,
+//!   (attached)   outbox     (our requests)                           │        handlers
+//!                  │                                   cancel        ▼
+//!                  ▼                                  Incoming (the peer's requests)
+//!            ring, peer's bell
 //! ```
 //!
-//! - [`Port`]: everything that both directions share.
-//! - [`sender`]: one frame into the outbox. [`batch`]: many messages at once.
-//! - [`dispatch`]: what a frame from the peer means, and whether it may say it.
-//! - [`requests`]: what we ask. [`replies`]: what we answer, which never waits.
-//! - [`invocation`]: waiting for a reply. [`responder`]: giving one. [`loan`]: writing in place.
-//! - [`large`]: what is too long for a frame.
+//! A [`Port`] is a [`link`] (the peer, its rights, the end) and four parts:
+//! - [`sender`]: one frame into the outbox, and what happens when there is no room.
+//! - [`requests`]: our requests, until their callers have the outcome.
+//! - [`incoming`]: the peer's requests, until they are answered.
+//! - [`large`]: payloads that are too long for a frame.
 //!
-//! Locks, in the order in which they may be nested: outbox, then requests, then owed. No thread
-//! holds one while it waits for the peer, and none is held while application code runs, except the
-//! outbox during a [`loan`].
+//! Above them: [`invocation`] waits for a reply, [`responder`] gives one, [`loan`] writes in place,
+//! [`dispatch`] acts on a frame of the peer, [`router`] and [`typed_handlers`] hold the application's
+//! code for it. [`error`]: the errors of all these calls.
+//!
+//! Locks, in the order in which they may be nested: outbox, then requests or attachments, then
+//! incoming. No thread holds one while it waits for the peer. None is held while application code
+//! runs, except the outbox during a [`loan`] and while a batch is encoded.
 
-#[cfg(not(loom))]
-mod batch;
 #[cfg(not(loom))]
 pub(crate) mod dispatch;
 #[cfg(not(loom))]
 pub(crate) mod error;
-pub(crate) mod incoming_request;
+pub(crate) mod incoming;
 #[cfg(not(loom))]
 pub(crate) mod invocation;
 #[cfg(not(loom))]
 pub(crate) mod large;
 #[cfg(not(loom))]
+pub(crate) mod link;
+#[cfg(not(loom))]
 pub(crate) mod loan;
-pub(crate) mod outgoing_requests;
 #[cfg(not(loom))]
 mod port;
-#[cfg(not(loom))]
-mod replies;
-pub(crate) mod request_table;
-#[cfg(not(loom))]
-mod requests;
+pub(crate) mod requests;
 #[cfg(not(loom))]
 pub(crate) mod responder;
 pub(crate) mod router;
 #[cfg(not(loom))]
 mod sender;
-pub(crate) mod timed_requests;
 #[cfg(not(loom))]
 pub(crate) mod typed_handlers;
 
 #[cfg(not(loom))]
-pub(crate) use port::{Patience, Port, PortParts, SessionLimits, Side};
+pub(crate) use link::{Patience, SessionLimits, Side};
+#[cfg(not(loom))]
+pub(crate) use port::{Port, PortParts};

@@ -1,126 +1,52 @@
-//! Everything that both directions of a conversation share.
+//! One conversation: the parts of it, its messages, and its end.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    borrow::Borrow,
+    ops::Deref,
     sync::{Arc, OnceLock, Weak},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use fixedbitset::FixedBitSet;
 
 use crate::{
-    contract::channel_table::ChannelTable,
-    error::GoneReason,
+    contract::{ChannelKey, channel_table::ChannelTable, payload::Payload},
+    kill_points::{KillPoint, reach},
     metrics::{SessionMetrics, counters::SessionCounters},
     peer::{
-        incoming_request::IncomingRequest, large::Attachments, outgoing_requests::OutgoingRequests,
-        timed_requests::TimedRequests,
+        error::{SendAllError, SendError},
+        incoming::Incoming,
+        large::{body::Body, outgoing::Attachments, transfer::Large},
+        link::{EventLoop, Limit, Link, Patience, Reason, SessionLimits, Side},
+        requests::outcome::{Awaited, Ending, Notify, SessionRequests},
+        sender::{BatchStop, SendRefusal, Sender},
     },
-    primitives::{AtomicBool, AtomicU32, AtomicU64, Mutex, Ordering},
-    ring::{producer::Producer, unread_frames::UnreadFrames},
+    primitives::{AtomicBool, AtomicU32, Mutex, Ordering},
+    ring::producer::Producer,
+    session::liveness::GoneReason,
     shm::shared::Shared,
-    sync::owner_lock::OwnerLock,
-    wake::{
-        bell::{Interrupt, PeerBell},
-        space_waiters::SpaceWaiters,
-    },
-    wire::{frame::Label, id::RequestId, outbox::OutboxControl},
+    wake::bell::{Interrupt, PeerBell},
+    wire::{frame::Label, id::RequestId, kind::Kind, outbox::OutboxControl},
 };
 
-use super::invocation::{EventLoop, Notify, Outcome, Reason};
-use super::replies::Kept;
-
-/// Which end of a session this process is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Side {
-    Main,
-    Renderer,
-}
-
-/// What a send does when there is no room.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Patience {
-    /// Fails at once.
-    None,
-    /// Waits as long as plain sends do.
-    Usual,
-    /// Waits for so long at the most.
-    For(Duration),
-}
-
-/// The settings that both ends of a session share.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct SessionLimits {
-    /// How many requests of the peer may be unanswered here.
-    pub(crate) owed_max: u16,
-    /// How many requests of ours may be unanswered there.
-    pub(crate) pending_max: u16,
-    /// How long a plain send waits for room.
-    pub(crate) send_timeout: Duration,
-    /// How long a message of the peer may be. In a renderer, of any length: main is trusted.
-    pub(crate) received_max: u64,
-    /// Whether a message of the peer that a validator refuses is a violation.
-    pub(crate) rejection_is_violation: bool,
-}
-
+/// One conversation with one peer. It is its [`Link`], and has four parts.
 pub(crate) struct Port {
-    pub(crate) side: Side,
-    /// The window's number, the same on both sides.
-    pub(crate) window: u32,
-    /// 0 until it is known.
-    pub(crate) peer_pid: AtomicU32,
-    pub(crate) channels: Arc<ChannelTable>,
-    /// What the renderer of this session may say and hear.
-    pub(crate) allowed: FixedBitSet,
-    pub(crate) limits: SessionLimits,
-    pub(crate) counters: SessionCounters,
-    pub(crate) own: Shared<OutboxControl>,
-    pub(crate) peer: Shared<OutboxControl>,
-    pub(crate) bell: PeerBell,
-    /// Ends the sleeps of this process's threads on the peer's bell.
-    pub(crate) interrupt: Interrupt,
-    pub(crate) event_loop: Weak<dyn EventLoop>,
-    pub(crate) attachments: Attachments,
-    /// The longest payload of a frame, and of a message: what is longer than the first is attached.
-    pub(super) in_band_max: usize,
-    pub(super) message_max: usize,
-    /// How many bytes the ring that the peer writes holds.
-    pub(super) inbox_capacity: usize,
-    pub(crate) timed_requests: TimedRequests,
-
-    pub(super) outbox: OwnerLock<Outbox>,
-    pub(super) space_waiters: SpaceWaiters,
-    /// The loop wants to know that there is a frame that the peer has to take.
-    pub(super) tell: AtomicBool,
-    /// What the peer has yet to take.
-    pub(super) unread_frames: UnreadFrames,
+    /// One frame into the outbox. It has the link, and our requests.
+    pub(crate) sender: Sender,
+    /// The peer's requests.
+    pub(crate) incoming: Incoming,
+    /// Payloads that are too long for a frame.
+    pub(crate) large: Large,
+    /// The capacity of the ring that the peer writes, in bytes.
+    inbox_capacity: usize,
     /// The handshake is over.
-    pub(super) connected: AtomicBool,
-
-    /// Our requests, and whether replies or cancels wait for room.
-    pub(super) pending: OutgoingRequests<Notify, Outcome>,
-    pub(super) owed: Mutex<HashMap<RequestId, Arc<IncomingRequest>>>,
-    /// How many there are at the most: only the driver adds any, and it reads this without the lock.
-    pub(super) owed_count: AtomicU64,
-    pub(super) gone: OnceLock<GoneReason>,
-    /// The peer is dead, and what it committed is being taken: its invokes are counted, not run.
-    pub(super) orphaned: AtomicBool,
-    pub(super) close_requested: AtomicBool,
-    /// In how long the peer is launched again.
-    pub(super) restarts_in: Mutex<Option<Duration>>,
+    connected: AtomicBool,
+    close_requested: AtomicBool,
+    /// The time after which the peer is launched again.
+    restarts_in: Mutex<Option<Duration>>,
 }
 
-/// What writes into our outbox, one thread at a time.
-pub(super) struct Outbox {
-    pub(super) producer: Producer,
-    pub(super) backlog: VecDeque<(Label, Kept)>,
-    pub(super) backlog_bytes: usize,
-    /// The id of the next request: begun while the last one was on its way, so that this one need not
-    /// wait for the table.
-    pub(super) spare: Option<RequestId>,
-}
-
-/// What a port is made of.
+/// The values that a port is made of.
 pub(crate) struct PortParts {
     pub(crate) side: Side,
     pub(crate) window: u32,
@@ -140,94 +66,267 @@ pub(crate) struct PortParts {
     pub(crate) attached_max: u64,
 }
 
+impl Deref for Port {
+    type Target = Link;
+
+    #[inline]
+    fn deref(&self) -> &Link {
+        self.sender.link()
+    }
+}
+
 impl Port {
     pub(crate) fn new(parts: PortParts) -> Arc<Self> {
-        let PortParts {
-            side,
-            window,
-            channels,
-            allowed,
-            limits,
-            own,
-            peer,
-            bell,
-            interrupt,
-            producer,
-            inbox_capacity,
-            peer_pid,
-            event_loop,
-            attachments,
-            attached_max,
-        } = parts;
-        let in_band_max = producer.payload_max();
-        let unread_frames = producer.unread_frames();
-        Arc::new(Self {
-            side,
-            window,
-            peer_pid: AtomicU32::new(peer_pid),
-            channels,
-            allowed,
+        let limits = parts.limits;
+        let link = Link {
+            side: parts.side,
+            window: parts.window,
+            peer_pid: AtomicU32::new(parts.peer_pid),
+            channels: parts.channels,
+            allowed: parts.allowed,
             limits,
             counters: SessionCounters::default(),
-            space_waiters: SpaceWaiters::new(own.clone()),
-            own,
-            peer,
-            bell,
-            interrupt,
-            event_loop,
-            attachments,
-            in_band_max,
-            message_max: in_band_max.max(usize::try_from(attached_max).unwrap_or(usize::MAX)),
-            inbox_capacity,
-            timed_requests: TimedRequests::new(),
-            outbox: OwnerLock::new(Outbox {
-                producer,
-                backlog: VecDeque::new(),
-                backlog_bytes: 0,
-                spare: None,
-            }),
-            tell: AtomicBool::new(false),
-            unread_frames,
-            connected: AtomicBool::new(false),
-            pending: OutgoingRequests::new(limits.pending_max),
-            owed: Mutex::new(HashMap::new()),
-            owed_count: AtomicU64::new(0),
+            own: parts.own,
+            peer: parts.peer,
+            bell: parts.bell,
+            interrupt: parts.interrupt,
+            event_loop: parts.event_loop,
             gone: OnceLock::new(),
-            orphaned: AtomicBool::new(false),
+        };
+        let in_band_max = parts.producer.payload_max();
+        Arc::new(Self {
+            sender: Sender::new(link, parts.producer),
+            incoming: Incoming::new(limits.owed_max),
+            large: Large::new(parts.attachments, in_band_max, parts.attached_max),
+            inbox_capacity: parts.inbox_capacity,
+            connected: AtomicBool::new(false),
             close_requested: AtomicBool::new(false),
             restarts_in: Mutex::new(None),
         })
     }
 
-    /// How the peer went, if it did.
-    pub(crate) fn gone(&self) -> Option<&GoneReason> {
-        self.gone.get()
+    /// Returns our requests.
+    #[inline]
+    pub(super) fn requests(&self) -> &SessionRequests {
+        self.sender.requests()
     }
 
-    /// The session is over: nothing is sent any more, and everything that waits ends. Only the first
+    // --- messages ------------------------------------------------------------------------------------
+
+    /// Sends one message.
+    #[inline]
+    pub(crate) fn send<T: Payload + ?Sized>(
+        &self,
+        key: ChannelKey,
+        value: &T,
+        patience: Patience,
+    ) -> Result<(), SendError> {
+        let label = Label::new(Kind::Send, self.sender.link().permitted(&key)?);
+        match value.encode(|bytes| self.sender.commit(label, bytes)) {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(refusal)) => self.send_after(refusal, key.name(), label, value, patience),
+            Err(source) => Err(SendError::Encode { channel: key.name(), source }),
+        }
+    }
+
+    #[cold]
+    fn send_after<T: Payload + ?Sized>(
+        &self,
+        refusal: SendRefusal,
+        channel: &'static str,
+        label: Label,
+        value: &T,
+        patience: Patience,
+    ) -> Result<(), SendError> {
+        value
+            .encode(|bytes| self.commit_after(refusal, channel, label, bytes, patience))
+            .map_err(|source| SendError::Encode { channel, source })?
+    }
+
+    /// Sends messages in order, each as [`send`](Self::send) would.
+    pub(crate) fn send_all<T: Payload + ?Sized>(
+        &self,
+        key: ChannelKey,
+        messages: &[impl Borrow<T>],
+        patience: Patience,
+    ) -> Result<(), SendAllError> {
+        let channel = key.name();
+        let mut sent = 0;
+        let failed = |sent, source| SendAllError { sent, source };
+        let number = self.permitted(&key).map_err(|source| failed(0, source))?;
+        let label = Label::new(Kind::Send, number);
+        while let Some(rest) = messages.get(sent..).filter(|rest| !rest.is_empty()) {
+            let (committed, stop) = self.sender.commit_batch::<T>(label, rest);
+            sent += committed;
+            match stop {
+                None => {}
+                Some(BatchStop::Refused(refusal)) => {
+                    // Waits for the first message that found no room, and goes on behind it.
+                    self.send_after(refusal, channel, label, messages[sent].borrow(), patience)
+                        .map_err(|source| failed(sent, source))?;
+                    sent += 1;
+                }
+                Some(BatchStop::Encode(source)) => {
+                    return Err(failed(sent, SendError::Encode { channel, source }));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells main about a topic: sends a frame without a payload.
+    pub(crate) fn send_bare(&self, channel: &'static str, label: Label) -> Result<(), SendError> {
+        self.sender
+            .commit(label, &[])
+            .or_else(|refusal| self.commit_after(refusal, channel, label, &[], Patience::Usual))
+    }
+
+    /// Commits a message that was refused at first: waits for room, or attaches it.
+    #[cold]
+    fn commit_after(
+        &self,
+        refusal: SendRefusal,
+        channel: &'static str,
+        label: Label,
+        bytes: &[u8],
+        patience: Patience,
+    ) -> Result<(), SendError> {
+        let limit = Limit::begin(self, patience);
+        let sent = if self.large.attaches(bytes.len()) {
+            self.large.send(&self.sender, channel, bytes, limit, |payload| {
+                self.sender.commit_attached(label, payload)
+            })?
+        } else {
+            self.sender.retry(refusal, limit, || self.sender.commit(label, bytes))
+        };
+        sent.map_err(|refusal| self.sender.explain(refusal, channel, bytes.len(), limit))
+    }
+
+    // --- our requests --------------------------------------------------------------------------------
+
+    /// Begins a request and commits its frame. `label` is without the id. `None`: too many are pending.
+    #[inline(always)]
+    pub(super) fn request(
+        &self,
+        channel: &'static str,
+        label: Label,
+        bytes: &[u8],
+        timeout: Option<Duration>,
+    ) -> Result<Option<RequestId>, SendError> {
+        let begun = self.sender.commit_request(label, timeout, |sender, producer, label| {
+            sender.put(producer, label, bytes)
+        });
+        match begun {
+            Ok(id) => Ok(Some(id)),
+            Err(refusal) => self.request_after(refusal, channel, label, bytes, timeout),
+        }
+    }
+
+    #[cold]
+    fn request_after(
+        &self,
+        refusal: SendRefusal,
+        channel: &'static str,
+        label: Label,
+        bytes: &[u8],
+        timeout: Option<Duration>,
+    ) -> Result<Option<RequestId>, SendError> {
+        // A caller that waits no longer for the reply need not wait longer for room.
+        let patience = self.limits.send_timeout.min(timeout.unwrap_or(Duration::MAX));
+        let limit = Limit::begin(self, Patience::For(patience));
+        let begun = if self.large.attaches(bytes.len()) {
+            self.large.send(&self.sender, channel, bytes, limit, |payload| {
+                self.sender.commit_request(label, timeout, |sender, producer, label| {
+                    sender.put_attached(producer, label, payload)
+                })
+            })?
+        } else {
+            self.sender.retry(refusal, limit, || {
+                self.sender.commit_request(label, timeout, |sender, producer, label| {
+                    sender.put(producer, label, bytes)
+                })
+            })
+        };
+        match begun {
+            Ok(id) => Ok(Some(id)),
+            Err(SendRefusal::TooManyPending) => Ok(None),
+            Err(refusal) => Err(self.sender.explain(refusal, channel, bytes.len(), limit)),
+        }
+    }
+
+    /// Settles a request with a reply of the peer. An unknown id is counted and dropped. For the driver.
+    #[inline]
+    pub(super) fn settle(
+        &self,
+        id: RequestId,
+        ending: &Ending,
+        body: Body<'_>,
+        awaited: Option<&mut Awaited<'_>>,
+    ) {
+        reach(KillPoint::ReplyReceived);
+        match self.requests().settle(id, ending, body, awaited) {
+            Ok(None) => {}
+            Ok(Some(caller)) => self.notify(caller),
+            Err(_stale) => self.counters.stale_replies.add(),
+        }
+    }
+
+    /// Returns whether requests with a deadline have begun since the last [`expire`](Self::expire).
+    #[inline]
+    pub(crate) fn has_new_deadlines(&self) -> bool {
+        self.requests().timed.have_begun()
+    }
+
+    /// Has the loop enforce the deadline of a request on which no thread blocks. Wakes the loop in case
+    /// it sleeps without knowing the request.
+    pub(super) fn enforce_deadline(&self) {
+        if self.has_new_deadlines() {
+            self.notice(Reason::Unattended);
+        }
+    }
+
+    /// Ends the requests that are overdue at `now`, and returns the next deadline. For the driver.
+    pub(crate) fn expire(&self, now: Instant) -> Option<Instant> {
+        let expired = self.requests().expire(now);
+        if expired.count > 0 {
+            self.counters.timed_out.add_alone(expired.count as u64);
+            self.sender.send_cancels();
+        }
+        expired.notify.into_iter().for_each(|caller| self.notify(caller));
+        expired.next
+    }
+
+    /// Gives a request up, unless its outcome was taken. Its handler is told as soon as there is room.
+    pub(super) fn abandon(&self, id: RequestId) {
+        if self.requests().abandon(id) {
+            self.sender.send_cancels();
+        }
+    }
+
+    /// Tells the caller that its request is settled.
+    pub(super) fn notify(&self, caller: Notify) {
+        match caller {
+            Notify::Thread(thread) => thread.unpark(),
+            Notify::Waker(waker) => waker.wake(),
+            Notify::Callback(callback) => {
+                if std::panic::catch_unwind(std::panic::AssertUnwindSafe(callback)).is_err() {
+                    self.counters.panics.add();
+                }
+            }
+        }
+    }
+
+    // --- the end -------------------------------------------------------------------------------------
+
+    /// Ends the session: nothing is sent any more, and everything that waits ends. Only the first
     /// reason counts.
     pub(crate) fn end(&self, reason: GoneReason) {
         let _ = self.gone.set(reason.clone());
-        let waiting =
-            self.requests(|requests| requests.fail_all(|outcome| outcome.set_gone(reason.clone())));
-        for notify in waiting {
-            self.notify(notify);
-        }
-        let owed: Vec<_> = self.owed(|owed| owed.drain().collect());
-        for (_, owed) in owed {
-            owed.cancel();
-        }
-        self.end_attachments();
+        self.requests().close(&reason).into_iter().for_each(|caller| self.notify(caller));
+        self.incoming.end();
+        self.large.end();
+        self.sender.end();
         self.interrupt.raise();
-    }
-
-    pub(crate) fn mark_orphaned(&self) {
-        // Relaxed: the driver writes these and reads them; the driver lock orders one driver after another.
-        self.orphaned.store(true, Ordering::Relaxed);
-    }
-
-    pub(crate) fn is_orphaned(&self) -> bool {
-        self.orphaned.load(Ordering::Relaxed)
     }
 
     /// Asks the loop to end the session.
@@ -250,33 +349,32 @@ impl Port {
         *self.restarts_in.lock() = span;
     }
 
-    /// The driver's part: whether the peer has yet to take something that asks anything of it.
-    pub(crate) fn has_untaken(&self) -> bool {
-        self.unread_frames.asks_something(self.consumed())
-    }
+    // --- the driver's part ---------------------------------------------------------------------------
 
-    /// How this session is doing. Without the outbox's lock, which its favourite would pay for.
-    pub(crate) fn metrics(&self) -> SessionMetrics {
-        // One slot is taken beforehand for the next request once there was a first, unless all are in use.
-        let spare = usize::from(self.counters.invokes_sent.get() > 0);
-        let pending = self.requests(|requests| requests.pending());
-        let all = pending == usize::from(self.limits.pending_max);
-        SessionMetrics {
-            outbox_capacity_bytes: self.unread_frames.capacity() as u64,
-            outbox_used_bytes: self.unread_frames.bytes(self.consumed()) as u64,
-            inbox_capacity_bytes: self.inbox_capacity as u64,
-            pending_invokes: if all { pending } else { pending.saturating_sub(spare) } as u64,
-            unanswered_invokes: self.owed_count.load(Ordering::Relaxed),
-            asleep: u64::from(self.peer.parked.asleep().is_some()),
-        }
-    }
-
-    /// The driver's part: the handshake is over.
+    /// Notes that the handshake is over.
     pub(crate) fn set_connected(&self) {
+        // Relaxed: only the driver writes and reads it.
         self.connected.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn is_connected(&self) -> bool {
         self.connected.load(Ordering::Relaxed)
+    }
+
+    /// Returns the state of this session. Without the outbox's lock, for which its owner would pay.
+    pub(crate) fn metrics(&self) -> SessionMetrics {
+        // After a first request, one slot is taken ahead for the next one, unless all are in use.
+        let spare = usize::from(self.counters.invokes_sent.get() > 0);
+        let pending = self.requests().work(|table| table.pending());
+        let all = pending == usize::from(self.limits.pending_max);
+        let (outbox_capacity_bytes, outbox_used_bytes) = self.sender.usage();
+        SessionMetrics {
+            outbox_capacity_bytes,
+            outbox_used_bytes,
+            inbox_capacity_bytes: self.inbox_capacity as u64,
+            pending_invokes: if all { pending } else { pending.saturating_sub(spare) } as u64,
+            unanswered_invokes: self.incoming.count(),
+            asleep: u64::from(self.peer.parked.asleep().is_some()),
+        }
     }
 }

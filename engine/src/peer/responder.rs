@@ -1,8 +1,8 @@
 //! Answering an invoke: at once, later, or from another thread.
 //!
 //! A request is answered once, by construction: answering consumes the [`Responder`], and dropping
-//! it unanswered tells the caller "reply was never sent". What the caller does meanwhile (cancel,
-//! time out, die) reaches it.
+//! it unanswered tells the caller "reply was never sent". A cancel, a time-out or the end of the caller
+//! reaches it. A reply never waits: one that finds no room is kept until there is some.
 
 use std::{
     marker::PhantomData,
@@ -10,26 +10,29 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::peer::{
-    Port,
-    invocation::{FailCode, Reason},
-    replies::ReplyError,
-};
 use crate::{
     contract::payload::Payload,
-    error::GoneReason,
     kill_points::{KillPoint, reach},
-    peer::incoming_request::IncomingRequest,
+    peer::{
+        error::SendError,
+        incoming::IncomingRequest,
+        large::main_side::Content,
+        link::{Limit, Patience, Side},
+        port::Port,
+        requests::outcome::FailCode,
+        sender::{Kept, LOAN_HELD, ReplyError, SendRefusal, TOO_SLOWLY},
+    },
     wire::{
-        frame::{Kind, Label, TimeoutCode, Violation},
+        frame::{Label, TimeoutCode},
         id::RequestId,
+        kind::Kind,
     },
 };
 
 /// The longest text of a failure, in bytes.
 const FAILURE_TEXT_MAX: usize = 1024;
 
-/// One invoke as it arrives, before anyone has said when it will be answered.
+/// One invoke as it arrives, before it is known when it will be answered.
 #[derive(Clone, Copy)]
 pub(crate) struct Call<'a> {
     pub(crate) port: &'a Arc<Port>,
@@ -39,11 +42,6 @@ pub(crate) struct Call<'a> {
 }
 
 impl Call<'_> {
-    #[inline]
-    fn label(&self, kind: Kind, flags: u8) -> Label {
-        Label { kind, flags, channel: self.number, id: Some(self.id) }
-    }
-
     /// Answers with the handler's result. A result that cannot be sent becomes the caller's error.
     #[inline]
     pub(crate) fn answer<R: Payload + ?Sized, E: Payload + ?Sized>(&self, result: Result<&R, &E>) {
@@ -56,8 +54,7 @@ impl Call<'_> {
 
     #[inline(always)]
     fn answer_with<T: Payload + ?Sized>(&self, kind: Kind, value: &T) {
-        let label = self.label(kind, 0);
-        match value.encode(|bytes| self.port.reply(label, bytes)) {
+        match value.encode(|bytes| self.reply(kind, 0, bytes)) {
             Ok(Ok(())) => {}
             Ok(Err(error)) => self.not_answered(error),
             Err(error) => self.fail(FailCode::ReplyFailed, &error.to_string()),
@@ -74,19 +71,82 @@ impl Call<'_> {
 
     pub(crate) fn fail(&self, code: FailCode, why: &str) {
         // Some of it may quote what the caller sent.
-        let max = FAILURE_TEXT_MAX.min(self.port.payload_max());
+        let max = FAILURE_TEXT_MAX.min(self.port.large.message_max());
         let why = &why[..why.floor_char_boundary(max)];
-        match self.port.reply(self.label(Kind::Fail, code as u8), why.as_bytes()) {
+        match self.reply(Kind::Fail, code as u8, why.as_bytes()) {
             Err(ReplyError::Violation(violation)) => self.port.break_off(violation),
-            // Even the news of a failure does not fit: the caller's deadline remains.
+            // Even the report of a failure does not fit: the caller's deadline remains.
             Ok(()) | Err(ReplyError::Undeliverable(_)) => {}
         }
     }
 
-    /// Puts the call on the list of what is owed, for an answer that comes later.
+    /// Sends a reply, or keeps it until there is room. Never waits, but in a renderer for main's memory.
+    #[inline(always)]
+    fn reply(&self, kind: Kind, flags: u8, bytes: &[u8]) -> Result<(), ReplyError> {
+        let label = Label { kind, flags, channel: self.number, id: Some(self.id) };
+        match self.port.sender.commit(label, bytes) {
+            Ok(()) => Ok(()),
+            Err(refusal) => self.reply_after(refusal, label, bytes),
+        }
+    }
+
+    #[cold]
+    fn reply_after(
+        &self,
+        refusal: SendRefusal,
+        label: Label,
+        bytes: &[u8],
+    ) -> Result<(), ReplyError> {
+        let sender = &self.port.sender;
+        if !self.port.large.attaches(bytes.len()) {
+            return self.keep(refusal, label, || Kept::Bytes(bytes.into()));
+        }
+        let patience = match self.port.side {
+            Side::Main => Patience::None,
+            Side::Renderer => Patience::Usual,
+        };
+        let limit = Limit::begin(self.port, patience);
+        let filled = self.port.large.fill(sender, "reply", Content::Bytes(bytes), limit);
+        let mut payload = Some(filled.map_err(|error| {
+            ReplyError::Undeliverable(match error {
+                SendError::TooLarge { len, max, .. } => {
+                    format!("{len} bytes are too many: at most {max} fit")
+                }
+                SendError::Full { .. } => TOO_SLOWLY.to_owned(),
+                error => error.to_string(),
+            })
+        })?);
+        match sender.commit_attached(label, &mut payload) {
+            Ok(()) => Ok(()),
+            Err(refusal) => {
+                let kept = self.keep(refusal, label, || Kept::Attached(payload.take()));
+                drop(payload);
+                self.port.large.give_back(sender);
+                kept
+            }
+        }
+    }
+
+    /// Keeps a reply that was refused, if there will ever be room for it.
+    fn keep(
+        &self,
+        refusal: SendRefusal,
+        label: Label,
+        kept: impl FnOnce() -> Kept,
+    ) -> Result<(), ReplyError> {
+        match refusal {
+            SendRefusal::Full => self.port.sender.keep(label, kept()),
+            SendRefusal::TooLarge { max } => {
+                Err(ReplyError::Undeliverable(format!("at most {max} bytes fit into a frame")))
+            }
+            SendRefusal::LoanHeld => Err(ReplyError::Undeliverable(LOAN_HELD.to_owned())),
+            // The caller is gone.
+            SendRefusal::Gone | SendRefusal::TooManyPending => Ok(()),
+        }
+    }
+
+    /// Makes a responder for an answer that comes later.
     pub(crate) fn defer<R: Payload + ?Sized, E: Payload + ?Sized>(&self) -> Responder<R, E> {
-        let owed = Arc::new(IncomingRequest::default());
-        self.port.owed(|list| list.insert(self.id, owed.clone()));
         let timeout = self.timeout.duration();
         Responder {
             port: self.port.clone(),
@@ -94,24 +154,14 @@ impl Call<'_> {
             number: self.number,
             timeout,
             deadline: timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
-            owed,
+            request: self.port.incoming.add(self.id),
             answered: false,
             types: PhantomData,
         }
     }
 }
 
-impl Port {
-    /// The peer broke the protocol where no driver sees it: the session ends here, and the driver
-    /// cleans up at its next turn.
-    pub(crate) fn break_off(&self, violation: Violation) {
-        self.counters.violations.add();
-        let _ = self.gone.set(GoneReason::ProtocolViolation(violation));
-        self.notice(Reason::Ended);
-    }
-}
-
-/// Owes one reply to one invoke. It may go to any thread.
+/// The duty to answer one invoke. It may go to any thread.
 ///
 /// Dropping it unanswered rejects the invoke: "reply was never sent".
 #[must_use = "dropping a responder rejects the invoke"]
@@ -121,7 +171,7 @@ pub struct Responder<R: Payload + ?Sized, E: Payload + ?Sized> {
     number: u16,
     timeout: Option<Duration>,
     deadline: Option<Instant>,
-    owed: Arc<IncomingRequest>,
+    request: Arc<IncomingRequest>,
     answered: bool,
     types: PhantomData<fn(&R, &E)>,
 }
@@ -131,42 +181,42 @@ impl<R: Payload + ?Sized, E: Payload + ?Sized> Responder<R, E> {
     /// (But in a renderer, one that is longer than the ring carries waits for memory from main, up to
     /// [`Config::send_timeout`](crate::Config::send_timeout).)
     ///
-    /// Returns whether anyone still waited for it: `false` after a cancel, and counted.
+    /// Returns whether the caller still waited for it: `false` after a cancel, and counted.
     pub fn reply(self, value: &R) -> bool {
         self.answer(Ok(value))
     }
 
     /// Rejects the invoke with the method's own error.
     ///
-    /// Returns whether anyone still waited for it: `false` after a cancel, and counted.
+    /// Returns whether the caller still waited for it: `false` after a cancel, and counted.
     pub fn reject(self, error: &E) -> bool {
         self.answer(Err(error))
     }
 
-    /// Whether the caller has cancelled, timed out or gone.
+    /// Returns whether the caller has cancelled, timed out or gone.
     pub fn is_cancelled(&self) -> bool {
-        self.owed.is_cancelled()
+        self.request.is_cancelled()
     }
 
     /// Calls `callback` when the caller cancels, times out or goes; at once if it has. It runs on the
     /// thread that drives the loop. A second callback takes the place of the first.
     pub fn on_cancel(&self, callback: impl FnOnce() + Send + 'static) {
-        self.owed.call_on_cancel(callback);
+        self.request.call_on_cancel(callback);
     }
 
-    /// When the caller stops waiting: at its time-out, seen from here, up to an eighth late.
-    /// `None`: it waits for ever.
+    /// Returns the time at which the caller stops waiting, seen from here, up to an eighth of the
+    /// time-out late. `None`: it waits for ever.
     pub fn deadline(&self) -> Option<Instant> {
         self.deadline
     }
 
-    /// How long the caller waits in all.
+    /// Returns how long the caller waits in all.
     pub fn timeout(&self) -> Option<Duration> {
         self.timeout
     }
 
-    pub(crate) fn owed(&self) -> &Arc<IncomingRequest> {
-        &self.owed
+    pub(crate) fn request(&self) -> &Arc<IncomingRequest> {
+        &self.request
     }
 
     fn call(&self) -> Call<'_> {
@@ -181,14 +231,10 @@ impl<R: Payload + ?Sized, E: Payload + ?Sized> Responder<R, E> {
         waited_for
     }
 
-    /// Takes the call off the list; `false` if the caller has gone from it.
+    /// Takes the call out to answer it; `false` if its caller does not wait any more.
     fn settle(&mut self) -> bool {
         self.answered = true;
-        let waited_for = self.port.owed(|owed| {
-            // By identity: a hostile caller may use an id again once it has cancelled it.
-            let ours = owed.get(&self.id).is_some_and(|entry| Arc::ptr_eq(entry, &self.owed));
-            ours && owed.remove(&self.id).is_some()
-        });
+        let waited_for = self.port.incoming.take(self.id, &self.request);
         if !waited_for {
             self.port.counters.late_replies.add();
         }

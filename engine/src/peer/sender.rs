@@ -1,32 +1,64 @@
-//! Sending: one frame into the outbox, and what is done if there is no room.
+//! The sending part: one frame into the outbox, and what happens when there is no room.
+//!
+//! ```text
+//!   any thread                                             the loop
+//!   open ─▶ lock, is the peer there? deferred frames go    flush ─▶ deferred frames, as room allows
+//!           first: replies in order, then cancels
+//!   put  ─▶ reserve, write, commit                         retry ◀─ a full ring: spin, then sleep on
+//!   close ▶ count, unlock, wake the peer if it sleeps                the peer's bell
+//! ```
+//!
+//! A reply never waits: one that finds no room is kept in the backlog. The backlog is bounded by the
+//! number of requests that the peer may have pending, and by bytes.
 
-use std::time::{Duration, Instant};
+use std::{borrow::Borrow, collections::VecDeque, time::Duration};
 
-use crate::peer::{Patience, Port, Side, port::Outbox};
 use crate::{
-    contract::{ChannelKey, payload::Payload},
-    error::{GoneReason, SendError},
+    contract::payload::{EncodeError, Payload},
     kill_points::{KillPoint, reach},
-    ring::producer::{Producer, ReserveError},
-    sync::{
-        owner_lock::{Guard, HeldHere},
-        reentrancy::{self, CurrentLoop},
+    peer::{
+        error::SendError,
+        large::outgoing::OutgoingPayload,
+        link::{Limit, Link, Reason},
+        requests::{Requests, outcome::SessionRequests},
     },
-    wire::frame::{Kind, Label},
+    primitives::{AtomicBool, Ordering, spin_loop},
+    ring::{
+        producer::{Producer, Reservation, ReserveError},
+        unread_frames::UnreadFrames,
+    },
+    session::liveness::GoneReason,
+    sync::owner_lock::{Guard, HeldHere, OwnerLock},
+    wake::space_waiters::SpaceWaiters,
+    wire::{
+        attached::Attached,
+        frame::{Label, Violation},
+        id::RequestId,
+        kind::Kind,
+        words::fence_before_look,
+    },
 };
 
-/// Looks for room before a waiting send goes to sleep.
-const LOOKS_FOR_ROOM: u32 = 2_000;
+/// Attempts of a send that found no room, before it sleeps.
+const SPINS: u32 = 2_000;
+/// Replies that wait for room take at most this many times the outbox's capacity.
+const BACKLOG_CAPACITIES: usize = 4;
+/// Frames of a batch after which other threads get the outbox, and a sleeping peer is woken.
+const BATCH_MAX: usize = 64;
+/// Why a reply is not kept in the backlog.
+pub(super) const TOO_SLOWLY: &str = "the caller takes its replies too slowly";
+/// Why a reply of the thread that holds the outbox is not sent.
+pub(super) const LOAN_HELD: &str = "this thread holds a loan of the ring";
 
 /// Why a frame was not committed. Nothing has happened.
 ///
-/// It is small on purpose: it comes back in registers. An error with names and reasons in it comes back
-/// through memory, and copying that would wait until the frame's line has been handed to its reader.
+/// It is small, so it comes back in registers. An error with names and reasons comes back through
+/// memory, and copying it would wait until the frame's line has been handed to its reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SendRefusal {
     /// No room now.
     Full,
-    /// No room ever, for more than so many bytes.
+    /// No room ever, for more than `max` bytes.
     TooLarge {
         max: usize,
     },
@@ -37,164 +69,193 @@ pub(super) enum SendRefusal {
     TooManyPending,
 }
 
-impl Port {
-    /// The channel's number, if the policy lets this session use it.
+/// This thread holds the outbox already: for a loan, or because it encodes a batch.
+impl From<HeldHere> for SendRefusal {
     #[inline]
-    pub(crate) fn permitted(&self, key: &ChannelKey) -> Result<u16, SendError> {
-        self.allowed_number(key).ok_or_else(|| self.not_allowed(key))
+    fn from(HeldHere: HeldHere) -> Self {
+        Self::LoanHeld
     }
+}
 
-    pub(crate) fn is_allowed(&self, key: &ChannelKey) -> bool {
-        self.allowed_number(key).is_some()
+/// Why a reply will never be sent.
+pub(super) enum ReplyError {
+    /// The caller is told why.
+    Undeliverable(String),
+    /// The peer broke the protocol.
+    Violation(Violation),
+}
+
+/// The payload of a reply that waits for room.
+pub(super) enum Kept {
+    Bytes(Box<[u8]>),
+    /// In its memory already; taken out once a frame has named it.
+    Attached(Option<OutgoingPayload>),
+}
+
+impl Kept {
+    /// Returns the bytes that it takes of the backlog; attached ones are counted elsewhere.
+    fn len(&self) -> usize {
+        match self {
+            Self::Bytes(bytes) => bytes.len(),
+            Self::Attached(_) => 0,
+        }
     }
+}
 
-    #[inline]
-    pub(super) fn allowed_number(&self, key: &ChannelKey) -> Option<u16> {
-        self.channels.number(key).filter(|number| self.allowed.contains(usize::from(*number)))
-    }
+/// Why a batch stopped.
+pub(super) enum BatchStop {
+    Refused(SendRefusal),
+    Encode(EncodeError),
+}
 
-    #[cold]
-    pub(super) fn not_allowed(&self, key: &ChannelKey) -> SendError {
-        match self.known(key) {
-            Ok(_) => {
-                self.counters.forbidden.add();
-                SendError::Forbidden { channel: key.name() }
-            }
-            Err(unknown) => unknown,
+/// The sending part of a conversation, with the link that it sends over and the requests that it sent.
+pub(crate) struct Sender {
+    link: Link,
+    requests: SessionRequests,
+    outbox: OwnerLock<Outbox>,
+    space_waiters: SpaceWaiters,
+    /// The frames that the peer has not consumed, seen without the lock.
+    unread_frames: UnreadFrames,
+    /// The loop asked to be told of the next frame.
+    loop_wants_frame: AtomicBool,
+}
+
+/// The state that one thread at a time writes.
+struct Outbox {
+    producer: Producer,
+    backlog: VecDeque<(Label, Kept)>,
+    backlog_bytes: usize,
+    /// The id of the next request. It was begun while the last one was on its way, so the next one
+    /// does not wait for the table.
+    spare: Option<RequestId>,
+}
+
+/// The locked outbox of a session that is not over, with no deferred frames left.
+pub(super) struct OpenOutbox<'a> {
+    sender: &'a Sender,
+    outbox: Guard<'a, Outbox>,
+}
+
+impl Sender {
+    pub(super) fn new(link: Link, producer: Producer) -> Self {
+        Self {
+            requests: Requests::new(link.limits.pending_max),
+            space_waiters: SpaceWaiters::new(link.own.clone()),
+            unread_frames: producer.unread_frames(),
+            outbox: OwnerLock::new(Outbox {
+                producer,
+                backlog: VecDeque::new(),
+                backlog_bytes: 0,
+                spare: None,
+            }),
+            loop_wants_frame: AtomicBool::new(false),
+            link,
         }
     }
 
-    /// The channel's number, if both contracts have it.
     #[inline]
-    pub(crate) fn known(&self, key: &ChannelKey) -> Result<u16, SendError> {
-        self.channels.number(key).ok_or_else(|| {
-            self.counters.unknown_channels.add();
-            SendError::UnknownChannel { channel: key.name() }
-        })
+    pub(super) fn link(&self) -> &Link {
+        &self.link
     }
 
-    /// For how long to wait for room; `None` in main's loop, which never does.
-    pub(super) fn room_timeout(&self, patience: Patience) -> Option<Duration> {
-        let in_main_loop =
-            self.side == Side::Main && matches!(reentrancy::now(), CurrentLoop::Main(_));
-        match patience {
-            _ if in_main_loop => None,
-            Patience::None => None,
-            Patience::Usual => Some(self.limits.send_timeout),
-            Patience::For(timeout) => Some(timeout),
-        }
-    }
-
-    /// A payload must not be longer than this, in bytes.
-    pub(crate) fn payload_max(&self) -> usize {
-        self.message_max
-    }
-
-    /// Sends one message.
     #[inline]
-    pub(crate) fn send<T: Payload + ?Sized>(
-        &self,
-        key: ChannelKey,
-        value: &T,
-        patience: Patience,
-    ) -> Result<(), SendError> {
-        let Some(channel) = self.allowed_number(&key) else { return Err(self.not_allowed(&key)) };
-        let label = Label { kind: Kind::Send, flags: 0, channel, id: None };
-        match value.encode(|bytes| self.try_commit(label, bytes)) {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(refusal)) => self.send_after(refusal, &key, label, value, patience),
-            Err(source) => Err(SendError::Encode { channel: key.name(), source }),
-        }
+    pub(super) fn requests(&self) -> &SessionRequests {
+        &self.requests
     }
 
-    #[cold]
-    pub(super) fn send_after<T: Payload + ?Sized>(
-        &self,
-        refusal: SendRefusal,
-        key: &ChannelKey,
-        label: Label,
-        value: &T,
-        patience: Patience,
-    ) -> Result<(), SendError> {
-        let channel = key.name();
-        value
-            .encode(|bytes| self.commit_after(refusal, channel, label, bytes, patience))
-            .map_err(|source| SendError::Encode { channel, source })?
-    }
+    // --- one frame -----------------------------------------------------------------------------------
 
     /// Commits one frame and wakes the peer if it sleeps.
+    // Always inline: the label travels in registers then.
     #[inline(always)]
-    pub(crate) fn commit(
-        &self,
-        channel: &'static str,
-        label: Label,
-        bytes: &[u8],
-        patience: Patience,
-    ) -> Result<(), SendError> {
-        match self.try_commit(label, bytes) {
-            Ok(()) => Ok(()),
-            Err(refusal) => self.commit_after(refusal, channel, label, bytes, patience),
-        }
-    }
-
-    #[cold]
-    pub(super) fn commit_after(
-        &self,
-        refusal: SendRefusal,
-        channel: &'static str,
-        label: Label,
-        bytes: &[u8],
-        patience: Patience,
-    ) -> Result<(), SendError> {
-        if bytes.len() > self.in_band_max {
-            return self.commit_attached(channel, label, bytes, patience);
-        }
-        self.retry(refusal, patience, || self.try_commit(label, bytes))
-            .map_err(|refusal| self.explain(refusal, channel, bytes.len(), patience))
-    }
-
-    #[inline]
-    pub(super) fn try_commit(&self, label: Label, bytes: &[u8]) -> Result<(), SendRefusal> {
-        self.try_commit_with(|producer| self.put(producer, label, bytes))
-    }
-
-    // Always inline: what it is given travels in registers then.
-    #[inline(always)]
-    pub(super) fn try_commit_with(
-        &self,
-        put: impl FnOnce(&mut Producer) -> Result<(), SendRefusal>,
-    ) -> Result<(), SendRefusal> {
-        let mut outbox = self.open_outbox()?;
-        put(&mut outbox.producer)?;
-        self.counters.frames_sent.add_alone(1);
-        drop(outbox);
-        reach(KillPoint::SendCommitted);
-        self.frames_committed();
+    pub(super) fn commit(&self, label: Label, bytes: &[u8]) -> Result<(), SendRefusal> {
+        let mut outbox = self.open()?;
+        self.put(&mut outbox.outbox.producer, label, bytes)?;
+        outbox.close(1);
         Ok(())
     }
 
-    /// Locks the outbox for frames of its own kind: the peer is there, and what has waited for room has
-    /// gone first.
+    /// Commits a frame that names an attachment, which is taken out with that.
+    #[cold]
+    pub(super) fn commit_attached(
+        &self,
+        label: Label,
+        payload: &mut Option<OutgoingPayload>,
+    ) -> Result<(), SendRefusal> {
+        let mut outbox = self.open()?;
+        self.put_attached(&mut outbox.outbox.producer, label, payload)?;
+        outbox.close(1);
+        Ok(())
+    }
+
+    /// Begins a request and commits its frame. `label` is without the id.
+    // Always inline: the label travels in registers then.
     #[inline(always)]
-    pub(super) fn open_outbox(&self) -> Result<Guard<'_, Outbox>, SendRefusal> {
-        self.bell.will_look();
-        let mut outbox = self.lock_outbox()?;
-        if self.gone.get().is_some() {
+    pub(super) fn commit_request(
+        &self,
+        label: Label,
+        timeout: Option<Duration>,
+        put: impl FnOnce(&Self, &mut Producer, Label) -> Result<(), SendRefusal>,
+    ) -> Result<RequestId, SendRefusal> {
+        self.link.bell.will_look();
+        let mut outbox = self.outbox.lock()?;
+        if self.link.gone().is_some() {
+            return Err(SendRefusal::Gone);
+        }
+        let begun = outbox.spare.take().or_else(|| self.requests.work(|table| table.begin()));
+        let Some(id) = begun else {
+            // The end of the session closes the table.
+            return Err(self
+                .link
+                .gone()
+                .map_or(SendRefusal::TooManyPending, |_| SendRefusal::Gone));
+        };
+        let label = Label { id: Some(id), ..label };
+        reach(KillPoint::RequestBegun);
+        // After the id was taken: if its slot was a cancelled request's, the cancel goes first.
+        let deferred = match self.requests.has_deferred() {
+            true => self.send_deferred(&mut outbox),
+            false => Ok(()),
+        };
+        let sent = deferred.and_then(|()| put(self, &mut outbox.producer, label));
+        if let Err(refusal) = sent {
+            outbox.spare = Some(id);
+            return Err(refusal);
+        }
+        // From here on the frame travels, and no thread waits for the following steps.
+        reach(KillPoint::RequestCommitted);
+        outbox.spare = self.requests.work(|table| {
+            table.set_timeout(id, timeout);
+            table.begin()
+        });
+        if timeout.is_some() && self.requests.timed.begun() {
+            self.link.notice(Reason::Begun);
+        }
+        self.link.counters.frames_sent.add_alone(1);
+        self.link.counters.invokes_sent.add_alone(1);
+        drop(outbox);
+        self.wake_peer();
+        Ok(id)
+    }
+
+    /// Locks the outbox, if the peer is there, and sends the deferred frames.
+    #[inline(always)]
+    pub(super) fn open(&self) -> Result<OpenOutbox<'_>, SendRefusal> {
+        self.link.bell.will_look();
+        let mut outbox = self.outbox.lock()?;
+        if self.link.gone().is_some() {
             return Err(SendRefusal::Gone);
         }
         reach(KillPoint::SendBegun);
-        self.send_deferred(&mut outbox)?;
-        Ok(outbox)
-    }
-
-    /// Locks the outbox, unless this very thread holds it: for a loan, or because it encodes a batch.
-    #[inline]
-    pub(super) fn lock_outbox(&self) -> Result<Guard<'_, Outbox>, SendRefusal> {
-        self.outbox.lock().map_err(|HeldHere| SendRefusal::LoanHeld)
+        if self.requests.has_deferred() {
+            self.send_deferred(&mut outbox)?;
+        }
+        Ok(OpenOutbox { sender: self, outbox })
     }
 
     /// Copies one frame into the ring and commits it.
-    #[inline]
+    // Always inline: a call would cost a send 3 % more instructions.
+    #[inline(always)]
     pub(super) fn put(
         &self,
         producer: &mut Producer,
@@ -209,85 +270,380 @@ impl Port {
         Ok(())
     }
 
+    /// Commits a frame that names an attachment, which is taken out with that. New memory is handed over
+    /// first.
+    pub(super) fn put_attached(
+        &self,
+        producer: &mut Producer,
+        label: Label,
+        payload: &mut Option<OutgoingPayload>,
+    ) -> Result<(), SendRefusal> {
+        let reservation = producer.reserve(Attached::LEN).map_err(|error| self.refusal(error))?;
+        if !payload.as_mut().is_some_and(OutgoingPayload::announce) {
+            return Err(SendRefusal::Full);
+        }
+        reach(KillPoint::AttachmentAnnounced);
+        if let Some(payload) = payload.take() {
+            self.name_attachment(producer, reservation, label, payload);
+        }
+        Ok(())
+    }
+
+    /// Commits the frame, of [`Attached::LEN`] bytes, that names an attachment.
+    fn name_attachment(
+        &self,
+        producer: &mut Producer,
+        reservation: Reservation,
+        label: Label,
+        payload: OutgoingPayload,
+    ) {
+        let len = payload.len() as u64;
+        producer.write(&reservation, &Attached::encode(label, payload.id(), len));
+        producer.commit(reservation, Label::new(Kind::Attached, label.channel));
+        self.link.counters.attachments_sent.add_alone(1);
+        reach(KillPoint::AttachmentNamed);
+        if payload.named(producer.position()) {
+            // The loop frees the memory once it was read, and may sleep then.
+            self.space_waiters.ask();
+        }
+    }
+
     #[cold]
-    pub(super) fn refusal(&self, error: ReserveError) -> SendRefusal {
+    fn refusal(&self, error: ReserveError) -> SendRefusal {
         match error {
             ReserveError::Full => SendRefusal::Full,
             ReserveError::TooLarge { max, .. } => SendRefusal::TooLarge { max },
             ReserveError::Peer(violation) => {
-                self.break_off(violation);
+                self.link.break_off(violation);
                 SendRefusal::Gone
             }
         }
     }
 
-    /// If there was no room, repeats the attempt until there is some, or the patience ends.
+    /// Wakes the peer if it sleeps, and tells the loop if it asked for that. Call after a commit.
+    #[inline]
+    fn wake_peer(&self) {
+        // No model: no model has a whole session. It is as between a sleeper and its waker: either this thread sees
+        // the loop's wish, or the loop's next look, behind the fence, finds the frame.
+        self.link.bell.frames_committed(&self.link.counters.wakes);
+        if self.loop_wants_frame.load(Ordering::Relaxed) {
+            self.tell_loop();
+        }
+    }
+
+    #[cold]
+    fn tell_loop(&self) {
+        self.loop_wants_frame.store(false, Ordering::Relaxed);
+        self.link.notice(Reason::Sent);
+    }
+
+    /// Has the loop told of the next frame. The loop looks once more after this, for a frame that may
+    /// have been on its way.
+    pub(crate) fn tell_of_next_send(&self) {
+        self.loop_wants_frame.store(true, Ordering::Relaxed);
+        // Relaxed: this is the twin of the fence in `wake_peer`.
+        fence_before_look();
+    }
+
+    // --- no room -------------------------------------------------------------------------------------
+
+    /// Makes an attempt, and repeats it until there is room or the limit is over.
+    pub(super) fn patiently<R>(
+        &self,
+        limit: Limit,
+        mut attempt: impl FnMut() -> Result<R, SendRefusal>,
+    ) -> Result<R, SendRefusal> {
+        attempt().or_else(|refusal| self.retry(refusal, limit, attempt))
+    }
+
+    /// Repeats an attempt that found no room, until there is some or the limit is over.
     #[cold]
     pub(super) fn retry<R>(
         &self,
         refusal: SendRefusal,
-        patience: Patience,
+        limit: Limit,
         mut attempt: impl FnMut() -> Result<R, SendRefusal>,
     ) -> Result<R, SendRefusal> {
+        let link = &self.link;
         if refusal != SendRefusal::Full {
             return Err(refusal);
         }
-        self.counters.stalls.add();
-        let Some(timeout) = self.room_timeout(patience) else {
-            self.counters.full.add();
+        link.counters.stalls.add();
+        if limit.timeout.is_none() {
+            link.counters.full.add();
             return Err(SendRefusal::Full);
-        };
-        for _ in 0..LOOKS_FOR_ROOM {
-            crate::primitives::spin_loop();
+        }
+        for _ in 0..SPINS {
+            spin_loop();
             match attempt() {
                 Err(SendRefusal::Full) => {}
                 result => return result,
             }
         }
-        let began = Instant::now();
-        let deadline = began.checked_add(timeout);
         self.space_waiters.begin_to_wait();
         let result = loop {
-            let (bell, interrupt) = (self.peer.bell.read(), self.interrupt.read());
+            let (bell, interrupt) = (link.peer.bell.read(), link.interrupt.read());
             self.space_waiters.ask();
             match attempt() {
                 Err(SendRefusal::Full) => {}
                 result => break result,
             }
-            if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
-                self.counters.full.add();
+            if limit.is_over() {
+                link.counters.full.add();
                 break Err(SendRefusal::Full);
             }
-            self.interrupt.sleep(&self.peer.bell, bell, interrupt, deadline);
+            link.interrupt.sleep(&link.peer.bell, bell, interrupt, limit.deadline);
         };
-        self.space_waiters.end_waiting(|| self.has_deferred());
+        self.space_waiters.end_waiting(|| self.requests.has_deferred());
         result
     }
 
-    /// The error that an application sees, for a message of `len` bytes.
+    /// Returns the application's error, for a message of `len` bytes.
     #[cold]
     pub(super) fn explain(
         &self,
         refusal: SendRefusal,
         channel: &'static str,
         len: usize,
-        patience: Patience,
+        limit: Limit,
     ) -> SendError {
         match refusal {
-            SendRefusal::Full => match self.room_timeout(patience) {
+            SendRefusal::Full => match limit.timeout {
                 None => SendError::Full { channel },
                 Some(waited) => SendError::TimedOut { channel, waited },
             },
             SendRefusal::TooLarge { max } => {
-                self.counters.too_large.add();
+                self.link.counters.too_large.add();
                 SendError::TooLarge { channel, len, max }
             }
             SendRefusal::LoanHeld => SendError::LoanHeld { channel },
+            // `TooManyPending` is another family's error.
             SendRefusal::Gone | SendRefusal::TooManyPending => {
-                // A request that cannot begin has an error of its own.
-                let reason = self.gone.get().cloned().unwrap_or(GoneReason::Closed);
+                let reason = self.link.gone().cloned().unwrap_or(GoneReason::Closed);
                 SendError::Gone { channel, reason }
             }
+        }
+    }
+
+    // --- deferred frames: replies and cancels --------------------------------------------------------
+
+    /// Keeps a reply that found no room until there is some.
+    pub(super) fn keep(&self, label: Label, kept: Kept) -> Result<(), ReplyError> {
+        let undeliverable = |why: &str| Err(ReplyError::Undeliverable(why.to_owned()));
+        let Ok(mut outbox) = self.outbox.lock() else { return undeliverable(LOAN_HELD) };
+        // An honest peer has no more requests pending than its quota.
+        let max = self.link.limits.owed_max;
+        if outbox.backlog.len() >= usize::from(max) {
+            return Err(ReplyError::Violation(Violation::TooManyPending { max: max.into() }));
+        }
+        let bytes = outbox.backlog_bytes + kept.len();
+        // The report of a failure is short, and has no report of its own failure.
+        if label.kind != Kind::Fail && bytes > BACKLOG_CAPACITIES * outbox.producer.capacity() {
+            return undeliverable(TOO_SLOWLY);
+        }
+        outbox.backlog_bytes = bytes;
+        outbox.backlog.push_back((label, kept));
+        self.link.counters.backlogged.add();
+        self.requests.defer();
+        self.send_deferred_when_there_is_room(&mut outbox);
+        Ok(())
+    }
+
+    /// Drops the reply to a request that was given up, so that the backlog holds no more replies than
+    /// an honest peer has requests pending. Returns whether there was one.
+    pub(super) fn forget_reply(&self, id: RequestId) -> bool {
+        if !self.requests.has_deferred() {
+            return false;
+        }
+        // While this thread holds a loan, its replies stay.
+        let Ok(mut outbox) = self.outbox.lock() else { return false };
+        let place = outbox.backlog.iter().position(|(label, _)| label.id == Some(id));
+        let Some((_, kept)) = place.and_then(|place| outbox.backlog.remove(place)) else {
+            return false;
+        };
+        outbox.backlog_bytes -= kept.len();
+        true
+    }
+
+    /// Sends the cancels now if that needs no waiting, else leaves them to the loop.
+    pub(super) fn send_cancels(&self) {
+        if self.link.gone().is_some() {
+            return;
+        }
+        let sent = match self.outbox.try_lock() {
+            Ok(mut outbox) => self.send_deferred(&mut outbox).is_ok(),
+            Err(_) => false,
+        };
+        if !sent {
+            self.space_waiters.ask();
+            self.link.notice(Reason::Deferred);
+        }
+    }
+
+    /// Sends the deferred frames, as far as there is room. For the driver.
+    pub(crate) fn flush(&self) {
+        if !self.requests.has_deferred() {
+            return;
+        }
+        let Ok(mut outbox) = self.outbox.lock() else { return };
+        if self.send_deferred(&mut outbox).is_err() {
+            self.send_deferred_when_there_is_room(&mut outbox);
+        }
+    }
+
+    fn send_deferred_when_there_is_room(&self, outbox: &mut Outbox) {
+        self.space_waiters.ask();
+        // After asking: room that came before the peer saw that has rung nobody.
+        let _still_full = self.send_deferred(outbox);
+    }
+
+    /// Sends the deferred frames, before any other frame: so replies stay in order and neither list grows.
+    #[cold]
+    fn send_deferred(&self, outbox: &mut Outbox) -> Result<(), SendRefusal> {
+        let before = self.link.counters.frames_sent.get();
+        let result = self.commit_deferred(outbox);
+        if self.link.counters.frames_sent.get() != before {
+            // Now: the caller may find no room for its own frame, and then wakes nobody.
+            self.wake_peer();
+        }
+        result
+    }
+
+    fn commit_deferred(&self, outbox: &mut Outbox) -> Result<(), SendRefusal> {
+        let sent = &self.link.counters.frames_sent;
+        while let Some((label, kept)) = outbox.backlog.front_mut() {
+            let len = kept.len();
+            match kept {
+                Kept::Bytes(bytes) => self.put(&mut outbox.producer, *label, bytes)?,
+                Kept::Attached(payload) => {
+                    self.put_attached(&mut outbox.producer, *label, payload)?;
+                }
+            }
+            sent.add_alone(1);
+            outbox.backlog_bytes -= len;
+            outbox.backlog.pop_front();
+        }
+        self.requests.send_cancels(|id| {
+            let cancel = Label { id: Some(id), ..Label::new(Kind::Cancel, 0) };
+            self.put(&mut outbox.producer, cancel, &[])?;
+            sent.add_alone(1);
+            Ok::<_, SendRefusal>(())
+        })?;
+        self.space_waiters.none_deferred();
+        Ok(())
+    }
+
+    /// Drops the backlog: the session is over.
+    pub(super) fn end(&self) {
+        if self.requests.has_deferred()
+            && let Ok(mut outbox) = self.outbox.lock()
+        {
+            outbox.backlog.clear();
+            outbox.backlog_bytes = 0;
+        }
+    }
+
+    // --- many frames ---------------------------------------------------------------------------------
+
+    /// Commits messages as far as there is room, up to a batch, and wakes the peer once. Returns how
+    /// many, and what stopped it.
+    ///
+    /// A single send locks the outbox and looks for a sleeping peer each time, and both wait until the
+    /// frame before has been handed to its reader. In a batch the frames flow.
+    pub(super) fn commit_batch<T: Payload + ?Sized>(
+        &self,
+        label: Label,
+        messages: &[impl Borrow<T>],
+    ) -> (usize, Option<BatchStop>) {
+        let mut batch = match self.open() {
+            Ok(outbox) => Batch { outbox: Some(outbox), committed: 0 },
+            Err(refusal) => return (0, Some(BatchStop::Refused(refusal))),
+        };
+        // Encoding may run the application's code. If that sends, the lock refuses it; if it panics,
+        // the messages before it are sent.
+        let mut messages = messages.iter().take(BATCH_MAX);
+        let stop = messages.find_map(|message| batch.add(label, message.borrow()));
+        (batch.committed as usize, stop)
+    }
+
+    // --- what the loop and the application look at --------------------------------------------------
+
+    /// Returns whether the peer has not consumed a message or request. For the driver.
+    pub(crate) fn has_unread_messages(&self) -> bool {
+        self.unread_frames.asks_something(self.link.consumed())
+    }
+
+    /// Returns the capacity of the outbox, and how much of it the peer has not consumed.
+    pub(super) fn usage(&self) -> (u64, u64) {
+        let used = self.unread_frames.bytes(self.link.consumed());
+        (self.unread_frames.capacity() as u64, used as u64)
+    }
+}
+
+impl OpenOutbox<'_> {
+    /// Reserves room for one frame, to be written in place.
+    pub(super) fn reserve(&mut self, len: usize) -> Result<Reservation, SendRefusal> {
+        self.outbox.producer.reserve(len).map_err(|error| self.sender.refusal(error))
+    }
+
+    pub(super) fn producer(&self) -> &Producer {
+        &self.outbox.producer
+    }
+
+    pub(super) fn producer_mut(&mut self) -> &mut Producer {
+        &mut self.outbox.producer
+    }
+
+    /// Commits a reserved frame that names an attachment.
+    pub(super) fn commit_attached(
+        &mut self,
+        reservation: Reservation,
+        label: Label,
+        payload: OutgoingPayload,
+    ) {
+        self.sender.name_attachment(&mut self.outbox.producer, reservation, label, payload);
+    }
+
+    /// Counts the frames that were committed, unlocks, and wakes the peer if it sleeps.
+    #[inline(always)]
+    pub(super) fn close(self, frames: u64) {
+        let Self { sender, outbox } = self;
+        sender.link.counters.frames_sent.add_alone(frames);
+        drop(outbox);
+        reach(KillPoint::SendCommitted);
+        sender.wake_peer();
+    }
+}
+
+/// The frames that were committed under one lock. However it ends, the peer is woken.
+struct Batch<'a> {
+    /// Taken at the end.
+    outbox: Option<OpenOutbox<'a>>,
+    committed: u64,
+}
+
+impl Batch<'_> {
+    /// Commits one more message, or returns what stops it.
+    #[inline(always)]
+    fn add<T: Payload + ?Sized>(&mut self, label: Label, message: &T) -> Option<BatchStop> {
+        let OpenOutbox { sender, outbox } = self.outbox.as_mut()?;
+        match message.encode(|bytes| sender.put(&mut outbox.producer, label, bytes)) {
+            Ok(Ok(())) => {
+                self.committed += 1;
+                None
+            }
+            Ok(Err(refusal)) => Some(BatchStop::Refused(refusal)),
+            Err(error) => Some(BatchStop::Encode(error)),
+        }
+    }
+}
+
+impl Drop for Batch<'_> {
+    fn drop(&mut self) {
+        if let Some(outbox) = self.outbox.take()
+            && self.committed > 0
+        {
+            outbox.close(self.committed);
         }
     }
 }

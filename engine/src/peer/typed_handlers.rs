@@ -1,7 +1,7 @@
 //! Registering listeners and handlers: closures over an application's types in, closures over bytes out.
 //!
-//! Here, where the types are still known, decoding and encoding are put around the application's
-//! code; behind it nobody knows what travels. Both endpoints register through these.
+//! Here the types are still known: decoding and encoding are put around the application's code. The
+//! code below knows only bytes. Both endpoints register through these functions.
 
 use std::{
     borrow::Borrow,
@@ -15,7 +15,7 @@ use crate::{
     error::{HandlerError, RegisterError},
     peer::{
         dispatch::{Delivery, Dispatcher, Unwelcome},
-        invocation::FailCode,
+        requests::outcome::FailCode,
         responder::{Call, Responder},
         router::{ListenerId, Times},
     },
@@ -23,7 +23,7 @@ use crate::{
     wake::executor::Executor,
 };
 
-/// What a handler returns: the method's result or its own error.
+/// The result of a handler: the method's reply or its own error.
 pub(crate) type Handled<R, E> = Result<<R as Payload>::Owned, <E as Payload>::Owned>;
 
 impl Dispatcher {
@@ -70,7 +70,7 @@ impl Dispatcher {
             A::decode(bytes, |arguments| {
                 let mut answered = false;
                 let run = || {
-                    // Answered where it is: moving it out of here first takes time.
+                    // Answered in place: moving the result out of here first takes time.
                     let result = handler(call, arguments);
                     match &result {
                         Ok(value) => call.answer::<R, E>(Ok(value.borrow())),
@@ -120,17 +120,17 @@ impl Dispatcher {
     {
         let erased = move |call: Call<'_>, executor: &Arc<Executor>, bytes: &[u8]| {
             let arguments = A::decode_owned(bytes)?;
-            // Before the handler runs, so that its panic is told to the caller as any other.
+            // Before the handler runs, so that the caller hears of its panic as of any other.
             let responder = call.defer::<R, E>();
             let future = handler(call, arguments);
-            let owed = responder.owed().clone();
+            let request = responder.request().clone();
             let task = executor.spawn(async move {
                 match future.await {
                     Ok(value) => responder.reply(value.borrow()),
                     Err(error) => responder.reject(error.borrow()),
                 };
             });
-            owed.drop_on_cancel(&task);
+            request.drop_on_cancel(&task);
             Ok(())
         };
         self.register(method, number, Times::Always, erased)

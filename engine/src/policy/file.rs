@@ -1,13 +1,13 @@
-//! A policy written down as TOML, so that who runs a program can say what its renderers may do.
+//! A policy in a TOML file, so that the user of a program can set the rights of its renderers.
 //!
 //! ```toml
-//! [allow]                               # what is not named is denied
-//! events = ["log-message"]              # it may send these
-//! methods = ["get-system-info"]         # it may invoke these
-//! pushes = ["statistics"]               # it hears these
-//! topics = []                           # it may subscribe to these
+//! [allow]                               # all other channels are denied
+//! events = ["log-message"]              # the renderer may send these
+//! methods = ["get-system-info"]         # and invoke these
+//! pushes = ["statistics"]               # and receive these
+//! topics = []                           # and subscribe to these
 //!
-//! [limits]                              # as in `Policy`, and where one is left out, its default
+//! [limits]                              # as in `Policy`, with its defaults
 //! frames = { per-second = 10_000, burst = 1_000 }
 //! bytes = { per-second = "8 MiB", burst = "1 MiB" }
 //! message = "64 KiB"
@@ -18,14 +18,13 @@
 //!
 //! [violations]
 //! tolerate = 0                          # disconnect at the first
-//! count-rejections = true               # what a validator refuses is one
+//! count-rejections = true               # a validator's refusal is a violation
 //! ```
 //!
-//! Kinds of channels have lists of their own, since an event and a method may have the same name. A mistake must
-//! not open a door, nor shut one unnoticed: a key or a channel that is not known is an error, with its line.
+//! Each kind of channel has a list, since an event and a method may have the same name. An unknown key or channel
+//! is an error, with its line.
 //!
-//! Reading is in two steps. [`PolicyFile::parse`] looks at nothing but the text, and [`PolicyFile::policy`]
-//! compares it with a contract.
+//! [`PolicyFile::parse`] reads the text alone, and [`PolicyFile::policy`] compares it with a contract.
 
 use std::{fs, io::Read, num::NonZeroU64, ops::Range, path::Path, str::FromStr, time::Duration};
 
@@ -38,17 +37,17 @@ use crate::{
     policy::{OnViolation, Policy, quota::Quota},
 };
 
-/// A longer file is no policy.
+/// The longest policy file, in bytes.
 const LEN_MAX: u64 = 1 << 20;
 
-/// A policy as it was written, for any contract.
+/// A parsed policy, for any contract.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PolicyFile {
     channels: Vec<Named>,
     written: Written,
 }
 
-/// A channel that is allowed, and where it says so.
+/// An allowed channel, and its line.
 #[derive(Clone, Debug, PartialEq)]
 struct Named {
     line: usize,
@@ -56,22 +55,22 @@ struct Named {
     name: String,
 }
 
-/// What is wrong with a policy file.
+/// An error in a policy file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PolicyFileError {
     /// It cannot be read.
     #[error("cannot read it: {why}")]
     Unreadable {
-        /// What the operating system said.
+        /// The system's error.
         why: String,
     },
-    /// It is no TOML, has a key that is not known, or a value that makes no sense.
+    /// It is no TOML, or has an unknown key or an invalid value.
     #[error("line {line}: {what}")]
     Invalid {
-        /// From 1 on.
+        /// The line, from 1.
         line: usize,
-        /// What is wrong there.
+        /// The mistake.
         what: String,
     },
     /// It allows a channel that the contract does not have.
@@ -79,13 +78,13 @@ pub enum PolicyFileError {
         "line {line}: there is no {kind} '{channel}' in the contract; its {kind} channels are {known}"
     )]
     UnknownChannel {
-        /// From 1 on.
+        /// The line, from 1.
         line: usize,
-        /// In which list it is.
+        /// The kind whose list it is in.
         kind: &'static str,
         /// Its name.
         channel: String,
-        /// Those that there are.
+        /// The contract's channels of this kind.
         known: String,
     },
 }
@@ -134,7 +133,7 @@ struct Violations {
     count_rejections: bool,
 }
 
-/// A number of bytes, such as `65536` or `"64 KiB"`; not none.
+/// A number of bytes from 1, such as `65536` or `"64 KiB"`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Size(NonZeroU64);
 
@@ -163,7 +162,7 @@ impl PolicyFile {
     ///
     /// # Errors
     ///
-    /// [`PolicyFileError::Invalid`], with the line and what is wrong there.
+    /// [`PolicyFileError::Invalid`], with the line and the mistake.
     pub fn parse(text: &str) -> Result<Self, PolicyFileError> {
         let written: Written = toml::from_str(text).map_err(|error| PolicyFileError::Invalid {
             line: line_of(text, error.span()),
@@ -206,11 +205,11 @@ impl PolicyFile {
         Self::parse(&text)
     }
 
-    /// The policy, for this contract.
+    /// Returns the policy for this contract.
     ///
     /// # Errors
     ///
-    /// [`PolicyFileError::UnknownChannel`], with those that there are.
+    /// [`PolicyFileError::UnknownChannel`], with the channels of the contract.
     pub fn policy(&self, contract: Contract) -> Result<Policy, PolicyFileError> {
         let mut policy = Policy::deny_all();
         for Named { line, kind, name } in &self.channels {
@@ -266,7 +265,7 @@ fn quota(per_second: NonZeroU64, burst: Option<NonZeroU64>) -> Quota {
     burst.map_or(quota, |burst| quota.burst(burst.get()))
 }
 
-/// The line on which a place in the text is, from 1 on; the first for a place that is not known.
+/// The line of a place in the text, from 1; the first if the place is unknown.
 fn line_of(text: &str, span: Option<Range<usize>>) -> usize {
     let before = span.and_then(|span| text.as_bytes().get(..span.start)).unwrap_or_default();
     1 + before.iter().filter(|byte| **byte == b'\n').count()

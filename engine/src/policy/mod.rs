@@ -1,7 +1,7 @@
-//! What one renderer may say and hear: an allow-list, denying by default, and its limits.
+//! The allow-list and the limits of one renderer. Everything is denied by default.
 //!
-//! Main enforces it. The renderer is told, so that an honest one gets an error of its own
-//! instead of breaking the rule; what a dishonest one sends anyway is a violation.
+//! Main enforces it, and tells the renderer. So an honest renderer gets an error from its own call, and a frame
+//! that a dishonest one sends anyway is a violation.
 
 #[cfg(all(feature = "policy-file", not(loom)))]
 pub(crate) mod file;
@@ -14,13 +14,13 @@ use crate::{
     policy::quota::Quota,
 };
 
-/// What main does with a renderer that breaks the protocol.
+/// Main's reaction to a renderer that breaks the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnViolation {
     /// End its session: `render-process-gone` with the reason `protocol-violation`.
     Disconnect,
-    /// Drop the message and count it, up to this many times; then disconnect. A violation of the
-    /// ring itself always disconnects, since nothing behind it can be read.
+    /// Drop the message and count it, up to this many times; then disconnect. A violation of the ring itself always
+    /// disconnects, since no frame behind it can be read.
     Tolerate(u32),
 }
 
@@ -52,7 +52,7 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// Nothing is allowed.
+    /// A policy that allows no channel.
     pub fn deny_all() -> Self {
         Self {
             allowed: Vec::new(),
@@ -68,7 +68,7 @@ impl Policy {
         }
     }
 
-    /// Allows a channel: to `send` on an event, to `invoke` a method, to hear a push or a topic.
+    /// Allows a channel: to `send` an event, to `invoke` a method, to receive a push or a topic.
     #[must_use]
     pub fn allow(mut self, channel: impl Channel) -> Self {
         self.allowed.push(channel.key());
@@ -82,83 +82,81 @@ impl Policy {
         self
     }
 
-    /// How many of its invokes may be unanswered in main at once. 256 unless set.
+    /// Sets the most unanswered invokes of the renderer in main. 256 by default.
     #[must_use]
     pub fn pending_invokes_max(mut self, max: u16) -> Self {
         self.pending_invokes_max = max;
         self
     }
 
-    /// How many bytes of large payloads main may hold for it at once: asked for, on their way, or being
-    /// read. So it is also the longest payload that it can send. 256 MiB unless set.
+    /// Sets the most bytes of large payloads that main holds for it at once: asked for, on their way, or being read.
+    /// So it is also the longest payload that it can send. 256 MiB by default.
     ///
-    /// It is memory that a renderer can make main hold, for as long as it lives. With many renderers
-    /// that are not trusted, set less.
+    /// A renderer can make main hold this memory as long as it lives. Set less for many untrusted renderers.
     #[must_use]
     pub fn attachment_bytes_max(mut self, max: usize) -> Self {
         self.attachment_bytes_max = max;
         self
     }
 
-    /// How many large payloads these may be. 32 unless set; with 0 it can send none.
+    /// Sets the most large payloads at once. 32 by default; with 0 the renderer can send none.
     #[must_use]
     pub fn attachments_max(mut self, max: u16) -> Self {
         self.attachments_max = max;
         self
     }
 
-    /// How many frames (messages, invokes, replies, cancels) it may send in a second. No limit unless set.
+    /// Limits the frames (messages, invokes, replies, cancels) a second. No limit by default.
     ///
-    /// Beyond it main leaves its frames alone until they are due, and counts that
-    /// ([`Counters::throttled`](crate::Counters::throttled)): nothing is lost, its ring fills, and its sends
-    /// wait for room. It costs main nothing meanwhile. What it committed before it died is delivered at once.
+    /// Above it main leaves further frames in the ring until they are due, and counts that
+    /// ([`Counters::throttled`](crate::Counters::throttled)). Nothing is lost: the ring fills, and the renderer's
+    /// sends wait for space. Main does no work meanwhile. Frames of a dead renderer are delivered at once.
     #[must_use]
     pub fn frames_quota(mut self, quota: Quota) -> Self {
         self.frames = Some(quota);
         self
     }
 
-    /// How many bytes it may send in a second: what its frames take of the ring, headers and padding to 64
-    /// bytes included, and its large payloads. No limit unless set. It works as
-    /// [`frames_quota`](Self::frames_quota); a message larger than the burst goes through, and is paid for
-    /// with a longer pause.
+    /// Limits the bytes a second: its frames in the ring, headers and padding to 64 bytes included, and its large
+    /// payloads. No limit by default. It works as [`frames_quota`](Self::frames_quota). A message larger than the
+    /// burst goes through, and a longer pause follows.
     #[must_use]
     pub fn bytes_quota(mut self, quota: Quota) -> Self {
         self.bytes = Some(quota);
         self
     }
 
-    /// How long a message of it may be, in bytes: its payload. Unless set, what the ring and the attachments
-    /// carry. An honest renderer gets [`SendError::TooLarge`](crate::SendError::TooLarge).
+    /// Sets the longest payload, in bytes. By default the ring and the attachments limit it. An honest renderer
+    /// gets [`SendError::TooLarge`](crate::SendError::TooLarge).
     #[must_use]
     pub fn message_max(mut self, max: usize) -> Self {
         self.message_max = max;
         self
     }
 
-    /// Whether a message that a validator ([`IpcMain::validate`](crate::IpcMain::validate)) refuses counts as
-    /// breaking the protocol. Not unless set: it is dropped, or its invoke fails.
+    /// Sets whether a message that a validator ([`IpcMain::validate`](crate::IpcMain::validate)) refuses is a
+    /// violation. By default it is not: the message is dropped, or its invoke fails.
     #[must_use]
     pub fn rejection_is_violation(mut self, is: bool) -> Self {
         self.rejection_is_violation = is;
         self
     }
 
-    /// What happens when it breaks the protocol. [`OnViolation::Disconnect`] unless set.
+    /// Sets main's reaction to a violation. [`OnViolation::Disconnect`] by default.
     #[must_use]
     pub fn on_violation(mut self, action: OnViolation) -> Self {
         self.on_violation = action;
         self
     }
 
-    /// How long it may take from its start to the end of the handshake. 10 s unless set.
+    /// Sets the longest time from its start to the end of the handshake. 10 s by default.
     #[must_use]
     pub fn handshake_timeout(mut self, timeout: Duration) -> Self {
         self.handshake_timeout = timeout;
         self
     }
 
-    /// In a line, for people: its limits on what is sent, and what it allows.
+    /// Returns a line for people: its limits, and its channels.
     pub(crate) fn summary(&self) -> String {
         let mut parts = Vec::new();
         if let Some(frames) = &self.frames {

@@ -1,30 +1,29 @@
-//! How much one renderer may send: token buckets, and what main makes of them.
+//! The quota of one renderer: token buckets for its frames and bytes.
 //!
 //! ```text
-//!   a turn     asks how many frames the buckets allow      no clock
-//!              takes what it took out of them
-//!   dry        fills them by the clock; still dry?          the window is held until there is enough
+//!   a turn     asks the buckets for the number of frames    no clock
+//!              takes the tokens of the frames it took
+//!   empty      fills them by the clock; still empty?         the window is held until there is enough
 //! ```
 //!
-//! So the clock is read once for each bucketful and not for each frame. What a bucket gained meanwhile is known
-//! only then, so a sender may have used up one bucketful and find the next one filled: hence a bucket holds half
-//! of the burst, and no more than the burst goes through at once.
+//! So main reads the clock once a bucketful, not once a frame. A sender may use up one bucketful and find the
+//! next one filled. So a bucket holds half of the burst, and no more than the burst goes through at once.
 //!
-//! Nothing here reads a clock: times are arguments.
+//! Times are arguments: this file reads no clock.
 
 use std::time::{Duration, Instant};
 
-/// A held window is left alone for so long at least: so a flood costs main no more than a look in this time.
+/// The shortest hold of a window. It bounds main's work for a flood.
 pub(crate) const HOLD_MIN: Duration = Duration::from_millis(1);
-/// And for so long at most, since what main itself has to say to it may wait too.
+/// The longest hold. Main's own messages to the window may wait meanwhile.
 pub(crate) const HOLD_MAX: Duration = Duration::from_millis(100);
-/// A bucket holds what comes in at least so long: else a rate would not be reached, since a held window is
-/// looked at again only so often.
+/// The least time that a bucket covers. With less the rate would not be reached, because main looks at a held
+/// window only now and then.
 const FILLED_IN_MIN: Duration = Duration::from_millis(5);
 
 const NANOS: u128 = 1_000_000_000;
 
-/// So much in a second, and so much at once.
+/// A rate, and a burst.
 ///
 /// ```
 /// use ringbridge::Quota;
@@ -37,13 +36,13 @@ pub struct Quota {
 }
 
 impl Quota {
-    /// So much in a second (at least 1), and a tenth of that at once.
+    /// A rate of `amount` a second (at least 1), with a burst of a tenth of that.
     pub fn per_second(amount: u64) -> Self {
         let per_second = amount.clamp(1, i64::MAX as u64);
         Self { per_second, burst: per_second / 10 }
     }
 
-    /// So much at once, after a pause. What comes in 10 ms is the least: main does not look more closely.
+    /// Sets the most that goes through at once after a pause. The minimum is the rate's amount in 10 ms.
     #[must_use]
     pub fn burst(mut self, amount: u64) -> Self {
         self.burst = amount.min(i64::MAX as u64);
@@ -59,7 +58,7 @@ impl Quota {
 struct Bucket {
     per_second: u64,
     capacity: i64,
-    /// Below nothing: so much was taken in advance.
+    /// Negative while overdrawn.
     tokens: i64,
     filled_at: Instant,
 }
@@ -79,19 +78,19 @@ impl Bucket {
             self.tokens = self.capacity;
             self.filled_at = now;
         } else {
-            // Less than the room, so the sum is within it; and what is less than a token stays in the time.
+            // Less than the room, so the sum fits. `filled_at` keeps the fraction of a token.
             self.tokens = (i128::from(self.tokens) + gained as i128) as i64;
             self.filled_at += self.time_for(gained);
         }
     }
 
-    /// How long so many tokens take, rounded up.
+    /// The time for this many tokens, rounded up.
     fn time_for(&self, tokens: u128) -> Duration {
         let nanos = (tokens * NANOS).div_ceil(u128::from(self.per_second));
         Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
     }
 
-    /// When there will be one. Right after it was filled.
+    /// The time of the next token. Call right after `fill`.
     fn ready_at(&self) -> Option<Instant> {
         let missing = 1 - i128::from(self.tokens);
         match u128::try_from(missing) {
@@ -105,7 +104,7 @@ impl Bucket {
     }
 }
 
-/// What one window may still send.
+/// The remaining quota of one window.
 #[derive(Clone, Debug)]
 pub(crate) struct Allowance {
     frames: Option<Bucket>,
@@ -115,7 +114,7 @@ pub(crate) struct Allowance {
 }
 
 impl Allowance {
-    /// `None`: there is no quota.
+    /// `None` without a quota.
     pub(crate) fn new(
         frames: Option<Quota>,
         bytes: Option<Quota>,
@@ -128,8 +127,8 @@ impl Allowance {
         any.then_some(Self { frames, bytes, frame_len_max: frame_len_max.max(1) as u64 })
     }
 
-    /// How many frames may be taken now, up to `max`. What they weigh is known only afterwards, so no more
-    /// than one of them goes beyond the quota of bytes, and that is paid for later.
+    /// Returns the number of frames that main may take now, up to `max`. Their bytes are known only afterwards, so at
+    /// most one of them exceeds the quota of bytes, and a longer hold follows.
     pub(crate) fn frames(&self, max: usize) -> usize {
         let tokens = |bucket: &Bucket| u64::try_from(bucket.tokens).unwrap_or(0);
         let frames = self.frames.as_ref().map_or(u64::MAX, tokens);
@@ -140,7 +139,7 @@ impl Allowance {
         usize::try_from(frames.min(by_bytes)).map_or(max, |frames| frames.min(max))
     }
 
-    /// So much was taken.
+    /// Takes the tokens of these frames and bytes.
     pub(crate) fn take(&mut self, frames: usize, bytes: u64) {
         if let Some(bucket) = &mut self.frames {
             bucket.take(frames as u64);
@@ -150,7 +149,7 @@ impl Allowance {
         }
     }
 
-    /// Adds what came in until `now`.
+    /// Adds the tokens up to `now`.
     pub(crate) fn fill(&mut self, now: Instant) {
         [&mut self.frames, &mut self.bytes]
             .into_iter()
@@ -158,7 +157,7 @@ impl Allowance {
             .for_each(|bucket| bucket.fill(now));
     }
 
-    /// Until when to leave a window alone whose allowance was just filled, and is used up all the same.
+    /// Returns the end of the hold of a window whose buckets are empty after `fill`.
     pub(crate) fn held_until(&self, now: Instant) -> Instant {
         let ready = [&self.frames, &self.bytes]
             .into_iter()

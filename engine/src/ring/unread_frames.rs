@@ -28,9 +28,10 @@ impl UnreadFrames {
     /// answer may be out of date.
     pub(crate) fn asks_something(&self, consumed: u64) -> bool {
         self.frames(consumed).any(|(position, header)| match header.kind {
-            Kind::Send | Kind::Invoke => true,
-            Kind::Attached => !self.carries_reply(position),
-            _ => false,
+            Kind::Attached => {
+                self.attached_kind(position).is_some_and(|kind| kind.rules().asks_something)
+            }
+            kind => kind.rules().asks_something,
         })
     }
 
@@ -63,11 +64,11 @@ impl UnreadFrames {
         })
     }
 
-    /// Returns whether a frame about an attachment is a reply. Such a frame is one cell.
-    fn carries_reply(&self, position: u64) -> bool {
+    /// Returns the kind of the message that a frame about an attachment names. Such a frame is one cell.
+    fn attached_kind(&self, position: u64) -> Option<Kind> {
         let words = self.cells.payload(position, Attached::LEN);
         // Relaxed: the load of the commit word in front of this word orders it.
-        let kind = words[Attached::KIND_AT / size_of::<u64>()].load(Ordering::Relaxed) as u8;
-        [Kind::Reply, Kind::Reject].iter().any(|reply| *reply as u8 == kind)
+        let word = words[Attached::KIND_AT / size_of::<u64>()].load(Ordering::Relaxed);
+        Kind::from_wire(word as u8)
     }
 }

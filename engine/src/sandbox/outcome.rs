@@ -2,71 +2,70 @@
 
 use std::{fmt, io};
 
-/// What [`IpcRenderer::sandbox`](crate::IpcRenderer::sandbox) has enforced in this process, and what
-/// the kernel does not have.
+/// The outcome of [`IpcRenderer::sandbox`](crate::IpcRenderer::sandbox): the enforced parts, and those that the
+/// kernel does not have.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sandbox {
     enforced: Vec<SandboxPart>,
     missing: Vec<MissingPart>,
 }
 
-/// One wall of the sandbox.
+/// One part of the sandbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SandboxPart {
-    /// No capability is left, to root neither.
+    /// The process has no capability, even as root.
     Capabilities,
-    /// No program that is executed would give new ones (`no_new_privs`).
+    /// An executed program gets no new ones (`no_new_privs`).
     NewPrivileges,
-    /// Nothing in the file system can be opened, made, changed or executed (Landlock).
+    /// No file can be opened, made, changed or executed (Landlock).
     FileSystem,
     /// No TCP port can be bound or connected to (Landlock).
     Network,
-    /// Abstract Unix sockets of other processes cannot be connected to, and other processes get
-    /// no signals (Landlock).
+    /// The process cannot connect to abstract Unix sockets of other processes, nor send them signals (Landlock).
     OtherProcesses,
-    /// Processes of the same user cannot look inside, and there are no core dumps (not dumpable).
+    /// Processes of the same user cannot read its memory, and there are no core dumps (not dumpable).
     Dumps,
-    /// Whatever is not on the list of system calls fails with `EPERM` (seccomp): no sockets, no new
-    /// shared memory, no processes, nothing executable.
+    /// A system call that is not on the list fails with `EPERM` (seccomp): no sockets, no new shared memory, no
+    /// processes, no executable memory.
     SystemCalls,
 }
 
-/// A wall that the kernel does not have, or not all of.
+/// A part that the kernel does not have, or has only partly.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MissingPart {
-    /// Which.
+    /// The part.
     pub part: SandboxPart,
-    /// What it lacks.
+    /// The missing feature.
     pub why: String,
 }
 
 impl Sandbox {
-    /// Whether nothing is missing.
+    /// Returns whether no part is missing.
     pub fn is_complete(&self) -> bool {
         self.missing.is_empty()
     }
 
-    /// Insists on all of it.
+    /// Returns an error if a part is missing.
     ///
     /// # Errors
     ///
-    /// [`SandboxError::Incomplete`] if something is missing. What was given up stays so.
+    /// [`SandboxError::Incomplete`]. The enforced parts stay enforced.
     pub fn complete(self) -> Result<Self, SandboxError> {
         if self.is_complete() { Ok(self) } else { Err(SandboxError::Incomplete(self)) }
     }
 
-    /// What is enforced, in full.
+    /// The enforced parts.
     pub fn enforced(&self) -> &[SandboxPart] {
         &self.enforced
     }
 
-    /// What is not, or only in part.
+    /// The missing parts.
     pub fn missing(&self) -> &[MissingPart] {
         &self.missing
     }
 
-    /// Notes how one part went.
+    /// Notes the outcome of one part.
     pub(super) fn note(&mut self, part: SandboxPart, missing: Option<String>) {
         match missing {
             None => self.enforced.push(part),
@@ -107,26 +106,26 @@ impl fmt::Display for Sandbox {
     }
 }
 
-/// Why a renderer is not in its sandbox. What was given up before stays given up: end the process.
+/// An error of entering the sandbox. Rights that were removed stay removed, so the process should end.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SandboxError {
-    /// A thread could not be made to give up its rights.
+    /// A thread could not be confined.
     #[error("not every thread of this process could be confined: {0}")]
     Threads(#[source] io::Error),
-    /// The kernel has Landlock, and refused.
+    /// The kernel has Landlock, and refused the ruleset.
     #[error("Landlock cannot be enforced: {0}")]
     Landlock(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The memory could not be closed to others.
+    /// The memory could not be protected from other processes.
     #[error("this process cannot be made non-dumpable: {0}")]
     Dumps(#[source] io::Error),
     /// The filter of system calls could not be made or installed.
     #[error("the filter of system calls cannot be installed: {0}")]
     SystemCalls(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// All that the kernel has is enforced, and that is not everything.
+    /// The kernel lacks a part. All others are enforced.
     #[error("the sandbox is not complete: {0}")]
     Incomplete(Sandbox),
-    /// Who shares memory by name has to open more of it later, and can write all of main's.
+    /// The portable backend has no sandbox: its processes open memory by name, and can write all of it.
     #[error("there is no sandbox with the portable backend, whose processes trust each other")]
     Trusted,
 }

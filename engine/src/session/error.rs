@@ -4,7 +4,7 @@ use std::{io, path::PathBuf, time::Duration};
 
 use crate::contract::error::ContractError;
 
-/// Why `IpcMain::bind` failed.
+/// An error of `IpcMain::bind`.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BindError {
@@ -16,7 +16,7 @@ pub enum BindError {
         /// The endpoint's name.
         endpoint: String,
     },
-    /// A name that cannot be a file's name.
+    /// A name that is no file name.
     #[error(
         "'{endpoint}' is no endpoint name: use 1 to {max} letters, digits, '-', '_' and '.', not starting with '.'"
     )]
@@ -26,12 +26,12 @@ pub enum BindError {
         /// The limit, in bytes.
         max: usize,
     },
-    /// The folder of the sockets belongs to somebody else or is open to others.
+    /// Other users own the folder of the sockets, or may enter it.
     #[error("the folder {path} is not this user's alone: {why}")]
     UnsafeFolder {
         /// The folder.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The reason.
         why: String,
     },
     /// The contract or the configuration cannot be used.
@@ -42,21 +42,21 @@ pub enum BindError {
     Io {
         /// The endpoint's name.
         endpoint: String,
-        /// What it said.
+        /// The system's error.
         source: io::Error,
     },
 }
 
-/// Why this user's endpoints could not be looked at, or swept.
+/// An error of listing or sweeping this user's endpoints.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EndpointsError {
-    /// The folder of the sockets belongs to somebody else or is open to others.
+    /// Other users own the folder of the sockets, or may enter it.
     #[error("the folder {path} is not this user's alone: {why}")]
     UnsafeFolder {
         /// The folder.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The reason.
         why: String,
     },
     /// The operating system refused.
@@ -64,16 +64,16 @@ pub enum EndpointsError {
     Io {
         /// The folder, or the endpoint in it.
         path: PathBuf,
-        /// What it said.
+        /// The system's error.
         source: io::Error,
     },
 }
 
-/// Why a renderer could not connect to its main process.
+/// An error of connecting a renderer to its main process.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
-    /// Nobody has bound this name.
+    /// No process has bound this name.
     #[error("there is no endpoint '{endpoint}': is its main process running, as the same user?")]
     NoSuchEndpoint {
         /// The endpoint's name.
@@ -87,13 +87,13 @@ pub enum ConnectError {
         /// The endpoint's name.
         endpoint: String,
     },
-    /// The name is left over from a main process that is gone.
+    /// The name is left over from a main process that has ended.
     #[error("the endpoint '{endpoint}' is stale: its main process is gone; start it again")]
     Stale {
         /// The endpoint's name.
         endpoint: String,
     },
-    /// A name that cannot be an endpoint's.
+    /// A name that no endpoint can have.
     #[error("'{endpoint}' is no endpoint name")]
     BadName {
         /// The name.
@@ -134,13 +134,13 @@ pub enum ConnectError {
         /// Main's.
         theirs: u32,
     },
-    /// Main's admission hook, or a limit of its, said no.
+    /// Main's admission hook or a limit refused the renderer.
     #[error("main refused this renderer: {why}")]
     Refused {
-        /// In main's words.
+        /// Main's reason.
         why: String,
     },
-    /// A session that was not begun by an endpoint's name has no way back to it.
+    /// The session did not begin with an endpoint's name, so it cannot reconnect.
     #[error("this session was not begun by the name of an endpoint, so it cannot be found again")]
     NoWayBack,
     /// The main process that came back does not offer a channel on which this renderer listens.
@@ -151,7 +151,7 @@ pub enum ConnectError {
         /// The channel.
         channel: &'static str,
     },
-    /// To wait for another main inside a listener or handler would stop the loop of this session.
+    /// A wait for another main inside a listener or handler would stop this session's loop.
     #[error("cannot reconnect inside a listener or handler")]
     InsideListener,
     /// Main did not answer.
@@ -160,7 +160,7 @@ pub enum ConnectError {
     /// Main hung up before the session began.
     #[error("main hung up during the handshake")]
     HungUp,
-    /// Main's answer makes no sense.
+    /// Main's answer is invalid.
     #[error("main's answer makes no sense: {0}")]
     BadAnswer(String),
     /// The contract cannot be used.

@@ -1,4 +1,4 @@
-//! How a process went: from its exit status to Electron's words.
+//! The end of a process: from its exit status to Electron's words.
 
 use std::{fmt, process::ExitStatus};
 
@@ -9,7 +9,7 @@ const SIGINT: i32 = 2;
 const SIGKILL: i32 = 9;
 const SIGTERM: i32 = 15;
 
-/// How a process went, in Electron's words where Electron has them.
+/// The reason of a process's end, in Electron's words where Electron has them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum GoneReason {
@@ -19,13 +19,13 @@ pub enum GoneReason {
     AbnormalExit,
     /// It was sent SIGTERM or SIGKILL.
     Killed,
-    /// It died of a signal of its own making, such as SIGSEGV.
+    /// It died of another signal, such as SIGSEGV.
     Crashed,
-    /// It was never started, or never finished the handshake.
+    /// It did not start, or did not finish the handshake.
     LaunchFailed,
     /// It broke the protocol, and its session was ended.
     ProtocolViolation(Violation),
-    /// It hung up, and was not launched here, so that its end is not known.
+    /// It hung up. It was not launched here, so its exit status is unknown.
     Disconnected,
     /// This process closed the session.
     Closed,

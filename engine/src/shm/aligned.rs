@@ -1,14 +1,12 @@
-//! Private bytes, aligned for any payload type.
+//! A private buffer, aligned for any payload type.
 //!
-//! A payload from a peer is copied here once and then checked and used here, where nobody else can
-//! change it. The buffer keeps its room, so that a steady stream of messages allocates nothing.
+//! A payload from a peer is copied here once. It is checked and used here, where no other process can change it.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// A byte buffer that starts at a multiple of 16 and never gives memory back.
+/// A byte buffer that starts at a multiple of 16. It keeps its memory, so a steady stream does not allocate.
 ///
-/// Bytes that [`set_len`](Self::set_len) adds are unspecified: zeroes, or what an earlier message
-/// left. Their reader is whoever has just filled them.
+/// Bytes that [`set_len`](Self::set_len) adds are unspecified: zeroes, or bytes of an earlier message.
 #[derive(Debug, Default)]
 pub(crate) struct AlignedBuf {
     blocks: Vec<Block>,
@@ -24,7 +22,7 @@ impl AlignedBuf {
         Self { blocks: Vec::new(), len: 0 }
     }
 
-    /// Makes the buffer `len` bytes long. Allocates only beyond the longest it ever was.
+    /// Sets the length. Allocates only above the longest length so far.
     #[inline]
     pub(crate) fn set_len(&mut self, len: usize) {
         if len > self.blocks.len() * size_of::<Block>() {
@@ -42,7 +40,6 @@ impl AlignedBuf {
         self.len = 0;
     }
 
-    /// Replaces the content.
     pub(crate) fn fill(&mut self, bytes: &[u8]) {
         self.set_len(bytes.len());
         self.as_mut_slice().copy_from_slice(bytes);
@@ -64,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn content_is_aligned_whatever_its_length() {
+    fn content_of_any_length_is_aligned() {
         let mut buffer = AlignedBuf::new();
         assert_eq!(buffer.as_slice(), b"");
         for len in [1, 15, 16, 17, 4097] {

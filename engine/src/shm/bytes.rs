@@ -1,26 +1,24 @@
-//! Words into bytes and back: the only place where that happens.
+//! Copies between the words of shared memory and private bytes.
 //!
-//! The data of a ring or topic is a slice of atomic words. Payloads are copied into it and out of
-//! it word by word with Relaxed accesses, or line by line in assembly, of which the compiler can
-//! neither repeat nor split an access. So there is no data race whatever the peer does, and **no byte is ever
-//! read twice**: what was checked is what is used. Order comes from elsewhere, from the commit word
-//! of a frame or the claim of a topic.
+//! The data of a ring or topic is a slice of atomic words. Payloads are copied word by word with Relaxed accesses,
+//! or line by line in assembly, of which the compiler can neither repeat nor split an access. So the peer cannot
+//! cause a data race, and **no byte is read twice**: the checked bytes are the used bytes. The commit word of a
+//! frame or the claim of a topic orders the copies.
 //!
-//! In place, without a copy, bytes may be seen only through [`bytes`] and [`bytes_mut`], whose
-//! callers promise that nobody writes meanwhile.
+//! [`bytes`] and [`bytes_mut`] give access in place; their callers promise that no other thread or process writes
+//! meanwhile.
 
 use crate::primitives::{AtomicU64, Ordering::Relaxed};
 
 const WORD: usize = size_of::<u64>();
-/// What processors pass among each other.
+/// A cache line.
 #[cfg(not(loom))]
 const LINE: usize = 64;
 
-/// Up to this many bytes go word by word, which the compiler unrolls.
+/// The longest copy word by word, which the compiler unrolls.
 const SMALL_MAX: usize = 512;
 
-/// Copies `source` to the start of `words`. What a last, partial word holds behind it is zero or what
-/// was there before.
+/// Copies `source` to the start of `words`. The rest of a last, partial word is zero or unchanged.
 ///
 /// # Panics
 ///
@@ -35,21 +33,21 @@ pub(crate) fn copy_in(words: &[AtomicU64], source: &[u8]) {
     }
 }
 
-// Out of line, and so out of the way of small ones.
+// Out of line, which keeps the code of small copies short.
 #[inline(never)]
 fn copy_in_bulk(words: &[AtomicU64], source: &[u8]) {
     let done = bulk::copy_in(words, source);
     copy_in_words(&words[done / WORD..], &source[done..]);
 }
 
-/// As [`copy_in`], but past the caches: for what is long, and on its way to another processor.
+/// Copies as [`copy_in`], but past the caches: for long payloads that another processor will read.
 ///
-/// Its stores may be seen before those that precede it, though not after those that follow: it is for words
-/// that nobody looks at before a later store.
+/// Its stores may become visible before earlier ones, but not after later ones. So no reader may look at these
+/// words before a later store.
 #[cfg(not(loom))]
 pub(crate) fn stream_in(words: &[AtomicU64], source: &[u8]) {
     let words = &words[..source.len().div_ceil(WORD)];
-    // To the start of a line: a line that is written in part goes to memory in pieces.
+    // To the start of a line: a partly written line goes to memory in pieces.
     let into_line = words.as_ptr().addr() % LINE;
     let first = ((LINE - into_line) % LINE).min(source.len());
     let (head, source) = source.split_at(first);
@@ -73,10 +71,10 @@ fn copy_in_words(words: &[AtomicU64], source: &[u8]) {
     }
 }
 
-/// Copies the start of `words` to `target`, reading each word exactly once.
+/// Copies the start of `words` to `target`. Reads each word once.
 ///
-/// Small ones go by two words, where that is to be had: a reader of `target` will use loads as wide, and one
-/// that spans two stores waits until both have left the processor.
+/// Small copies move two words at a time, where the processor can. A reader of `target` uses loads as wide, and a
+/// load that spans two stores waits until both have left the processor.
 ///
 /// # Panics
 ///
@@ -114,17 +112,17 @@ fn copy_out_words(words: &[AtomicU64], target: &mut [u8]) {
     }
 }
 
-/// Has the processor fetch the line of something that will be looked at soon.
+/// Prefetches the cache line of `place`.
 #[inline(always)]
 pub(crate) fn prefetch<T>(place: &T) {
     bulk::prefetch(place);
 }
 
-/// The first `len` bytes of `words`, in place.
+/// Returns the first `len` bytes of `words`, in place.
 ///
 /// # Safety
 ///
-/// While the slice lives nobody may write these words, neither here nor in another process.
+/// While the slice lives no thread may write these words, here or in another process.
 ///
 /// # Panics
 ///
@@ -138,12 +136,12 @@ pub(crate) unsafe fn bytes(words: &[AtomicU64], len: usize) -> &[u8] {
     unsafe { std::slice::from_raw_parts(words.as_ptr().cast(), len) }
 }
 
-/// The first `len` bytes of `words`, in place and writable.
+/// Returns the first `len` bytes of `words`, in place and writable.
 ///
 /// # Safety
 ///
-/// While the slice lives nobody else in this process may read or write these words, and nobody in
-/// another process may write them.
+/// While the slice lives no other code in this process may read or write these words, and no other process may
+/// write them.
 ///
 /// # Panics
 ///
@@ -158,8 +156,7 @@ pub(crate) unsafe fn bytes_mut(words: &[AtomicU64], len: usize) -> &mut [u8] {
     unsafe { std::slice::from_raw_parts_mut(words.as_ptr().cast_mut().cast(), len) }
 }
 
-/// Whole lines at a time, in assembly, of which the compiler can neither repeat nor split an access. Each
-/// function says how many bytes it did.
+/// Copies of whole lines, in assembly. Each function returns the number of copied bytes.
 #[cfg(all(target_arch = "x86_64", not(loom), not(miri)))]
 mod bulk {
     use super::{AtomicU64, LINE, WORD};
@@ -168,8 +165,8 @@ mod bulk {
         assert!(source.len() <= words.len() * WORD);
         let lines = source.len() / LINE;
         // SAFETY: both ranges have at least that many lines (asserted), `source` is borrowed, and the
-        // words are atomics, which may be written through a shared reference. They cannot overlap: no
-        // `&[u8]` to live words is given out but under `bytes`'s promise.
+        // words are atomics, which may be written through a shared reference. They cannot overlap: only
+        // `bytes` gives out a `&[u8]` of live words, and its caller promises that they are not written.
         unsafe { move_lines(source.as_ptr(), words.as_ptr().cast_mut().cast(), lines) }
         lines * LINE
     }
@@ -178,8 +175,8 @@ mod bulk {
         assert!(target.len() <= words.len() * WORD);
         let lines = target.len() / LINE;
         // SAFETY: both ranges have at least that many lines (asserted), and `target` is borrowed for
-        // writing. The words may change while they are copied: the target then holds a mixture, which
-        // is no race in Rust's sense because no Rust access is involved.
+        // writing. The words may change meanwhile, and the target then holds a mixture. That is no race in
+        // Rust's sense, because no Rust access is involved.
         unsafe { move_lines(words.as_ptr().cast(), target.as_mut_ptr(), lines) }
         lines * LINE
     }
@@ -194,7 +191,7 @@ mod bulk {
         lines * LINE
     }
 
-    /// Two words by one load and one store.
+    /// Copies two words by one load and one store.
     #[inline(always)]
     pub(super) fn copy_pair(pair: &[AtomicU64; 2], target: &mut [u8; 2 * WORD]) {
         // SAFETY: both are sixteen bytes, and `target` is borrowed for writing. The words may change
@@ -218,79 +215,58 @@ mod bulk {
         unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(place).cast()) };
     }
 
-    /// # Safety
-    ///
-    /// `from` must be readable and `to` writable for so many lines, and they must not overlap.
-    unsafe fn move_lines(from: *const u8, to: *mut u8, lines: usize) {
-        if lines == 0 {
-            return;
-        }
-        // SAFETY: the caller vouches for both ranges, and the loop ends with them. No `nomem`: the
-        // compiler keeps every access of memory on its side of this one, and the processor does not
-        // reorder these stores with others.
-        unsafe {
+    /// Copies lines, 16 bytes at a time, by the given store instruction.
+    macro_rules! copy_lines {
+        ($store:literal, $from:expr, $to:expr, $lines:expr $(, $after:literal)?) => {
             std::arch::asm!(
                 "2:",
                 "movups {a}, [{from}]",
                 "movups {b}, [{from} + 16]",
                 "movups {c}, [{from} + 32]",
                 "movups {d}, [{from} + 48]",
-                "movups [{to}], {a}",
-                "movups [{to} + 16], {b}",
-                "movups [{to} + 32], {c}",
-                "movups [{to} + 48], {d}",
+                concat!($store, " [{to}], {a}"),
+                concat!($store, " [{to} + 16], {b}"),
+                concat!($store, " [{to} + 32], {c}"),
+                concat!($store, " [{to} + 48], {d}"),
                 "add {from}, 64",
                 "add {to}, 64",
                 "dec {lines}",
                 "jnz 2b",
-                from = inout(reg) from => _,
-                to = inout(reg) to => _,
-                lines = inout(reg) lines => _,
+                $($after,)?
+                from = inout(reg) $from => _,
+                to = inout(reg) $to => _,
+                lines = inout(reg) $lines => _,
                 a = out(xmm_reg) _,
                 b = out(xmm_reg) _,
                 c = out(xmm_reg) _,
                 d = out(xmm_reg) _,
                 options(nostack),
-            );
+            )
+        };
+    }
+
+    /// # Safety
+    ///
+    /// `from` must be readable and `to` writable for `lines`, and they must not overlap.
+    unsafe fn move_lines(from: *const u8, to: *mut u8, lines: usize) {
+        if lines > 0 {
+            // SAFETY: the caller vouches for both ranges, and the loop ends with them. No `nomem`: the
+            // compiler keeps every access of memory on its side of this one, and the processor does not
+            // reorder these stores with others.
+            unsafe { copy_lines!("movups", from, to, lines) }
         }
     }
 
-    /// Past the caches. What it wrote is seen no later than any store that follows.
+    /// Past the caches. The stores become visible no later than any that follow.
     ///
     /// # Safety
     ///
     /// As for [`move_lines`], and `to` must be a multiple of 16.
     unsafe fn stream_lines(from: *const u8, to: *mut u8, lines: usize) {
-        if lines == 0 {
-            return;
-        }
-        // SAFETY: as in `move_lines`. These stores are not ordered among others by themselves; the
-        // fence behind them sees to it that a later commit is not seen before them.
-        unsafe {
-            std::arch::asm!(
-                "2:",
-                "movups {a}, [{from}]",
-                "movups {b}, [{from} + 16]",
-                "movups {c}, [{from} + 32]",
-                "movups {d}, [{from} + 48]",
-                "movntps [{to}], {a}",
-                "movntps [{to} + 16], {b}",
-                "movntps [{to} + 32], {c}",
-                "movntps [{to} + 48], {d}",
-                "add {from}, 64",
-                "add {to}, 64",
-                "dec {lines}",
-                "jnz 2b",
-                "sfence",
-                from = inout(reg) from => _,
-                to = inout(reg) to => _,
-                lines = inout(reg) lines => _,
-                a = out(xmm_reg) _,
-                b = out(xmm_reg) _,
-                c = out(xmm_reg) _,
-                d = out(xmm_reg) _,
-                options(nostack),
-            );
+        if lines > 0 {
+            // SAFETY: as in `move_lines`. These stores are not ordered by themselves; the fence behind them
+            // keeps a later commit from becoming visible before them.
+            unsafe { copy_lines!("movntps", from, to, lines, "sfence") }
         }
     }
 }
@@ -343,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn what_goes_past_the_caches_comes_out_as_it_went_in_wherever_it_starts() {
+    fn a_streamed_copy_comes_out_as_it_went_in_from_any_start() {
         let source: Vec<u8> = (0..1000).map(|i| (i % 251) as u8).collect();
         for start in 0..8 {
             for len in (0..80).chain([127, 128, 129, 512, 777, 1000]) {

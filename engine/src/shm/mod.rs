@@ -13,7 +13,7 @@
 //! | [`bytes`] | words of shared memory to and from bytes of our own |
 //! | [`aligned`] | a private buffer that any payload type can be read from |
 //!
-//! Most unsafe code lives here and in [`crate::os`]; `engine/tests/tidy.rs` names the other files that
+//! Most unsafe code lives here and in [`crate::os`]; `engine/tests/tidy/` names the other files that
 //! need some. Folders above this one hold [`shared::Shared`] values and cannot tell a mapping from the
 //! heap. `wire`, below it, knows no memory at all.
 

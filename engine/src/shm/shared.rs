@@ -1,4 +1,4 @@
-//! Memory that outlives whoever uses it: a pointer, and a share in what keeps it valid.
+//! A pointer into memory, and a share in the owner that keeps the memory valid.
 //!
 //! ```text
 //!   Shared<OutboxControl> ──┐
@@ -6,21 +6,17 @@
 //!   Shared<[AtomicU64]>   ──┘
 //! ```
 //!
-//! The rings own `Shared`s and so need no lifetimes, and cannot tell a mapping from the heap: the
-//! same code runs between two processes, under loom and under the sanitizers.
+//! The rings own `Shared`s, so they need no lifetimes and cannot tell a mapping from the heap. The same code runs
+//! between two processes, under loom and under the sanitizers.
 //!
-//! A `Shared` gives `&T` and never `&mut T`: whatever several sides touch must be atomic.
+//! A `Shared` gives out `&T`, never `&mut T`: memory that several sides write must be atomic.
 
-use std::any::Any;
-use std::fmt;
-use std::ops::Deref;
-use std::ptr::NonNull;
-// Counting shares is no part of any protocol, and loom's `Arc` holds no trait objects.
-use std::sync::Arc;
+use std::{any::Any, fmt, ops::Deref, ptr::NonNull, sync::Arc};
 
-use crate::primitives::AtomicU64;
-use crate::wire::outbox::OutboxControl;
-use crate::wire::topic::TopicControl;
+use crate::{
+    primitives::AtomicU64,
+    wire::{outbox::OutboxControl, topic::TopicControl},
+};
 
 /// One outbox: the control page, and the ring of cells behind it.
 #[derive(Clone, Debug)]
@@ -36,12 +32,11 @@ pub(crate) struct TopicMemory {
     pub(crate) data: Shared<[AtomicU64]>,
 }
 
-/// Atomics and nothing else: any bytes are a value of it, and another process may write it while it is
-/// borrowed.
+/// A type of atomics alone. Any bytes are a value of it, and another process may write it while it is borrowed.
 ///
 /// # Safety
 ///
-/// Implement it only for `repr(C)` types of which every field is an atomic or made of such.
+/// Implement it only for `repr(C)` types whose fields are atomics or made of atomics.
 pub(crate) unsafe trait Atomics {}
 
 // SAFETY: every field is an atomic, or a `repr` transparent or C struct of atomics.
@@ -49,24 +44,24 @@ unsafe impl Atomics for OutboxControl {}
 // SAFETY: as above.
 unsafe impl Atomics for TopicControl {}
 
-/// A `&T` that keeps alive what it points into.
+/// A `&T` that keeps its memory alive.
 pub(crate) struct Shared<T: ?Sized> {
     target: NonNull<T>,
     owner: Arc<dyn Any + Send + Sync>,
 }
 
 impl<T: ?Sized> Shared<T> {
-    /// Points at `target`, which lives in memory that `owner` keeps.
+    /// Points at `target` in memory that `owner` keeps.
     ///
     /// # Safety
     ///
-    /// As long as `owner` lives, `target` must be valid for `&T`: aligned, initialised, not moved
-    /// or unmapped, and written by nobody, here or in another process, but through atomics.
+    /// As long as `owner` lives, `target` must be valid for `&T`: aligned, initialised, neither moved nor
+    /// unmapped, and written only through atomics, here and in other processes.
     pub(crate) unsafe fn new(target: NonNull<T>, owner: Arc<dyn Any + Send + Sync>) -> Self {
         Self { target, owner }
     }
 
-    /// Points at a part of what this points at.
+    /// Points at a part of the target.
     pub(crate) fn map<U: ?Sized>(self, part: impl FnOnce(&T) -> &U) -> Shared<U> {
         let target = NonNull::from(part(&self));
         Shared { target, owner: self.owner }
@@ -94,8 +89,8 @@ impl<T: ?Sized> Deref for Shared<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        // SAFETY: `target` is valid for `&T` while the owner lives (promised to `new`; true of the
-        // heap in `from_arc` and `from_box`; inherited in `map`), and `self` has a share in it.
+        // SAFETY: `target` is valid for `&T` while the owner lives: the caller of `new` promises it, the
+        // heap of `from_arc` and `from_box` is, and `map` inherits it. `self` has a share in the owner.
         unsafe { self.target.as_ref() }
     }
 }
@@ -112,9 +107,9 @@ impl<T: ?Sized + fmt::Debug> fmt::Debug for Shared<T> {
     }
 }
 
-// SAFETY: a `Shared<T>` gives out nothing but `&T`, which `T: Sync` lets any thread have, and drops
-// nothing but its share in the owner, which is `Send + Sync` itself.
+// SAFETY: a `Shared<T>` gives out only `&T`, which `T: Sync` lets any thread have, and drops only its share
+// in the owner, which is `Send + Sync`.
 unsafe impl<T: ?Sized + Sync> Send for Shared<T> {}
 
-// SAFETY: as for `Send`; every method of `&Shared<T>` gives a `&T` or another share.
+// SAFETY: as for `Send`: every method of `&Shared<T>` gives a `&T` or another share.
 unsafe impl<T: ?Sized + Sync> Sync for Shared<T> {}

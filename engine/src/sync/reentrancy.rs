@@ -57,12 +57,12 @@ impl Drop for Marked {
     }
 }
 
-/// Whether a thread is in `run` or `poll`. A waiting invocation drives the loop too, but only until it has its
+/// The flag of a thread in `run` or `poll`. A waiting invocation drives the loop too, but only until it has its
 /// reply. So a run waits for invocations, and not for another run.
 #[derive(Default)]
 pub(crate) struct Running(AtomicBool);
 
-/// Why a run cannot begin.
+/// The reason why a run cannot begin.
 #[derive(Debug)]
 pub(crate) enum RunRefused {
     /// This thread is inside a loop's turn.

@@ -244,7 +244,7 @@ mod tests {
 
     const MS: u64 = 1_000_000;
     const WINDOW: u64 = 50_000;
-    /// How late the timer of the pretended sleeper is.
+    /// The lateness of the simulated sleeper's timer.
     const LATENESS: [u64; 4] = [5_000, 30_000, 12_000, 20_000];
 
     /// A receiver that does as it is told, and its books.
@@ -264,7 +264,7 @@ mod tests {
             Self { rhythm: Rhythm::new(WINDOW), now: 0, arrivals: 0, awake: 0, spun: 0 }
         }
 
-        /// Waits for one arrival, so long after the last.
+        /// Waits for one arrival, at this interval after the last.
         fn receive_after(&mut self, interval: u64) {
             let at = self.now + interval;
             let late = LATENESS[self.arrivals as usize % LATENESS.len()];

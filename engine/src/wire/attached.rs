@@ -15,7 +15,7 @@
 //! those of that peer.
 
 use crate::wire::HEADER_LEN;
-use crate::wire::frame::{Header, Kind, Label, Place, Violation, WireHeader};
+use crate::wire::frame::{Header, Label, Place, Violation, WireHeader};
 
 /// A message whose payload is in an attachment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,8 +51,7 @@ impl Attached {
         let (kind, flags, rest) = (last as u8, (last >> 8) as u8, last >> 16);
         let wire = WireHeader::of_parts(HEADER_LEN as u32, kind, flags, channel);
         let header = wire.check(request, Place { to_end: HEADER_LEN, frame_max: HEADER_LEN })?;
-        let carries = matches!(header.kind, Kind::Send | Kind::Invoke | Kind::Reply | Kind::Reject);
-        if !carries || rest != 0 || len == 0 {
+        if !header.kind.rules().attachable || rest != 0 || len == 0 {
             return Err(nonsense);
         }
         Ok(Self { header, attachment, len })
@@ -75,7 +74,7 @@ fn words(bytes: &[u8; Attached::LEN]) -> [u64; 4] {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
-    use crate::wire::id::RequestId;
+    use crate::wire::{id::RequestId, kind::Kind};
 
     #[test]
     fn a_large_message_comes_out_as_it_went_in() {

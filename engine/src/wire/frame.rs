@@ -26,75 +26,8 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::wire::id::RequestId;
+pub(crate) use crate::wire::kind::Kind;
 use crate::wire::{CELL, HEADER_LEN, padded};
-
-/// The kind of a frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub(crate) enum Kind {
-    /// One way: a renderer's event, or a push.
-    Send = 1,
-    /// Wants a reply.
-    Invoke = 2,
-    /// The handler's answer.
-    Reply = 3,
-    /// The handler's typed error.
-    Reject = 4,
-    /// No answer from a handler: a code in `flags`, and the reason in UTF-8.
-    Fail = 5,
-    /// The caller no longer waits.
-    Cancel = 6,
-    Subscribe = 7,
-    Unsubscribe = 8,
-    /// Fills the end of a lap that the next frame does not fit into.
-    Pad = 9,
-    /// A message whose payload is in an attachment. See [`attached`](crate::wire::attached).
-    Attached = 10,
-    /// A renderer asks main for memory that it can fill.
-    Ask = 11,
-    /// A renderer does not need memory that it asked for.
-    GiveBack = 12,
-}
-
-impl Kind {
-    #[inline]
-    const fn names_a_request(self) -> bool {
-        matches!(self, Self::Invoke | Self::Reply | Self::Reject | Self::Fail | Self::Cancel)
-    }
-
-    #[inline]
-    const fn may_carry_flags(self) -> bool {
-        matches!(self, Self::Invoke | Self::Fail)
-    }
-
-    #[inline]
-    const fn may_carry_payload(self) -> bool {
-        !matches!(self, Self::Cancel | Self::Subscribe | Self::Unsubscribe | Self::Pad)
-    }
-}
-
-impl TryFrom<u8> for Kind {
-    type Error = Violation;
-
-    #[inline]
-    fn try_from(kind: u8) -> Result<Self, Violation> {
-        Ok(match kind {
-            1 => Self::Send,
-            2 => Self::Invoke,
-            3 => Self::Reply,
-            4 => Self::Reject,
-            5 => Self::Fail,
-            6 => Self::Cancel,
-            7 => Self::Subscribe,
-            8 => Self::Unsubscribe,
-            9 => Self::Pad,
-            10 => Self::Attached,
-            11 => Self::Ask,
-            12 => Self::GiveBack,
-            _ => return Err(Violation::UnknownKind { kind }),
-        })
-    }
-}
 
 /// The header of a frame without its length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,6 +39,12 @@ pub(crate) struct Label {
 }
 
 impl Label {
+    /// A label without flags and without a request.
+    #[inline]
+    pub(crate) const fn new(kind: Kind, channel: u16) -> Self {
+        Self { kind, flags: 0, channel, id: None }
+    }
+
     #[inline]
     pub(crate) fn with_payload(self, payload_len: u32) -> Header {
         let Self { kind, flags, channel, id } = self;
@@ -202,7 +141,9 @@ impl WireHeader {
     /// `id_word` is the second word of the frame. The caller checks whether this peer may send this now.
     #[inline(always)]
     pub(crate) fn check(self, id_word: u64, place: Place) -> Result<Header, Violation> {
-        let kind = Kind::try_from(self.kind())?;
+        let kind =
+            Kind::from_wire(self.kind()).ok_or(Violation::UnknownKind { kind: self.kind() })?;
+        let rules = kind.rules();
         let (len, flags, channel) = (self.len(), self.flags(), self.channel());
         if kind == Kind::Pad {
             return self.check_pad(id_word, place);
@@ -212,14 +153,14 @@ impl WireHeader {
             return Err(Violation::BadLength { len, readable: readable as u64 });
         }
         let id = RequestId::from_wire(id_word);
-        if id.is_some() != kind.names_a_request() || (id.is_none() && id_word != 0) {
+        if id.is_some() != rules.names_request || (id.is_none() && id_word != 0) {
             return Err(Violation::BadRequestId { kind: kind as u8, id: id_word });
         }
-        if flags != 0 && !kind.may_carry_flags() {
+        if flags != 0 && !rules.has_flags {
             return Err(Violation::BadFlags { kind: kind as u8, flags });
         }
         let payload_len = len - HEADER_LEN as u32;
-        if payload_len != 0 && !kind.may_carry_payload() {
+        if payload_len != 0 && !rules.has_payload {
             return Err(Violation::UnexpectedPayload { kind: kind as u8, len: payload_len });
         }
         Ok(Header { kind, flags, channel, id, payload_len })

@@ -28,6 +28,7 @@ pub(crate) mod frame;
 pub(crate) mod handshake;
 pub(crate) mod id;
 pub(crate) mod identity;
+pub(crate) mod kind;
 pub(crate) mod outbox;
 pub(crate) mod parcel;
 pub(crate) mod topic;

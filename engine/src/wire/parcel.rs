@@ -23,7 +23,7 @@ pub(crate) enum Parcel {
     Forget { ids: Vec<u64> },
 }
 
-/// Why a renderer does not get the memory that it asked for.
+/// The reason why a renderer does not get the memory that it asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum NotLent {
     /// The renderer has this much already: in bytes, and in attachments.

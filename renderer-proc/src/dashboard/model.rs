@@ -10,7 +10,7 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use crate::{
     dashboard::board::Received,
-    measurements::{LatencySummary, Sequence, Tally},
+    measurements::{Latencies, LatencySummary, Sequence},
     report,
 };
 
@@ -225,17 +225,18 @@ pub(super) struct Figures {
     pub(super) push_p99_ns: History,
     pub(super) round_trips_ns: History,
 
-    total: Tally,
-    /// The present step; the steps of the last second come before it.
-    step: Tally,
+    pushes: Latencies,
+    round_trips: Latencies,
+    /// The pushes of the present step; the steps of the last second come before it, each with its duration.
+    step: Latencies,
     step_began_ns: Option<u64>,
-    recent: VecDeque<(Tally, u64)>,
+    recent: VecDeque<(Latencies, u64)>,
 }
 
 impl Figures {
     fn absorb(&mut self, received: &Received, now_ns: u64) {
-        self.step.add(&received.tally);
-        self.total.round_trip.add(&received.tally.round_trip);
+        self.step.add(&received.tally.push);
+        self.round_trips.add(&received.tally.round_trip);
         self.failed_invokes += received.tally.failed_invokes;
         self.last_round_trip_ns = received.tally.last_round_trip_ns.or(self.last_round_trip_ns);
         if let Some((statistics, sequence)) = received.latest {
@@ -252,21 +253,21 @@ impl Figures {
     fn end_step(&mut self, lasted_ns: u64) {
         let step = mem::take(&mut self.step);
         let rate = |pushes: u64, lasted_ns: u64| pushes as f64 * 1e9 / lasted_ns.max(1) as f64;
-        self.push_rates.push(rate(step.push.count(), lasted_ns));
-        self.push_p99_ns.push(or_nan(step.push.summary().p99));
+        self.push_rates.push(rate(step.count(), lasted_ns));
+        self.push_p99_ns.push(or_nan(step.summary().p99));
         self.round_trips_ns.push(or_nan(self.last_round_trip_ns));
-        self.total.push.add(&step.push);
+        self.pushes.add(&step);
         if self.recent.len() == STEPS_RECENT {
             self.recent.pop_front();
         }
         self.recent.push_back((step, lasted_ns));
-        let mut second = Tally::default();
-        self.recent.iter().for_each(|(step, _)| second.push.add(&step.push));
+        let mut second = Latencies::default();
+        self.recent.iter().for_each(|(step, _)| second.add(step));
         let second_ns = self.recent.iter().map(|(_, lasted_ns)| lasted_ns).sum();
-        self.push_rate = rate(second.push.count(), second_ns);
-        self.push_recent = second.push.summary();
-        self.push_total = self.total.push.summary();
-        self.round_trip = self.total.round_trip.summary();
+        self.push_rate = rate(second.count(), second_ns);
+        self.push_recent = second.summary();
+        self.push_total = self.pushes.summary();
+        self.round_trip = self.round_trips.summary();
 
         let sampled = self.latest.as_ref().filter(|latest| latest.is_sampled());
         self.cpu.push(sampled.map_or(f64::NAN, |latest| latest.cpu_usage.into()));

@@ -61,13 +61,11 @@ impl Painter {
     pub(super) fn end(self) -> Result<(), Box<dyn Error>> {
         // It fails only if the thread has ended by itself.
         let _ = self.instructions.send(Instruction::End);
-        match self.ended.recv_timeout(LAST_FRAME_MAX) {
-            Err(RecvTimeoutError::Timeout) => Ok(()),
-            Ok(()) | Err(RecvTimeoutError::Disconnected) => match self.thread.join() {
-                Ok(painted) => Ok(painted?),
-                Err(_) => Err("the thread that paints the dashboard has panicked".into()),
-            },
+        if self.ended.recv_timeout(LAST_FRAME_MAX) == Err(RecvTimeoutError::Timeout) {
+            return Ok(());
         }
+        let painted = self.thread.join();
+        Ok(painted.map_err(|_| "the thread that paints the dashboard has panicked")??)
     }
 }
 

@@ -64,7 +64,7 @@ pub(crate) fn run(context: Context) -> Result<(), Box<dyn Error>> {
     let listener = listen(&context.options)?;
     let address = listener.local_addr()?;
     let token = Token::new()?;
-    let url = format!("http://{address}/#{token}");
+    let url = format!("http://{address}/#{}", token.as_str());
 
     let pages = Pages::new(context.console.clone());
     let (links, readings) = pages.subscribe();

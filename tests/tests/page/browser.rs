@@ -171,6 +171,22 @@ impl Browser {
         }
     }
 
+    /// Waits until an element's text is this.
+    pub(crate) fn shows(&self, selector: &str, text: &str) {
+        let script =
+            format!("return document.querySelector('{selector}')?.textContent === {}", json!(text));
+        self.eventually(&format!("{selector} shows '{text}'"), &script);
+    }
+
+    /// Waits until an element's text contains this.
+    pub(crate) fn mentions(&self, selector: &str, text: &str) {
+        let script = format!(
+            "return !!document.querySelector('{selector}')?.textContent.includes({})",
+            json!(text)
+        );
+        self.eventually(&format!("{selector} mentions '{text}'"), &script);
+    }
+
     /// Keeps a picture of the page where a build machine looks for what a run has made.
     pub(crate) fn keep_picture(&self, name: &str) -> PathBuf {
         let png = self.runtime.block_on(self.client.screenshot()).expect("the browser can draw");

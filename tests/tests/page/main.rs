@@ -37,7 +37,7 @@ impl Served {
         let browser = Browser::start(Scheme::Light)?;
         let served = Self::start(main_arguments);
         browser.open(&served.url);
-        browser.eventually("the page is live", LIVE);
+        browser.shows("#link", "live");
         Some((served, browser))
     }
 
@@ -77,8 +77,6 @@ fn url(renderer: &Program) -> String {
 fn next_log(main: &Program) -> Value {
     main.lines.next_of("log_message")["message"].clone()
 }
-
-const LIVE: &str = "return document.querySelector('#link').textContent === 'live'";
 
 /// Counts what comes on `statistics`, and keeps the newest.
 const COUNT_STATISTICS: &str =
@@ -177,23 +175,14 @@ fn the_dashboard_shows_the_machine_and_answers_clicks_and_keys() {
     browser.type_into("#log", " Twice.\u{e007}");
     assert_eq!(next_log(&served.main), "User clicked a button! Twice.");
     browser.click("#info");
-    browser.eventually(
-        "the click's answer is shown",
-        "return document.querySelector('#output').textContent.includes('cpuModel')",
-    );
+    browser.mentions("#output", "cpuModel");
     browser.run("document.querySelector('#file').value = 'no-such-file'");
     browser.click("#file-read");
-    browser.eventually(
-        "an error is shown as one",
-        "return document.querySelector('#output .error')?.textContent.includes('there is no such file') ?? false",
-    );
+    browser.mentions("#output .error", "there is no such file");
 
     browser.click("#pause");
     assert_eq!(browser.run("return document.querySelector('#pause').ariaPressed"), "true");
-    browser.eventually(
-        "nothing is drawn",
-        "return document.querySelector('#updates').textContent === '0/s'",
-    );
+    browser.shows("#updates", "0/s");
     browser.type_into("#pause", " ");
     browser.eventually(
         "it goes on",
@@ -221,7 +210,7 @@ fn the_page_says_that_main_is_gone_and_goes_on_when_it_is_back() {
     );
 
     served.main = start_main(&served.demo, &[]);
-    browser.eventually("the page is live again", LIVE);
+    browser.shows("#link", "live");
     browser.run("window.seen = []");
     browser.eventually("what it listened to comes again", "return window.seen.length > 0");
     assert!(browser.promise("electron.invoke('get-system-info')")["cpuModel"].is_string());
@@ -256,12 +245,9 @@ fn a_renderer_can_be_there_before_main_and_its_page_waits() {
     let url = url(&renderer);
     let Some(browser) = Browser::start(Scheme::Light) else { return };
     browser.open(&url);
-    browser.eventually(
-        "the page waits",
-        "return document.querySelector('#link').textContent === 'main gone'",
-    );
+    browser.shows("#link", "main gone");
     let _main = start_main(&demo, &[]);
-    browser.eventually("the page is live", LIVE);
+    browser.shows("#link", "live");
 }
 
 #[test]
@@ -271,15 +257,12 @@ fn main_launches_a_renderer_with_a_page_which_ends_with_it() {
     let url = url(&main);
     let Some(browser) = Browser::start(Scheme::Light) else { return };
     browser.open(&url);
-    browser.eventually("the page is live", LIVE);
+    browser.shows("#link", "live");
     main.signal(Signal::TERM);
     let lines: Vec<_> = std::iter::from_fn(|| main.lines.next_text()).collect();
     assert!(main.end().success());
     assert!(lines.iter().any(|line| line.contains("pages said")), "it sums up: {lines:?}");
-    browser.eventually(
-        "the page says so",
-        "return document.querySelector('#link').textContent === 'renderer gone'",
-    );
+    browser.shows("#link", "renderer gone");
 }
 
 #[test]
@@ -287,9 +270,9 @@ fn two_pages_of_one_renderer_have_sessions_of_their_own() {
     let served = Served::start(&[]);
     let Some(browser) = Browser::start(Scheme::Light) else { return };
     browser.open(&served.url);
-    browser.eventually("the first page is live", LIVE);
+    browser.shows("#link", "live");
     let [first, second] = browser.open_tab(&served.url);
-    browser.eventually("the second page is live", LIVE);
+    browser.shows("#link", "live");
     browser.run(COUNT_STATISTICS);
     browser.eventually("statistics come to the second", "return window.seen.length > 10");
 
@@ -310,14 +293,11 @@ fn a_tab_keeps_its_token_and_a_page_without_one_says_what_to_do() {
     let served = Served::start(&[]);
     let Some(browser) = Browser::start(Scheme::Light) else { return };
     browser.open(&format!("http://{}/", served.host()));
-    browser.eventually(
-        "the page says so",
-        "return document.querySelector('#banner').textContent.includes('the address that renderer-proc printed')",
-    );
+    browser.mentions("#banner", "the address that renderer-proc printed");
     browser.open(&served.url);
-    browser.eventually("the page is live", LIVE);
+    browser.shows("#link", "live");
     browser.reload();
-    browser.eventually("the page is live after a reload", LIVE);
+    browser.shows("#link", "live");
 }
 
 #[test]
@@ -348,7 +328,7 @@ fn the_page_looks_the_same_in_light_and_dark() {
     {
         let Some(browser) = Browser::start(scheme) else { return };
         browser.open(&served.url);
-        browser.eventually("the page is live", LIVE);
+        browser.shows("#link", "live");
         let dark = browser.run("return matchMedia('(prefers-color-scheme: dark)').matches");
         assert_eq!(dark, is_dark);
         browser.click("#log-send");

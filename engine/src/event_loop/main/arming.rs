@@ -12,13 +12,13 @@ use crate::{
     trace,
 };
 
-/// So few windows are looked at for as long as the loop is awake, however quiet they are: a look costs
-/// less than the ring that arming asks for.
+/// Up to this number, quiet windows stay busy while the loop is awake: a look costs less than the ring that
+/// arming asks for.
 const BUSY_KEPT: usize = 4;
 /// Looks in which a window had nothing, before it is armed while others keep the loop awake.
 const QUIET_LOOKS: u32 = 4096;
-/// The same for all busy windows together, some 10 ms: of very many, each gets fewer, but what its ring would
-/// cost.
+/// The same for all busy windows together, some 10 ms. Of very many windows each gets fewer looks, but at
+/// least the cost of its ring.
 const QUIET_LOOKS_OF_ALL: u32 = 1 << 20;
 const QUIET_LOOKS_MIN: u32 = 256;
 /// While the loop is awake, it looks at this many armed windows ...
@@ -128,7 +128,7 @@ impl Windows {
         session.port.counters.throttled.add_alone(1);
         trace::held(session.port.window);
         session.publish();
-        session.port.flush();
+        session.port.sender.flush();
         if !connection.deaf {
             self.listen_to_bell(place, false);
         }

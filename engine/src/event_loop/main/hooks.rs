@@ -121,7 +121,7 @@ pub struct RenderProcessGone {
     pub exit_code: Option<i32>,
 }
 
-/// A process that wants to attach. All of it comes from the kernel.
+/// A process that asks to attach. The kernel tells all of it.
 #[derive(Clone, Debug)]
 pub struct Candidate {
     process_id: u32,

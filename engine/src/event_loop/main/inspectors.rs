@@ -1,25 +1,18 @@
-//! Who watches main, and what they see.
+//! Inspectors: processes that observe main, and the board that shows them its numbers.
 //!
 //! ```text
 //!   counters, rings ──▶ record ──▶ board (a topic in sealed memory) ──▶ inspectors, read-only
-//!                 10 times a second, while anybody watches
+//!                 10 times a second, while an inspector observes
 //! ```
 //!
-//! # Why a copy now and then, and no counters in shared memory
+//! The board holds copies. Counters in the board itself would cost every frame a pointer, and a cache line
+//! that an inspector's processor has just taken. A copy costs some microseconds, whatever the number of
+//! inspectors. It takes at most a hundredth of the loop's time: a longer pause follows an expensive record
+//! ([`SHARE`]). Without inspectors there is no board and no timer.
 //!
-//! Counters that lie in the board would need no copying. But then each frame would count through one more pointer, into
-//! a line that an inspector's processor has just taken; what is no counter (a ring's fill, a state) would need the
-//! copy all the same; and an inspector would see numbers of different moments. So what happens for every frame stays
-//! as it is, to the instruction, and the copy costs main some microseconds, ten times a second, for as long as
-//! somebody watches. However many windows there are, and however full their rings, it is no more than a hundredth of
-//! the loop's time: an expensive record is followed by a longer pause ([`SHARE`]).
-//!
-//! Nobody watches: there is no board, no timer, and nothing to do. That many look costs no more than that one does.
-//!
-//! # What an inspector can do to main
-//!
-//! Look. It gets one descriptor, of memory that the kernel lets nobody but main write or resize. Whatever it
-//! says ends its visit; it holds one descriptor of main's, and there are [`INSPECTORS_MAX`] of them.
+//! An inspector can only read. It gets one descriptor, of memory that the kernel lets only main write or
+//! resize. It holds one descriptor of main's, and [`INSPECTORS_MAX`] of them are let in. Anything that it
+//! sends ends its visit.
 
 use std::{
     io,
@@ -55,11 +48,11 @@ use crate::{
     wire::handshake::encode,
 };
 
-/// How many may watch at once.
+/// The most inspectors at once.
 pub(super) const INSPECTORS_MAX: usize = 16;
-/// Between two records, at the least.
+/// The shortest time between two records.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// The pause behind a record is so many times what the record took, if that is longer.
+/// The pause after a record is this many times the time that the record took, if that is longer.
 const SHARE: u32 = 100;
 
 const _: () = assert!(MainMetrics::COUNT <= board::MAIN_METRICS_MAX);

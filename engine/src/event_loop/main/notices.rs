@@ -5,6 +5,7 @@
 //! | `Ended`, `Deferred` | in its next turn | yes |
 //! | `Sent` | at its next housekeeping, or before it sleeps | yes |
 //! | `Begun` | at its next housekeeping, or before it sleeps | no: a thread usually waits for the reply, and drives |
+//! | `Untidy` | at its next housekeeping, or before it sleeps | no |
 //! | `Unattended` | (of a request that has `Begun`) | yes |
 //!
 //! The same notice is queued once, so the queue is bounded by the number of windows.
@@ -12,7 +13,7 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    peer::invocation::Reason,
+    peer::link::Reason,
     primitives::{Arc, Mutex},
     session::transport::Meeting,
     sync::{
@@ -49,7 +50,7 @@ impl Notices {
         match reason {
             Reason::Ended | Reason::Deferred => self.call(),
             Reason::Sent | Reason::Unattended => self.wake(),
-            Reason::Begun => {}
+            Reason::Begun | Reason::Untidy => {}
         }
     }
 

@@ -13,7 +13,8 @@ use crate::{
     error::LaunchError,
     peer::{
         Port, PortParts, SessionLimits, Side,
-        large::{AttachmentLimits, Attachments, MainSide},
+        large::{limits::AttachmentLimits, main_side::MainSide, outgoing::Attachments},
+        link::Reason,
     },
     policy::{Policy, quota::Allowance},
     ring::{
@@ -86,7 +87,9 @@ impl MainShared {
         let kept_max = self.config.attachment_pool_max as u64;
         let consumer = Consumer::new(Writer::Renderer, peer.data, own.control.clone(), 0);
         let (signal, interrupt) = signals;
-        let main_side = MainSide::new(control.clone(), backing, attached, kept_max);
+        let notices = self.notices.clone();
+        let tell = move || notices.push(window, Reason::Untidy);
+        let main_side = MainSide::new(control.clone(), backing, attached, kept_max, tell);
         let port = Port::new(PortParts {
             side: Side::Main,
             window,
@@ -101,12 +104,12 @@ impl MainShared {
             own: own.control,
             peer: peer.control,
             event_loop: self.event_loop.clone(),
-            attachments: Attachments::Main(Box::new(main_side)),
+            attachments: Attachments::Main(Arc::new(main_side)),
             attached_max: attached.message_max,
         });
         self.windows.insert(&port);
         if self.hooks.watches() {
-            port.tell_of_next_send();
+            port.sender.tell_of_next_send();
         }
         let welcome = Welcome {
             window,

@@ -1,4 +1,4 @@
-//! Who does not take what main has sent: Electron's `unresponsive` and `responsive`.
+//! Renderers that do not take what main has sent: Electron's `unresponsive` and `responsive`.
 //!
 //! ```text
 //!                    from another thread, or not taken yet
@@ -8,12 +8,9 @@
 //!                    all taken: tell of the next send, look once more, forget
 //! ```
 //!
-//! A send costs nothing for it, but the first to a renderer after a quiet time, which tells the loop. The loop
-//! has a timer only while there is something that was not taken when it last looked. So it wakes up now and then
-//! while others of main's threads send, and idle processes do not wake up at all. What a loop sends itself it looks
-//! after when it goes to sleep, where it usually finds it taken.
-//!
-//! Nobody is watched unless the application listens for it.
+//! Only the first send after a quiet time tells the loop; the others cost nothing. The loop has a timer only
+//! while a window is watched, so an idle process does not wake up. The loop looks at its own sends before it
+//! sleeps, and usually finds them taken. Without a hook no window is watched.
 
 use std::{
     sync::Arc,
@@ -27,17 +24,17 @@ use crate::{peer::Port, trace};
 const LOOK_EVERY_MIN: Duration = Duration::from_millis(10);
 const LOOK_EVERY_MAX: Duration = Duration::from_secs(1);
 
-/// One renderer that main has sent something to.
+/// A window to which main has sent something.
 struct WatchedWindow {
     port: Arc<Port>,
-    /// How far it had read, and when that was first seen.
+    /// The position up to which it had read, and when that was first seen.
     consumed: u64,
     since: Instant,
     unresponsive: bool,
 }
 
 pub(super) struct Responsiveness {
-    /// How long a renderer may take nothing.
+    /// The time for which a renderer may take nothing.
     after: Duration,
     look_every: Duration,
     /// Looked at when the next look is due.
@@ -108,9 +105,9 @@ impl WatchedWindow {
         Self { port, consumed, since: now, unresponsive: false }
     }
 
-    /// Says whether there is something that it has not taken.
+    /// Returns whether there is something that it has not taken.
     fn look(&mut self, now: Instant, after: Duration) -> bool {
-        let unread_frames = self.port.has_untaken();
+        let unread_frames = self.port.sender.has_unread_messages();
         let consumed = self.port.consumed();
         let moves = consumed != self.consumed;
         self.consumed = consumed;
@@ -124,13 +121,13 @@ impl WatchedWindow {
         unread_frames
     }
 
-    /// Whether it has taken all, and its next message is told of.
+    /// Returns whether it has taken all. Then the loop is told of the next send.
     fn may_leave(&self) -> bool {
-        if self.port.has_untaken() {
+        if self.port.sender.has_unread_messages() {
             return false;
         }
-        self.port.tell_of_next_send();
-        // Asked first, now looked again: who was sending did not hear of the wish.
-        !self.port.has_untaken()
+        self.port.sender.tell_of_next_send();
+        // A thread that was sending meanwhile has not seen the wish.
+        !self.port.sender.has_unread_messages()
     }
 }

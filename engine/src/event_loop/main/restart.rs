@@ -1,8 +1,8 @@
 //! Launching a renderer, and again when it has crashed.
 //!
-//! A session does not survive its process, so each start has a window of its own: its rings, request ids and
-//! counters belong to one process, and what was sent to the old one must not reach the new one by accident. Who
-//! keeps a window's handle is told which one has taken its place.
+//! A session does not survive its process, so each start has a window of its own. Its rings, request ids
+//! and counters belong to one process, and a message for the old process must not reach the new one. A hook
+//! tells the application which window replaces which.
 
 use std::{
     io,
@@ -102,12 +102,13 @@ impl Recipe {
         self.program.start(inherited)
     }
 
-    /// Whether main kills the process if it outlives its session for too long.
+    /// Returns whether main kills the process if it outlives its session for too long.
     pub(crate) fn dies_with_session(&self) -> bool {
         self.options.die_with_main
     }
 
-    /// It went like this after it had lived for so long: in how long it is to be launched again, if it is.
+    /// Returns after which time it is launched again, if it is: it went for `reason` after it had lived for
+    /// this time.
     pub(crate) fn restart_after(
         &mut self,
         reason: &GoneReason,

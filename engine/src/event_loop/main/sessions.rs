@@ -26,7 +26,7 @@ use super::{
 use crate::{
     error::GoneReason,
     event_loop::driver::{Source, SourceShared},
-    peer::{Port, invocation::Reason},
+    peer::{Port, link::Reason},
     primitives::Ordering,
     session::{liveness::reason_of, transport::PollSource},
     sync::reentrancy,
@@ -80,8 +80,9 @@ impl Windows {
     pub(super) fn begin_session(&mut self, place: usize, session: Session) -> io::Result<()> {
         let Self { connections, poller, .. } = self;
         let Some(Some(connection)) = connections.get_mut(place) else { return Ok(()) };
-        // Its requests that have begun told a loop that did not know it.
+        // What was sent and asked before told a loop that did not know it.
         connection.request_until = session.port.expire(Instant::now());
+        self.untidy.push(place);
         self.places.insert(session.port.window, place);
         connection.session = Some(session);
         if let Some((_, process)) = &connection.child {
@@ -167,7 +168,7 @@ impl Windows {
             }
             if let Some(session) = connection.session.as_mut() {
                 // Invokes of the dead are counted, not run; and they send no more than is there.
-                session.port.mark_orphaned();
+                session.port.incoming.mark_orphaned();
                 session.allowance = None;
             }
             match self.take_frames(main, place, &mut None, &mut false) {

@@ -16,7 +16,7 @@ use crate::{
     peer::{
         Port,
         dispatch::Dispatcher,
-        invocation::{EventLoop, Reason},
+        link::{EventLoop, Reason},
     },
     primitives::{AtomicBool, AtomicU32, Mutex, Ordering},
     session::{control_channel::ControlChannel, transport::Meeting},
@@ -102,7 +102,7 @@ impl MainShared {
     /// Has the loop watch the windows to which something is sent.
     pub(crate) fn watch_responsiveness(&self) {
         self.hooks.watch();
-        self.windows.windows.lock().values().for_each(|port| port.tell_of_next_send());
+        self.windows.windows.lock().values().for_each(|port| port.sender.tell_of_next_send());
     }
 
     /// Counts, and reports, a connection that is not let in.

@@ -21,15 +21,15 @@ const LOOK_EVERY: Duration = Duration::from_millis(1);
 pub(super) struct WakeFlood {
     /// How far its frames had been read at its last ring.
     position: u64,
-    /// WakeFlood without a frame, and since when they are counted.
+    /// Rings without a frame, and since when they are counted.
     empty: u32,
     since: Option<Instant>,
     silent_until: Option<Instant>,
 }
 
 impl WakeFlood {
-    /// Notes a ring of a window whose frames have been read so far and that has more or not. `true`: it is
-    /// one too many, and the window is not to be heard until [`next_look`](Self::next_look) says so.
+    /// Notes a ring of a window whose frames were read up to `position`. `true`: it is one too many, and the
+    /// window is not heard until [`next_look`](Self::next_look) says so.
     pub(super) fn note(&mut self, position: u64, has_news: bool) -> bool {
         let empty = !has_news && position == self.position;
         self.position = position;
@@ -50,7 +50,7 @@ impl WakeFlood {
         storm
     }
 
-    /// Whether the window is not heard at present.
+    /// Returns whether the window is not heard at present.
     pub(super) fn are_ignored(&self) -> bool {
         self.silent_until.is_some()
     }

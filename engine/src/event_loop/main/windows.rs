@@ -23,7 +23,8 @@ use crate::{
     os::report::Event,
     peer::{
         dispatch::{Request, Routes},
-        invocation::{Awaited, Reason},
+        link::Reason,
+        requests::outcome::Awaited,
     },
     policy::OnViolation,
     session::{
@@ -55,6 +56,8 @@ pub(crate) struct Windows {
     /// What has been done since armed windows were looked at.
     pub(super) effort: usize,
     pub(super) deadlines: Deadlines,
+    /// Places of the windows that have attachments to free.
+    pub(super) untidy: Vec<usize>,
     /// Connections that are not admitted yet.
     pub(super) candidates: usize,
     /// When to listen for connections again. `None`: it does.
@@ -89,6 +92,7 @@ impl Windows {
             next_armed: 0,
             effort: 0,
             deadlines: Deadlines::default(),
+            untidy: Vec::new(),
             candidates: 0,
             listening_from: None,
             restarts: Vec::new(),
@@ -198,7 +202,7 @@ impl Windows {
         }
         if taken < BATCH {
             session.publish();
-            session.port.flush();
+            session.port.sender.flush();
         }
         if taken > 0 {
             connection.quiet = 0;
@@ -240,7 +244,10 @@ impl Windows {
             connection.request_until = port.expire(Instant::now());
             return self.reschedule(place);
         }
-        port.flush();
+        if reason == Reason::Untidy {
+            return self.untidy.push(place);
+        }
+        port.sender.flush();
         // A port that has ended itself was broken off, by another thread that found a violation.
         let closed = || port.close_requested().then_some(GoneReason::Closed);
         if let Some(reason) = port.gone().cloned().or_else(closed) {
@@ -360,9 +367,11 @@ impl Source for Windows {
     fn keep_deadlines(&mut self, main: &MainShared, now: Instant) -> Option<Instant> {
         self.attend(main);
         self.listen_again(now);
-        for session in self.connections.iter().flatten().filter_map(|each| each.session.as_ref()) {
-            session.port.tidy_attachments();
-        }
+        let Self { untidy, connections, .. } = self;
+        untidy.retain(|&place| {
+            let port = connections[place].as_ref().and_then(Connection::port);
+            port.is_some_and(|port| port.large.tidy(port))
+        });
         while let Some(place) = self.deadlines.take_due(now) {
             self.fall_due(main, place, now);
         }

@@ -10,7 +10,7 @@ use crate::{
     os::clock::{self, Punctual},
     peer::{
         dispatch::{Request, Routes},
-        invocation::Awaited,
+        requests::outcome::Awaited,
     },
     ring::consumer::Consumer,
     sync::{loop_cell::LoopKey, snapshot::Cached},
@@ -108,7 +108,7 @@ impl Source for Inbox {
             taken += self.topics.take(port, dispatcher, &mut self.routes, &mut self.key, BATCH);
         }
         // Every time: a steady stream of messages must not hold up what waits for room or is ready.
-        port.flush();
+        port.sender.flush();
         taken += dispatcher.executor.run_ready();
         if taken == 0 {
             // Found empty: main may have waited for the room.
@@ -132,12 +132,11 @@ impl Source for Inbox {
 
     fn keep_deadlines(&mut self, renderer: &RendererShared, now: Instant) -> Option<Instant> {
         let port = &renderer.port;
-        if port.timed_requests.have_begun() || self.request_until.is_some_and(|until| until <= now)
-        {
+        if port.has_new_deadlines() || self.request_until.is_some_and(|until| until <= now) {
             self.request_until = port.expire(now);
         }
         // Its cancels may have found the outbox taken.
-        port.flush();
+        port.sender.flush();
         self.request_until
     }
 

@@ -21,7 +21,7 @@ use crate::{
     peer::{
         Port, PortParts, SessionLimits, Side,
         dispatch::{Dispatcher, Routes},
-        large::{AttachmentLimits, Attachments, borrower::Borrower},
+        large::{borrower::Borrower, limits::AttachmentLimits, outgoing::Attachments},
         router::Router,
     },
     ring::{

@@ -7,7 +7,7 @@ use crate::{
     config::{Backend, Config},
     contract::Contract,
     event_loop::driver::SourceShared,
-    peer::{Port, dispatch::Dispatcher, invocation::Reason},
+    peer::{Port, dispatch::Dispatcher, link::Reason},
     session::control_channel::ControlChannel,
     sync::{
         flag::Flag,

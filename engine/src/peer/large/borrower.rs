@@ -1,21 +1,20 @@
 //! A renderer's end: the memory that main hands over, in both directions.
 //!
-//! Everything comes over the control, which the watching thread reads, and so does anyone who needs
-//! what has come: the driver for a frame that names memory it does not know yet (main sends the memory
-//! first), and a thread that has asked for some. So a listener that sends a large message never waits
-//! for another thread of this process.
+//! Everything comes over the control channel. The watching thread reads it, and so does any thread
+//! that needs what has come: the driver for a frame that names memory that it does not know yet (main
+//! sends the memory first), and a thread that has asked for memory. So a listener that sends a large
+//! message never waits for another thread of this process.
 //!
-//! Lent memory belongs to nobody in particular: a thread that needs some says of which size, and takes
-//! what comes. What comes too late, or was asked for by a call that does not wait, lies ready for the
-//! next call, and is given back if that needs another size.
+//! Lent memory is not reserved for a thread. A thread registers the size that it needs, and takes what
+//! comes. Memory that comes too late, or that a call asked for and did not wait for, serves the next
+//! call. It is given back if that call needs another size.
 //!
-//! Who sends a second message of one size is about to send a third. So main is asked for the next
-//! memory when this one is taken, not when it is needed: main answers while this one is filled, and
-//! the renderer fills while main reads. There is one *ahead* at the most. It has no pages yet, and
-//! makes way as everything that lies here for nobody.
+//! A second message of one size is likely to be followed by a third. So main is asked for the next
+//! memory when this one is taken: main answers while this one is filled, and the renderer fills while
+//! main reads. At most one is asked for *ahead*. It has no pages yet.
 //!
-//! The renderer keeps account of its quota as main does, so that it waits until main has read
-//! something, as for room in a ring, and is not refused.
+//! The renderer keeps account of its quota as main does. So it waits until main has read something, as
+//! for room in a ring, and is not refused.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -23,7 +22,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::peer::large::{AttachmentLimits, Incoming, OpenError, pool::has_passed};
+use super::{
+    body::Body,
+    limits::{AttachmentLimits, OpenError},
+    pool::has_passed,
+};
 use crate::{
     primitives::{Condvar, Mutex, spin_loop},
     session::control_channel::ControlChannel,
@@ -38,43 +41,37 @@ use crate::{
     },
 };
 
-/// For how long who has asked looks at it before it sleeps: main is usually quick.
-const LOOK_FOR: Duration = Duration::from_micros(100);
+/// How long a thread spins for main's answer before it sleeps: main is usually quick.
+const SPIN: Duration = Duration::from_micros(100);
 
 /// Memory of main's that this renderer may fill.
 #[derive(Debug)]
-pub(crate) struct Grant {
-    pub(crate) id: u64,
-    pub(crate) blank: Blank,
+pub(in crate::peer) struct Grant {
+    pub(super) id: u64,
+    pub(super) blank: Blank,
 }
 
-/// Memory that was filled and sealed, to be named by a frame or given back.
+/// The next action of a thread that needs memory.
 #[derive(Debug)]
-pub(crate) struct Filled {
-    pub(crate) id: u64,
-    pub(crate) size: usize,
-}
-
-/// What who needs memory is to do next.
-#[derive(Debug)]
-pub(crate) enum BorrowStep {
+pub(super) enum BorrowStep {
     Take(Grant),
-    /// Ask main; if that cannot be sent, say [`Borrower::not_asked`].
+    /// Ask main; if that cannot be sent, call [`Borrower::not_asked`].
     Ask,
-    /// Tell main that this is not needed; if that cannot be sent, say [`Borrower::keep_return`].
+    /// Give this back to main; if that cannot be sent, call [`Borrower::keep_return`].
     GiveBack(u64),
     /// Main's answer is on its way.
     Wait,
-    /// Main has to read something first.
+    /// Main must read something first.
     Full,
     Refused(NotLent),
     /// Main has hung up.
     Ended,
 }
 
+/// A renderer's end of one session's attachments.
 pub(crate) struct Borrower {
     control: Arc<ControlChannel>,
-    pub(crate) limits: AttachmentLimits,
+    pub(super) limits: AttachmentLimits,
     state: Mutex<BorrowerState>,
     came: Condvar,
 }
@@ -83,8 +80,9 @@ struct BorrowerState {
     packet: Box<[u8]>,
     /// Main's buffers, or why they could not be mapped.
     mapped: HashMap<u64, Result<Arc<Readable>, String>>,
-    /// What main was asked for and has not answered, in that order, and the sizes that someone waits for.
+    /// Requests that main has not answered, in their order.
     asked: Vec<Asked>,
+    /// The sizes that threads wait for.
     wanted: Vec<usize>,
     /// The size that was taken last.
     taken: usize,
@@ -104,12 +102,12 @@ struct BorrowerState {
 #[derive(Clone, Copy)]
 struct Asked {
     size: usize,
-    /// Nobody has needed it then, so a refusal concerns nobody.
+    /// No thread needed it at that time, so a refusal concerns none.
     ahead: bool,
 }
 
-/// Somebody needs memory of one size, until this is dropped.
-pub(crate) struct Wanting<'a> {
+/// The need of a thread for memory of one size, until it is dropped.
+pub(super) struct Wanting<'a> {
     borrower: &'a Borrower,
     size: usize,
 }
@@ -141,13 +139,13 @@ impl Borrower {
         Self { control, limits, state: Mutex::new(state), came: Condvar::default() }
     }
 
-    // --- what comes over the control ------------------------------------------------------------------
+    // --- the control channel -------------------------------------------------------------------------
 
-    /// The watching thread: takes what comes until main hangs up.
+    /// Receives parcels until main hangs up. For the watching thread.
     pub(crate) fn watch(&self) {
         while let Ok(found) = self.control.poll_readable(None) {
             if found.readable {
-                if self.take_what_came(&mut self.state.lock()) {
+                if self.receive_parcels(&mut self.state.lock()) {
                     return;
                 }
             } else if found.hangup {
@@ -156,15 +154,14 @@ impl Borrower {
         }
     }
 
-    /// Says whether main has hung up.
-    fn take_what_came(&self, state: &mut BorrowerState) -> bool {
+    /// Receives what has come. Returns whether main has hung up.
+    fn receive_parcels(&self, state: &mut BorrowerState) -> bool {
         let mut came = false;
         while !state.ended {
-            let BorrowerState { packet, .. } = state;
-            let received = match self.control.try_receive(packet, 1) {
+            let received = match self.control.try_receive(&mut state.packet, 1) {
                 Ok(received) if received.len > 0 => received,
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => break,
-                // The end, or what cannot be received, without which this session cannot go on.
+                // Main has hung up, or the session cannot go on without a parcel that failed.
                 _ => {
                     state.ended = true;
                     came = true;
@@ -181,18 +178,18 @@ impl Borrower {
             self.came.notify_all();
         }
         if state.ended {
-            // So that the watching thread hears of it, if it was not the one that has found it out.
+            // Wakes the watching thread, if another thread has found the end.
             let _ = self.control.shutdown();
         }
         state.ended
     }
 
-    /// The first `len` bytes of a buffer of main's, which a frame has named.
-    pub(crate) fn open(&self, id: u64, len: u64) -> Result<Incoming, OpenError> {
+    /// Opens the first `len` bytes of a buffer of main's, which a frame has named.
+    pub(super) fn open(&self, id: u64, len: u64) -> Result<Body<'static>, OpenError> {
         let mut state = self.state.lock();
         if !state.mapped.contains_key(&id) {
             // It was sent before the frame.
-            self.take_what_came(&mut state);
+            self.receive_parcels(&mut state);
         }
         match state.mapped.get(&id) {
             None => Err(OpenError::Violation(Violation::UnknownAttachment { id })),
@@ -201,27 +198,27 @@ impl Borrower {
                 let size = memory.len() as u64;
                 Err(OpenError::Violation(Violation::AttachmentLength { id, len, size }))
             }
-            Some(Ok(memory)) => Ok(Incoming::OfMain { memory: memory.clone(), len: len as usize }),
+            Some(Ok(memory)) => Ok(Body::OfMain { memory: memory.clone(), len: len as usize }),
         }
     }
 
     // --- memory to fill ------------------------------------------------------------------------------
 
-    /// Somebody needs memory for `len` bytes from now on.
-    pub(crate) fn want(&self, len: usize) -> Wanting<'_> {
+    /// Registers that this thread needs memory for `len` bytes.
+    pub(super) fn want(&self, len: usize) -> Wanting<'_> {
         let size = len.next_multiple_of(PAGE);
         self.state.lock().wanted.push(size);
         Wanting { borrower: self, size }
     }
 
-    /// Whether to ask main for memory of this size, which was just taken, once more: the next message is
-    /// likely to need it. If that cannot be sent, say [`Borrower::not_asked`].
-    pub(crate) fn ask_ahead(&self, size: usize, consumed: u64) -> bool {
-        self.state.lock().ask_ahead(size, consumed, self.limits)
+    /// Returns whether to ask main for more memory of this size, which was just taken. If that cannot
+    /// be sent, call [`not_asked`](Self::not_asked).
+    pub(super) fn asks_ahead(&self, size: usize, consumed: u64) -> bool {
+        self.state.lock().asks_ahead(size, consumed, self.limits)
     }
 
-    /// The request for memory was not sent.
-    pub(crate) fn not_asked(&self, size: usize) {
+    /// Takes back a request for memory that was not sent.
+    pub(super) fn not_asked(&self, size: usize) {
         let mut state = self.state.lock();
         if let Some(place) = state.asked.iter().rposition(|asked| asked.size == size) {
             state.asked.remove(place);
@@ -229,23 +226,30 @@ impl Borrower {
         state.release(size);
     }
 
-    /// It was not given back yet.
-    pub(crate) fn keep_return(&self, id: u64) {
+    /// Notes that a frame that ends at `until` has named memory of this size.
+    pub(super) fn named(&self, size: usize, until: u64) {
+        self.state.lock().in_flight.push_back((until, size));
+    }
+
+    /// Notes memory that no frame will name; it is to be given back before any other is asked for.
+    pub(super) fn not_needed(&self, id: u64, size: usize) {
+        let mut state = self.state.lock();
+        state.release(size);
+        state.returns.push(id);
+    }
+
+    /// Takes out memory to be given back. If that cannot be sent, call
+    /// [`keep_return`](Self::keep_return).
+    pub(super) fn next_return(&self) -> Option<u64> {
+        self.state.lock().returns.pop()
+    }
+
+    pub(super) fn keep_return(&self, id: u64) {
         self.state.lock().returns.push(id);
     }
 
-    /// A frame that ends at `until` has named it.
-    pub(crate) fn sent(&self, filled: &Filled, until: u64) {
-        self.state.lock().in_flight.push_back((until, filled.size));
-    }
-
-    /// No frame names it; main is about to be told.
-    pub(crate) fn no_longer_used(&self, size: usize) {
-        self.state.lock().release(size);
-    }
-
-    /// The session is over.
-    pub(crate) fn end(&self) {
+    /// Frees everything: the session is over.
+    pub(super) fn end(&self) {
         let mut state = self.state.lock();
         state.ended = true;
         state.mapped.clear();
@@ -256,35 +260,34 @@ impl Borrower {
 }
 
 impl Wanting<'_> {
-    pub(crate) fn size(&self) -> usize {
+    pub(super) fn size(&self) -> usize {
         self.size
     }
 
-    /// What to do next. Main has read up to `consumed`.
-    pub(crate) fn step(&self, consumed: u64) -> BorrowStep {
+    /// Returns the next action. Main has read up to `consumed`.
+    pub(super) fn step(&self, consumed: u64) -> BorrowStep {
         let mut state = self.borrower.state.lock();
-        self.borrower.take_what_came(&mut state);
+        self.borrower.receive_parcels(&mut state);
         state.step(self.size, consumed, self.borrower.limits)
     }
 
-    /// Waits for something to come, until the deadline at the longest; says whether it has passed.
-    pub(crate) fn wait(&self, deadline: Option<Instant>) -> bool {
+    /// Waits for main's answer. Returns whether the deadline has passed before it came.
+    pub(super) fn wait(&self, deadline: Option<Instant>) -> bool {
         let borrower = self.borrower;
         let began = Instant::now();
         loop {
             let mut state = borrower.state.lock();
-            borrower.take_what_came(&mut state);
+            borrower.receive_parcels(&mut state);
             if state.has_answer(self.size) {
                 return false;
             }
             let now = Instant::now();
-            if now.duration_since(began) < LOOK_FOR {
+            if now.duration_since(began) < SPIN {
                 drop(state);
                 spin_loop();
                 continue;
             }
-            let left = deadline.map(|deadline| deadline.saturating_duration_since(now));
-            match left {
+            match deadline.map(|deadline| deadline.saturating_duration_since(now)) {
                 Some(Duration::ZERO) => return true,
                 Some(left) => drop(borrower.came.wait_timeout(state, left)),
                 None => drop(borrower.came.wait(state)),
@@ -300,7 +303,7 @@ impl Drop for Wanting<'_> {
             state.wanted.swap_remove(place);
         }
         if !state.wanted.contains(&self.size) {
-            // A refusal that came too late is none for the next who asks.
+            // A refusal that came too late does not concern the next thread that asks.
             state.refused.retain(|(size, _)| *size != self.size);
         }
     }
@@ -327,8 +330,8 @@ impl BorrowerState {
                 let size = size as usize;
                 let ahead = self.answered(size);
                 self.release(size);
-                // For whoever waits for it; a call that does not wait asks again, and so does one that
-                // has come since main was asked ahead.
+                // Only for a thread that waits for it. A call that does not wait asks again, and so does
+                // one that came after main was asked ahead.
                 if !ahead && self.wanted.contains(&size) {
                     self.refused.push((size, why));
                 }
@@ -354,7 +357,7 @@ impl BorrowerState {
         }
         if let Some(place) = self.refused.iter().position(|(refused, _)| *refused == size) {
             let why = self.refused.swap_remove(place).1;
-            // What the quota is full of may be what lies here for nobody.
+            // The quota may be full of memory that lies idle here.
             return self.give_idle_back().map_or(BorrowStep::Refused(why), BorrowStep::GiveBack);
         }
         if let Some(id) = self.returns.pop() {
@@ -366,11 +369,11 @@ impl BorrowerState {
         if self.ask(Asked { size, ahead: false }, consumed, limits) {
             return BorrowStep::Ask;
         }
-        // What lies here for nobody is in the way.
+        // Memory that lies idle here may be in the way.
         self.give_idle_back().map_or(BorrowStep::Full, BorrowStep::GiveBack)
     }
 
-    fn ask_ahead(&mut self, size: usize, consumed: u64, limits: AttachmentLimits) -> bool {
+    fn asks_ahead(&mut self, size: usize, consumed: u64, limits: AttachmentLimits) -> bool {
         let is_one_of_many = std::mem::replace(&mut self.taken, size) == size;
         let has_one = self.lent.iter().any(|grant| grant.blank.size() == size)
             || self.asked.iter().any(|asked| asked.size == size);
@@ -394,7 +397,7 @@ impl BorrowerState {
         fits
     }
 
-    /// Takes out what was lent and nobody needs.
+    /// Takes out memory that was lent and that no thread needs.
     fn give_idle_back(&mut self) -> Option<u64> {
         let idle = |grant: &Grant| !self.wanted.contains(&grant.blank.size());
         let grant = self.lent.swap_remove(self.lent.iter().position(idle)?);
@@ -409,13 +412,13 @@ impl BorrowerState {
             || self.lacks_request(size)
     }
 
-    /// Whether more need memory of this size than main was asked for.
+    /// Returns whether more threads need memory of this size than main was asked for.
     fn lacks_request(&self, size: usize) -> bool {
         let asked = self.asked.iter().filter(|asked| asked.size == size).count();
         asked < self.wanted.iter().filter(|wanted| **wanted == size).count()
     }
 
-    /// Main answers in the order in which it was asked. Says whether it was asked ahead.
+    /// Takes off the oldest request of this size. Returns whether it was asked ahead.
     fn answered(&mut self, size: usize) -> bool {
         let place = self.asked.iter().position(|asked| asked.size == size);
         place.is_some_and(|place| self.asked.remove(place).ahead)
@@ -433,7 +436,7 @@ mod tests {
     use crate::{
         metrics::counters::SessionCounters,
         os::Socket,
-        peer::large::{MainSide, Outgoing},
+        peer::large::main_side::{Content, MainSide},
         shm::backing::Backing,
         wire::handshake::encode,
     };
@@ -452,7 +455,7 @@ mod tests {
         let lent_bytes_max = u64::from(lent_max) * SIZE as u64;
         let limits = AttachmentLimits { lent_bytes_max, lent_max, ..LIMITS };
         let (ours, theirs) = Socket::pair().unwrap();
-        let main = MainSide::new(Arc::new(ours.into()), Backing::sealed(), limits, 1 << 20);
+        let main = MainSide::new(Arc::new(ours.into()), Backing::sealed(), limits, 1 << 20, || ());
         let borrower = Borrower::new(Arc::new(theirs.into()), limits, Vec::new());
         (main, borrower, SessionCounters::default())
     }
@@ -466,24 +469,25 @@ mod tests {
                 BorrowStep::Take(grant) => return Some(grant),
                 BorrowStep::Ask => main.lend(wanting.size() as u64, counters).unwrap(),
                 BorrowStep::GiveBack(id) => main.take_back(id).unwrap(),
-                BorrowStep::Wait => assert!(!wanting.wait(Some(Instant::now() + LOOK_FOR * 1000))),
+                BorrowStep::Wait => assert!(!wanting.wait(Some(Instant::now() + SPIN * 1000))),
                 BorrowStep::Full => return None,
                 other => panic!("{other:?}"),
             }
         }
     }
 
-    fn fill(grant: Grant, byte: u8) -> Filled {
+    /// Fills and seals it. Returns its number.
+    fn fill(grant: Grant, byte: u8) -> u64 {
         grant.blank.fill(&[byte; SIZE]).unwrap();
         grant.blank.seal().unwrap();
-        Filled { id: grant.id, size: SIZE }
+        grant.id
     }
 
     #[test]
     fn a_renderer_fills_what_main_lends_and_main_reads_it() {
         let session = session();
         let filled = fill(borrow(&session, 0).unwrap(), 7);
-        let incoming = session.0.open(filled.id, SIZE as u64).unwrap();
+        let incoming = session.0.open(filled, SIZE as u64).unwrap();
         assert_eq!(*incoming, [7; SIZE]);
     }
 
@@ -491,8 +495,8 @@ mod tests {
     fn a_renderer_waits_for_its_quota_and_has_it_again_when_main_has_read() {
         let session = session();
         for until in [100, 200] {
-            let filled = fill(borrow(&session, 0).unwrap(), 7);
-            session.1.sent(&filled, until);
+            fill(borrow(&session, 0).unwrap(), 7);
+            session.1.named(SIZE, until);
         }
         assert!(borrow(&session, 99).is_none());
         drop(session.0.open(1, 1).unwrap());
@@ -524,11 +528,12 @@ mod tests {
     fn fill_next(session: &(MainSide, Borrower, SessionCounters), until: u64) -> bool {
         let (main, borrower, counters) = session;
         let grant = borrow(session, 0).unwrap();
-        let asks = borrower.ask_ahead(SIZE, 0);
+        let asks = borrower.asks_ahead(SIZE, 0);
         if asks {
             main.lend(SIZE as u64, counters).unwrap();
         }
-        borrower.sent(&fill(grant, 7), until);
+        fill(grant, 7);
+        borrower.named(SIZE, until);
         asks
     }
 
@@ -538,13 +543,13 @@ mod tests {
         let (_, borrower, counters) = &session;
         assert!(!fill_next(&session, 100), "one is no stream");
         assert!(fill_next(&session, 200));
-        assert!(!borrower.ask_ahead(SIZE, 0), "it is on its way");
-        borrower.take_what_came(&mut borrower.state.lock());
-        assert!(!borrower.ask_ahead(SIZE, 0), "it is here");
+        assert!(!borrower.asks_ahead(SIZE, 0), "it is on its way");
+        borrower.receive_parcels(&mut borrower.state.lock());
+        assert!(!borrower.asks_ahead(SIZE, 0), "it is here");
         let wanting = borrower.want(SIZE);
         assert!(matches!(wanting.step(0), BorrowStep::Take(_)), "at once");
         assert_eq!(counters.attachment_buffers.get(), 3);
-        assert!(!borrower.ask_ahead(PAGE, 0), "of another size");
+        assert!(!borrower.asks_ahead(PAGE, 0), "of another size");
     }
 
     #[test]
@@ -552,7 +557,7 @@ mod tests {
         let session = session_of(2);
         assert!(!fill_next(&session, 100));
         assert!(!fill_next(&session, 200), "so many are lent");
-        assert!(session.1.ask_ahead(SIZE, 100), "the first was read");
+        assert!(session.1.asks_ahead(SIZE, 100), "the first was read");
         assert_eq!(session.2.attachments_refused.get(), 0);
     }
 
@@ -580,13 +585,13 @@ mod tests {
     fn what_is_refused_ahead_is_asked_for_again_by_who_needs_it() {
         let session = session();
         let (main, borrower, counters) = &session;
-        let filled = fill(borrow(&session, 0).unwrap(), 7);
-        assert!(!borrower.ask_ahead(SIZE, 0));
-        borrower.sent(&filled, 1);
+        fill(borrow(&session, 0).unwrap(), 7);
+        assert!(!borrower.asks_ahead(SIZE, 0));
+        borrower.named(SIZE, 1);
         let held = main.open(1, 1).unwrap();
         let _second = borrow(&session, 1).unwrap();
         // Main has both, and the renderer believes that it has one.
-        assert!(borrower.ask_ahead(SIZE, 1));
+        assert!(borrower.asks_ahead(SIZE, 1));
         let wanting = borrower.want(SIZE);
         assert!(matches!(wanting.step(1), BorrowStep::Wait));
         main.lend(SIZE as u64, counters).unwrap();
@@ -603,8 +608,8 @@ mod tests {
         let (main, borrower, counters) = &session;
         // Main holds what the renderer believes to be read.
         for until in [1, 2] {
-            let filled = fill(borrow(&session, 0).unwrap(), 7);
-            borrower.sent(&filled, until);
+            fill(borrow(&session, 0).unwrap(), 7);
+            borrower.named(SIZE, until);
         }
         let held = [1, 2].map(|id| main.open(id, 1).unwrap());
         let wanting = borrower.want(SIZE);
@@ -615,7 +620,7 @@ mod tests {
         assert!(matches!(wanting.step(2), BorrowStep::Ask), "another try is another request");
         main.lend(SIZE as u64, counters).unwrap();
         drop(wanting);
-        borrower.take_what_came(&mut borrower.state.lock());
+        borrower.receive_parcels(&mut borrower.state.lock());
         drop(held);
         assert!(borrow(&session, 2).is_some(), "a refusal that came too late is forgotten");
     }
@@ -623,27 +628,27 @@ mod tests {
     #[test]
     fn mains_buffers_are_mapped_when_a_frame_names_them_until_they_are_forgotten() {
         let (main, borrower, counters) = session();
-        let mut buffer = main.fill(&[7; SIZE], 0, &counters).unwrap();
+        let mut buffer = main.fill(Content::Bytes(&[7; SIZE]), 0, &counters).unwrap();
         let id = buffer.id;
         assert!(matches!(borrower.open(id, 1), Err(OpenError::Violation(_))), "not sent yet");
         assert!(main.announce(&mut buffer));
-        assert!(!main.sent(buffer, 64));
+        assert!(!main.named(buffer, 64));
         assert_eq!(*borrower.open(id, SIZE as u64).unwrap(), [7; SIZE]);
         assert!(borrower.open(id, 1 << 20).is_err(), "longer than it is");
         // Read: it is used again, for the same mapping.
-        let buffer = main.fill(&[8; SIZE], 64, &counters).unwrap();
+        let buffer = main.fill(Content::Bytes(&[8; SIZE]), 64, &counters).unwrap();
         assert_eq!((buffer.id, counters.attachment_buffers.get()), (id, 1));
-        main.sent(buffer, 128);
+        main.named(buffer, 128);
         assert_eq!(*borrower.open(id, SIZE as u64).unwrap(), [8; SIZE]);
         // Two larger ones fill the pool, which forgets it.
         for until in [192, 256] {
-            let mut larger = main.fill(&[9; 512 * 1024], 128, &counters).unwrap();
+            let mut larger = main.fill(Content::Bytes(&[9; 512 * 1024]), 128, &counters).unwrap();
             assert!(main.announce(&mut larger));
-            main.sent(larger, until);
+            main.named(larger, until);
         }
-        main.tidy(|| 256);
+        main.tidy(256);
         assert!(borrower.open(id + 1, 1).is_ok());
-        borrower.take_what_came(&mut borrower.state.lock());
+        borrower.receive_parcels(&mut borrower.state.lock());
         assert!(borrower.open(id, 1).is_err());
     }
 
@@ -666,14 +671,12 @@ mod tests {
     fn nothing_is_left_after_the_end() {
         let session = session();
         let (main, borrower, counters) = &session;
-        let filled = main.fill(&[7; SIZE], 0, counters).unwrap();
-        let outgoing = Outgoing::Pooled(filled);
+        let buffer = main.fill(Content::Bytes(&[7; SIZE]), 0, counters).unwrap();
         let _lent = borrow(&session, 0).unwrap();
         main.end();
         borrower.end();
         assert!(matches!(main.open(1, 1), Err(OpenError::Violation(_))));
         assert!(matches!(borrower.want(SIZE).step(0), BorrowStep::Ended));
-        let Outgoing::Pooled(buffer) = outgoing else { unreachable!("made above") };
         main.discard(buffer);
         assert!(main.lend(SIZE as u64, counters).is_ok(), "it is told, and not sent");
     }

@@ -1,4 +1,4 @@
-//! What main has lent one renderer, to be filled and sent back.
+//! The memory that main has lent one renderer, which fills it and sends it back.
 //!
 //! ```text
 //!            Ask                  a frame names it              the listener returns
@@ -6,13 +6,13 @@
 //!                    └───── GiveBack, the end ──────────────────────────────────────▶
 //! ```
 //!
-//! Everything up to "nothing" counts against the renderer's quota, in bytes and in number, whether it
-//! is used or not. What a frame says is compared with what is written down here, and main looks at
-//! its own descriptor, so the renderer cannot show it another memory. Each is used once.
+//! Everything up to "nothing" counts against the renderer's quota, in bytes and in number, used or
+//! not. Main compares what a frame says with what is written down here, and looks at its own
+//! descriptor, so the renderer cannot show it other memory. Each piece of memory is used once.
 
 use std::{collections::HashMap, ops::Deref, sync::Arc};
 
-use crate::peer::large::{AttachmentLimits, OpenError};
+use super::limits::{AttachmentLimits, OpenError};
 use crate::{
     primitives::{AtomicU64, Ordering},
     shm::{
@@ -24,7 +24,7 @@ use crate::{
     wire::{frame::Violation, parcel::NotLent},
 };
 
-pub(crate) struct Lender {
+pub(super) struct Lender {
     backing: Backing,
     limits: AttachmentLimits,
     lent: HashMap<u64, Lent>,
@@ -32,15 +32,15 @@ pub(crate) struct Lender {
     usage: Arc<Usage>,
 }
 
-/// What is with the renderer, or being read. Only the driver adds, under the lender's lock; whoever has
-/// read an attachment subtracts.
+/// The memory that is with the renderer or being read. Only the driver adds, under the lender's lock;
+/// any thread that has read an attachment subtracts.
 #[derive(Debug, Default)]
 struct Usage {
     bytes: AtomicU64,
     count: AtomicU64,
 }
 
-/// A share in the usage, taken off again when it is dropped.
+/// A share in the usage. Dropping it takes it off.
 #[derive(Debug)]
 struct Charge {
     usage: Arc<Usage>,
@@ -48,12 +48,12 @@ struct Charge {
 }
 
 /// Memory that the renderer may fill, as main has made it.
-pub(crate) struct Lent {
+pub(super) struct Lent {
     blank: Blank,
     charge: Charge,
 }
 
-/// What a renderer sent, in place. Nobody can change it.
+/// A payload of a renderer, in place. No process can change it.
 #[derive(Debug)]
 pub(crate) struct SealedAttachment {
     readable: Readable,
@@ -67,7 +67,7 @@ impl Lender {
 
     /// Lends memory of this size: its id, and the handle to pass on. `Ok(Err)`: not now.
     ///
-    /// The renderer knows the limits, so one that asks for more than there can ever be breaks a rule.
+    /// The renderer knows the limits: to ask for more than there can ever be is a violation.
     pub(crate) fn lend(
         &mut self,
         size: u64,
@@ -99,7 +99,7 @@ impl Lender {
         Ok(Ok((id, handle)))
     }
 
-    /// What a frame names, which no other frame can name again.
+    /// Takes out what a frame names, so that no other frame can name it.
     pub(crate) fn claim(&mut self, id: u64, len: u64) -> Result<Lent, Violation> {
         let lent = self.lent.get(&id).ok_or(Violation::UnknownAttachment { id })?;
         let size = lent.blank.size() as u64;
@@ -119,7 +119,7 @@ impl Lender {
 }
 
 impl Lent {
-    /// Maps it, if it is filled and sealed. `len` was found to be no more than its size.
+    /// Maps it, if it is filled and sealed. `len` is no more than its size.
     pub(crate) fn open(self, id: u64, len: usize) -> Result<SealedAttachment, OpenError> {
         let Self { blank, charge } = self;
         match blank.into_readable(len) {

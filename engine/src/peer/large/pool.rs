@@ -1,17 +1,17 @@
-//! Main's buffers for what it sends to one renderer.
+//! Main's buffers for the payloads that it sends to one renderer.
 //!
 //! ```text
-//!            take                   sent                      `consumed` passes
+//!            take                   named                     `consumed` passes
 //!   free ───────────▶ being filled ───────▶ named by a frame ──────────────────▶ free
 //!     ▲ └──── made, if none fits                                                  │
 //!     └──────────────────── kept, up to a limit; the longest unused goes first ───┘
 //! ```
 //!
-//! Sizes are powers of two, so that the next payload of about the same length fits again; memory that
-//! is never written is never had. A buffer goes to the renderer once: both map it and go on using it.
-//! So a payload that finds one costs a copy, no page fault and no system call.
+//! Sizes are powers of two, so the next payload of about the same length fits again. Memory that is
+//! never written is never allocated. A buffer goes to the renderer once, and both map it from then on:
+//! a payload that finds one costs a copy, no page fault and no system call.
 //!
-//! Renderers say how far they have read, and may lie: one that does sees its own payloads change.
+//! A renderer that lies about how far it has read sees its own payloads change.
 
 use std::collections::VecDeque;
 
@@ -22,40 +22,35 @@ const SIZE_MIN: usize = 64 * 1024;
 /// How many buffers may be with one renderer at once.
 const BUSY_MAX: usize = 512;
 
-pub(crate) struct Buffer {
-    pub(crate) id: u64,
-    pub(crate) memory: Writable,
-    /// Until it is handed over.
-    pub(crate) handle: Option<MemoryHandle>,
-}
-
-impl Buffer {
-    pub(crate) fn new(id: u64, memory: Writable, handle: MemoryHandle) -> Self {
-        Self { id, memory, handle: Some(handle) }
-    }
+/// Memory that main writes and one renderer maps.
+pub(in crate::peer) struct Buffer {
+    pub(super) id: u64,
+    pub(super) memory: Writable,
+    /// `None` once it was handed over.
+    pub(super) handle: Option<MemoryHandle>,
 }
 
 /// A place for a payload.
-pub(crate) enum Taken {
-    /// Its content is unspecified.
+pub(super) enum Taken {
+    /// A buffer with unspecified content.
     Again(Buffer),
-    /// To be made by the caller, or else taken back with [`Pool::not_made`].
+    /// A buffer that the caller makes, or else reports with [`Pool::not_made`].
     New { id: u64, size: usize },
 }
 
-pub(crate) struct Pool {
+pub(super) struct Pool {
     busy_bytes_max: u64,
     kept_max: u64,
     next_id: u64,
-    /// The longest unused first.
+    /// The longest unused is first.
     free: VecDeque<Buffer>,
     free_bytes: u64,
     /// Named by frames that end at these positions, in their order.
     in_flight: VecDeque<(u64, Buffer)>,
-    /// Of those in flight and being filled.
+    /// Those in flight or being filled.
     busy: usize,
     busy_bytes: u64,
-    /// What the renderer should unmap and has not been told of.
+    /// Buffers that the renderer is to unmap and was not told of.
     pub(super) forgotten: Vec<u64>,
     ended: bool,
 }
@@ -76,7 +71,7 @@ impl Pool {
         }
     }
 
-    /// A buffer for `len` bytes. `None`: the renderer, who has read up to `consumed`, must read more
+    /// Takes a buffer for `len` bytes. The renderer has read up to `consumed`. `None`: it must read more
     /// first.
     pub(crate) fn take(&mut self, len: usize, consumed: u64) -> Option<Taken> {
         self.reap(consumed);
@@ -97,27 +92,28 @@ impl Pool {
         Some(Taken::New { id, size })
     }
 
-    /// The system refused to make a buffer.
+    /// Notes that the system refused to make a buffer.
     pub(crate) fn not_made(&mut self, size: usize) {
         self.no_longer_busy(size);
     }
 
-    /// A frame that ends at `until` names it. Says whether it will not be kept.
-    pub(crate) fn sent(&mut self, buffer: Buffer, until: u64) -> bool {
-        let lets_go = buffer.memory.len() as u64 > self.kept_max;
+    /// Notes that a frame that ends at `until` names the buffer. Returns whether it is freed, and not
+    /// kept, after that.
+    pub(crate) fn named(&mut self, buffer: Buffer, until: u64) -> bool {
+        let is_freed = buffer.memory.len() as u64 > self.kept_max;
         if !self.ended {
             self.in_flight.push_back((until, buffer));
         }
-        lets_go
+        is_freed
     }
 
-    /// No frame names it.
+    /// Takes back a buffer that no frame names.
     pub(crate) fn discard(&mut self, buffer: Buffer) {
         self.no_longer_busy(buffer.memory.len());
         self.keep(buffer);
     }
 
-    /// Frees what was read. Says whether any is still to be.
+    /// Frees what was read. Returns whether anything is left to read.
     pub(super) fn tidy(&mut self, consumed: u64) -> bool {
         self.reap(consumed);
         !self.in_flight.is_empty()
@@ -158,7 +154,7 @@ impl Pool {
     }
 
     fn forget(&mut self, buffer: &Buffer) {
-        // One that was never handed over is known to nobody.
+        // The renderer knows no buffer that was not handed over.
         if buffer.handle.is_none() {
             self.forgotten.push(buffer.id);
         }
@@ -170,7 +166,7 @@ impl Pool {
     }
 }
 
-/// Whether a cursor has passed a position; both wrap.
+/// Returns whether a cursor has passed a position; both wrap.
 pub(super) fn has_passed(cursor: u64, position: u64) -> bool {
     cursor.wrapping_sub(position) <= u64::MAX / 2
 }
@@ -186,22 +182,21 @@ mod tests {
         Pool::new(4 * SIZE, 2 * SIZE)
     }
 
-    /// As its owner makes it. Says whether it is new.
+    /// Takes a buffer as its owner does. Returns whether it is new.
     fn taken(pool: &mut Pool, len: usize, consumed: u64) -> Option<(Buffer, bool)> {
         Some(match pool.take(len, consumed)? {
             Taken::Again(buffer) => (buffer, false),
             Taken::New { id, size } => {
                 let (memory, handle) = Writable::create(&Backing::sealed(), size, &[]).unwrap();
-                let mut buffer = Buffer::new(id, memory, handle);
-                buffer.handle = None;
-                (buffer, true)
+                drop(handle);
+                (Buffer { id, memory, handle: None }, true)
             }
         })
     }
 
     fn send(pool: &mut Pool, len: usize, consumed: u64, until: u64) -> Option<bool> {
         let (buffer, is_new) = taken(pool, len, consumed)?;
-        pool.sent(buffer, until);
+        pool.named(buffer, until);
         Some(is_new)
     }
 
@@ -244,7 +239,7 @@ mod tests {
         assert_eq!(std::mem::take(&mut pool.forgotten), [1, 2]);
         // Too large to be kept at all.
         let (buffer, _) = taken(&mut pool, 3 * SIZE_MIN, 4).unwrap();
-        assert!(pool.sent(buffer, 5));
+        assert!(pool.named(buffer, 5));
         pool.tidy(5);
         assert_eq!(pool.forgotten, [5]);
         assert_eq!((pool.busy, pool.busy_bytes), (0, 0));
@@ -268,7 +263,7 @@ mod tests {
         let (second, _) = taken(&mut pool, 1, 0).unwrap();
         send(&mut pool, 1, 0, 10);
         pool.end();
-        pool.sent(first, 20);
+        pool.named(first, 20);
         pool.discard(second);
         assert!(pool.free.is_empty() && pool.in_flight.is_empty() && pool.forgotten.is_empty());
     }

@@ -1,8 +1,8 @@
-//! Main's parcels for one renderer, over the session's control.
+//! Main's parcels for one renderer, over the session's control channel.
 //!
-//! Never waits. A renderer reads its end whenever something comes, so a full one means that it does
-//! not. Then what it asked for waits here, up to a limit behind which asking on is a violation; what
-//! main wants to send waits in its own place.
+//! Never waits. A renderer reads its end whenever something comes, so a full channel means that it does
+//! not read. Answers to its requests then wait here, up to a limit: to ask on beyond that is a
+//! violation. Main's own parcels wait where they come from.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -16,10 +16,10 @@ use crate::{
     },
 };
 
-/// How many answers wait for a renderer that does not take them.
+/// The most answers that wait for a renderer that does not take them.
 const UNSENT_MAX: usize = 64;
 
-pub(crate) struct Post {
+pub(super) struct Post {
     /// `None` after the end.
     control: Option<Arc<ControlChannel>>,
     unsent: VecDeque<(Vec<u8>, Option<MemoryHandle>)>,
@@ -30,13 +30,13 @@ impl Post {
         Self { control: Some(control), unsent: VecDeque::new() }
     }
 
-    /// Sends a parcel with its handle, or says that there is no room.
+    /// Sends a parcel with its handle. `false`: there is no room.
     pub(crate) fn send(&mut self, parcel: Parcel, handle: &MemoryHandle) -> bool {
         self.flush();
         self.unsent.is_empty() && self.try_send(&encode(&Answer::Parcel(parcel)), Some(handle))
     }
 
-    /// Sends an answer, or keeps it until there is room, and says so.
+    /// Sends an answer, or keeps it until there is room. Returns whether it was kept.
     pub(crate) fn send_or_keep(
         &mut self,
         parcel: Parcel,
@@ -54,7 +54,7 @@ impl Post {
         Ok(true)
     }
 
-    /// Tells the renderer what to unmap, as far as there is room; takes that off the list.
+    /// Tells the renderer which buffers to unmap, as far as there is room, and takes them off the list.
     pub(crate) fn forget(&mut self, ids: &mut Vec<u64>) {
         while !ids.is_empty() && self.unsent.is_empty() {
             let some = ids.len().min(FORGET_MAX);
@@ -85,7 +85,7 @@ impl Post {
         self.unsent.clear();
     }
 
-    /// Any failure is a lack of room here: of the control's end the loop hears by itself.
+    /// Any failure counts as a lack of room: the loop notices by itself that the channel has ended.
     fn try_send(&self, packet: &[u8], handle: Option<&MemoryHandle>) -> bool {
         let Some(control) = &self.control else { return false };
         control.try_send(packet, handle.as_slice()).is_ok()

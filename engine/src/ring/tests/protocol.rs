@@ -11,7 +11,7 @@ use crate::wire::id::RequestId;
 use crate::wire::{CELL, HEADER_LEN};
 
 const CAPACITY: usize = 1024;
-/// What commit words of every other lap carry.
+/// The bit in the commit words of every other lap.
 const ODD_LAP: u64 = 1 << 39;
 const LAP: u64 = CAPACITY as u64;
 

@@ -10,8 +10,10 @@
 //! No request is missed. If the loop did not find it, the loop locked the table first. Then it also
 //! withdrew the hint first, and the hint that is given afterwards stays.
 
-use crate::model::guarded;
-use crate::primitives::{AtomicBool, Ordering::Relaxed};
+use crate::{
+    model::guarded,
+    primitives::{AtomicBool, Ordering::Relaxed},
+};
 
 /// The hint. All accesses are Relaxed: the table's lock orders them.
 #[derive(Debug)]
