@@ -33,6 +33,13 @@ pub fn is_alive(process_id: u32) -> bool {
     stat(process_id).is_some_and(|stat| !matches!(stat.state, 'Z' | 'X'))
 }
 
+/// Whether the process was killed, be it that it has not ended yet.
+pub fn is_killed(process_id: u32) -> bool {
+    const KILL: u64 = 1 << (9 - 1);
+    let killed = |status: &Status| (status.sigpnd | status.shdpnd) & KILL != 0;
+    !is_alive(process_id) || statuses_of_threads(process_id).iter().any(killed)
+}
+
 pub fn is_stopped(process_id: u32) -> bool {
     stat(process_id).is_some_and(|stat| stat.state == 'T')
 }

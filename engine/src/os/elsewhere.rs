@@ -1,6 +1,5 @@
-//! What stands in for Linux's own on systems that are not Linux: names that the portable backend has no use for.
-//!
-//! Sockets, eventfds and epolls have none: only the sealed backend names them.
+//! The operating system's part on systems that are not Linux, for the portable backend. The sealed backend, with its
+//! sockets, eventfds and epolls, is not compiled there.
 //!
 //! What does run here is in [`process`] and [`clock`], and does less than on Linux:
 //!

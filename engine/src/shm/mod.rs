@@ -2,15 +2,12 @@
 //!
 //! | module | what it is |
 //! | --- | --- |
-//! | [`backing`] | what main makes memory of: sealed memory, or segments with names |
+//! | [`backing`] | how main makes memory, whatever its kind |
 //! | [`handle`] | what another process needs to map it too |
 //! | [`region`] | a ring's memory: created, checked, mapped |
 //! | [`attachment`] | the memory of one large payload |
 //! | `mapping` | a mapping, and what keeps it |
 //! | `sealed` | memory without a name, and its seals |
-//! | `named` | memory with a name: segments |
-//! | `segments` | the segments of one main process, listed so that others find what the dead left |
-//! | `name` | the names of segments |
 //! | [`heap`] | the same shapes on the heap, for tests and model checks |
 //! | [`shared`] | a pointer into memory and a share in what keeps it alive |
 //! | [`bytes`] | words of shared memory to and from bytes of our own |
