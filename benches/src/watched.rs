@@ -19,7 +19,6 @@ use serde_json::json;
 use crate::{
     Error, Pair, Setup,
     cli::{exit, lines},
-    latency::Pattern,
     pair::job::Wait,
     stats::quantile,
     take_part,
@@ -66,7 +65,7 @@ pub fn main() -> ExitCode {
 }
 
 fn measure(arguments: &Arguments) -> Result<bool, Error> {
-    let setup = Setup::pinned(Pattern::Invoke, 48)?;
+    let setup = Setup::pinned()?;
     let mut pair = Pair::launch(Setup { wait: arguments.wait, ..setup })?;
     let mut watcher = Watcher::launch(pair.endpoint())?;
     let pairs = (arguments.seconds / 2.0 / SLICE.as_secs_f64()).ceil().max(1.0) as usize;

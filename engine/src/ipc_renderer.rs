@@ -53,8 +53,8 @@ use crate::{
         control_channel::ControlChannel,
         endpoint,
         joining::{Joined, join},
-        meeting,
         offers::granted,
+        transport,
     },
     sync::reentrancy,
     wire::frame::{Kind, Label},
@@ -159,8 +159,8 @@ impl IpcRenderer {
     ///
     /// As [`connect`](Self::connect).
     pub fn connect_with(contract: Contract, config: Config) -> Result<Self, ConnectError> {
-        let control = meeting::inherited_tether()?;
-        let endpoint = env::var(meeting::ENDPOINT_VARIABLE).ok();
+        let control = transport::inherited_control()?;
+        let endpoint = env::var(transport::ENDPOINT_VARIABLE).ok();
         let origin = Origin { contract, endpoint, backend: control.backend() };
         Self::begin(control, origin, config)
     }
@@ -251,7 +251,7 @@ impl IpcRenderer {
 
     /// Whether this process was launched by a main process, so that [`connect`](Self::connect) can work.
     pub fn was_launched() -> bool {
-        meeting::was_launched()
+        transport::was_launched()
     }
 
     fn begin(

@@ -165,6 +165,18 @@ mod wake;
 mod web_contents;
 mod wire;
 
+/// How processes meet in this build. The first that finds an endpoint is asked for it.
+#[cfg(not(loom))]
+const TRANSPORTS: &[&dyn session::transport::Transport] = &[
+    #[cfg(target_os = "linux")]
+    &session::sockets::Sockets,
+    #[cfg(feature = "portable")]
+    &portable::Names,
+];
+
+#[cfg(all(not(target_os = "linux"), not(feature = "portable")))]
+compile_error!("on this system memory has names: the feature `portable` is needed");
+
 pub use zerocopy;
 
 #[cfg(all(feature = "kill-points", not(loom)))]

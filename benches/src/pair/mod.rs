@@ -48,7 +48,7 @@ use serde::{Deserialize, Serialize};
 
 use self::{
     control::Control,
-    job::{Assignment, Backend, Chosen, Job, Role, Setting, Task, Wait, Work},
+    job::{Assignment, Backend, Chosen, Job, Role, SMALL, Setting, Task, Wait, Work},
     side::{Pacer, Side, StreamPart, pushes, touched, wait_until},
     stage::Stage,
 };
@@ -161,10 +161,17 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// Returns the usual setup of a benchmark: pinned, adaptive, over sealed memory.
-    pub fn pinned(pattern: Pattern, payload: usize) -> Result<Self, Error> {
+    /// Returns the usual setup of a benchmark: an invoke of 48 bytes, pinned, adaptive, over sealed memory. Call
+    /// it before the first pair, which pins this process.
+    pub fn pinned() -> Result<Self, Error> {
+        let (pattern, payload) = (Pattern::Invoke, SMALL);
         let (wait, backend, pins) = (Wait::Adaptive, Backend::Sealed, Pins::choose()?);
         Ok(Self { pattern, payload, wait, backend, pins, pinned: true })
+    }
+
+    /// Returns the same setup for another pattern and payload.
+    pub fn of(self, pattern: Pattern, payload: usize) -> Self {
+        Self { pattern, payload, ..self }
     }
 }
 

@@ -12,7 +12,7 @@ use std::{io, os::fd::OwnedFd};
 use crate::{
     contract::{Contract, declarations},
     error::ConnectError,
-    session::{endpoint, offers::offers},
+    session::{offers::offers, sockets},
     wire::handshake::{Hello, Ready, encode},
 };
 
@@ -73,7 +73,7 @@ impl<'a> Input<'a> {
 ///
 /// As those of `IpcRenderer::attach`.
 pub fn connect(name: &str) -> Result<OwnedFd, ConnectError> {
-    endpoint::connect_by_socket(name).map(OwnedFd::from)
+    sockets::connect(name).map(OwnedFd::from)
 }
 
 /// The packets of an honest renderer: its hello, and that it is ready.

@@ -38,7 +38,7 @@ const CAPACITY_MAX: usize = 4096;
 /// The memory of one execution, all of it zeroes.
 fn region() -> Region {
     let len = Region::ring_len(CAPACITY_MAX);
-    Region::create(&Backing::Sealed, "ringbridge-fuzz", len, WriterSide::Creator)
+    Region::create(&Backing::sealed(), "ringbridge-fuzz", len, WriterSide::Creator)
         .expect("memory can be had")
 }
 

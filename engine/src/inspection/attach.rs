@@ -181,7 +181,8 @@ mod tests {
 
     /// Memory as main makes it for a board.
     fn memory(writer: WriterSide) -> Region {
-        Region::create(&Backing::Sealed, "test-board", Region::ring_len(CAPACITY), writer).unwrap()
+        Region::create(&Backing::sealed(), "test-board", Region::ring_len(CAPACITY), writer)
+            .unwrap()
     }
 
     fn opened(region: &Region) {
@@ -195,18 +196,18 @@ mod tests {
         let name = unique("board");
         let endpoint = Endpoint::bind(&name, Backend::Sealed).unwrap();
         let attaching = thread::spawn(move || attach(&name, Duration::from_secs(20)).map(drop));
-        let socket = loop {
-            if let Some(socket) = endpoint.listener().unwrap().accept().unwrap() {
-                break socket;
+        let control = loop {
+            if let Some(control) = endpoint.accept().unwrap() {
+                break control;
             }
             thread::yield_now();
         };
         let mut packet = [0; 64];
-        let len = socket.receive(&mut packet, 0).unwrap().len;
+        control.poll_readable(None).unwrap();
+        let len = control.try_receive(&mut packet, 0).unwrap().len;
         assert!(matches!(InspectorHello::parse(&packet[..len]), Some(Ok(()))));
-        let descriptors: Vec<_> =
-            memory.iter().map(|region| region.handle().descriptor().unwrap()).collect();
-        socket.send(&encode(answer), &descriptors).unwrap();
+        let handles: Vec<_> = memory.iter().map(|region| region.handle()).collect();
+        control.send(&encode(answer), &handles).unwrap();
         attaching.join().unwrap()
     }
 

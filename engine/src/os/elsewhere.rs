@@ -1,8 +1,6 @@
 //! What stands in for Linux's own on systems that are not Linux: names that the portable backend has no use for.
 //!
-//! Without sealed memory there are no sockets, eventfds and epolls either: their types have no values, what would make
-//! one fails, and what would use one need not be written. So the code above names them and is compiled everywhere, and
-//! no part of it runs.
+//! Sockets, eventfds and epolls have none: only the sealed backend names them.
 //!
 //! What does run here is in [`process`] and [`clock`], and does less than on Linux:
 //!
@@ -14,22 +12,6 @@
 //!   wake up by itself, and is rung then too.
 
 use std::io::{self, ErrorKind};
-
-/// What there is none of.
-#[derive(Debug)]
-enum Never {}
-
-/// A descriptor that another process can be given.
-#[derive(Debug)]
-pub(crate) struct OwnedFd(Never);
-
-pub(crate) type BorrowedFd<'a> = &'a OwnedFd;
-
-impl OwnedFd {
-    pub(crate) fn never<T>(&self) -> T {
-        match self.0 {}
-    }
-}
 
 fn unsupported<T>() -> io::Result<T> {
     Err(ErrorKind::Unsupported.into())
@@ -116,147 +98,6 @@ pub(crate) mod membarrier {
     }
 }
 
-pub(crate) mod eventfd {
-    use super::*;
-
-    #[derive(Debug)]
-    pub(crate) struct EventFd(OwnedFd);
-
-    impl EventFd {
-        pub(crate) fn new() -> io::Result<Self> {
-            unsupported()
-        }
-
-        pub(crate) fn try_clone(&self) -> io::Result<Self> {
-            self.0.never()
-        }
-
-        pub(crate) fn ring(&self) -> io::Result<()> {
-            self.0.never()
-        }
-    }
-
-    impl From<OwnedFd> for EventFd {
-        fn from(descriptor: OwnedFd) -> Self {
-            Self(descriptor)
-        }
-    }
-
-    impl From<EventFd> for OwnedFd {
-        fn from(event: EventFd) -> Self {
-            event.0
-        }
-    }
-}
-
-pub(crate) mod epoll {
-    use std::time::Duration;
-
-    pub(crate) use super::super::report::Event;
-    use super::*;
-
-    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    pub(crate) enum Trigger {
-        Level,
-        Edge,
-    }
-
-    #[derive(Debug)]
-    pub(crate) struct Epoll(Never);
-
-    impl Epoll {
-        pub(crate) fn new() -> io::Result<Self> {
-            unsupported()
-        }
-
-        pub(crate) fn add<S>(&self, _: S, _: u64, _: Trigger) -> io::Result<()> {
-            match self.0 {}
-        }
-
-        pub(crate) fn remove<S>(&self, _: S) -> io::Result<()> {
-            match self.0 {}
-        }
-
-        pub(crate) fn wait(&self, _: &mut Vec<Event>, _: Option<Duration>) -> io::Result<()> {
-            match self.0 {}
-        }
-    }
-}
-
-pub(crate) mod socket {
-    use std::{path::Path, time::Duration};
-
-    pub(crate) use super::super::report::{Credentials, Readiness};
-    use super::*;
-
-    #[derive(Debug)]
-    pub(crate) struct Socket(OwnedFd);
-
-    #[derive(Debug)]
-    pub(crate) struct ReceivedPacket {
-        pub(crate) len: usize,
-        pub(crate) descriptors: Vec<OwnedFd>,
-    }
-
-    impl Socket {
-        pub(crate) fn pair() -> io::Result<(Self, Self)> {
-            unsupported()
-        }
-
-        /// Nobody listens.
-        pub(crate) fn connect(_: &Path) -> io::Result<Self> {
-            Err(ErrorKind::NotFound.into())
-        }
-
-        pub(crate) fn inherited(_: i32) -> io::Result<Self> {
-            unsupported()
-        }
-
-        pub(crate) fn send(&self, _: &[u8], _: &[BorrowedFd<'_>]) -> io::Result<()> {
-            self.0.never()
-        }
-
-        pub(crate) fn try_send(&self, _: &[u8], _: &[BorrowedFd<'_>]) -> io::Result<()> {
-            self.0.never()
-        }
-
-        pub(crate) fn try_receive(&self, _: &mut [u8], _: usize) -> io::Result<ReceivedPacket> {
-            self.0.never()
-        }
-
-        pub(crate) fn peer_credentials(&self) -> io::Result<Credentials> {
-            self.0.never()
-        }
-
-        pub(crate) fn shutdown(&self) -> io::Result<()> {
-            self.0.never()
-        }
-
-        pub(crate) fn poll_readable(&self, _: Option<Duration>) -> io::Result<Readiness> {
-            self.0.never()
-        }
-    }
-
-    impl From<Socket> for OwnedFd {
-        fn from(socket: Socket) -> Self {
-            socket.0
-        }
-    }
-
-    #[derive(Debug)]
-    pub(crate) struct Listener(Never);
-
-    impl Listener {
-        pub(crate) fn bind(_: &Path) -> io::Result<Self> {
-            unsupported()
-        }
-
-        pub(crate) fn accept(&self) -> io::Result<Option<Socket>> {
-            match self.0 {}
-        }
-    }
-}
-
 pub(crate) mod process {
     use std::process::{Child, Command};
 
@@ -266,11 +107,18 @@ pub(crate) mod process {
     #[derive(Debug)]
     pub(crate) struct Program(Command);
 
-    /// By what a child finds its session, and the environment variable that tells it so.
+    /// There are no sockets.
+    pub(crate) const CHILD_SOCKET: i32 = 3;
+
     #[derive(Debug)]
-    pub(crate) enum Inherited {
-        Descriptor { variable: &'static str, descriptor: OwnedFd },
-        Name { variable: &'static str, value: String },
+    pub(crate) enum Never {}
+
+    /// By what a child finds its session: an environment variable.
+    #[derive(Debug)]
+    pub(crate) struct Inherited {
+        pub(crate) variable: &'static str,
+        pub(crate) value: String,
+        pub(crate) descriptor: Option<Never>,
     }
 
     impl Program {
@@ -284,22 +132,8 @@ pub(crate) mod process {
         }
 
         pub(crate) fn start(&mut self, inherited: Inherited) -> io::Result<Child> {
-            match inherited {
-                Inherited::Descriptor { descriptor, .. } => descriptor.never(),
-                Inherited::Name { variable, value } => self.0.env(variable, value).spawn(),
-            }
+            self.0.env(inherited.variable, inherited.value).spawn()
         }
-    }
-
-    pub(crate) fn pidfd_open(_pid: u32) -> io::Result<OwnedFd> {
-        unsupported()
-    }
-
-    pub(crate) fn group_id() -> u32 {
-        #[cfg(unix)]
-        return rustix::process::getegid().as_raw();
-        #[cfg(not(unix))]
-        0
     }
 
     pub(crate) fn user_id() -> u32 {

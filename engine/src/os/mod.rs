@@ -34,18 +34,16 @@ pub(crate) mod futex;
 pub(crate) mod membarrier;
 #[cfg(target_os = "linux")]
 pub(crate) mod process;
-mod report;
+pub(crate) mod report;
 #[cfg(target_os = "linux")]
 pub(crate) mod socket;
 
-#[cfg(target_os = "linux")]
-pub(crate) use std::os::fd::{BorrowedFd, OwnedFd};
-
 #[cfg(not(target_os = "linux"))]
-pub(crate) use elsewhere::{
-    BorrowedFd, OwnedFd, clock, epoll, eventfd, futex, membarrier, process, socket,
-};
+pub(crate) use elsewhere::{clock, futex, membarrier, process};
+#[cfg(target_os = "linux")]
 pub(crate) use epoll::Epoll;
+#[cfg(target_os = "linux")]
 pub(crate) use eventfd::EventFd;
 pub(crate) use membarrier::{process_fence, register_process_fence};
+#[cfg(target_os = "linux")]
 pub(crate) use socket::{Listener, Socket};

@@ -71,12 +71,3 @@ pub(crate) mod futex {
         std::ptr::from_ref(word).addr()
     }
 }
-
-/// The bell of an epoll. No model has one.
-pub(crate) struct EventFd;
-
-impl EventFd {
-    pub(crate) fn ring(&self) -> io::Result<()> {
-        Ok(())
-    }
-}

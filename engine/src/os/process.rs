@@ -27,13 +27,16 @@ pub(crate) struct Program {
     socket: Arc<AtomicI32>,
 }
 
-/// The way in which a child finds its session, and the environment variable for it.
+/// The number at which a child finds its socket.
+pub(crate) const CHILD_SOCKET: RawFd = 3;
+
+/// By what a child finds its session: an environment variable, and perhaps a descriptor that it names.
 #[derive(Debug)]
-pub(crate) enum Inherited {
-    /// A socket, at the number that the program's sockets have.
-    Descriptor { variable: &'static str, descriptor: OwnedFd },
-    #[cfg(feature = "portable")]
-    Name { variable: &'static str, value: String },
+pub(crate) struct Inherited {
+    pub(crate) variable: &'static str,
+    pub(crate) value: String,
+    /// Put at the number that all of a program's have.
+    pub(crate) descriptor: Option<OwnedFd>,
 }
 
 impl Program {
@@ -75,15 +78,13 @@ impl Program {
 
     /// Starts it. This process's copy of a socket is closed, so that the child's end is a hang-up at the peer.
     pub(crate) fn start(&mut self, inherited: Inherited) -> io::Result<Child> {
-        let (variable, socket) = match inherited {
-            Inherited::Descriptor { variable, descriptor } => (variable, descriptor),
-            #[cfg(feature = "portable")]
-            Inherited::Name { variable, value } => {
-                self.socket.store(-1, Ordering::Relaxed);
-                return self.command.env(variable, value).spawn();
-            }
+        let Inherited { variable, value, descriptor } = inherited;
+        self.command.env(variable, value);
+        let Some(socket) = descriptor else {
+            // Relaxed: read by the thread that is forked from this one.
+            self.socket.store(-1, Ordering::Relaxed);
+            return self.command.spawn();
         };
-        self.command.env(variable, self.child_fd.to_string());
         // Takes the number if it is free here, and else a higher one. Otherwise the pipe by which the child
         // reports that exec failed could get this number, and the child would replace it.
         let ours = fcntl_dupfd_cloexec(&socket, self.child_fd)?;
@@ -117,12 +118,6 @@ fn follow_to_death(parent: Pid) -> io::Result<()> {
 /// process's number may be in use again.
 pub(crate) fn pidfd_open(pid: u32) -> io::Result<OwnedFd> {
     Ok(rustix::process::pidfd_open(pid_of(pid)?, PidfdFlags::empty())?)
-}
-
-/// The effective group of this process.
-#[cfg(feature = "portable")]
-pub(crate) fn group_id() -> u32 {
-    rustix::process::getegid().as_raw()
 }
 
 /// The effective user of this process.
@@ -173,7 +168,7 @@ mod tests {
     }
 
     fn inherited(descriptor: OwnedFd) -> Inherited {
-        Inherited::Descriptor { variable: "TEST_SOCKET", descriptor }
+        Inherited { variable: "TEST_SOCKET", value: String::new(), descriptor: Some(descriptor) }
     }
 
     fn spawn_with_socket(

@@ -6,30 +6,33 @@
 
 use std::{
     io::{self, ErrorKind},
-    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
 
-use crate::portable::{
-    mailbox::{MAIL_CAPACITY, Mailbox, Parts, segment_of},
-    watcher::{Signs, WatchedProcess, Watcher},
-};
 use crate::{
     error::{BindError, ConnectError},
-    os::process,
+    os::process::{self, Inherited},
     portable::{
-        doorbell::Doorbell,
+        event_threads::Sleepers,
+        mailbox::{MAIL_CAPACITY, Mailbox, Parts},
+        memory::NamedMemory,
         name::{SegmentName, SegmentPrefix},
         named::{self, Segment, SegmentError},
+        poller::HubPoller,
         processes::Processes,
         rendezvous::{CLAIMS, DIRECTORY_LEN, DirectoryPage, SESSION_LEN, SessionPage},
-        segments::{self, Segments, Swept},
+        segments::{self, Segments},
+        watcher::{Signs, WatchedProcess, Watcher},
     },
-    session::joining::not_mapped,
+    primitives::Arc,
+    session::{
+        control_channel::ControlChannel,
+        joining::not_mapped,
+        transport::{LaunchedProcess, Leftovers, Meeting, Poller},
+    },
     shm::{
         backing::Backing,
-        handle::MemoryHandle,
         region::{Access, Region, WriterSide},
         shared::{OutboxMemory, Shared},
     },
@@ -43,51 +46,41 @@ const LIFE_LOOK_EVERY: Duration = Duration::from_millis(25);
 /// How long a renderer waits for a directory to be finished, or for a claim to be free.
 const CLAIM_WAIT_MAX: Duration = Duration::from_secs(2);
 
+/// The environment variable by which a launched renderer learns the name of its session's segment.
+pub(super) const VARIABLE: &str = "RINGBRIDGE_SEGMENT";
+
 /// Main's side: the directory, what was made for sessions, and who is looked after.
 pub(crate) struct Hub {
     page: Shared<DirectoryPage>,
-    pub(crate) doorbell: Arc<Doorbell>,
-    pub(crate) segments: Arc<Segments>,
+    /// Main's threads.
+    sleepers: Arc<Sleepers>,
+    segments: Arc<Segments>,
     watcher: Watcher,
     directory: Arc<Segment>,
 }
 
 impl Hub {
-    /// Makes the directory. The caller holds the endpoint's lock.
-    pub(crate) fn create(endpoint: &str) -> Result<Arc<Self>, BindError> {
+    /// Makes the directory. The caller holds the endpoint's lock, and has swept it.
+    pub(super) fn create(endpoint: &str) -> Result<Self, BindError> {
         let io = |source| BindError::Io { endpoint: endpoint.to_owned(), source };
         let prefix = prefix(endpoint);
-        match sweep(endpoint).map_err(io)? {
-            Leftovers::OfTheLiving => {
-                return Err(BindError::NameInUse { endpoint: endpoint.to_owned() });
-            }
-            Leftovers::None | Leftovers::Swept(_) => {}
-        }
         let directory = Segment::create(&prefix.directory(), DIRECTORY_LEN);
         let directory = Arc::new(directory.map_err(io::Error::from).map_err(io)?);
         directory.reserve().map_err(io)?;
         let page = directory.shared::<DirectoryPage>();
-        let doorbell = Arc::new(Doorbell::create(page.clone()).map_err(io)?);
         let table = page.clone().map(|page| &page.segments[..]);
         let segments = Arc::new(Segments::new(prefix, table));
-        let (presence, rung) = (page.clone().map(|page| &*page.main), doorbell.clone());
-        let watcher = Watcher::start(presence, move || rung.free_the_caught()).map_err(io)?;
+        let (presence, door) = (page.clone().map(|page| &*page.main), page.clone());
+        let sleepers = Arc::new(Sleepers::default());
+        let watcher = Watcher::start(presence, sleepers.clone(), move || door.is_knocked_at());
+        let watcher = watcher.map_err(io)?;
         page.initialise(endpoint);
-        Ok(Arc::new(Self { page, doorbell, segments, watcher, directory }))
-    }
-
-    /// Removes all names, so that another main process can have the endpoint. What is mapped stays until its last
-    /// user is gone.
-    pub(crate) fn close(&self) {
-        self.page.main.leave();
-        self.segments.close();
-        // Last: by it the others are found, should this process die meanwhile.
-        self.directory.remove_name();
+        Ok(Self { page, sleepers, segments, watcher, directory })
     }
 
     /// A session's page and rings for packets, and main's end of them.
-    pub(crate) fn open_session(&self) -> io::Result<Mailbox> {
-        let backing = Backing::Named(self.segments.clone());
+    fn open_session(&self) -> io::Result<Mailbox> {
+        let backing = self.backing();
         let ring = || -> io::Result<Region> {
             Region::create(&backing, "mail", Region::ring_len(MAIL_CAPACITY), WriterSide::Creator)
         };
@@ -95,47 +88,14 @@ impl Hub {
         let segment = Arc::new(self.segments.create(SESSION_LEN)?);
         segment.reserve()?;
         let page = segment.shared::<SessionPage>();
-        let numbers = [segment_of(own.handle())?.number(), segment_of(peer.handle())?.number()];
-        let parts = Parts {
-            page: page.clone(),
-            page_name: segment.name().clone(),
-            own: outbox(&own),
-            peer: outbox(&peer),
-            doorbell: self.doorbell.clone(),
+        let number = |ring: &Region| {
+            Ok::<_, io::Error>(ring.handle().of_kind::<NamedMemory>()?.name.number())
         };
-        let mailbox = Mailbox::of_main(parts, &self.watcher)?;
+        let numbers = [number(&own)?, number(&peer)?];
+        let parts = Parts { page: page.clone(), segment, own: outbox(&own), peer: outbox(&peer) };
+        let mailbox = Mailbox::of_main(parts, &self.watcher, self.sleepers.clone())?;
         page.initialise(numbers);
         Ok(mailbox)
-    }
-
-    /// Lets in one who knocks.
-    pub(crate) fn accept(&self) -> io::Result<Option<Mailbox>> {
-        let mut held = 0;
-        for claim in &self.page.claims {
-            let Some(pid) = claim.knocker() else {
-                held += usize::from(claim.holder().is_some());
-                continue;
-            };
-            let mailbox = self.open_session()?;
-            claim.answer(pid, mailbox.page_name().number());
-            return Ok(Some(mailbox));
-        }
-        if held > CLAIMS / 2 {
-            self.free_claims_of_the_dead()?;
-        }
-        Ok(None)
-    }
-
-    /// Whether somebody knocks.
-    pub(crate) fn is_knocked_at(&self) -> bool {
-        self.page.claims.iter().any(|claim| claim.knocker().is_some())
-    }
-
-    /// Looks after a process that main has launched.
-    pub(crate) fn watch_child(&self, pid: u32) -> Arc<WatchedProcess> {
-        let child = WatchedProcess::new(Signs::Child { pid }, |_| {});
-        self.watcher.watch(child.clone());
-        child
     }
 
     #[cold]
@@ -152,10 +112,63 @@ impl Hub {
     }
 }
 
+impl Meeting for Hub {
+    fn backing(&self) -> Backing {
+        Backing::new(self.segments.clone())
+    }
+
+    /// Lets in a renderer that knocks.
+    fn accept(&self) -> io::Result<Option<ControlChannel>> {
+        let mut held = 0;
+        for claim in &self.page.claims {
+            let Some(pid) = claim.knocker() else {
+                held += usize::from(claim.holder().is_some());
+                continue;
+            };
+            let mailbox = self.open_session()?;
+            claim.answer(pid, mailbox.page_name().number());
+            return Ok(Some(mailbox.into()));
+        }
+        if held > CLAIMS / 2 {
+            self.free_claims_of_the_dead()?;
+        }
+        Ok(None)
+    }
+
+    fn tie(&self) -> io::Result<(ControlChannel, Inherited)> {
+        let mailbox = self.open_session()?;
+        let value = mailbox.page_name().as_str().to_owned();
+        Ok((mailbox.into(), Inherited { variable: VARIABLE, value, descriptor: None }))
+    }
+
+    fn poller(&self) -> io::Result<Box<dyn Poller>> {
+        Ok(Box::new(HubPoller::new(self.page.clone(), self.sleepers.clone())))
+    }
+
+    fn ring(&self) {
+        self.sleepers.wake();
+    }
+
+    fn look_after(&self, pid: u32) -> io::Result<LaunchedProcess> {
+        let child = WatchedProcess::new(Signs::Child { pid });
+        self.watcher.watch(child.clone());
+        Ok(LaunchedProcess(Box::new(child)))
+    }
+
+    /// Removes all names, so that another main process can have the endpoint. What is mapped stays until its last
+    /// user is gone.
+    fn close(&self) {
+        self.page.main.leave();
+        self.segments.close();
+        // Last: by it the others are found, should this process die meanwhile.
+        self.directory.remove_name();
+    }
+}
+
 // --- a renderer's side ---------------------------------------------------------------------------
 
 /// Attaches to the endpoint of this name.
-pub(crate) fn attach(endpoint: &str, timeout: Duration) -> Result<Mailbox, ConnectError> {
+pub(super) fn attach(endpoint: &str, timeout: Duration) -> Result<Mailbox, ConnectError> {
     let prefix = prefix(endpoint);
     let directory = open_directory(&prefix.directory(), endpoint)?;
     let pid = std::process::id();
@@ -177,9 +190,8 @@ pub(crate) fn attach(endpoint: &str, timeout: Duration) -> Result<Mailbox, Conne
             None => wait(timeout.min(CLAIM_WAIT_MAX))?,
         }
     };
+    // Main's watcher looks for that.
     claim.knock(pid);
-    let doorbell = Arc::new(Doorbell::open(directory.clone())?);
-    doorbell.ring();
     let session = loop {
         if let Some(session) = claim.answered(pid) {
             break session;
@@ -189,41 +201,36 @@ pub(crate) fn attach(endpoint: &str, timeout: Duration) -> Result<Mailbox, Conne
             return Err(error);
         }
     };
-    join(directory, doorbell, prefix.segment(session))
+    join(directory, prefix.segment(session))
 }
 
 /// Whether there is a directory of this name: a main process, or what one has left.
-pub(crate) fn has_directory(endpoint: &str) -> bool {
+pub(super) fn has_directory(endpoint: &str) -> bool {
     Segment::open(&prefix(endpoint).directory(), DIRECTORY_LEN).is_ok()
 }
 
 /// Joins the session that main has made for this process, by the name of its segment.
-pub(crate) fn launched(segment: &str) -> Result<Mailbox, ConnectError> {
+pub(super) fn launched(segment: &str) -> Result<Mailbox, ConnectError> {
     let name = SegmentName::parse(segment).map_err(|_| ConnectError::NotLaunched)?;
     let directory = open_directory(&name.sibling(0), segment).map_err(|error| match error {
         // Main has ended meanwhile.
         ConnectError::NoSuchEndpoint { .. } | ConnectError::Stale { .. } => ConnectError::HungUp,
         error => error,
     })?;
-    let doorbell = Arc::new(Doorbell::open(directory.clone())?);
-    join(directory, doorbell, name)
+    join(directory, name)
 }
 
-fn join(
-    directory: Shared<DirectoryPage>,
-    doorbell: Arc<Doorbell>,
-    page_name: SegmentName,
-) -> Result<Mailbox, ConnectError> {
-    let page = Arc::new(Segment::open(&page_name, SESSION_LEN).map_err(not_opened)?);
-    let page = page.shared::<SessionPage>();
+fn join(directory: Shared<DirectoryPage>, page_name: SegmentName) -> Result<Mailbox, ConnectError> {
+    let segment = Arc::new(Segment::open(&page_name, SESSION_LEN).map_err(not_opened)?);
+    let page = segment.shared::<SessionPage>();
     page.check_identity().map_err(not_a_session)?;
     let [mains, own] = page.mail().map(|number| page_name.sibling(number));
     let ring = |name: SegmentName| {
         let len = Region::ring_len(MAIL_CAPACITY);
-        let ring = Region::open(MemoryHandle::Segment(name), len, Access::Write);
+        let ring = Region::open(name.into(), len, Access::Write);
         ring.map(|ring| outbox(&ring)).map_err(not_mapped)
     };
-    let parts = Parts { page, page_name, own: ring(own)?, peer: ring(mains)?, doorbell };
+    let parts = Parts { page, segment, own: ring(own)?, peer: ring(mains)? };
     let main = Signs::Presence(directory.map(|directory| &*directory.main));
     Ok(Mailbox::of_renderer(parts, main)?)
 }
@@ -282,19 +289,9 @@ fn not_a_session(why: impl std::fmt::Display) -> ConnectError {
 
 // --- what is left --------------------------------------------------------------------------------
 
-/// What was found of an endpoint's segments.
-#[derive(Debug)]
-pub(crate) enum Leftovers {
-    None,
-    /// Of a process that runs: left alone.
-    OfTheLiving,
-    /// Of one that is gone: removed.
-    Swept(Swept),
-}
-
 /// The endpoints of this user of which there is a directory whose main process is dead: by name, for who has lost what
 /// else would lead there. Only where segments are files.
-pub(crate) fn orphans() -> Vec<String> {
+pub(super) fn orphans() -> Vec<String> {
     let Ok(files) = std::fs::read_dir("/dev/shm") else { return Vec::new() };
     let Ok(mut processes) = Processes::new() else { return Vec::new() };
     let directories = files.filter_map(|file| {
@@ -311,29 +308,31 @@ pub(crate) fn orphans() -> Vec<String> {
 }
 
 /// Removes what a dead main process has left of an endpoint. The caller holds the endpoint's lock.
-pub(crate) fn sweep(endpoint: &str) -> io::Result<Leftovers> {
+pub(super) fn sweep(endpoint: &str) -> io::Result<Option<Leftovers>> {
     let prefix = prefix(endpoint);
     let segment = match Segment::open(&prefix.directory(), DIRECTORY_LEN) {
         Ok(segment) => Arc::new(segment),
         Err(SegmentError::System(error)) if error.kind() == ErrorKind::NotFound => {
-            return Ok(Leftovers::None);
+            return Ok(Some(Leftovers::default()));
         }
         // Its maker died before it had its size, or something else has the name of ours. It says nothing of others.
-        Err(SegmentError::Size { .. }) => return remove_directory(&prefix, Swept::default()),
+        Err(SegmentError::Size { .. }) => {
+            return remove_directory(&prefix, Leftovers::default()).map(Some);
+        }
         Err(error) => return Err(error.into()),
     };
     let page = segment.shared::<DirectoryPage>();
     if main_lives(&page, &mut Processes::new()?) {
-        return Ok(Leftovers::OfTheLiving);
+        return Ok(None);
     }
     // Who has left has removed them itself, or was about to.
-    remove_directory(&prefix, segments::sweep(&prefix, &page.segments))
+    remove_directory(&prefix, segments::sweep(&prefix, &page.segments)).map(Some)
 }
 
-fn remove_directory(prefix: &SegmentPrefix, mut swept: Swept) -> io::Result<Leftovers> {
+fn remove_directory(prefix: &SegmentPrefix, mut swept: Leftovers) -> io::Result<Leftovers> {
     if let Some(bytes) = named::remove(&prefix.directory())? {
         swept.segments += 1;
         swept.bytes += bytes;
     }
-    Ok(Leftovers::Swept(swept))
+    Ok(swept)
 }

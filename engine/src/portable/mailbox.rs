@@ -1,7 +1,7 @@
 //! One end of what ties two processes together that share nothing but names: what a socket is elsewhere.
 //!
 //! ```text
-//!   page         who is here, who has left; the events on which this session's threads sleep
+//!   page         who is here, who has left; the two events of this session
 //!   mail, two    rings like those for messages, one each way: packets, with the numbers of the segments that
 //!                a packet hands over
 //! ```
@@ -11,58 +11,74 @@
 
 use std::{
     io::{self, ErrorKind},
-    sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
+    vec,
 };
 
-use crate::portable::watcher::{End, Signs, WatchedProcess, Watcher};
+use crate::portable::watcher::{Signs, WatchedProcess, Watcher};
 use crate::{
-    os::socket::Readiness,
-    portable::{
-        doorbell::Doorbell, event::NamedEvent, event_sleep::EventSleep, name::SegmentName,
-        rendezvous::SessionPage,
+    config::Backend,
+    kill_points::{KillPoint, reach},
+    os::{
+        process::user_id,
+        report::{Credentials, Readiness},
     },
-    primitives::Mutex,
+    peer::Side,
+    portable::{
+        event::NamedEvent,
+        event_threads::{Listener, Ringer, Sleepers},
+        memory::NamedMemory,
+        name::SegmentName,
+        named::Segment,
+        processes::group_id,
+        rendezvous::{SessionPage, SharedFlag},
+    },
+    primitives::{Arc, AtomicU32, Mutex},
     ring::{
         consumer::{Consumer, Writer},
         producer::{Producer, ReserveError},
     },
-    session::control_channel::ControlPacket,
+    session::control_channel::{ControlPacket, PacketLink},
     shm::{
         aligned::AlignedBuf,
         handle::MemoryHandle,
         shared::{OutboxMemory, Shared},
     },
     sync::flag::Flag,
-    wake::bell::{Interrupt, Signal},
-    wire::frame::{Kind, Label},
+    wake::bell::{Interrupt, Signal, Sleep},
+    wire::{
+        frame::{Kind, Label},
+        words::Bell,
+    },
 };
 
 /// How much each ring for packets holds. The longest packet is half of it, less a cell: a contract of some thousand
 /// channels.
 pub(crate) const MAIL_CAPACITY: usize = 128 * 1024;
-/// No wait for packets is longer: a look finds the other end gone, of which nothing tells.
-const WAIT_MAX: Duration = Duration::from_millis(100);
 /// A handed-over segment's number.
 const NUMBER: usize = size_of::<u32>();
 
 /// What both ends map.
 pub(crate) struct Parts {
     pub(crate) page: Shared<SessionPage>,
-    pub(crate) page_name: SegmentName,
+    /// Where the page is.
+    pub(crate) segment: Arc<Segment>,
     /// What this process writes, and what it reads.
     pub(crate) own: OutboxMemory,
     pub(crate) peer: OutboxMemory,
-    pub(crate) doorbell: Arc<Doorbell>,
 }
 
 pub(crate) struct Mailbox {
     page: Shared<SessionPage>,
-    page_name: SegmentName,
+    segment: Arc<Segment>,
+    side: Side,
     out: Mutex<Producer>,
     inbox: Mutex<Inbox>,
-    doorbell: Arc<Doorbell>,
-    events: Events,
+    /// Of this process.
+    sleepers: Arc<Sleepers>,
+    ringer: Arc<Ringer>,
+    /// `None`: this end has left.
+    listener: Mutex<Option<Listener>>,
     peer: Arc<WatchedProcess>,
     /// This end has left.
     closed: Flag,
@@ -75,104 +91,119 @@ struct Inbox {
     packet: AlignedBuf,
 }
 
-/// The session's events, from either end.
-enum Events {
-    Main { bell: Arc<NamedEvent>, room: Arc<EventSleep>, post: Arc<NamedEvent> },
-    Renderer { bell: Arc<EventSleep>, room: Arc<NamedEvent>, post: Arc<NamedEvent> },
-}
-
 impl Mailbox {
     /// Main's end. It makes the events, so nobody else has the page yet.
-    pub(super) fn of_main(parts: Parts, watcher: &Watcher) -> io::Result<Self> {
-        let Parts { page, doorbell, .. } = &parts;
-        let bell = Arc::new(NamedEvent::create(page.clone().map(|page| &page.bell))?);
-        let room = NamedEvent::create(page.clone().map(|page| &page.room))?;
-        let room = Arc::new(EventSleep::new(room));
-        let post = Arc::new(NamedEvent::create(page.clone().map(|page| &page.post))?);
-        let events = Events::Main { bell: bell.clone(), room: room.clone(), post: post.clone() };
-        let renderer = Signs::Presence(page.clone().map(|page| &*page.renderer));
-        let doorbell = doorbell.clone();
-        let on_gone = move |end| {
-            if end == End::Died {
-                bell.rescue();
-                room.rescue();
-                post.rescue();
-                doorbell.give_up_present();
-            }
-        };
-        let peer = WatchedProcess::new(renderer, on_gone);
+    pub(super) fn of_main(
+        parts: Parts,
+        watcher: &Watcher,
+        sleepers: Arc<Sleepers>,
+    ) -> io::Result<Self> {
+        let peer =
+            WatchedProcess::new(Signs::Presence(parts.page.clone().map(|page| &*page.renderer)));
         watcher.watch(peer.clone());
-        Ok(Self::new(parts, events, peer, None))
+        Self::new(parts, Side::Main, peer, sleepers, None)
     }
 
     /// A renderer's end. `main` says that main lives.
     pub(super) fn of_renderer(parts: Parts, main: Signs) -> io::Result<Self> {
-        let Parts { page, doorbell, .. } = &parts;
-        let bell = NamedEvent::open(page.clone().map(|page| &page.bell))?;
-        let bell = Arc::new(EventSleep::new(bell));
-        let room = Arc::new(NamedEvent::open(page.clone().map(|page| &page.room))?);
-        let post = Arc::new(NamedEvent::open(page.clone().map(|page| &page.post))?);
-        let events =
-            Events::Renderer { bell: bell.clone(), room: room.clone(), post: post.clone() };
-        let presence = page.clone().map(|page| &*page.renderer);
-        let (doorbell, rung) = (doorbell.clone(), doorbell.clone());
-        let watcher = Watcher::start(presence, move || rung.free_the_caught())?;
-        let on_gone = move |end| {
-            if end == End::Died {
-                bell.rescue();
-                room.rescue();
-                post.rescue();
-                doorbell.give_up();
-            }
-        };
-        let peer = WatchedProcess::new(main, on_gone);
+        let sleepers = Arc::new(Sleepers::default());
+        let presence = parts.page.clone().map(|page| &*page.renderer);
+        let watcher = Watcher::start(presence, sleepers.clone(), || false)?;
+        let peer = WatchedProcess::new(main);
         watcher.watch(peer.clone());
-        Ok(Self::new(parts, events, peer, Some(watcher)))
+        Self::new(parts, Side::Renderer, peer, sleepers, Some(watcher))
     }
 
     fn new(
         parts: Parts,
-        events: Events,
+        side: Side,
         peer: Arc<WatchedProcess>,
+        sleepers: Arc<Sleepers>,
         watcher: Option<Watcher>,
-    ) -> Self {
-        let Parts { page, page_name, own, peer: theirs, doorbell } = parts;
+    ) -> io::Result<Self> {
+        let Parts { page, segment, own, peer: theirs } = parts;
         own.control.initialise(MAIL_CAPACITY);
         let consumer = Consumer::new(Writer::Renderer, theirs.data, own.control.clone(), 0);
-        Self {
+        let mains = page.clone().map(|page| &page.mains_event);
+        let renderers = page.clone().map(|page| &page.renderers_event);
+        let (rings, hears) = match side {
+            Side::Main => (NamedEvent::create(renderers)?, NamedEvent::create(mains)?),
+            Side::Renderer => (NamedEvent::open(mains)?, NamedEvent::open(renderers)?),
+        };
+        Ok(Self {
             page,
-            page_name,
+            segment,
+            side,
             out: Mutex::new(Producer::new(own.data, theirs.control, 0)),
             inbox: Mutex::new(Inbox { consumer, packet: AlignedBuf::new() }),
-            doorbell,
-            events,
+            ringer: Arc::new(Ringer::start(rings)?),
+            listener: Mutex::new(Some(Listener::start(hears, sleepers.clone())?)),
+            sleepers,
             peer,
             closed: Flag::default(),
             _watcher: watcher,
-        }
+        })
     }
 
     /// By what the other end finds it.
     pub(crate) fn page_name(&self) -> &SegmentName {
-        &self.page_name
+        self.segment.name()
     }
 
-    /// The other end's process, as it says of itself; 0 if it has not come yet.
-    pub(crate) fn peer_pid(&self) -> u32 {
-        self.peer.pid()
+    /// Whether there is a packet, or the end.
+    pub(super) fn readiness(&self) -> Readiness {
+        let hangup = self.is_over();
+        // A packet that cannot be read is one too: whoever receives it finds out.
+        let readable = hangup || !matches!(self.inbox.lock().consumer.peek(), Ok(None));
+        Readiness { readable, hangup }
     }
 
-    // --- packets ---------------------------------------------------------------------------------
+    /// Whether either end has left, or the other is dead.
+    fn is_over(&self) -> bool {
+        let peer_has_left = match self.side {
+            Side::Main => self.page.renderer.has_left(),
+            Side::Renderer => self.page.main_left.is_raised(),
+        };
+        peer_has_left || self.peer.is_gone() || self.closed.is_raised()
+    }
 
-    /// Sends one packet, or fails with [`ErrorKind::WouldBlock`].
-    pub(crate) fn try_send(&self, bytes: &[u8], handles: &[&MemoryHandle]) -> io::Result<()> {
+    fn ring_peer(&self) {
+        if !self.peer.is_gone() {
+            if self.side == Side::Renderer {
+                self.page.rung.raise();
+            }
+            self.ringer.ring();
+        }
+    }
+
+    /// Main's: whether the renderer has rung since the last look.
+    pub(super) fn take_ring(&self) -> Readiness {
+        Readiness { readable: self.page.rung.take(), hangup: false }
+    }
+
+    /// How this end wakes the other's threads, and how its own sleep.
+    fn signals(&self) -> (Box<dyn Signal>, Interrupt) {
+        let rung = self.page.clone().map(|page| &*page.rung);
+        let rung = (self.side == Side::Renderer).then_some(rung);
+        let signal = RingerSignal { rung, ringer: self.ringer.clone() };
+        (Box::new(signal), Interrupt::of(self.sleepers.clone()))
+    }
+}
+
+impl PacketLink for Mailbox {
+    /// There is room for all of a handshake.
+    fn send(&self, bytes: &[u8], handles: &[&MemoryHandle]) -> io::Result<()> {
+        self.try_send(bytes, handles)
+    }
+
+    fn try_send(&self, bytes: &[u8], handles: &[&MemoryHandle]) -> io::Result<()> {
         if self.is_over() {
             return Err(ErrorKind::BrokenPipe.into());
         }
         let mut packet = Vec::with_capacity(1 + handles.len() * NUMBER + bytes.len());
         packet.push(u8::try_from(handles.len()).map_err(io::Error::other)?);
         for handle in handles {
-            packet.extend(segment_of(handle)?.number().to_ne_bytes());
+            packet.extend(handle.of_kind::<NamedMemory>()?.name.number().to_ne_bytes());
         }
         packet.extend_from_slice(bytes);
 
@@ -188,13 +219,7 @@ impl Mailbox {
         Ok(())
     }
 
-    /// Receives one packet, which hands over no more than `handles_max` segments; fails with
-    /// [`ErrorKind::WouldBlock`] if there is none.
-    pub(crate) fn try_receive(
-        &self,
-        buffer: &mut [u8],
-        handles_max: usize,
-    ) -> io::Result<ControlPacket> {
+    fn try_receive(&self, buffer: &mut [u8], handles_max: usize) -> io::Result<ControlPacket> {
         // Before the look: what was sent before the end is received before it.
         let is_over = self.is_over();
         let mut inbox = self.inbox.lock();
@@ -217,105 +242,106 @@ impl Mailbox {
         }
         let (numbers, _) = numbers.as_chunks::<NUMBER>();
         let handles = numbers.iter().map(|number| {
-            MemoryHandle::Segment(self.page_name.sibling(u32::from_ne_bytes(*number)))
+            MemoryHandle::from(self.page_name().sibling(u32::from_ne_bytes(*number)))
         });
         buffer[..bytes.len()].copy_from_slice(bytes);
         Ok(ControlPacket { len: bytes.len(), handles: handles.collect() })
     }
 
-    /// Whether there is a packet, or the end.
-    pub(crate) fn readiness(&self) -> Readiness {
-        let hangup = self.is_over();
-        // A packet that cannot be read is one too: whoever receives it finds out.
-        let readable = hangup || !matches!(self.inbox.lock().consumer.peek(), Ok(None));
-        Readiness { readable, hangup }
+    fn poll_readable(&self, timeout: Option<Duration>) -> io::Result<Readiness> {
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        self.sleepers.sleep_while(|| !self.readiness().readable, deadline);
+        Ok(self.readiness())
     }
 
-    /// A renderer's: sleeps until there is something to read, at most for `timeout`. May come back early.
-    pub(crate) fn poll_readable(&self, timeout: Option<Duration>) -> Readiness {
-        let found = self.readiness();
-        if !found.readable
-            && let Events::Renderer { post, .. } = &self.events
-        {
-            post.wait(timeout.unwrap_or(WAIT_MAX).min(WAIT_MAX));
-            return self.readiness();
-        }
-        found
-    }
-
-    /// Ends it for both sides. What was sent before can still be received.
-    pub(crate) fn shutdown(&self) {
+    fn shutdown(&self) -> io::Result<()> {
         if self.closed.is_raised() {
-            return;
+            return Ok(());
         }
         self.closed.raise();
-        match &self.events {
-            Events::Main { .. } => self.page.main_left.say(),
-            Events::Renderer { post, .. } => {
-                self.page.renderer_left.say();
-                post.set();
-            }
+        match self.side {
+            Side::Main => self.page.main_left.raise(),
+            Side::Renderer => self.page.renderer.leave(),
         }
         self.ring_peer();
-        if let Events::Renderer { .. } = &self.events {
-            // Behind the ring: who dies in that has not left in order, and main frees whoever it has caught.
-            self.page.renderer.leave();
+        self.ringer.end();
+        drop(self.listener.lock().take());
+        Sleepers::wake(&self.sleepers);
+        Ok(())
+    }
+
+    /// Between processes that trust each other it is who it says it is; and of this user, since nobody else can open
+    /// the memory. 0 if it has not come yet.
+    fn peer_credentials(&self) -> io::Result<Credentials> {
+        Ok(Credentials { pid: self.peer.pid(), uid: user_id(), gid: group_id() })
+    }
+
+    fn mains_signals(&self) -> io::Result<(Box<dyn Signal>, Interrupt)> {
+        Ok(self.signals())
+    }
+
+    fn bell_to_hand_over(&self) -> io::Result<Option<MemoryHandle>> {
+        Ok(None)
+    }
+
+    fn renderers_signals(
+        &self,
+        _handed_over: &mut vec::IntoIter<MemoryHandle>,
+    ) -> Option<(Box<dyn Signal>, Interrupt)> {
+        Some(self.signals())
+    }
+
+    fn backend(&self) -> Backend {
+        Backend::Portable
+    }
+}
+
+/// Wakes the other end's threads by its event.
+struct RingerSignal {
+    /// What tells main which renderer has set its event.
+    rung: Option<Shared<SharedFlag>>,
+    ringer: Arc<Ringer>,
+}
+
+impl Signal for RingerSignal {
+    fn wake_driver(&self, bell: &Bell) {
+        self.wake_all(bell);
+    }
+
+    fn wake_all(&self, bell: &Bell) {
+        bell.bump();
+        reach(KillPoint::BellBumped);
+        if let Some(rung) = &self.rung {
+            rung.raise();
         }
+        self.ringer.ring();
+    }
+}
+
+impl Sleep for Arc<Sleepers> {
+    fn sleep(
+        &self,
+        bell: &Bell,
+        bell_seen: u32,
+        interrupt: &Interrupt,
+        seen: u32,
+        deadline: Option<Instant>,
+    ) {
+        let unchanged = || bell.read() == bell_seen && interrupt.read() == seen;
+        self.sleep_while(unchanged, deadline);
     }
 
-    /// Whether either end has left, or the other is dead.
-    fn is_over(&self) -> bool {
-        let peer_has_left = match &self.events {
-            Events::Main { .. } => self.page.renderer_left.is_said(),
-            Events::Renderer { .. } => self.page.main_left.is_said(),
-        };
-        peer_has_left || self.peer.is_gone() || self.closed.is_raised()
-    }
-
-    fn ring_peer(&self) {
-        match &self.events {
-            // A dead one's event is nobody's business any more.
-            _ if self.peer.is_gone() => {}
-            Events::Main { post, .. } => post.set(),
-            Events::Renderer { .. } => {
-                self.page.rung.set();
-                self.doorbell.ring();
-            }
-        }
-    }
-
-    // --- waking ----------------------------------------------------------------------------------
-
-    /// How this end wakes the other's threads, and how its own sleep.
-    pub(crate) fn signals(&self) -> (Signal, Interrupt) {
-        match &self.events {
-            Events::Main { bell, room, .. } => {
-                (Signal::OfRenderer(bell.clone()), Interrupt::of_event(room.clone()))
-            }
-            Events::Renderer { bell, room, .. } => {
-                let rung = self.page.clone().map(|page| &*page.rung);
-                let (doorbell, room) = (self.doorbell.clone(), room.clone());
-                (Signal::OfMain { rung, doorbell, room }, Interrupt::of_event(bell.clone()))
-            }
-        }
-    }
-
-    /// Main's: whether the renderer has rung since the last look.
-    pub(crate) fn take_ring(&self) -> bool {
-        self.page.rung.hear()
+    fn wake(&self, _word: &AtomicU32) {
+        Sleepers::wake(self);
     }
 }
 
 impl Drop for Mailbox {
     fn drop(&mut self) {
-        self.shutdown();
-    }
-}
-
-pub(super) fn segment_of(handle: &MemoryHandle) -> io::Result<&SegmentName> {
-    match handle {
-        MemoryHandle::Segment(name) => Ok(name),
-        #[cfg(target_os = "linux")]
-        MemoryHandle::Descriptor(_) => Err(io::Error::other("memory without a name")),
+        let _ = self.shutdown();
+        if self.side == Side::Main {
+            // A thread that is left behind in an event keeps the page mapped.
+            self.segment.remove_name();
+        }
     }
 }

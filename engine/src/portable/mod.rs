@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!   renderer                          directory (named after the endpoint)                main
-//!      │ takes a claim, knocks, rings  ┌───────────────────────────────┐  sees the knock   │
-//!      │ ────────────────────────────▶ │ claims, events, main's life   │ ────────────────▶ │
+//!      │ takes a claim, knocks         ┌───────────────────────────────┐  sees the knock   │
+//!      │ ────────────────────────────▶ │ claims, main's life           │ ────────────────▶ │
 //!      │ ◀──────────────────────────── │ "your session is segment 7"   │ ◀──────────────── │
 //!      │                               └───────────────────────────────┘   makes segment 7 │
 //!      │            hello, welcome, ready, and all else, through two rings for packets     │
@@ -14,37 +14,59 @@
 //!
 //! | module | what it is |
 //! | --- | --- |
-//! | [`directory`] | the way in: main's side ([`Hub`]) and a renderer's |
-//! | [`mailbox`] | one end of a session's packets |
-//! | [`watcher`] | who lives |
+//! | `names` | the [`Transport`](crate::session::transport::Transport) of this backend |
+//! | `directory` | the way in: main's side and a renderer's |
+//! | `rendezvous` | the pages in which they meet |
+//! | `mailbox` | one end of a session's packets |
+//! | `poller` | what main's loop sleeps on |
+//! | `event`, [`event_threads`] | events, and the threads that enter them |
+//! | `watcher`, `processes` | which processes live |
+//! | `memory`, `named`, `segments`, `name` | segments as memory, one by one, listed, and their names |
 
 #[cfg(not(loom))]
 mod directory;
-#[cfg(not(loom))]
-pub(crate) mod doorbell;
 #[cfg_attr(loom, path = "modelled_event.rs")]
-pub(crate) mod event;
-pub(crate) mod event_place;
-pub(crate) mod event_sleep;
+mod event;
+mod event_threads;
 #[cfg(not(loom))]
 mod mailbox;
 #[cfg(not(loom))]
-pub(crate) mod name;
+mod memory;
 #[cfg(not(loom))]
-pub(crate) mod named;
+mod name;
+#[cfg(not(loom))]
+mod named;
+#[cfg(not(loom))]
+mod names;
 #[cfg(all(test, not(loom)))]
-pub(crate) mod other_process;
+mod other_process;
 #[cfg(not(loom))]
-pub(crate) mod processes;
-pub(crate) mod rendezvous;
+mod poller;
 #[cfg(not(loom))]
-pub(crate) mod segments;
+mod processes;
+mod rendezvous;
+#[cfg(not(loom))]
+mod segments;
 #[cfg(not(loom))]
 mod watcher;
 
 #[cfg(not(loom))]
-pub(crate) use directory::{Hub, Leftovers, attach, has_directory, launched, orphans, sweep};
-#[cfg(not(loom))]
-pub(crate) use mailbox::Mailbox;
-#[cfg(not(loom))]
-pub(crate) use watcher::WatchedProcess;
+pub(crate) use names::Names;
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use crate::{Backend, BindError, Config, ContractError, IpcMain, endpoints};
+
+    #[test]
+    fn isolation_that_the_portable_backend_lacks_is_refused_before_anything_is_made() {
+        let name = format!("test-no-isolation-{}", std::process::id());
+        let config =
+            Config { backend: Backend::Portable, require_isolation: true, ..Config::default() };
+        let refused = IpcMain::bind_with(&name, &[], config).map(drop);
+        assert!(
+            matches!(refused, Err(BindError::Contract(ContractError::NoIsolation))),
+            "{refused:?}"
+        );
+        assert!(endpoints().unwrap().iter().all(|endpoint| endpoint.name != name));
+    }
+}

@@ -1,10 +1,10 @@
 //! The event of the portable backend as loom sees it.
 
-use std::time::Duration;
+use std::io;
 
-use crate::primitives::{Condvar, Mutex};
+use crate::primitives::{Condvar, Mutex, thread};
 
-/// An event that ends one wait each time it is set. In a model no time passes, and no process dies.
+/// An event that ends one wait each time it is set. In a model no process dies.
 #[derive(Default)]
 pub(crate) struct NamedEvent {
     set: Mutex<bool>,
@@ -12,25 +12,23 @@ pub(crate) struct NamedEvent {
 }
 
 impl NamedEvent {
-    pub(crate) fn set(&self) {
+    pub(super) fn set(&self) {
         *self.set.lock() = true;
         self.changed.notify_all();
     }
 
-    pub(crate) fn wait(&self, _timeout: Duration) -> bool {
+    pub(super) fn wait(&self) {
         let mut set = self.set.lock();
         while !*set {
             set = self.changed.wait(set);
         }
         *set = false;
-        true
     }
+}
 
-    pub(crate) fn rescue(&self) -> bool {
-        true
-    }
-
-    pub(crate) fn is_lost(&self) -> bool {
-        false
-    }
+pub(super) fn spawn(
+    _name: &str,
+    work: impl FnOnce() + Send + 'static,
+) -> io::Result<thread::JoinHandle<()>> {
+    Ok(thread::spawn(work))
 }

@@ -25,10 +25,9 @@ use std::ptr::NonNull;
 use shared_memory::{Shmem, ShmemConf, ShmemError};
 
 use crate::portable::name::SegmentName;
-use crate::portable::segments::SegmentRecord;
-use crate::primitives::{Arc, AtomicBool, Ordering};
-use crate::shm::mapping::{keep_to_ourselves, populate};
-use crate::shm::region::Access;
+use crate::primitives::{Arc, AtomicBool, AtomicU32, Mutex, Ordering};
+use crate::shm::mapping::Access;
+use crate::shm::mapping::{Mapping, keep_to_ourselves, populate};
 use crate::shm::shared::{Atomics, Shared};
 
 /// Why a segment was not made or opened.
@@ -58,7 +57,7 @@ pub(crate) struct Segment {
     /// Somebody else may have the name by now.
     is_nameless: AtomicBool,
     /// Where it is listed.
-    record: Option<SegmentRecord>,
+    record: Mutex<Option<SegmentRecord>>,
 }
 
 // SAFETY: it is a place in memory, its length and name, and what is needed to unmap it, which any thread may do.
@@ -73,7 +72,7 @@ impl Segment {
         let shmem = ShmemConf::new().os_id(name.as_str()).size(len).create().map_err(system)?;
         // If it is refused below, it goes again.
         let segment = Segment::of(shmem, name, len)?;
-        segment.check()?;
+        check(name, len)?;
         Ok(segment)
     }
 
@@ -104,32 +103,25 @@ impl Segment {
             shmem: ManuallyDrop::new(shmem),
             process: process::id(),
             is_nameless: AtomicBool::new(false),
-            record: None,
+            record: Mutex::new(None),
         })
     }
 
     /// Takes it off the list when its name is gone.
     pub(crate) fn listed_in(self, record: SegmentRecord) -> Segment {
         let mut segment = self;
-        segment.record = Some(record);
+        segment.record = Mutex::new(Some(record));
         segment
-    }
-
-    /// Whether it is still this user's alone, and of its size.
-    pub(crate) fn check(&self) -> Result<(), SegmentError> {
-        look_at(&self.name)?.check_len(self.len)
     }
 
     pub(crate) fn name(&self) -> &SegmentName {
         &self.name
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.len
-    }
-
-    pub(crate) fn start(&self) -> NonNull<u8> {
-        self.start
+    /// All of it, kept by the mapping.
+    pub(crate) fn into_mapping(self) -> Mapping {
+        // SAFETY: it is mapped there as long as it lives, and those who can open it are trusted to leave its size alone.
+        unsafe { Mapping::new(self.start, self.len, self) }
     }
 
     /// Has all of its pages made, or says that there is no memory for them. A page that cannot be had when it is
@@ -154,12 +146,21 @@ impl Segment {
         Ok(())
     }
 
-    /// Removes its name already now. What is mapped stays.
+    /// Removes its name already now, and takes it off the list. What is mapped stays.
     pub(crate) fn remove_name(&self) {
         // Relaxed: `drop` comes after all.
         self.is_nameless.store(true, Ordering::Relaxed);
         // What cannot be removed is swept by the next who wants the name.
-        let _ = remove(&self.name);
+        if remove(&self.name).is_ok() {
+            self.clear_record();
+        }
+    }
+
+    fn clear_record(&self) {
+        let record = self.record.lock().take();
+        if let Some(record) = record {
+            record.clear();
+        }
     }
 
     /// Its beginning as a structure of atomics.
@@ -188,9 +189,26 @@ impl Drop for Segment {
         }
         // SAFETY: dropped here and nowhere else, and not used after this.
         unsafe { ManuallyDrop::drop(&mut self.shmem) };
-        if let Some(record) = self.record.take() {
-            record.clear();
-        }
+        self.clear_record();
+    }
+}
+
+/// Where a segment is listed.
+#[derive(Debug)]
+pub(crate) struct SegmentRecord {
+    table: Shared<[AtomicU32]>,
+    entry: usize,
+}
+
+impl SegmentRecord {
+    pub(crate) fn new(table: Shared<[AtomicU32]>, entry: usize) -> Self {
+        Self { table, entry }
+    }
+
+    /// Its name is gone.
+    pub(crate) fn clear(self) {
+        // Relaxed: it is read by others only after this process's death, which orders everything.
+        self.table[self.entry].store(0, Ordering::Relaxed);
     }
 }
 
@@ -211,6 +229,11 @@ impl From<SegmentError> for io::Error {
         };
         io::Error::new(kind, error)
     }
+}
+
+/// Whether there is a segment of that name which is this user's alone and has this size.
+pub(crate) fn check(name: &SegmentName, len: usize) -> Result<(), SegmentError> {
+    look_at(name)?.check_len(len)
 }
 
 /// Removes a segment of this user's whose owner is dead, whatever it is like; says how many bytes it had, or that
@@ -382,7 +405,7 @@ mod tests {
         let name = unique("shared");
         let ours = Arc::new(Segment::create(&name, LEN).unwrap());
         let theirs = Arc::new(Segment::open(&name, LEN).unwrap());
-        assert_ne!(ours.start(), theirs.start());
+        assert_ne!(ours.start, theirs.start);
         ours.shared::<Words>().0[3].store(42, Relaxed);
         assert_eq!(theirs.shared::<Words>().0[3].load(Relaxed), 42);
         theirs.shared::<Words>().0[0].store(43, Relaxed);
@@ -446,7 +469,7 @@ mod tests {
     #[test]
     fn a_segment_that_others_may_open_is_an_error() {
         let name = unique("mode");
-        let ours = Segment::create(&name, LEN).unwrap();
+        let _ours = Segment::create(&name, LEN).unwrap();
         for mode in [0o666, 0o640, 0o604, 0o602] {
             fchmod(object(&name), Mode::from_raw_mode(mode)).unwrap();
             let refused = Segment::open(&name, LEN).unwrap_err();
@@ -454,7 +477,7 @@ mod tests {
                 matches!(refused, SegmentError::Mode { mode: found } if found == mode),
                 "{refused}"
             );
-            assert!(matches!(ours.check(), Err(SegmentError::Mode { .. })));
+            assert!(matches!(check(&name, LEN), Err(SegmentError::Mode { .. })));
         }
     }
 

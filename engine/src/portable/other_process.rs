@@ -41,10 +41,6 @@ impl OtherProcess {
         let status = self.0.wait().unwrap();
         assert!(status.success(), "{status}");
     }
-
-    pub(crate) fn is_running(&mut self) -> bool {
-        self.0.try_wait().unwrap().is_none()
-    }
 }
 
 impl Drop for OtherProcess {

@@ -66,6 +66,17 @@ fn namespace() -> u64 {
     1
 }
 
+/// The group that this process acts as, where there are groups.
+#[cfg(unix)]
+pub(crate) fn group_id() -> u32 {
+    rustix::process::getegid().as_raw()
+}
+
+#[cfg(not(unix))]
+pub(crate) fn group_id() -> u32 {
+    0
+}
+
 #[cfg(test)]
 mod tests {
     use std::process::{Command, Stdio};

@@ -1,47 +1,44 @@
-//! The pages by which processes that share nothing but names find each other, and tell that they live. Of the
-//! portable backend alone, where all processes trust each other: **several write here**.
+//! The pages in which processes that share nothing but names find each other, and tell that they live.
+//!
+//! They belong to the portable backend alone, where all processes trust each other: **several write here**.
 //!
 //! ```text
 //!   the directory, one per endpoint                the session page, one per renderer
 //!   +-----------------------------------+          +-----------------------------------+
 //!   | magic, version, reserved, length  |          | magic, version, reserved, length  |
 //!   +-----------------------------------+          +-----------------------------------+
-//!   | presence    main's                |          | main_left   it has ended this     |
+//!   | presence    main's                |          | main_left   main has ended this   |
 //!   +-----------------------------------+          +-----------------------------------+
-//!   | generation, name of the endpoint  |          | presence    the renderer's        |
-//!   |             sleeps on             |          +-----------------------------------+
-//!   +-----------------------------------+          | rung        the renderer wants    |
-//!   | claims      64: a renderer says   |          |             to be looked at       |
-//!   |   who it is, main answers with    |          +-----------------------------------+
-//!   |   the number of a session page    |          | renderer_left  it has ended this  |
+//!   | name of the endpoint              |          | presence    the renderer's        |
 //!   +-----------------------------------+          +-----------------------------------+
-//!   | events      64, one after another |          | mail        the numbers of the    |
-//!   +-----------------------------------+          |             two rings for packets |
-//!   | segments    the numbers of those  |          +-----------------------------------+
-//!   |             that main has made    |          | events      bell, room, post      |
-//!   +-----------------------------------+          +-----------------------------------+
+//!   | claims      64: a renderer says   |          | rung        the renderer wants    |
+//!   |   who it is, main answers with    |          |             to be looked at       |
+//!   |   the number of a session page    |          +-----------------------------------+
+//!   +-----------------------------------+          | mail        the numbers of the    |
+//!   | segments    the numbers of those  |          |             two rings for packets |
+//!   |             that main has made    |          +-----------------------------------+
+//!   +-----------------------------------+          | events      main's, the renderer's|
+//!                                                  +-----------------------------------+
 //! ```
 //!
-//! Every fixed-size part is as long on each platform; the events hold what the platform's `raw_sync` makes of them.
+//! Every fixed-size part is as long on each platform. An event holds what the platform's `raw_sync` makes of it.
+
+#![allow(unsafe_code, reason = "says of the pages that they are atomics and nothing else")]
 
 use crate::model::guarded;
-use crate::portable::event_place::EventPlace;
 use crate::primitives::{
     AtomicU32, AtomicU64,
     Ordering::{AcqRel, Acquire, Relaxed},
 };
+use crate::shm::shared::Atomics;
 use crate::wire::Line;
 use crate::wire::identity::{Identity, IdentityError};
-use crate::wire::words::fence_before_look;
 
 const DIRECTORY_MAGIC: [u8; 8] = *b"ringdir\0";
 const SESSION_MAGIC: [u8; 8] = *b"ringses\0";
 
 /// How many renderers may be about to attach at once.
 pub(crate) const CLAIMS: usize = 64;
-/// How many events main can go through before the room of one is used again. Each is given up when a renderer
-/// dies, which may have been in the middle of ringing it.
-pub(crate) const EVENTS: usize = 64;
 /// How many segments one main process can have.
 pub(crate) const SEGMENTS_MAX: usize = 16 * 1024;
 
@@ -200,63 +197,37 @@ const fn claim_word(pid: u32, state: u64) -> u64 {
     (pid as u64) << 2 | state
 }
 
-/// That the renderer wants to be looked at. Set by the renderer, taken by main.
+/// A flag in memory of several processes.
 #[derive(Debug, Default)]
 #[repr(transparent)]
-pub(crate) struct Rung(AtomicU32);
+pub(crate) struct SharedFlag(AtomicU32);
 
-impl Rung {
-    pub(crate) fn set(&self) {
-        // Pairs with the Acquire in `hear`.
-        self.0.store(1, guarded!("Rung::set: Release", Release));
-    }
-
-    /// Whether it has rung since this was last asked.
-    pub(crate) fn hear(&self) -> bool {
-        // Pairs with the Release in `set`.
-        self.0.swap(0, guarded!("Rung::hear: Acquire", Acquire)) == 1
-    }
-}
-
-/// That one end has ended a session. Set by that one.
-#[derive(Debug, Default)]
-#[repr(transparent)]
-pub(crate) struct Farewell(AtomicU32);
-
-impl Farewell {
+impl SharedFlag {
     /// Everything that was written before is there to be read.
-    pub(crate) fn say(&self) {
-        // Pairs with the Acquire in `is_said`.
-        self.0.store(1, guarded!("Farewell::say: Release", Release));
+    pub(crate) fn raise(&self) {
+        // Pairs with the Acquire in `is_raised` and `take`.
+        self.0.store(1, guarded!("SharedFlag::raise: Release", Release));
     }
 
-    pub(crate) fn is_said(&self) -> bool {
-        // Pairs with the Release in `say`.
-        self.0.load(guarded!("Farewell::is_said: Acquire", Acquire)) == 1
+    pub(crate) fn is_raised(&self) -> bool {
+        // Pairs with the Release in `raise`.
+        self.0.load(guarded!("SharedFlag::is_raised: Acquire", Acquire)) == 1
+    }
+
+    /// Lowers it, and says whether it was raised.
+    pub(crate) fn take(&self) -> bool {
+        // Pairs with the Release in `raise`.
+        self.0.swap(0, guarded!("SharedFlag::take: Acquire", Acquire)) == 1
     }
 }
 
-/// How many events main has given up: it sleeps on the next one.
+const EVENT_WORDS: usize = 32;
+
+/// Room for an event. What lies in it is the event's own affair.
 #[derive(Debug, Default)]
-#[repr(transparent)]
-pub(crate) struct Generation(AtomicU32);
-
-impl Generation {
-    /// Which one to ring, after whatever it is rung for was handed over.
-    pub(crate) fn get(&self) -> u32 {
-        // Pairs with the fence in `advance`: either we see the next event, or main, which looks at everything after
-        // that, sees what we ring for.
-        guarded!("Generation::get: fence", fence_before_look());
-        // Acquire: pairs with the Release in `advance`; the event is made.
-        self.0.load(guarded!("Generation::get: Acquire", Acquire))
-    }
-
-    /// Main goes on to this one, which is made, and then looks at everything.
-    pub(crate) fn advance(&self, to: u32) {
-        self.0.store(to, guarded!("Generation::advance: Release", Release));
-        // Twin of the fence in `get`.
-        guarded!("Generation::advance: fence", fence_before_look());
-    }
+#[repr(C, align(64))]
+pub(crate) struct EventPlace {
+    words: [AtomicU64; EVENT_WORDS],
 }
 
 /// See the [module](self).
@@ -264,11 +235,9 @@ impl Generation {
 pub(crate) struct DirectoryPage {
     identity: Line<Identity>,
     pub(crate) main: Line<Presence>,
-    pub(crate) generation: Line<Generation>,
     /// The endpoint's name, ended by zeroes.
     name: Line<[AtomicU64; NAME_WORDS]>,
     pub(crate) claims: [DirectoryClaim; CLAIMS],
-    pub(crate) events: [EventPlace; EVENTS],
     pub(crate) segments: [AtomicU32; SEGMENTS_MAX],
 }
 
@@ -276,32 +245,37 @@ pub(crate) struct DirectoryPage {
 #[repr(C)]
 pub(crate) struct SessionPage {
     identity: Line<Identity>,
-    pub(crate) main_left: Line<Farewell>,
+    /// Main has ended this session.
+    pub(crate) main_left: Line<SharedFlag>,
     pub(crate) renderer: Line<Presence>,
-    pub(crate) rung: Line<Rung>,
-    pub(crate) renderer_left: Line<Farewell>,
+    /// The renderer wants to be looked at. Main takes it.
+    pub(crate) rung: Line<SharedFlag>,
     mail: Line<[AtomicU32; 2]>,
-    /// The renderer's threads sleep on it.
-    pub(crate) bell: EventPlace,
-    /// Main's threads that wait for room.
-    pub(crate) room: EventPlace,
-    /// The renderer's thread that reads packets.
-    pub(crate) post: EventPlace,
+    /// Main waits on it, the renderer sets it.
+    pub(crate) mains_event: EventPlace,
+    /// The renderer waits on it, main sets it.
+    pub(crate) renderers_event: EventPlace,
 }
+
+// SAFETY: every field is an atomic, or a `repr` transparent or C struct of atomics.
+unsafe impl Atomics for DirectoryPage {}
+// SAFETY: as above.
+unsafe impl Atomics for SessionPage {}
+// SAFETY: as above.
+unsafe impl Atomics for EventPlace {}
 
 #[cfg(not(loom))]
 const _: () = {
     use std::mem::offset_of;
     assert!(offset_of!(DirectoryPage, identity) == 0);
     assert!(offset_of!(DirectoryPage, main) == 128);
-    assert!(offset_of!(DirectoryPage, generation) == 256);
-    assert!(offset_of!(DirectoryPage, name) == 384);
-    assert!(offset_of!(DirectoryPage, claims) == 512);
-    assert!(offset_of!(DirectoryPage, events) == 512 + 64 * CLAIMS);
-    assert!(offset_of!(DirectoryPage, segments) == 512 + 64 * CLAIMS + 256 * EVENTS);
+    assert!(offset_of!(DirectoryPage, name) == 256);
+    assert!(offset_of!(DirectoryPage, claims) == 384);
+    assert!(offset_of!(DirectoryPage, segments) == 384 + 64 * CLAIMS);
     assert!(offset_of!(SessionPage, renderer) == 256);
-    assert!(offset_of!(SessionPage, mail) == 640);
-    assert!(offset_of!(SessionPage, bell) == 768);
+    assert!(offset_of!(SessionPage, mail) == 512);
+    assert!(offset_of!(SessionPage, mains_event) == 640);
+    assert!(offset_of!(SessionPage, renderers_event) == 640 + 256);
 };
 
 /// How long the segments of the two pages are: whole pages.
@@ -321,6 +295,11 @@ impl DirectoryPage {
 
     pub(crate) fn check_identity(&self) -> Result<(), IdentityError> {
         self.identity.check(DIRECTORY_MAGIC, DIRECTORY_LEN)
+    }
+
+    /// Whether a renderer knocks.
+    pub(crate) fn is_knocked_at(&self) -> bool {
+        self.claims.iter().any(|claim| claim.knocker().is_some())
     }
 
     /// Whose directory it is, if that is a text.
@@ -399,11 +378,14 @@ mod loom_tests {
                 hand_over(Presence::leave, Presence::has_left);
             },
         );
-        check(&[("Farewell::say: Release", EARLY), ("Farewell::is_said: Acquire", EARLY)], || {
-            hand_over(Farewell::say, Farewell::is_said);
-        });
-        check(&[("Rung::set: Release", EARLY), ("Rung::hear: Acquire", EARLY)], || {
-            hand_over(Rung::set, Rung::hear);
+        check(
+            &[("SharedFlag::raise: Release", EARLY), ("SharedFlag::is_raised: Acquire", EARLY)],
+            || {
+                hand_over(SharedFlag::raise, SharedFlag::is_raised);
+            },
+        );
+        check(&[("SharedFlag::take: Acquire", EARLY)], || {
+            hand_over(SharedFlag::raise, SharedFlag::take);
         });
     }
 
@@ -435,39 +417,6 @@ mod loom_tests {
                         answer.is_some()
                     },
                 );
-            },
-        );
-    }
-
-    /// A renderer rings the event that main has just given up, or main sees what it rings for.
-    #[test]
-    fn loom_no_ring_is_lost_when_main_goes_on_to_another_event() {
-        check(
-            &[
-                ("Generation::advance: fence", "a ring was lost"),
-                ("Generation::get: fence", "a ring was lost"),
-                ("Generation::advance: Release", "an event that is made"),
-                ("Generation::get: Acquire", "an event that is made"),
-            ],
-            || {
-                let shared =
-                    Arc::new((Generation::default(), AtomicU32::new(0), AtomicU32::new(0)));
-                let renderer = thread::spawn({
-                    let shared = shared.clone();
-                    move || {
-                        let (generation, made, work) = &*shared;
-                        work.store(1, Relaxed);
-                        let rung = generation.get();
-                        assert!(rung == 0 || made.load(Relaxed) == 1, "an event that is made");
-                        rung
-                    }
-                });
-                let (generation, made, work) = &*shared;
-                made.store(1, Relaxed);
-                generation.advance(1);
-                let seen = work.load(Relaxed);
-                let rung = renderer.join().unwrap();
-                assert!(rung == 1 || seen == 1, "a ring was lost");
             },
         );
     }
@@ -514,11 +463,11 @@ mod tests {
     }
 
     #[test]
-    fn a_ring_is_heard_once() {
-        let rung = Rung::default();
-        assert!(!rung.hear());
-        rung.set();
-        rung.set();
-        assert!(rung.hear() && !rung.hear());
+    fn a_raised_flag_is_taken_once() {
+        let flag = SharedFlag::default();
+        assert!(!flag.take());
+        flag.raise();
+        flag.raise();
+        assert!(flag.is_raised() && flag.take() && !flag.take());
     }
 }

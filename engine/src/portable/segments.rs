@@ -19,8 +19,9 @@ use std::hash::{BuildHasher, RandomState};
 use std::{io, process};
 
 use crate::portable::name::{SegmentName, SegmentPrefix};
-use crate::portable::named::{self, Segment};
+use crate::portable::named::{self, Segment, SegmentRecord};
 use crate::primitives::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use crate::session::transport::Leftovers;
 use crate::shm::shared::Shared;
 
 /// How many names in a row may belong to someone else.
@@ -42,15 +43,6 @@ pub(crate) struct Segments {
 #[error("there are {max} segments already")]
 pub(crate) struct TooManySegments {
     pub(crate) max: usize,
-}
-
-/// What was removed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Swept {
-    pub(crate) segments: usize,
-    pub(crate) bytes: u64,
-    /// What could not be removed, or belongs to someone else. It stays listed.
-    pub(crate) left: usize,
 }
 
 impl Segments {
@@ -109,7 +101,7 @@ impl Segments {
             let entry = (number as usize).wrapping_add(step) % len;
             // Relaxed: it is read by others only after this process's death, which orders everything.
             if self.table[entry].compare_exchange(0, number, Relaxed, Relaxed).is_ok() {
-                let record = SegmentRecord { table: self.table.clone(), entry };
+                let record = SegmentRecord::new(self.table.clone(), entry);
                 return Ok((record, self.prefix.segment(number)));
             }
         }
@@ -127,54 +119,25 @@ impl Segments {
     }
 }
 
-/// Where a segment is listed.
-#[derive(Debug)]
-pub(crate) struct SegmentRecord {
-    table: Shared<[AtomicU32]>,
-    entry: usize,
-}
-
-impl SegmentRecord {
-    /// Its name is gone.
-    pub(crate) fn clear(self) {
-        self.table[self.entry].store(0, Relaxed);
-    }
-}
-
 /// Removes every segment that a dead main process has listed, and takes it off the list.
 ///
 /// It must be dead: a living one goes on using memory that nobody can open any more.
-pub(crate) fn sweep(prefix: &SegmentPrefix, table: &[AtomicU32]) -> Swept {
-    let mut swept = Swept::default();
+pub(crate) fn sweep(prefix: &SegmentPrefix, table: &[AtomicU32]) -> Leftovers {
+    let mut swept = Leftovers::default();
     for entry in table {
         // Relaxed: its writer is dead.
         let number = entry.load(Relaxed);
         if number == 0 {
             continue;
         }
-        match named::remove(&prefix.segment(number)) {
-            Ok(removed) => {
-                entry.store(0, Relaxed);
-                swept.segments += usize::from(removed.is_some());
-                swept.bytes = swept.bytes.saturating_add(removed.unwrap_or(0));
-            }
-            Err(_) => swept.left += 1,
+        // What cannot be removed, or belongs to another user, stays listed.
+        if let Ok(removed) = named::remove(&prefix.segment(number)) {
+            entry.store(0, Relaxed);
+            swept.segments += usize::from(removed.is_some());
+            swept.bytes = swept.bytes.saturating_add(removed.unwrap_or(0));
         }
     }
     swept
-}
-
-#[cfg(test)]
-impl crate::shm::backing::Backing {
-    /// Segments of a prefix of their own, which go with the last of those who share them.
-    pub(crate) fn named_for_test() -> Self {
-        use crate::primitives::Arc;
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let endpoint = format!("test-{}-{}", process::id(), NEXT.fetch_add(1, Relaxed));
-        let prefix = SegmentPrefix::new(crate::os::process::user_id(), &endpoint);
-        let table: Box<[AtomicU32]> = (0..16).map(|_| AtomicU32::new(0)).collect();
-        Self::Named(Arc::new(Segments::new(prefix, Shared::from_box(table))))
-    }
 }
 
 #[cfg(test)]
@@ -298,7 +261,7 @@ mod tests {
             .set_len(0)
             .unwrap();
         let swept = sweep(&prefix, &table);
-        assert_eq!(swept, Swept { segments: 2, bytes: LEN as u64, left: 0 });
+        assert_eq!((swept.segments, swept.bytes), (2, LEN as u64));
         assert_eq!((listed(&table), existing(&prefix)), (vec![], vec![3]));
         table[2].store(3, Relaxed);
         assert_eq!(sweep(&prefix, &table).segments, 1);

@@ -1,12 +1,11 @@
 //! The thread that knows who lives, where no socket tells of an end.
 //!
-//! It looks at a word that every process counts up while it lives, its heartbeat. Only where that has stopped it asks
-//! the system whether the process still runs: one that was stopped, or waits for a processor, is not dead. And it is
-//! the one thread that never touches an event, so that it can free those who are caught in one whose last user died.
-//! So it wakes nobody either: whoever sleeps looks about itself every tenth of a second.
+//! Every process counts up a word while it lives, its heartbeat. The watcher looks at the words of the others. Where one
+//! has stopped, it asks the system whether the process still runs: a process that was stopped, or that waits for a
+//! processor, is not dead. A process that cannot be seen from here by its number (in another container) is taken for
+//! dead when its heart has not beaten for [`SILENCE_MAX`].
 //!
-//! A process that cannot be seen from here by its number (in another container) is taken for dead when its heart has
-//! not beaten for [`SILENCE_MAX`].
+//! The watcher enters no event, so no death holds it up.
 
 use std::{
     io,
@@ -16,7 +15,7 @@ use std::{
 };
 
 use crate::{
-    portable::{processes::Processes, rendezvous::Presence},
+    portable::{event_threads::Sleepers, processes::Processes, rendezvous::Presence},
     primitives::{Condvar, Mutex},
     shm::shared::Shared,
     sync::flag::Flag,
@@ -32,18 +31,6 @@ pub(crate) struct WatchedProcess {
     seen: Mutex<Seen>,
     /// It has left, or it is dead.
     gone: Flag,
-    /// Frees whom it has left behind. Once, and never inside a lock of the watcher's. It must not ring: another who
-    /// has died, or is about to, may have the event.
-    on_gone: Box<dyn Fn(End) + Send + Sync>,
-}
-
-/// How somebody went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum End {
-    /// In its own time: it holds nothing.
-    Left,
-    /// It may have held anything.
-    Died,
 }
 
 /// By what somebody is known to live.
@@ -63,9 +50,8 @@ struct Seen {
 }
 
 impl WatchedProcess {
-    pub(crate) fn new(signs: Signs, on_gone: impl Fn(End) + Send + Sync + 'static) -> Arc<Self> {
-        let (seen, gone) = (Mutex::default(), Flag::default());
-        Arc::new(Self { signs, seen, gone, on_gone: Box::new(on_gone) })
+    pub(crate) fn new(signs: Signs) -> Arc<Self> {
+        Arc::new(Self { signs, seen: Mutex::default(), gone: Flag::default() })
     }
 
     pub(crate) fn is_gone(&self) -> bool {
@@ -80,17 +66,15 @@ impl WatchedProcess {
         }
     }
 
-    fn look(&self, processes: &mut Processes, now: Instant) -> Option<End> {
+    fn has_gone(&self, processes: &mut Processes, now: Instant) -> bool {
         let presence = match &self.signs {
-            Signs::Child { pid } => {
-                return processes.started(*pid).is_none().then_some(End::Died);
-            }
+            Signs::Child { pid } => return processes.started(*pid).is_none(),
             Signs::Presence(presence) => presence,
         };
-        // Who is not here yet has a deadline of somebody else's.
-        let who = presence.who()?;
+        // A process that is not here yet has a deadline elsewhere.
+        let Some(who) = presence.who() else { return false };
         if presence.has_left() {
-            return Some(End::Left);
+            return true;
         }
         let mut seen = self.seen.lock();
         let heartbeat = presence.heartbeat();
@@ -101,14 +85,13 @@ impl WatchedProcess {
         let quiet_since = *seen.at.get_or_insert(now);
         if heartbeat != seen.heartbeat {
             (seen.heartbeat, seen.at) = (heartbeat, Some(now));
-            return None;
+            return false;
         }
-        let is_dead = if seen.visible {
+        if seen.visible {
             !processes.is_running(who)
         } else {
             now.duration_since(quiet_since) >= SILENCE_MAX
-        };
-        is_dead.then_some(End::Died)
+        }
     }
 }
 
@@ -127,16 +110,19 @@ struct WatcherState {
 }
 
 impl Watcher {
-    /// Says of this process that it is here, and from now on that it lives. `at_each_look` is done whenever it looks.
+    /// Says of this process that it is here, and from now on that it lives.
+    ///
+    /// Wakes `sleepers` when somebody has gone, or when a look finds that `calls`.
     pub(crate) fn start(
         own: Shared<Presence>,
-        at_each_look: impl Fn() + Send + 'static,
+        sleepers: Arc<Sleepers>,
+        calls: impl Fn() -> bool + Send + 'static,
     ) -> io::Result<Self> {
         let shift = Arc::new(Shift { state: Mutex::default(), changed: Condvar::default() });
         let mut processes = Processes::new()?;
         own.enter(processes.this()?);
         let theirs = shift.clone();
-        let work = move || theirs.work(&mut processes, &own, at_each_look);
+        let work = move || theirs.work(&mut processes, &own, &sleepers, calls);
         thread::Builder::new().name("ringbridge-life".to_owned()).spawn(work)?;
         Ok(Self(shift))
     }
@@ -155,21 +141,29 @@ impl Drop for Watcher {
 }
 
 impl Shift {
-    fn work(&self, processes: &mut Processes, own: &Presence, at_each_look: impl Fn()) {
+    fn work(
+        &self,
+        processes: &mut Processes,
+        own: &Presence,
+        sleepers: &Sleepers,
+        calls: impl Fn() -> bool,
+    ) {
         let mut state = self.state.lock();
         while !state.is_over {
             own.beat();
             state.watched.retain(|watched| Arc::strong_count(watched) > 1);
             let watched = state.watched.clone();
             drop(state);
-            at_each_look();
             let now = Instant::now();
-            for each in watched {
-                if let Some(end) = each.look(processes, now) {
-                    each.gone.raise();
-                    (each.on_gone)(end);
-                }
+            let mut wakes = calls();
+            for gone in watched.iter().filter(|each| each.has_gone(processes, now)) {
+                gone.gone.raise();
+                wakes = true;
             }
+            if wakes {
+                sleepers.wake();
+            }
+            drop(watched);
             state = self.state.lock();
             state.watched.retain(|watched| !watched.is_gone());
             if !state.is_over {

@@ -1,26 +1,54 @@
 //! What ties the two processes of a session together beside its rings: packets, memory that is handed over, and the
-//! knowledge that the other one is still there.
+//! knowledge that the other process is still there.
 //!
-//! A socket where there is one; between processes that share nothing but names, a mailbox in shared memory.
+//! A socket where there is one. Between processes that share nothing but names, packets lie in shared memory.
 
-use std::{io, time::Duration};
+use std::{any::Any, io, ops::Deref, time::Duration, vec};
 
 use crate::{
     config::Backend,
-    os::{
-        BorrowedFd, EventFd, Socket,
-        socket::{Credentials, Readiness},
-    },
+    os::report::{Credentials, Readiness},
     shm::handle::MemoryHandle,
     wake::bell::{Interrupt, Signal},
 };
-#[cfg(feature = "portable")]
-use crate::{os::process, portable::Mailbox};
 
-pub(crate) enum ControlChannel {
-    Socket(Socket),
-    #[cfg(feature = "portable")]
-    Mailbox(Box<Mailbox>),
+/// One end of a connection that carries packets and hands over memory.
+pub(crate) trait PacketLink: Any + Send + Sync {
+    /// Sends one packet; waits while the peer's queue is full.
+    fn send(&self, bytes: &[u8], handles: &[&MemoryHandle]) -> io::Result<()>;
+
+    /// Sends one packet, or fails with [`io::ErrorKind::WouldBlock`].
+    fn try_send(&self, bytes: &[u8], handles: &[&MemoryHandle]) -> io::Result<()>;
+
+    /// Receives one packet that hands over at most `handles_max` pieces of memory, or fails with
+    /// [`io::ErrorKind::WouldBlock`]. A packet that is longer than `buffer`, or hands over more, is gone: that is an
+    /// error, and what it brought is let go.
+    fn try_receive(&self, buffer: &mut [u8], handles_max: usize) -> io::Result<ControlPacket>;
+
+    /// Sleeps until there is something to read or the peer is gone, at most for `timeout`. May come back early, with
+    /// neither: callers loop. A renderer's only; main's loop listens to all of them at once.
+    fn poll_readable(&self, timeout: Option<Duration>) -> io::Result<Readiness>;
+
+    /// Ends the connection for both sides. What was sent before can still be received.
+    fn shutdown(&self) -> io::Result<()>;
+
+    /// The process at the other end.
+    fn peer_credentials(&self) -> io::Result<Credentials>;
+
+    /// How main wakes this session's renderer, and how its threads sleep that wait for room.
+    fn mains_signals(&self) -> io::Result<(Box<dyn Signal>, Interrupt)>;
+
+    /// What main hands over in its welcome for the renderer to ring, if that is a thing of its own.
+    fn bell_to_hand_over(&self) -> io::Result<Option<MemoryHandle>>;
+
+    /// How a renderer wakes main, and how its threads sleep. Takes what was handed over for that; `None` if it is
+    /// missing.
+    fn renderers_signals(
+        &self,
+        handed_over: &mut vec::IntoIter<MemoryHandle>,
+    ) -> Option<(Box<dyn Signal>, Interrupt)>;
+
+    fn backend(&self) -> Backend;
 }
 
 /// A packet that came: the first `len` bytes of the caller's buffer, and what it hands over.
@@ -32,134 +60,26 @@ pub(crate) struct ControlPacket {
     pub(crate) handles: Vec<MemoryHandle>,
 }
 
+pub(crate) struct ControlChannel(Box<dyn PacketLink>);
+
 impl ControlChannel {
-    /// Sends one packet; waits while the peer's queue is full. (A mailbox has room for all of a handshake.)
-    pub(crate) fn send(&self, bytes: &[u8], handles: &[&MemoryHandle]) -> io::Result<()> {
-        match self {
-            Self::Socket(socket) => socket.send(bytes, &descriptors(handles)?),
-            #[cfg(feature = "portable")]
-            Self::Mailbox(mailbox) => mailbox.try_send(bytes, handles),
-        }
-    }
-
-    /// Sends one packet, or fails with [`io::ErrorKind::WouldBlock`].
-    pub(crate) fn try_send(&self, bytes: &[u8], handles: &[&MemoryHandle]) -> io::Result<()> {
-        match self {
-            Self::Socket(socket) => socket.try_send(bytes, &descriptors(handles)?),
-            #[cfg(feature = "portable")]
-            Self::Mailbox(mailbox) => mailbox.try_send(bytes, handles),
-        }
-    }
-
-    /// Receives one packet that hands over at most `handles_max` pieces of memory, or fails with
-    /// [`io::ErrorKind::WouldBlock`]. One that is longer than `buffer`, or hands over more, is gone: that is an
-    /// error, and what it brought is let go.
-    pub(crate) fn try_receive(
-        &self,
-        buffer: &mut [u8],
-        handles_max: usize,
-    ) -> io::Result<ControlPacket> {
-        match self {
-            Self::Socket(socket) => {
-                let received = socket.try_receive(buffer, handles_max)?;
-                let handles = received.descriptors.into_iter().map(MemoryHandle::from).collect();
-                Ok(ControlPacket { len: received.len, handles })
-            }
-            #[cfg(feature = "portable")]
-            Self::Mailbox(mailbox) => mailbox.try_receive(buffer, handles_max),
-        }
-    }
-
-    /// Sleeps until there is something to read or the peer is gone, at most for `timeout`. May come back early, with
-    /// neither: callers loop. A renderer's only; main's loop listens to all of them at once.
-    pub(crate) fn poll_readable(&self, timeout: Option<Duration>) -> io::Result<Readiness> {
-        match self {
-            Self::Socket(socket) => socket.poll_readable(timeout),
-            #[cfg(feature = "portable")]
-            Self::Mailbox(mailbox) => Ok(mailbox.poll_readable(timeout)),
-        }
-    }
-
-    /// Ends the connection for both sides.
-    pub(crate) fn shutdown(&self) -> io::Result<()> {
-        match self {
-            Self::Socket(socket) => socket.shutdown(),
-            #[cfg(feature = "portable")]
-            Self::Mailbox(mailbox) => {
-                mailbox.shutdown();
-                Ok(())
-            }
-        }
-    }
-
-    /// Who is at the other end. Between processes that trust each other it is who it says it is; and of this user,
-    /// since nobody else can open the memory.
-    pub(crate) fn peer_credentials(&self) -> io::Result<Credentials> {
-        match self {
-            Self::Socket(socket) => socket.peer_credentials(),
-            #[cfg(feature = "portable")]
-            Self::Mailbox(mailbox) => Ok(Credentials {
-                pid: mailbox.peer_pid(),
-                uid: process::user_id(),
-                gid: process::group_id(),
-            }),
-        }
-    }
-
-    /// How main wakes this session's renderer, and how its threads sleep that wait for room.
-    pub(crate) fn mains_signals(&self) -> (Signal, Interrupt) {
-        match self {
-            Self::Socket(_) => (Signal::Futex, Interrupt::default()),
-            #[cfg(feature = "portable")]
-            Self::Mailbox(mailbox) => mailbox.signals(),
-        }
-    }
-
-    /// How a renderer wakes main, and how its threads sleep. `event` was handed over if the control is a socket.
-    pub(crate) fn renderers_signals(&self, event: Option<EventFd>) -> Option<(Signal, Interrupt)> {
-        match (self, event) {
-            (Self::Socket(_), event) => Some((Signal::Event(event?), Interrupt::default())),
-            #[cfg(feature = "portable")]
-            (Self::Mailbox(mailbox), _) => Some(mailbox.signals()),
-        }
-    }
-
-    /// What an epoll can listen to.
-    pub(crate) fn socket(&self) -> Option<&Socket> {
-        match self {
-            Self::Socket(socket) => Some(socket),
-            #[cfg(feature = "portable")]
-            Self::Mailbox(_) => None,
-        }
-    }
-
-    pub(crate) fn backend(&self) -> Backend {
-        match self {
-            Self::Socket(_) => Backend::Sealed,
-            #[cfg(feature = "portable")]
-            Self::Mailbox(_) => Backend::Portable,
-        }
-    }
-
-    /// Whether a renderer at the other end wakes main by an eventfd, which main has to hand over.
-    pub(crate) fn needs_an_event(&self) -> bool {
-        matches!(self, Self::Socket(_))
+    /// The link itself, for the poller that listens to this kind and no other.
+    pub(crate) fn link<L: PacketLink>(&self) -> io::Result<&L> {
+        let link: &dyn Any = &*self.0;
+        link.downcast_ref().ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 }
 
-#[cfg(feature = "portable")]
-impl From<Mailbox> for ControlChannel {
-    fn from(mailbox: Mailbox) -> Self {
-        Self::Mailbox(Box::new(mailbox))
+impl<L: PacketLink> From<L> for ControlChannel {
+    fn from(link: L) -> Self {
+        Self(Box::new(link))
     }
 }
 
-impl From<Socket> for ControlChannel {
-    fn from(socket: Socket) -> Self {
-        Self::Socket(socket)
-    }
-}
+impl Deref for ControlChannel {
+    type Target = dyn PacketLink;
 
-fn descriptors<'a>(handles: &[&'a MemoryHandle]) -> io::Result<Vec<BorrowedFd<'a>>> {
-    handles.iter().map(|handle| handle.descriptor()).collect()
+    fn deref(&self) -> &Self::Target {
+        &*self.0
+    }
 }

@@ -21,42 +21,26 @@ use std::{
     time::{Duration, Instant},
 };
 
-#[cfg(not(target_os = "linux"))]
-use crate::error::ContractError;
 use crate::{
+    TRANSPORTS,
     config::Backend,
     error::{BindError, ConnectError},
-    os::{
-        Listener, Socket,
-        files::{self, Lock, remove_if_there},
-        process,
-    },
-    session::{control_channel::ControlChannel, meeting::Meeting},
-};
-#[cfg(feature = "portable")]
-use crate::{
-    portable::{self, Hub},
+    os::files::{self, Lock},
     primitives::Arc,
+    session::{
+        control_channel::ControlChannel,
+        transport::{self, Meeting},
+    },
 };
 
 /// How long a name may be, in bytes: a socket's path has room for 107 in all.
 pub(crate) const NAME_MAX: usize = 48;
-#[cfg(feature = "portable")]
-const _: () = assert!(NAME_MAX == portable::rendezvous::NAME_MAX);
 
 /// A bound name: its lock, and by what renderers find it. Dropping it removes both.
 pub(crate) struct Endpoint {
-    door: Door,
+    meeting: Arc<dyn Meeting>,
     /// `None`: it is being dropped.
     lock: Option<Lock>,
-}
-
-/// By what renderers that main did not launch find it.
-enum Door {
-    #[cfg(target_os = "linux")]
-    Socket { listener: Listener, path: PathBuf },
-    #[cfg(feature = "portable")]
-    Directory(Arc<Hub>),
 }
 
 impl Endpoint {
@@ -64,76 +48,39 @@ impl Endpoint {
         if !is_name(name) {
             return Err(BindError::BadName { endpoint: name.to_owned(), max: NAME_MAX });
         }
+        let transport = transport::of(backend)?;
         let io = |source| BindError::Io { endpoint: name.to_owned(), source };
+        let in_use = || BindError::NameInUse { endpoint: name.to_owned() };
         let folder = folder();
         make_folder(&folder)?;
-        let lock_path = folder.join(format!("{name}.lock"));
-        let socket_path = folder.join(format!("{name}.sock"));
-        let lock = match take_lock_soon(&lock_path) {
+        let lock = match take_lock_soon(&folder.join(format!("{name}.lock"))) {
             Ok(lock) => lock,
-            Err(TryLockError::WouldBlock) => {
-                return Err(BindError::NameInUse { endpoint: name.to_owned() });
-            }
+            Err(TryLockError::WouldBlock) => return Err(in_use()),
             Err(TryLockError::Error(error)) => return Err(io(error)),
         };
-        // With the lock in hand, a socket of that name is left over from the dead, and so are segments.
-        remove_if_there(&socket_path).map_err(io)?;
-        let door = match backend {
-            #[cfg(target_os = "linux")]
-            Backend::Sealed => {
-                #[cfg(feature = "portable")]
-                portable::sweep(name).map_err(io)?;
-                let listener = Listener::bind(&socket_path).map_err(io)?;
-                Door::Socket { listener, path: socket_path }
+        // With the lock in hand, whatever there is of that name is left over from the dead.
+        for each in TRANSPORTS {
+            if each.sweep(name).map_err(io)?.is_none() && each.backend() == backend {
+                return Err(in_use());
             }
-            #[cfg(not(target_os = "linux"))]
-            Backend::Sealed => return Err(ContractError::NoBackend.into()),
-            #[cfg(feature = "portable")]
-            Backend::Portable => Door::Directory(Hub::create(name)?),
-        };
-        Ok(Self { door, lock: Some(lock) })
+        }
+        Ok(Self { meeting: transport.bind(name)?, lock: Some(lock) })
     }
 
-    pub(crate) fn meeting(&self) -> Meeting {
-        match &self.door {
-            #[cfg(target_os = "linux")]
-            Door::Socket { .. } => Meeting::Sockets,
-            #[cfg(feature = "portable")]
-            Door::Directory(hub) => Meeting::Names(hub.clone()),
-        }
+    pub(crate) fn meeting(&self) -> &Arc<dyn Meeting> {
+        &self.meeting
     }
 
     /// Lets in the next one who waits. Never blocks.
     pub(crate) fn accept(&self) -> io::Result<Option<ControlChannel>> {
-        match &self.door {
-            #[cfg(target_os = "linux")]
-            Door::Socket { listener, .. } => Ok(listener.accept()?.map(ControlChannel::Socket)),
-            #[cfg(feature = "portable")]
-            Door::Directory(hub) => Ok(hub.accept()?.map(ControlChannel::from)),
-        }
-    }
-
-    /// What an epoll can listen to.
-    pub(crate) fn listener(&self) -> Option<&Listener> {
-        match &self.door {
-            #[cfg(target_os = "linux")]
-            Door::Socket { listener, .. } => Some(listener),
-            #[cfg(feature = "portable")]
-            Door::Directory(_) => None,
-        }
+        self.meeting.accept()
     }
 }
 
 impl Drop for Endpoint {
     fn drop(&mut self) {
-        // While the lock is held, so nobody else's files are meant. What cannot be removed is
-        // recognised as stale.
-        match &self.door {
-            #[cfg(target_os = "linux")]
-            Door::Socket { path, .. } => _ = remove_if_there(path),
-            #[cfg(feature = "portable")]
-            Door::Directory(hub) => hub.close(),
-        }
+        // While the lock is held, so nobody else's files are meant.
+        self.meeting.close();
         let _ = self.lock.take().map(Lock::remove);
     }
 }
@@ -147,34 +94,14 @@ pub(crate) fn connect(
     if !is_name(name) {
         return Err(ConnectError::BadName { endpoint: name.to_owned() });
     }
-    let found = match backend {
-        Backend::Sealed => {
-            let _ = timeout;
-            connect_by_socket(name).map(ControlChannel::Socket)
-        }
-        #[cfg(feature = "portable")]
-        Backend::Portable => portable::attach(name, timeout).map(ControlChannel::from),
-    };
-    match found {
-        Err(ConnectError::NoSuchEndpoint { endpoint }) if has_other_backend(name, backend) => {
+    let has_other_backend =
+        || TRANSPORTS.iter().any(|other| other.backend() != backend && other.finds(name));
+    match transport::of(backend)?.connect(name, timeout) {
+        Err(ConnectError::NoSuchEndpoint { endpoint }) if has_other_backend() => {
             Err(ConnectError::OtherBackend { endpoint })
         }
         found => found,
     }
-}
-
-/// Whether there is an endpoint of this name, to be found in another way.
-#[cfg(feature = "portable")]
-fn has_other_backend(name: &str, backend: Backend) -> bool {
-    match backend {
-        Backend::Sealed => portable::has_directory(name),
-        Backend::Portable => folder().join(format!("{name}.sock")).exists(),
-    }
-}
-
-#[cfg(not(feature = "portable"))]
-fn has_other_backend(_name: &str, _backend: Backend) -> bool {
-    false
 }
 
 /// Connects to the main process behind `name` by whichever way it is to be found.
@@ -182,30 +109,8 @@ pub(crate) fn connect_anyhow(
     name: &str,
     timeout: Duration,
 ) -> Result<ControlChannel, ConnectError> {
-    match connect(name, Backend::Sealed, timeout) {
-        #[cfg(feature = "portable")]
-        Err(ConnectError::NoSuchEndpoint { .. } | ConnectError::OtherBackend { .. }) => {
-            connect(name, Backend::Portable, timeout)
-        }
-        found => found,
-    }
-}
-
-pub(crate) fn connect_by_socket(name: &str) -> Result<Socket, ConnectError> {
-    let endpoint = || name.to_owned();
-    let socket = Socket::connect(&folder().join(format!("{name}.sock"))).map_err(|error| {
-        match error.kind() {
-            ErrorKind::NotFound => ConnectError::NoSuchEndpoint { endpoint: endpoint() },
-            ErrorKind::ConnectionRefused => ConnectError::Stale { endpoint: endpoint() },
-            _ => ConnectError::Io(error),
-        }
-    })?;
-    let uid = socket.peer_credentials()?.uid;
-    if uid == process::user_id() {
-        Ok(socket)
-    } else {
-        Err(ConnectError::ForeignServer { endpoint: endpoint(), uid })
-    }
+    let found = TRANSPORTS.iter().find(|transport| transport.finds(name)).unwrap_or(&TRANSPORTS[0]);
+    connect(name, found.backend(), timeout)
 }
 
 pub(super) fn is_name(name: &str) -> bool {
@@ -275,12 +180,8 @@ pub(crate) mod tests {
         Endpoint::bind(name, Backend::Sealed)
     }
 
-    fn socket_path(endpoint: &Endpoint) -> PathBuf {
-        match &endpoint.door {
-            Door::Socket { path, .. } => path.clone(),
-            #[cfg(feature = "portable")]
-            Door::Directory(_) => unreachable!("it is sealed"),
-        }
+    fn socket_path(name: &str) -> PathBuf {
+        folder().join(format!("{name}.sock"))
     }
 
     #[test]
@@ -289,7 +190,7 @@ pub(crate) mod tests {
         let first = bind(&name).unwrap();
         assert!(matches!(bind(&name), Err(BindError::NameInUse { .. })));
         let lock = folder().join(format!("{name}.lock"));
-        let paths = [socket_path(&first), lock];
+        let paths = [socket_path(&name), lock];
         assert!(paths.iter().all(|path| path.exists()));
         drop(first);
         assert!(paths.iter().all(|path| !path.exists()));
@@ -304,7 +205,7 @@ pub(crate) mod tests {
             Err(ConnectError::NoSuchEndpoint { .. })
         ));
         let endpoint = bind(&name).unwrap();
-        let path = socket_path(&endpoint);
+        let path = socket_path(&name);
         let kept = path.with_extension("kept");
         fs::hard_link(&path, &kept).unwrap();
         drop(endpoint);

@@ -10,17 +10,12 @@ use std::{
     path::Path,
 };
 
-use crate::session::endpoint::{folder, is_name};
 use crate::{
+    TRANSPORTS,
     error::EndpointsError,
-    os::files::{Lock, open_lock, remove_if_there, strangers_may_enter},
+    os::files::{Lock, open_lock, strangers_may_enter},
+    session::endpoint::{folder, is_name, make_folder},
 };
-#[cfg(feature = "portable")]
-use crate::{
-    portable::{self, Leftovers, segments::Swept},
-    session::endpoint::make_folder,
-};
-
 /// A name that a main process of this user has bound, or had.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -80,10 +75,10 @@ pub fn sweep_endpoints() -> Result<Vec<SweptEndpoint>, EndpointsError> {
     Ok(swept)
 }
 
-/// The names that only segments tell of: who has lost their lock files, or looks from elsewhere, finds them so.
-#[cfg(feature = "portable")]
+/// The names that have lost their lock files, or that are looked for from elsewhere.
 fn orphans(folder: &Path) -> Result<BTreeSet<String>, EndpointsError> {
-    let orphans = BTreeSet::from_iter(portable::orphans());
+    let orphans: BTreeSet<_> =
+        TRANSPORTS.iter().flat_map(|transport| transport.orphans()).collect();
     if !orphans.is_empty() {
         // Their locks are to be taken there.
         make_folder(folder).map_err(|error| EndpointsError::Io {
@@ -94,11 +89,6 @@ fn orphans(folder: &Path) -> Result<BTreeSet<String>, EndpointsError> {
     Ok(orphans)
 }
 
-#[cfg(not(feature = "portable"))]
-fn orphans(_folder: &Path) -> Result<BTreeSet<String>, EndpointsError> {
-    Ok(BTreeSet::new())
-}
-
 /// Removes a name's files if nobody has it. Under its lock, as whoever binds it would.
 fn sweep(folder: &Path, name: &str) -> io::Result<Option<SweptEndpoint>> {
     let lock_path = folder.join(format!("{name}.lock"));
@@ -107,17 +97,12 @@ fn sweep(folder: &Path, name: &str) -> io::Result<Option<SweptEndpoint>> {
         Err(TryLockError::WouldBlock) => return Ok(None),
         Err(TryLockError::Error(error)) => return Err(error),
     };
-    #[cfg_attr(not(feature = "portable"), expect(unused_mut))]
     let mut swept = SweptEndpoint { name: name.to_owned(), ..SweptEndpoint::default() };
-    #[cfg(feature = "portable")]
-    match portable::sweep(name)? {
-        Leftovers::None => {}
-        Leftovers::OfTheLiving => return Ok(None),
-        Leftovers::Swept(Swept { segments, bytes, .. }) => {
-            (swept.segments, swept.bytes) = (segments, bytes);
-        }
+    for transport in TRANSPORTS {
+        let Some(left) = transport.sweep(name)? else { return Ok(None) };
+        swept.segments += left.segments;
+        swept.bytes += left.bytes;
     }
-    remove_if_there(&folder.join(format!("{name}.sock")))?;
     lock.remove()?;
     Ok(Some(swept))
 }

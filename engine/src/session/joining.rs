@@ -9,7 +9,6 @@ use crate::{
     contract::Declaration,
     error::ConnectError,
     kill_points::{KillPoint, reach},
-    os::EventFd,
     session::{control_channel::ControlChannel, offers::offers},
     shm::{
         handle::MemoryHandle,
@@ -34,7 +33,7 @@ pub(crate) struct Joined {
     /// Our own, which main reads.
     pub(crate) own: OutboxMemory,
     /// Wakes main.
-    pub(crate) signal: Signal,
+    pub(crate) signal: Box<dyn Signal>,
     /// Ends the sleeps of this process's threads.
     pub(crate) interrupt: Interrupt,
     /// The topics that the policy allows, by channel number.
@@ -71,10 +70,8 @@ pub(crate) fn join(
     own.control.initialise(welcome.renderer_capacity as usize);
     main.control.check_identity(welcome.main_capacity as usize).map_err(bad_answer)?;
 
-    let event = control.needs_an_event().then(|| handles.next()).flatten();
-    let event = event.and_then(MemoryHandle::into_descriptor).map(EventFd::from);
-    let (signal, interrupt) =
-        control.renderers_signals(event).ok_or_else(|| bad_answer("the eventfd is missing"))?;
+    let signals = control.renderers_signals(&mut handles);
+    let (signal, interrupt) = signals.ok_or_else(|| bad_answer("the eventfd is missing"))?;
     let mut topics = Vec::with_capacity(welcome.topics.len());
     for &(number, capacity) in &welcome.topics {
         let handle = handles.next().ok_or_else(|| bad_answer("a topic is missing"))?;

@@ -1,9 +1,8 @@
-//! Who is there: how a session begins ([`endpoint`], [`handshake`], [`joining`]) and how it ends
-//! ([`liveness`]); what is handed over meanwhile ([`parcel`]); who watches ([`inspection`]);
-//! and which names there are ([`census`]).
+//! Sessions: how one begins ([`endpoint`], [`offers`], [`joining`]) and ends ([`liveness`]), who watches
+//! ([`inspection`]), and which names there are ([`endpoint_registry`]).
 //!
-//! How two processes are tied together is decided in [`control`] and [`meeting`]: by sockets, or (`portable`) by names.
-//! What is above them does not know which.
+//! [`transport`] and [`control_channel`] declare how two processes are tied together. `sockets` implements that with
+//! sockets and sealed memory, and `portable/` with names. What is above does not know which.
 
 pub(crate) mod control_channel;
 pub(crate) mod endpoint;
@@ -11,5 +10,7 @@ pub(crate) mod endpoint_registry;
 pub(crate) mod error;
 pub(crate) mod joining;
 pub(crate) mod liveness;
-pub(crate) mod meeting;
 pub(crate) mod offers;
+#[cfg(target_os = "linux")]
+pub(crate) mod sockets;
+pub(crate) mod transport;

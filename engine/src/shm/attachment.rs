@@ -21,13 +21,6 @@ use std::{
     ops::{Deref, DerefMut},
 };
 
-#[cfg(target_os = "linux")]
-use std::os::fd::OwnedFd;
-
-#[cfg(feature = "portable")]
-use crate::portable::named::Segment;
-#[cfg(target_os = "linux")]
-use crate::shm::sealed;
 use crate::shm::{
     backing::Backing,
     handle::MemoryHandle,
@@ -41,42 +34,19 @@ pub(crate) const PAGE: usize = 4096;
 /// Memory of a fixed size that is not filled yet: made by main, to be filled and sealed by a renderer.
 #[derive(Debug)]
 pub(crate) struct Blank {
-    memory: Memory,
+    memory: MemoryHandle,
     size: usize,
-}
-
-/// Not mapped, or not to be read or written through the mapping that it has.
-#[derive(Debug)]
-enum Memory {
-    #[cfg(target_os = "linux")]
-    Sealed(OwnedFd),
-    #[cfg(feature = "portable")]
-    Named(Box<Segment>),
 }
 
 impl Blank {
     /// Makes `size` zero bytes.
     pub(crate) fn create(backing: &Backing, size: usize) -> io::Result<Self> {
-        let memory = match backing {
-            #[cfg(target_os = "linux")]
-            Backing::Sealed => Memory::Sealed(sealed::create_blank(size)?),
-            #[cfg(feature = "portable")]
-            Backing::Named(segments) => Memory::Named(Box::new(segments.create(size)?)),
-        };
-        Ok(Self { memory, size })
+        Ok(Self { memory: backing.blank(size)?, size })
     }
 
     /// Takes over what another process made, if it has this size.
-    pub(crate) fn open(handle: MemoryHandle, size: usize) -> Result<Self, RegionError> {
-        let memory = match handle {
-            #[cfg(target_os = "linux")]
-            MemoryHandle::Descriptor(descriptor) => {
-                sealed::check_blank(&descriptor, size)?;
-                Memory::Sealed(descriptor)
-            }
-            #[cfg(feature = "portable")]
-            MemoryHandle::Segment(name) => Memory::Named(Box::new(Segment::open(&name, size)?)),
-        };
+    pub(crate) fn open(memory: MemoryHandle, size: usize) -> Result<Self, RegionError> {
+        memory.check(size)?;
         Ok(Self { memory, size })
     }
 
@@ -85,36 +55,18 @@ impl Blank {
     }
 
     /// What the other process needs to fill it.
-    pub(crate) fn handle(&self) -> io::Result<MemoryHandle> {
-        match &self.memory {
-            #[cfg(target_os = "linux")]
-            Memory::Sealed(descriptor) => descriptor.try_clone().map(MemoryHandle::from),
-            #[cfg(feature = "portable")]
-            Memory::Named(segment) => Ok(MemoryHandle::from(segment.name().clone())),
-        }
+    pub(crate) fn handle(&self) -> MemoryHandle {
+        self.memory.clone()
     }
 
     /// Writes the payload to its start.
     pub(crate) fn fill(&self, payload: &[u8]) -> io::Result<()> {
-        match &self.memory {
-            #[cfg(target_os = "linux")]
-            Memory::Sealed(descriptor) => sealed::write_to_start(descriptor, payload),
-            #[cfg(feature = "portable")]
-            Memory::Named(segment) => segment.write_to_start(payload),
-        }
+        self.memory.fill(self.size, payload)
     }
 
     /// Maps its first `len` bytes, to be written in place. Unmap it before [`seal`](Self::seal).
     pub(crate) fn map(&self, len: usize) -> io::Result<Writable> {
-        let mapping = match &self.memory {
-            #[cfg(target_os = "linux")]
-            Memory::Sealed(descriptor) => sealed::map(descriptor, self.size, Access::Write)?,
-            // Once more, so that each of them is the only way to what it maps in this process.
-            #[cfg(feature = "portable")]
-            Memory::Named(segment) => {
-                Mapping::Named(Box::new(Segment::open(segment.name(), self.size)?))
-            }
-        };
+        let mapping = self.memory.map(self.size, Access::Write)?;
         let mut writable = Writable { mapping, populated: 0 };
         writable.populate(len)?;
         Ok(writable)
@@ -123,29 +75,13 @@ impl Blank {
     /// Ends all writing to sealed memory, by anyone and for good; fails while a writable mapping is left. Of named
     /// memory it says no more than that this process is done.
     pub(crate) fn seal(self) -> io::Result<()> {
-        match self.memory {
-            #[cfg(target_os = "linux")]
-            Memory::Sealed(descriptor) => sealed::finish_blank(&descriptor),
-            #[cfg(feature = "portable")]
-            Memory::Named(_) => Ok(()),
-        }
+        self.memory.finish()
     }
 
     /// The first `len` bytes, if whoever filled it has written every page and sealed it, as far as that can be
     /// known. `self` is what main has made, so that the size is known.
     pub(crate) fn into_readable(self, len: usize) -> Result<Readable, RegionError> {
-        let mapping = match self.memory {
-            #[cfg(target_os = "linux")]
-            Memory::Sealed(descriptor) => {
-                sealed::check_finished(&descriptor, self.size)?;
-                sealed::map(&descriptor, self.size, Access::Read)?
-            }
-            #[cfg(feature = "portable")]
-            Memory::Named(segment) => {
-                segment.check()?;
-                Mapping::Named(segment)
-            }
-        };
+        let mapping = self.memory.map_finished(self.size)?;
         mapping.populate(len, Access::Read)?;
         Ok(Readable { mapping, len })
     }
@@ -167,20 +103,7 @@ impl Writable {
         size: usize,
         payload: &[u8],
     ) -> io::Result<(Self, MemoryHandle)> {
-        let (mapping, handle) = match backing {
-            #[cfg(target_os = "linux")]
-            Backing::Sealed => {
-                let (mapping, descriptor) = sealed::create_written(size, payload)?;
-                (mapping, MemoryHandle::from(descriptor))
-            }
-            #[cfg(feature = "portable")]
-            Backing::Named(segments) => {
-                let segment = segments.create(size)?;
-                segment.write_to_start(payload)?;
-                let handle = MemoryHandle::from(segment.name().clone());
-                (Mapping::Named(Box::new(segment)), handle)
-            }
-        };
+        let (mapping, handle) = backing.written(size, payload)?;
         Ok((Self { mapping, populated: 0 }, handle))
     }
 
@@ -225,12 +148,7 @@ impl Readable {
     /// Maps what main has made and goes on writing: main leaves a payload alone until `consumed` has
     /// passed the frame that names it. All `size` bytes of it.
     pub(crate) fn of_main(handle: &MemoryHandle, size: usize) -> Result<Self, RegionError> {
-        let mapping = match handle {
-            #[cfg(target_os = "linux")]
-            MemoryHandle::Descriptor(descriptor) => sealed::open_written(descriptor, size)?,
-            #[cfg(feature = "portable")]
-            MemoryHandle::Segment(name) => Mapping::Named(Box::new(Segment::open(name, size)?)),
-        };
+        let mapping = handle.map(size, Access::Read)?;
         Ok(Self { mapping, len: size })
     }
 }
@@ -247,56 +165,74 @@ impl Deref for Readable {
 }
 
 #[cfg(all(test, target_os = "linux"))]
-mod tests {
+pub(crate) mod tests {
     use rustix::{
         fs::{FallocateFlags, fallocate, ftruncate},
         io::Errno,
         mm::{MapFlags, ProtFlags, mmap},
     };
 
+    use std::os::fd::OwnedFd;
+
     use super::*;
+    use crate::shm::sealed::SealedMemory;
 
-    const SIZE: usize = 4 * PAGE;
+    pub(crate) const SIZE: usize = 4 * PAGE;
 
-    fn payload() -> Vec<u8> {
+    pub(crate) fn payload() -> Vec<u8> {
         (0..SIZE - 100).map(|index| (index % 251) as u8).collect()
     }
 
     /// A blank, and what the process that is to fill it holds.
     fn lent() -> (Blank, Blank) {
-        lent_of(&Backing::Sealed)
+        lent_of(&Backing::sealed())
     }
 
-    fn lent_of(backing: &Backing) -> (Blank, Blank) {
+    pub(crate) fn lent_of(backing: &Backing) -> (Blank, Blank) {
         let ours = Blank::create(backing, SIZE).unwrap();
-        let passed_on = ours.handle().unwrap();
-        (ours, Blank::open(passed_on, SIZE).unwrap())
+        let theirs = Blank::open(ours.handle(), SIZE).unwrap();
+        (ours, theirs)
     }
 
-    fn descriptor(blank: &Blank) -> OwnedFd {
-        blank.handle().unwrap().descriptor().unwrap().try_clone_to_owned().unwrap()
+    fn descriptor(memory: &MemoryHandle) -> OwnedFd {
+        memory.of_kind::<SealedMemory>().unwrap().0.try_clone().unwrap()
+    }
+
+    /// For memory of any kind.
+    pub(crate) fn what_one_side_fills_the_other_reads(backing: &Backing) {
+        let (ours, theirs) = lent_of(backing);
+        theirs.fill(&payload()).unwrap();
+        theirs.seal().unwrap();
+        assert_eq!(*ours.into_readable(SIZE - 100).unwrap(), payload());
+
+        let (ours, theirs) = lent_of(backing);
+        let mut mapped = theirs.map(SIZE).unwrap();
+        mapped[..SIZE - 100].copy_from_slice(&payload());
+        drop(mapped);
+        theirs.seal().unwrap();
+        assert_eq!(ours.into_readable(SIZE).unwrap()[..SIZE - 100], payload());
+
+        let (mut ours, handle) = Writable::create(backing, SIZE, &payload()).unwrap();
+        let theirs = Readable::of_main(&handle, SIZE).unwrap();
+        assert_eq!(theirs[..SIZE - 100], payload());
+        assert!(theirs[SIZE - 100..].iter().all(|byte| *byte == 0));
+        ours.populate(SIZE).unwrap();
+        ours[0] = 77;
+        assert_eq!(theirs[0], 77);
+    }
+
+    /// For memory of any kind.
+    pub(crate) fn memory_of_another_size_is_no_attachment(backing: &Backing) {
+        let other = Blank::create(backing, 2 * SIZE).unwrap();
+        Blank::open(other.handle(), SIZE).unwrap_err();
+        let (_kept, handle) = Writable::create(backing, 2 * SIZE, &[]).unwrap();
+        Readable::of_main(&handle, SIZE).unwrap_err();
     }
 
     #[test]
-    fn what_was_filled_and_sealed_is_read_in_place() {
-        for backing in Backing::all_for_test() {
-            let (ours, theirs) = lent_of(&backing);
-            theirs.fill(&payload()).unwrap();
-            theirs.seal().unwrap();
-            assert_eq!(*ours.into_readable(SIZE - 100).unwrap(), payload());
-        }
-    }
-
-    #[test]
-    fn what_was_written_in_place_is_sealed_once_it_is_unmapped() {
-        for backing in Backing::all_for_test() {
-            let (ours, theirs) = lent_of(&backing);
-            let mut mapped = theirs.map(SIZE).unwrap();
-            mapped[..SIZE - 100].copy_from_slice(&payload());
-            drop(mapped);
-            theirs.seal().unwrap();
-            assert_eq!(ours.into_readable(SIZE).unwrap()[..SIZE - 100], payload());
-        }
+    fn sealed_memory_is_filled_and_read_in_place() {
+        what_one_side_fills_the_other_reads(&Backing::sealed());
+        memory_of_another_size_is_no_attachment(&Backing::sealed());
     }
 
     #[test]
@@ -313,7 +249,7 @@ mod tests {
         for written in [0..0, 0..3 * PAGE, PAGE..SIZE] {
             let (ours, theirs) = lent();
             let bytes = vec![1; written.len()];
-            rustix::io::pwrite(descriptor(&theirs), &bytes, written.start as u64).unwrap();
+            rustix::io::pwrite(descriptor(&theirs.handle()), &bytes, written.start as u64).unwrap();
             theirs.seal().unwrap();
             let refused = ours.into_readable(PAGE).unwrap_err();
             assert!(
@@ -328,7 +264,7 @@ mod tests {
     fn a_sealed_attachment_can_be_changed_by_nobody() {
         let (ours, theirs) = lent();
         theirs.fill(&payload()).unwrap();
-        let kept = descriptor(&theirs);
+        let kept = descriptor(&theirs.handle());
         theirs.seal().unwrap();
         let readable = ours.into_readable(SIZE).unwrap();
         assert_eq!(rustix::io::pwrite(&kept, &[0; 8], 0), Err(Errno::PERM));
@@ -344,52 +280,17 @@ mod tests {
     }
 
     #[test]
-    fn what_main_fills_its_reader_sees_and_what_main_writes_later_too() {
-        for backing in Backing::all_for_test() {
-            let (mut ours, handle) = Writable::create(&backing, SIZE, &payload()).unwrap();
-            let theirs = Readable::of_main(&handle, SIZE).unwrap();
-            assert_eq!(theirs[..SIZE - 100], payload());
-            assert!(theirs[SIZE - 100..].iter().all(|byte| *byte == 0));
-            ours.populate(SIZE).unwrap();
-            ours[0] = 77;
-            assert_eq!(theirs[0], 77);
-        }
-    }
-
-    #[test]
     fn what_main_fills_only_main_can_change() {
-        let (_ours, handle) = Writable::create(&Backing::Sealed, SIZE, &payload()).unwrap();
-        assert_eq!(rustix::io::pwrite(handle.descriptor().unwrap(), &[0; 8], 0), Err(Errno::PERM));
+        let (_ours, handle) = Writable::create(&Backing::sealed(), SIZE, &payload()).unwrap();
+        assert_eq!(rustix::io::pwrite(descriptor(&handle), &[0; 8], 0), Err(Errno::PERM));
         let blank = Blank::open(handle, SIZE).unwrap();
         assert_eq!(blank.map(SIZE).unwrap_err().kind(), io::ErrorKind::PermissionDenied);
     }
 
     #[test]
-    fn memory_of_another_size_is_no_attachment() {
-        for backing in Backing::all_for_test() {
-            let other = Blank::create(&backing, 2 * SIZE).unwrap();
-            Blank::open(other.handle().unwrap(), SIZE).unwrap_err();
-            let (_kept, handle) = Writable::create(&backing, 2 * SIZE, &[]).unwrap();
-            Readable::of_main(&handle, SIZE).unwrap_err();
-        }
-    }
-
-    #[cfg(feature = "portable")]
-    #[test]
-    fn named_memory_that_shrank_meanwhile_is_not_read() {
-        let (ours, theirs) = lent_of(&Backing::named_for_test());
-        theirs.fill(&payload()).unwrap();
-        let MemoryHandle::Segment(name) = theirs.handle().unwrap() else { panic!("it has a name") };
-        let path = format!("/dev/shm{name}");
-        std::fs::File::options().write(true).open(path).unwrap().set_len(PAGE as u64).unwrap();
-        let refused = ours.into_readable(SIZE).unwrap_err();
-        assert!(matches!(refused, RegionError::Segment(_)), "{refused}");
-    }
-
-    #[test]
     fn memory_of_another_size_or_with_no_seals_is_no_attachment() {
-        let other = Blank::create(&Backing::Sealed, 2 * SIZE).unwrap();
-        let passed_on = || other.handle().unwrap();
+        let other = Blank::create(&Backing::sealed(), 2 * SIZE).unwrap();
+        let passed_on = || other.handle();
         assert!(matches!(Blank::open(passed_on(), SIZE), Err(RegionError::Size { .. })));
         assert!(matches!(
             Readable::of_main(&passed_on(), 2 * SIZE),

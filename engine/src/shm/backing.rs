@@ -1,35 +1,54 @@
-//! What main makes memory of.
+//! How main makes memory, and how another process maps it: the seam between the kinds of shared memory.
 //!
-//! | backing | memory | who may write it | passed on as | for |
+//! | kind | memory | who may write it | passed on as | for |
 //! | --- | --- | --- | --- | --- |
-//! | `Sealed` | a `memfd`, sealed | its one writer, held to that by the kernel | a descriptor | untrusted renderers; Linux |
-//! | `Named` | a segment with a name | whoever opens it | its name | processes that trust each other |
+//! | `sealed` | a `memfd`, sealed | its one writer, enforced by the kernel | a descriptor | untrusted renderers; Linux |
+//! | `portable/` | a segment with a name | each process that opens it | its name | processes that trust each other |
 //!
-//! Main chooses once, and passes its choice to whatever makes memory. Whoever opens memory learns from its
-//! [`MemoryHandle`](super::handle::MemoryHandle) what it is. Nothing above [`memory`](super) looks.
+//! The transport chooses the [`Backing`]. A process that is given memory learns from its
+//! [`MemoryHandle`](super::handle::MemoryHandle) what it is.
 
-#[cfg(feature = "portable")]
-use crate::portable::segments::Segments;
-#[cfg(feature = "portable")]
-use crate::primitives::Arc;
+use std::{fmt, io, ops::Deref};
 
-#[derive(Clone, Debug)]
-pub(crate) enum Backing {
-    #[cfg(target_os = "linux")]
-    Sealed,
-    #[cfg(feature = "portable")]
-    Named(Arc<Segments>),
+use crate::{
+    primitives::Arc,
+    shm::{
+        handle::MemoryHandle,
+        mapping::{Mapping, WriterSide},
+    },
+};
+
+/// Makes memory of one kind.
+pub(crate) trait MemorySource: fmt::Debug + Send + Sync {
+    /// Makes `len` zero bytes and maps them as `writer` asks. `name` only shows in `/proc`.
+    fn region(
+        &self,
+        name: &str,
+        len: usize,
+        writer: WriterSide,
+    ) -> io::Result<(Mapping, MemoryHandle)>;
+
+    /// Makes `size` zero bytes that a renderer is to fill.
+    fn blank(&self, size: usize) -> io::Result<MemoryHandle>;
+
+    /// Makes `size` bytes that no other mapping writes, which begin with `payload`.
+    fn written(&self, size: usize, payload: &[u8]) -> io::Result<(Mapping, MemoryHandle)>;
 }
 
-#[cfg(test)]
+/// What main makes all memory of an endpoint with.
+#[derive(Clone, Debug)]
+pub(crate) struct Backing(Arc<dyn MemorySource>);
+
 impl Backing {
-    /// One of each that there is here.
-    pub(crate) fn all_for_test() -> Vec<Self> {
-        vec![
-            #[cfg(target_os = "linux")]
-            Self::Sealed,
-            #[cfg(feature = "portable")]
-            Self::named_for_test(),
-        ]
+    pub(crate) fn new(source: impl MemorySource + 'static) -> Self {
+        Self(Arc::new(source))
+    }
+}
+
+impl Deref for Backing {
+    type Target = dyn MemorySource;
+
+    fn deref(&self) -> &Self::Target {
+        &*self.0
     }
 }

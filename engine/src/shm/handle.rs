@@ -1,64 +1,49 @@
 //! What another process needs to map memory too: a descriptor of it, or its name.
 
-use std::io;
-#[cfg(target_os = "linux")]
-use std::os::fd::AsFd;
+use std::{any::Any, fmt, io, ops::Deref};
 
-use crate::os::{BorrowedFd, OwnedFd};
-#[cfg(feature = "portable")]
-use crate::portable::name::SegmentName;
+use crate::{
+    primitives::Arc,
+    shm::mapping::{Access, Mapping, RegionError},
+};
 
-#[derive(Debug)]
-pub(crate) enum MemoryHandle {
-    /// Of memory that nobody finds by looking for it.
-    #[cfg(target_os = "linux")]
-    Descriptor(OwnedFd),
-    /// Good for as long as the process that made the segment keeps it.
-    #[cfg(feature = "portable")]
-    Segment(SegmentName),
+/// A piece of memory of one kind, as it is handed over.
+pub(crate) trait Memory: Any + fmt::Debug + Send + Sync {
+    /// Checks that it is of this size for good, and may be filled.
+    fn check(&self, size: usize) -> Result<(), RegionError>;
+
+    /// Maps what main has made, once it is known to be what was announced.
+    fn map(&self, len: usize, access: Access) -> Result<Mapping, RegionError>;
+
+    /// Writes `payload` to the start of memory of this size that is to be filled.
+    fn fill(&self, size: usize, payload: &[u8]) -> io::Result<()>;
+
+    /// Ends all writing, as far as this kind of memory can. Fails while a writable mapping is left.
+    fn finish(&self) -> io::Result<()>;
+
+    /// Maps what a renderer has filled and finished. Main only, which knows the size since it has made it.
+    fn map_finished(&self, size: usize) -> Result<Mapping, RegionError>;
 }
+
+#[derive(Clone, Debug)]
+pub(crate) struct MemoryHandle(Arc<dyn Memory>);
 
 impl MemoryHandle {
-    pub(crate) fn into_descriptor(self) -> Option<OwnedFd> {
-        match self {
-            #[cfg(target_os = "linux")]
-            Self::Descriptor(descriptor) => Some(descriptor),
-            #[cfg(feature = "portable")]
-            Self::Segment(_) => None,
-        }
+    pub(crate) fn new(memory: impl Memory) -> Self {
+        Self(Arc::new(memory))
     }
 
-    /// For what passes descriptors on and nothing else.
-    pub(crate) fn descriptor(&self) -> io::Result<BorrowedFd<'_>> {
-        match self {
-            #[cfg(target_os = "linux")]
-            Self::Descriptor(descriptor) => Ok(descriptor.as_fd()),
-            #[cfg(feature = "portable")]
-            Self::Segment(name) => Err(io::Error::new(
-                io::ErrorKind::Unsupported,
-                format!("{name} is passed on by name"),
-            )),
-        }
+    /// The memory itself, for the transport that passes on this kind and no other.
+    pub(crate) fn of_kind<M: Memory>(&self) -> io::Result<&M> {
+        let memory: &dyn Any = &*self.0;
+        memory.downcast_ref().ok_or_else(|| io::Error::other("memory of another backend"))
     }
 }
 
-#[cfg(target_os = "linux")]
-impl From<OwnedFd> for MemoryHandle {
-    fn from(descriptor: OwnedFd) -> Self {
-        Self::Descriptor(descriptor)
-    }
-}
+impl Deref for MemoryHandle {
+    type Target = dyn Memory;
 
-#[cfg(not(target_os = "linux"))]
-impl From<OwnedFd> for MemoryHandle {
-    fn from(descriptor: OwnedFd) -> Self {
-        descriptor.never()
-    }
-}
-
-#[cfg(feature = "portable")]
-impl From<SegmentName> for MemoryHandle {
-    fn from(name: SegmentName) -> Self {
-        Self::Segment(name)
+    fn deref(&self) -> &Self::Target {
+        &*self.0
     }
 }

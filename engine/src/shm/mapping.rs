@@ -1,46 +1,97 @@
 //! A mapping of a whole memory object, and what keeps it.
 
-use std::io;
-use std::ptr::NonNull;
+use std::{any::Any, io, ptr::NonNull};
 
+#[cfg(target_os = "linux")]
+use rustix::fs::SealFlags;
 #[cfg(target_os = "linux")]
 use rustix::io::retry_on_intr;
 #[cfg(target_os = "linux")]
 use rustix::mm::{Advice, madvise};
 
-#[cfg(feature = "portable")]
-use crate::portable::named::Segment;
-use crate::shm::region::Access;
-#[cfg(target_os = "linux")]
-use crate::shm::sealed::SealedMapping;
-
-/// Shared with whoever else maps it.
-#[derive(Debug)]
-pub(crate) enum Mapping {
-    #[cfg(target_os = "linux")]
-    Sealed(SealedMapping),
-    #[cfg(feature = "portable")]
-    // Most mappings are of the other kind, and small.
-    Named(Box<Segment>),
+/// Who writes a region, decided once and for all when it is created.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WriterSide {
+    /// The process that creates it; all others only read.
+    Creator,
+    /// The one process that it is given to; its creator only reads.
+    Peer,
 }
 
-impl Mapping {
-    pub(crate) fn start(&self) -> NonNull<u8> {
-        match self {
-            #[cfg(target_os = "linux")]
-            Self::Sealed(mapping) => mapping.start(),
-            #[cfg(feature = "portable")]
-            Self::Named(segment) => segment.start(),
+/// How a region is mapped here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    Read,
+    Write,
+}
+
+/// Why memory that another process passed on was not mapped.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RegionError {
+    #[error("the memory has {actual} bytes where {expected} were announced")]
+    Size { expected: usize, actual: u64 },
+    /// The seals that it lacks: its size, or its contents, could change at any time.
+    #[cfg(target_os = "linux")]
+    #[error("the memory is not sealed as it must be: {missing:?} missing")]
+    Unsealed { missing: SealFlags },
+    /// Pages that were never written: whoever reads them would have to make them.
+    #[error("the memory has holes: {actual} bytes are there of {expected}")]
+    Hollow { expected: usize, actual: u64 },
+    #[error("the memory could not be looked at or mapped: {0}")]
+    System(#[from] io::Error),
+}
+
+impl RegionError {
+    /// Whether what was announced has been removed: whoever made it is dead, and was swept.
+    pub(crate) fn is_removed(&self) -> bool {
+        matches!(self, Self::System(error) if error.kind() == io::ErrorKind::NotFound)
+    }
+}
+
+impl From<RegionError> for io::Error {
+    fn from(error: RegionError) -> Self {
+        match error {
+            RegionError::System(error) => error,
+            other => io::Error::new(io::ErrorKind::InvalidData, other),
         }
+    }
+}
+
+/// Memory that is mapped here, and shared with whoever else maps it.
+#[derive(Debug)]
+pub(crate) struct Mapping {
+    start: NonNull<u8>,
+    len: usize,
+    /// Unmaps it when it is dropped.
+    _keeper: Box<dyn Any + Send + Sync>,
+}
+
+// SAFETY: it is a place in memory and its length. It hands out nothing but what lies there, as `Shared` values, which
+// are `Send` and `Sync` by what they point to, or under a caller's promise. The keeper may be dropped by any thread.
+unsafe impl Send for Mapping {}
+// SAFETY: as above; nothing in it changes before it is dropped.
+unsafe impl Sync for Mapping {}
+
+impl Mapping {
+    /// The `len` bytes from `start` on.
+    ///
+    /// # Safety
+    ///
+    /// They must be mapped, page-aligned and of that size, as long as `keeper` lives.
+    pub(crate) unsafe fn new(
+        start: NonNull<u8>,
+        len: usize,
+        keeper: impl Any + Send + Sync,
+    ) -> Self {
+        Self { start, len, _keeper: Box::new(keeper) }
+    }
+
+    pub(crate) fn start(&self) -> NonNull<u8> {
+        self.start
     }
 
     pub(crate) fn len(&self) -> usize {
-        match self {
-            #[cfg(target_os = "linux")]
-            Self::Sealed(mapping) => mapping.len(),
-            #[cfg(feature = "portable")]
-            Self::Named(segment) => segment.len(),
-        }
+        self.len
     }
 
     /// Has the pages of the first `len` bytes mapped, for this access, and made where there are none; or says

@@ -22,9 +22,6 @@
 
 #![allow(unsafe_code, reason = "memory that another process writes has no other way in")]
 
-#[cfg(all(not(target_os = "linux"), not(feature = "portable")))]
-compile_error!("on this system memory has names: the feature `portable` is needed");
-
 pub(crate) mod aligned;
 #[cfg(not(loom))]
 pub(crate) mod attachment;
@@ -40,5 +37,5 @@ pub(crate) mod mapping;
 #[cfg(not(loom))]
 pub(crate) mod region;
 #[cfg(all(target_os = "linux", not(loom)))]
-mod sealed;
+pub(crate) mod sealed;
 pub(crate) mod shared;

@@ -27,17 +27,11 @@ use std::fmt;
 use std::io;
 use std::ptr::NonNull;
 
-#[cfg(target_os = "linux")]
-use rustix::fs::SealFlags;
-
-#[cfg(feature = "portable")]
-use crate::portable::named::{Segment, SegmentError};
 use crate::primitives::{Arc, AtomicU64};
 use crate::shm::backing::Backing;
 use crate::shm::handle::MemoryHandle;
 use crate::shm::mapping::Mapping;
-#[cfg(target_os = "linux")]
-use crate::shm::sealed;
+pub(crate) use crate::shm::mapping::{Access, RegionError, WriterSide};
 use crate::shm::shared::{Atomics, OutboxMemory, Shared, TopicMemory};
 use crate::wire::CONTROL_LEN;
 use crate::wire::outbox::OutboxControl;
@@ -51,52 +45,6 @@ const _: () = assert!(size_of::<TopicControl>() <= CONTROL_LEN);
 const _: () = assert!(align_of::<OutboxControl>() <= CONTROL_LEN);
 const _: () = assert!(align_of::<TopicControl>() <= CONTROL_LEN);
 const _: () = assert!(CONTROL_LEN == 4096, "a mapping is aligned to no more than a page");
-
-/// Who writes a region, decided once and for all when it is created.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum WriterSide {
-    /// The process that creates it; all others only read.
-    Creator,
-    /// The one process that it is given to; its creator only reads.
-    Peer,
-}
-
-/// How a region is mapped here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Access {
-    Read,
-    Write,
-}
-
-/// Why memory that another process passed on was not mapped.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum RegionError {
-    #[error("the memory has {actual} bytes where {expected} were announced")]
-    Size { expected: usize, actual: u64 },
-    /// The seals that it lacks: its size, or its contents, could change at any time.
-    #[cfg(target_os = "linux")]
-    #[error("the memory is not sealed as it must be: {missing:?} missing")]
-    Unsealed { missing: SealFlags },
-    /// Pages that were never written: whoever reads them would have to make them.
-    #[error("the memory has holes: {actual} bytes are there of {expected}")]
-    Hollow { expected: usize, actual: u64 },
-    #[cfg(feature = "portable")]
-    #[error(transparent)]
-    Segment(#[from] SegmentError),
-    #[error("the memory could not be looked at or mapped")]
-    System(#[from] io::Error),
-}
-
-impl RegionError {
-    /// Whether what was announced has been removed: whoever made it is dead, and was swept.
-    pub(crate) fn is_removed(&self) -> bool {
-        match self {
-            #[cfg(feature = "portable")]
-            Self::Segment(SegmentError::System(error)) => error.kind() == io::ErrorKind::NotFound,
-            _ => false,
-        }
-    }
-}
 
 /// A region whose size is no control page followed by a power of two of bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -117,10 +65,6 @@ impl Region {
     /// Creates `len` zero bytes and maps them as `writer` asks.
     ///
     /// `name` only shows in `/proc`, and only for memory that has no other name.
-    #[cfg_attr(
-        not(target_os = "linux"),
-        expect(unused_variables, reason = "all memory has a name of its own")
-    )]
     pub(crate) fn create(
         backing: &Backing,
         name: &str,
@@ -131,23 +75,7 @@ impl Region {
             WriterSide::Creator => Access::Write,
             WriterSide::Peer => Access::Read,
         };
-        let (mapping, handle) = match backing {
-            #[cfg(target_os = "linux")]
-            Backing::Sealed => {
-                let (mapping, descriptor) = sealed::create_region(name, len, writer)?;
-                (mapping, MemoryHandle::from(descriptor))
-            }
-            #[cfg(feature = "portable")]
-            Backing::Named(segments) => {
-                let segment = segments.create(len)?;
-                let handle = MemoryHandle::from(segment.name().clone());
-                let mapping = Mapping::Named(Box::new(segment));
-                // Named memory may be scarce, and a page that cannot be had when a message is written ends the
-                // process.
-                mapping.populate(len, Access::Write)?;
-                (mapping, handle)
-            }
-        };
+        let (mapping, handle) = backing.region(name, len, writer)?;
         Ok(Region { mapping: Arc::new(mapping), access, handle })
     }
 
@@ -157,12 +85,7 @@ impl Region {
         len: usize,
         access: Access,
     ) -> Result<Region, RegionError> {
-        let mapping = match &handle {
-            #[cfg(target_os = "linux")]
-            MemoryHandle::Descriptor(descriptor) => sealed::open_region(descriptor, len, access)?,
-            #[cfg(feature = "portable")]
-            MemoryHandle::Segment(name) => Mapping::Named(Box::new(Segment::open(name, len)?)),
-        };
+        let mapping = handle.map(len, access)?;
         Ok(Region { mapping: Arc::new(mapping), access, handle })
     }
 
@@ -239,31 +162,35 @@ fn capacity_of(len: usize) -> Result<usize, LayoutError> {
 }
 
 #[cfg(all(test, target_os = "linux"))]
-mod tests {
+pub(crate) mod tests {
     use std::os::fd::OwnedFd;
     use std::ptr;
     use std::thread;
     use std::time::{Duration, Instant};
 
-    use rustix::fs::{FallocateFlags, fallocate, fcntl_add_seals, ftruncate};
+    use rustix::fs::{FallocateFlags, SealFlags, fallocate, fcntl_add_seals, ftruncate};
     use rustix::io::Errno;
     use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap, mprotect, munmap};
 
-    use super::sealed::sealable_memory;
+    use crate::shm::sealed::{SealedMemory, sealable_memory};
 
     use super::*;
     use crate::os::futex::{self, Scope};
     use crate::primitives::{AtomicU32, Ordering};
 
-    const LEN: usize = CONTROL_LEN + CAPACITY_MIN;
+    pub(crate) const LEN: usize = CONTROL_LEN + CAPACITY_MIN;
 
     fn created(writer: WriterSide) -> Region {
-        Region::create(&Backing::Sealed, "ringbridge-test", LEN, writer).unwrap()
+        Region::create(&Backing::sealed(), "ringbridge-test", LEN, writer).unwrap()
+    }
+
+    fn descriptor(region: &Region) -> &OwnedFd {
+        &region.handle().of_kind::<SealedMemory>().unwrap().0
     }
 
     /// What another process would hold: a descriptor of its own.
     fn passed_on(region: &Region) -> OwnedFd {
-        region.handle().descriptor().unwrap().try_clone_to_owned().unwrap()
+        descriptor(region).try_clone().unwrap()
     }
 
     fn opened(region: &Region, access: Access) -> Region {
@@ -295,108 +222,30 @@ mod tests {
         std::iter::once(first).chain(rest).map(str::to_owned).collect()
     }
 
-    /// The same region of each backing, and as another process has opened it.
-    fn pairs(writer: WriterSide, access: Access) -> Vec<(Region, Region)> {
-        let pair = |backing| {
-            let ours = Region::create(&backing, "ringbridge-test", LEN, writer).unwrap();
-            let handle = match ours.handle() {
-                MemoryHandle::Descriptor(descriptor) => descriptor.try_clone().unwrap().into(),
-                #[cfg(feature = "portable")]
-                MemoryHandle::Segment(name) => name.clone().into(),
-            };
-            let theirs = Region::open(handle, LEN, access).unwrap();
-            (ours, theirs)
-        };
-        Backing::all_for_test().into_iter().map(pair).collect()
+    /// The same region, and as another process has opened it.
+    fn pair(backing: &Backing, writer: WriterSide, access: Access) -> (Region, Region) {
+        let ours = Region::create(backing, "ringbridge-test", LEN, writer).unwrap();
+        let theirs = Region::open(ours.handle().clone(), LEN, access).unwrap();
+        (ours, theirs)
+    }
+
+    /// For memory of any kind.
+    pub(crate) fn each_side_sees_what_the_other_writes(backing: &Backing) {
+        let (ours, theirs) = pair(backing, WriterSide::Creator, Access::Read);
+        ours.outbox().unwrap().data[511].store(42, Ordering::Release);
+        assert_eq!(theirs.outbox().unwrap().data[511].load(Ordering::Acquire), 42);
+        let (ours, theirs) = pair(backing, WriterSide::Peer, Access::Write);
+        theirs.outbox().unwrap().data[0].store(42, Ordering::Release);
+        assert_eq!(ours.outbox().unwrap().data[0].load(Ordering::Acquire), 42);
     }
 
     #[test]
-    fn what_the_creator_writes_its_reader_sees() {
-        for (ours, theirs) in pairs(WriterSide::Creator, Access::Read) {
-            ours.outbox().unwrap().data[511].store(42, Ordering::Release);
-            assert_eq!(theirs.outbox().unwrap().data[511].load(Ordering::Acquire), 42);
-        }
-    }
-
-    #[test]
-    fn what_the_peer_writes_the_creator_sees() {
-        for (ours, theirs) in pairs(WriterSide::Peer, Access::Write) {
-            theirs.outbox().unwrap().data[0].store(42, Ordering::Release);
-            assert_eq!(ours.outbox().unwrap().data[0].load(Ordering::Acquire), 42);
-        }
-    }
-
-    #[cfg(feature = "portable")]
-    #[test]
-    fn named_memory_is_there_whole_from_the_start_and_is_not_forked_or_dumped_by_anyone() {
-        let backing = Backing::named_for_test();
-        let ours = Region::create(&backing, "", LEN, WriterSide::Creator).unwrap();
-        let MemoryHandle::Segment(name) = ours.handle() else { panic!("it has a name") };
-        let theirs = Region::open(name.clone().into(), LEN, Access::Read).unwrap();
-        assert_eq!((mapped(&ours), mapped(&theirs)), (LEN, 0));
-        theirs.prefault().unwrap();
-        assert_eq!(mapped(&theirs), LEN);
-        for region in [&ours, &theirs] {
-            assert_kept_to_ourselves(region);
-        }
-    }
-
-    #[cfg(feature = "portable")]
-    #[test]
-    fn named_memory_that_shrank_is_refused() {
-        let backing = Backing::named_for_test();
-        let ours = Region::create(&backing, "", LEN, WriterSide::Creator).unwrap();
-        let MemoryHandle::Segment(name) = ours.handle() else { panic!("it has a name") };
-        let refused = |announced| Region::open(name.clone().into(), announced, Access::Read);
-        assert!(matches!(refused(2 * LEN), Err(RegionError::Segment(_))));
-        assert!(refused(LEN).is_ok());
-    }
-
-    #[cfg(feature = "portable")]
-    #[test]
-    fn where_there_is_no_room_for_named_memory_is_an_error_and_no_crash() {
-        use crate::portable::other_process::{OtherProcess, role};
-        const NAME: &str = "where_there_is_no_room_for_named_memory_is_an_error_and_no_crash";
-        if role().is_none() {
-            // In a process of its own, which has another, small, place for its segments.
-            return OtherProcess::start(module_path!(), NAME, "small").succeeds();
-        }
-        if !has_a_small_place_for_segments() {
-            // That takes a privilege.
-            return;
-        }
-        let backing = Backing::named_for_test();
-        let fits = Region::create(&backing, "", LEN, WriterSide::Creator).unwrap();
-        Region::create(&backing, "", Region::ring_len(1 << 20), WriterSide::Creator).unwrap_err();
-        fits.outbox().unwrap().data[0].store(42, Ordering::Relaxed);
-    }
-
-    /// From now on, and for this thread alone.
-    #[cfg(feature = "portable")]
-    fn has_a_small_place_for_segments() -> bool {
-        let (target, kind, size) = (c"/dev/shm", c"tmpfs", c"size=512k");
-        // SAFETY: system calls that change no memory of this process, with strings that live.
-        unsafe {
-            libc::unshare(libc::CLONE_NEWNS) == 0
-                && libc::mount(
-                    c"none".as_ptr(),
-                    c"/".as_ptr(),
-                    ptr::null(),
-                    libc::MS_REC | libc::MS_PRIVATE,
-                    ptr::null(),
-                ) == 0
-                && libc::mount(
-                    kind.as_ptr(),
-                    target.as_ptr(),
-                    kind.as_ptr(),
-                    0,
-                    size.as_ptr().cast(),
-                ) == 0
-        }
+    fn what_one_side_writes_the_other_sees() {
+        each_side_sees_what_the_other_writes(&Backing::sealed());
     }
 
     /// How many bytes of it are there and mapped.
-    fn mapped(region: &Region) -> usize {
+    pub(crate) fn mapped(region: &Region) -> usize {
         let lines = described(region.mapping.start());
         let line = lines.iter().find(|line| line.starts_with("Rss:")).unwrap();
         line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() * 1024
@@ -480,7 +329,7 @@ mod tests {
         let theirs = opened(&ours, Access::Write);
         theirs.outbox().unwrap().data[0].store(42, Ordering::Relaxed);
         let punch = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-        fallocate(theirs.handle().descriptor().unwrap(), punch, 0, LEN as u64).unwrap();
+        fallocate(descriptor(&theirs), punch, 0, LEN as u64).unwrap();
         assert_eq!(ours.outbox().unwrap().data[0].load(Ordering::Relaxed), 0);
     }
 
@@ -534,7 +383,7 @@ mod tests {
             (8, None),
         ] {
             let region =
-                Region::create(&Backing::Sealed, "ringbridge-test", len, WriterSide::Creator)
+                Region::create(&Backing::sealed(), "ringbridge-test", len, WriterSide::Creator)
                     .unwrap();
             let words = region.outbox().map(|outbox| outbox.data.len());
             let expected = capacity.map(|capacity| capacity / 8).ok_or(LayoutError { len });
@@ -545,7 +394,7 @@ mod tests {
 
     #[test]
     fn a_region_of_no_bytes_is_an_error() {
-        Region::create(&Backing::Sealed, "ringbridge-test", 0, WriterSide::Creator).unwrap_err();
+        Region::create(&Backing::sealed(), "ringbridge-test", 0, WriterSide::Creator).unwrap_err();
     }
 
     #[test]
@@ -562,7 +411,7 @@ mod tests {
         assert_kept_to_ourselves(&created(WriterSide::Creator));
     }
 
-    fn assert_kept_to_ourselves(region: &Region) {
+    pub(crate) fn assert_kept_to_ourselves(region: &Region) {
         let described = described(region.mapping.start());
         let flags = described.iter().find(|line| line.starts_with("VmFlags:")).unwrap();
         let flags: Vec<_> = flags.split_whitespace().collect();

@@ -17,108 +17,117 @@ use rustix::fs::{
 use rustix::io::{Errno, retry_on_intr};
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
-use crate::shm::mapping::{Mapping, keep_to_ourselves};
-use crate::shm::region::{Access, RegionError, WriterSide};
+use crate::shm::backing::{Backing, MemorySource};
+use crate::shm::handle::{Memory, MemoryHandle};
+use crate::shm::mapping::{Access, Mapping, RegionError, WriterSide, keep_to_ourselves};
 
 const SIZE_SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW);
 /// What a renderer has sealed before main reads it.
 const FILLED_SEALS: SealFlags = SIZE_SEALS.union(SealFlags::WRITE).union(SealFlags::SEAL);
-/// What main has sealed before a renderer sees it.
-const MAINS_SEALS: SealFlags = SIZE_SEALS.union(SealFlags::FUTURE_WRITE).union(SealFlags::SEAL);
 
 /// The unit of `st_blocks`.
 const BLOCK: u64 = 512;
 
-// --- regions -----------------------------------------------------------------------------------------
+/// Makes memory whose seals are set before any other process sees it.
+#[derive(Debug)]
+struct SealedSource;
 
-/// Creates `len` zero bytes, maps them as `writer` asks, and seals them. `name` only shows in `/proc`.
-pub(super) fn create_region(
-    name: &str,
-    len: usize,
-    writer: WriterSide,
-) -> io::Result<(Mapping, OwnedFd)> {
-    let memory = sealable_memory(name)?;
-    ftruncate(&memory, len as u64)?;
-    let access = match writer {
-        WriterSide::Creator => Access::Write,
-        WriterSide::Peer => Access::Read,
-    };
-    // FUTURE_WRITE spares the mappings that exist: this one stays the only writable one.
-    let mapping = map(&memory, len, access)?;
-    fcntl_add_seals(&memory, seals_for(writer) | SealFlags::SEAL)?;
-    Ok((mapping, memory))
-}
-
-/// Maps a region that another process created, once it is known that nobody can change its size and, if it is
-/// to be read, that nobody but its creator can write it.
-pub(super) fn open_region(
-    memory: &OwnedFd,
-    len: usize,
-    access: Access,
-) -> Result<Mapping, RegionError> {
-    let writer = match access {
-        Access::Read => WriterSide::Creator,
-        Access::Write => WriterSide::Peer,
-    };
-    check_sealed(memory, len, seals_for(writer))?;
-    Ok(map(memory, len, access)?)
-}
-
-// --- attachments -------------------------------------------------------------------------------------
-
-/// Makes `size` zero bytes whose size nobody can change.
-pub(super) fn create_blank(size: usize) -> io::Result<OwnedFd> {
-    let memory = sealable_memory("ringbridge-attachment")?;
-    ftruncate(&memory, size as u64)?;
-    fcntl_add_seals(&memory, SIZE_SEALS)?;
-    Ok(memory)
-}
-
-pub(super) fn check_blank(memory: &OwnedFd, size: usize) -> Result<(), RegionError> {
-    check_sealed(memory, size, SIZE_SEALS)
-}
-
-/// Ends all writing, by anyone and for good. Fails while a writable mapping is left.
-pub(super) fn finish_blank(memory: &OwnedFd) -> io::Result<()> {
-    Ok(fcntl_add_seals(memory, SealFlags::WRITE | SealFlags::SEAL)?)
-}
-
-/// Whether a blank was finished, and has every page that main would read.
-pub(super) fn check_finished(memory: &OwnedFd, size: usize) -> Result<(), RegionError> {
-    check_sealed(memory, size, FILLED_SEALS)?;
-    // After the seals, which let nobody make a hole any more. To fill them would be main's work,
-    // and main's memory.
-    let blocks = fstat(memory).map_err(io::Error::from)?.st_blocks.cast_unsigned();
-    let actual = blocks.saturating_mul(BLOCK);
-    if actual < size as u64 {
-        return Err(RegionError::Hollow { expected: size, actual });
+impl Backing {
+    pub(crate) fn sealed() -> Self {
+        Self::new(SealedSource)
     }
-    Ok(())
 }
 
-/// Makes `size` bytes that only this mapping writes, whoever gets the descriptor. `payload` is
-/// what they begin with; behind it are zeroes.
-pub(super) fn create_written(size: usize, payload: &[u8]) -> io::Result<(Mapping, OwnedFd)> {
-    let memory = sealable_memory("ringbridge-attachment")?;
-    ftruncate(&memory, size as u64)?;
-    // Before the seal, which ends writing by descriptor for main as well.
-    write_to_start(&memory, payload)?;
-    let mapping = map(&memory, size, Access::Write)?;
-    fcntl_add_seals(&memory, MAINS_SEALS)?;
-    Ok((mapping, memory))
+/// A descriptor of sealed memory. (Whatever else a socket brings is found out when it is mapped.)
+#[derive(Debug)]
+pub(crate) struct SealedMemory(pub(crate) OwnedFd);
+
+impl MemorySource for SealedSource {
+    fn region(
+        &self,
+        name: &str,
+        len: usize,
+        writer: WriterSide,
+    ) -> io::Result<(Mapping, MemoryHandle)> {
+        let memory = sealable_memory(name)?;
+        ftruncate(&memory, len as u64)?;
+        let access = match writer {
+            WriterSide::Creator => Access::Write,
+            WriterSide::Peer => Access::Read,
+        };
+        // FUTURE_WRITE spares the mappings that exist: this one stays the only writable one.
+        let mapping = map(&memory, len, access)?;
+        fcntl_add_seals(&memory, seals_for(writer) | SealFlags::SEAL)?;
+        Ok((mapping, memory.into()))
+    }
+
+    fn blank(&self, size: usize) -> io::Result<MemoryHandle> {
+        let memory = sealable_memory("ringbridge-attachment")?;
+        ftruncate(&memory, size as u64)?;
+        fcntl_add_seals(&memory, SIZE_SEALS)?;
+        Ok(memory.into())
+    }
+
+    fn written(&self, size: usize, payload: &[u8]) -> io::Result<(Mapping, MemoryHandle)> {
+        let memory = sealable_memory("ringbridge-attachment")?;
+        ftruncate(&memory, size as u64)?;
+        // Before the seal, which ends writing by descriptor for main as well.
+        write_to_start(&memory, payload)?;
+        let mapping = map(&memory, size, Access::Write)?;
+        fcntl_add_seals(&memory, seals_for(WriterSide::Creator) | SealFlags::SEAL)?;
+        Ok((mapping, memory.into()))
+    }
 }
 
-/// Maps what another process made with [`create_written`].
-pub(super) fn open_written(memory: &OwnedFd, size: usize) -> Result<Mapping, RegionError> {
-    check_sealed(memory, size, MAINS_SEALS)?;
-    Ok(map(memory, size, Access::Read)?)
+impl Memory for SealedMemory {
+    fn check(&self, size: usize) -> Result<(), RegionError> {
+        check_sealed(&self.0, size, SIZE_SEALS)
+    }
+
+    /// Nobody can change its size and, if it is to be read, nobody but its creator can write it.
+    fn map(&self, len: usize, access: Access) -> Result<Mapping, RegionError> {
+        let writer = match access {
+            Access::Read => WriterSide::Creator,
+            Access::Write => WriterSide::Peer,
+        };
+        check_sealed(&self.0, len, seals_for(writer))?;
+        Ok(map(&self.0, len, access)?)
+    }
+
+    fn fill(&self, _size: usize, payload: &[u8]) -> io::Result<()> {
+        write_to_start(&self.0, payload)
+    }
+
+    fn finish(&self) -> io::Result<()> {
+        Ok(fcntl_add_seals(&self.0, SealFlags::WRITE | SealFlags::SEAL)?)
+    }
+
+    fn map_finished(&self, size: usize) -> Result<Mapping, RegionError> {
+        check_sealed(&self.0, size, FILLED_SEALS)?;
+        // After the seals, which let nobody make a hole any more. To fill them would be main's work,
+        // and main's memory.
+        let blocks = fstat(&self.0).map_err(io::Error::from)?.st_blocks.cast_unsigned();
+        let actual = blocks.saturating_mul(BLOCK);
+        if actual < size as u64 {
+            return Err(RegionError::Hollow { expected: size, actual });
+        }
+        Ok(map(&self.0, size, Access::Read)?)
+    }
 }
 
-pub(super) fn map(memory: &OwnedFd, len: usize, access: Access) -> io::Result<Mapping> {
-    SealedMapping::new(memory.as_fd(), len, access).map(Mapping::Sealed)
+impl From<OwnedFd> for MemoryHandle {
+    fn from(descriptor: OwnedFd) -> Self {
+        Self::new(SealedMemory(descriptor))
+    }
 }
 
-pub(super) fn write_to_start(memory: &OwnedFd, payload: &[u8]) -> io::Result<()> {
+fn map(memory: &OwnedFd, len: usize, access: Access) -> io::Result<Mapping> {
+    let mapping = SealedMapping::new(memory.as_fd(), len, access)?;
+    // SAFETY: what `mapping` has mapped, and unmaps when it is dropped.
+    Ok(unsafe { Mapping::new(mapping.start, len, mapping) })
+}
+
+fn write_to_start(memory: &OwnedFd, payload: &[u8]) -> io::Result<()> {
     let mut written = 0;
     while written < payload.len() {
         let rest = &payload[written..];
@@ -130,17 +139,14 @@ pub(super) fn write_to_start(memory: &OwnedFd, payload: &[u8]) -> io::Result<()>
     Ok(())
 }
 
-// --- what both are made of ---------------------------------------------------------------------------
-
 /// A mapping of the whole of it.
 #[derive(Debug)]
-pub(crate) struct SealedMapping {
+struct SealedMapping {
     start: NonNull<u8>,
     len: usize,
 }
 
-// SAFETY: it is a place in memory and its length, no more. It hands out nothing but what lies
-// there, as `Shared` values, which are `Send` and `Sync` by what they point to.
+// SAFETY: it is a place in memory and its length, which any thread may unmap.
 unsafe impl Send for SealedMapping {}
 // SAFETY: as above; nothing in it changes before it is dropped.
 unsafe impl Sync for SealedMapping {}
@@ -160,14 +166,6 @@ impl SealedMapping {
         unsafe { keep_to_ourselves(start, len)? };
         Ok(mapping)
     }
-
-    pub(super) fn start(&self) -> NonNull<u8> {
-        self.start
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.len
-    }
 }
 
 impl Drop for SealedMapping {
@@ -180,19 +178,14 @@ impl Drop for SealedMapping {
 }
 
 fn seals_for(writer: WriterSide) -> SealFlags {
-    let size = SealFlags::SHRINK | SealFlags::GROW;
     match writer {
-        WriterSide::Creator => size | SealFlags::FUTURE_WRITE,
-        WriterSide::Peer => size,
+        WriterSide::Creator => SIZE_SEALS | SealFlags::FUTURE_WRITE,
+        WriterSide::Peer => SIZE_SEALS,
     }
 }
 
 /// Whether memory has these seals and, for good, this size.
-pub(super) fn check_sealed(
-    descriptor: &OwnedFd,
-    len: usize,
-    required: SealFlags,
-) -> Result<(), RegionError> {
+fn check_sealed(descriptor: &OwnedFd, len: usize, required: SealFlags) -> Result<(), RegionError> {
     // In this order: after the size is sealed, what fstat says stays true.
     let missing = match fcntl_get_seals(descriptor) {
         Ok(present) => required.difference(present),

@@ -43,15 +43,6 @@ pub(crate) unsafe trait Atomics {}
 unsafe impl Atomics for OutboxControl {}
 // SAFETY: as above.
 unsafe impl Atomics for TopicControl {}
-// SAFETY: as above.
-#[cfg(all(feature = "portable", not(loom)))]
-unsafe impl Atomics for crate::portable::event_place::EventPlace {}
-// SAFETY: as above.
-#[cfg(all(feature = "portable", not(loom)))]
-unsafe impl Atomics for crate::portable::rendezvous::DirectoryPage {}
-// SAFETY: as above.
-#[cfg(all(feature = "portable", not(loom)))]
-unsafe impl Atomics for crate::portable::rendezvous::SessionPage {}
 
 /// A `&T` that keeps its memory alive.
 pub(crate) struct Shared<T: ?Sized> {

@@ -11,50 +11,55 @@
 //! | main's loop | one `epoll` with an eventfd per renderer | the renderer |
 //! | any thread that waits for room in its outbox | the bell in the peer's outbox (futex) | the peer |
 //!
-//! The portable backend has events in place of futexes and eventfds, which several threads cannot sleep on as they
-//! can on a word; so the word stays what is waited for, and the event only ends the sleep.
-//!
-//! | who sleeps | on | rung by |
-//! | --- | --- | --- |
-//! | a renderer, and its threads that wait for room | the event of its session | main |
-//! | main's loop | one event for all renderers, each of which says that it was the one | the renderer |
-//! | main's threads that wait for room | another event of the session | the renderer |
+//! The table is that of the sealed backend. Another backend implements [`Signal`] and [`Sleep`] for itself. There too
+//! the words are what is waited for, and what it sleeps on only ends the sleep.
 
-use crate::model::guarded;
+use std::time::Instant;
+
 use crate::{
     kill_points::{KillPoint, reach},
     metrics::counters::Counter,
-    os::{EventFd, clock, futex},
+    model::guarded,
+    os::{clock, futex},
     primitives::{AtomicU32, Ordering},
     shm::{bytes, shared::Shared},
-    wire::{outbox::OutboxControl, words::fence_before_look},
-};
-#[cfg(all(feature = "portable", not(loom)))]
-use crate::{
-    portable::{doorbell::Doorbell, event::NamedEvent, event_sleep::EventSleep, rendezvous::Rung},
-    primitives::Arc,
+    wire::{
+        outbox::OutboxControl,
+        words::{Bell, fence_before_look},
+    },
 };
 
 /// A ring takes about so long to wake a sleeper.
 const RING_NS: u64 = 40_000;
 
-/// What the peer's driver sleeps on.
-pub(crate) enum Signal {
-    /// The bell in our outbox.
-    Futex,
-    /// An eventfd in its epoll. Shared with the peer, so never read here.
-    Event(EventFd),
-    #[cfg(all(feature = "portable", not(loom)))]
-    /// The event of a renderer, on which all its threads sleep.
-    OfRenderer(Arc<NamedEvent>),
-    #[cfg(all(feature = "portable", not(loom)))]
-    /// Main's one event, and that of its threads that wait for room in this session.
-    OfMain { rung: Shared<Rung>, doorbell: Arc<Doorbell>, room: Arc<NamedEvent> },
+/// How the threads of a peer that sleeps are woken.
+pub(crate) trait Signal: Send + Sync {
+    /// Wakes the peer's driver. `bell` is the one in our outbox.
+    fn wake_driver(&self, bell: &Bell);
+
+    /// Wakes all of the peer's threads that sleep; each looks for what it waits for.
+    fn wake_all(&self, bell: &Bell);
+}
+
+/// Wakes threads that sleep on the bell itself.
+pub(crate) struct FutexSignal;
+
+impl Signal for FutexSignal {
+    fn wake_driver(&self, bell: &Bell) {
+        self.wake_all(bell);
+    }
+
+    fn wake_all(&self, bell: &Bell) {
+        guarded!("FutexSignal::wake_all: bumps", bell.bump());
+        reach(KillPoint::BellBumped);
+        // It fails only for a bad address, which a mapping of ours is not.
+        let _ = futex::wake(bell.word(), u32::MAX, futex::Scope::Shared);
+    }
 }
 
 /// Rings for one peer.
 pub(crate) struct PeerBell {
-    signal: Signal,
+    signal: Box<dyn Signal>,
     own: Shared<OutboxControl>,
     peer: Shared<OutboxControl>,
     /// The last epochs in which the peer was rung. Private; a lost race between two threads rings twice.
@@ -64,7 +69,7 @@ pub(crate) struct PeerBell {
 
 impl PeerBell {
     pub(crate) fn new(
-        signal: Signal,
+        signal: Box<dyn Signal>,
         own: Shared<OutboxControl>,
         peer: Shared<OutboxControl>,
     ) -> Self {
@@ -98,7 +103,7 @@ impl PeerBell {
     #[cold]
     fn ring_for_frames(&self, epoch: u32, wakes: &Counter) {
         if !self.peer.alarm.is_near(clock::now_ns(), RING_NS) {
-            self.ring_once(epoch, &self.rung, wakes, Self::ring);
+            self.ring_once(epoch, &self.rung, wakes, <dyn Signal + 'static>::wake_driver);
         }
     }
 
@@ -109,78 +114,80 @@ impl PeerBell {
         // Twin of the fence in `Epoch::announce`: either we see it waiting, or it sees the room.
         fence_before_look();
         if let Some(epoch) = self.peer.space_wanted.asleep() {
-            self.ring_once(epoch, &self.room_rung, wakes, Self::ring_for_room);
+            self.ring_once(epoch, &self.room_rung, wakes, <dyn Signal + 'static>::wake_all);
         }
     }
 
     #[cold]
-    fn ring_once(&self, epoch: u32, rung: &AtomicU32, wakes: &Counter, ring: fn(&Self)) {
+    fn ring_once(
+        &self,
+        epoch: u32,
+        rung: &AtomicU32,
+        wakes: &Counter,
+        ring: fn(&(dyn Signal + 'static), &Bell),
+    ) {
         // Relaxed: only which epoch was last matters, and each thread fenced before it looked.
         if guarded!("PeerBell::ring_once: each sleep", rung.swap(epoch, Ordering::Relaxed) != epoch, else rung.swap(epoch, Ordering::Relaxed) == 0)
         {
             wakes.add();
             reach(KillPoint::WakeDecided);
-            ring(self);
+            ring(&*self.signal, &self.own.bell);
         }
     }
+}
 
-    fn ring(&self) {
-        match &self.signal {
-            Signal::Futex => self.ring_bell(),
-            // It fails only when the peer has broken its own eventfd.
-            Signal::Event(event) => _ = event.ring(),
-            #[cfg(all(feature = "portable", not(loom)))]
-            Signal::OfRenderer(_) => self.ring_bell(),
-            #[cfg(all(feature = "portable", not(loom)))]
-            Signal::OfMain { rung, doorbell, .. } => {
-                rung.set();
-                doorbell.ring();
-            }
-        }
+/// How this process's threads sleep on the peer's bell, and on a word of their own.
+pub(crate) trait Sleep: Send + Sync {
+    /// Sleeps while `bell` and `interrupt` hold what was seen, or until the deadline; may come back early.
+    fn sleep(
+        &self,
+        bell: &Bell,
+        bell_seen: u32,
+        interrupt: &Interrupt,
+        seen: u32,
+        deadline: Option<Instant>,
+    );
+
+    /// Ends the sleeps on `word`, which was changed.
+    fn wake(&self, word: &AtomicU32);
+}
+
+struct FutexSleep;
+
+impl Sleep for FutexSleep {
+    fn sleep(
+        &self,
+        bell: &Bell,
+        bell_seen: u32,
+        interrupt: &Interrupt,
+        seen: u32,
+        deadline: Option<Instant>,
+    ) {
+        // Any error but the ordinary ones means a word that is not mapped, which ours are; to spin
+        // then is better than to stop.
+        let _ = futex::wait_either(bell.word(), bell_seen, &interrupt.word, seen, deadline);
     }
 
-    fn ring_for_room(&self) {
-        self.ring_bell();
-        // Main's loop may be who wants room, for its backlog, and it does not sleep on the bell.
-        match &self.signal {
-            Signal::Futex => {}
-            Signal::Event(event) => _ = event.ring(),
-            #[cfg(all(feature = "portable", not(loom)))]
-            Signal::OfRenderer(_) => {}
-            #[cfg(all(feature = "portable", not(loom)))]
-            Signal::OfMain { .. } => self.ring(),
-        }
-    }
-
-    /// All who sleep on it are the peer's threads; each looks for what it waits for.
-    fn ring_bell(&self) {
-        guarded!("PeerBell::ring_bell: bumps", self.own.bell.bump());
-        reach(KillPoint::BellBumped);
-        match &self.signal {
-            // It fails only for a bad address, which a mapping of ours is not.
-            Signal::Futex | Signal::Event(_) => {
-                _ = futex::wake(self.own.bell.word(), u32::MAX, futex::Scope::Shared);
-            }
-            #[cfg(all(feature = "portable", not(loom)))]
-            Signal::OfRenderer(event) | Signal::OfMain { room: event, .. } => event.set(),
-        }
+    fn wake(&self, word: &AtomicU32) {
+        let _ = futex::wake(word, u32::MAX, futex::Scope::Private);
     }
 }
 
 /// A word of this process that ends its sleeps from any thread.
-#[derive(Default)]
 pub(crate) struct Interrupt {
     word: AtomicU32,
-    #[cfg(all(feature = "portable", not(loom)))]
-    /// What they sleep on, where that is no futex.
-    event: Option<Arc<EventSleep>>,
+    sleep: Box<dyn Sleep>,
+}
+
+impl Default for Interrupt {
+    fn default() -> Self {
+        Self::of(FutexSleep)
+    }
 }
 
 impl Interrupt {
-    #[cfg(all(feature = "portable", not(loom)))]
-    /// Of threads that sleep on an event.
-    pub(crate) fn of_event(event: Arc<EventSleep>) -> Self {
-        Self { word: AtomicU32::new(0), event: Some(event) }
+    pub(crate) fn of(sleep: impl Sleep + 'static) -> Self {
+        Self { word: AtomicU32::new(0), sleep: Box::new(sleep) }
     }
 
     /// What to pass to the sleep that this should end.
@@ -192,30 +199,13 @@ impl Interrupt {
     pub(crate) fn raise(&self) {
         // Release: pairs with the Acquire in `read`.
         self.word.fetch_add(1, guarded!("Interrupt::raise: Release", Release));
-        #[cfg(all(feature = "portable", not(loom)))]
-        if let Some(event) = &self.event {
-            return event.ring();
-        }
-        let _ = futex::wake(&self.word, u32::MAX, futex::Scope::Private);
+        self.sleep.wake(&self.word);
     }
 
     /// Sleeps until the peer rings `bell`, or this is raised, or the deadline passes; returns at once
     /// if either has happened since it was read.
-    pub(crate) fn sleep(
-        &self,
-        bell: &crate::wire::words::Bell,
-        bell_seen: u32,
-        seen: u32,
-        deadline: Option<std::time::Instant>,
-    ) {
-        #[cfg(all(feature = "portable", not(loom)))]
-        if let Some(event) = &self.event {
-            let unchanged = || bell.read() == bell_seen && self.read() == seen;
-            return event.sleep_while(unchanged, deadline);
-        }
-        // Any error but the ordinary ones means a word that is not mapped, which ours are; to spin
-        // then is better than to stop.
-        let _ = futex::wait_either(bell.word(), bell_seen, &self.word, seen, deadline);
+    pub(crate) fn sleep(&self, bell: &Bell, bell_seen: u32, seen: u32, deadline: Option<Instant>) {
+        self.sleep.sleep(bell, bell_seen, self, seen, deadline);
     }
 }
 
@@ -233,7 +223,7 @@ mod loom_tests {
             &[("Interrupt::raise: Release", DEADLOCK), ("Interrupt::read: Acquire", DEADLOCK)],
             || {
                 let shared = Arc::new((Interrupt::default(), AtomicU32::new(0)));
-                let bell = crate::wire::words::Bell::default();
+                let bell = Bell::default();
                 let raising = thread::spawn({
                     let shared = shared.clone();
                     move || {
@@ -263,11 +253,12 @@ mod loom_tests {
             &[
                 ("PeerBell::ring_once: each sleep", DEADLOCK),
                 ("Epoch::announce: new number", DEADLOCK),
-                ("PeerBell::ring_bell: bumps", DEADLOCK),
+                ("FutexSignal::wake_all: bumps", DEADLOCK),
             ],
             || {
                 let [own, peer] = [(); 2].map(|()| OutboxMemory::heap(256).control);
-                let bell = Arc::new(PeerBell::new(Signal::Futex, own.clone(), peer.clone()));
+                let bell =
+                    Arc::new(PeerBell::new(Box::new(FutexSignal), own.clone(), peer.clone()));
                 let sent = Arc::new([AtomicU64::new(0), AtomicU64::new(0)]);
                 let sending = [0, 1].map(|which| {
                     let (bell, sent) = (bell.clone(), sent.clone());

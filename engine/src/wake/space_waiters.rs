@@ -66,7 +66,7 @@ mod loom_tests {
         metrics::counters::Counter,
         primitives::{Arc, thread},
         shm::shared::OutboxMemory,
-        wake::bell::{Interrupt, PeerBell, Signal},
+        wake::bell::{FutexSignal, Interrupt, PeerBell},
         wire::words::Cursor,
     };
 
@@ -81,7 +81,7 @@ mod loom_tests {
             ],
             || {
                 let [own, peer] = [(); 2].map(|()| OutboxMemory::heap(256).control);
-                let bell = PeerBell::new(Signal::Futex, peer.clone(), own.clone());
+                let bell = PeerBell::new(Box::new(FutexSignal), peer.clone(), own.clone());
                 let room = Arc::new((Cursor::default(), Mutex::new(0)));
                 let wanted = Arc::new((SpaceWaiters::new(own), Interrupt::default()));
 

@@ -2,15 +2,14 @@
 
 use std::{process::Child, sync::Arc, time::Instant};
 
-use super::{poller::LaunchedProcess, restart::Recipe, wake_flood::WakeFlood};
+use super::{restart::Recipe, wake_flood::WakeFlood};
 use crate::{
     event_loop::driver::BATCH,
-    os::EventFd,
     peer::Port,
     policy::{Policy, quota::Allowance},
     primitives::Ordering,
     ring::consumer::Consumer,
-    session::control_channel::ControlChannel,
+    session::{control_channel::ControlChannel, transport::LaunchedProcess},
     shm::region::Region,
     trace,
     wire::{frame::Violation, handshake::Welcome},
@@ -21,7 +20,6 @@ pub(super) struct Handover {
     pub(super) welcome: Welcome,
     pub(super) main_region: Region,
     pub(super) renderer_region: Region,
-    pub(super) event: Option<EventFd>,
 }
 
 /// A session with its window: everything but its socket.
@@ -31,8 +29,6 @@ pub(super) struct Session {
     pub(super) consumer: Consumer,
     /// What its quotas still allow. `None`: they are unlimited.
     pub(super) allowance: Option<Allowance>,
-    /// What the renderer rings, if that is a thing of its own.
-    pub(super) event: Option<EventFd>,
     /// When it was opened, and its policy in a line, for inspectors.
     pub(super) opened: Instant,
     pub(super) summary: String,

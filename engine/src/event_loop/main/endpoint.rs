@@ -41,7 +41,7 @@ impl MainEndpoint {
         let declared = declarations(contract)?;
         let io = |source| BindError::Io { endpoint: name.to_owned(), source };
         let endpoint = Endpoint::bind(name, config.backend()?)?;
-        let meeting = endpoint.meeting();
+        let meeting = endpoint.meeting().clone();
         if config.protect_memory {
             process::make_non_dumpable().map_err(io)?;
         }
@@ -55,10 +55,9 @@ impl MainEndpoint {
         let routes = Snapshot::new(Router::new(channels.len()));
         let key = LoopKey::new();
         let key_name = key.id();
-        let bell = meeting.loop_bell().map_err(io)?;
         let after = config.unresponsive_after;
-        let windows = Windows::new(endpoint, &bell, routes.cached(), key, after).map_err(io)?;
-        let notices = Arc::new(Notices::new(bell));
+        let windows = Windows::new(endpoint, routes.cached(), key, after).map_err(io)?;
+        let notices = Arc::new(Notices::new(meeting.clone()));
         let waking = notices.clone();
         let executor = Executor::new(Arc::new(move || waking.wake()));
         let waiter = Waiter::new(config.wait, config.spin_ceiling);

@@ -9,7 +9,6 @@ use std::{
 use super::{
     connection::{Connection, Stage},
     hooks::Candidate,
-    poller::PollSource,
     shared::MainShared,
     token::{LISTENER, TokenKind, token},
     windows::Windows,
@@ -18,9 +17,9 @@ use crate::{
     error::GoneReason,
     inspection::attach::{InspectorAnswer, InspectorHello},
     kill_points::{KillPoint, reach},
-    os::epoll::Event,
+    os::report::Event,
     primitives::Ordering,
-    session::offers::grants,
+    session::{offers::grants, transport::PollSource},
     trace,
     wire::{
         frame::Violation,
@@ -55,7 +54,7 @@ impl Windows {
             Ok(None) => return,
             Err(_) => {
                 // A limit was met, and the connection still waits: without a pause the loop would spin.
-                let _ = self.poller.remove(PollSource::Door(endpoint), LISTENER);
+                let _ = self.poller.remove(PollSource::Door, LISTENER);
                 self.listening_from = Instant::now().checked_add(ACCEPT_PAUSE);
                 return;
             }
@@ -75,10 +74,8 @@ impl Windows {
 
     /// Lets connections in again, once the pause after a limit is over.
     pub(super) fn listen_again(&mut self, now: Instant) {
-        if self.listening_from.is_some_and(|from| from <= now)
-            && let Some(endpoint) = &self.endpoint
-        {
-            let added = self.poller.add(PollSource::Door(endpoint), LISTENER);
+        if self.listening_from.is_some_and(|from| from <= now) && self.endpoint.is_some() {
+            let added = self.poller.add(PollSource::Door, LISTENER);
             self.listening_from = added.err().and_then(|_| now.checked_add(ACCEPT_PAUSE));
         }
     }
@@ -251,8 +248,8 @@ impl Windows {
         self.reschedule(place);
         // An inspector has no place among the renderers.
         self.candidates -= 1;
-        let admitted =
-            hello.and_then(|()| self.inspectors.admit(main, &mut self.poller, &connection.control));
+        let admitted = hello
+            .and_then(|()| self.inspectors.admit(main, &mut *self.poller, &connection.control));
         if let Err(answer) = admitted {
             let why = match &answer {
                 InspectorAnswer::Refused { why } => why,
@@ -266,7 +263,7 @@ impl Windows {
 
     /// Ends the visit of an inspector that has gone, or says something, which ours does not.
     pub(super) fn hear_inspector(&mut self, main: &MainShared, place: usize) {
-        let Some(control) = self.inspectors.remove(main, &mut self.poller, place) else { return };
+        let Some(control) = self.inspectors.remove(main, &mut *self.poller, place) else { return };
         let went = match control.try_receive(&mut self.packet, 0) {
             Ok(received) => received.len == 0,
             // It has not even read what main answered.

@@ -24,7 +24,6 @@ use zerocopy::IntoBytes;
 
 use super::{
     connection::{Connection, Stage},
-    poller::{PollSource, Poller},
     shared::MainShared,
     token::{TokenKind, token},
 };
@@ -37,7 +36,10 @@ use crate::{
     os::process,
     primitives::Ordering,
     ring::broadcast::TopicWriter,
-    session::control_channel::ControlChannel,
+    session::{
+        control_channel::ControlChannel,
+        transport::{PollSource, Poller},
+    },
     shm::{
         backing::Backing,
         region::{Region, WriterSide},
@@ -108,7 +110,7 @@ impl Inspectors {
     pub(super) fn admit(
         &mut self,
         main: &MainShared,
-        poller: &mut Poller,
+        poller: &mut dyn Poller,
         control: &Arc<ControlChannel>,
     ) -> Result<(), InspectorAnswer> {
         let refused = |why: &str| InspectorAnswer::Refused { why: why.to_owned() };
@@ -126,7 +128,7 @@ impl Inspectors {
     fn show_to(
         &mut self,
         main: &MainShared,
-        poller: &mut Poller,
+        poller: &mut dyn Poller,
         control: &Arc<ControlChannel>,
     ) -> io::Result<()> {
         let board = match &mut self.board {
@@ -148,7 +150,7 @@ impl Inspectors {
     pub(super) fn remove(
         &mut self,
         main: &MainShared,
-        poller: &mut Poller,
+        poller: &mut dyn Poller,
         place: usize,
     ) -> Option<Arc<ControlChannel>> {
         let control = self.inspectors.get_mut(place)?.take()?;

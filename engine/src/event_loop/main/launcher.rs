@@ -11,9 +11,12 @@ use std::{
     time::Instant,
 };
 
-use super::{connection::Session, poller::LaunchedProcess, restart::Recipe};
+use super::{connection::Session, restart::Recipe};
 use crate::{
-    error::LaunchError, peer::Port, primitives::Mutex, session::control_channel::ControlChannel,
+    error::LaunchError,
+    peer::Port,
+    primitives::Mutex,
+    session::{control_channel::ControlChannel, transport::LaunchedProcess},
 };
 
 type Job = Box<dyn FnOnce() + Send>;

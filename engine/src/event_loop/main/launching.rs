@@ -11,19 +11,18 @@ use super::{
     connection::Session,
     launcher::{Arrival, Newcomer},
     opening::resources,
-    poller::LaunchedProcess,
     restart::{LaunchOptions, Recipe},
     shared::MainShared,
 };
 use crate::{
     error::LaunchError,
-    os::process::{self, Inherited},
+    os::process::Inherited,
     peer::Port,
     policy::Policy,
     primitives::Ordering,
     session::{
         control_channel::ControlChannel,
-        meeting::{ENDPOINT_VARIABLE, Meeting, SEGMENT_VARIABLE, SOCKET_VARIABLE},
+        transport::{self, ENDPOINT_VARIABLE},
     },
     web_contents::WebContents,
 };
@@ -43,7 +42,7 @@ impl MainShared {
         options: LaunchOptions,
     ) -> Result<WebContents, LaunchError> {
         // Of the session that this process itself may have been launched into.
-        command.env_remove(SOCKET_VARIABLE).env_remove(SEGMENT_VARIABLE);
+        transport::variables().for_each(|variable| _ = command.env_remove(variable));
         command.env(ENDPOINT_VARIABLE, &self.name);
         let program = command.get_program().to_string_lossy().into_owned();
         let spawn = |source| LaunchError::Spawn { program: program.clone(), source };
@@ -105,7 +104,7 @@ impl MainShared {
     ) -> Result<WebContents, Box<(Recipe, LaunchError)>> {
         let Prepared { session, control } = prepared;
         let port = session.port.clone();
-        let launched = child.and_then(|mut child| match self.look_after(child.id()) {
+        let launched = child.and_then(|mut child| match self.meeting.look_after(child.id()) {
             Ok(process) => Ok((child, process)),
             Err(error) => {
                 // Its end would not be noticed. It fails only if it has ended.
@@ -140,15 +139,5 @@ impl MainShared {
     fn arrive(&self, arrival: Arrival) {
         self.launcher.arrive(arrival);
         self.notices.call();
-    }
-
-    /// Returns what tells of the end of a child.
-    fn look_after(&self, pid: u32) -> io::Result<LaunchedProcess> {
-        match &self.meeting {
-            #[cfg(target_os = "linux")]
-            Meeting::Sockets => process::pidfd_open(pid).map(LaunchedProcess::Descriptor),
-            #[cfg(feature = "portable")]
-            Meeting::Names(hub) => Ok(LaunchedProcess::Watched(hub.watch_child(pid))),
-        }
     }
 }

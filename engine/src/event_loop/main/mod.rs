@@ -20,7 +20,7 @@
 //! | [`connection`], [`deadlines`] | one connection with its session; the next deadline of each |
 //! | [`shared`], [`notices`], [`hooks`], [`topics`] | what all threads share, in parts with one job each |
 //! | [`opening`], [`launching`], [`launcher`], [`restart`] | memory of a session; launches, and again after a crash |
-//! | [`poller`], [`token`] | what the loop sleeps on, and the names of its events |
+//! | [`token`] | the names of the poller's events |
 //! | [`responsiveness`], [`wake_flood`], [`inspectors`] | windows that take nothing; that ring for nothing; observers |
 
 mod arming;
@@ -34,7 +34,6 @@ mod launcher;
 mod launching;
 mod notices;
 mod opening;
-mod poller;
 mod responsiveness;
 pub(crate) mod restart;
 mod sessions;
@@ -43,6 +42,3 @@ mod token;
 mod topics;
 mod wake_flood;
 pub(crate) mod windows;
-
-// The poller names the loop's own wake-up by it.
-use token::INTERRUPT;

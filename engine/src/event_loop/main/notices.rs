@@ -14,8 +14,8 @@ use std::collections::BTreeSet;
 
 use crate::{
     peer::link::Reason,
-    primitives::Mutex,
-    session::meeting::LoopBell,
+    primitives::{Arc, Mutex},
+    session::transport::Meeting,
     sync::{
         flag::Flag,
         reentrancy::{self, CurrentLoop},
@@ -34,12 +34,12 @@ pub(super) struct Notices {
     queue: Mutex<BTreeSet<Notice>>,
     /// Something does not wait for the next housekeeping.
     urgent: Flag,
-    bell: LoopBell,
+    meeting: Arc<dyn Meeting>,
 }
 
 impl Notices {
-    pub(super) fn new(bell: LoopBell) -> Self {
-        Self { queue: Mutex::new(BTreeSet::new()), urgent: Flag::default(), bell }
+    pub(super) fn new(meeting: Arc<dyn Meeting>) -> Self {
+        Self { queue: Mutex::new(BTreeSet::new()), urgent: Flag::default(), meeting }
     }
 
     pub(super) fn push(&self, window: u32, reason: Reason) {
@@ -63,7 +63,7 @@ impl Notices {
     /// Ends the loop's sleep, unless this is the loop's own thread, which is awake.
     pub(super) fn wake(&self) {
         if self.is_elsewhere() {
-            self.bell.ring();
+            self.meeting.ring();
         }
     }
 

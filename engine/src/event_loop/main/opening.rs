@@ -11,7 +11,6 @@ use super::{
 use crate::{
     config::Config,
     error::LaunchError,
-    os::{EventFd, OwnedFd},
     peer::{
         Port, PortParts, SessionLimits, Side,
         large::{limits::AttachmentLimits, main_side::MainSide, outgoing::Attachments},
@@ -23,10 +22,7 @@ use crate::{
         producer::Producer,
     },
     session::control_channel::ControlChannel,
-    shm::{
-        handle::MemoryHandle,
-        region::{Region, WriterSide},
-    },
+    shm::region::{Region, WriterSide},
     trace,
     wake::bell::PeerBell,
     wire::{
@@ -73,10 +69,7 @@ impl MainShared {
         let own = main_region.outbox().expect("made with a ring's length");
         let peer = renderer_region.outbox().expect("made with a ring's length");
         own.control.initialise(main_capacity);
-        let event = control.needs_an_event().then(EventFd::new).transpose();
-        let event = event.map_err(resources("an eventfd"))?;
-        let theirs = event.as_ref().map(EventFd::try_clone).transpose();
-        let theirs = theirs.map_err(resources("an eventfd"))?;
+        let signals = control.mains_signals().map_err(resources("an eventfd"))?;
 
         let window = self.windows.next_number();
         let limits = SessionLimits {
@@ -93,7 +86,7 @@ impl MainShared {
         };
         let kept_max = self.config.attachment_pool_max as u64;
         let consumer = Consumer::new(Writer::Renderer, peer.data, own.control.clone(), 0);
-        let (signal, interrupt) = control.mains_signals();
+        let (signal, interrupt) = signals;
         let notices = self.notices.clone();
         let tell = move || notices.push(window, Reason::Untidy);
         let main_side = MainSide::new(control.clone(), backing, attached, kept_max, tell);
@@ -136,19 +129,10 @@ impl MainShared {
         let payload_max = payload_max(renderer_capacity).min(policy.message_max);
         let frame_len_max = padded(HEADER_LEN + payload_max);
         let allowance = Allowance::new(policy.frames, policy.bytes, frame_len_max, Instant::now());
-        let handover = Handover { welcome, main_region, renderer_region, event: theirs };
+        let handover = Handover { welcome, main_region, renderer_region };
         let (opened, summary) = (Instant::now(), policy.summary());
         trace::session_opened(window, &summary);
-        Ok(Session {
-            port,
-            policy,
-            consumer,
-            allowance,
-            event,
-            opened,
-            summary,
-            handover: Some(handover),
-        })
+        Ok(Session { port, policy, consumer, allowance, opened, summary, handover: Some(handover) })
     }
 
     /// Hands a session's memory over. Our handles of it are dropped with that.
@@ -158,10 +142,10 @@ impl MainShared {
         port: &Port,
         handover: Handover,
     ) -> io::Result<()> {
-        let Handover { mut welcome, main_region, renderer_region, event } = handover;
-        let event = event.map(|event| MemoryHandle::from(OwnedFd::from(event)));
+        let Handover { mut welcome, main_region, renderer_region } = handover;
+        let bell = control.bell_to_hand_over()?;
         let mut handles = vec![main_region.handle(), renderer_region.handle()];
-        handles.extend(&event);
+        handles.extend(&bell);
         for (number, handle) in
             self.topics.handles(|number| port.allowed.contains(usize::from(number)))
         {

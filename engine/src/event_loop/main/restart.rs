@@ -13,13 +13,10 @@ use std::{
 
 use crate::{
     error::GoneReason,
-    os::process::{Inherited, Program},
+    os::process::{CHILD_SOCKET, Inherited, Program},
     peer::Port,
     policy::Policy,
 };
-
-/// The descriptor at which a launched renderer finds its socket.
-const CHILD_SOCKET: i32 = 3;
 
 /// Whether main launches a renderer again when it went.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -18,7 +18,6 @@ use std::{
 use super::{
     connection::{Connection, Session, Stage},
     launcher::{Arrival, Newcomer},
-    poller::PollSource,
     restart::{PendingRestart, Recipe},
     shared::MainShared,
     token::{TokenKind, token},
@@ -29,7 +28,7 @@ use crate::{
     event_loop::driver::{Source, SourceShared},
     peer::{Port, link::Reason},
     primitives::Ordering,
-    session::liveness::reason_of,
+    session::{liveness::reason_of, transport::PollSource},
     sync::reentrancy,
     trace,
     wire::CELL,

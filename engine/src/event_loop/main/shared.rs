@@ -19,7 +19,7 @@ use crate::{
         link::{EventLoop, Reason},
     },
     primitives::{AtomicBool, AtomicU32, Mutex, Ordering},
-    session::{control_channel::ControlChannel, meeting::Meeting},
+    session::{control_channel::ControlChannel, transport::Meeting},
     sync::reentrancy::CurrentLoop,
     trace,
 };
@@ -32,7 +32,7 @@ pub(crate) struct MainShared {
     pub(super) closed: AtomicBool,
     pub(crate) channels: Arc<ChannelTable>,
     pub(crate) dispatcher: Dispatcher,
-    pub(super) meeting: Meeting,
+    pub(super) meeting: Arc<dyn Meeting>,
     pub(super) notices: Arc<Notices>,
     pub(crate) windows: WindowTable,
     pub(super) topics: Topics,

@@ -2,8 +2,6 @@
 
 /// Renderers that want to be let in.
 pub(super) const LISTENER: u64 = u64::MAX;
-/// Another thread ends the loop's sleep.
-pub(super) const INTERRUPT: u64 = u64::MAX - 1;
 
 /// What a token stands for, beside a place in the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

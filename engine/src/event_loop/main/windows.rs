@@ -11,24 +11,26 @@ use super::{
     deadlines::Deadlines,
     inspectors::Inspectors,
     notices::Notice,
-    poller::{PollSource, Poller},
     responsiveness::Responsiveness,
     restart::PendingRestart,
     shared::MainShared,
-    token::{INTERRUPT, LISTENER, TokenKind, parse, token},
+    token::{LISTENER, TokenKind, parse, token},
 };
 use crate::{
     error::GoneReason,
     event_loop::driver::{BATCH, Progress, Source, Stop},
     kill_points::{KillPoint, reach},
-    os::epoll::Event,
+    os::report::Event,
     peer::{
         dispatch::{Request, Routes},
         link::Reason,
         requests::outcome::Awaited,
     },
     policy::OnViolation,
-    session::{endpoint::Endpoint, meeting::LoopBell},
+    session::{
+        endpoint::Endpoint,
+        transport::{INTERRUPT, PollSource, Poller},
+    },
     shm::aligned::AlignedBuf,
     sync::{loop_cell::LoopKey, snapshot::Cached},
     wire::handshake::PACKET_MAX,
@@ -40,7 +42,7 @@ const ROOM_GIVEN_MAX: u32 = 2;
 
 /// The windows of a main process, and what the loop keeps about them.
 pub(crate) struct Windows {
-    pub(super) poller: Poller,
+    pub(super) poller: Box<dyn Poller>,
     /// `None`: it is closed.
     pub(super) endpoint: Option<Endpoint>,
     pub(super) connections: Vec<Option<Connection>>,
@@ -74,13 +76,12 @@ pub(crate) struct Windows {
 impl Windows {
     pub(super) fn new(
         endpoint: Endpoint,
-        bell: &LoopBell,
         routes: Cached<Routes>,
         key: LoopKey,
         unresponsive_after: Duration,
     ) -> io::Result<Self> {
-        let mut poller = Poller::new(bell)?;
-        poller.add(PollSource::Door(&endpoint), LISTENER)?;
+        let mut poller = endpoint.meeting().poller()?;
+        poller.add(PollSource::Door, LISTENER)?;
         Ok(Self {
             poller,
             endpoint: Some(endpoint),
@@ -323,8 +324,10 @@ impl Windows {
     pub(super) fn listen_to_bell(&mut self, place: usize, listens: bool) -> bool {
         let Self { connections, poller, .. } = self;
         let Some(Some(connection)) = connections.get_mut(place) else { return false };
-        let Some(session) = &connection.session else { return false };
-        let bell = PollSource::Bell(session.event.as_ref(), &connection.control);
+        if connection.session.is_none() {
+            return false;
+        }
+        let bell = PollSource::Bell(&connection.control);
         let token = token(place, TokenKind::Bell);
         let done = if listens { poller.add(bell, token) } else { poller.remove(bell, token) };
         if done.is_ok() {

@@ -455,7 +455,7 @@ mod tests {
         let lent_bytes_max = u64::from(lent_max) * SIZE as u64;
         let limits = AttachmentLimits { lent_bytes_max, lent_max, ..LIMITS };
         let (ours, theirs) = Socket::pair().unwrap();
-        let main = MainSide::new(Arc::new(ours.into()), Backing::Sealed, limits, 1 << 20, || ());
+        let main = MainSide::new(Arc::new(ours.into()), Backing::sealed(), limits, 1 << 20, || ());
         let borrower = Borrower::new(Arc::new(theirs.into()), limits, Vec::new());
         (main, borrower, SessionCounters::default())
     }

@@ -84,9 +84,9 @@ impl Lender {
         if !fits {
             return Ok(Err(NotLent::Quota { bytes, count }));
         }
-        let made = Blank::create(&self.backing, size as usize).and_then(|blank| {
-            let handle = blank.handle()?;
-            Ok((blank, handle))
+        let made = Blank::create(&self.backing, size as usize).map(|blank| {
+            let handle = blank.handle();
+            (blank, handle)
         });
         let (blank, handle) = match made {
             Ok(made) => made,
@@ -181,7 +181,7 @@ mod tests {
 
     #[test]
     fn what_was_filled_and_sealed_is_read_once() {
-        let mut lender = Lender::new(Backing::Sealed, LIMITS);
+        let mut lender = Lender::new(Backing::sealed(), LIMITS);
         let (id, theirs) = lent(&mut lender, SIZE);
         let content = [b"content", &[0; SIZE as usize - 7][..]].concat();
         theirs.fill(&content).unwrap();
@@ -193,7 +193,7 @@ mod tests {
 
     #[test]
     fn what_is_not_sealed_or_too_long_or_full_of_holes_is_not_read() {
-        let mut lender = Lender::new(Backing::Sealed, LIMITS);
+        let mut lender = Lender::new(Backing::sealed(), LIMITS);
         let (id, theirs) = lent(&mut lender, SIZE);
         let too_long = Violation::AttachmentLength { id, len: SIZE + 1, size: SIZE };
         assert_eq!(open(&mut lender, id, SIZE + 1).map(drop), Err(too_long));
@@ -207,7 +207,7 @@ mod tests {
 
     #[test]
     fn the_quota_counts_what_is_lent_and_what_is_being_read() {
-        let mut lender = Lender::new(Backing::Sealed, LIMITS);
+        let mut lender = Lender::new(Backing::sealed(), LIMITS);
         let (first, theirs) = lent(&mut lender, SIZE);
         let (second, _) = lent(&mut lender, PAGE as u64);
         let quota = |lender: &mut Lender, size| lender.lend(size).unwrap().map(drop);
@@ -228,22 +228,22 @@ mod tests {
 
     #[test]
     fn a_request_for_what_there_can_never_be_is_a_violation() {
-        let mut lender = Lender::new(Backing::Sealed, LIMITS);
+        let mut lender = Lender::new(Backing::sealed(), LIMITS);
         let max = LIMITS.lent_bytes_max;
         for len in [0, 1, max - 1, max + PAGE as u64, u64::MAX, u64::MAX - 4095] {
             let refused = lender.lend(len).map(drop);
             assert_eq!(refused, Err(Violation::AttachmentTooLarge { len, max }));
         }
         let none = AttachmentLimits { lent_max: 0, ..LIMITS };
-        assert!(Lender::new(Backing::Sealed, none).lend(SIZE).is_err());
+        assert!(Lender::new(Backing::sealed(), none).lend(SIZE).is_err());
     }
 
     #[test]
     fn our_own_descriptor_is_the_one_that_is_looked_at() {
-        let mut lender = Lender::new(Backing::Sealed, LIMITS);
+        let mut lender = Lender::new(Backing::sealed(), LIMITS);
         let (id, _theirs) = lent(&mut lender, SIZE);
         // The renderer seals some other memory of its own: that is of no interest.
-        let other = Blank::create(&Backing::Sealed, SIZE as usize).unwrap();
+        let other = Blank::create(&Backing::sealed(), SIZE as usize).unwrap();
         other.seal().unwrap();
         assert_eq!(open(&mut lender, id, 7).map(drop), Err(Violation::UnsealedAttachment { id }));
     }

@@ -187,7 +187,7 @@ mod tests {
         Some(match pool.take(len, consumed)? {
             Taken::Again(buffer) => (buffer, false),
             Taken::New { id, size } => {
-                let (memory, handle) = Writable::create(&Backing::Sealed, size, &[]).unwrap();
+                let (memory, handle) = Writable::create(&Backing::sealed(), size, &[]).unwrap();
                 drop(handle);
                 (Buffer { id, memory, handle: None }, true)
             }

@@ -10,7 +10,7 @@ use crate::ring::producer::{Producer, ReserveError};
 use crate::ring::tests::{Consumer, event, ring};
 use crate::shm::aligned::AlignedBuf;
 use crate::shm::shared::{OutboxMemory, Shared};
-use crate::wake::bell::{Interrupt, PeerBell, Signal};
+use crate::wake::bell::{FutexSignal, Interrupt, PeerBell};
 use crate::wire::outbox::OutboxControl;
 
 fn send(producer: &mut Producer, channel: u16, payload: &[u8]) -> Result<(), ReserveError> {
@@ -120,11 +120,11 @@ impl Pages {
     }
 
     fn bell_of_the_reader(&self) -> PeerBell {
-        PeerBell::new(Signal::Futex, self.reader.clone(), self.writer.clone())
+        PeerBell::new(Box::new(FutexSignal), self.reader.clone(), self.writer.clone())
     }
 
     fn bell_of_the_writer(&self) -> PeerBell {
-        PeerBell::new(Signal::Futex, self.writer.clone(), self.reader.clone())
+        PeerBell::new(Box::new(FutexSignal), self.writer.clone(), self.reader.clone())
     }
 }
 

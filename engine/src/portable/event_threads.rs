@@ -1,0 +1,243 @@
+//! The threads that enter events, and how all other threads ring and sleep without entering one.
+//!
+//! ```text
+//!   one process                                     the other process
+//!   -----------                                     -----------------
+//!   any thread ──ring──▶ ringer's thread            listener's thread ──wake──▶ sleepers
+//!               (park)        └──set──▶  event  ──wait──▶  ┘           (condition)
+//! ```
+//!
+//! An event belongs to one session, one process sets it and one process waits on it. A process that is killed may be
+//! inside the event, which is then locked for ever.
+//!
+//! - **No thread of the application hangs.** It enters no event. [`Ringer::ring`] raises a flag and unparks a thread,
+//!   and [`Sleepers`] are of this process.
+//! - **Nothing is undefined.** An event is initialised once, and its mutex is unlocked by its owner or by nobody.
+//! - **Nobody misses the event.** Its other process is dead, so the session is over. The watcher finds that out, enters
+//!   no event, and wakes the sleepers. The thread that is caught inside and the event's memory are left behind until
+//!   this process ends. Another session has other events and threads.
+//!
+//! # No wake-up is lost
+//!
+//! - A ring raises a flag *after* the change that it is for. The ringer's thread takes the flag down and *then* sets the
+//!   event, so each change is followed by a `set`. Rings in a row may share one.
+//! - A set event stays set until a wait has taken it. The listener's thread then locks the sleepers' mutex before
+//!   it wakes them.
+//! - A sleeper looks for the change with that mutex locked, and unlocks it only by waiting. Either it sees the
+//!   change, or it waits when it is woken.
+//! - No sleep is longer than [`LOOK_EVERY`]: a process that is killed before its ringer's thread has run costs that.
+
+use std::{
+    io,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    model::guarded,
+    portable::event::{NamedEvent, spawn},
+    primitives::{Arc, Condvar, Mutex, thread},
+    sync::flag::Flag,
+};
+
+/// No sleep is longer.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// The threads of this process that sleep until another process has changed something, each until something else.
+#[derive(Default)]
+pub(crate) struct Sleepers {
+    going_to_sleep: Mutex<()>,
+    woken: Condvar,
+}
+
+impl Sleepers {
+    /// Sleeps if `unchanged` holds, until the deadline or [`wake`](Self::wake), or for no reason: callers look and loop.
+    ///
+    /// `unchanged` is called once, while others can neither go to sleep nor wake, and should be brief.
+    pub(crate) fn sleep_while(&self, unchanged: impl FnOnce() -> bool, deadline: Option<Instant>) {
+        let lock = self.going_to_sleep.lock();
+        guarded!(
+            "Sleepers::sleep_while: look",
+            if !unchanged() {
+                return;
+            }
+        );
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let left = left.map_or(LOOK_EVERY, |left| left.min(LOOK_EVERY));
+        if !left.is_zero() {
+            // Whatever ends it, the caller looks.
+            drop(self.woken.wait_timeout(lock, left));
+        }
+    }
+
+    /// Wakes all. Change first what they wait for.
+    pub(crate) fn wake(&self) {
+        // Behind the lock no thread is between its look and its wait.
+        guarded!("Sleepers::wake: locks", drop(self.going_to_sleep.lock()));
+        guarded!("Sleepers::wake: wakes", self.woken.notify_all());
+    }
+}
+
+/// Sets an event, on a thread of its own.
+pub(crate) struct Ringer {
+    orders: Arc<Orders>,
+    thread: thread::Thread,
+}
+
+#[derive(Default)]
+struct Orders {
+    ring: Flag,
+    end: Flag,
+}
+
+impl Ringer {
+    pub(crate) fn start(event: NamedEvent) -> io::Result<Self> {
+        Self::setting(move || event.set())
+    }
+
+    fn setting(set: impl Fn() + Send + 'static) -> io::Result<Self> {
+        let orders = Arc::new(Orders::default());
+        let theirs = orders.clone();
+        let work = move || {
+            loop {
+                if theirs.ring.take() {
+                    set();
+                } else if theirs.end.is_raised() {
+                    return;
+                } else {
+                    thread::park();
+                }
+            }
+        };
+        let thread = spawn("ringbridge-ring", work)?.thread().clone();
+        Ok(Self { orders, thread })
+    }
+
+    /// Wakes who sleeps on the event, soon. Never waits.
+    pub(crate) fn ring(&self) {
+        self.orders.ring.raise();
+        guarded!("Ringer::ring: unparks", self.thread.unpark());
+    }
+
+    /// Ends its thread, after the rings that it owes. No ring has an effect after that.
+    pub(crate) fn end(&self) {
+        self.orders.end.raise();
+        self.thread.unpark();
+    }
+}
+
+impl Drop for Ringer {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// Waits on an event, on a thread of its own, and wakes this process's sleepers whenever it is set.
+pub(crate) struct Listener {
+    event: Arc<NamedEvent>,
+    end: Arc<Flag>,
+}
+
+impl Listener {
+    pub(crate) fn start(event: NamedEvent, sleepers: Arc<Sleepers>) -> io::Result<Self> {
+        let listener = Self { event: Arc::new(event), end: Arc::new(Flag::default()) };
+        let (event, end) = (listener.event.clone(), listener.end.clone());
+        spawn("ringbridge-hear", move || listen(&event, &sleepers, &end))?;
+        Ok(listener)
+    }
+}
+
+fn listen(event: &NamedEvent, sleepers: &Sleepers, end: &Flag) {
+    while !end.is_raised() {
+        event.wait();
+        sleepers.wake();
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.end.raise();
+        // From a thread that may be left behind, as the listener's own then is.
+        let event = self.event.clone();
+        let _ = spawn("ringbridge-end", move || event.set());
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+#[path = "event_threads/tests.rs"]
+mod tests;
+
+#[cfg(all(test, loom))]
+mod loom_tests {
+    use super::*;
+    use crate::model::{DEADLOCK, check_bounded};
+    use crate::primitives::{AtomicU32, Ordering::Relaxed};
+
+    fn sleep_until_changed(sleepers: &Sleepers, changed: &AtomicU32) {
+        while changed.load(Relaxed) == 0 {
+            sleepers.sleep_while(|| changed.load(Relaxed) == 0, None);
+        }
+    }
+
+    /// In a model no time passes, so a sleeper that no wake reaches sleeps for ever, which is reported.
+    #[test]
+    fn loom_a_wake_reaches_all_who_sleep_or_are_about_to() {
+        check_bounded(
+            2,
+            &[
+                ("Sleepers::sleep_while: look", DEADLOCK),
+                ("Sleepers::wake: locks", DEADLOCK),
+                ("Sleepers::wake: wakes", DEADLOCK),
+            ],
+            || {
+                let shared = Arc::new((Sleepers::default(), AtomicU32::new(0)));
+                let other = thread::spawn({
+                    let shared = shared.clone();
+                    move || sleep_until_changed(&shared.0, &shared.1)
+                });
+                let waker = thread::spawn({
+                    let shared = shared.clone();
+                    move || {
+                        shared.1.store(1, Relaxed);
+                        shared.0.wake();
+                    }
+                });
+                sleep_until_changed(&shared.0, &shared.1);
+                other.join().unwrap();
+                waker.join().unwrap();
+            },
+        );
+    }
+
+    /// From a thread of one process to a thread of the other, by the way of the two that use the event.
+    #[test]
+    fn loom_a_ring_reaches_the_sleeper_of_the_other_process() {
+        check_bounded(2, &[("Ringer::ring: unparks", DEADLOCK)], || {
+            let event = Arc::new(NamedEvent::default());
+            let shared = Arc::new((Sleepers::default(), AtomicU32::new(0), Flag::default()));
+            let listener = thread::spawn({
+                let (event, shared) = (event.clone(), shared.clone());
+                move || listen(&event, &shared.0, &shared.2)
+            });
+            let ringer = Arc::new(
+                Ringer::setting({
+                    let event = event.clone();
+                    move || event.set()
+                })
+                .unwrap(),
+            );
+            let waker = thread::spawn({
+                let (ringer, shared) = (ringer.clone(), shared.clone());
+                move || {
+                    shared.1.store(1, Relaxed);
+                    ringer.ring();
+                }
+            });
+            sleep_until_changed(&shared.0, &shared.1);
+            waker.join().unwrap();
+            drop(ringer);
+            shared.2.raise();
+            event.set();
+            listener.join().unwrap();
+        });
+    }
+}
