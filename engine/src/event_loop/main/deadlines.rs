@@ -21,10 +21,11 @@ impl Deadlines {
         if before == deadline {
             return;
         }
+        // Added first: a set that is never empty in between allocates nothing.
+        self.by_time.extend(deadline.map(|deadline| (deadline, place)));
         if let Some(before) = before {
             self.by_time.remove(&(before, place));
         }
-        self.by_time.extend(deadline.map(|deadline| (deadline, place)));
     }
 
     pub(super) fn next(&self) -> Option<Instant> {

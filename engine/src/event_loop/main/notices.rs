@@ -10,8 +10,6 @@
 //!
 //! The same notice is queued once, so the queue is bounded by the number of windows.
 
-use std::collections::BTreeSet;
-
 use crate::{
     peer::link::Reason,
     primitives::{Arc, Mutex},
@@ -31,7 +29,7 @@ pub(super) struct Notice {
 }
 
 pub(super) struct Notices {
-    queue: Mutex<BTreeSet<Notice>>,
+    queue: Mutex<Vec<Notice>>,
     /// Something does not wait for the next housekeeping.
     urgent: Flag,
     meeting: Arc<dyn Meeting>,
@@ -39,13 +37,17 @@ pub(super) struct Notices {
 
 impl Notices {
     pub(super) fn new(meeting: Arc<dyn Meeting>) -> Self {
-        Self { queue: Mutex::new(BTreeSet::new()), urgent: Flag::default(), meeting }
+        Self { queue: Mutex::new(Vec::new()), urgent: Flag::default(), meeting }
     }
 
     pub(super) fn push(&self, window: u32, reason: Reason) {
         let from_elsewhere = self.is_elsewhere();
         if reason != Reason::Unattended {
-            self.queue.lock().insert(Notice { window, reason, from_elsewhere });
+            let notice = Notice { window, reason, from_elsewhere };
+            let mut queue = self.queue.lock();
+            if !queue.contains(&notice) {
+                queue.push(notice);
+            }
         }
         match reason {
             Reason::Ended | Reason::Deferred => self.call(),
@@ -76,12 +78,13 @@ impl Notices {
         !self.urgent.is_raised() && self.queue.lock().is_empty()
     }
 
-    pub(super) fn take(&self) -> BTreeSet<Notice> {
+    /// Swaps the queue for an empty one, so that no memory is allocated.
+    pub(super) fn take(&self, empty: &mut Vec<Notice>) {
         if self.urgent.is_raised() {
             // Before the queue, which is filled before the flag is raised.
             self.urgent.take();
         }
-        std::mem::take(&mut *self.queue.lock())
+        std::mem::swap(empty, &mut *self.queue.lock());
     }
 
     pub(super) fn current_loop(&self) -> CurrentLoop {

@@ -71,6 +71,7 @@ pub(crate) struct Windows {
     key: LoopKey,
     scratch: AlignedBuf,
     events: Vec<Event>,
+    notices: Vec<Notice>,
 }
 
 impl Windows {
@@ -103,6 +104,7 @@ impl Windows {
             key,
             scratch: AlignedBuf::new(),
             events: Vec::new(),
+            notices: Vec::new(),
         })
     }
 
@@ -221,11 +223,12 @@ impl Windows {
     #[cold]
     pub(super) fn attend(&mut self, main: &MainShared) {
         // Before the arrivals, so that each of these windows has arrived or looks after itself when it does.
-        let notices = main.notices.take();
+        let mut notices = std::mem::take(&mut self.notices);
+        main.notices.take(&mut notices);
         for arrival in main.launcher.take_arrivals() {
             self.arrive(main, arrival);
         }
-        for Notice { window, reason, from_elsewhere } in notices {
+        for Notice { window, reason, from_elsewhere } in notices.drain(..) {
             if reason == Reason::Sent {
                 if let Some(port) = main.windows.get(window) {
                     self.responsiveness.watch(port, from_elsewhere, Instant::now());
@@ -234,6 +237,7 @@ impl Windows {
                 self.look_after(main, place, reason);
             }
         }
+        self.notices = notices;
     }
 
     /// Does for a window what happened outside its ring.
