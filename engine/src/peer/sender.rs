@@ -69,14 +69,6 @@ pub(super) enum SendRefusal {
     TooManyPending,
 }
 
-/// This thread holds the outbox already: for a loan, or because it encodes a batch.
-impl From<HeldHere> for SendRefusal {
-    #[inline]
-    fn from(HeldHere: HeldHere) -> Self {
-        Self::LoanHeld
-    }
-}
-
 /// Why a reply will never be sent.
 pub(super) enum ReplyError {
     /// The caller is told why.
@@ -198,7 +190,7 @@ impl Sender {
         put: impl FnOnce(&Self, &mut Producer, Label) -> Result<(), SendRefusal>,
     ) -> Result<RequestId, SendRefusal> {
         self.link.bell.will_look();
-        let mut outbox = self.outbox.lock()?;
+        let mut outbox = self.lock()?;
         if self.link.gone().is_some() {
             return Err(SendRefusal::Gone);
         }
@@ -213,11 +205,8 @@ impl Sender {
         let label = Label { id: Some(id), ..label };
         reach(KillPoint::RequestBegun);
         // After the id was taken: if its slot was a cancelled request's, the cancel goes first.
-        let deferred = match self.requests.has_deferred() {
-            true => self.send_deferred(&mut outbox),
-            false => Ok(()),
-        };
-        let sent = deferred.and_then(|()| put(self, &mut outbox.producer, label));
+        let sent =
+            self.send_deferred(&mut outbox).and_then(|()| put(self, &mut outbox.producer, label));
         if let Err(refusal) = sent {
             outbox.spare = Some(id);
             return Err(refusal);
@@ -242,15 +231,19 @@ impl Sender {
     #[inline(always)]
     pub(super) fn open(&self) -> Result<OpenOutbox<'_>, SendRefusal> {
         self.link.bell.will_look();
-        let mut outbox = self.outbox.lock()?;
+        let mut outbox = self.lock()?;
         if self.link.gone().is_some() {
             return Err(SendRefusal::Gone);
         }
         reach(KillPoint::SendBegun);
-        if self.requests.has_deferred() {
-            self.send_deferred(&mut outbox)?;
-        }
+        self.send_deferred(&mut outbox)?;
         Ok(OpenOutbox { sender: self, outbox })
+    }
+
+    /// Locks the outbox, unless this thread holds it already: for a loan, or because it encodes a batch.
+    #[inline]
+    fn lock(&self) -> Result<Guard<'_, Outbox>, SendRefusal> {
+        self.outbox.lock().map_err(|HeldHere| SendRefusal::LoanHeld)
     }
 
     /// Copies one frame into the ring and commits it.
@@ -429,7 +422,7 @@ impl Sender {
     /// Keeps a reply that found no room until there is some.
     pub(super) fn keep(&self, label: Label, kept: Kept) -> Result<(), ReplyError> {
         let undeliverable = |why: &str| Err(ReplyError::Undeliverable(why.to_owned()));
-        let Ok(mut outbox) = self.outbox.lock() else { return undeliverable(LOAN_HELD) };
+        let Ok(mut outbox) = self.lock() else { return undeliverable(LOAN_HELD) };
         // An honest peer has no more requests pending than its quota.
         let max = self.link.limits.owed_max;
         if outbox.backlog.len() >= usize::from(max) {
@@ -455,7 +448,7 @@ impl Sender {
             return false;
         }
         // While this thread holds a loan, its replies stay.
-        let Ok(mut outbox) = self.outbox.lock() else { return false };
+        let Ok(mut outbox) = self.lock() else { return false };
         let place = outbox.backlog.iter().position(|(label, _)| label.id == Some(id));
         let Some((_, kept)) = place.and_then(|place| outbox.backlog.remove(place)) else {
             return false;
@@ -484,7 +477,7 @@ impl Sender {
         if !self.requests.has_deferred() {
             return;
         }
-        let Ok(mut outbox) = self.outbox.lock() else { return };
+        let Ok(mut outbox) = self.lock() else { return };
         if self.send_deferred(&mut outbox).is_err() {
             self.send_deferred_when_there_is_room(&mut outbox);
         }
@@ -497,8 +490,13 @@ impl Sender {
     }
 
     /// Sends the deferred frames, before any other frame: so replies stay in order and neither list grows.
-    #[cold]
+    #[inline]
     fn send_deferred(&self, outbox: &mut Outbox) -> Result<(), SendRefusal> {
+        if self.requests.has_deferred() { self.send_deferred_now(outbox) } else { Ok(()) }
+    }
+
+    #[cold]
+    fn send_deferred_now(&self, outbox: &mut Outbox) -> Result<(), SendRefusal> {
         let before = self.link.counters.frames_sent.get();
         let result = self.commit_deferred(outbox);
         if self.link.counters.frames_sent.get() != before {
@@ -535,7 +533,7 @@ impl Sender {
     /// Drops the backlog: the session is over.
     pub(super) fn end(&self) {
         if self.requests.has_deferred()
-            && let Ok(mut outbox) = self.outbox.lock()
+            && let Ok(mut outbox) = self.lock()
         {
             outbox.backlog.clear();
             outbox.backlog_bytes = 0;
