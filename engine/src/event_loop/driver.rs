@@ -283,13 +283,18 @@ impl<S: Source> EventLoop for SharedLoop<S> {
             None => self.driver.try_take(),
         }?;
         let driven = driver.drive(&self.shared, Stop(None), Some(awaited), timeout);
-        // If the system refuses to wait, the deadline has come early.
-        Some(driven.unwrap_or(DriveEnd::Elapsed))
+        Some(driven.unwrap_or_else(elapsed_early))
     }
 
     fn notice(&self, window: u32, reason: Reason) {
         self.shared.notice(window, reason);
     }
+}
+
+/// The end of a drive because the system refuses to wait: as if the deadline had passed.
+#[cold]
+fn elapsed_early(_: io::Error) -> DriveEnd {
+    DriveEnd::Elapsed
 }
 
 impl<S: Source> Drop for SharedLoop<S> {

@@ -17,7 +17,7 @@ use std::{
 use crate::{
     contract::payload::DecodeError,
     peer::{
-        large::{body::Body, limits::OpenError},
+        large::limits::OpenError,
         port::Port,
         requests::outcome::{Awaited, Ending, FailCode},
         responder::Call,
@@ -114,7 +114,7 @@ impl Dispatcher {
             }
             Kind::Reply => {
                 port.check(Kind::Reply, header.channel)?;
-                port.settle(requested(header)?, &Ending::Reply, Body::Frame(bytes), awaited);
+                port.settle(requested(header)?, &Ending::Reply, bytes, awaited);
             }
             _ => return self.receive_rare(port, header, bytes, routes, key, awaited),
         }
@@ -135,11 +135,11 @@ impl Dispatcher {
         port.check(header.kind, header.channel)?;
         match header.kind {
             Kind::Reject => {
-                port.settle(requested(header)?, &Ending::Reject, Body::Frame(bytes), awaited);
+                port.settle(requested(header)?, &Ending::Reject, bytes, awaited);
             }
             Kind::Fail => {
                 let ending = Ending::Fail(header.flags);
-                port.settle(requested(header)?, &ending, Body::Frame(bytes), awaited);
+                port.settle(requested(header)?, &ending, bytes, awaited);
             }
             Kind::Cancel => cancel(port, requested(header)?),
             Kind::Subscribe => return Ok(Request::Subscribe(header.channel)),
@@ -182,9 +182,11 @@ impl Dispatcher {
         match header.kind {
             Kind::Send => self.deliver(port, header.channel, &body, routes, key)?,
             Kind::Invoke => self.call(port, header, &body, routes, key)?,
-            Kind::Reject => port.settle(requested(header)?, &Ending::Reject, body, awaited),
+            Kind::Reject => {
+                port.settle_attached(requested(header)?, &Ending::Reject, body, awaited);
+            }
             // `Attached::parse` lets no other kind through.
-            _ => port.settle(requested(header)?, &Ending::Reply, body, awaited),
+            _ => port.settle_attached(requested(header)?, &Ending::Reply, body, awaited),
         }
         Ok(Request::Publish { len })
     }
@@ -355,7 +357,7 @@ fn lose(
         }
         (_, Some(id)) => {
             let ending = Ending::Fail(FailCode::ReplyFailed as u8);
-            port.settle(id, &ending, Body::Frame(why.as_bytes()), awaited);
+            port.settle(id, &ending, why.as_bytes(), awaited);
         }
         _ => {}
     }

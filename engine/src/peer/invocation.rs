@@ -171,6 +171,7 @@ impl PendingRequest {
     }
 
     /// Drives until the request is settled. `None`: another thread drives.
+    #[inline(always)]
     fn drive_for(
         &self,
         awaited: &mut Awaited<'_>,

@@ -18,7 +18,10 @@ use crate::{
         incoming::Incoming,
         large::{body::Body, outgoing::Attachments, transfer::Large},
         link::{EventLoop, Limit, Link, Patience, Reason, SessionLimits, Side},
-        requests::outcome::{Awaited, Ending, Notify, SessionRequests},
+        requests::{
+            Stale,
+            outcome::{Awaited, Ending, Notify, SessionRequests},
+        },
         sender::{BatchStop, SendRefusal, Sender},
     },
     primitives::{AtomicBool, AtomicU32, Mutex, Ordering},
@@ -260,11 +263,31 @@ impl Port {
         &self,
         id: RequestId,
         ending: &Ending,
-        body: Body<'_>,
+        bytes: &[u8],
         awaited: Option<&mut Awaited<'_>>,
     ) {
         reach(KillPoint::ReplyReceived);
-        match self.requests().settle(id, ending, body, awaited) {
+        if !self.requests().hand_over(id, ending, bytes, awaited) {
+            self.settled(self.requests().store(id, |outcome| outcome.set(ending, bytes)));
+        }
+    }
+
+    /// As [`settle`](Self::settle), with an attached reply.
+    pub(super) fn settle_attached(
+        &self,
+        id: RequestId,
+        ending: &Ending,
+        body: Body,
+        awaited: Option<&mut Awaited<'_>>,
+    ) {
+        reach(KillPoint::ReplyReceived);
+        if !self.requests().hand_over(id, ending, &body, awaited) {
+            self.settled(self.requests().store(id, |outcome| outcome.set_attached(ending, body)));
+        }
+    }
+
+    fn settled(&self, stored: Result<Option<Notify>, Stale>) {
+        match stored {
             Ok(None) => {}
             Ok(Some(caller)) => self.notify(caller),
             Err(_stale) => self.counters.stale_replies.add(),

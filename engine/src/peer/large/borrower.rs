@@ -185,7 +185,7 @@ impl Borrower {
     }
 
     /// Opens the first `len` bytes of a buffer of main's, which a frame has named.
-    pub(super) fn open(&self, id: u64, len: u64) -> Result<Body<'static>, OpenError> {
+    pub(super) fn open(&self, id: u64, len: u64) -> Result<Body, OpenError> {
         let mut state = self.state.lock();
         if !state.mapped.contains_key(&id) {
             // It was sent before the frame.

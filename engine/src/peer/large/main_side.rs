@@ -165,7 +165,7 @@ impl MainSide {
     }
 
     /// Opens what the renderer has filled, after checking that it is sealed.
-    pub(super) fn open(&self, id: u64, len: u64) -> Result<Body<'static>, OpenError> {
+    pub(super) fn open(&self, id: u64, len: u64) -> Result<Body, OpenError> {
         // Mapped without the lock, which is of no use for that.
         let lent = self.lender.lock().claim(id, len).map_err(OpenError::Violation)?;
         lent.open(id, len as usize).map(Body::Sealed)

@@ -211,7 +211,7 @@ impl Large {
         &self,
         link: &Link,
         attached: &Attached,
-    ) -> Result<Body<'static>, OpenError> {
+    ) -> Result<Body, OpenError> {
         let (id, len) = (attached.attachment, attached.len);
         let opened = match &self.attachments {
             Attachments::Main(main) => main.open(id, len)?,

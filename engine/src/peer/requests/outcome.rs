@@ -67,13 +67,19 @@ pub(crate) struct Outcome {
     ending: Ending,
     bytes: AlignedBuf,
     /// The bytes, if they were attached. Dropped when they are taken.
-    attached: Option<Body<'static>>,
+    attached: Option<Body>,
 }
 
 impl Outcome {
-    fn set(&mut self, ending: &Ending, body: Body<'_>) {
+    pub(in crate::peer) fn set(&mut self, ending: &Ending, bytes: &[u8]) {
         self.ending.clone_from(ending);
-        self.attached = body.into_kept(&mut self.bytes);
+        self.bytes.fill(bytes);
+        self.attached = None;
+    }
+
+    pub(in crate::peer) fn set_attached(&mut self, ending: &Ending, body: Body) {
+        self.ending.clone_from(ending);
+        self.attached = Some(body.into_kept());
     }
 
     /// Hands the bytes out, for the last time.
@@ -118,27 +124,32 @@ impl<'a> Awaited<'a> {
 }
 
 impl SessionRequests {
-    /// Settles a request: hands the outcome to the driving thread if that waits for it, else stores
-    /// it. Returns the caller to notify.
+    /// Hands the outcome of a request to the driving thread, if that waits for it.
     #[inline]
-    pub(in crate::peer) fn settle(
+    pub(in crate::peer) fn hand_over(
         &self,
         id: RequestId,
         ending: &Ending,
-        body: Body<'_>,
+        bytes: &[u8],
         awaited: Option<&mut Awaited<'_>>,
-    ) -> Result<Option<Notify>, Stale> {
-        if let Some(awaited) = awaited
-            && !awaited.settled
-            && awaited.id == id
-            && std::ptr::eq(awaited.requests, self)
-        {
-            (awaited.take)(ending, &body);
-            awaited.settled = true;
-            self.settled_in_hand(id);
-            return Ok(None);
+    ) -> bool {
+        let Some(awaited) = awaited else { return false };
+        if awaited.settled || awaited.id != id || !std::ptr::eq(awaited.requests, self) {
+            return false;
         }
-        self.work(|table| table.settle(id, |outcome| outcome.set(ending, body)))
+        (awaited.take)(ending, bytes);
+        awaited.settled = true;
+        self.settled_in_hand(id);
+        true
+    }
+
+    /// Stores the outcome of a request, which `set` writes. Returns the caller to notify.
+    pub(in crate::peer) fn store(
+        &self,
+        id: RequestId,
+        set: impl FnOnce(&mut Outcome),
+    ) -> Result<Option<Notify>, Stale> {
+        self.work(|table| table.settle(id, set))
     }
 
     /// Takes a settled request's outcome. `None`: it is still pending.

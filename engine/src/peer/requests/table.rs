@@ -98,10 +98,10 @@ impl<N, O: Default> RequestTable<N, O> {
         }
         let index = self.free?;
         let slot = &mut self.slots[usize::from(index)];
-        if let RequestState::Free { next } = slot.state {
+        let begun = RequestState::Pending { notify: None, timeout: None, deadline: None };
+        if let RequestState::Free { next } = std::mem::replace(&mut slot.state, begun) {
             self.free = next;
         }
-        slot.state = RequestState::Pending { notify: None, timeout: None, deadline: None };
         self.pending += 1;
         Some(RequestId::new(slot.generation, index))
     }
