@@ -30,10 +30,13 @@ use std::{
 };
 
 use crate::{
+    context_bridge::error::{BridgeError, ExposeError},
     contract::{Channel, ChannelKey, ChannelKind, Event, Method, Push, payload::Payload},
-    error::{BridgeError, ExposeError, HandlerError, RegisterError},
     ipc_renderer::IpcRenderer,
-    peer::router::ListenerId,
+    peer::{
+        error::{HandlerError, RegisterError},
+        router::ListenerId,
+    },
     primitives::Mutex,
 };
 

@@ -5,17 +5,13 @@
 use std::fmt;
 
 #[cfg(all(feature = "sandbox", target_os = "linux"))]
-pub use crate::sandbox::outcome::SandboxError;
-pub use crate::{
+use crate::sandbox::outcome::SandboxError;
+use crate::{
     context_bridge::error::{BridgeError, ExposeError},
-    contract::error::ContractError,
     event_loop::error::{LaunchError, RunError},
     inspection::attach::InspectError,
-    peer::error::{HandlerError, InvokeError, RegisterError, SendAllError, SendError},
-    session::{
-        error::{BindError, ConnectError, EndpointsError},
-        liveness::GoneReason,
-    },
+    peer::error::{InvokeError, RegisterError, SendError},
+    session::error::{BindError, ConnectError},
 };
 
 /// Any error of this crate.

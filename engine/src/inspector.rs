@@ -9,9 +9,8 @@ use std::{
 };
 
 use crate::{
-    error::InspectError,
     inspection::{
-        attach::{attach, fingerprint},
+        attach::{InspectError, attach, fingerprint},
         board::{self, BoardError, BoardSlot, WindowState},
     },
     metrics::{MainMetrics, SessionMetrics, counters::Counters, sleeps::Sleeps},

@@ -27,11 +27,9 @@ use crate::{
         Channel, ChannelKey, Contract, Declaration, Event, Method, Push, Topic, declarations,
         payload::{FixedLayout, Payload},
     },
-    error::{
-        ConnectError, HandlerError, InvokeError, RegisterError, RunError, SendAllError, SendError,
-    },
     event_loop::{
         driver::SourceShared,
+        error::RunError,
         renderer::{
             session::{Carried, RendererSession},
             shared::{Origin, RendererShared},
@@ -42,6 +40,7 @@ use crate::{
     peer::{
         Patience, Port,
         dispatch::Delivery,
+        error::{HandlerError, InvokeError, RegisterError, SendAllError, SendError},
         invocation::Invocation,
         loan::Loan,
         responder::{Call, Responder},
@@ -52,6 +51,7 @@ use crate::{
     session::{
         control_channel::ControlChannel,
         endpoint,
+        error::ConnectError,
         joining::{Joined, join},
         offers::granted,
         transport,

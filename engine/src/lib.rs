@@ -199,15 +199,18 @@ pub use crate::{
     wire::frame::Violation,
 };
 
+#[cfg(all(feature = "sandbox", target_os = "linux", not(loom)))]
+pub use crate::sandbox::outcome::{MissingPart, Sandbox, SandboxError, SandboxPart};
 #[cfg(not(loom))]
 pub use crate::{
-    context_bridge::{BridgeReply, Conflated, ContextBridge, Exposed, Latest},
-    error::{
-        BindError, BridgeError, ConnectError, ContractError, EndpointsError, Error, ExposeError,
-        GoneReason, HandlerError, InspectError, InvokeError, LaunchError, RegisterError, RunError,
-        SendAllError, SendError,
+    context_bridge::{
+        BridgeReply, Conflated, ContextBridge, Exposed, Latest,
+        error::{BridgeError, ExposeError},
     },
-    inspection::board::WindowState,
+    contract::error::ContractError,
+    error::Error,
+    event_loop::error::{LaunchError, RunError},
+    inspection::{attach::InspectError, board::WindowState},
     inspector::{InspectedWindow, Inspection, Inspector},
     ipc_main::{
         Candidate, IpcMain, IpcMainEvent, IpcMainInvokeEvent, LaunchOptions, MainCounters,
@@ -215,18 +218,18 @@ pub use crate::{
     },
     ipc_renderer::{IpcRenderer, IpcRendererEvent, IpcRendererInvokeEvent},
     peer::{
+        error::{HandlerError, InvokeError, RegisterError, SendAllError, SendError},
         invocation::{Invocation, InvokeResult},
         loan::Loan,
         responder::Responder,
     },
     policy::quota::Quota,
-    session::endpoint_registry::{EndpointInfo, SweptEndpoint, endpoints, sweep_endpoints},
+    session::{
+        endpoint_registry::{EndpointInfo, SweptEndpoint, endpoints, sweep_endpoints},
+        error::{BindError, ConnectError, EndpointsError},
+        liveness::GoneReason,
+    },
     web_contents::WebContents,
-};
-#[cfg(all(feature = "sandbox", target_os = "linux", not(loom)))]
-pub use crate::{
-    error::SandboxError,
-    sandbox::outcome::{MissingPart, Sandbox, SandboxPart},
 };
 
 #[cfg(all(feature = "policy-file", not(loom)))]

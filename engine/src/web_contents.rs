@@ -7,10 +7,15 @@ use crate::{
         Channel, Method, Push,
         payload::{FixedLayout, Payload},
     },
-    error::{GoneReason, HandlerError, InvokeError, SendAllError, SendError},
     metrics::{SessionMetrics, counters::Counters},
-    peer::{Patience, Port, invocation::Invocation, loan::Loan},
+    peer::{
+        Patience, Port,
+        error::{HandlerError, InvokeError, SendAllError, SendError},
+        invocation::Invocation,
+        loan::Loan,
+    },
     primitives::Ordering,
+    session::liveness::GoneReason,
 };
 
 /// One renderer, as main sees it. Cheap to clone, `Send` and `Sync`; it outlives the renderer, and

@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use crate::{
     contract::{Channel, Push, payload::Payload},
-    error::SendError,
-    peer::{Patience, dispatch::Delivery, responder::Call},
+    peer::{Patience, dispatch::Delivery, error::SendError, responder::Call},
     web_contents::WebContents,
 };
 

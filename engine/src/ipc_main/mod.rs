@@ -17,15 +17,17 @@ use crate::{
     contract::{
         Channel, ChannelKey, Contract, Event, FromRenderer, Method, Topic, payload::Payload,
     },
-    error::{BindError, HandlerError, LaunchError, RegisterError, RunError, SendError},
+    event_loop::error::{LaunchError, RunError},
     metrics::{MainMetrics, sleeps::Sleeps},
     peer::{
         dispatch::Delivery,
+        error::{HandlerError, RegisterError, SendError},
         responder::{Call, Responder},
         router::{ListenerId, Times},
         typed_handlers::{Handled, unknown},
     },
     policy::Policy,
+    session::error::BindError,
     web_contents::WebContents,
 };
 

@@ -11,7 +11,6 @@ use std::{
 };
 
 use crate::{
-    error::{BindError, ConnectError},
     os::process::{self, Inherited},
     portable::{
         event_threads::Sleepers,
@@ -28,6 +27,7 @@ use crate::{
     primitives::Arc,
     session::{
         control_channel::ControlChannel,
+        error::{BindError, ConnectError},
         joining::not_mapped,
         transport::{LaunchedProcess, Leftovers, Meeting, Poller},
     },

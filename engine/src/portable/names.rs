@@ -4,11 +4,11 @@ use std::{io, time::Duration};
 
 use crate::{
     config::Backend,
-    error::{BindError, ConnectError},
     portable::directory::{self, Hub, VARIABLE},
     primitives::Arc,
     session::{
         control_channel::ControlChannel,
+        error::{BindError, ConnectError},
         transport::{Leftovers, Meeting, Transport},
     },
 };

@@ -24,11 +24,11 @@ use std::{
 use crate::{
     TRANSPORTS,
     config::Backend,
-    error::{BindError, ConnectError},
     os::files::{self, Lock},
     primitives::Arc,
     session::{
         control_channel::ControlChannel,
+        error::{BindError, ConnectError},
         transport::{self, Meeting},
     },
 };

@@ -12,9 +12,11 @@ use std::{
 
 use crate::{
     TRANSPORTS,
-    error::EndpointsError,
     os::files::{Lock, open_lock, strangers_may_enter},
-    session::endpoint::{folder, is_name, make_folder},
+    session::{
+        endpoint::{folder, is_name, make_folder},
+        error::EndpointsError,
+    },
 };
 /// A name that a main process of this user has bound, or had.
 #[derive(Clone, Debug, PartialEq, Eq)]

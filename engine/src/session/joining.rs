@@ -7,9 +7,8 @@ use std::{
 
 use crate::{
     contract::Declaration,
-    error::ConnectError,
     kill_points::{KillPoint, reach},
-    session::{control_channel::ControlChannel, offers::offers},
+    session::{control_channel::ControlChannel, error::ConnectError, offers::offers},
     shm::{
         handle::MemoryHandle,
         region::{Access, Region, RegionError},

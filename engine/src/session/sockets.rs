@@ -11,7 +11,6 @@ use std::{
 
 use crate::{
     config::Backend,
-    error::{BindError, ConnectError},
     os::{
         Epoll, EventFd, Listener, Socket,
         epoll::Trigger,
@@ -23,6 +22,7 @@ use crate::{
     session::{
         control_channel::{ControlChannel, ControlPacket, PacketLink},
         endpoint::folder,
+        error::{BindError, ConnectError},
         transport::{
             INTERRUPT, LaunchedProcess, Leftovers, Meeting, PollSource, Poller, Transport,
         },

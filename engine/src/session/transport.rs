@@ -13,9 +13,12 @@ use std::{any::Any, env, io, sync::Arc, time::Duration};
 use crate::{
     TRANSPORTS,
     config::Backend,
-    error::{BindError, ConnectError, ContractError},
+    contract::error::ContractError,
     os::{process::Inherited, report::Event},
-    session::control_channel::ControlChannel,
+    session::{
+        control_channel::ControlChannel,
+        error::{BindError, ConnectError},
+    },
     shm::backing::Backing,
 };
 

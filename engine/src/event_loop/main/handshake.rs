@@ -14,12 +14,11 @@ use super::{
     windows::Windows,
 };
 use crate::{
-    error::GoneReason,
     inspection::attach::{InspectorAnswer, InspectorHello},
     kill_points::{KillPoint, reach},
     os::report::Event,
     primitives::Ordering,
-    session::{offers::grants, transport::PollSource},
+    session::{liveness::GoneReason, offers::grants, transport::PollSource},
     trace,
     wire::{
         frame::Violation,

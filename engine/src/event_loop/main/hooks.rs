@@ -6,11 +6,12 @@ use std::{
 };
 
 use crate::{
-    error::{GoneReason, LaunchError},
+    event_loop::error::LaunchError,
     os::process,
     peer::Port,
     policy::Policy,
     primitives::{AtomicBool, Mutex, Ordering},
+    session::liveness::GoneReason,
     web_contents::WebContents,
 };
 

@@ -13,7 +13,7 @@ use std::{
 
 use super::{connection::Session, restart::Recipe};
 use crate::{
-    error::LaunchError,
+    event_loop::error::LaunchError,
     peer::Port,
     primitives::Mutex,
     session::{control_channel::ControlChannel, transport::LaunchedProcess},

@@ -15,7 +15,7 @@ use super::{
     shared::MainShared,
 };
 use crate::{
-    error::LaunchError,
+    event_loop::error::LaunchError,
     os::process::Inherited,
     peer::Port,
     policy::Policy,

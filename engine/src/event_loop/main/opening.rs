@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     config::Config,
-    error::LaunchError,
+    event_loop::error::LaunchError,
     peer::{
         Port, PortParts, SessionLimits, Side,
         large::{limits::AttachmentLimits, main_side::MainSide, outgoing::Attachments},

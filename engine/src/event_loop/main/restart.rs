@@ -12,10 +12,10 @@ use std::{
 };
 
 use crate::{
-    error::GoneReason,
     os::process::{CHILD_SOCKET, Inherited, Program},
     peer::Port,
     policy::Policy,
+    session::liveness::GoneReason,
 };
 
 /// Whether main launches a renderer again when it went.

@@ -24,11 +24,13 @@ use super::{
     windows::Windows,
 };
 use crate::{
-    error::GoneReason,
     event_loop::driver::{Source, SourceShared},
     peer::{Port, link::Reason},
     primitives::Ordering,
-    session::{liveness::reason_of, transport::PollSource},
+    session::{
+        liveness::{GoneReason, reason_of},
+        transport::PollSource,
+    },
     sync::reentrancy,
     trace,
     wire::CELL,

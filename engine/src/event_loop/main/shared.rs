@@ -10,12 +10,12 @@ use super::{hooks::Hooks, launcher::Launcher, notices::Notices, topics::Topics};
 use crate::{
     config::Config,
     contract::{Channel, Topic, channel_table::ChannelTable, payload::Payload},
-    error::SendError,
     event_loop::{driver::SourceShared, main::hooks::MainCounters},
     metrics::{MainMetrics, counters::Counter, sleeps::SleepCounters},
     peer::{
         Port,
         dispatch::Dispatcher,
+        error::SendError,
         link::{EventLoop, Reason},
     },
     primitives::{AtomicBool, AtomicU32, Mutex, Ordering},

@@ -17,7 +17,6 @@ use super::{
     token::{LISTENER, TokenKind, parse, token},
 };
 use crate::{
-    error::GoneReason,
     event_loop::driver::{BATCH, Progress, Source, Stop},
     kill_points::{KillPoint, reach},
     os::report::Event,
@@ -29,6 +28,7 @@ use crate::{
     policy::OnViolation,
     session::{
         endpoint::Endpoint,
+        liveness::GoneReason,
         transport::{INTERRUPT, PollSource, Poller},
     },
     shm::aligned::AlignedBuf,

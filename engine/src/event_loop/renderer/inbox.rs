@@ -4,7 +4,6 @@ use std::{io, time::Instant};
 
 use super::{shared::RendererShared, topics::ReadTopics};
 use crate::{
-    error::GoneReason,
     event_loop::driver::{BATCH, Progress, Source, Stop},
     kill_points::{KillPoint, reach},
     os::clock::{self, Punctual},
@@ -13,6 +12,7 @@ use crate::{
         requests::outcome::Awaited,
     },
     ring::consumer::Consumer,
+    session::liveness::GoneReason,
     sync::{loop_cell::LoopKey, snapshot::Cached},
 };
 

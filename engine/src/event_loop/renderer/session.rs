@@ -16,7 +16,6 @@ use super::{
 use crate::{
     config::Config,
     contract::{ChannelKind, channel_table::ChannelTable},
-    error::GoneReason,
     event_loop::driver::SharedLoop,
     peer::{
         Port, PortParts, SessionLimits, Side,
@@ -28,7 +27,7 @@ use crate::{
         consumer::{Consumer, Writer},
         producer::Producer,
     },
-    session::{control_channel::ControlChannel, joining::Joined},
+    session::{control_channel::ControlChannel, joining::Joined, liveness::GoneReason},
     sync::{flag::Flag, loop_cell::LoopKey, snapshot::Snapshot},
     wake::{adaptive::Waiter, bell::PeerBell, executor::Executor},
 };
