@@ -147,22 +147,52 @@ pub(crate) fn open_descriptors() -> ProcResult<u64> {
 
 #[cfg(test)]
 mod tests {
-    use std::{process::id, thread, time::Duration};
+    use std::{
+        io::{BufRead, BufReader, Write},
+        process::{Command, Stdio, id},
+        time::{Duration, Instant},
+    };
 
     use super::*;
 
+    /// Sleeps until a line arrives, and then works for a moment.
+    const WORKER: &str =
+        "while read line; do i=0; while [ $i -lt 9999 ]; do i=$((i+1)); done; echo done; done";
+
+    // In a process of its own: the threads of other tests end and take their figures with them.
     #[test]
     fn a_sleep_is_a_switch_and_work_is_time() {
-        let before = (Usage::of(id(), None).unwrap(), machine_busy_ns().unwrap());
-        let cpu = thread_cpu_ns();
+        let mut child = Command::new("sh")
+            .args(["-c", WORKER])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut to = child.stdin.take().unwrap();
+        let mut from = BufReader::new(child.stdout.take().unwrap());
+        let before = Usage::of(child.id(), None).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            to.write_all(b"work\n").unwrap();
+            from.read_line(&mut String::new()).unwrap();
+            let used = Usage::of(child.id(), None).unwrap() - before;
+            if used.switches >= 3 && used.cpu_ns >= 3_000_000 {
+                break;
+            }
+            assert!(Instant::now() < deadline, "{used:?}");
+        }
+        // Its one thread is left out.
+        assert_eq!(Usage::of(child.id(), Some(child.id() as i32)).unwrap().cpu_ns, 0);
+        drop(to);
+        child.wait().unwrap();
+    }
+
+    #[test]
+    fn our_own_time_is_counted() {
+        let (cpu, busy) = (thread_cpu_ns(), machine_busy_ns().unwrap());
         while thread_cpu_ns() - cpu < 30_000_000 {}
-        (0..3).for_each(|_| thread::sleep(Duration::from_millis(1)));
-        let used = Usage::of(id(), None).unwrap() - before.0;
-        assert!(used.switches >= 3 && used.cpu_ns >= 29_000_000, "{used:?}");
-        assert!(process_cpu_ns() >= 30_000_000 && machine_busy_ns().unwrap() > before.1);
-        // A thread that is left out is missing in the sum.
-        let me = rustix::thread::gettid().as_raw_nonzero().get();
-        assert!(Usage::of(id(), Some(me)).unwrap().cpu_ns < Usage::of(id(), None).unwrap().cpu_ns);
+        assert!(process_cpu_ns() >= 30_000_000);
+        assert!(machine_busy_ns().unwrap() > busy);
     }
 
     #[test]
