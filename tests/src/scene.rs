@@ -1,7 +1,7 @@
 //! Renderers and main processes of the tests: functions of the test program itself, called in a second run of it.
 //!
 //! A test names a function, or a closure without captures, beside its assertions. The new process gets the distance of
-//! that function from a known one, because the program is loaded at another address each time. [`scenes!`](crate::scenes)
+//! that function from a known one, because the program is loaded at another address each time. [`scenes!`](crate::scenes!)
 //! makes the test program look for it before the test harness starts. A scene fails by panicking.
 
 use std::{

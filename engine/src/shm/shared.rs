@@ -68,14 +68,6 @@ impl<T: ?Sized> Shared<T> {
     }
 }
 
-impl<T: Send + Sync + 'static> Shared<T> {
-    #[cfg(any(test, loom))]
-    /// Shares a value on the heap.
-    pub(crate) fn from_arc(value: Arc<T>) -> Self {
-        Self { target: NonNull::from(&*value), owner: value }
-    }
-}
-
 impl<T: ?Sized + Send + Sync + 'static> Shared<T> {
     #[cfg(any(test, loom))]
     /// Shares a value on the heap, a slice for instance.
@@ -90,7 +82,7 @@ impl<T: ?Sized> Deref for Shared<T> {
 
     fn deref(&self) -> &T {
         // SAFETY: `target` is valid for `&T` while the owner lives: the caller of `new` promises it, the
-        // heap of `from_arc` and `from_box` is, and `map` inherits it. `self` has a share in the owner.
+        // heap of `from_box` is, and `map` inherits it. `self` has a share in the owner.
         unsafe { self.target.as_ref() }
     }
 }

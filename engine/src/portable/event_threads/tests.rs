@@ -61,7 +61,7 @@ fn start_other(test: &str, role: &str, round: u32) -> OtherProcess {
 
 /// Two processes' ends of one event.
 fn ends() -> (Arc<Sleepers>, Listener, Ringer) {
-    let place: Shared<EventPlace> = Shared::from_arc(Arc::default());
+    let place: Shared<EventPlace> = Shared::from_box(Box::default());
     let ours = NamedEvent::create(place.clone()).unwrap();
     let sleepers = Arc::new(Sleepers::default());
     let listener = Listener::start(ours, sleepers.clone()).unwrap();
@@ -125,7 +125,7 @@ fn a_sleep_ends_with_its_deadline_and_not_before() {
 
 #[test]
 fn both_threads_end_with_their_session() {
-    let place: Shared<EventPlace> = Shared::from_arc(Arc::default());
+    let place: Shared<EventPlace> = Shared::from_box(Box::default());
     let (sleepers, listener, ringer) = {
         let ours = NamedEvent::create(place.clone()).unwrap();
         let sleepers = Arc::new(Sleepers::default());
