@@ -674,6 +674,7 @@ impl<'a> Controller<'a> {
         let processes = self.processes_but_main();
         let slots = (0..self.options.renderers).map(|slot| self.board.slot(slot).leaks.get());
         let in_renderers: u64 = slots.sum();
+        self.summary.left_behind = self.summary.left_behind.max(now.left_behind);
         let leaks = now.beyond(&before) + u64::from(grown) + processes.len() as u64;
         if leaks > 0 {
             let ours = proc::mappings(self.main.process.id, proc::is_of_the_library);

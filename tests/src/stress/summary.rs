@@ -38,6 +38,8 @@ pub(super) struct Summary {
     pub(super) out_of_order: u64,
     pub(super) corrupt: u64,
     pub(super) leaks: u64,
+    /// The most threads that dead processes left behind in events of one main process. Portable backend only.
+    pub(super) left_behind: u64,
     pub(super) hangs: u64,
     /// Processes that ended in a way that nobody made them.
     pub(super) crashes: u64,
@@ -55,7 +57,7 @@ impl Summary {
         self.must_be_zero().iter().all(|(_, count)| *count == 0)
     }
 
-    fn must_be_zero(&self) -> [(&'static str, u64); 9] {
+    fn must_be_zero(&self) -> [(&'static str, u64); 10] {
         [
             ("violations", self.violations),
             ("lost", self.lost),
@@ -63,10 +65,20 @@ impl Summary {
             ("out of order", self.out_of_order),
             ("corrupt", self.corrupt),
             ("leaks", self.leaks),
+            (
+                "too many threads left behind",
+                self.left_behind.saturating_sub(self.left_behind_max()),
+            ),
             ("hangs", self.hangs),
             ("crashes", self.crashes),
             ("unexpected errors", self.unexpected),
         ]
+    }
+
+    /// A process that dies inside an event leaves three threads of its peer behind at most. One kill in 20 may hit one
+    /// there.
+    fn left_behind_max(&self) -> u64 {
+        3 * self.kills.div_ceil(20)
     }
 
     pub(super) fn add(&mut self, faults: Faults) {
@@ -174,6 +186,7 @@ mod tests {
         }
         for summary in [
             Summary { leaks: 1, ..Summary::default() },
+            Summary { left_behind: 4, kills: 20, ..Summary::default() },
             Summary { hangs: 1, ..Summary::default() },
             Summary { crashes: 1, ..Summary::default() },
         ] {
