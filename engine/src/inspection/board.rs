@@ -64,7 +64,7 @@ pub(crate) struct BoardSlot {
     pub(crate) state: u32,
     /// 1 if main has not taken all of its frames, else 0.
     pub(crate) unread: u32,
-    /// The time since it was launched, in nanoseconds.
+    /// The time since its session was opened, in nanoseconds.
     pub(crate) open_ns: u64,
     pub(crate) policy_len: u64,
     pub(crate) metrics: [u64; WINDOW_METRICS_MAX],

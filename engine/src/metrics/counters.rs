@@ -57,7 +57,7 @@ macro_rules! counters {
 counters! {
     /// Frames sent: messages, invokes, replies, cancels.
     frames_sent,
-    /// Frames received and understood.
+    /// Frames received, whatever is in them.
     frames_received,
     /// Messages that came on a channel without a listener, and were dropped.
     unheard,
@@ -75,7 +75,7 @@ counters! {
     full,
     /// Wake-ups of the peer, one system call or two each.
     wakes,
-    /// Times that this side of the session went to sleep.
+    /// Times that this side of the session began to wait for a ring: a renderer slept, main armed the window.
     parks,
     /// Listeners and handlers that panicked.
     panics,

@@ -103,7 +103,7 @@ impl Dispatcher {
         port.counters.frames_received.add_alone(1);
         port.check_length(u64::from(header.payload_len))?;
         match header.kind {
-            // Each kind is checked in its own arm: a known kind needs no look into the table.
+            // Each arm names its kind, so that the compiler evaluates the kind's `Rules`.
             Kind::Send => {
                 port.check(Kind::Send, header.channel)?;
                 self.deliver(port, header.channel, bytes, routes, key)?;

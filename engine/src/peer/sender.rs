@@ -217,13 +217,15 @@ impl Sender {
             table.set_timeout(id, timeout);
             table.begin()
         });
-        if timeout.is_some() && self.requests.timed.begun() {
-            self.link.notice(Reason::Begun);
-        }
+        let loop_must_know = timeout.is_some() && self.requests.timed.begun();
         self.link.counters.frames_sent.add_alone(1);
         self.link.counters.invokes_sent.add_alone(1);
         drop(outbox);
         self.wake_peer();
+        if loop_must_know {
+            // Without the outbox's lock: the notice may drop the last share of the loop.
+            self.link.notice(Reason::Begun);
+        }
         Ok(id)
     }
 
@@ -332,8 +334,8 @@ impl Sender {
     /// Has the loop told of the next frame. The loop looks once more after this, for a frame that may
     /// have been on its way.
     pub(crate) fn tell_of_next_send(&self) {
+        // Relaxed: the fence orders it. Its twin is in `PeerBell::frames_committed`.
         self.loop_wants_frame.store(true, Ordering::Relaxed);
-        // Relaxed: this is the twin of the fence in `wake_peer`.
         fence_before_look();
     }
 

@@ -17,7 +17,7 @@ pub enum GoneReason {
     CleanExit,
     /// It ended with another status.
     AbnormalExit,
-    /// It was sent SIGTERM or SIGKILL.
+    /// It was sent SIGINT, SIGTERM or SIGKILL.
     Killed,
     /// It died of another signal, such as SIGSEGV.
     Crashed,

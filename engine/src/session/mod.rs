@@ -1,8 +1,15 @@
-//! Sessions: how one begins ([`endpoint`], [`offers`], [`joining`]) and ends ([`liveness`]), who watches
-//! ([`inspection`]), and which names there are ([`endpoint_registry`]).
+//! Sessions: how two processes find each other, and how a session begins and ends.
 //!
-//! [`transport`] and [`control_channel`] declare how two processes are tied together. `sockets` implements that with
-//! sockets and sealed memory, and `portable/` with names. What is above does not know which.
+//! ```text
+//!   endpoint ── name ──▶ transport ──▶ control channel ──▶ joining ──▶ offers ──▶ a session ──▶ liveness
+//!   (bind)               (connect)     (packets)           (memory)    (contracts)              (its end)
+//! ```
+//!
+//! - [`endpoint`], [`endpoint_registry`]: a name that main binds; all names of this user.
+//! - [`transport`], [`control_channel`]: how two processes are tied together, as traits. `sockets` implements them with
+//!   sockets and sealed memory, and `portable/` with named memory and events.
+//! - [`joining`], [`offers`]: a renderer's part of the handshake; the comparison of the contracts.
+//! - [`liveness`]: the reason of an end. [`error`]: the errors of all this.
 
 pub(crate) mod control_channel;
 pub(crate) mod endpoint;

@@ -6,7 +6,8 @@
 //!                                             backing ─▶ memory      poller ─▶ what main's loop sleeps on
 //! ```
 //!
-//! `Config::backend` chooses in [`of`]. Nothing above this module looks which it is.
+//! `Config::backend` chooses in [`of`]. The code above does not depend on the choice; an endpoint and a
+//! renderer only keep it, to reconnect by the same one.
 
 use std::{any::Any, env, io, sync::Arc, time::Duration};
 

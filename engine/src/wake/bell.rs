@@ -76,8 +76,8 @@ impl PeerBell {
         Self { signal, own, peer, rung: AtomicU32::new(0), room_rung: AtomicU32::new(0) }
     }
 
-    /// Call before writing a frame: what is looked at behind it is on its way meanwhile. A peer that sleeps
-    /// between any two messages has written it since the last look, as it has read where the frame goes.
+    /// Prefetches the peer's `parked` word, which is read after the commit. A peer that sleeps between two messages has
+    /// just written it.
     #[inline]
     pub(crate) fn will_look(&self) {
         bytes::prefetch(&self.peer.parked);

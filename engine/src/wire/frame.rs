@@ -16,7 +16,8 @@
 //!             +--------------+-------+-------+--------------------------------+
 //! ```
 //!
-//! The first word is the **commit word**: zero until the whole frame is there. `kind` is never zero,
+//! The first word is the **commit word**. Until the whole frame is there, it is zero or a word of another lap. The
+//! highest bit of `kind`, bit 39, is the parity of the lap (`ring/commit.rs`), and no kind has it. `kind` is never zero,
 //! so no frame's commit word is.
 //!
 //! [`WireHeader::check`] alone turns a peer's bytes into a [`Header`]. It takes its words by value, so it never
@@ -234,7 +235,8 @@ impl TimeoutCode {
     }
 }
 
-/// A peer's breach of the protocol. It ends the session, and the frame has no other effect.
+/// A peer's breach of the protocol. The frame has no other effect. It ends the session, unless the policy
+/// [tolerates](crate::OnViolation::Tolerate) some.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 #[allow(missing_docs, reason = "the fields are named after what the peer sent, as is each message")]

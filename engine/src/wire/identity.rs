@@ -12,7 +12,7 @@
 
 use crate::primitives::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
-/// The version of everything in [`wire`](super).
+/// The version of the pages in shared memory. The packets of the handshake have their own.
 const VERSION: u32 = 1;
 
 // Relaxed: the owner writes these constants before it sends the memory to another process.

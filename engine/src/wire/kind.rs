@@ -4,7 +4,7 @@
 /// The channels on which frames of one kind go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ChannelUse {
-    /// The frame names no channel, or that of its request.
+    /// The frame names no channel, or one that is checked with its request or its attachment.
     None,
     /// An event towards main, a push towards a renderer.
     OneWay,
