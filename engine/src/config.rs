@@ -35,7 +35,7 @@ pub enum Backend {
 #[derive(Clone, Debug)]
 pub struct Config {
     /// The backend. Main and renderers that attach by name must set the same one; a launched renderer gets it from
-    /// main. On a platform without [`Backend::Sealed`] it is [`Backend::Portable`].
+    /// main. On a platform without [`Backend::Sealed`] it is `Backend::Portable`.
     pub backend: Backend,
     /// Refuses a backend that does not isolate the processes' memory.
     pub require_isolation: bool,
