@@ -17,6 +17,9 @@
 //!   no event, and wakes the sleepers. The thread that is caught inside and the event's memory are left behind until
 //!   this process ends. Another session has other events and threads.
 //!
+//! - **A session that ends in order leaves nothing behind.** Its end waits until this side's threads have come out of
+//!   their events, for [`LEAVE_WITHIN`] at most: a thread that is caught by a dead process never does.
+//!
 //! # No wake-up is lost
 //!
 //! - A ring raises a flag *after* the change that it is for. The ringer's thread takes the flag down and *then* sets the
@@ -41,6 +44,40 @@ use crate::{
 
 /// No sleep is longer.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// The end of a session waits so long for a thread that is inside an event.
+const LEAVE_WITHIN: Duration = Duration::from_millis(50);
+
+/// Opens once, when a thread has left its event for good.
+#[derive(Default)]
+struct Exit {
+    left: Mutex<bool>,
+    opened: Condvar,
+}
+
+impl Exit {
+    fn open(&self) {
+        *self.left.lock() = true;
+        self.opened.notify_all();
+    }
+
+    /// Waits until it is open, but not for a thread that is caught inside.
+    #[cfg(not(loom))]
+    fn wait(&self) {
+        let deadline = Instant::now() + LEAVE_WITHIN;
+        let mut left = self.left.lock();
+        while !*left {
+            let rest = deadline.saturating_duration_since(Instant::now());
+            if rest.is_zero() {
+                return;
+            }
+            left = self.opened.wait_timeout(left, rest);
+        }
+    }
+
+    /// In a model no time passes, and no thread is caught.
+    #[cfg(loom)]
+    fn wait(&self) {}
+}
 
 /// The threads of this process that sleep until another process has changed something, each until something else.
 #[derive(Default)]
@@ -87,6 +124,7 @@ pub(crate) struct Ringer {
 struct Orders {
     ring: Flag,
     end: Flag,
+    exit: Exit,
 }
 
 impl Ringer {
@@ -102,7 +140,7 @@ impl Ringer {
                 if theirs.ring.take() {
                     set();
                 } else if theirs.end.is_raised() {
-                    return;
+                    return theirs.exit.open();
                 } else {
                     thread::park();
                 }
@@ -128,6 +166,7 @@ impl Ringer {
 impl Drop for Ringer {
     fn drop(&mut self) {
         self.end();
+        self.orders.exit.wait();
     }
 }
 
@@ -135,13 +174,20 @@ impl Drop for Ringer {
 pub(crate) struct Listener {
     event: Arc<NamedEvent>,
     end: Arc<Flag>,
+    exit: Arc<Exit>,
 }
 
 impl Listener {
     pub(crate) fn start(event: NamedEvent, sleepers: Arc<Sleepers>) -> io::Result<Self> {
-        let listener = Self { event: Arc::new(event), end: Arc::new(Flag::default()) };
-        let (event, end) = (listener.event.clone(), listener.end.clone());
-        spawn("ringbridge-hear", move || listen(&event, &sleepers, &end))?;
+        let (event, end, exit) = (Arc::new(event), Arc::default(), Arc::new(Exit::default()));
+        let listener = Self { event, end, exit };
+        let (event, end, exit) =
+            (listener.event.clone(), listener.end.clone(), listener.exit.clone());
+        let work = move || {
+            listen(&event, &sleepers, &end);
+            exit.open();
+        };
+        spawn("ringbridge-hear", work)?;
         Ok(listener)
     }
 }
@@ -157,8 +203,16 @@ impl Drop for Listener {
     fn drop(&mut self) {
         self.end.raise();
         // From a thread that may be left behind, as the listener's own then is.
-        let event = self.event.clone();
-        let _ = spawn("ringbridge-end", move || event.set());
+        let (event, set) = (self.event.clone(), Arc::new(Exit::default()));
+        let has_set = set.clone();
+        let work = move || {
+            event.set();
+            has_set.open();
+        };
+        if spawn("ringbridge-end", work).is_ok() {
+            set.wait();
+            self.exit.wait();
+        }
     }
 }
 
