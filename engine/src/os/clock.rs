@@ -44,6 +44,7 @@ pub(super) fn timespec_of(span: Duration) -> Timespec {
 }
 
 /// This thread's sleeps have no timer slack while this lives.
+#[derive(Debug)]
 pub(crate) struct Punctual {
     /// The slack to restore.
     slack: Option<NonZeroU64>,

@@ -40,6 +40,7 @@ pub(crate) mod clock {
     }
 
     /// Sleeps end when the system says so.
+    #[derive(Debug)]
     pub(crate) struct Punctual;
 
     impl Punctual {
@@ -82,6 +83,17 @@ pub(crate) mod futex {
     /// Nobody sleeps.
     pub(crate) fn wake(_word: &AtomicU32, _count: u32, _scope: Scope) -> io::Result<usize> {
         Ok(0)
+    }
+}
+
+/// A thread stays where it runs.
+pub(crate) mod processor {
+    pub(crate) fn current() -> Option<u32> {
+        None
+    }
+
+    pub(crate) fn leave(_number: u32) -> bool {
+        false
     }
 }
 

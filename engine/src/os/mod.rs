@@ -7,6 +7,7 @@
 //! | [`epoll`] | one sleeper, many descriptors |
 //! | [`socket`] | packets and descriptors between two processes |
 //! | [`process`] | processes: start, die with the parent, watch for the end |
+//! | [`processor`] | where a thread runs |
 //! | [`membarrier`] | fences for a whole process |
 //! | `confine` | removal of rights from all threads |
 //! | [`clock`] | the monotonic clock |
@@ -34,12 +35,14 @@ pub(crate) mod futex;
 pub(crate) mod membarrier;
 #[cfg(target_os = "linux")]
 pub(crate) mod process;
+#[cfg(target_os = "linux")]
+pub(crate) mod processor;
 pub(crate) mod report;
 #[cfg(target_os = "linux")]
 pub(crate) mod socket;
 
 #[cfg(not(target_os = "linux"))]
-pub(crate) use elsewhere::{clock, futex, membarrier, process};
+pub(crate) use elsewhere::{clock, futex, membarrier, process, processor};
 #[cfg(target_os = "linux")]
 pub(crate) use epoll::Epoll;
 #[cfg(target_os = "linux")]

@@ -11,6 +11,13 @@ pub(crate) mod clock {
     }
 }
 
+/// All threads of a model run on one processor.
+pub(crate) mod processor {
+    pub(crate) fn current() -> Option<u32> {
+        Some(0)
+    }
+}
+
 pub(crate) mod futex {
     use std::time::Instant;
 

@@ -80,6 +80,8 @@ pub(crate) struct Waiter {
     spun: Option<Duration>,
     sharing: Sharing,
     foresight: Option<Foresight>,
+    /// The sender runs on this thread's processor. A spin before a predicted message would keep it from sending.
+    beside_sender: bool,
 }
 
 /// The action of a wait when it last read the clock.
@@ -166,27 +168,43 @@ impl Waiter {
             spun: None,
             sharing: Sharing::default(),
             foresight: None,
+            beside_sender: false,
         }
     }
 
     /// A waiter that predicts messages that come by a clock.
-    pub(crate) fn foreseeing(strategy: WaitStrategy, ceiling: Duration) -> Self {
-        let foresight = (strategy == WaitStrategy::Adaptive).then(|| Foresight {
-            rhythm: Rhythm::new(nanoseconds(ceiling)),
+    /// It is awake around them for up to `share_max` percent of the time.
+    pub(crate) fn foreseeing(strategy: WaitStrategy, ceiling: Duration, share_max: u8) -> Self {
+        let foresees = strategy == WaitStrategy::Adaptive && share_max > 0;
+        let foresight = foresees.then(|| Foresight {
+            rhythm: Rhythm::new(nanoseconds(ceiling), share_max),
             origin: Instant::now(),
         });
         Self { foresight, ..Self::new(strategy, ceiling) }
     }
 
-    /// Ends the wait: a message came.
+    /// Ends the wait: a message came. Returns whether it came during a sleep.
     #[inline]
-    pub(crate) fn found(&mut self) {
+    pub(crate) fn found(&mut self) -> bool {
         self.looks = 0;
         match self.began.take() {
             // It ended before the clock was first read, so its length counts as 0.
-            None => self.expected -= self.expected / 8,
+            None => {
+                self.expected -= self.expected / 8;
+                false
+            }
             Some(began) => self.learn(began, Instant::now()),
         }
+    }
+
+    /// Returns whether messages come by a clock, as far as is known.
+    pub(crate) fn has_beat(&self) -> bool {
+        self.foresight.as_ref().is_some_and(|foresight| foresight.rhythm.has_beat())
+    }
+
+    /// Notes whether the last sender to ring did so on this thread's processor.
+    pub(crate) fn set_beside_sender(&mut self, beside: bool) {
+        self.beside_sender = beside;
     }
 
     /// Returns the next action after a look that found nothing.
@@ -242,6 +260,9 @@ impl Waiter {
         let Some(Foresight { rhythm, origin }) = &self.foresight else {
             return WaitStep::Park(now);
         };
+        if self.beside_sender {
+            return WaitStep::Park(now);
+        }
         match rhythm.outlook(nanoseconds(now.duration_since(*origin))) {
             Outlook::Unknown => WaitStep::Park(now),
             Outlook::QuietUntil(until) => {
@@ -252,7 +273,7 @@ impl Waiter {
     }
 
     #[cold]
-    fn learn(&mut self, began: Instant, now: Instant) {
+    fn learn(&mut self, began: Instant, now: Instant) -> bool {
         let (looked, last) = self.latest.take().unwrap_or((began, Last::Looked));
         self.sharing.learn(last == Last::Yielded);
         if let Some(Foresight { rhythm, origin }) = &mut self.foresight {
@@ -272,6 +293,7 @@ impl Waiter {
             Some(spun) => waited.saturating_sub(WAKE_UP).max(spun),
         };
         self.expected = (self.expected * 7 + nanoseconds(sample.min(SAMPLE_MAX))) / 8;
+        matches!(last, Last::Parked | Last::Dozed)
     }
 
     /// The longest spin of the present wait for an unpredicted message.

@@ -20,7 +20,7 @@ use crate::{
     kill_points::{KillPoint, reach},
     metrics::counters::Counter,
     model::guarded,
-    os::{clock, futex},
+    os::{clock, futex, processor},
     primitives::{AtomicU32, Ordering},
     shm::{bytes, shared::Shared},
     wire::{
@@ -50,7 +50,7 @@ impl Signal for FutexSignal {
     }
 
     fn wake_all(&self, bell: &Bell) {
-        guarded!("FutexSignal::wake_all: bumps", bell.bump());
+        guarded!("FutexSignal::wake_all: bumps", bell.bump(processor::current()));
         reach(KillPoint::BellBumped);
         // It fails only for a bad address, which a mapping of ours is not.
         let _ = futex::wake(bell.word(), u32::MAX, futex::Scope::Shared);

@@ -166,8 +166,13 @@ pub(crate) fn fence_before_look() {
 
 /// The word on which the owner's peer sleeps. It changes with every ring.
 #[derive(Debug, Default)]
-#[repr(transparent)]
-pub(crate) struct Bell(AtomicU32);
+#[repr(C)]
+pub(crate) struct Bell {
+    word: AtomicU32,
+    /// The processor on which the owner rang last, plus 1. 0: unknown. The peer decides by it only where it runs
+    /// itself, so a false value costs nothing but the peer's own time.
+    processor: AtomicU32,
+}
 
 impl Bell {
     /// Returns the value to sleep on. Call before [`Epoch::announce`].
@@ -175,20 +180,28 @@ impl Bell {
     pub(crate) fn read(&self) -> u32 {
         // Acquire: pairs with the Release in `bump`; keeps the later announcement behind this load.
         // No model: loom runs the accesses of a thread in their order.
-        self.0.load(Acquire)
+        self.word.load(Acquire)
     }
 
-    /// Changes the value that a sleeper has read. Any thread of the owner.
+    /// Changes the value that a sleeper has read. Any thread of the owner, which runs on `processor`.
     #[inline]
-    pub(crate) fn bump(&self) {
+    pub(crate) fn bump(&self, processor: Option<u32>) {
+        // Relaxed: a hint, on which no memory depends.
+        self.processor.store(processor.map_or(0, |number| number.wrapping_add(1)), Relaxed);
         // Release: pairs with the Acquire in `read`; makes the work visible to a sleeper that it wakes.
         // No model: as in `read`.
-        self.0.fetch_add(1, Release);
+        self.word.fetch_add(1, Release);
+    }
+
+    /// Returns the processor on which the owner rang last.
+    pub(crate) fn rung_on(&self) -> Option<u32> {
+        // Relaxed: as in `bump`.
+        self.processor.load(Relaxed).checked_sub(1)
     }
 
     /// Returns the word for a system call.
     pub(crate) fn word(&self) -> &AtomicU32 {
-        &self.0
+        &self.word
     }
 }
 
@@ -282,7 +295,9 @@ mod tests {
     fn a_bumped_bell_is_no_longer_what_a_sleeper_read() {
         let bell = Bell::default();
         let read = bell.read();
-        bell.bump();
+        assert_eq!(bell.rung_on(), None);
+        bell.bump(Some(0));
         assert_ne!(bell.read(), read);
+        assert_eq!(bell.rung_on(), Some(0));
     }
 }
