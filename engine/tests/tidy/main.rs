@@ -31,6 +31,7 @@ const ORDER: &[&str] = &[
     "peer",
     "web_contents",
     "event_loop",
+    "ticker",
     // The public face.
     "ipc_main",
     "sandbox",
