@@ -60,7 +60,7 @@ const UNSAFE: &[&str] = &[
 const ORDERINGS: &[&str] = &[
     "model.rs",
     "wire/words.rs",
-    "ring/commit.rs",
+    "ring/cells.rs",
     "sync/owner_lock.rs",
     "sync/fences.rs",
     "sync/flag.rs",
