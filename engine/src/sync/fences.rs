@@ -3,10 +3,10 @@
 //! One side stores, runs [`light_fence`] and loads. The other stores, runs [`heavy_fence`] and loads. At least
 //! one of the two sees the other's store, as with two `SeqCst` fences. The light fence only keeps the compiler
 //! from reordering. The heavy fence has the kernel run a fence on every processor that runs a thread of this
-//! process (`membarrier`, private and expedited), and waits for it, some microseconds.
+//! process (`membarrier`), and waits for it, some microseconds.
 //!
-//! In a model both are `SeqCst` fences, which is what the pair amounts to. Each touches a shared word first:
-//! loom tries both orders of two accesses to one word, but not of two fences.
+//! In a model both are `SeqCst` fences. Each touches a shared word first: loom tries both orders of two accesses to
+//! one word, but not of two fences.
 
 use crate::primitives::{Ordering::SeqCst, fence};
 

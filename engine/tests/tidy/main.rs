@@ -64,7 +64,6 @@ const ORDERINGS: &[&str] = &[
     "sync/owner_lock.rs",
     "sync/fences.rs",
     "sync/flag.rs",
-    "sync/reentrancy.rs",
     "wake/driver_lock.rs",
     "wake/bell.rs",
     "os/confine.rs",
