@@ -27,7 +27,7 @@ pub(crate) fn light_fence() {
 /// If it is not [available](heavy_fence_available).
 pub(crate) fn heavy_fence() {
     #[cfg(not(loom))]
-    crate::os::process_fence().expect("it was there when the process registered for it");
+    crate::os::process::process_fence().expect("it was there when the process registered for it");
     // No model: in a model both fences are SeqCst fences; the callers' fences are guarded.
     #[cfg(not(loom))]
     fence(SeqCst);
@@ -51,7 +51,7 @@ pub(crate) fn heavy_fence_available() -> bool {
     #[cfg(not(loom))]
     {
         static AVAILABLE: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
-        *AVAILABLE.get_or_init(|| crate::os::register_process_fence().is_ok())
+        *AVAILABLE.get_or_init(|| crate::os::process::register_process_fence().is_ok())
     }
     #[cfg(loom)]
     true

@@ -48,8 +48,7 @@ impl Signal for FutexSignal {
     fn wake_all(&self, bell: &Bell) {
         guarded!("FutexSignal::wake_all: bumps", bell.bump());
         reach(KillPoint::BellBumped);
-        // It fails only for an unmapped address.
-        let _ = futex::wake(bell.word(), u32::MAX, futex::Scope::Shared);
+        futex::wake_all(bell.word(), futex::Scope::Shared);
     }
 }
 
@@ -168,7 +167,7 @@ impl Sleep for FutexSleep {
     }
 
     fn wake(&self, word: &AtomicU32) {
-        let _ = futex::wake(word, u32::MAX, futex::Scope::Private);
+        futex::wake_all(word, futex::Scope::Private);
     }
 }
 
