@@ -305,10 +305,6 @@ struct RingerSignal {
 }
 
 impl Signal for RingerSignal {
-    fn wake_driver(&self, bell: &Bell) {
-        self.wake_all(bell);
-    }
-
     fn wake_all(&self, bell: &Bell) {
         bell.bump(processor::current());
         reach(KillPoint::BellBumped);

@@ -1,7 +1,6 @@
-//! The atomic words of a control page, as types whose methods are verbs.
+//! The atomic words of a control page. All orderings of control pages are in this file.
 //!
-//! Each word has one writer, the owner of the page, so none needs a compare-and-swap. All orderings of
-//! control pages are in this file.
+//! Each word has one writer, the owner of the page, so none needs a compare-and-swap.
 //!
 //! # Why no wake-up is lost
 //!
@@ -17,16 +16,15 @@
 //!
 //! One of the two fences comes first. If it is the sleeper's, the waker sees it asleep and bumps the bell.
 //! If it is the waker's, the sleeper sees the work and does not sleep. Without either fence a processor may
-//! look before its own store is visible. Then both miss, and the work waits for the next event. Tests on real
-//! hardware rarely catch that; the loom model in `ring::tests` does.
+//! look before its own store is visible. Then both miss, and the work waits for the next event.
 
-use crate::model::guarded;
-use std::fmt;
-
-use crate::primitives::{
-    AtomicU32, AtomicU64,
-    Ordering::{Acquire, Relaxed, Release, SeqCst},
-    fence,
+use crate::{
+    model::guarded,
+    primitives::{
+        AtomicU32, AtomicU64,
+        Ordering::{Acquire, Relaxed, Release, SeqCst},
+        fence,
+    },
 };
 
 /// A position in bytes since the beginning. It only moves forward.
@@ -75,10 +73,8 @@ impl Claim {
     }
 }
 
-/// The number of the owner's sleep: odd while it sleeps.
-///
-/// Each sleep has a number of its own, so that a waker rings once a sleep.
-#[derive(Default)]
+/// The number of the owner's sleep: odd while it sleeps. A waker rings once for each number.
+#[derive(Debug, Default)]
 #[repr(transparent)]
 pub(crate) struct Epoch(AtomicU32);
 
@@ -98,8 +94,7 @@ impl Epoch {
     /// Marks the owner as awake. Owner only; does nothing if it is awake.
     #[inline]
     pub(crate) fn withdraw(&self) {
-        let epoch = self.0.load(Relaxed);
-        if is_odd(epoch) {
+        if let Some(epoch) = self.asleep() {
             self.0.store(epoch.wrapping_add(1), Relaxed);
         }
     }
@@ -108,7 +103,7 @@ impl Epoch {
     #[inline]
     pub(crate) fn asleep(&self) -> Option<u32> {
         let epoch = self.0.load(Relaxed);
-        is_odd(epoch).then_some(epoch)
+        (epoch & 1 == 1).then_some(epoch)
     }
 }
 
@@ -142,18 +137,6 @@ impl Alarm {
         let from = at_ns.saturating_sub(soon_ns);
         let until = at_ns.saturating_add(Self::LATE_MAX_NS);
         at_ns != 0 && (from..until).contains(&now_ns)
-    }
-}
-
-fn is_odd(epoch: u32) -> bool {
-    epoch & 1 == 1
-}
-
-impl fmt::Debug for Epoch {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let epoch = self.0.load(Relaxed);
-        let state = if is_odd(epoch) { "asleep" } else { "awake" };
-        write!(formatter, "Epoch({epoch}, {state})")
     }
 }
 
@@ -265,14 +248,6 @@ mod tests {
         epoch.withdraw();
         assert_eq!(epoch.asleep(), None);
         assert_eq!(epoch.announce(), 1);
-    }
-
-    #[test]
-    fn an_epoch_prints_its_state_by_name() {
-        let epoch = Epoch::default();
-        assert_eq!(format!("{epoch:?}"), "Epoch(0, awake)");
-        epoch.announce();
-        assert_eq!(format!("{epoch:?}"), "Epoch(1, asleep)");
     }
 
     #[test]

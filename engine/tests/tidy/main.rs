@@ -61,11 +61,10 @@ const UNSAFE: &[&str] = &[
 const ORDERINGS: &[&str] = &[
     "model.rs",
     "wire/words.rs",
-    "ring/commit.rs",
+    "ring/cells.rs",
     "sync/owner_lock.rs",
     "sync/fences.rs",
     "sync/flag.rs",
-    "sync/reentrancy.rs",
     "wake/driver_lock.rs",
     "wake/bell.rs",
     "os/confine.rs",
