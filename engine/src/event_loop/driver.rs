@@ -73,8 +73,8 @@ pub(crate) trait Source: Send + Sized {
     /// Looks at every input, for a single turn.
     fn look_everywhere(&mut self) {}
 
-    /// Leaves the loop to the next driver, which may come late. A driver whose reply has come does not call it: its thread
-    /// is about to go on.
+    /// Leaves the loop to the next driver, which may come late. A driver whose reply has come does not call it: `turn`
+    /// has told the peer what its messages need, and the thread is about to go on.
     fn leave(&mut self, _shared: &Self::Shared) {}
 
     /// Ends for good.

@@ -137,12 +137,18 @@ impl Consumer {
         self.position.wrapping_sub(self.published) as usize >= self.cells.capacity() / 8
     }
 
+    /// Returns whether the producer knows of all frames read.
+    #[inline]
+    pub(crate) fn is_published(&self) -> bool {
+        self.position == self.published
+    }
+
     /// Gives back the space of all frames read. Returns whether there was any.
     ///
     /// The caller then fences and looks whether the producer sleeps for room.
     #[inline]
     pub(crate) fn publish(&mut self) -> bool {
-        if self.position == self.published {
+        if self.is_published() {
             return false;
         }
         self.own.consumed.publish(self.position);

@@ -105,6 +105,19 @@ fn who_has_nothing_to_take_is_not_unresponsive_however_long_it_is_silent() {
     stage.kill(&window);
 }
 
+#[test]
+fn a_renderer_that_drives_only_while_it_waits_has_taken_what_came_before_its_reply() {
+    let (stage, changes) = watchful_stage();
+    stage.answer(ADD, |event, [first, second]| {
+        event.sender().send(TICK, &1).unwrap();
+        Ok(first + second)
+    });
+    let window = play_and_listen(&stage, drives_only_while_it_waits);
+    stage.ipc.run_for(4 * AFTER).unwrap();
+    assert!(changes.is_empty(), "{:?}", changes.take());
+    stage.kill(&window);
+}
+
 // --- renderers and main processes ---------------------------------------------------------------
 
 /// Never comes back from its listener.
@@ -116,4 +129,15 @@ fn loops_without_end(ipc: &Renderer) {
     });
     ipc.report("listens");
     ipc.run().unwrap();
+}
+
+/// Takes a message and a reply in one wait, and drives no more.
+fn drives_only_while_it_waits(ipc: &Renderer) {
+    // The reply is there when the listener returns.
+    ipc.hear(TICK, |_, _| thread::sleep(Duration::from_millis(20)));
+    assert_eq!(ipc.invoke(ADD, &[1, 2]).unwrap().wait().unwrap(), 3);
+    ipc.report("has its reply");
+    loop {
+        thread::park();
+    }
 }

@@ -80,12 +80,16 @@ impl Inbox {
                 port.counters.violations.add();
             }
             reach(KillPoint::FrameHandled);
+            let is_alone = self.consumer.is_published();
             self.consumer.advance(frame);
             let took_long = matches!(received, Ok(Request::Publish { .. }));
-            if took_long || self.consumer.publish_due() {
+            let settled = awaited.as_ref().is_some_and(|awaited| awaited.settled);
+            // Perhaps no thread drives for a long time after the awaited reply. Main would call this renderer
+            // unresponsive for a message in front of the reply, but not for the reply.
+            if took_long || self.consumer.publish_due() || settled && !is_alone {
                 self.publish(renderer);
             }
-            if took_long || awaited.as_ref().is_some_and(|awaited| awaited.settled) {
+            if took_long || settled {
                 return Progress { taken: taken + 1, took_long };
             }
         }
