@@ -24,7 +24,7 @@ use crate::{
         error::{HandlerError, RegisterError, SendError},
         responder::{Call, Responder},
         router::{ListenerId, Times},
-        typed_handlers::{Handled, unknown},
+        typed_handlers::Handled,
     },
     policy::Policy,
     session::error::BindError,
@@ -273,7 +273,7 @@ impl IpcMain {
     }
 
     fn number(&self, key: &ChannelKey) -> Result<u16, RegisterError> {
-        self.shared().channels.number(key).ok_or_else(|| unknown(key))
+        self.shared().channels.number(key).ok_or_else(|| RegisterError::unknown(key))
     }
 
     // --- publishing ------------------------------------------------------------------------------

@@ -45,7 +45,7 @@ use crate::{
         loan::Loan,
         responder::{Call, Responder},
         router::{ListenerId, Times},
-        typed_handlers::{Handled, unknown},
+        typed_handlers::Handled,
     },
     ring::broadcast::TopicReader,
     session::{
@@ -473,7 +473,7 @@ impl IpcRenderer {
         let key = topic.key();
         let number = self.registrable(&key)?;
         if self.inner.topics.memory(number).is_none() {
-            return Err(unknown(&key));
+            return Err(RegisterError::unknown(&key));
         }
         let id = self.listen(key, Times::Always, listener)?;
         self.read_topic(key.name(), number, conflate)?;
@@ -510,7 +510,7 @@ impl IpcRenderer {
 
     fn tell_main(&self, name: &'static str, number: u16, kind: Kind) -> Result<(), SendError> {
         let port = &self.inner.port;
-        port.send_bare(name, Label::new(kind, number))
+        port.commit_patiently(name, Label::new(kind, number), &[], Patience::Usual)
     }
 
     fn listen<T: Payload + ?Sized>(
@@ -527,7 +527,8 @@ impl IpcRenderer {
     }
 
     pub(crate) fn registrable(&self, key: &ChannelKey) -> Result<u16, RegisterError> {
-        let number = self.inner.port.channels.number(key).ok_or_else(|| unknown(key))?;
+        let number =
+            self.inner.port.channels.number(key).ok_or_else(|| RegisterError::unknown(key))?;
         if self.inner.port.allowed.contains(usize::from(number)) {
             Ok(number)
         } else {
@@ -605,7 +606,7 @@ impl IpcRenderer {
     }
 
     fn handled(&self, key: &ChannelKey) -> Result<u16, RegisterError> {
-        self.inner.port.channels.number(key).ok_or_else(|| unknown(key))
+        self.inner.port.channels.number(key).ok_or_else(|| RegisterError::unknown(key))
     }
 
     /// Whether this renderer's policy allows the channel: for a user interface that offers only what works. Main

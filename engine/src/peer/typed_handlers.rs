@@ -11,7 +11,10 @@ use std::{
 };
 
 use crate::{
-    contract::{ChannelKey, Method, payload::Payload},
+    contract::{
+        Method,
+        payload::{DecodeError, Payload},
+    },
     peer::{
         dispatch::{Delivery, Dispatcher, Unwelcome},
         error::{HandlerError, RegisterError},
@@ -86,7 +89,7 @@ impl Dispatcher {
                 }
             })
         };
-        self.register(method, number, times, erased)
+        self.register(method.name(), number, times, erased)
     }
 
     pub(crate) fn handle_deferred<A, R, E>(
@@ -103,7 +106,7 @@ impl Dispatcher {
         let erased = move |call: Call<'_>, _: &Arc<Executor>, bytes: &[u8]| {
             A::decode(bytes, |arguments| handler(call, arguments, call.defer()))
         };
-        self.register(method, number, Times::Always, erased)
+        self.register(method.name(), number, Times::Always, erased)
     }
 
     pub(crate) fn handle_async<A, R, E, F>(
@@ -133,31 +136,19 @@ impl Dispatcher {
             request.drop_on_cancel(&task);
             Ok(())
         };
-        self.register(method, number, Times::Always, erased)
+        self.register(method.name(), number, Times::Always, erased)
     }
 
-    fn register<A: ?Sized, R: ?Sized, E: ?Sized>(
+    fn register(
         &self,
-        method: Method<A, R, E>,
+        channel: &'static str,
         number: u16,
         times: Times,
-        erased: impl FnMut(
-            Call<'_>,
-            &Arc<Executor>,
-            &[u8],
-        ) -> Result<(), crate::contract::payload::DecodeError>
-        + Send
-        + 'static,
+        erased: impl FnMut(Call<'_>, &Arc<Executor>, &[u8]) -> Result<(), DecodeError> + Send + 'static,
     ) -> Result<(), RegisterError> {
+        let handler = Arc::new(LoopCell::new(self.key, erased));
         self.routes
-            .update(|routes| {
-                routes.handle(number, times, Arc::new(LoopCell::new(self.key, erased)))
-            })
-            .map_err(|_| RegisterError::SecondHandler { channel: method.name() })
+            .update(|routes| routes.handle(number, times, handler))
+            .map_err(|_| RegisterError::SecondHandler { channel })
     }
-}
-
-/// The error for a channel that cannot be registered on.
-pub(crate) fn unknown(key: &ChannelKey) -> RegisterError {
-    RegisterError::UnknownChannel { channel: key.name() }
 }

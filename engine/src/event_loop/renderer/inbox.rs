@@ -8,7 +8,7 @@ use crate::{
     kill_points::{KillPoint, reach},
     os::clock::{self, Punctual},
     peer::{
-        dispatch::{Request, Routes},
+        dispatch::{FollowUp, Routes},
         requests::outcome::Awaited,
     },
     ring::consumer::Consumer,
@@ -65,7 +65,7 @@ impl Inbox {
             }
             reach(KillPoint::FrameHandled);
             self.consumer.advance(frame);
-            let took_long = matches!(received, Ok(Request::Publish { .. }));
+            let took_long = matches!(received, Ok(FollowUp::Publish { .. }));
             if took_long || self.consumer.publish_due() {
                 self.publish(renderer);
             }

@@ -436,7 +436,7 @@ mod tests {
     use crate::{
         metrics::counters::SessionCounters,
         os::Socket,
-        peer::large::main_side::{Content, MainSide},
+        peer::large::main_attachments::{Content, MainAttachments},
         shm::backing::Backing,
         wire::handshake::encode,
     };
@@ -446,22 +446,26 @@ mod tests {
         AttachmentLimits { message_max: 1 << 30, lent_bytes_max: 2 * SIZE as u64, lent_max: 2 };
 
     /// Both ends of one session, and what main counts.
-    fn session() -> (MainSide, Borrower, SessionCounters) {
+    fn session() -> (MainAttachments, Borrower, SessionCounters) {
         session_of(2)
     }
 
     /// The same, with room for so many attachments of [`SIZE`].
-    fn session_of(lent_max: u16) -> (MainSide, Borrower, SessionCounters) {
+    fn session_of(lent_max: u16) -> (MainAttachments, Borrower, SessionCounters) {
         let lent_bytes_max = u64::from(lent_max) * SIZE as u64;
         let limits = AttachmentLimits { lent_bytes_max, lent_max, ..LIMITS };
         let (ours, theirs) = Socket::pair().unwrap();
-        let main = MainSide::new(Arc::new(ours.into()), Backing::sealed(), limits, 1 << 20, || ());
+        let main =
+            MainAttachments::new(Arc::new(ours.into()), Backing::sealed(), limits, 1 << 20, || ());
         let borrower = Borrower::new(Arc::new(theirs.into()), limits, Vec::new());
         (main, borrower, SessionCounters::default())
     }
 
     /// Goes through the steps as a sender does, with main at hand. `None`: main has to read first.
-    fn borrow(session: &(MainSide, Borrower, SessionCounters), consumed: u64) -> Option<Grant> {
+    fn borrow(
+        session: &(MainAttachments, Borrower, SessionCounters),
+        consumed: u64,
+    ) -> Option<Grant> {
         let (main, borrower, counters) = session;
         let wanting = borrower.want(SIZE);
         loop {
@@ -525,7 +529,7 @@ mod tests {
     }
 
     /// Fills the next and asks ahead, as a sender does; says whether main was asked.
-    fn fill_next(session: &(MainSide, Borrower, SessionCounters), until: u64) -> bool {
+    fn fill_next(session: &(MainAttachments, Borrower, SessionCounters), until: u64) -> bool {
         let (main, borrower, counters) = session;
         let grant = borrow(session, 0).unwrap();
         let asks = borrower.asks_ahead(SIZE, 0);
@@ -628,7 +632,7 @@ mod tests {
     #[test]
     fn mains_buffers_are_mapped_when_a_frame_names_them_until_they_are_forgotten() {
         let (main, borrower, counters) = session();
-        let mut buffer = main.fill(Content::Bytes(&[7; SIZE]), 0, &counters).unwrap();
+        let mut buffer = main.fill(Content::Bytes(&[7; SIZE]), 0, &counters).unwrap().unwrap();
         let id = buffer.id;
         assert!(matches!(borrower.open(id, 1), Err(OpenError::Violation(_))), "not sent yet");
         assert!(main.announce(&mut buffer));
@@ -636,13 +640,14 @@ mod tests {
         assert_eq!(*borrower.open(id, SIZE as u64).unwrap(), [7; SIZE]);
         assert!(borrower.open(id, 1 << 20).is_err(), "longer than it is");
         // Read: it is used again, for the same mapping.
-        let buffer = main.fill(Content::Bytes(&[8; SIZE]), 64, &counters).unwrap();
+        let buffer = main.fill(Content::Bytes(&[8; SIZE]), 64, &counters).unwrap().unwrap();
         assert_eq!((buffer.id, counters.attachment_buffers.get()), (id, 1));
         main.named(buffer, 128);
         assert_eq!(*borrower.open(id, SIZE as u64).unwrap(), [8; SIZE]);
         // Two larger ones fill the pool, which forgets it.
         for until in [192, 256] {
-            let mut larger = main.fill(Content::Bytes(&[9; 512 * 1024]), 128, &counters).unwrap();
+            let mut larger =
+                main.fill(Content::Bytes(&[9; 512 * 1024]), 128, &counters).unwrap().unwrap();
             assert!(main.announce(&mut larger));
             main.named(larger, until);
         }
@@ -671,7 +676,7 @@ mod tests {
     fn nothing_is_left_after_the_end() {
         let session = session();
         let (main, borrower, counters) = &session;
-        let buffer = main.fill(Content::Bytes(&[7; SIZE]), 0, counters).unwrap();
+        let buffer = main.fill(Content::Bytes(&[7; SIZE]), 0, counters).unwrap().unwrap();
         let _lent = borrow(&session, 0).unwrap();
         main.end();
         borrower.end();
