@@ -520,10 +520,9 @@ impl IpcRenderer {
         mut listener: impl FnMut(&IpcRendererEvent<'_>, &T) + Send + 'static,
     ) -> Result<ListenerId, RegisterError> {
         let number = self.registrable(&key)?;
-        let listener = move |delivery: &Delivery<'_>, value: &T| {
-            listener(&IpcRendererEvent { delivery }, value)
-        };
-        Ok(self.inner.dispatcher.listen(number, times, listener))
+        Ok(self.inner.dispatcher.listen(number, times, move |delivery, bytes| {
+            T::decode(bytes, |value| listener(&IpcRendererEvent { delivery }, value))
+        }))
     }
 
     pub(crate) fn registrable(&self, key: &ChannelKey) -> Result<u16, RegisterError> {
@@ -549,10 +548,9 @@ impl IpcRenderer {
         mut handler: impl FnMut(&IpcRendererInvokeEvent<'_>, &A) -> Handled<R, E> + Send + 'static,
     ) -> Result<(), RegisterError> {
         let number = self.handled(&method.key())?;
-        let handler = move |call: Call<'_>, arguments: &A| {
+        self.inner.dispatcher.handle(method, number, Times::Always, move |call, arguments| {
             handler(&IpcRendererInvokeEvent { call }, arguments)
-        };
-        self.inner.dispatcher.handle(method, number, Times::Always, handler)
+        })
     }
 
     /// Answers main's invokes of a method later, or from another thread.
@@ -566,10 +564,9 @@ impl IpcRenderer {
         mut handler: impl FnMut(&IpcRendererInvokeEvent<'_>, &A, Responder<R, E>) + Send + 'static,
     ) -> Result<(), RegisterError> {
         let number = self.handled(&method.key())?;
-        let handler = move |call: Call<'_>, arguments: &A, responder: Responder<R, E>| {
+        self.inner.dispatcher.handle_deferred(method, number, move |call, arguments, responder| {
             handler(&IpcRendererInvokeEvent { call }, arguments, responder);
-        };
-        self.inner.dispatcher.handle_deferred(method, number, handler)
+        })
     }
 
     /// Answers main's invokes of a method by a future, which the loop runs. It is dropped when main
@@ -590,9 +587,9 @@ impl IpcRenderer {
         F: Future<Output = Handled<R, E>> + Send + 'static,
     {
         let number = self.handled(&method.key())?;
-        let handler =
-            move |call: Call<'_>, arguments| handler(&IpcRendererInvokeEvent { call }, arguments);
-        self.inner.dispatcher.handle_async(method, number, handler)
+        self.inner.dispatcher.handle_async(method, number, move |call, arguments| {
+            handler(&IpcRendererInvokeEvent { call }, arguments)
+        })
     }
 
     /// Removes a method's handler, if it has one. Calls that are under way still reply.

@@ -233,7 +233,10 @@ impl Turn<'_> {
     fn deliver(&mut self, channel: u16, bytes: &[u8]) -> Result<(), Violation> {
         let (port, route) = (self.port, self.routes.route(channel));
         let delivery = Delivery { port, lost: 0 };
-        if let Some(unwelcome) = validate(&delivery, route, bytes, self.key) {
+        if let Some(route) = route
+            && !route.validators.is_empty()
+            && let Some(unwelcome) = validate(&delivery, &route.validators, bytes, self.key)
+        {
             return refuse(port, channel, &unwelcome);
         }
         self.dispatcher.emit(&delivery, route, bytes, self.key);
@@ -252,7 +255,11 @@ impl Turn<'_> {
         }
         port.incoming.check(id)?;
         let route = self.routes.route(channel);
-        if let Some(unwelcome) = validate(&Delivery { port, lost: 0 }, route, bytes, self.key) {
+        let delivery = Delivery { port, lost: 0 };
+        if let Some(route) = route
+            && !route.validators.is_empty()
+            && let Some(unwelcome) = validate(&delivery, &route.validators, bytes, self.key)
+        {
             match &unwelcome {
                 Unwelcome::BadPayload(error) => {
                     call.fail(FailCode::BadArguments, &error.to_string());
@@ -285,21 +292,9 @@ impl Turn<'_> {
     }
 }
 
-/// Asks the validators of a channel, in order: the first that objects decides.
-#[inline]
-fn validate(
-    delivery: &Delivery<'_>,
-    route: Option<&Route>,
-    bytes: &[u8],
-    key: &mut LoopKey,
-) -> Option<Unwelcome> {
-    let validators = &route?.validators;
-    if validators.is_empty() { None } else { ask(delivery, validators, bytes, key) }
-}
-
-/// Asks validators. One that panics objects.
+/// Asks the validators of a channel, in order: the first that objects decides. One that panics objects.
 #[cold]
-fn ask(
+fn validate(
     delivery: &Delivery<'_>,
     validators: &[Validator],
     bytes: &[u8],

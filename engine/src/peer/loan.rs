@@ -65,6 +65,7 @@ impl<'a, T: FixedLayout> Loan<'a, T> {
         attached: &mut Option<OutgoingPayload>,
     ) -> Result<Self, SendRefusal> {
         let mut outbox = port.sender.open()?;
+        outbox.send_deferred()?;
         let reservation = match attached {
             Some(payload) => outbox.reserve_attached(payload)?,
             None => {

@@ -2,10 +2,10 @@
 //!
 //! ```text
 //!   any thread                                             the loop
-//!   open  ─▶ lock, is the peer there? deferred frames go   flush ─▶ deferred frames, as room allows
-//!            first: replies in order, then cancels
-//!   put   ─▶ reserve, write, commit                        patiently ◀─ a full ring: spin, then
-//!   close ─▶ count, unlock, wake the peer if it sleeps                  sleep on the peer's bell
+//!   open ───▶ lock, is the peer there?                     flush ─▶ deferred frames, as room allows
+//!   send_deferred ─▶ replies in order, then cancels
+//!   put ────▶ reserve, write, commit                       patiently ◀─ a full ring: spin, then
+//!   close ──▶ count, unlock, wake the peer if it sleeps                 sleep on the peer's bell
 //! ```
 //!
 //! A reply never waits: one that finds no room is kept in the backlog. The backlog is bounded by the
@@ -28,7 +28,7 @@ use crate::{
         unread_frames::UnreadFrames,
     },
     session::liveness::GoneReason,
-    sync::owner_lock::{Guard, HeldHere, OwnerLock},
+    sync::owner_lock::{Guard, OwnerLock},
     wake::space_waiters::SpaceWaiters,
     wire::{
         attached::Attached,
@@ -147,6 +147,7 @@ impl Sender {
         payload: FramePayload<'_>,
     ) -> Result<(), SendRefusal> {
         let mut outbox = self.open()?;
+        outbox.send_deferred()?;
         outbox.put(label, payload)?;
         outbox.close(1);
         Ok(())
@@ -161,11 +162,7 @@ impl Sender {
         timeout: Option<Duration>,
         payload: FramePayload<'_>,
     ) -> Result<RequestId, SendRefusal> {
-        self.link.bell.will_look();
-        let mut locked = self.lock()?;
-        if self.link.gone().is_some() {
-            return Err(SendRefusal::Gone);
-        }
+        let mut locked = self.open()?;
         let spare = locked.outbox.spare.take();
         let Some(id) = spare.or_else(|| self.requests.work(|table| table.begin())) else {
             // The end of the session closes the table.
@@ -199,26 +196,17 @@ impl Sender {
         Ok(id)
     }
 
-    /// Locks the outbox, if the peer is there, and sends the deferred frames.
+    /// Locks the outbox, if the peer is there. Fails if this thread holds it already: for a loan, or
+    /// because it encodes a batch.
     #[inline(always)]
     pub(super) fn open(&self) -> Result<LockedOutbox<'_>, SendRefusal> {
         self.link.bell.will_look();
-        let mut locked = self.lock()?;
+        let Ok(outbox) = self.outbox.lock() else { return Err(SendRefusal::LoanHeld) };
         if self.link.gone().is_some() {
             return Err(SendRefusal::Gone);
         }
         reach(KillPoint::SendBegun);
-        locked.send_deferred()?;
-        Ok(locked)
-    }
-
-    /// Locks the outbox, unless this thread holds it already: for a loan, or because it encodes a batch.
-    #[inline]
-    fn lock(&self) -> Result<LockedOutbox<'_>, SendRefusal> {
-        match self.outbox.lock() {
-            Ok(outbox) => Ok(LockedOutbox { sender: self, outbox }),
-            Err(HeldHere) => Err(SendRefusal::LoanHeld),
-        }
+        Ok(LockedOutbox { sender: self, outbox })
     }
 
     /// Wakes the peer if it sleeps, and tells the loop if it asked for that. Call after a commit.
@@ -327,7 +315,12 @@ impl Sender {
         bytes: &[u8],
         attached: &mut Option<OutgoingPayload>,
     ) -> Result<(), String> {
-        let Ok(mut locked) = self.lock() else { return Err(LOAN_HELD.to_owned()) };
+        let mut locked = match self.open() {
+            Ok(locked) => locked,
+            Err(SendRefusal::LoanHeld) => return Err(LOAN_HELD.to_owned()),
+            // The caller is gone.
+            Err(_) => return Ok(()),
+        };
         let outbox = &mut *locked.outbox;
         // An honest peer has no more requests pending than its quota.
         let max = self.link.limits.owed_max;
@@ -358,8 +351,7 @@ impl Sender {
             return false;
         }
         // While this thread holds a loan, its replies stay.
-        let Ok(mut locked) = self.lock() else { return false };
-        let outbox = &mut *locked.outbox;
+        let Ok(mut outbox) = self.outbox.lock() else { return false };
         let place = outbox.backlog.iter().position(|reply| reply.label.id == Some(id));
         let forgotten = place.and_then(|place| outbox.backlog.remove(place));
         outbox.backlog_bytes -= forgotten.as_ref().map_or(0, |reply| reply.bytes.len());
@@ -384,7 +376,7 @@ impl Sender {
     /// Sends the deferred frames, as far as there is room. For the driver.
     pub(crate) fn flush(&self) {
         if self.requests.has_deferred()
-            && let Ok(mut locked) = self.lock()
+            && let Ok(mut locked) = self.open()
             && locked.send_deferred().is_err()
         {
             locked.ask_for_room();
@@ -394,10 +386,10 @@ impl Sender {
     /// Drops the backlog: the session is over.
     pub(super) fn end(&self) {
         if self.requests.has_deferred()
-            && let Ok(mut locked) = self.lock()
+            && let Ok(mut outbox) = self.outbox.lock()
         {
-            locked.outbox.backlog.clear();
-            locked.outbox.backlog_bytes = 0;
+            outbox.backlog.clear();
+            outbox.backlog_bytes = 0;
         }
     }
 
@@ -412,7 +404,10 @@ impl Sender {
         label: Label,
         messages: &[impl Borrow<T>],
     ) -> usize {
-        let Ok(outbox) = self.open() else { return 0 };
+        let Ok(mut outbox) = self.open() else { return 0 };
+        if outbox.send_deferred().is_err() {
+            return 0;
+        }
         let mut batch = Batch { outbox: Some(outbox), committed: 0 };
         // Encoding may run the application's code. If that sends, the lock refuses it; if it panics,
         // the messages before it are sent.
@@ -441,7 +436,8 @@ impl LockedOutbox<'_> {
     fn put(&mut self, label: Label, payload: FramePayload<'_>) -> Result<(), SendRefusal> {
         match payload {
             FramePayload::Bytes(bytes) => {
-                let reservation = self.reserve(bytes.len())?;
+                let reserved = self.outbox.producer.reserve(bytes.len());
+                let reservation = reserved.map_err(|error| self.refusal(error))?;
                 reach(KillPoint::FrameReserved);
                 self.outbox.producer.write(&reservation, bytes);
                 reach(KillPoint::PayloadWritten);
@@ -467,12 +463,8 @@ impl LockedOutbox<'_> {
     }
 
     /// Reserves room for one frame.
-    #[inline(always)]
     pub(super) fn reserve(&mut self, len: usize) -> Result<Reservation, SendRefusal> {
-        match self.outbox.producer.reserve(len) {
-            Ok(reservation) => Ok(reservation),
-            Err(error) => Err(self.refusal(error)),
-        }
+        self.outbox.producer.reserve(len).map_err(|error| self.refusal(error))
     }
 
     /// Reserves room for the frame that names an attachment. New memory is handed over now, since the
@@ -531,7 +523,7 @@ impl LockedOutbox<'_> {
 
     /// Sends the deferred frames, before any other frame: so replies stay in order and neither list grows.
     #[inline]
-    fn send_deferred(&mut self) -> Result<(), SendRefusal> {
+    pub(super) fn send_deferred(&mut self) -> Result<(), SendRefusal> {
         if self.sender.requests.has_deferred() { self.send_deferred_now() } else { Ok(()) }
     }
 

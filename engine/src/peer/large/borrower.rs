@@ -1,20 +1,14 @@
 //! A renderer's end: the memory that main hands over, in both directions.
 //!
-//! Everything comes over the control channel. The watching thread reads it, and so does any thread
-//! that needs what has come: the driver for a frame that names memory that it does not know yet (main
-//! sends the memory first), and a thread that has asked for memory. So a listener that sends a large
-//! message never waits for another thread of this process.
-//!
-//! Lent memory is not reserved for a thread. A thread registers the size that it needs, and takes what
-//! comes. Memory that comes too late, or that a call asked for and did not wait for, serves the next
-//! call. It is given back if that call needs another size.
-//!
-//! A second message of one size is likely to be followed by a third. So main is asked for the next
-//! memory when this one is taken: main answers while this one is filled, and the renderer fills while
-//! main reads. At most one is asked for *ahead*. It has no pages yet.
-//!
-//! The renderer keeps account of its quota as main does. So it waits until main has read something, as
-//! for room in a ring, and is not refused.
+//! - **Who reads the control channel.** The watching thread, and any thread that needs what has come.
+//!   So a listener that sends a large message never waits for another thread of this process. Main
+//!   sends memory before the frame that names it.
+//! - **Lent memory belongs to no thread.** A thread registers the size that it needs, and takes what
+//!   comes. Memory that came too late serves the next call of its size, or is given back.
+//! - **Asking ahead.** After two messages of one size a third is likely. Main is asked for its memory
+//!   when the second is taken, and answers while that is filled. At most one is asked for ahead.
+//! - **The quota.** The renderer keeps account as main does. So it waits until main has read
+//!   something, as for room in a ring, and is not refused.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -214,7 +208,12 @@ impl Borrower {
     /// Returns whether to ask main for more memory of this size, which was just taken. If that cannot
     /// be sent, call [`not_asked`](Self::not_asked).
     pub(super) fn asks_ahead(&self, size: usize, consumed: u64) -> bool {
-        self.state.lock().asks_ahead(size, consumed, self.limits)
+        let state = &mut *self.state.lock();
+        let is_one_of_many = std::mem::replace(&mut state.taken, size) == size;
+        let has_one = state.lent.iter().any(|grant| grant.blank.size() == size)
+            || state.asked.iter().any(|asked| asked.size == size);
+        let asked = Asked { size, ahead: true };
+        is_one_of_many && !has_one && state.ask(asked, consumed, self.limits)
     }
 
     /// Takes back a request for memory that was not sent.
@@ -266,9 +265,30 @@ impl Wanting<'_> {
 
     /// Returns the next action. Main has read up to `consumed`.
     pub(super) fn step(&self, consumed: u64) -> BorrowStep {
-        let mut state = self.borrower.state.lock();
-        self.borrower.receive_parcels(&mut state);
-        state.step(self.size, consumed, self.borrower.limits)
+        let Self { borrower, size } = *self;
+        let state = &mut *borrower.state.lock();
+        borrower.receive_parcels(state);
+        if state.ended {
+            return BorrowStep::Ended;
+        }
+        if let Some(place) = state.lent.iter().position(|grant| grant.blank.size() == size) {
+            return BorrowStep::Take(state.lent.swap_remove(place));
+        }
+        // Memory that lies idle here may fill the quota.
+        if let Some(place) = state.refused.iter().position(|(refused, _)| *refused == size) {
+            let why = state.refused.swap_remove(place).1;
+            return state.give_idle_back().map_or(BorrowStep::Refused(why), BorrowStep::GiveBack);
+        }
+        if let Some(id) = state.returns.pop() {
+            return BorrowStep::GiveBack(id);
+        }
+        if !state.lacks_request(size) {
+            return BorrowStep::Wait;
+        }
+        if state.ask(Asked { size, ahead: false }, consumed, borrower.limits) {
+            return BorrowStep::Ask;
+        }
+        state.give_idle_back().map_or(BorrowStep::Full, BorrowStep::GiveBack)
     }
 
     /// Waits for main's answer. Returns whether the deadline has passed before it came.
@@ -346,38 +366,6 @@ impl BorrowerState {
             // Main is trusted, but a session that cannot be understood is over.
             _ => self.ended = true,
         }
-    }
-
-    fn step(&mut self, size: usize, consumed: u64, limits: AttachmentLimits) -> BorrowStep {
-        if self.ended {
-            return BorrowStep::Ended;
-        }
-        if let Some(place) = self.lent.iter().position(|grant| grant.blank.size() == size) {
-            return BorrowStep::Take(self.lent.swap_remove(place));
-        }
-        if let Some(place) = self.refused.iter().position(|(refused, _)| *refused == size) {
-            let why = self.refused.swap_remove(place).1;
-            // The quota may be full of memory that lies idle here.
-            return self.give_idle_back().map_or(BorrowStep::Refused(why), BorrowStep::GiveBack);
-        }
-        if let Some(id) = self.returns.pop() {
-            return BorrowStep::GiveBack(id);
-        }
-        if !self.lacks_request(size) {
-            return BorrowStep::Wait;
-        }
-        if self.ask(Asked { size, ahead: false }, consumed, limits) {
-            return BorrowStep::Ask;
-        }
-        // Memory that lies idle here may be in the way.
-        self.give_idle_back().map_or(BorrowStep::Full, BorrowStep::GiveBack)
-    }
-
-    fn asks_ahead(&mut self, size: usize, consumed: u64, limits: AttachmentLimits) -> bool {
-        let is_one_of_many = std::mem::replace(&mut self.taken, size) == size;
-        let has_one = self.lent.iter().any(|grant| grant.blank.size() == size)
-            || self.asked.iter().any(|asked| asked.size == size);
-        is_one_of_many && !has_one && self.ask(Asked { size, ahead: true }, consumed, limits)
     }
 
     /// Notes a request, if it fits into the quota.
