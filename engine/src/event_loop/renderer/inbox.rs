@@ -11,7 +11,7 @@ use crate::{
         processor,
     },
     peer::{
-        dispatch::{Request, Routes},
+        dispatch::{FollowUp, Routes},
         requests::outcome::Awaited,
     },
     ring::consumer::Consumer,
@@ -82,7 +82,7 @@ impl Inbox {
             reach(KillPoint::FrameHandled);
             let is_alone = self.consumer.is_published();
             self.consumer.advance(frame);
-            let took_long = matches!(received, Ok(Request::Publish { .. }));
+            let took_long = matches!(received, Ok(FollowUp::Publish { .. }));
             let settled = awaited.as_ref().is_some_and(|awaited| awaited.settled);
             // Perhaps no thread drives for a long time after the awaited reply. Main would call this renderer
             // unresponsive for a message in front of the reply, but not for the reply.
