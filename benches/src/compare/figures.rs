@@ -198,8 +198,8 @@ impl Figures {
             subject: cell.subject.name,
             about: cell.subject.about,
             backend: match cell.subject.kind {
-                Kind::Ours(backend) => Some(backend),
-                Kind::Floor | Kind::Other => None,
+                Kind::Ours(ring) => Some(ring.backend),
+                Kind::Floor(_) | Kind::Other(_) => None,
             },
             version: cell.subject.package.and_then(version_of),
             task: cell.task,

@@ -74,9 +74,9 @@ pub(super) fn picture(machine: &Machine, figures: &[Figures]) -> Result<String, 
 /// Returns the colour of a subject, the same one in each run.
 fn paint(name: &str) -> Paint {
     let colours = |kind| match kind {
-        Kind::Floor => FLOORS,
+        Kind::Floor(_) => FLOORS,
         Kind::Ours(_) => OURS,
-        Kind::Other => OTHERS,
+        Kind::Other(_) => OTHERS,
     };
     let kind = SUBJECTS.iter().find(|each| each.name == name).map_or(OTHERS, |of| colours(of.kind));
     let mut alike = SUBJECTS.iter().filter(|each| colours(each.kind) == kind);
