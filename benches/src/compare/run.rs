@@ -19,7 +19,10 @@ use procfs::ProcResult;
 use ringbridge::{Config, IpcMain};
 use rustix::process::{Pid, Signal, kill_process_group, test_kill_process};
 
-use super::slice::{IDLE_MARGIN, Outcome, Said};
+use super::{
+    cell::{Cell, Outcome},
+    slice::{IDLE_MARGIN, Said},
+};
 use crate::{
     Error,
     pair::{
@@ -46,21 +49,6 @@ pub(super) struct Plan {
     pub(super) rounds: usize,
     pub(super) slice: Duration,
     pub(super) pins: Pins,
-}
-
-/// One subject at one task.
-pub(super) struct Cell {
-    pub(super) subject: &'static Subject,
-    pub(super) task: Task,
-    pub(super) unable: Option<&'static str>,
-    /// The result of each round; `None` once the cell is given up.
-    pub(super) rounds: Vec<Option<Result<Visit, String>>>,
-}
-
-/// A slice, and when it began since the run did.
-pub(super) struct Visit {
-    pub(super) at: Duration,
-    pub(super) outcome: Outcome,
 }
 
 fn unable(subject: &Subject, task: Task) -> Option<&'static str> {
@@ -118,11 +106,11 @@ impl Plan {
                     if cell.unable.is_some() {
                         continue;
                     }
-                    let given_up = cell.has_failed_too_often();
+                    let given_up = has_failed_too_often(cell);
                     cell.rounds.push((!given_up).then(|| {
                         let at = began.elapsed();
                         let outcome = self.visit(cell.subject, cell.task, &place);
-                        outcome.map(|outcome| Visit { at, outcome }).map_err(|e| e.to_string())
+                        outcome.map(|outcome| Outcome { at, ..outcome }).map_err(|e| e.to_string())
                     }));
                     if INTERRUPTED.load(Ordering::Relaxed) {
                         return Err("interrupted".into());
@@ -178,21 +166,9 @@ impl Plan {
     }
 }
 
-impl Cell {
-    fn has_failed_too_often(&self) -> bool {
-        let last = self.rounds.iter().rev().take(FAILURES_MAX);
-        last.filter(|round| !matches!(round, Some(Ok(_)))).count() == FAILURES_MAX
-    }
-
-    /// Iterates over the measured slices with the numbers of their rounds.
-    pub(super) fn visits(&self) -> impl Iterator<Item = (usize, &Visit)> {
-        let rounds = self.rounds.iter().enumerate();
-        rounds.filter_map(|(number, round)| Some((number, round.as_ref()?.as_ref().ok()?)))
-    }
-
-    pub(super) fn failure(&self) -> Option<&str> {
-        self.rounds.iter().flatten().find_map(|round| round.as_ref().err()).map(String::as_str)
-    }
+fn has_failed_too_often(cell: &Cell) -> bool {
+    let last = cell.rounds.iter().rev().take(FAILURES_MAX);
+    last.filter(|round| !matches!(round, Some(Ok(_)))).count() == FAILURES_MAX
 }
 
 /// Returns an error of a slice in one line, with the last line of the processes' standard error.
@@ -390,12 +366,13 @@ mod tests {
     #[test]
     fn a_cell_is_given_up_after_failures_in_a_row_only() {
         let mut cell = plan(1).cells().remove(0);
-        let visit = || Visit { at: Duration::ZERO, outcome: Outcome::default() };
-        cell.rounds = vec![Some(Err("one".into())), Some(Ok(visit())), Some(Err("two".into()))];
-        assert!(!cell.has_failed_too_often());
-        assert_eq!((cell.visits().count(), cell.failure()), (1, Some("one")));
+        cell.unable = None;
+        cell.rounds =
+            vec![Some(Err("one".into())), Some(Ok(Outcome::default())), Some(Err("two".into()))];
+        assert!(!has_failed_too_often(&cell));
+        assert_eq!((cell.outcomes().count(), cell.reason()), (1, Some("one")));
         cell.rounds.push(Some(Err("three".into())));
-        assert!(cell.has_failed_too_often());
+        assert!(has_failed_too_often(&cell));
     }
 
     #[test]

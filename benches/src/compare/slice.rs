@@ -7,8 +7,9 @@ use std::{process, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
+use super::cell::Outcome;
 use crate::{
-    Error, Limit, Pair, Slice,
+    Error, Limit, Pair,
     pair::{
         job::{Job, Work},
         stage::Control,
@@ -27,18 +28,6 @@ pub(super) enum Said {
     /// The processes of both sides, which are idle from now on.
     Idle([u32; 2]),
     Ended(Result<Box<Outcome>, String>),
-}
-
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(super) struct Outcome {
-    pub(super) floors_ns: [u64; 2],
-    pub(super) slice: Slice,
-    /// The time to which the other figures refer.
-    pub(super) elapsed_ns: u64,
-    /// The number of sleeps of each side, for idle pairs.
-    pub(super) switches: Option<[u64; 2]>,
-    /// The CPU time of all other processes, in ticks of 10 ms: it may be a tick too little.
-    pub(super) others_cpu_ns: i64,
 }
 
 /// Runs the main process of a slice. `times_ns` are those of the warm-up, the measuring, and a floor.
@@ -74,8 +63,8 @@ fn measure(
     Ok(Outcome {
         floors_ns: [before, after],
         elapsed_ns: elapsed.as_nanos() as u64,
-        switches: None,
         others_cpu_ns: busy as i64 - slice.cpu_ns.iter().sum::<u64>() as i64,
         slice,
+        ..Outcome::default()
     })
 }

@@ -133,11 +133,11 @@ impl Report {
         let Tally { subject, floor, futex_floor, .. } = &self.tally;
         let floors = [Paint::of(FLOORS, 0), Paint::of(FLOORS, 1)];
         let name = self.figures.pattern.name();
-        let mut series = vec![Series { name, paint: Paint::of(OURS, 0), all: subject }];
+        let mut series = vec![Series { name, paint: Paint::of(OURS, 0), all: subject.clone() }];
         for ((name, all), paint) in [(FLOOR, floor), ("futex", futex_floor)].into_iter().zip(floors)
         {
             if all.count() > 0 {
-                series.push(Series { name, paint, all });
+                series.push(Series { name, paint, all: all.clone() });
             }
         }
         series
@@ -188,7 +188,7 @@ impl Report {
         page.histograms(series)?;
         page.section("Outliers");
         let outliers = self.tally.outliers.iter().map(|&(of_floor, at_s, length_ns)| {
-            let Series { name, paint, .. } = series[usize::from(of_floor)];
+            let &Series { name, paint, .. } = &series[usize::from(of_floor)];
             Outlier { name, paint, at_s, length_ns: length_ns as f64 }
         });
         page.outliers(&outliers.collect::<Vec<_>>())?;
