@@ -122,7 +122,7 @@ impl Mailbox {
         watcher: Option<Watcher>,
     ) -> io::Result<Self> {
         let Parts { page, segment, own, peer: theirs } = parts;
-        own.control.initialise(MAIL_CAPACITY);
+        own.control.identity.initialise(MAIL_CAPACITY);
         let consumer = Consumer::new(Writer::Renderer, theirs.data, own.control.clone(), 0);
         let mains = page.clone().map(|page| &page.mains_event);
         let renderers = page.clone().map(|page| &page.renderers_event);

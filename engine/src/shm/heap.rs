@@ -12,7 +12,7 @@ impl OutboxMemory {
     /// A fresh outbox with `capacity` bytes of data.
     pub(crate) fn heap(capacity: usize) -> Self {
         let control = OutboxControl::default();
-        control.initialise(capacity);
+        control.identity.initialise(capacity);
         Self { control: Shared::from_box(Box::new(control)), data: zeroed_words(capacity) }
     }
 }
@@ -21,7 +21,7 @@ impl TopicMemory {
     /// A fresh topic with `capacity` bytes of data.
     pub(crate) fn heap(capacity: usize) -> Self {
         let control = TopicControl::default();
-        control.initialise(capacity);
+        control.identity.initialise(capacity);
         Self { control: Shared::from_box(Box::new(control)), data: zeroed_words(capacity) }
     }
 }
