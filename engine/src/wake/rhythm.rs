@@ -12,13 +12,12 @@
 //!
 //! A few equal intervals make a *beat*. From then on each arrival corrects the beat's phase and period (an
 //! alpha-beta filter). The margin grows by a step with each arrival during a doze, and shrinks by a 256th of a
-//! step with each other one. So it covers the jitter of the sender and of the timer for all but a fraction of a
-//! percent of the arrivals.
+//! step with each other one. So it covers nearly all jitter of the sender and of the timer.
 //!
 //! An arrival off the beat does not change it. A beat that is wrong more than one time in five is dropped, and
 //! the next one needs twice as many equal intervals. So an irregular stream causes few mistakes.
 //!
-//! Times are nanoseconds on any one scale. This module reads no clock and does not sleep.
+//! Times are nanoseconds on any one scale.
 
 /// Messages within this time of an arrival belong to it: they come from one tick.
 const TICK: u64 = 80_000;
@@ -116,10 +115,7 @@ impl Rhythm {
 
     /// Notes an arrival.
     pub(super) fn arrived(&mut self, at: u64, met: Met) {
-        let Some(last) = self.last else {
-            self.last = Some(at);
-            return;
-        };
+        let last = *self.last.get_or_insert(at);
         let interval = at.saturating_sub(last);
         if interval < TICK {
             return;
@@ -138,16 +134,15 @@ impl Rhythm {
             beat.stray(at);
         } else {
             beat.correct(at, error);
-            if met == Met::Dozing {
-                beat.lose();
-            }
-            self.margin = match met {
+            match met {
                 Met::Dozing => {
-                    (self.margin + MARGIN_STEP).min(self.window_min.max(beat.period / 10))
+                    beat.lose();
+                    let window = self.window_min.max(beat.period / 10);
+                    self.margin = (self.margin + MARGIN_STEP).min(window);
                 }
-                Met::Awake => (self.margin - MARGIN_DECAY).max(MARGIN_MIN),
-                Met::Parked => self.margin,
-            };
+                Met::Awake => self.margin = (self.margin - MARGIN_DECAY).max(MARGIN_MIN),
+                Met::Parked => {}
+            }
         }
         if beat.hits >= TRUSTED_AFTER {
             self.alike_needed = ALIKE_MIN;

@@ -99,20 +99,12 @@ pub(crate) struct Welcome {
 /// The channel's number and whether the policy allows it; `None` if main's contract lacks it.
 pub(crate) type Grant = Option<(u16, bool)>;
 
+/// `main` is main's version, or its schema of the channel.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum JoinRefusal {
-    Version {
-        main: u32,
-    },
-    /// `main` is main's schema of the channel.
-    TypeMismatch {
-        kind: ChannelKind,
-        channel: String,
-        main: String,
-    },
-    NotAdmitted {
-        why: String,
-    },
+    Version { main: u32 },
+    TypeMismatch { kind: ChannelKind, channel: String, main: String },
+    NotAdmitted { why: String },
 }
 
 impl JoinRefusal {
@@ -151,16 +143,13 @@ impl Hello {
         if hello.version != PROTOCOL_VERSION {
             return Ok(Err(JoinRefusal::Version { main: PROTOCOL_VERSION }));
         }
-        if hello.offers.len() > CHANNELS_MAX {
-            return Err(BadPacket(format!(
-                "{} channels: at most {CHANNELS_MAX}",
-                hello.offers.len()
-            )));
+        let count = hello.offers.len();
+        if count > CHANNELS_MAX {
+            return Err(BadPacket(format!("{count} channels: at most {CHANNELS_MAX}")));
         }
         if hello.offers.iter().any(|offer| offer.name.len() > CHANNEL_NAME_MAX) {
-            return Err(BadPacket(format!(
-                "a channel's name is longer than {CHANNEL_NAME_MAX} bytes"
-            )));
+            let why = format!("a channel's name is longer than {CHANNEL_NAME_MAX} bytes");
+            return Err(BadPacket(why));
         }
         Ok(Ok(hello))
     }
@@ -178,12 +167,10 @@ impl Ready {
     }
 
     pub(crate) fn parse(bytes: &[u8]) -> Result<(), BadPacket> {
-        let ready: Self = parse(bytes)?;
-        if ready.magic == MAGIC {
-            Ok(())
-        } else {
-            Err(BadPacket("not ready: wrong magic number".to_owned()))
+        if parse::<Self>(bytes)?.magic == MAGIC {
+            return Ok(());
         }
+        Err(BadPacket("not ready: wrong magic number".to_owned()))
     }
 }
 
@@ -200,10 +187,9 @@ pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, BadPacket> {
     let packet = T::deserialize(&mut rmp_serde::Deserializer::new(&mut rest))
         .map_err(|error| BadPacket(format!("malformed packet: {error}")))?;
     if rest.is_empty() {
-        Ok(packet)
-    } else {
-        Err(BadPacket(format!("{} bytes behind the end of the packet", rest.len())))
+        return Ok(packet);
     }
+    Err(BadPacket(format!("{} bytes behind the end of the packet", rest.len())))
 }
 
 #[cfg(test)]
