@@ -315,15 +315,8 @@ impl Signal for RingerSignal {
 }
 
 impl Sleep for Arc<Sleepers> {
-    fn sleep(
-        &self,
-        bell: &Bell,
-        bell_seen: u32,
-        interrupt: &Interrupt,
-        seen: u32,
-        deadline: Option<Instant>,
-    ) {
-        let unchanged = || bell.read() == bell_seen && interrupt.read() == seen;
+    fn sleep(&self, bell: (&Bell, u32), own: (&Interrupt, u32), deadline: Option<Instant>) {
+        let unchanged = || bell.0.read() == bell.1 && own.0.read() == own.1;
         self.sleep_while(unchanged, deadline);
     }
 

@@ -74,7 +74,6 @@ impl TopicWriter {
         writer
     }
 
-    /// The longest message, in bytes.
     pub(crate) fn payload_max(&self) -> usize {
         payload_max(self.cells.capacity())
     }

@@ -9,7 +9,6 @@ use crate::{
 };
 
 impl OutboxMemory {
-    /// A fresh outbox with `capacity` bytes of data.
     pub(crate) fn heap(capacity: usize) -> Self {
         let control = OutboxControl::default();
         control.identity.initialise(capacity);
@@ -18,7 +17,6 @@ impl OutboxMemory {
 }
 
 impl TopicMemory {
-    /// A fresh topic with `capacity` bytes of data.
     pub(crate) fn heap(capacity: usize) -> Self {
         let control = TopicControl::default();
         control.identity.initialise(capacity);

@@ -40,13 +40,11 @@ const MARGIN_MIN: u64 = 2_000;
 const MARGIN_STEP: u64 = 8_000;
 const MARGIN_DECAY: u64 = MARGIN_STEP / 256;
 
-/// The prediction at a moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outlook {
     Unknown,
     /// No message before this moment. A sleeper that wakes up then is awake for the next one.
     QuietUntil(u64),
-    /// A message is due now.
     Due,
 }
 
@@ -113,7 +111,6 @@ impl Rhythm {
         if wake > now + SLEEP_MIN { Outlook::QuietUntil(wake) } else { Outlook::Due }
     }
 
-    /// Notes an arrival.
     pub(super) fn arrived(&mut self, at: u64, met: Met) {
         let last = *self.last.get_or_insert(at);
         let interval = at.saturating_sub(last);
@@ -207,7 +204,6 @@ impl Beat {
         self.worth = self.worth.saturating_sub(WORTH_LOSS);
     }
 
-    /// Counts an arrival off the beat.
     fn stray(&mut self, at: u64) {
         self.lose();
         self.hits = 0;

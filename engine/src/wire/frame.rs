@@ -65,7 +65,6 @@ pub(crate) struct Header {
 }
 
 impl Header {
-    /// A pad of `len` bytes.
     #[inline]
     pub(crate) fn pad(len: usize) -> Self {
         Label::new(Kind::Pad, 0).with_payload((len - HEADER_LEN) as u32)
@@ -82,7 +81,6 @@ impl Header {
         self.id.map_or(0, RequestId::to_wire)
     }
 
-    /// The frame's length in the ring.
     #[inline]
     pub(crate) fn padded_len(self) -> usize {
         padded(HEADER_LEN + self.payload_len as usize)
@@ -93,7 +91,6 @@ impl Header {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct WireHeader(pub(crate) u64);
 
-/// The limits of a frame at its position.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place {
     /// From the start of the frame to the end of the ring.

@@ -27,14 +27,12 @@ pub(crate) const PROTOCOL_VERSION: u32 = 3;
 pub(crate) const PACKET_MAX: usize = 128 * 1024;
 /// The most topics that one renderer may be allowed: each is a descriptor in one packet.
 pub(crate) const TOPICS_MAX: usize = 64;
-/// The most channels of a contract.
 pub(crate) const CHANNELS_MAX: usize = 512;
 /// The longest name of a channel, in bytes.
 pub(crate) const CHANNEL_NAME_MAX: usize = 128;
 
 const MAGIC: u32 = u32::from_le_bytes(*b"rbrg");
 
-/// The renderer's first packet.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Hello {
     magic: u32,
@@ -64,7 +62,6 @@ pub enum ChannelKind {
     Topic,
 }
 
-/// Any packet from main.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Answer {
     Welcome(Welcome),
@@ -79,7 +76,6 @@ pub(crate) struct Welcome {
     /// The capacities of the two rings, in bytes.
     pub(crate) main_capacity: u32,
     pub(crate) renderer_capacity: u32,
-    /// The number of channels in main's contract.
     pub(crate) channels: u16,
     /// For each offer, in its order.
     pub(crate) grants: Vec<Grant>,

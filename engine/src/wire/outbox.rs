@@ -26,7 +26,6 @@ use crate::wire::{
 
 const MAGIC: u64 = u64::from_ne_bytes(*b"ringbox\0");
 
-/// The control page of an outbox.
 #[derive(Debug, Default)]
 #[repr(C)]
 pub(crate) struct OutboxControl {

@@ -22,7 +22,6 @@ use crate::wire::{
 
 const MAGIC: u64 = u64::from_ne_bytes(*b"ringtop\0");
 
-/// The control page of a topic.
 #[derive(Debug, Default)]
 #[repr(C)]
 pub(crate) struct TopicControl {

@@ -169,7 +169,6 @@ impl Bell {
         self.0.fetch_add(1, Release);
     }
 
-    /// Returns the word for a system call.
     pub(crate) fn word(&self) -> &AtomicU32 {
         &self.0
     }
