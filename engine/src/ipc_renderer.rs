@@ -289,8 +289,7 @@ impl IpcRenderer {
     /// Why it was not sent; nothing was.
     #[inline]
     pub fn send<T: Payload + ?Sized>(&self, event: Event<T>, message: &T) -> Result<(), SendError> {
-        let port = &self.inner.port;
-        port.send(event.key(), message, Patience::Usual)
+        self.inner.port.send(event.key(), message, Patience::Usual)
     }
 
     /// Sends many messages, in order, as [`send`](Self::send) would one after the other, but
@@ -354,8 +353,7 @@ impl IpcRenderer {
     ///
     /// As [`send`](Self::send).
     pub fn loan<T: FixedLayout>(&self, event: Event<T>) -> Result<Loan<'_, T>, SendError> {
-        let port = &self.inner.port;
-        Loan::begin(port, event.key(), Patience::Usual)
+        Loan::begin(&self.inner.port, event.key(), Patience::Usual)
     }
 
     /// Asks main to run a method, with the default deadline of
@@ -485,9 +483,8 @@ impl IpcRenderer {
             return Err(SendError::UnknownChannel { channel: name });
         };
         let reader = TopicReader::new(memory);
-        self.change_topics(TopicChange::Add { number, reader, conflate });
-        // The reader exists before main is told: what is published from here on is seen.
-        self.tell_main(name, number, Kind::Subscribe)
+        let change = TopicChange::Add { number, reader, conflate };
+        self.change_topics(name, change, Label::new(Kind::Subscribe, number))
     }
 
     /// Stops reading a topic and removes its listeners.
@@ -499,18 +496,20 @@ impl IpcRenderer {
         let key = topic.key();
         let number = self.inner.port.permitted(&key)?;
         self.inner.dispatcher.routes.update(|routes| routes.remove_all_listeners(Some(number)));
-        self.change_topics(TopicChange::Remove { number });
-        self.tell_main(key.name(), number, Kind::Unsubscribe)
+        let change = TopicChange::Remove { number };
+        self.change_topics(key.name(), change, Label::new(Kind::Unsubscribe, number))
     }
 
-    fn change_topics(&self, change: TopicChange) {
+    fn change_topics(
+        &self,
+        name: &'static str,
+        change: TopicChange,
+        label: Label,
+    ) -> Result<(), SendError> {
         self.inner.topics.change(change);
         self.inner.wake();
-    }
-
-    fn tell_main(&self, name: &'static str, number: u16, kind: Kind) -> Result<(), SendError> {
-        let port = &self.inner.port;
-        port.commit_patiently(name, Label::new(kind, number), &[], Patience::Usual)
+        // A new reader exists before main is told: what is published from here on is seen.
+        self.inner.port.commit_patiently(name, label, &[], Patience::Usual)
     }
 
     fn listen<T: Payload + ?Sized>(
@@ -526,8 +525,7 @@ impl IpcRenderer {
     }
 
     pub(crate) fn registrable(&self, key: &ChannelKey) -> Result<u16, RegisterError> {
-        let number =
-            self.inner.port.channels.number(key).ok_or_else(|| RegisterError::unknown(key))?;
+        let number = self.number(key)?;
         if self.inner.port.allowed.contains(usize::from(number)) {
             Ok(number)
         } else {
@@ -547,7 +545,7 @@ impl IpcRenderer {
         method: Method<A, R, E>,
         mut handler: impl FnMut(&IpcRendererInvokeEvent<'_>, &A) -> Handled<R, E> + Send + 'static,
     ) -> Result<(), RegisterError> {
-        let number = self.handled(&method.key())?;
+        let number = self.number(&method.key())?;
         self.inner.dispatcher.handle(method, number, Times::Always, move |call, arguments| {
             handler(&IpcRendererInvokeEvent { call }, arguments)
         })
@@ -563,7 +561,7 @@ impl IpcRenderer {
         method: Method<A, R, E>,
         mut handler: impl FnMut(&IpcRendererInvokeEvent<'_>, &A, Responder<R, E>) + Send + 'static,
     ) -> Result<(), RegisterError> {
-        let number = self.handled(&method.key())?;
+        let number = self.number(&method.key())?;
         self.inner.dispatcher.handle_deferred(method, number, move |call, arguments, responder| {
             handler(&IpcRendererInvokeEvent { call }, arguments, responder);
         })
@@ -586,7 +584,7 @@ impl IpcRenderer {
         E: HandlerError + ?Sized + 'static,
         F: Future<Output = Handled<R, E>> + Send + 'static,
     {
-        let number = self.handled(&method.key())?;
+        let number = self.number(&method.key())?;
         self.inner.dispatcher.handle_async(method, number, move |call, arguments| {
             handler(&IpcRendererInvokeEvent { call }, arguments)
         })
@@ -602,7 +600,7 @@ impl IpcRenderer {
         }
     }
 
-    fn handled(&self, key: &ChannelKey) -> Result<u16, RegisterError> {
+    fn number(&self, key: &ChannelKey) -> Result<u16, RegisterError> {
         self.inner.port.channels.number(key).ok_or_else(|| RegisterError::unknown(key))
     }
 

@@ -31,8 +31,7 @@ impl IpcMainEvent<'_> {
     ///
     /// As [`WebContents::send`] inside the loop: never waits.
     pub fn reply<T: Payload + ?Sized>(&self, push: Push<T>, message: &T) -> Result<(), SendError> {
-        let port = self.delivery.port;
-        port.send(push.key(), message, Patience::Usual)
+        self.delivery.port.send(push.key(), message, Patience::Usual)
     }
 }
 

@@ -1,8 +1,8 @@
 //! Waiting for a reply: blocking, as a future, or with a callback.
 //!
-//! A blocking wait drives the inbox itself. On the fast path a reply goes from the ring straight into
-//! the caller's hands: nothing is stored, and no other thread is woken. If another thread drives, it
-//! stores the reply with its request and unparks the waiting thread.
+//! A blocking wait drives the inbox itself: the reply goes from the ring straight to its caller, and
+//! no other thread is woken. If another thread drives, it stores the reply with its request and
+//! unparks the waiting thread.
 
 use std::{
     cell::Cell,
@@ -20,7 +20,6 @@ use crate::{
     contract::{Method, payload::Payload},
     peer::{
         error::{HandlerError, InvokeError, SendError},
-        link::DriveEnd,
         port::Port,
         requests::outcome::{Awaited, Ending, FailCode, Notify},
         sender::FramePayload,
@@ -170,27 +169,27 @@ impl PendingRequest {
             return Err(Inside);
         }
         let mut awaited = Awaited::new(&self.port.sender.requests, self.id, take);
-        if self.drive_for(&mut awaited, timeout, None).is_none() {
+        if !self.drive_for(&mut awaited, timeout, None) {
             self.wait_beside_driver(&mut awaited, timeout);
         }
         self.taken.set(awaited.settled);
         Ok(awaited.settled)
     }
 
-    /// Drives until the request is settled. `None`: another thread drives.
+    /// Drives until the request is settled. `false`: another thread drives.
     #[inline(always)]
     fn drive_for(
         &self,
         awaited: &mut Awaited<'_>,
         timeout: Option<Duration>,
         me: Option<&Thread>,
-    ) -> Option<DriveEnd> {
+    ) -> bool {
         match self.port.event_loop.upgrade() {
             Some(event_loop) => event_loop.drive_for(awaited, timeout, me),
             None => {
                 // The endpoint was dropped, which settled everything.
                 awaited.take_stored();
-                Some(DriveEnd::Elapsed)
+                true
             }
         }
     }
@@ -207,7 +206,7 @@ impl PendingRequest {
                 return awaited.take_stored();
             }
             let now = Instant::now();
-            if self.drive_for(awaited, left(now), Some(&me)).is_some() {
+            if self.drive_for(awaited, left(now), Some(&me)) {
                 return;
             }
             match left(now) {

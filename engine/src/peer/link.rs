@@ -48,24 +48,17 @@ pub(crate) struct SessionLimits {
 
 /// The loop of this process, as its sessions and their callers reach it.
 pub(crate) trait EventLoop: Send + Sync {
-    /// Drives until the awaited request is settled or the time-out has passed. `None`: another
+    /// Drives until the awaited request is settled or the time-out has passed. `false`: another
     /// thread drives, and unparks `me` when it stops.
     fn drive_for(
         &self,
         awaited: &mut Awaited<'_>,
         timeout: Option<Duration>,
         me: Option<&Thread>,
-    ) -> Option<DriveEnd>;
+    ) -> bool;
 
     /// Tells the loop that something happened to a window outside its rings, and ends the loop's sleep.
     fn notice(&self, window: u32, reason: Reason);
-}
-
-/// Why a drive ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum DriveEnd {
-    Settled,
-    Elapsed,
 }
 
 /// Why the loop is to look after a window.
@@ -107,7 +100,7 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    /// Returns how the peer went, if it did.
+    /// How the peer went, if it did.
     #[inline]
     pub(crate) fn gone(&self) -> Option<&GoneReason> {
         self.gone.get()

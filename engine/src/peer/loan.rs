@@ -70,7 +70,7 @@ impl<'a, T: FixedLayout> Loan<'a, T> {
             Some(payload) => outbox.reserve_attached(payload)?,
             None => {
                 let reservation = outbox.reserve(size_of::<T>())?;
-                outbox.producer_mut().payload_mut(&reservation).zero();
+                outbox.payload_mut(&reservation).zero();
                 reservation
             }
         };
@@ -84,19 +84,16 @@ impl<'a, T: FixedLayout> Loan<'a, T> {
         let Some((mut outbox, reservation)) = self.room.take() else {
             unreachable!("only send takes the room, and it consumes the loan")
         };
-        let mut sent = true;
         match self.attached.take() {
-            None => outbox.producer_mut().commit(reservation, self.label),
+            None => outbox.commit(reservation, self.label),
             Some(mut payload) => match payload.seal() {
                 Ok(()) => outbox.commit_attached(reservation, self.label, payload),
                 Err(_) => {
                     self.port.counters.attachments_lost.add();
                     self.attached = Some(payload);
-                    sent = false;
                 }
             },
         }
-        outbox.close(u64::from(sent));
     }
 }
 
@@ -106,7 +103,7 @@ impl<T: FixedLayout> Deref for Loan<'_, T> {
     fn deref(&self) -> &T {
         let bytes = match (&self.attached, &self.room) {
             (Some(payload), _) => payload.bytes(),
-            (None, Some((outbox, reservation))) => outbox.producer().payload(reservation),
+            (None, Some((outbox, reservation))) => outbox.payload(reservation),
             (None, None) => unreachable!("only send takes the room, and it consumes the loan"),
         };
         T::try_ref_from_bytes(bytes).expect("written as a T")
@@ -117,7 +114,7 @@ impl<T: FixedLayout> DerefMut for Loan<'_, T> {
     fn deref_mut(&mut self) -> &mut T {
         let bytes = match (&mut self.attached, &mut self.room) {
             (Some(payload), _) => payload.bytes_mut(),
-            (None, Some((outbox, reservation))) => outbox.producer_mut().payload_mut(reservation),
+            (None, Some((outbox, reservation))) => outbox.payload_mut(reservation),
             (None, None) => unreachable!("only send takes the room, and it consumes the loan"),
         };
         T::try_mut_from_bytes(bytes).expect("zeroes, or written as a T")

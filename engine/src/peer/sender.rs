@@ -2,10 +2,10 @@
 //!
 //! ```text
 //!   any thread                                             the loop
-//!   open ───▶ lock, is the peer there?                     flush ─▶ deferred frames, as room allows
-//!   send_deferred ─▶ replies in order, then cancels
-//!   put ────▶ reserve, write, commit                       patiently ◀─ a full ring: spin, then
-//!   close ──▶ count, unlock, wake the peer if it sleeps                 sleep on the peer's bell
+//!   open           lock; is the peer there?                flush ─▶ deferred frames, as room allows
+//!   send_deferred  replies in order, then cancels
+//!   put            reserve, write, commit                  patiently ◀─ a full ring: spin, then
+//!   drop           unlock; wake the peer if it sleeps                   sleep on the peer's bell
 //! ```
 //!
 //! A reply never waits: one that finds no room is kept in the backlog. The backlog is bounded by the
@@ -113,10 +113,17 @@ struct DeferredReply {
     attached: Option<OutgoingPayload>,
 }
 
-/// The outbox, locked by this thread.
+/// The outbox, locked by this thread. Dropping it wakes the peer if frames were committed.
+// The fields are dropped in this order: the peer is woken without the lock.
 pub(super) struct LockedOutbox<'a> {
-    sender: &'a Sender,
     outbox: Guard<'a, Outbox>,
+    sender: WakeOnDrop<'a>,
+}
+
+/// The sender of committed frames. Dropping it wakes the peer if there were any.
+struct WakeOnDrop<'a> {
+    sender: &'a Sender,
+    committed: u64,
 }
 
 impl Sender {
@@ -148,9 +155,7 @@ impl Sender {
     ) -> Result<(), SendRefusal> {
         let mut outbox = self.open()?;
         outbox.send_deferred()?;
-        outbox.put(label, payload)?;
-        outbox.close(1);
-        Ok(())
+        outbox.put(label, payload)
     }
 
     /// Begins a request and commits its frame. `label` is without the id.
@@ -185,10 +190,8 @@ impl Sender {
             table.begin()
         });
         let loop_must_know = timeout.is_some() && self.requests.timed_begun();
-        self.link.counters.frames_sent.add_alone(1);
         self.link.counters.invokes_sent.add_alone(1);
         drop(locked);
-        self.wake_peer();
         if loop_must_know {
             // Without the outbox's lock: the notice may drop the last share of the loop.
             self.link.notice(Reason::Begun);
@@ -206,18 +209,7 @@ impl Sender {
             return Err(SendRefusal::Gone);
         }
         reach(KillPoint::SendBegun);
-        Ok(LockedOutbox { sender: self, outbox })
-    }
-
-    /// Wakes the peer if it sleeps, and tells the loop if it asked for that. Call after a commit.
-    #[inline]
-    fn wake_peer(&self) {
-        // No model: no model has a whole session. It is as between a sleeper and its waker: either this thread sees
-        // the loop's wish, or the loop's next look, behind the fence, finds the frame.
-        self.link.bell.frames_committed(&self.link.counters.wakes);
-        if self.loop_wants_frame.load(Ordering::Relaxed) {
-            self.tell_loop();
-        }
+        Ok(LockedOutbox { outbox, sender: WakeOnDrop { sender: self, committed: 0 } })
     }
 
     #[cold]
@@ -363,10 +355,10 @@ impl Sender {
         if self.link.gone().is_some() {
             return;
         }
-        let sent = self
-            .outbox
-            .try_lock()
-            .is_ok_and(|outbox| LockedOutbox { sender: self, outbox }.send_deferred().is_ok());
+        let sent = self.outbox.try_lock().is_ok_and(|outbox| {
+            let sender = WakeOnDrop { sender: self, committed: 0 };
+            LockedOutbox { outbox, sender }.send_deferred().is_ok()
+        });
         if !sent {
             self.space_waiters.ask();
             self.link.notice(Reason::Deferred);
@@ -408,11 +400,12 @@ impl Sender {
         if outbox.send_deferred().is_err() {
             return 0;
         }
-        let mut batch = Batch { outbox: Some(outbox), committed: 0 };
+        let mut put =
+            |message: &T| message.encode(|bytes| outbox.put(label, FramePayload::Bytes(bytes)));
         // Encoding may run the application's code. If that sends, the lock refuses it; if it panics,
         // the messages before it are sent.
-        let _all = messages.iter().all(|message| batch.add(label, message.borrow()));
-        batch.committed as usize
+        let is_refused = |message: &_| !matches!(put(Borrow::borrow(message)), Ok(Ok(())));
+        messages.iter().position(is_refused).unwrap_or(messages.len())
     }
 
     // --- what the loop and the application look at --------------------------------------------------
@@ -442,6 +435,7 @@ impl LockedOutbox<'_> {
                 self.outbox.producer.write(&reservation, bytes);
                 reach(KillPoint::PayloadWritten);
                 self.outbox.producer.commit(reservation, label);
+                self.sender.committed += 1;
                 Ok(())
             }
             FramePayload::Attached(payload) => self.put_attached(label, payload),
@@ -493,11 +487,13 @@ impl LockedOutbox<'_> {
         producer.write(&reservation, &Attached::encode(label, payload.id(), len));
         producer.commit(reservation, Label::new(Kind::Attached, label.channel));
         let position = producer.position();
-        self.sender.link.counters.attachments_sent.add_alone(1);
+        let WakeOnDrop { sender, committed } = &mut self.sender;
+        *committed += 1;
+        sender.link.counters.attachments_sent.add_alone(1);
         reach(KillPoint::AttachmentNamed);
         if payload.named(position) {
             // The loop frees the memory once it was read, and may sleep then.
-            self.sender.space_waiters.ask();
+            sender.space_waiters.ask();
         }
     }
 
@@ -507,55 +503,47 @@ impl LockedOutbox<'_> {
             ReserveError::Full => SendRefusal::Full,
             ReserveError::TooLarge { max, .. } => SendRefusal::TooLarge { max },
             ReserveError::Peer(violation) => {
-                self.sender.link.break_off(violation);
+                self.sender.sender.link.break_off(violation);
                 SendRefusal::Gone
             }
         }
     }
 
-    pub(super) fn producer(&self) -> &Producer {
-        &self.outbox.producer
+    /// Commits a frame that was written in place.
+    pub(super) fn commit(&mut self, reservation: Reservation, label: Label) {
+        self.outbox.producer.commit(reservation, label);
+        self.sender.committed += 1;
     }
 
-    pub(super) fn producer_mut(&mut self) -> &mut Producer {
-        &mut self.outbox.producer
+    /// The payload of a reservation.
+    pub(super) fn payload(&self, reservation: &Reservation) -> &[u8] {
+        self.outbox.producer.payload(reservation)
+    }
+
+    pub(super) fn payload_mut(&mut self, reservation: &Reservation) -> &mut [u8] {
+        self.outbox.producer.payload_mut(reservation)
     }
 
     /// Sends the deferred frames, before any other frame: so replies stay in order and neither list grows.
     #[inline]
     pub(super) fn send_deferred(&mut self) -> Result<(), SendRefusal> {
-        if self.sender.requests.has_deferred() { self.send_deferred_now() } else { Ok(()) }
+        if self.sender.sender.requests.has_deferred() { self.commit_deferred() } else { Ok(()) }
     }
 
     #[cold]
-    fn send_deferred_now(&mut self) -> Result<(), SendRefusal> {
-        let sent = &self.sender.link.counters.frames_sent;
-        let before = sent.get();
-        let result = self.commit_deferred();
-        if sent.get() != before {
-            // Now: the caller may find no room for its own frame, and then wakes nobody.
-            self.sender.wake_peer();
-        }
-        result
-    }
-
     fn commit_deferred(&mut self) -> Result<(), SendRefusal> {
-        let sender = self.sender;
-        let sent = &sender.link.counters.frames_sent;
+        let sender = self.sender.sender;
         while let Some(mut reply) = self.outbox.backlog.pop_front() {
             let payload = FramePayload::of(&reply.bytes, &mut reply.attached);
             if let Err(refusal) = self.put(reply.label, payload) {
                 self.outbox.backlog.push_front(reply);
                 return Err(refusal);
             }
-            sent.add_alone(1);
             self.outbox.backlog_bytes -= reply.bytes.len();
         }
         sender.requests.send_cancels(|id| {
             let cancel = Label { id: Some(id), ..Label::new(Kind::Cancel, 0) };
-            self.put(cancel, FramePayload::Bytes(&[]))?;
-            sent.add_alone(1);
-            Ok::<_, SendRefusal>(())
+            self.put(cancel, FramePayload::Bytes(&[]))
         })?;
         sender.space_waiters.none_deferred();
         Ok(())
@@ -563,47 +551,33 @@ impl LockedOutbox<'_> {
 
     /// Asks the peer to ring when there is room for the deferred frames.
     fn ask_for_room(&mut self) {
-        self.sender.space_waiters.ask();
+        self.sender.sender.space_waiters.ask();
         // After asking: room that came before the peer saw that has rung nobody.
         let _still_full = self.send_deferred();
     }
+}
 
-    /// Counts the frames that were committed, unlocks, and wakes the peer if it sleeps.
+impl Drop for LockedOutbox<'_> {
     #[inline]
-    pub(super) fn close(self, frames: u64) {
-        let Self { sender, outbox } = self;
-        sender.link.counters.frames_sent.add_alone(frames);
-        drop(outbox);
-        reach(KillPoint::SendCommitted);
-        sender.wake_peer();
-    }
-}
-
-/// The frames that were committed under one lock. However it ends, the peer is woken.
-struct Batch<'a> {
-    /// Taken at the end.
-    outbox: Option<LockedOutbox<'a>>,
-    committed: u64,
-}
-
-impl Batch<'_> {
-    /// Commits one more message. `false`: it was refused.
-    #[inline(always)]
-    fn add<T: Payload + ?Sized>(&mut self, label: Label, message: &T) -> bool {
-        let Some(outbox) = &mut self.outbox else { return false };
-        let put = message.encode(|bytes| outbox.put(label, FramePayload::Bytes(bytes)));
-        let is_committed = matches!(put, Ok(Ok(())));
-        self.committed += u64::from(is_committed);
-        is_committed
-    }
-}
-
-impl Drop for Batch<'_> {
     fn drop(&mut self) {
-        if let Some(outbox) = self.outbox.take()
-            && self.committed > 0
-        {
-            outbox.close(self.committed);
+        let WakeOnDrop { sender, committed } = &self.sender;
+        // Under the lock: the counter has one writer at a time.
+        sender.link.counters.frames_sent.add_alone(*committed);
+    }
+}
+
+impl Drop for WakeOnDrop<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        let Self { sender, committed } = self;
+        if *committed > 0 {
+            reach(KillPoint::SendCommitted);
+            // No model: no model has a whole session. It is as between a sleeper and its waker: either this thread
+            // sees the loop's wish, or the loop's next look, behind the fence, finds the frame.
+            sender.link.bell.frames_committed(&sender.link.counters.wakes);
+            if sender.loop_wants_frame.load(Ordering::Relaxed) {
+                sender.tell_loop();
+            }
         }
     }
 }

@@ -74,28 +74,22 @@ impl MainAttachments {
         content: Content<'_>,
         consumed: u64,
         counters: &SessionCounters,
-    ) -> io::Result<Option<Buffer>> {
-        let Some(taken) = self.pool.lock().take(content.len(), consumed) else { return Ok(None) };
+    ) -> Option<io::Result<Buffer>> {
+        let taken = self.pool.lock().take(content.len(), consumed)?;
         // The content is written without the lock: other threads send meanwhile.
-        match taken {
+        Some(match taken {
             Taken::Again(mut buffer) => match write(&mut buffer.memory, content) {
-                Ok(()) => Ok(Some(buffer)),
+                Ok(()) => Ok(buffer),
                 Err(error) => {
                     self.discard(buffer);
                     Err(error)
                 }
             },
-            Taken::New { id, size } => match self.make(id, size, content) {
-                Ok(buffer) => {
-                    counters.attachment_buffers.add();
-                    Ok(Some(buffer))
-                }
-                Err(error) => {
-                    self.pool.lock().not_made(size);
-                    Err(error)
-                }
-            },
-        }
+            Taken::New { id, size } => self
+                .make(id, size, content)
+                .inspect(|_| counters.attachment_buffers.add())
+                .inspect_err(|_| self.pool.lock().no_longer_busy(size)),
+        })
     }
 
     fn make(&self, id: u64, size: usize, content: Content<'_>) -> io::Result<Buffer> {
