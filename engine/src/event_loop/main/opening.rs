@@ -30,7 +30,7 @@ use crate::{
         producer::Producer,
     },
     session::control_channel::ControlChannel,
-    shm::region::{Region, WriterSide},
+    shm::region::{Access, Region},
     trace,
     wake::bell::PeerBell,
     wire::{
@@ -64,16 +64,16 @@ impl MainShared {
         }
         let Config { main_capacity, renderer_capacity, prefault, .. } = self.config;
         let backing = self.meeting.backing();
-        let region = |name, capacity, writer| {
-            let region = Region::create(&backing, name, Region::ring_len(capacity), writer)
+        let region = |name, capacity, access| {
+            let region = Region::create(&backing, name, Region::ring_len(capacity), access)
                 .map_err(resources("memory"))?;
             if prefault {
                 region.prefault().map_err(resources("memory"))?;
             }
             Ok::<_, LaunchError>(region)
         };
-        let main_region = region("ringbridge-main", main_capacity, WriterSide::Creator)?;
-        let renderer_region = region("ringbridge-renderer", renderer_capacity, WriterSide::Peer)?;
+        let main_region = region("ringbridge-main", main_capacity, Access::Write)?;
+        let renderer_region = region("ringbridge-renderer", renderer_capacity, Access::Read)?;
         let own = main_region.outbox().expect("made with a ring's length");
         let peer = renderer_region.outbox().expect("made with a ring's length");
         own.control.initialise(main_capacity);

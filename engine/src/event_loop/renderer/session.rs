@@ -102,7 +102,8 @@ impl RendererSession {
             let key_name = key.id();
             let consumer = Consumer::new(Writer::Main, main.data, own.control, 0);
             let inbox = Inbox::new(consumer, routes.cached(), key);
-            let waiter = Waiter::foreseeing(config.wait, config.spin_ceiling);
+            let waiter =
+                Waiter::foreseeing(config.wait, config.spin_ceiling, config.awake_percent_max);
             let shared = RendererShared {
                 origin,
                 config,
