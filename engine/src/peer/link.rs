@@ -129,10 +129,7 @@ impl Link {
 
     /// Returns the channel's number, if both contracts have it.
     pub(crate) fn known(&self, key: &ChannelKey) -> Result<u16, SendError> {
-        self.channels.number(key).ok_or_else(|| {
-            self.counters.unknown_channels.add();
-            SendError::UnknownChannel { channel: key.name() }
-        })
+        self.channels.number(key).ok_or_else(|| self.not_permitted(key, false))
     }
 
     /// Returns the channel's number, if the policy lets this session use it.
@@ -140,7 +137,7 @@ impl Link {
     pub(crate) fn permitted(&self, key: &ChannelKey) -> Result<u16, SendError> {
         match self.channels.number(key) {
             Some(number) if self.allowed.contains(usize::from(number)) => Ok(number),
-            _ => Err(self.not_permitted(key)),
+            found => Err(self.not_permitted(key, found.is_some())),
         }
     }
 
@@ -150,11 +147,15 @@ impl Link {
     }
 
     #[cold]
-    fn not_permitted(&self, key: &ChannelKey) -> SendError {
-        self.known(key).err().unwrap_or_else(|| {
+    fn not_permitted(&self, key: &ChannelKey, is_known: bool) -> SendError {
+        let channel = key.name();
+        if is_known {
             self.counters.forbidden.add();
-            SendError::Forbidden { channel: key.name() }
-        })
+            SendError::Forbidden { channel }
+        } else {
+            self.counters.unknown_channels.add();
+            SendError::UnknownChannel { channel }
+        }
     }
 
     /// Checks that the peer may send a message of this kind and length on this channel.

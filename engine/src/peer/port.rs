@@ -75,8 +75,6 @@ impl Port {
         })
     }
 
-    // --- messages ------------------------------------------------------------------------------------
-
     /// Sends one message.
     #[inline]
     pub(crate) fn send<T: Payload + ?Sized>(
@@ -166,8 +164,6 @@ impl Port {
         result.map_err(|refusal| sender.explain(refusal, channel, len, limit))
     }
 
-    // --- our requests --------------------------------------------------------------------------------
-
     /// Begins a request that was refused at first. `None`: too many are pending.
     #[cold]
     pub(super) fn request_patiently(
@@ -248,8 +244,6 @@ impl Port {
         }
     }
 
-    // --- the end -------------------------------------------------------------------------------------
-
     /// Ends the session: nothing is sent any more, and everything that waits ends. Only the first
     /// reason counts.
     pub(crate) fn end(&self, reason: GoneReason) {
@@ -280,8 +274,6 @@ impl Port {
     pub(crate) fn set_restarts_in(&self, span: Option<Duration>) {
         *self.restarts_in.lock() = span;
     }
-
-    // --- the driver's part ---------------------------------------------------------------------------
 
     /// Notes that the handshake is over.
     pub(crate) fn set_connected(&self) {

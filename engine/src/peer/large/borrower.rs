@@ -133,8 +133,6 @@ impl Borrower {
         Self { control, limits, state: Mutex::new(state), came: Condvar::default() }
     }
 
-    // --- the control channel -------------------------------------------------------------------------
-
     /// Receives parcels until main hangs up. For the watching thread.
     pub(crate) fn watch(&self) {
         while let Ok(found) = self.control.poll_readable(None) {
@@ -195,8 +193,6 @@ impl Borrower {
             Some(Ok(memory)) => Ok(Body::OfMain { memory: memory.clone(), len: len as usize }),
         }
     }
-
-    // --- memory to fill ------------------------------------------------------------------------------
 
     /// Registers that this thread needs memory for `len` bytes.
     pub(super) fn want(&self, len: usize) -> Wanting<'_> {

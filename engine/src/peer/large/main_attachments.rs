@@ -65,8 +65,6 @@ impl MainAttachments {
         }
     }
 
-    // --- to the renderer ---------------------------------------------------------------------------
-
     /// Puts the content into a buffer that the renderer does not read. The renderer has read up to
     /// `consumed`. `None`: it must read more first.
     pub(in crate::peer) fn fill(
@@ -129,8 +127,6 @@ impl MainAttachments {
         self.make_untidy();
     }
 
-    // --- from the renderer -------------------------------------------------------------------------
-
     /// Answers a renderer that asks for memory.
     pub(in crate::peer) fn lend(
         &self,
@@ -164,8 +160,6 @@ impl MainAttachments {
         let lent = self.lender.lock().claim(id, len).map_err(OpenError::Violation)?;
         lent.open(id, len as usize).map(Body::Sealed)
     }
-
-    // --- the loop's part -----------------------------------------------------------------------------
 
     /// Call after making something that is to be tidied up.
     fn make_untidy(&self) {

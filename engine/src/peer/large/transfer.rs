@@ -62,8 +62,6 @@ impl Large {
         self.message_max
     }
 
-    // --- sending -------------------------------------------------------------------------------------
-
     /// Puts content into memory of its own.
     pub(in crate::peer) fn fill(
         &self,
@@ -151,8 +149,6 @@ impl Large {
         }
     }
 
-    // --- receiving -----------------------------------------------------------------------------------
-
     /// Answers a renderer that asks for memory, or takes back memory that it does not need: the kind of
     /// frame says which. Only a renderer sends these.
     #[cold]
@@ -191,8 +187,6 @@ impl Large {
         link.counters.attachments_received.add_alone(1);
         Ok(opened)
     }
-
-    // --- the loop's part -----------------------------------------------------------------------------
 
     /// Frees what the renderer has read. Returns whether there is more to free later.
     pub(crate) fn tidy(&self, link: &Link) -> bool {
