@@ -155,7 +155,7 @@ impl WebContents {
     /// [`LaunchOptions::restart`](crate::LaunchOptions::restart). `None`: it does not. Known from
     /// `render-process-gone` on. [`close`](Self::close) before that time prevents the launch.
     pub fn restarts_in(&self) -> Option<Duration> {
-        self.port.restarts_in()
+        *self.port.restarts_in.lock()
     }
 
     /// The session's counters, seen from main.

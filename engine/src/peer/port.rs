@@ -43,7 +43,7 @@ pub(crate) struct Port {
     connected: AtomicBool,
     close_requested: AtomicBool,
     /// The time after which the peer is launched again.
-    restarts_in: Mutex<Option<Duration>>,
+    pub(crate) restarts_in: Mutex<Option<Duration>>,
 }
 
 impl Deref for Port {
@@ -265,14 +265,6 @@ impl Port {
 
     pub(crate) fn close_requested(&self) -> bool {
         self.close_requested.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn restarts_in(&self) -> Option<Duration> {
-        *self.restarts_in.lock()
-    }
-
-    pub(crate) fn set_restarts_in(&self, span: Option<Duration>) {
-        *self.restarts_in.lock() = span;
     }
 
     /// Notes that the handshake is over.

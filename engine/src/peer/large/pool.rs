@@ -37,6 +37,7 @@ pub(super) enum Taken {
     New { id: u64, size: usize },
 }
 
+#[derive(Default)]
 pub(super) struct Pool {
     busy_bytes_max: u64,
     kept_max: u64,
@@ -56,18 +57,7 @@ pub(super) struct Pool {
 
 impl Pool {
     pub(crate) fn new(busy_bytes_max: u64, kept_max: u64) -> Self {
-        Self {
-            busy_bytes_max,
-            kept_max,
-            next_id: 1,
-            free: VecDeque::new(),
-            free_bytes: 0,
-            in_flight: VecDeque::new(),
-            busy: 0,
-            busy_bytes: 0,
-            forgotten: Vec::new(),
-            ended: false,
-        }
+        Self { busy_bytes_max, kept_max, next_id: 1, ..Self::default() }
     }
 
     /// Takes a buffer for `len` bytes. The renderer has read up to `consumed`. `None`: it must read more
