@@ -1,15 +1,10 @@
-//! A renderer that goes around the library: the real socket, the real memory, and no rules.
+//! A renderer that uses the real socket and memory without the library.
 //!
-//! Nothing here uses the engine. [`wire`] restates the bytes from the diagrams
-//! in `engine/src/wire/`: an attacker who shared the engine's own constants would move with every change of
-//! the layout, and no test would notice that two versions do not understand each other any more.
+//! Nothing here uses the engine. [`wire`] restates the bytes from the diagrams in `engine/src/wire/`. With the engine's
+//! own constants it would follow every change of the layout, and no test would notice that two versions do not
+//! understand each other any more.
 //!
-//! - [`wire`]: the layout, restated. [`memory`]: mappings as bare atomics.
-//! - [`door`]: sockets and what comes over them. [`session`]: a handshake done, and memory in hand.
-//! - [`system`]: the system calls that reach for other processes.
-//!
-//! All of it belongs into a process of its own, which ends soon: mappings are never undone, and whatever
-//! goes wrong is a panic.
+//! An attacker belongs into a process of its own, which ends soon: mappings are never undone, and errors are panics.
 
 pub mod door;
 pub mod memory;
@@ -26,14 +21,14 @@ use crate::processes::LIMIT;
 use door::Socket;
 use session::Session;
 
-/// What an attacker knows, and where it stands.
+/// The attacker's process, before a session.
 pub struct Attacker {
     pub path: PathBuf,
     pub main: u32,
     pub bystander: u32,
     /// The socket with which main launched it.
     pub inherited: Option<Socket>,
-    /// A descriptor of the socket's file, which some careless administrator has left to it.
+    /// A descriptor of the socket's file, which a careless administrator has left to it.
     pub way_in: Option<Socket>,
 }
 

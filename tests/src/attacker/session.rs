@@ -1,4 +1,4 @@
-//! A session with main, and the memory of it in hand.
+//! A session with main, and its memory.
 
 use std::{
     os::fd::{AsFd, OwnedFd},

@@ -32,27 +32,18 @@ pub fn seize(process_id: u32) -> io::Result<()> {
     if seized == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-pub fn read_memory(process_id: u32, address: usize) -> io::Result<usize> {
+/// Reads, or writes, some bytes of another process's memory.
+pub fn access_memory(process_id: u32, address: usize, write: bool) -> io::Result<usize> {
     let mut bytes = [0_u8; 16];
     let local = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
     let remote = libc::iovec { iov_base: address as *mut libc::c_void, iov_len: bytes.len() };
-    // SAFETY: the local part is a buffer of ours, of that length; the remote one is not ours.
-    let read =
-        unsafe { libc::process_vm_readv(process_id as libc::pid_t, &local, 1, &remote, 1, 0) };
-    usize::try_from(read).map_err(|_| io::Error::last_os_error())
+    let access = if write { libc::process_vm_writev } else { libc::process_vm_readv };
+    // SAFETY: the local part is a buffer of this frame, of that length; the remote one is not this process's.
+    let done = unsafe { access(process_id as libc::pid_t, &local, 1, &remote, 1, 0) };
+    usize::try_from(done).map_err(|_| io::Error::last_os_error())
 }
 
-pub fn write_memory(process_id: u32, address: usize) -> io::Result<usize> {
-    let mut bytes = [0_u8; 16];
-    let local = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
-    let remote = libc::iovec { iov_base: address as *mut libc::c_void, iov_len: bytes.len() };
-    // SAFETY: as in `read_memory`.
-    let written =
-        unsafe { libc::process_vm_writev(process_id as libc::pid_t, &local, 1, &remote, 1, 0) };
-    usize::try_from(written).map_err(|_| io::Error::last_os_error())
-}
-
-/// Has signals about a socket sent to another process, with a kill in the place of the usual one.
+/// Has the kernel send SIGKILL to another process for each event of a socket.
 pub fn aim_signals(socket: impl std::os::fd::AsRawFd, process_id: u32) -> io::Result<()> {
     let socket = socket.as_raw_fd();
     // SAFETY: none of them takes a pointer.

@@ -1,13 +1,5 @@
 //! Lies about large payloads.
 
-use std::os::fd::AsFd;
-
-use ringbridge::Policy;
-use rustix::{
-    fs::{FallocateFlags, MemfdFlags, fallocate, ftruncate, memfd_create},
-    io::{Errno, pwrite},
-};
-
 use super::*;
 
 /// How much the attacks ask for.
@@ -119,7 +111,7 @@ fn fill(memory: impl AsFd) {
 }
 
 /// Borrows memory, and seals it when it is full.
-fn fill_and_seal(session: &mut Session) -> std::os::fd::OwnedFd {
+fn fill_and_seal(session: &mut Session) -> OwnedFd {
     let memory = session.borrow(SIZE);
     fill(&memory);
     seal(&memory).expect("nothing is mapped");

@@ -1,16 +1,5 @@
 //! Lies in the renderer's own control page, and about its bells.
 
-use std::{
-    sync::atomic::Ordering::{Relaxed, Release},
-    thread,
-    time::Duration,
-};
-
-use rustix::{
-    fs::{OFlags, fcntl_setfl},
-    thread::futex::{self, Flags},
-};
-
 use super::*;
 
 const A_WHILE: Duration = Duration::from_millis(200);

@@ -1,16 +1,8 @@
 //! Before there is a session, and what comes over its socket afterwards.
 
-use std::{
-    io::{PipeReader, PipeWriter, Write, pipe},
-    os::fd::{AsFd, AsRawFd},
-    thread,
-    time::Duration,
-};
+use std::io::{PipeReader, PipeWriter, Write, pipe};
 
-use rustix::{
-    fs::{MemfdFlags, ftruncate, memfd_create},
-    net::{Shutdown, shutdown},
-};
+use rustix::net::{Shutdown, shutdown};
 
 use super::*;
 

@@ -1,9 +1,5 @@
 //! Too much of what is allowed.
 
-use std::sync::atomic::Ordering::Relaxed;
-
-use ringbridge::Quota;
-
 use super::*;
 
 #[rustfmt::skip]

@@ -1,17 +1,5 @@
 //! Frames that no honest renderer writes, and frames that change while main looks at them.
 
-use std::{
-    sync::atomic::{
-        AtomicBool,
-        Ordering::{Relaxed, Release},
-    },
-    thread,
-    time::Duration,
-};
-
-use ringbridge::{OnViolation, Policy};
-use rustix::fs::{FallocateFlags, fallocate};
-
 use super::*;
 
 /// How long something is changed under main's eyes.

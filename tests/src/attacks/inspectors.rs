@@ -1,16 +1,5 @@
 //! Who says that it only wants to look.
 
-use std::{
-    os::fd::{AsFd, AsRawFd, OwnedFd},
-    time::Duration,
-};
-
-use rustix::{
-    fs::{Mode, OFlags, SealFlags, fcntl_add_seals, ftruncate, open},
-    io::{Errno, pwrite},
-    mm::ProtFlags,
-};
-
 use super::{door::hung_up, *};
 
 /// How many may watch at once.
@@ -26,7 +15,7 @@ pub(super) const ATTACKS: &[Attack] = &[
         },
         "asks to watch in versions that main does not have, and with a packet that goes on"),
     door("inspector-with-descriptors", Refused, |a| {
-            let (reader, _writer) = std::io::pipe().expect("descriptors are left");
+            let (reader, _writer) = io::pipe().expect("descriptors are left");
             let socket = a.knock();
             socket.say_with(&inspector_hello(INSPECTOR_VERSION), &[reader.as_fd()]);
             socket.until_hung_up();

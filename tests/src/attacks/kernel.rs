@@ -1,20 +1,5 @@
 //! What the kernel forbids whoever holds a descriptor, and what it permits and does no harm.
 
-use std::{
-    os::fd::{AsFd, AsRawFd, BorrowedFd},
-    sync::atomic::{AtomicU32, Ordering::Relaxed},
-    thread,
-    time::Duration,
-};
-
-use ringbridge::{SendError, WebContents};
-use rustix::{
-    fs::{FallocateFlags, Mode, OFlags, SealFlags, fallocate, fcntl_add_seals, ftruncate, open},
-    io::{Errno, pwrite},
-    mm::ProtFlags,
-    thread::futex::{self, Flags},
-};
-
 use super::*;
 
 #[rustfmt::skip]

@@ -3,12 +3,10 @@
 //! The victim is a process of its own, which binds or attaches where the trap is.
 
 use std::{
-    fs::{self, Permissions},
+    fs::Permissions,
     os::unix::fs::{PermissionsExt, chown, symlink},
-    path::{Path, PathBuf},
 };
 
-use ringbridge::{IpcMain, IpcRenderer};
 use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with,
 };

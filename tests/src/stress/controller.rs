@@ -263,7 +263,7 @@ impl<'a> Controller<'a> {
                     Victim::Main => &self.page().order,
                     Victim::Slot(slot) => &self.board.slot(slot).order,
                 };
-                order.give(of, duration.as_nanos() as u64);
+                order.give(of, duration);
             }
             Action::JumpClock(seconds) if self.options.jump_clock => self.jump_clock(seconds),
             Action::JumpClock(_) => {}

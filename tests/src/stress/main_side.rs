@@ -284,14 +284,12 @@ impl Main {
 
     fn keep(&self) {
         while self.board.phase() != Phase::End {
-            if let Some((what, duration)) = self.page.order.take() {
-                self.starve(what, Duration::from_nanos(duration));
-            }
             self.settle_departed();
-            match self.board.phase() {
-                Phase::Run => self.launch_missing(),
-                Phase::Quiet => self.end_in_order(),
-                Phase::End => {}
+            match (self.board.phase(), self.page.order.shortage()) {
+                (Phase::Run, Some(what)) => self.starve(what),
+                (Phase::Run, None) => self.launch_missing(),
+                (Phase::Quiet, _) => self.end_in_order(),
+                (Phase::End, _) => {}
             }
             thread::sleep(TICK);
         }
@@ -346,17 +344,16 @@ impl Main {
     }
 
     /// Starves this process for a while, and goes on meanwhile.
-    fn starve(&self, what: Shortage, duration: Duration) {
+    fn starve(&self, what: Shortage) {
         self.starved.store(true, Relaxed);
-        if let Some(starved) = Starved::of(what) {
-            let until = Instant::now() + duration;
-            while Instant::now() < until && self.board.phase() == Phase::Run {
-                self.launch_missing();
-                self.settle_departed();
-                thread::sleep(TICK);
-            }
-            drop(starved);
+        let starved = Starved::of(what);
+        self.starved.store(starved.is_some(), Relaxed);
+        while self.page.order.shortage().is_some() && self.board.phase() == Phase::Run {
+            self.launch_missing();
+            self.settle_departed();
+            thread::sleep(TICK);
         }
+        drop(starved);
         self.starved.store(false, Relaxed);
     }
 

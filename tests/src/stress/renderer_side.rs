@@ -96,7 +96,7 @@ struct Session {
     held: Arc<AtomicUsize>,
     /// Main has sent everything.
     last: Arc<AtomicBool>,
-    starved: Option<(Starved, Instant)>,
+    starved: Option<Starved>,
 }
 
 /// Main is gone.
@@ -310,12 +310,10 @@ impl Session {
 
     /// Starves this process for a while, if the controller has ordered it.
     fn obey(&mut self) {
-        self.starved.take_if(|(_, until)| *until <= Instant::now());
-        if self.starved.is_none()
-            && let Some((what, duration)) = self.slot.order.take()
-            && let Some(starved) = Starved::of(what)
-        {
-            self.starved = Some((starved, Instant::now() + Duration::from_nanos(duration)));
+        match self.slot.order.shortage() {
+            None => self.starved = None,
+            Some(what) if self.starved.is_none() => self.starved = Starved::of(what),
+            Some(_) => {}
         }
     }
 

@@ -176,7 +176,7 @@ impl Summary {
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { seed, backend, renderers, seconds, .. } = self;
-        writeln!(f, "{backend} backend, {renderers} renderers, {seconds:.0} s, seed {seed}")?;
+        writeln!(f, "{backend:?} backend, {renderers} renderers, {seconds:.0} s, seed {seed}")?;
         let rows = [
             ("sessions", self.cycles),
             ("kills", self.kills),
