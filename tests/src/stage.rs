@@ -1,4 +1,4 @@
-//! Where a test plays the main process.
+//! The main process of a test.
 
 use std::{
     io::PipeWriter,
@@ -22,24 +22,22 @@ use crate::{
     scenes::asks,
 };
 
-/// How long the loop runs between two looks at what a test waits for.
+/// How long the loop runs between two looks at a test's condition.
 const SLICE: Duration = Duration::from_millis(2);
 
-/// A main process with an endpoint of its own, which notes what its renderers report and how they end.
-/// Closed when dropped.
+/// A main process with an endpoint of its own, which notes its renderers' reports and ends. Closed when dropped.
 pub struct Stage {
     pub ipc: IpcMain,
     name: String,
-    reports: Arc<Mutex<Vec<(u32, String)>>>,
-    endings: Arc<Mutex<Vec<Ending>>>,
-    launched: Mutex<Vec<u32>>,
+    reports: Notes<(u32, String)>,
+    endings: Notes<Ending>,
+    launched: Notes<u32>,
 }
 
-/// How a renderer ended.
+/// The end of a renderer.
 #[derive(Clone, Debug)]
 pub struct Ending {
     pub window: u32,
-    /// What `render-process-gone` said.
     pub details: RenderProcessGone,
     /// The window's counters at that moment.
     pub counters: Counters,
@@ -70,24 +68,18 @@ impl Stage {
     pub fn with(config: Config) -> Self {
         let name = unique_name("stage");
         let ipc = IpcMain::bind_with(&name, CONTRACT, config).expect("the name is new");
-        let reports = Arc::new(Mutex::new(Vec::new()));
-        let endings = Arc::new(Mutex::new(Vec::new()));
+        let (reports, endings) = (Notes::new(), Notes::new());
         let (reported, ended) = (reports.clone(), endings.clone());
-        ipc.on(REPORT, move |event, text| {
-            reported.lock().unwrap().push((event.sender_id(), text.to_owned()));
-        })
-        .expect("the contract has it");
+        ipc.on(REPORT, move |event, text| reported.add((event.sender_id(), text.to_owned())))
+            .expect("the contract has it");
         ipc.on_render_process_gone(move |window, details| {
-            ended.lock().unwrap().push(Ending {
-                window: window.id(),
-                details: details.clone(),
-                counters: window.counters(),
-            });
+            let (details, counters) = (details.clone(), window.counters());
+            ended.add(Ending { window: window.id(), details, counters });
         });
-        Self { ipc, name, reports, endings, launched: Mutex::new(Vec::new()) }
+        Self { ipc, name, reports, endings, launched: Notes::new() }
     }
 
-    /// A stage that admits everyone and answers.
+    /// A stage that admits every renderer and answers.
     pub fn open() -> Self {
         let stage = Self::new();
         stage.ipc.on_attach(|_| Ok(allow_everything()));
@@ -104,7 +96,7 @@ impl Stage {
         attaching.join().expect("it does not panic")
     }
 
-    /// Launches an honest renderer, and sees it served by an [open](Self::open) stage.
+    /// Checks that an [open](Self::open) stage serves an honest renderer.
     pub fn serves_others(&self) {
         let window = self.play_with(asks, &["20"]);
         self.run_until_gone(&window);
@@ -116,7 +108,7 @@ impl Stage {
         &self.name
     }
 
-    /// Launches a renderer, to which every channel is allowed.
+    /// Launches a renderer that may use every channel.
     pub fn play(&self, scene: RendererScene) -> WebContents {
         self.play_with(scene, &[])
     }
@@ -152,7 +144,7 @@ impl Stage {
         options: LaunchOptions,
     ) -> WebContents {
         let window = self.ipc.launch_with(command, policy, options).expect("it can be launched");
-        self.launched.lock().unwrap().push(window.id());
+        self.launched.add(window.id());
         window
     }
 
@@ -175,10 +167,9 @@ impl Stage {
         self.run_until(text, || self.reports().iter().any(|reported| reported == text));
     }
 
-    /// Runs the loop until every renderer that was launched has ended by itself and well. Returns
-    /// what they reported.
+    /// Runs the loop until every renderer that was launched has ended with success. Returns their reports.
     pub fn run_to_the_end(&self) -> Vec<String> {
-        let launched = self.launched.lock().unwrap().len();
+        let launched = self.launched.len();
         self.run_until("all renderers have ended", || self.endings().len() >= launched);
         for Ending { window, details, .. } in self.endings() {
             let RenderProcessGone { reason, exit_code } = details;
@@ -226,31 +217,30 @@ impl Stage {
 
     /// What the renderers have reported, in the order of arrival.
     pub fn reports(&self) -> Vec<String> {
-        self.reports.lock().unwrap().iter().map(|(_, text)| text.clone()).collect()
+        self.reports.all().into_iter().map(|(_, text)| text).collect()
     }
 
     pub fn reports_of(&self, window: &WebContents) -> Vec<String> {
-        let reports = self.reports.lock().unwrap();
-        let theirs = reports.iter().filter(|(sender, _)| *sender == window.id());
-        theirs.map(|(_, text)| text.clone()).collect()
+        let mut reports = self.reports.all();
+        reports.retain(|(sender, _)| *sender == window.id());
+        reports.into_iter().map(|(_, text)| text).collect()
     }
 
-    /// Forgets what was reported and who has ended so far: a test that goes on and on measures what *main*
-    /// keeps.
+    /// Forgets all reports and endings, so that they do not grow.
     pub fn forget(&self) {
-        self.reports.lock().unwrap().clear();
-        self.endings.lock().unwrap().clear();
+        self.reports.take();
+        self.endings.take();
     }
 
     /// How renderers have ended, in the order of their ends.
     pub fn endings(&self) -> Vec<Ending> {
-        self.endings.lock().unwrap().clone()
+        self.endings.all()
     }
 }
 
 impl Drop for Stage {
     fn drop(&mut self) {
-        // Listeners may keep the endpoint, so that it would not close by itself.
+        // Listeners may keep the endpoint open.
         let _ = self.ipc.close();
     }
 }
@@ -289,5 +279,12 @@ impl<T> Notes<T> {
 
     pub fn take(&self) -> Vec<T> {
         std::mem::take(&mut self.0.lock().unwrap())
+    }
+
+    pub fn all(&self) -> Vec<T>
+    where
+        T: Clone,
+    {
+        self.0.lock().unwrap().clone()
     }
 }

@@ -7,20 +7,6 @@
 //!   patient   pushes to one renderer until that ring is full, and waits for room
 //! ```
 
-use std::{
-    collections::HashMap,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
-    },
-    thread,
-    time::Instant,
-};
-
-use ringbridge::{
-    Config, GoneReason, InvokeError, IpcMain, Policy, RenderProcessGone, SendError, WebContents,
-};
-
 use super::*;
 
 /// Between two looks of the keeper.
@@ -34,7 +20,7 @@ const ASKS_MAX: usize = 4;
 const BLOB_ONE_IN: u32 = 64;
 
 /// Plays the main process until the controller ends the run.
-pub(super) fn play(role: &Role, generation: u64) -> Result<ExitCode, Failure> {
+pub(super) fn play(role: &Role, generation: u64) -> Result<ExitCode, Fatal> {
     follow_to_death(role.parent)?;
     let board = Board::inherited(role.journal, true)?;
     let config = Config {
@@ -164,7 +150,7 @@ impl Window {
 
 impl Main {
     /// Starts what lives as long as the process, before the controller counts what main holds.
-    fn warm_up(&self) -> Result<(), Failure> {
+    fn warm_up(&self) -> Result<(), Fatal> {
         let window = self.ipc.launch(Command::new("true"), Policy::deny_all())?;
         eventually("a program that does not connect is gone", || {
             _ = self.ipc.run_for(TICK);
@@ -181,7 +167,7 @@ impl Main {
         }
     }
 
-    fn listen(main: &Arc<Self>) -> Result<(), Failure> {
+    fn listen(main: &Arc<Self>) -> Result<(), Fatal> {
         let ipc = &main.ipc;
         ipc.on_attach(|_| Ok(Policy::deny_all().allow_all(CONTRACT)));
         let this = main.clone();
@@ -480,8 +466,4 @@ fn push_to(window: &Window, composer: &mut Composer) -> bool {
         });
     }
     sent > 0
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,9 +1,6 @@
 //! The messages, of every length, each with a number and a checksum.
 
-use std::time::{Duration, Instant};
-
 use fastrand::Rng;
-use ringbridge::{Contract, Event, InvokeError, Method, Push, SendAllError, SendError, Topic};
 
 use super::*;
 

@@ -21,10 +21,22 @@ mod renderer_side;
 mod schedule;
 mod verdict;
 
-use std::{env, error::Error, os::fd::RawFd, process::Command, process::ExitCode, time::Duration};
+use std::{
+    collections::HashMap,
+    env,
+    error::Error,
+    os::fd::RawFd,
+    process::{Command, ExitCode},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+    },
+    thread,
+    time::{Duration, Instant},
+};
 
 use clap::{Args, CommandFactory, Parser, error::ErrorKind};
-use ringbridge::Config;
+use ringbridge::*;
 use rustix::process::{
     Resource, Rlimit, Signal, getppid, getrlimit, set_parent_process_death_signal, setrlimit,
 };
@@ -45,7 +57,7 @@ use schedule::{Action, ROUND, Schedule, Victim};
 use verdict::{Faults, Summary, Survivor, judge};
 
 /// An error that ends one of the processes.
-type Failure = Box<dyn Error + Send + Sync>;
+type Fatal = Box<dyn Error + Send + Sync>;
 
 /// Longer than any process is stopped or starved.
 const SILENCE_MAX: Duration = Duration::from_secs(20);
@@ -178,7 +190,7 @@ fn config(backend: Over) -> Config {
 }
 
 /// Makes this process die when its parent does.
-fn follow_to_death(parent: u32) -> Result<(), Failure> {
+fn follow_to_death(parent: u32) -> Result<(), Fatal> {
     set_parent_process_death_signal(Some(Signal::KILL))?;
     let still_there = getppid().is_some_and(|id| id.as_raw_nonzero().get() as u32 == parent);
     if still_there { Ok(()) } else { Err("the parent process is gone".into()) }
@@ -230,6 +242,10 @@ impl Drop for Starved {
 /// Sets the soft limit, which may be raised again up to the hard one.
 fn set_limit(resource: Resource, current: Option<u64>) -> rustix::io::Result<()> {
     setrlimit(resource, Rlimit { current, maximum: getrlimit(resource).maximum })
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Lifts the limits that a starved parent has handed down.

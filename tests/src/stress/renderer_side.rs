@@ -1,19 +1,5 @@
 //! A renderer: sends and invokes as fast as it can, takes what comes, and notes all of it.
 
-use std::{
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
-    },
-    thread,
-    time::Instant,
-};
-
-use ringbridge::{
-    ConnectError, Failure as Failed, Invocation, InvokeError, IpcRenderer, RegisterError, RunError,
-    SendAllError, SendError,
-};
-
 use super::{controller::Holdings, *};
 
 /// How many calls are under way at once.
@@ -24,7 +10,7 @@ const BURST_MAX: usize = 64;
 const END_WITHIN: Duration = Duration::from_secs(5);
 
 /// Plays one session that main has launched this process for, or attaches for one session after another.
-pub(super) fn play(role: &Role, slot: usize, session: Option<u64>) -> Result<ExitCode, Failure> {
+pub(super) fn play(role: &Role, slot: usize, session: Option<u64>) -> Result<ExitCode, Fatal> {
     feed();
     let config = config(role.backend);
     let board = Board::inherited(role.journal, false)?;
@@ -103,7 +89,7 @@ struct Session {
 struct Gone;
 
 /// A call under way, and its message as the record knows it.
-type NumberedCall = (Invocation<u64, Failed>, Numbered);
+type NumberedCall = (Invocation<u64, Failure>, Numbered);
 
 impl Session {
     fn begin(
@@ -111,7 +97,7 @@ impl Session {
         slot: &'static Slot,
         record: &'static Record,
         seed: u64,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, Fatal> {
         let session = record.session.get();
         let mut composer = Composer::new(seed ^ session.rotate_left(32));
         // In one of four sessions a background thread runs the loop.
@@ -151,10 +137,8 @@ impl Session {
         self.ipc.on(LAST, move |_, ()| last.store(true, Relaxed))?;
         let mut asked = Inflow::new(record, Stream::Ask);
         self.ipc.handle(ASK, move |_, message| Ok(asked.take(message).map_or(0, answer)))?;
-        let kept = Mutex::new(Vec::new());
-        self.ipc.handle_deferred(KEEP, move |_, (), responder| {
-            kept.lock().unwrap_or_else(PoisonError::into_inner).push(responder);
-        })?;
+        let mut kept = Vec::new();
+        self.ipc.handle_deferred(KEEP, move |_, (), responder| kept.push(responder))?;
         let topic = &record.topic;
         self.ipc.subscribe(NEWS, move |event, message| {
             let Some(Numbered { number, .. }) = read(message) else {

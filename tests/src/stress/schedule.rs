@@ -1,7 +1,5 @@
 //! The order of actions and their targets: the same for the same seed.
 
-use std::time::Duration;
-
 use fastrand::Rng;
 
 use super::*;
