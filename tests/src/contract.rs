@@ -48,7 +48,7 @@ impl fmt::Display for DivideError {
     }
 }
 
-/// A value whose shape is not fixed.
+/// A value without a fixed layout.
 pub type Settings = Dynamic<BTreeMap<String, Vec<i64>>>;
 
 /// Rows of pixels, a mebibyte in all.
@@ -113,15 +113,14 @@ pub fn settings() -> Settings {
     Dynamic(entries.map(|(name, values)| (name.to_owned(), values)).into())
 }
 
-/// Bytes that both sides of a test know: any shift or repetition of them shows.
+/// Bytes that both sides of a test know. Any shift or repetition of them shows.
 pub fn pattern(len: usize) -> Vec<u8> {
     (0..len).map(|index| (index ^ (index >> 8)) as u8).collect()
 }
 
 const CHUNK: usize = 64 * 1024;
 
-/// Bytes that both sides of a test know, quickly made and checked however many they are: each chunk has
-/// its number and the seed in it.
+/// Bytes that both sides of a test know, which are quickly made and checked. Each chunk contains its number and the seed.
 pub fn large(len: usize, seed: u64) -> Vec<u8> {
     let mut bytes = vec![0; len];
     fill_large(&mut bytes, seed);
@@ -143,7 +142,7 @@ fn fill_large(bytes: &mut [u8], seed: u64) {
     }
 }
 
-/// Whether these are the bytes of [`large`].
+/// Returns whether these are the bytes of [`large`].
 pub fn is_large(bytes: &[u8], len: usize, seed: u64) -> bool {
     let mut expected = pattern(CHUNK);
     bytes.len() == len
@@ -153,7 +152,7 @@ pub fn is_large(bytes: &[u8], len: usize, seed: u64) -> bool {
         })
 }
 
-/// With which seed these bytes were made.
+/// The seed of these bytes.
 pub fn seed_of(bytes: &[u8]) -> u64 {
     bytes.first_chunk().map_or(0, |first| u64::from_le_bytes(*first) >> 32)
 }

@@ -1,4 +1,4 @@
-//! Listeners and handlers whose registration must succeed, for main and for renderers.
+//! Registration of listeners and handlers that must succeed, for main and for renderers.
 
 use ringbridge::{
     Event, HandlerError, IpcMainEvent, IpcMainInvokeEvent, IpcRendererEvent,

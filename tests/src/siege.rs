@@ -30,10 +30,10 @@ const INVOKES: u64 = 40;
 /// Pushes to each window between two slices of the loop.
 const TICKS: u64 = 32;
 const WINDOWS_MAX: usize = 16;
-/// One attack may add so much to main's resident memory: what its own windows and the allocator keep.
+/// The most that one attack may add to main's resident memory, for its windows and the allocator.
 const GROWTH_MAX: u64 = 24 << 20;
-/// How much longer than before the attack the median invoke may take. Generous, since it tells a main that stands still
-/// from one that works, on a machine that is busy with other tests.
+/// The most that the median invoke may take, as a multiple of before the attack. Generous, since it only shows that main
+/// does not block, on a machine that is busy with other tests.
 const SLOWER_MAX: u32 = 100;
 const SLOWER_SPARED: Duration = Duration::from_millis(50);
 
@@ -43,7 +43,7 @@ type NeverAnswered = Responder<str, Failure>;
 pub struct Siege {
     stage: Stage,
     bystander: WebContents,
-    /// How often main has invoked the bystander, and whether each reply was right.
+    /// The number of main's invokes, and whether each reply was right.
     asked: Cell<usize>,
     answered: Notes<bool>,
     never_answered: Arc<Mutex<Vec<NeverAnswered>>>,

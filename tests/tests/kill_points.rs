@@ -195,11 +195,11 @@ fn arm(arguments: &Arguments) {
 
 /// Longer than a ring carries.
 const LARGE: usize = 100_000;
-/// Of what is sent, so much is long, asked or large: one in so many numbers.
+/// With one in this many numbers goes a long payload, an invoke or a large payload.
 const LONG_EVERY: u64 = 4;
 const ASK_EVERY: u64 = 16;
 const LARGE_EVERY: u64 = 32;
-/// A listener that is slow once in so many messages: then the ring is full, and the sender waits.
+/// A listener is slow once in this many messages, so that the ring becomes full and the sender waits.
 const SLOW_EVERY: u64 = 64;
 const SLOW: Duration = Duration::from_millis(3);
 
@@ -213,10 +213,10 @@ fn config() -> Config {
     }
 }
 
-/// What one side has heard.
+/// The messages of one side.
 #[derive(Default)]
 struct Heard {
-    /// How many numbers came, and whether one of them was not the next.
+    /// The count of numbers. `out_of_order`: one of them was not the next.
     count: AtomicU64,
     out_of_order: AtomicBool,
     /// The invoke that is never answered was told that the peer is gone.
@@ -241,7 +241,7 @@ impl Heard {
     }
 }
 
-/// The standard output of a process that will die. It writes each number whose sending has returned there.
+/// The standard output of a process that will die, for each number whose sending has returned.
 type Notebook<'a> = Option<&'a mut io::Stdout>;
 
 fn note(notebook: &mut Notebook<'_>, number: u64) {

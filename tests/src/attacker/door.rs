@@ -18,7 +18,7 @@ use rustix::{
     },
 };
 
-use super::until;
+use super::{until, until_some};
 
 /// As many descriptors as the kernel lets one packet carry.
 pub const DESCRIPTORS_MAX: usize = 253;
@@ -74,6 +74,14 @@ impl Socket {
         Some(rights.flatten().collect())
     }
 
+    /// Waits for a packet with descriptors.
+    pub fn next_descriptors(&self) -> Vec<OwnedFd> {
+        until_some("descriptors", || {
+            self.wait(Duration::from_millis(5));
+            self.descriptors().filter(|descriptors| !descriptors.is_empty())
+        })
+    }
+
     /// Takes all packets, and returns whether main has hung up.
     pub fn is_hung_up(&self) -> bool {
         let mut packet = vec![0; super::wire::PACKET_MAX];
@@ -97,7 +105,7 @@ impl Socket {
     pub fn wait(&self, span: Duration) {
         let mut polled = [PollFd::new(&self.0, PollFlags::IN | PollFlags::RDHUP)];
         let span = Timespec::try_from(span).expect("it is short");
-        // The caller looks, whatever the outcome.
+        // The caller looks after a timeout too.
         let _ = poll(&mut polled, Some(&span));
     }
 }

@@ -49,8 +49,15 @@ impl Attacker {
 }
 
 pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    until_some(what, || condition().then_some(()));
+}
+
+pub fn until_some<T>(what: &str, mut find: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + LIMIT;
-    while !condition() {
+    loop {
+        if let Some(found) = find() {
+            return found;
+        }
         assert!(Instant::now() < deadline, "not within {LIMIT:?}: {what}");
         std::thread::yield_now();
     }

@@ -16,7 +16,7 @@ pub fn can_change_user() -> bool {
     getuid().is_root()
 }
 
-/// Becomes nobody, for good. While there is one thread only: each has its own user.
+/// Becomes the user nobody, for good. Only while there is one thread, since each has its own user.
 pub fn become_nobody() {
     let (user, group) = (Uid::from_raw(NOBODY), Gid::from_raw(NOBODY));
     set_thread_groups(&[]).expect("root may");
@@ -57,9 +57,8 @@ pub fn aim_signals(socket: impl std::os::fd::AsRawFd, process_id: u32) -> io::Re
     if results.contains(&-1) { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// Runs `child` in a forked process, which shares all descriptors and mappings, and goes on here at once.
-///
-/// While there is one thread only.
+/// Runs `child` in a forked process, which shares all descriptors and mappings, and goes on here at once. Only while
+/// there is one thread.
 pub fn fork(child: impl FnOnce()) {
     // SAFETY: this process has one thread, so the child finds no lock taken.
     match unsafe { libc::fork() } {

@@ -121,7 +121,7 @@ fn asks(session: &mut Session, generations: &mut impl Iterator<Item = u64>) {
     session.receive_of(REPLY);
 }
 
-/// Takes main's frames until it has written so many laps.
+/// Takes main's frames for a number of laps.
 fn take_laps(session: &mut Session, laps: u64) {
     let until_read = laps * (session.inbox.size() - CONTROL);
     until("main has written so much", || {
@@ -135,10 +135,10 @@ fn consumed_is(session: &Session, lie: u64) {
     session.socket.until_hung_up();
 }
 
-/// Whether main has written to the end of its ring, which nobody reads.
+/// Returns whether main has filled its ring.
 fn is_full(session: &Session) -> bool {
     let capacity = session.inbox.size() - CONTROL;
-    // Ticks are one cell each: the last but a few hold one.
+    // Ticks take one cell each, so one of the last cells is in use.
     session.inbox.u64(CONTROL + capacity - 4 * CELL).load(Relaxed) != 0
 }
 
@@ -147,7 +147,7 @@ fn bell_made_blocking_and_full(session: &mut Session) {
     set(OFlags::RDWR | OFlags::NONBLOCK);
     let _ = rustix::io::write(&session.event, &(u64::MAX - 1).to_ne_bytes());
     set(OFlags::RDWR);
-    // Its own rings would stand still now; main finds the frames when it looks.
+    // Its own rings would block now. Main finds the frame at its next look.
     let frame = word(16, SEND, 0, channel("nothing"));
     session.outbox.u64(session.at()).store(frame, Release);
     thread::sleep(A_WHILE);

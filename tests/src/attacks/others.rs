@@ -1,4 +1,4 @@
-//! Reaching for other processes: what only another user, or the sandbox, stops.
+//! Attacks on other processes, which only another user or the sandbox stops.
 
 use rustix::process::{
     Pid, PidfdFlags, PidfdGetfdFlags, Signal, kill_process, pidfd_getfd, pidfd_open,
@@ -43,7 +43,7 @@ pub(super) const ATTACKS: &[Attack] = &[
         "kills and stops main and the bystander").by_another_user(),
     launched("signals-by-way-of-a-socket", Counted("attachment_buffers"), |a| {
             let mut session = a.session();
-            // The kernel takes the order, and looks at who gave it when the time has come.
+            // The kernel accepts this, and checks the user at each signal.
             system::aim_signals(session.socket.0.as_raw_fd(), a.main).expect("it is taken");
             for id in 1..10 {
                 session.borrow(4096);

@@ -32,9 +32,9 @@ const SLOW: Duration = Duration::from_millis(100);
 const UP_WITHIN: Duration = Duration::from_secs(20);
 /// How long a killed process may take to end, and the last main process to leave.
 const LEAVE_WITHIN: Duration = Duration::from_secs(10);
-/// What main has not released by then is leaked. The machine may be busy.
+/// How long main may take to release its last session. The machine may be busy.
 const RELEASED_WITHIN: Duration = Duration::from_secs(10);
-/// Main's memory may differ by so much from one pause to another.
+/// The most that main's memory may grow from its first pause on.
 const RESIDENT_SLACK_KIB: u64 = 16 * 1024;
 
 /// Runs it all, and prints the summary.
@@ -75,7 +75,7 @@ struct Controller<'a> {
     role: Role,
     generation: u64,
     main: Place,
-    /// What main held at its beginning, and its resident memory in its first pause.
+    /// Main's holdings at its beginning, and its resident memory in its first pause.
     baseline: Holdings,
     resident_kib: Option<u64>,
     /// When each main process died.
@@ -696,7 +696,7 @@ fn is_later(limit: Duration, since_ns: u64) -> bool {
     Duration::from_nanos(now_ns().saturating_sub(since_ns)) > limit
 }
 
-/// What a process holds.
+/// The holdings of a process.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Holdings {
     descriptors: u64,

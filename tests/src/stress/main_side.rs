@@ -16,7 +16,7 @@ const PUSHES_MAX: usize = 16;
 const PATIENT_MAX: usize = 256;
 /// Invokes that may be under way to one renderer.
 const ASKS_MAX: usize = 4;
-/// One large message in so many turns.
+/// One large message in this many turns.
 const BLOB_ONE_IN: u32 = 64;
 
 /// Plays the main process until the controller ends the run.
