@@ -12,7 +12,6 @@ use serde::{Deserialize, Serialize};
 /// Tells a scene its test's backend.
 const VARIABLE: &str = "RINGBRIDGE_TEST_BACKEND";
 
-/// The backend of this process.
 pub fn backend() -> Backend {
     let told = env::var(VARIABLE).is_ok_and(|backend| backend == "portable");
     let named = || {
@@ -22,7 +21,6 @@ pub fn backend() -> Backend {
     if told || named() { Backend::Portable } else { Backend::Sealed }
 }
 
-/// Tells the backend to a process that this command starts.
 pub fn tell(command: &mut Command) {
     if backend() == Backend::Portable {
         command.env(VARIABLE, "portable");

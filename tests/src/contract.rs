@@ -54,7 +54,6 @@ pub type Settings = Dynamic<BTreeMap<String, Vec<i64>>>;
 /// Rows of pixels, a mebibyte in all.
 pub type Picture = [[u8; 1024]; 1024];
 
-/// Declares channels and the contract that has all of them.
 macro_rules! channels {
     ($($(#[$doc:meta])* $name:ident: $kind:ident<$($type:ty),+> = $channel:literal,)*) => {
         $($(#[$doc])* pub const $name: $kind<$($type),+> = $kind::new($channel);)*
@@ -127,7 +126,6 @@ pub fn large(len: usize, seed: u64) -> Vec<u8> {
     bytes
 }
 
-/// The bytes of [`large`] as numbers.
 pub fn large_wide(len: usize, seed: u64) -> Vec<u128> {
     let mut numbers = vec![0; len / size_of::<u128>()];
     fill_large(numbers.as_mut_bytes(), seed);
@@ -142,7 +140,6 @@ fn fill_large(bytes: &mut [u8], seed: u64) {
     }
 }
 
-/// Returns whether these are the bytes of [`large`].
 pub fn is_large(bytes: &[u8], len: usize, seed: u64) -> bool {
     let mut expected = pattern(CHUNK);
     bytes.len() == len

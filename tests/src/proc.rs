@@ -23,17 +23,14 @@ fn this() -> Process {
     Process::myself().expect("proc is mounted")
 }
 
-/// A process's `stat`; `None` if there is none.
 pub fn stat(process_id: u32) -> Option<Stat> {
     process(process_id)?.stat().ok()
 }
 
-/// Returns whether the process is there, even as a zombie.
 pub fn exists(process_id: u32) -> bool {
     process(process_id).is_some()
 }
 
-/// Returns whether the process is there and has not ended.
 pub fn is_alive(process_id: u32) -> bool {
     stat(process_id).is_some_and(|stat| !matches!(stat.state, 'Z' | 'X'))
 }
@@ -87,7 +84,6 @@ pub fn voluntary_switches() -> u64 {
     status_of_this_thread().voluntary_ctxt_switches.expect("the kernel counts them")
 }
 
-/// The same of the first thread of another process.
 pub fn voluntary_switches_of(process_id: u32) -> u64 {
     let status = process(process_id).and_then(|process| process.status().ok());
     status.and_then(|status| status.voluntary_ctxt_switches).expect("the kernel counts them")
@@ -162,7 +158,6 @@ pub fn mappings(process_id: u32, is_like: impl Fn(&str) -> bool) -> Vec<(u64, St
     named.filter(|(_, path)| is_like(path)).collect()
 }
 
-/// Returns whether a mapped path is memory of the library, over either backend.
 pub fn is_of_the_library(path: &str) -> bool {
     path.contains("memfd:ringbridge") || path.contains(SEGMENTS)
 }

@@ -3,31 +3,24 @@
 use std::{
     env,
     fs::{self, DirBuilder},
-    io::{self, BufRead, BufReader, Read, Write},
+    io::{self, BufRead, BufReader, Read},
     ops::Deref,
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, ExitStatus, Stdio},
     sync::{
         OnceLock,
         atomic::{AtomicU32, Ordering},
         mpsc,
     },
-    thread,
-    time::{Duration, Instant},
 };
 
-use ringbridge::{Backend, Config, IpcMain};
 use rustix::{
-    process::{Pid, Signal, kill_process},
+    process::{Pid, kill_process},
     thread::{CpuSet, sched_getaffinity, sched_setaffinity},
 };
-use serde_json::Value;
 
-use crate::{
-    contract::CONTRACT,
-    proc::{SEGMENTS, mappings},
-};
+use crate::{prelude::*, proc::SEGMENTS};
 
 /// The limit of any wait. Far more than it needs.
 pub const LIMIT: Duration = Duration::from_secs(20);
@@ -38,13 +31,22 @@ pub fn eventually(what: &str, condition: impl FnMut() -> bool) {
 }
 
 /// Waits for a condition, and returns whether it came to hold in time.
-pub fn within(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
+pub fn within(limit: Duration, condition: impl FnMut() -> bool) -> bool {
+    within_by(limit, || thread::sleep(Duration::from_millis(1)), condition)
+}
+
+/// Does `step` again and again until the condition holds, and returns whether that was in time.
+pub fn within_by(
+    limit: Duration,
+    mut step: impl FnMut(),
+    mut condition: impl FnMut() -> bool,
+) -> bool {
     let deadline = Instant::now() + limit;
     while !condition() {
         if Instant::now() >= deadline {
             return false;
         }
-        thread::sleep(Duration::from_millis(1));
+        step();
     }
     true
 }
@@ -208,19 +210,16 @@ impl SegmentNames {
     }
 }
 
-/// The files of `/dev/shm` with this project's name.
 pub fn shared_memory_files() -> Vec<PathBuf> {
     let files = fs::read_dir("/dev/shm").into_iter().flatten().flatten().map(|entry| entry.path());
     files.filter(|path| path.to_string_lossy().contains("ringbridge")).collect()
 }
 
-/// The first core that this thread may use.
 pub fn first_core() -> usize {
     let allowed = sched_getaffinity(None).expect("it can be asked for");
     (0..CpuSet::MAX_CPU).find(|&core| allowed.is_set(core)).expect("this thread runs")
 }
 
-/// Keeps this thread, and the threads that it starts, to one core.
 pub fn keep_to_core(core: usize) {
     let mut cores = CpuSet::new();
     cores.set(core);
@@ -248,7 +247,6 @@ impl Lines {
         Self(lines)
     }
 
-    /// The next line; `None` at the end of the output.
     pub fn next(&self) -> Option<Value> {
         let line = self.next_text()?;
         let value = serde_json::from_str(&line);
@@ -279,12 +277,10 @@ impl Lines {
 pub struct Killed(pub Child);
 
 impl Killed {
-    /// Its exit status, if it has ended.
     pub fn status(&mut self) -> Option<ExitStatus> {
         self.0.try_wait().expect("it is this process's child")
     }
 
-    /// Waits for its end.
     pub fn end(&mut self) -> ExitStatus {
         eventually("the program ends", || self.status().is_some());
         self.status().expect("it has ended")

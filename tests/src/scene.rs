@@ -10,21 +10,11 @@ use std::{
     io::{self, PipeWriter, Read},
     mem,
     ops::Deref,
-    panic, process,
-    process::Command,
-    ptr,
+    panic, process, ptr,
     sync::atomic::{AtomicBool, Ordering::Relaxed},
-    time::{Duration, Instant},
 };
 
-use ringbridge::{Config, Contract, IpcRenderer};
-
-use crate::{
-    backend,
-    contract::{CONTRACT, CUE, REPORT},
-    processes::LIMIT,
-    stage::Notes,
-};
+use crate::{backend, prelude::*};
 
 /// The environment variable with the kind of a scene and the distance of its function.
 pub const VARIABLE: &str = "RINGBRIDGE_TEST_SCENE";
@@ -92,7 +82,6 @@ fn anchor() -> usize {
     (play_if_told as *const ()).expose_provenance()
 }
 
-/// The command that starts a renderer.
 pub fn renderer(scene: RendererScene, arguments: &[&str]) -> Command {
     command("renderer", scene as *const (), arguments)
 }
@@ -135,7 +124,6 @@ impl Deref for Arguments {
 }
 
 impl Arguments {
-    /// The argument at this place, as a number.
     pub fn number(&self, place: usize) -> u64 {
         self.0[place].parse().expect("it is a number")
     }
@@ -169,7 +157,6 @@ impl Deref for Renderer {
 }
 
 impl Renderer {
-    /// The scene's argument at this place, as a number.
     pub fn number(&self, place: usize) -> u64 {
         self.arguments.number(place)
     }
@@ -178,16 +165,11 @@ impl Renderer {
         self.send(REPORT, &what.to_string()).expect("main listens");
     }
 
-    /// Runs the loop until the condition holds.
-    pub fn run_until(&self, what: &str, mut condition: impl FnMut() -> bool) {
-        let deadline = Instant::now() + LIMIT;
-        while !condition() {
-            assert!(Instant::now() < deadline, "not within {LIMIT:?}: {what}");
-            self.run_for(Duration::from_millis(2)).expect("main is there");
-        }
+    pub fn run_until(&self, what: &str, condition: impl FnMut() -> bool) {
+        let run = || self.run_for(Duration::from_millis(2)).expect("main is there");
+        assert!(within_by(LIMIT, run, condition), "not within {LIMIT:?}: {what}");
     }
 
-    /// Listens for main's cues from now on.
     pub fn cues(&self) -> Cues {
         Cues { ipc: self.clone(), came: self.notes(CUE) }
     }

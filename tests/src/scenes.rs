@@ -54,13 +54,11 @@ pub fn answers_never(ipc: &Renderer) {
     ipc.report("main gave up");
 }
 
-/// Listens until main goes.
 pub fn stays(ipc: &Renderer) {
     ipc.report("connected");
     assert!(matches!(ipc.run(), Err(RunError::MainGone)));
 }
 
-/// Waits for its input.
 pub fn never_connects(_: &Arguments) {
     wait_for_input();
 }
@@ -142,7 +140,6 @@ pub fn outcome<E: std::error::Error>(result: Result<u64, E>) -> String {
     result.map_or_else(|error| error.to_string(), |number| number.to_string())
 }
 
-/// Runs a future on this thread.
 pub fn block_on<F: Future>(future: F) -> F::Output {
     struct Unpark(Thread);
     impl Wake for Unpark {

@@ -24,7 +24,6 @@ use crate::processes::{Killed, within};
 /// A program in a terminal of its own. Killed if it is dropped alive.
 pub struct Screen {
     child: Killed,
-    /// The side of the person.
     person: File,
     /// The side of the program, for its modes.
     program: OwnedFd,
@@ -87,14 +86,12 @@ impl Screen {
         assert!(is_there, "no '{text}' on the screen:\n{}", self.text());
     }
 
-    /// The number that stands before a word.
     pub fn number_before(&self, word: &str) -> Option<u64> {
         let text = self.text();
         let before = &text[..text.find(word)?];
         before.split_whitespace().next_back()?.trim_start_matches('│').parse().ok()
     }
 
-    /// Returns whether this text is there in red.
     pub fn shows_in_red(&self, text: &str) -> bool {
         let parser = lock(&self.screen);
         let screen = parser.screen();
@@ -115,7 +112,6 @@ impl Screen {
         lock(&self.screen).screen().hide_cursor()
     }
 
-    /// Its modes as text.
     pub fn modes(&self) -> String {
         format!("{:?}", tcgetattr(&self.program).expect("it is a terminal"))
     }

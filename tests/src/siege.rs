@@ -39,7 +39,6 @@ const SLOWER_SPARED: Duration = Duration::from_millis(50);
 
 type NeverAnswered = Responder<str, Failure>;
 
-/// A stage with a bystander.
 pub struct Siege {
     stage: Stage,
     bystander: WebContents,
@@ -75,7 +74,6 @@ impl Default for Siege {
 }
 
 impl Siege {
-    /// Opens the stage, and has the bystander connect.
     pub fn new() -> Self {
         let stage = Stage::with(Config {
             main_capacity: 16 * 1024,
@@ -245,7 +243,6 @@ pub fn attacker_command(attack: &Attack, stage: &Stage, bystander: u32) -> Comma
     process(play_attacker, &[attack.name, socket, &main, &bystander])
 }
 
-/// Where a stage's endpoint is found.
 pub fn socket_of(stage: &Stage) -> PathBuf {
     let files = endpoint_files(stage.name());
     let socket = files.into_iter().find(|path| path.extension().is_some_and(|kind| kind == "sock"));
@@ -289,7 +286,6 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The policy of an attacker.
 fn besieged() -> Policy {
     allow_everything().pending_invokes_max(16).attachment_bytes_max(4 << 20).attachments_max(4)
 }

@@ -2,25 +2,10 @@
 
 use std::{
     io::PipeWriter,
-    process::Command,
     sync::{Arc, Mutex},
-    thread,
-    time::{Duration, Instant},
 };
 
-use ringbridge::{
-    Config, ConnectError, Contract, Counters, GoneReason, IpcMain, IpcRenderer, LaunchOptions,
-    Policy, RenderProcessGone, WebContents,
-};
-use rustix::process::Signal;
-
-use crate::{
-    backend::backend,
-    contract::{ADD, ASK, CONTRACT, CUE, REPORT},
-    processes::{LIMIT, signal, unique_name},
-    scene::{ProcessScene, RendererScene, process, renderer, with_input},
-    scenes::asks,
-};
+use crate::{backend::backend, prelude::*};
 
 /// How long the loop runs between two looks at a test's condition.
 const SLICE: Duration = Duration::from_millis(2);
@@ -34,7 +19,6 @@ pub struct Stage {
     launched: Notes<u32>,
 }
 
-/// The end of a renderer.
 #[derive(Clone, Debug)]
 pub struct Ending {
     pub window: u32,
@@ -49,13 +33,11 @@ impl Default for Stage {
     }
 }
 
-/// The settings of a stage, to change some of them.
 pub fn config() -> Config {
     // The tests of one file are one process, which must be able to look at itself.
     Config { protect_memory: false, backend: backend(), ..Config::default() }
 }
 
-/// A policy that allows every channel of the contract.
 pub fn allow_everything() -> Policy {
     Policy::deny_all().allow_all(CONTRACT)
 }
@@ -148,18 +130,14 @@ impl Stage {
         window
     }
 
-    /// Runs the loop until the condition holds.
-    pub fn run_until(&self, what: &str, mut condition: impl FnMut() -> bool) {
-        let deadline = Instant::now() + LIMIT;
-        while !condition() {
-            assert!(
-                Instant::now() < deadline,
-                "not within {LIMIT:?}: {what}; reports: {:?}; endings: {:?}",
-                self.reports(),
-                self.endings(),
-            );
-            self.ipc.run_for(SLICE).expect("nobody else runs the loop");
-        }
+    pub fn run_until(&self, what: &str, condition: impl FnMut() -> bool) {
+        let run = || self.ipc.run_for(SLICE).expect("no other thread runs the loop");
+        assert!(
+            within_by(LIMIT, run, condition),
+            "not within {LIMIT:?}: {what}; reports: {:?}; endings: {:?}",
+            self.reports(),
+            self.endings(),
+        );
     }
 
     /// Runs the loop until some renderer has reported this.
@@ -178,7 +156,6 @@ impl Stage {
         self.reports()
     }
 
-    /// Notes each window that connects from now on.
     pub fn connected(&self) -> Notes<WebContents> {
         let connected = Notes::new();
         let notes = connected.clone();
@@ -210,7 +187,6 @@ impl Stage {
         self.ending_of(window).expect("it has gone")
     }
 
-    /// How this window's renderer has ended, if it has.
     pub fn ending_of(&self, window: &WebContents) -> Option<Ending> {
         self.endings().into_iter().find(|ending| ending.window == window.id())
     }
@@ -232,7 +208,6 @@ impl Stage {
         self.endings.take();
     }
 
-    /// How renderers have ended, in the order of their ends.
     pub fn endings(&self) -> Vec<Ending> {
         self.endings.all()
     }

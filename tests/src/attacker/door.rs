@@ -74,7 +74,6 @@ impl Socket {
         Some(rights.flatten().collect())
     }
 
-    /// Waits for a packet with descriptors.
     pub fn next_descriptors(&self) -> Vec<OwnedFd> {
         until_some("descriptors", || {
             self.wait(Duration::from_millis(5));

@@ -27,7 +27,6 @@ unsafe impl Send for Mapped {}
 unsafe impl Sync for Mapped {}
 
 impl Mapped {
-    /// All of some shared memory.
     pub fn new(memory: impl AsFd, protection: ProtFlags) -> Result<Self, Errno> {
         let len = fstat(&memory)?.st_size as u64;
         let (nowhere, flags) = (ptr::null_mut(), MapFlags::SHARED);

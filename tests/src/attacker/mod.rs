@@ -14,10 +14,11 @@ pub mod wire;
 
 use std::{
     path::PathBuf,
+    thread,
     time::{Duration, Instant},
 };
 
-use crate::processes::LIMIT;
+use crate::processes::{LIMIT, within_by};
 use door::Socket;
 use session::Session;
 
@@ -48,19 +49,17 @@ impl Attacker {
     }
 }
 
-pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
-    until_some(what, || condition().then_some(()));
+pub fn until(what: &str, condition: impl FnMut() -> bool) {
+    assert!(within_by(LIMIT, thread::yield_now, condition), "not within {LIMIT:?}: {what}");
 }
 
 pub fn until_some<T>(what: &str, mut find: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + LIMIT;
-    loop {
-        if let Some(found) = find() {
-            return found;
-        }
-        assert!(Instant::now() < deadline, "not within {LIMIT:?}: {what}");
-        std::thread::yield_now();
-    }
+    let mut found = None;
+    until(what, || {
+        found = find();
+        found.is_some()
+    });
+    found.expect("it was found")
 }
 
 pub fn for_a_while(span: Duration, mut step: impl FnMut()) {

@@ -18,7 +18,6 @@ use super::{
     wire::{self, CELL, CONSUMED, CONTROL, HEADER, ODD_LAP},
 };
 
-/// One session, seen from a renderer.
 pub struct Session {
     pub socket: Socket,
     pub inbox: Mapped,
@@ -72,7 +71,6 @@ impl Session {
         }
     }
 
-    /// The capacity of its ring.
     pub fn capacity(&self) -> u64 {
         self.outbox.size() - CONTROL
     }
@@ -175,7 +173,6 @@ impl Session {
 
     // --- receiving ---------------------------------------------------------------------------------
 
-    /// Main's next frame, if there is one.
     pub fn receive(&mut self) -> Option<Frame> {
         let capacity = self.inbox.size() - CONTROL;
         loop {

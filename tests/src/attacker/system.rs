@@ -25,7 +25,6 @@ pub fn become_nobody() {
     assert_eq!((getuid(), rustix::process::geteuid()), (user, user));
 }
 
-/// Attaches to a process as a debugger does.
 pub fn seize(process_id: u32) -> io::Result<()> {
     // SAFETY: the request takes no pointer that is used.
     let seized = unsafe { libc::ptrace(libc::PTRACE_SEIZE, process_id as libc::pid_t, 0, 0) };

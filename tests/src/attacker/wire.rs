@@ -67,7 +67,6 @@ pub const INSPECTOR_MAGIC: u32 = u32::from_le_bytes(*b"rbin");
 /// The second.
 pub const INSPECTOR_VERSION: u32 = 1;
 
-/// The most channels in a hello.
 pub const CHANNELS_MAX: usize = 512;
 /// The longest name of a channel, in bytes.
 pub const NAME_MAX: usize = 128;

@@ -107,7 +107,6 @@ struct Process {
     pidfd: Rc<OwnedFd>,
 }
 
-/// A session that was not judged yet.
 struct Open {
     session: u64,
     seen: Instant,
@@ -115,7 +114,6 @@ struct Open {
     ended_ns: u64,
 }
 
-/// The next step for an open session.
 enum Step {
     Wait,
     /// There is no evidence.
@@ -343,7 +341,6 @@ impl<'a> Controller<'a> {
 
     // --- supervision -----------------------------------------------------------------------------
 
-    /// Looks at everything once.
     fn supervise(&mut self) -> Result<(), Fatal> {
         self.resume_due(Instant::now());
         self.reap()?;
@@ -696,7 +693,6 @@ fn is_later(limit: Duration, since_ns: u64) -> bool {
     Duration::from_nanos(now_ns().saturating_sub(since_ns)) > limit
 }
 
-/// The holdings of a process.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Holdings {
     descriptors: u64,

@@ -58,7 +58,6 @@ impl Tally {
         self.0.store(value, Ordering::Release);
     }
 
-    /// Returns the value before.
     pub(super) fn add(&self, n: u64) -> u64 {
         self.0.fetch_add(n, Ordering::AcqRel)
     }
@@ -69,19 +68,16 @@ impl Tally {
     }
 }
 
-/// The memory that all processes of one run share.
 #[repr(C)]
 pub(super) struct Board {
     /// A [`Phase`].
     phase: Tally,
-    /// How many sessions have begun.
     pub(super) sessions: Tally,
     mains: [MainPage; MAINS],
     slots: [Slot; SLOTS_MAX],
     records: [Record; RECORDS],
 }
 
-/// The part of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u64)]
 pub(super) enum Phase {
@@ -120,7 +116,6 @@ pub(super) struct Order {
     until_ns: Tally,
 }
 
-/// A resource that a process can be short of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Shortage {
     Descriptors,
@@ -142,7 +137,6 @@ impl Order {
     }
 }
 
-/// A renderer's place.
 #[repr(C)]
 pub(super) struct Slot {
     /// Its present session, or 0.

@@ -9,7 +9,6 @@
 
 use super::*;
 
-/// Between two looks of the keeper.
 const TICK: Duration = Duration::from_millis(1);
 /// Messages to one renderer before the next has its turn.
 const PUSHES_MAX: usize = 16;
@@ -84,7 +83,6 @@ struct Windows {
     ended: Vec<(u32, bool)>,
 }
 
-/// A session that is under way.
 struct Window {
     contents: WebContents,
     record: &'static Record,
@@ -282,7 +280,6 @@ impl Main {
         self.ipc.stop();
     }
 
-    /// Launches a renderer for every place that has none.
     fn launch_missing(&self) {
         for slot in self.role.attached()..self.role.renderers {
             {
@@ -401,7 +398,7 @@ impl Main {
                 let contents = &window.contents;
                 let began = Instant::now();
                 let sent = lock(&window.patient)
-                    .send(&mut composer, len, |bytes, _| contents.send(PATIENT, bytes));
+                    .send(&mut composer, len, |bytes| contents.send(PATIENT, bytes));
                 window.judge(sent, began);
             }
         });
@@ -431,7 +428,7 @@ fn push_to(window: &Window, composer: &mut Composer) -> bool {
     let mut sent = 0;
     for _ in 0..PUSHES_MAX {
         let len = composer.ordinary();
-        let pushed = pushes.send(composer, len, |bytes, _| contents.try_send(PUSH, bytes));
+        let pushed = pushes.send(composer, len, |bytes| contents.try_send(PUSH, bytes));
         let full = pushed.is_err();
         window.judge(pushed, began);
         if full {
@@ -441,29 +438,19 @@ fn push_to(window: &Window, composer: &mut Composer) -> bool {
     }
     if composer.rng().u32(..BLOB_ONE_IN) == 0 {
         let len = composer.large();
-        let pushed = blobs.send(composer, len, |bytes, _| contents.try_send(BLOB, bytes));
+        let pushed = blobs.send(composer, len, |bytes| contents.try_send(BLOB, bytes));
         window.judge(pushed, began);
     }
-    // An invoke waits for room, and here others wait with it.
+    // An invoke blocks until there is room, and the other renderers wait meanwhile.
     while sent == PUSHES_MAX && window.asking.load(Relaxed) < ASKS_MAX {
-        let len = composer.ordinary();
-        let asked = asks.send(composer, len, |bytes, numbered| {
-            contents.invoke(ASK, bytes, SILENCE_MAX).map(|invocation| (invocation, numbered))
-        });
-        let (invocation, numbered) = match asked {
-            Ok(asked) => asked,
+        match asks.ask("main", composer, |bytes| contents.invoke(ASK, bytes, SILENCE_MAX)) {
+            Ok(asked) => asked.note_later(&window.asking),
             Err(InvokeError::Send(error)) => {
                 window.judge(Err(error), began);
                 break;
             }
             Err(_) => break,
-        };
-        window.asking.fetch_add(1, Relaxed);
-        let (record, flow, asking) = (window.record, asks.flow(), window.asking.clone());
-        invocation.then(move |result| {
-            note_outcome("main", record, flow, numbered, result);
-            asking.fetch_sub(1, Relaxed);
-        });
+        }
     }
     sent > 0
 }

@@ -50,8 +50,7 @@ use crate::{
 use journal::{Board, Flow, MainPage, Phase, Record, SLOTS_MAX, Shortage, Slot, Stream, now_ns};
 use messages::{
     ASK, BLOB, CALL, CAPACITY, CONTRACT, Composer, EVENT, HOLD, Inflow, JOIN, KEEP, LARGE, LAST,
-    NEWS, Numbered, Outflow, PATIENT, PUSH, TOPIC_CAPACITY, answer, note_outcome, note_reply,
-    note_send, read,
+    NEWS, Numbered, Outflow, PATIENT, PUSH, TOPIC_CAPACITY, answer, note_send, read,
 };
 use schedule::{Action, ROUND, Schedule, Victim};
 use verdict::{Faults, Summary, Survivor, judge};
@@ -72,7 +71,6 @@ struct Arguments {
     options: Options,
 }
 
-/// The command's options.
 #[derive(Clone, Debug, Args)]
 struct Options {
     /// How the processes share memory and wake each other; over portable they are killed and nothing else
@@ -178,7 +176,6 @@ impl Role {
     }
 }
 
-/// The settings that both sides share.
 fn config(backend: Over) -> Config {
     Config {
         backend: backend.into(),
@@ -256,7 +253,6 @@ fn feed() {
     }
 }
 
-/// The command `stress`.
 pub fn main() -> ExitCode {
     let Arguments { role, options } = Arguments::parse();
     if options.jump_clock && options.backend == Over::Portable {

@@ -67,7 +67,6 @@ fn is_passing(error: &ConnectError) -> bool {
     )
 }
 
-/// One session of this renderer.
 struct Session {
     ipc: IpcRenderer,
     slot: &'static Slot,
@@ -85,11 +84,7 @@ struct Session {
     starved: Option<Starved>,
 }
 
-/// Main is gone.
 struct Gone;
-
-/// A call under way, and its message as the record knows it.
-type NumberedCall = (Invocation<u64, Failure>, Numbered);
 
 impl Session {
     fn begin(
@@ -185,7 +180,6 @@ impl Session {
         }
     }
 
-    /// Does one thing of many.
     fn step(&mut self) -> Result<(), Gone> {
         match self.composer.rng().u8(..100) {
             0..=54 => self.send(),
@@ -206,7 +200,7 @@ impl Session {
             let len = self.composer.ordinary();
             let began = Instant::now();
             let ipc = &self.ipc;
-            let sent = self.events.send(&mut self.composer, len, |bytes, _| ipc.send(EVENT, bytes));
+            let sent = self.events.send(&mut self.composer, len, |bytes| ipc.send(EVENT, bytes));
             self.judge(sent, began)?;
         }
         Ok(())
@@ -227,47 +221,34 @@ impl Session {
         let len = self.composer.large();
         let began = Instant::now();
         let ipc = &self.ipc;
-        let sent = self.large.send(&mut self.composer, len, |bytes, _| ipc.send(LARGE, bytes));
+        let sent = self.large.send(&mut self.composer, len, |bytes| ipc.send(LARGE, bytes));
         self.judge(sent, began)
     }
 
     fn call(&mut self) -> Result<(), Gone> {
-        let began = Instant::now();
-        let Some((invocation, numbered)) = self.invoke(began)? else { return Ok(()) };
-        match invocation.wait() {
-            Ok(reply) => note_reply(self.calls.flow(), numbered, reply),
-            Err(InvokeError::Gone { .. }) => {
-                self.record.last_error_ns.raise(now_ns());
-                return Err(Gone);
+        let (ipc, began) = (&self.ipc, Instant::now());
+        match self.calls.ask("renderer", &mut self.composer, |bytes| ipc.invoke(CALL, bytes)) {
+            Ok(asked) => {
+                if asked.wait() {
+                    Err(Gone)
+                } else {
+                    Ok(())
+                }
             }
-            Err(error) => return self.judge_invoke(error, began),
+            Err(error) => self.judge_invoke(error, began),
         }
-        Ok(())
     }
 
     /// Calls without waiting for the reply, up to [`CALLS_MAX`] at once.
     fn call_beside(&mut self) -> Result<(), Gone> {
         while self.pending.load(Relaxed) < CALLS_MAX {
-            let invoked = self.invoke(Instant::now())?;
-            let Some((invocation, numbered)) = invoked else { return Ok(()) };
-            self.pending.fetch_add(1, Relaxed);
-            let (record, flow, pending) = (self.record, self.calls.flow(), self.pending.clone());
-            invocation.then(move |result| {
-                note_outcome("renderer", record, flow, numbered, result);
-                pending.fetch_sub(1, Relaxed);
-            });
+            let (ipc, began) = (&self.ipc, Instant::now());
+            match self.calls.ask("renderer", &mut self.composer, |bytes| ipc.invoke(CALL, bytes)) {
+                Ok(asked) => asked.note_later(&self.pending),
+                Err(error) => return self.judge_invoke(error, began),
+            }
         }
         Ok(())
-    }
-
-    /// Begins a call; `None` if that failed for a reason that was noted.
-    fn invoke(&mut self, began: Instant) -> Result<Option<NumberedCall>, Gone> {
-        let len = self.composer.ordinary();
-        let ipc = &self.ipc;
-        let sent = self.calls.send(&mut self.composer, len, |bytes, numbered| {
-            ipc.invoke(CALL, bytes).map(|invocation| (invocation, numbered))
-        });
-        sent.map(Some).or_else(|error| self.judge_invoke(error, began).map(|()| None))
     }
 
     fn judge_invoke(&self, error: InvokeError, began: Instant) -> Result<(), Gone> {
