@@ -54,23 +54,27 @@ use crate::{
 
 use Verdict::{Counted, Denied, Gone, Harmless, Refused, Told, Tolerated, TurnedAway, Violation};
 
+type Text = &'static str;
+
 pub struct Attack {
-    pub name: &'static str,
-    pub does: &'static str,
+    pub name: Text,
+    pub does: Text,
     pub verdict: Verdict,
     pub stopped_by: StoppedBy,
-    pub entry: Entry,
     /// Makes the attacker's policy of the ordinary one.
     pub policy: fn(Policy) -> Policy,
     /// Starts another thread of main, which works meanwhile.
     pub meanwhile: Option<fn(WebContents) -> JoinHandle<()>>,
-    steps: Steps,
+    pub steps: Steps,
 }
 
 /// The attacker's steps.
-enum Steps {
-    All(fn(&mut Attacker)),
-    /// After an honest handshake.
+pub enum Steps {
+    /// It knows the endpoint's name.
+    AtTheDoor(fn(&mut Attacker)),
+    /// Main launches it.
+    Launched(fn(&mut Attacker)),
+    /// Main launches it, and the handshake is honest.
     InSession(fn(&mut Session)),
 }
 
@@ -78,15 +82,15 @@ enum Steps {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// The session ends with one of these violations, which is counted once.
-    Violation(&'static [&'static str]),
+    Violation(&'static [Text]),
     /// The session goes on, and the window's counter of this name counts the attack.
-    Counted(&'static str),
+    Counted(Text),
     /// The session goes on, and there is nothing to count.
     Harmless,
     /// The session goes on, since so many violations are allowed, and they are counted.
     Tolerated(u64),
     /// The session ends with this reason, which is no violation.
-    Gone(&'static str),
+    Gone(Text),
     /// The attacker is not admitted, and main counts that.
     Refused,
     /// The attacker is not admitted, which is not counted.
@@ -94,7 +98,7 @@ pub enum Verdict {
     /// The kernel refuses the attacker's calls.
     Denied,
     /// The victim gets this error.
-    Told(&'static str),
+    Told(Text),
 }
 
 /// The defence that stops an attack.
@@ -108,13 +112,6 @@ pub enum StoppedBy {
     Library,
     /// Another user, or the sandbox. The test runs it as another user.
     AnotherUser,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Entry {
-    Launched,
-    /// It knows the endpoint's name.
-    Door,
 }
 
 impl Attack {
@@ -140,7 +137,7 @@ impl Attack {
 
     pub fn run(&self, attacker: &mut Attacker) {
         match self.steps {
-            Steps::All(steps) => steps(attacker),
+            Steps::AtTheDoor(steps) | Steps::Launched(steps) => steps(attacker),
             Steps::InSession(steps) => steps(&mut attacker.session()),
         }
     }
@@ -167,7 +164,7 @@ impl Attack {
 }
 
 impl StoppedBy {
-    fn text(self) -> &'static str {
+    fn text(self) -> Text {
         match self {
             Self::Main => "main",
             Self::Kernel => "the kernel",
@@ -180,43 +177,21 @@ impl StoppedBy {
 /// The number that main's validator refuses.
 pub const REFUSED: u64 = 0x0bad_0bad;
 
-/// An attacker that main launches and that shakes hands.
-const fn session(
-    name: &'static str,
-    verdict: Verdict,
-    steps: fn(&mut Session),
-    does: &'static str,
-) -> Attack {
-    Attack { steps: Steps::InSession(steps), ..launched(name, verdict, |_| (), does) }
+const fn session(name: Text, verdict: Verdict, steps: fn(&mut Session), does: Text) -> Attack {
+    attack(name, verdict, Steps::InSession(steps), does)
 }
 
-/// An attacker that main launches.
-const fn launched(
-    name: &'static str,
-    verdict: Verdict,
-    steps: fn(&mut Attacker),
-    does: &'static str,
-) -> Attack {
-    Attack {
-        name,
-        does,
-        verdict,
-        stopped_by: StoppedBy::Main,
-        entry: Entry::Launched,
-        policy: |policy| policy,
-        meanwhile: None,
-        steps: Steps::All(steps),
-    }
+const fn launched(name: Text, verdict: Verdict, steps: fn(&mut Attacker), does: Text) -> Attack {
+    attack(name, verdict, Steps::Launched(steps), does)
 }
 
-/// An attacker at the door.
-const fn door(
-    name: &'static str,
-    verdict: Verdict,
-    steps: fn(&mut Attacker),
-    does: &'static str,
-) -> Attack {
-    Attack { entry: Entry::Door, ..launched(name, verdict, steps, does) }
+const fn door(name: Text, verdict: Verdict, steps: fn(&mut Attacker), does: Text) -> Attack {
+    attack(name, verdict, Steps::AtTheDoor(steps), does)
+}
+
+const fn attack(name: Text, verdict: Verdict, steps: Steps, does: Text) -> Attack {
+    let stopped_by = StoppedBy::Main;
+    Attack { name, does, verdict, stopped_by, policy: |policy| policy, meanwhile: None, steps }
 }
 
 /// The parts of the catalogue, each with a heading.
