@@ -1,4 +1,4 @@
-//! What of a renderer's channels a page gets, and how it hears.
+//! The channels that a page gets from its renderer, and its pushes.
 
 use tests::prelude::*;
 
@@ -18,8 +18,6 @@ fn a_page_gets_what_is_exposed_and_the_policy_allows_and_no_push_is_counted_twic
     stage.run_to_the_end();
     assert_eq!(window.counters().violations, 0);
 }
-
-// --- renderers and main processes ---------------------------------------------------------------
 
 const UNKNOWN: Event<u64> = Event::new("an-event-of-its-own");
 
