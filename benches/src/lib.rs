@@ -20,7 +20,7 @@ mod units;
 pub mod watched;
 
 use crate::pair::job::{PAYLOAD_MAX, PAYLOAD_MIN};
-pub use crate::pair::{Limit, Pair, Setup, Slice, take_part};
+pub use crate::pair::{Limit, Pair, Slice, job::Job, take_part};
 use crate::system::Pins;
 
 /// An error of any kind. A benchmark only prints it.

@@ -17,9 +17,9 @@ use ringbridge::Inspector;
 use serde_json::json;
 
 use crate::{
-    Error, Pair, Setup,
+    Error, Job, Pair,
     cli::{exit, lines},
-    pair::job::Wait,
+    pair::job::{Backend, Wait},
     stats::quantile,
     take_part,
 };
@@ -65,8 +65,7 @@ pub fn main() -> ExitCode {
 }
 
 fn measure(arguments: &Arguments) -> Result<bool, Error> {
-    let setup = Setup::pinned()?;
-    let mut pair = Pair::launch(Setup { wait: arguments.wait, ..setup })?;
+    let mut pair = Pair::launch(Job::alone(arguments.wait, Backend::Sealed, true)?)?;
     let mut watcher = Watcher::launch(pair.endpoint())?;
     let pairs = (arguments.seconds / 2.0 / SLICE.as_secs_f64()).ceil().max(1.0) as usize;
     slice(&mut pair)?;

@@ -90,8 +90,8 @@ impl Options {
         }
         if let Some(backend) = self.backend {
             subjects.retain(|subject| match subject.kind {
-                Kind::Ours(of) => of == backend,
-                Kind::Floor | Kind::Other => true,
+                Kind::Ours(ring) => ring.backend == backend,
+                Kind::Floor(_) | Kind::Other(_) => true,
             });
         }
         let mut works = vec![Work::RoundTrip, Work::Stream, Work::Push, Work::Idle];

@@ -9,11 +9,8 @@ use std::{
     fs::{DirBuilder, File},
     os::unix::{fs::DirBuilderExt, process::CommandExt},
     path::{Path, PathBuf},
-    process::{self, Child, Stdio},
-    sync::{
-        atomic::{AtomicBool, AtomicI32, Ordering},
-        mpsc::RecvTimeoutError,
-    },
+    process::{self, Child},
+    sync::atomic::{AtomicBool, AtomicI32, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -22,11 +19,16 @@ use procfs::ProcResult;
 use ringbridge::{Config, IpcMain};
 use rustix::process::{Pid, Signal, kill_process_group, test_kill_process};
 
-use super::slice::{IDLE_MARGIN, Outcome, Said};
+use super::{
+    cell::{Cell, Outcome},
+    slice::{IDLE_MARGIN, Said},
+};
 use crate::{
     Error,
-    cli::lines,
-    pair::job::{Assignment, Chosen, Job, Role, Setting, Task, Work},
+    pair::{
+        job::{Assignment, Chosen, Job, Setting, Task, Work},
+        stage::Control,
+    },
     peers::Subject,
     system::{Pins, Usage},
 };
@@ -49,24 +51,9 @@ pub(super) struct Plan {
     pub(super) pins: Pins,
 }
 
-/// One subject at one task.
-pub(super) struct Cell {
-    pub(super) subject: &'static Subject,
-    pub(super) task: Task,
-    pub(super) unable: Option<&'static str>,
-    /// The result of each round; `None` once the cell is given up.
-    pub(super) rounds: Vec<Option<Result<Visit, String>>>,
-}
-
-/// A slice, and when it began since the run did.
-pub(super) struct Visit {
-    pub(super) at: Duration,
-    pub(super) outcome: Outcome,
-}
-
 fn unable(subject: &Subject, task: Task) -> Option<&'static str> {
     let alone = task.setting == Setting::OneCore && !subject.shares_a_core;
-    subject.peer.unable(task).or(alone.then_some("its receiver does not let go of the core"))
+    subject.unable(task).or(alone.then_some("its receiver does not let go of the core"))
 }
 
 impl Plan {
@@ -119,11 +106,11 @@ impl Plan {
                     if cell.unable.is_some() {
                         continue;
                     }
-                    let given_up = cell.has_failed_too_often();
+                    let given_up = has_failed_too_often(cell);
                     cell.rounds.push((!given_up).then(|| {
                         let at = began.elapsed();
                         let outcome = self.visit(cell.subject, cell.task, &place);
-                        outcome.map(|outcome| Visit { at, outcome }).map_err(|e| e.to_string())
+                        outcome.map(|outcome| Outcome { at, ..outcome }).map_err(|e| e.to_string())
                     }));
                     if INTERRUPTED.load(Ordering::Relaxed) {
                         return Err("interrupted".into());
@@ -148,7 +135,6 @@ impl Plan {
     }
 
     fn visit(&self, subject: &Subject, task: Task, place: &Place) -> Result<Outcome, Error> {
-        let nanoseconds = |duration: Duration| duration.as_nanos() as u64;
         let job = Job {
             subject: Chosen::Named(subject.name.to_owned()),
             task,
@@ -157,44 +143,32 @@ impl Plan {
             scratch: place.folder.clone(),
             prefix: place.prefix.clone(),
         };
-        let role = Role::Slice {
-            warm_ns: nanoseconds(self.warm(task)),
-            time_ns: nanoseconds(self.measured(task)),
-            floor_ns: nanoseconds(self.slice / 20).max(500_000),
-        };
+        let times = [self.warm(task), self.measured(task), self.slice / 20];
+        let [warm_ns, time_ns, floor_ns] = times.map(|time| time.as_nanos() as u64);
+        let (control, theirs) = Control::pair()?;
+        let times_ns = [warm_ns, time_ns, floor_ns.max(500_000)];
+        let mut command = Assignment::command(&job, Some(times_ns), theirs)?;
         let errors = place.folder.join("stderr");
-        let mut command = Assignment::command(role, &job)?;
         command
             // Peers and the engine put their sockets and files there.
             .env("XDG_RUNTIME_DIR", &place.folder)
             .env("TMPDIR", &place.folder)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
             .stderr(File::create(&errors)?)
             .process_group(0);
-        let limit = self.measured(task) + self.warm(task) + PATIENCE;
-        let outcome = Group(command.spawn()?).conduct(limit, self.measured(task));
+        let group = Group(command.spawn()?);
+        // The command owns main's end of the socket.
+        drop(command);
+        control.set_patience(self.measured(task) + self.warm(task) + PATIENCE)?;
+        let outcome = group.conduct(&control, self.measured(task));
         let complaint = fs::read(&errors).unwrap_or_default();
         place.clear()?;
         outcome.map_err(|error| explain(&error, &String::from_utf8_lossy(&complaint)).into())
     }
 }
 
-impl Cell {
-    fn has_failed_too_often(&self) -> bool {
-        let last = self.rounds.iter().rev().take(FAILURES_MAX);
-        last.filter(|round| !matches!(round, Some(Ok(_)))).count() == FAILURES_MAX
-    }
-
-    /// Iterates over the measured slices with the numbers of their rounds.
-    pub(super) fn visits(&self) -> impl Iterator<Item = (usize, &Visit)> {
-        let rounds = self.rounds.iter().enumerate();
-        rounds.filter_map(|(number, round)| Some((number, round.as_ref()?.as_ref().ok()?)))
-    }
-
-    pub(super) fn failure(&self) -> Option<&str> {
-        self.rounds.iter().flatten().find_map(|round| round.as_ref().err()).map(String::as_str)
-    }
+fn has_failed_too_often(cell: &Cell) -> bool {
+    let last = cell.rounds.iter().rev().take(FAILURES_MAX);
+    last.filter(|round| !matches!(round, Some(Ok(_)))).count() == FAILURES_MAX
 }
 
 /// Returns an error of a slice in one line, with the last line of the processes' standard error.
@@ -235,30 +209,23 @@ fn kill_group(id: i32) {
 }
 
 impl Group {
-    fn conduct(mut self, limit: Duration, measured: Duration) -> Result<Outcome, Error> {
-        let id = self.0.id() as i32;
-        RUNNING.store(id, Ordering::SeqCst);
+    fn conduct(mut self, control: &Control, measured: Duration) -> Result<Outcome, Error> {
+        RUNNING.store(self.0.id() as i32, Ordering::SeqCst);
         if INTERRUPTED.load(Ordering::SeqCst) {
             return Err("interrupted".into());
         }
-        let deadline = Instant::now() + limit;
-        let out = lines(self.0.stdout.take().ok_or("main has no output")?);
         let mut idle = None;
         loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let line = match out.recv_timeout(left) {
-                Ok(line) => line,
-                Err(RecvTimeoutError::Timeout) => return Err("it did not end in time".into()),
-                Err(RecvTimeoutError::Disconnected) => {
-                    return Err(format!("main ended with {}", self.0.wait()?).into());
+            let said = control.hear().map_err(|error| match self.0.try_wait() {
+                Ok(Some(status)) => format!("main ended with {status}").into(),
+                _ => error,
+            });
+            match said? {
+                Said::Idle(processes) => {
+                    idle = Some(watch_idle(processes, measured - IDLE_MARGIN * 2)?);
                 }
-            };
-            match serde_json::from_str(&line)? {
-                Said::Idle { main, renderer } => {
-                    idle = Some(watch_idle([main, renderer], measured - IDLE_MARGIN * 2)?);
-                }
-                Said::Failed(reason) => return Err(reason.into()),
-                Said::Done(mut outcome) => {
+                Said::Ended(outcome) => {
+                    let mut outcome = outcome?;
                     if let Some(([main, renderer], elapsed)) = idle {
                         outcome.elapsed_ns = elapsed.as_nanos() as u64;
                         outcome.slice.cpu_ns = [main.cpu_ns, renderer.cpu_ns];
@@ -282,12 +249,9 @@ impl Drop for Group {
 }
 
 /// Lets two processes come to rest, and returns what they use afterwards, seen from outside.
-fn watch_idle(processes: [u32; 2], time: Duration) -> ProcResult<([Usage; 2], Duration)> {
+fn watch_idle([main, renderer]: [u32; 2], time: Duration) -> ProcResult<([Usage; 2], Duration)> {
     thread::sleep(IDLE_MARGIN);
-    let look = || -> ProcResult<_> {
-        let [main, renderer] = processes;
-        Ok([Usage::of(main, None)?, Usage::of(renderer, None)?])
-    };
+    let look = || -> ProcResult<_> { Ok([Usage::of(main, None)?, Usage::of(renderer, None)?]) };
     let (before, began) = (look()?, Instant::now());
     thread::sleep(time);
     let (after, elapsed) = (look()?, began.elapsed());
@@ -402,12 +366,13 @@ mod tests {
     #[test]
     fn a_cell_is_given_up_after_failures_in_a_row_only() {
         let mut cell = plan(1).cells().remove(0);
-        let visit = || Visit { at: Duration::ZERO, outcome: Outcome::default() };
-        cell.rounds = vec![Some(Err("one".into())), Some(Ok(visit())), Some(Err("two".into()))];
-        assert!(!cell.has_failed_too_often());
-        assert_eq!((cell.visits().count(), cell.failure()), (1, Some("one")));
+        cell.unable = None;
+        cell.rounds =
+            vec![Some(Err("one".into())), Some(Ok(Outcome::default())), Some(Err("two".into()))];
+        assert!(!has_failed_too_often(&cell));
+        assert_eq!((cell.outcomes().count(), cell.reason()), (1, Some("one")));
         cell.rounds.push(Some(Err("three".into())));
-        assert!(cell.has_failed_too_often());
+        assert!(has_failed_too_often(&cell));
     }
 
     #[test]

@@ -3,17 +3,17 @@
 //! The processes exist for this slice only. So no other process of the comparison runs, a subject that crashes
 //! ends one slice, and each slice has other memory.
 
-use std::{
-    io::{Write, stdout},
-    process,
-    time::Duration,
-};
+use std::{process, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
+use super::cell::Outcome;
 use crate::{
-    Error, Limit, Pair, Slice,
-    pair::job::{Job, Work},
+    Error, Limit, Pair,
+    pair::{
+        job::{Job, Work},
+        stage::Control,
+    },
     system::machine_busy_ns,
 };
 
@@ -22,55 +22,33 @@ const FLOOR_MAX: u64 = 1 << 17;
 /// The time before an idle pair is looked at, and afterwards.
 pub(super) const IDLE_MARGIN: Duration = Duration::from_millis(200);
 
-/// A line that main prints for the run.
+/// A message from main to the run.
 #[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
 pub(super) enum Said {
-    /// Both sides are idle from now on.
-    Idle {
-        main: u32,
-        renderer: u32,
-    },
-    Done(Box<Outcome>),
-    Failed(String),
-}
-
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(super) struct Outcome {
-    pub(super) floors_ns: [u64; 2],
-    pub(super) slice: Slice,
-    /// The time to which the other figures refer.
-    pub(super) elapsed_ns: u64,
-    /// The number of sleeps of each side, for idle pairs.
-    pub(super) switches: Option<[u64; 2]>,
-    /// The CPU time of all other processes, in ticks of 10 ms: it may be a tick too little.
-    pub(super) others_cpu_ns: i64,
+    /// The processes of both sides, which are idle from now on.
+    Idle([u32; 2]),
+    Ended(Result<Box<Outcome>, String>),
 }
 
 /// Runs the main process of a slice. `times_ns` are those of the warm-up, the measuring, and a floor.
-pub(crate) fn slice_main(job: Job, times_ns: [u64; 3]) -> Result<(), Error> {
-    say(&match measure(job, times_ns) {
-        Ok(outcome) => Said::Done(Box::new(outcome)),
-        Err(error) => Said::Failed(error.to_string()),
-    })
+pub(crate) fn slice_main(run: &Control, job: Job, times_ns: [u64; 3]) -> Result<(), Error> {
+    let outcome = measure(run, job, times_ns);
+    run.say(&Said::Ended(outcome.map(Box::new).map_err(|error| error.to_string())))
 }
 
-fn say(said: &Said) -> Result<(), Error> {
-    let mut out = stdout().lock();
-    serde_json::to_writer(&mut out, said)?;
-    writeln!(out)?;
-    Ok(out.flush()?)
-}
-
-fn measure(job: Job, [warm_ns, time_ns, floor_ns]: [u64; 3]) -> Result<Outcome, Error> {
+fn measure(
+    run: &Control,
+    job: Job,
+    [warm_ns, time_ns, floor_ns]: [u64; 3],
+) -> Result<Outcome, Error> {
     let work = job.task.work;
     let limit = |time_ns| Limit { count: MESSAGES_MAX, time_ns };
     let floor = Limit { count: FLOOR_MAX, time_ns: floor_ns };
-    let mut pair = Pair::connect(job)?;
+    let mut pair = Pair::launch(job)?;
     pair.work(limit(warm_ns))?;
     let before = pair.bounce(floor)?;
     if work == Work::Idle {
-        say(&Said::Idle { main: process::id(), renderer: pair.renderer })?;
+        run.say(&Said::Idle([process::id(), pair.renderer]))?;
     }
     let busy = machine_busy_ns()?;
     let slice = pair.work(limit(time_ns))?;
@@ -85,8 +63,8 @@ fn measure(job: Job, [warm_ns, time_ns, floor_ns]: [u64; 3]) -> Result<Outcome, 
     Ok(Outcome {
         floors_ns: [before, after],
         elapsed_ns: elapsed.as_nanos() as u64,
-        switches: None,
         others_cpu_ns: busy as i64 - slice.cpu_ns.iter().sum::<u64>() as i64,
         slice,
+        ..Outcome::default()
     })
 }

@@ -69,7 +69,7 @@ impl Paint {
 pub(crate) struct Series<'a> {
     pub(crate) name: &'a str,
     pub(crate) paint: Paint,
-    pub(crate) all: &'a Distribution,
+    pub(crate) all: Distribution,
 }
 
 pub(crate) struct Outlier<'a> {

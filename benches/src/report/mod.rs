@@ -59,7 +59,7 @@ impl Page {
     pub(crate) fn table<const N: usize>(
         &mut self,
         heads: [&str; N],
-        rows: impl IntoIterator<Item = (String, [String; N])>,
+        rows: impl IntoIterator<Item = (&'static str, [String; N])>,
     ) {
         let cells = |tag: &str, cells: &[String]| -> String {
             cells.iter().map(|cell| format!("<{tag}>{}</{tag}>", Escaped(cell))).collect()
@@ -198,8 +198,8 @@ pub(crate) mod tests {
     fn a_picture_stands_for_itself_on_light_and_dark_paper() {
         let (ours, floor) = (Distribution::of(&[250; 1000]), Distribution::of(&[120; 1000]));
         let series = [
-            Series { name: "ours", paint: Paint::of(OURS, 0), all: &ours },
-            Series { name: "bounce", paint: Paint::of(FLOORS, 0), all: &floor },
+            Series { name: "ours", paint: Paint::of(OURS, 0), all: ours },
+            Series { name: "bounce", paint: Paint::of(FLOORS, 0), all: floor },
         ];
         let svg = picture("48 <bytes>", "by a & b", &series).unwrap();
         assert_well_formed(&svg);

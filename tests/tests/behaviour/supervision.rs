@@ -105,3 +105,26 @@ fn a_renderer_without_messages_to_take_is_not_unresponsive_however_long_it_is_si
     assert!(changes.is_empty(), "{:?}", changes.take());
     stage.kill(&window);
 }
+
+#[test]
+fn a_renderer_that_drives_only_while_it_waits_has_taken_what_came_before_its_reply() {
+    let (stage, changes) = watchful_stage();
+    stage.answer(ADD, |event, [first, second]| {
+        event.sender().send(TICK, &1).unwrap();
+        Ok(first + second)
+    });
+    // Takes a message and a reply in one wait, and drives no more.
+    let scene: RendererScene = |ipc| {
+        // The reply is there when the listener returns.
+        ipc.hear(TICK, |_, _| thread::sleep(Duration::from_millis(20)));
+        assert_eq!(ipc.invoke(ADD, &[1, 2]).unwrap().wait().unwrap(), 3);
+        ipc.report("has its reply");
+        loop {
+            thread::park();
+        }
+    };
+    let window = stage.play_ready(scene, &[]);
+    stage.ipc.run_for(4 * AFTER).unwrap();
+    assert!(changes.is_empty(), "{:?}", changes.take());
+    stage.kill(&window);
+}
