@@ -250,24 +250,6 @@ fn a_signal_ends_main_and_its_renderers_cleanly() {
 }
 
 #[test]
-fn main_survives_a_renderer_that_is_killed_and_reports_its_end() {
-    let demo = Demo::new();
-    let (mut main, ids) = start_busy(&demo, 2);
-    signal(ids[0], Signal::KILL);
-    let gone = main.lines.next_of("render_process_gone");
-    assert_eq!((&gone["reason"], &gone["exit_code"]), (&json!("killed"), &json!(9)));
-    assert!(!exists(ids[0]), "it is no zombie");
-    // The other one is served as before.
-    main.lines.next_of("statistics");
-    main.signal(Signal::TERM);
-    let lines = main.finish();
-    let (main, renderers) = summaries(&lines);
-    assert_eq!((&main["renderers"], renderers.len()), (&json!(2), 1));
-    assert_complete(renderers[0]);
-    assert_nothing_is_left(&demo, &ids);
-}
-
-#[test]
 fn when_main_is_killed_its_renderers_end_at_once_and_attached_ones_say_why() {
     let demo = Demo::new();
     let (mut main, ids) = start_busy(&demo, 2);

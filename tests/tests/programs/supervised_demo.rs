@@ -59,6 +59,7 @@ fn a_renderer_that_is_killed_is_launched_again_and_served_like_the_first() {
     signal(first["pid"].as_u64().unwrap() as u32, Signal::KILL);
     let gone = main.lines.next_of("render_process_gone");
     assert_eq!((&gone["renderer"], &gone["reason"]), (&first["renderer"], &json!("killed")));
+    assert_eq!(gone["exit_code"], 9);
     let restarted = main.lines.next_of("render_process_restarted");
     assert_eq!(restarted["renderer"], first["renderer"]);
     assert_eq!(main.lines.next_of("did_connect")["renderer"], restarted["successor"]);
