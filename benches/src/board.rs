@@ -296,12 +296,4 @@ mod tests {
             assert_eq!((lines.len(), futexes.len()), (100, 100));
         }
     }
-
-    #[test]
-    fn a_board_that_is_mapped_twice_is_one_board() {
-        let (ours, memory) = Board::create().unwrap();
-        let theirs = Board::map(&memory).unwrap();
-        theirs.post(7);
-        ours.wait_until_posted(7).unwrap();
-    }
 }
