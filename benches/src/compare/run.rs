@@ -302,11 +302,12 @@ impl Drop for Group {
 /// Lets two processes come to rest, and returns what they use afterwards, seen from outside.
 fn watch_idle([main, renderer]: [u32; 2], time: Duration) -> ProcResult<([Usage; 2], Duration)> {
     thread::sleep(IDLE_MARGIN);
-    let look = || -> ProcResult<_> { Ok([Usage::of(main, None)?, Usage::of(renderer, None)?]) };
+    let look =
+        || -> ProcResult<_> { Ok([Usage::of(&[main], None)?, Usage::of(&[renderer], None)?]) };
     let (before, began) = (look()?, Instant::now());
     thread::sleep(time);
     let (after, elapsed) = (look()?, began.elapsed());
-    Ok(([after[0] - before[0], after[1] - before[1]], elapsed))
+    Ok(([after[0].since(before[0]), after[1].since(before[1])], elapsed))
 }
 
 /// The place of the sockets, files and shared memory of a run's slices. Dropping it removes all of them.

@@ -4,7 +4,7 @@ use std::{
     env,
     process::{self, Command},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -15,7 +15,7 @@ use ringbridge::{Config, IpcMain, Policy, WebContents};
 use super::renderer::{
     CONTRACT, ECHO, ENDPOINT_VARIABLE, FAILED, MESSAGE, ORDER, Order, REPORT, Report,
 };
-use crate::{Error, pair::side::stamp, stats::Distribution, system::now_ns};
+use crate::{Error, lock, pair::side::stamp, stats::Distribution, system::now_ns};
 
 /// The time that an untimed step may take on a busy machine.
 const GRACE: Duration = Duration::from_secs(60);
@@ -196,11 +196,6 @@ impl Arrivals {
         });
         Ok(())
     }
-}
-
-/// The values are consistent at every moment, so a panic elsewhere does not matter.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 pub(super) fn policy() -> Policy {

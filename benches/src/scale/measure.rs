@@ -160,22 +160,18 @@ fn pace(crowd: &Crowd, time: Duration, floods: bool) -> Result<Paced, Error> {
 
 /// Measures all processes while none sends anything. Another thread reads the figures, except its own.
 fn idle(crowd: &Crowd, time: Duration) -> Result<Usage, Error> {
-    let processes: Vec<u32> = crowd.windows.iter().map(|window| window.os_process_id()).collect();
+    let mut processes: Vec<u32> =
+        crowd.windows.iter().map(|window| window.os_process_id()).collect();
+    processes.push(id());
     let running = crowd.ipc.clone();
     let looking = thread::spawn(move || {
         let me = rustix::thread::gettid().as_raw_nonzero().get();
-        let look = || -> ProcResult<Usage> {
-            processes
-                .iter()
-                .chain([&id()])
-                .try_fold(Usage::default(), |sum, &process| Ok(sum + Usage::of(process, Some(me))?))
-        };
         thread::sleep(SETTLING);
-        let before = look();
+        let before = Usage::of(&processes, Some(me));
         thread::sleep(time);
-        let after = look();
+        let after = Usage::of(&processes, Some(me));
         running.stop();
-        Ok::<_, ProcError>(after? - before?)
+        Ok::<_, ProcError>(after?.since(before?))
     });
     // Without a deadline, for which the loop would wake up.
     crowd.ipc.run()?;

@@ -5,14 +5,14 @@ use std::{
     collections::VecDeque,
     env,
     process::ExitCode,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     thread,
     time::Duration,
 };
 
 use ringbridge::{Config, Contract, Event, IpcRenderer, Method, Push, RunError, Topic};
 
-use crate::{Error, cli::exit, pair::side::set_stamp, stats::Distribution, system::now_ns};
+use crate::{Error, cli::exit, lock, pair::side::set_stamp, stats::Distribution, system::now_ns};
 
 ringbridge::payload! {
     /// The next task of a renderer.
@@ -103,7 +103,7 @@ fn serve() -> Result<(), Error> {
     let orders = Arc::new(Mutex::new(VecDeque::new()));
     let (ordered, running) = (orders.clone(), ipc.clone());
     ipc.on(ORDER, move |_event, order| {
-        ordered.lock().unwrap_or_else(PoisonError::into_inner).push_back(*order);
+        lock(&ordered).push_back(*order);
         running.stop();
     })?;
     ipc.send(REPORT, &Report::count(0))?;
@@ -115,7 +115,7 @@ fn serve() -> Result<(), Error> {
         }
         loop {
             // The lock is not held while the order is obeyed.
-            let order = orders.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+            let order = lock(&orders).pop_front();
             let Some(order) = order else { break };
             match obey(&ipc, order) {
                 Ok(report) => ipc.send(REPORT, &report)?,
