@@ -20,11 +20,10 @@ use crate::{
     event_loop::error::{LaunchError, RunError},
     metrics::{MainMetrics, sleeps::Sleeps},
     peer::{
-        dispatch::Delivery,
         error::{HandlerError, RegisterError, SendError},
-        responder::{Call, Responder},
+        responder::Responder,
         router::{ListenerId, Times},
-        typed_handlers::{Handled, unknown},
+        typed_handlers::Handled,
     },
     policy::Policy,
     session::error::BindError,
@@ -120,9 +119,9 @@ impl IpcMain {
         mut listener: impl FnMut(&IpcMainEvent<'_>, &T) + Send + 'static,
     ) -> Result<ListenerId, RegisterError> {
         let number = self.number(&event.key())?;
-        let listener =
-            move |delivery: &Delivery<'_>, value: &T| listener(&IpcMainEvent { delivery }, value);
-        Ok(self.shared().dispatcher.listen(number, times, listener))
+        Ok(self.shared().dispatcher.listen(number, times, move |delivery, bytes| {
+            T::decode(bytes, |value| listener(&IpcMainEvent { delivery }, value))
+        }))
     }
 
     /// Removes one listener; `false` if it was not there any more.
@@ -174,10 +173,9 @@ impl IpcMain {
         mut validator: impl FnMut(&IpcMainEvent<'_>, &C::Said) -> Result<(), String> + Send + 'static,
     ) -> Result<(), RegisterError> {
         let number = self.number(&channel.key())?;
-        let validator = move |delivery: &Delivery<'_>, said: &C::Said| {
-            validator(&IpcMainEvent { delivery }, said)
-        };
-        self.shared().dispatcher.validate(number, validator);
+        self.shared().dispatcher.validate(number, move |delivery, bytes| {
+            C::Said::decode(bytes, |said| validator(&IpcMainEvent { delivery }, said))
+        });
         Ok(())
     }
 
@@ -216,9 +214,9 @@ impl IpcMain {
         mut handler: impl FnMut(&IpcMainInvokeEvent<'_>, &A) -> Handled<R, E> + Send + 'static,
     ) -> Result<(), RegisterError> {
         let number = self.number(&method.key())?;
-        let handler =
-            move |call: Call<'_>, arguments: &A| handler(&IpcMainInvokeEvent { call }, arguments);
-        self.shared().dispatcher.handle(method, number, times, handler)
+        self.shared().dispatcher.handle(method, number, times, move |call, arguments| {
+            handler(&IpcMainInvokeEvent { call }, arguments)
+        })
     }
 
     /// Answers a method's invokes later, or from other threads: the [`Responder`] goes wherever the
@@ -233,10 +231,13 @@ impl IpcMain {
         mut handler: impl FnMut(&IpcMainInvokeEvent<'_>, &A, Responder<R, E>) + Send + 'static,
     ) -> Result<(), RegisterError> {
         let number = self.number(&method.key())?;
-        let handler = move |call: Call<'_>, arguments: &A, responder: Responder<R, E>| {
-            handler(&IpcMainInvokeEvent { call }, arguments, responder);
-        };
-        self.shared().dispatcher.handle_deferred(method, number, handler)
+        self.shared().dispatcher.handle_deferred(
+            method,
+            number,
+            move |call, arguments, responder| {
+                handler(&IpcMainInvokeEvent { call }, arguments, responder);
+            },
+        )
     }
 
     /// Answers a method's invokes by futures, which the loop runs, many at a time. A future is dropped
@@ -257,9 +258,9 @@ impl IpcMain {
         F: Future<Output = Handled<R, E>> + Send + 'static,
     {
         let number = self.number(&method.key())?;
-        let handler =
-            move |call: Call<'_>, arguments| handler(&IpcMainInvokeEvent { call }, arguments);
-        self.shared().dispatcher.handle_async(method, number, handler)
+        self.shared().dispatcher.handle_async(method, number, move |call, arguments| {
+            handler(&IpcMainInvokeEvent { call }, arguments)
+        })
     }
 
     /// Removes a method's handler, if it has one. Calls that are under way still reply.
@@ -273,7 +274,7 @@ impl IpcMain {
     }
 
     fn number(&self, key: &ChannelKey) -> Result<u16, RegisterError> {
-        self.shared().channels.number(key).ok_or_else(|| unknown(key))
+        self.shared().channels.number(key).ok_or_else(|| RegisterError::unknown(key))
     }
 
     // --- publishing ------------------------------------------------------------------------------

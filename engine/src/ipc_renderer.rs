@@ -45,7 +45,7 @@ use crate::{
         loan::Loan,
         responder::{Call, Responder},
         router::{ListenerId, Times},
-        typed_handlers::{Handled, unknown},
+        typed_handlers::Handled,
     },
     ring::broadcast::TopicReader,
     session::{
@@ -473,7 +473,7 @@ impl IpcRenderer {
         let key = topic.key();
         let number = self.registrable(&key)?;
         if self.inner.topics.memory(number).is_none() {
-            return Err(unknown(&key));
+            return Err(RegisterError::unknown(&key));
         }
         let id = self.listen(key, Times::Always, listener)?;
         self.read_topic(key.name(), number, conflate)?;
@@ -510,7 +510,7 @@ impl IpcRenderer {
 
     fn tell_main(&self, name: &'static str, number: u16, kind: Kind) -> Result<(), SendError> {
         let port = &self.inner.port;
-        port.send_bare(name, Label::new(kind, number))
+        port.commit_patiently(name, Label::new(kind, number), &[], Patience::Usual)
     }
 
     fn listen<T: Payload + ?Sized>(
@@ -520,14 +520,14 @@ impl IpcRenderer {
         mut listener: impl FnMut(&IpcRendererEvent<'_>, &T) + Send + 'static,
     ) -> Result<ListenerId, RegisterError> {
         let number = self.registrable(&key)?;
-        let listener = move |delivery: &Delivery<'_>, value: &T| {
-            listener(&IpcRendererEvent { delivery }, value)
-        };
-        Ok(self.inner.dispatcher.listen(number, times, listener))
+        Ok(self.inner.dispatcher.listen(number, times, move |delivery, bytes| {
+            T::decode(bytes, |value| listener(&IpcRendererEvent { delivery }, value))
+        }))
     }
 
     pub(crate) fn registrable(&self, key: &ChannelKey) -> Result<u16, RegisterError> {
-        let number = self.inner.port.channels.number(key).ok_or_else(|| unknown(key))?;
+        let number =
+            self.inner.port.channels.number(key).ok_or_else(|| RegisterError::unknown(key))?;
         if self.inner.port.allowed.contains(usize::from(number)) {
             Ok(number)
         } else {
@@ -548,10 +548,9 @@ impl IpcRenderer {
         mut handler: impl FnMut(&IpcRendererInvokeEvent<'_>, &A) -> Handled<R, E> + Send + 'static,
     ) -> Result<(), RegisterError> {
         let number = self.handled(&method.key())?;
-        let handler = move |call: Call<'_>, arguments: &A| {
+        self.inner.dispatcher.handle(method, number, Times::Always, move |call, arguments| {
             handler(&IpcRendererInvokeEvent { call }, arguments)
-        };
-        self.inner.dispatcher.handle(method, number, Times::Always, handler)
+        })
     }
 
     /// Answers main's invokes of a method later, or from another thread.
@@ -565,10 +564,9 @@ impl IpcRenderer {
         mut handler: impl FnMut(&IpcRendererInvokeEvent<'_>, &A, Responder<R, E>) + Send + 'static,
     ) -> Result<(), RegisterError> {
         let number = self.handled(&method.key())?;
-        let handler = move |call: Call<'_>, arguments: &A, responder: Responder<R, E>| {
+        self.inner.dispatcher.handle_deferred(method, number, move |call, arguments, responder| {
             handler(&IpcRendererInvokeEvent { call }, arguments, responder);
-        };
-        self.inner.dispatcher.handle_deferred(method, number, handler)
+        })
     }
 
     /// Answers main's invokes of a method by a future, which the loop runs. It is dropped when main
@@ -589,9 +587,9 @@ impl IpcRenderer {
         F: Future<Output = Handled<R, E>> + Send + 'static,
     {
         let number = self.handled(&method.key())?;
-        let handler =
-            move |call: Call<'_>, arguments| handler(&IpcRendererInvokeEvent { call }, arguments);
-        self.inner.dispatcher.handle_async(method, number, handler)
+        self.inner.dispatcher.handle_async(method, number, move |call, arguments| {
+            handler(&IpcRendererInvokeEvent { call }, arguments)
+        })
     }
 
     /// Removes a method's handler, if it has one. Calls that are under way still reply.
@@ -605,7 +603,7 @@ impl IpcRenderer {
     }
 
     fn handled(&self, key: &ChannelKey) -> Result<u16, RegisterError> {
-        self.inner.port.channels.number(key).ok_or_else(|| unknown(key))
+        self.inner.port.channels.number(key).ok_or_else(|| RegisterError::unknown(key))
     }
 
     /// Whether this renderer's policy allows the channel: for a user interface that offers only what works. Main

@@ -4,7 +4,7 @@ use std::{path::Path, time::Duration};
 
 use procfs::{
     Current, Meminfo,
-    process::{FDTarget, MMapPath, Process, Stat, Status},
+    process::{FDTarget, MMapPath, Process, Stat, Status, Task},
 };
 
 /// Where the names of all segments are, and what they begin with.
@@ -12,6 +12,11 @@ pub(crate) const SEGMENTS: &str = "/dev/shm/ringbridge-";
 
 fn process(process_id: u32) -> Option<Process> {
     Process::new(process_id as i32).ok()
+}
+
+fn tasks(process_id: u32) -> impl Iterator<Item = Task> {
+    let tasks = process(process_id).and_then(|process| process.tasks().ok());
+    tasks.into_iter().flatten().flatten()
 }
 
 fn this() -> Process {
@@ -46,8 +51,7 @@ pub fn is_stopped(process_id: u32) -> bool {
 
 /// The processor time that a process has used, in user mode and in the kernel.
 pub fn processor_time(process_id: u32) -> Duration {
-    let threads = process(process_id).and_then(|process| process.tasks().ok());
-    let times = threads.into_iter().flatten().flatten().filter_map(|task| task.schedstat().ok());
+    let times = tasks(process_id).filter_map(|task| task.schedstat().ok());
     Duration::from_nanos(times.map(|time| time.sum_exec_runtime).sum())
 }
 
@@ -70,9 +74,7 @@ pub fn descendants(process_id: u32) -> Vec<u32> {
 }
 
 pub fn statuses_of_threads(process_id: u32) -> Vec<Status> {
-    let tasks = process(process_id).and_then(|process| process.tasks().ok());
-    let tasks = tasks.into_iter().flatten().flatten();
-    tasks.filter_map(|task| task.status().ok()).collect()
+    tasks(process_id).filter_map(|task| task.status().ok()).collect()
 }
 
 fn status_of_this_thread() -> Status {
@@ -102,20 +104,31 @@ pub fn page_faults() -> u64 {
 }
 
 pub fn threads() -> usize {
-    this().tasks().map_or(0, Iterator::count)
+    threads_of(std::process::id())
+}
+
+pub fn threads_of(process_id: u32) -> usize {
+    tasks(process_id).count()
 }
 
 /// The threads of this process that enter events of the portable backend. Without a session they are those that a
 /// process left behind when it died inside an event.
 pub fn threads_in_events() -> usize {
-    let name = |task: procfs::process::Task| Some(task.stat().ok()?.comm);
-    let names = this().tasks().into_iter().flatten().flatten().filter_map(name);
+    threads_in_events_of(std::process::id())
+}
+
+pub fn threads_in_events_of(process_id: u32) -> usize {
     const NAMES: [&str; 3] = ["ringbridge-ring", "ringbridge-hear", "ringbridge-end"];
+    let names = tasks(process_id).filter_map(|task| Some(task.stat().ok()?.comm));
     names.filter(|name| NAMES.contains(&name.as_str())).count()
 }
 
 pub fn open_descriptors() -> usize {
-    this().fd_count().unwrap_or(0)
+    open_descriptors_of(std::process::id())
+}
+
+pub fn open_descriptors_of(process_id: u32) -> usize {
+    process(process_id).and_then(|process| process.fd_count().ok()).unwrap_or(0)
 }
 
 /// The memory of this process, in bytes: what it may address, and what is resident.

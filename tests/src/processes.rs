@@ -286,14 +286,15 @@ impl Lines {
 pub struct Killed(pub Child);
 
 impl Killed {
+    /// How it has ended, if it has.
+    pub fn status(&mut self) -> Option<ExitStatus> {
+        self.0.try_wait().expect("it is this process's child")
+    }
+
     /// Waits for its end.
     pub fn end(&mut self) -> ExitStatus {
-        let mut status = None;
-        eventually("the program ends", || {
-            status = self.0.try_wait().expect("it is this process's child");
-            status.is_some()
-        });
-        status.expect("it has ended")
+        eventually("the program ends", || self.status().is_some());
+        self.status().expect("it has ended")
     }
 }
 

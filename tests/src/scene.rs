@@ -189,10 +189,7 @@ impl Renderer {
 
     /// Listens for main's cues from now on.
     pub fn cues(&self) -> Cues {
-        let came = Notes::new();
-        let notes = came.clone();
-        self.on(CUE, move |_, text| notes.add(text.to_owned())).expect("it is allowed");
-        Cues { ipc: self.clone(), came }
+        Cues { ipc: self.clone(), came: self.notes(CUE) }
     }
 }
 
@@ -203,9 +200,13 @@ pub struct Cues {
 }
 
 impl Cues {
+    /// Returns whether a cue has come since the last look.
+    pub fn came(&self) -> bool {
+        !self.came.take().is_empty()
+    }
+
     /// Runs the loop until main's next cue.
     pub fn wait(&self) {
-        self.ipc.run_until("main's cue", || !self.came.is_empty());
-        self.came.take();
+        self.ipc.run_until("main's cue", || self.came());
     }
 }

@@ -90,7 +90,10 @@ pub fn sends_the_largest(ipc: &Renderer) {
     assert_eq!(ipc.invoke(ECHO, &fits).unwrap().wait(), Ok(fits));
     let invoked = ipc.invoke(ECHO, &does_not).map(drop);
     assert_eq!(invoked, Err(InvokeError::Send(too_large("echo"))));
-    assert_eq!(ipc.counters().too_large, 6);
+    assert_eq!(ipc.try_send(BYTES, &does_not), Err(too_large("bytes")));
+    let text = "x".repeat(max + 1);
+    assert_eq!(ipc.send_all(TEXT, &[text.as_str()]).unwrap_err().source, too_large("text"));
+    assert_eq!(ipc.counters().too_large, 8);
     assert_eq!(ipc.invoke(ADD, &[1, 2]).unwrap().wait(), Ok(3));
 }
 

@@ -213,14 +213,15 @@ impl Stage {
         self.run_to_the_end()
     }
 
-    /// Runs the loop until this window's renderer has gone, however it went.
+    /// Runs the loop until this window's renderer has gone, in whatever way.
     pub fn run_until_gone(&self, window: &WebContents) -> Ending {
-        let mut ending = None;
-        self.run_until("the renderer has gone", || {
-            ending = self.endings().into_iter().find(|ending| ending.window == window.id());
-            ending.is_some()
-        });
-        ending.expect("it was found")
+        self.run_until("the renderer has gone", || self.ending_of(window).is_some());
+        self.ending_of(window).expect("it has gone")
+    }
+
+    /// How this window's renderer has ended, if it has.
+    pub fn ending_of(&self, window: &WebContents) -> Option<Ending> {
+        self.endings().into_iter().find(|ending| ending.window == window.id())
     }
 
     /// What the renderers have reported, in the order of arrival.

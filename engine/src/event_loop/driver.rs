@@ -62,6 +62,9 @@ pub(crate) trait Source: Send + Sized {
         stop: Stop<'_>,
     ) -> io::Result<()>;
 
+    /// Notes that what was taken came during a sleep.
+    fn woken(&mut self, _shared: &Self::Shared, _waiter: &mut Waiter) {}
+
     /// Returns whether nothing will come any more.
     fn is_over(&self, _shared: &Self::Shared) -> bool {
         false
@@ -70,8 +73,8 @@ pub(crate) trait Source: Send + Sized {
     /// Looks at every input, for a single turn.
     fn look_everywhere(&mut self) {}
 
-    /// Leaves the loop to the next driver, which may come late. A driver whose reply has come does not call it: its thread
-    /// is about to go on.
+    /// Leaves the loop to the next driver, which may come late. A driver whose reply has come does not call it: `turn`
+    /// has told the peer what its messages need, and the thread is about to go on.
     fn leave(&mut self, _shared: &Self::Shared) {}
 
     /// Ends for good.
@@ -140,8 +143,8 @@ impl<S: Source> Driver<S> {
                 }
             }
             let Progress { taken, took_long } = self.source.turn(shared, &mut awaited);
-            if taken > 0 {
-                self.waiter.found();
+            if taken > 0 && self.waiter.found() {
+                self.source.woken(shared, &mut self.waiter);
             }
             if awaited.as_ref().is_some_and(|awaited| awaited.settled) {
                 return Ok(DriveEnd::Settled);

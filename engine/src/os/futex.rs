@@ -8,16 +8,17 @@
 //! A wait may end early. A wake-up, a changed word, a signal and the timeout all return `Ok(())`, so callers
 //! look and loop.
 
-use std::io;
-#[cfg(any(test, feature = "sandbox"))]
-use std::time::Duration;
-use std::time::Instant;
+use std::{
+    io,
+    time::{Duration, Instant},
+};
 
-use rustix::io::Errno;
-use rustix::thread::futex::{self, ClockId, Flags, Wait, WaitFlags, WaitPtr, WaitvFlags};
+use rustix::{
+    io::Errno,
+    thread::futex::{self, ClockId, Flags, Wait, WaitFlags, WaitPtr, WaitvFlags},
+};
 
-use crate::os::clock;
-use crate::primitives::AtomicU32;
+use crate::{os::clock, primitives::AtomicU32};
 
 /// The threads that can wait on a word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,8 +38,8 @@ impl Scope {
     }
 }
 
-#[cfg(any(test, feature = "sandbox"))]
 /// Sleeps while `word` holds `seen`, for at most `timeout`.
+#[cfg(any(test, feature = "sandbox"))]
 pub(crate) fn wait(
     word: &AtomicU32,
     seen: u32,
@@ -59,7 +60,7 @@ pub(crate) fn wait_either(
     private_seen: u32,
     deadline: Option<Instant>,
 ) -> io::Result<()> {
-    let deadline = deadline.map(|instant| clock::timespec_at(clock::at_ns(instant)));
+    let deadline = deadline.map(|at| clock::timespec_of(Duration::from_nanos(clock::at_ns(at))));
     let words = [
         waiter(shared, shared_seen, WaitFlags::empty()),
         waiter(private, private_seen, WaitFlags::PRIVATE),
@@ -68,13 +69,10 @@ pub(crate) fn wait_either(
     ended(woken.map(drop))
 }
 
-/// Wakes up to `count` sleepers of `word`, and returns their number.
-///
-/// The caller changes the word first: a sleeper that finds it unchanged goes back to sleep.
-pub(crate) fn wake(word: &AtomicU32, count: u32, scope: Scope) -> io::Result<usize> {
-    // The kernel takes a signed count and reads a negative one as 1.
-    let count = count.min(i32::MAX as u32);
-    Ok(futex::wake(word, scope.flags(), count)?)
+/// Wakes all sleepers of `word`. The caller changes the word first: a sleeper that finds it unchanged sleeps again.
+pub(crate) fn wake_all(word: &AtomicU32, scope: Scope) {
+    // The kernel takes a signed count. The call fails only for an unmapped address.
+    let _ = futex::wake(word, scope.flags(), i32::MAX as u32);
 }
 
 fn waiter(word: &AtomicU32, seen: u32, flags: WaitFlags) -> Wait {
@@ -140,7 +138,7 @@ mod tests {
             },
             || {
                 words[0].store(1, Ordering::Release);
-                wake(&words[0], 1, Scope::Shared).unwrap();
+                wake_all(&words[0], Scope::Shared);
             },
         );
         assert!(took < MUCH_LATER);
@@ -159,7 +157,7 @@ mod tests {
             },
             || {
                 words[1].store(1, Ordering::Release);
-                wake(&words[1], u32::MAX, Scope::Private).unwrap();
+                wake_all(&words[1], Scope::Private);
             },
         );
         assert!(took < MUCH_LATER);

@@ -23,6 +23,7 @@ use crate::{
         link::DriveEnd,
         port::Port,
         requests::outcome::{Awaited, Ending, FailCode, Notify},
+        sender::FramePayload,
     },
     sync::reentrancy,
     wire::{
@@ -71,8 +72,16 @@ impl<R: Payload + ?Sized, E: HandlerError + ?Sized> Invocation<R, E> {
         let channel = method.name();
         let flags = timeout.map_or(TimeoutCode::NONE, TimeoutCode::from_duration).0;
         let label = Label { flags, ..Label::new(Kind::Invoke, number) };
+        let commit = |bytes: &[u8]| match port.sender.commit_request(
+            label,
+            timeout,
+            FramePayload::Bytes(bytes),
+        ) {
+            Ok(id) => Ok(Some(id)),
+            Err(_) => port.request_patiently(channel, label, bytes, timeout),
+        };
         let id = arguments
-            .encode(|bytes| port.request(channel, label, bytes, timeout))
+            .encode(commit)
             .map_err(|source| SendError::Encode { channel, source })??
             .ok_or_else(|| {
                 let max = usize::from(port.limits.pending_max);
@@ -140,11 +149,9 @@ impl<R: Payload + ?Sized, E: HandlerError + ?Sized> Invocation<R, E> {
         let call = move || {
             callback(pending.try_take::<R, E>().expect("called when it is settled"));
         };
-        let mut caller = Some(Notify::Callback(Box::new(call)));
-        let is_pending = port.requests().notify(id, || caller.take().expect("asked for once"));
-        match caller {
-            Some(caller) if !is_pending => port.notify(caller),
-            _ => port.enforce_deadline(),
+        match port.sender.requests.notify(id, Notify::Callback(Box::new(call))) {
+            Ok(()) => port.enforce_deadline(),
+            Err(caller) => port.notify(caller),
         }
     }
 }
@@ -162,7 +169,7 @@ impl PendingRequest {
         if reentrancy::any() {
             return Err(Inside);
         }
-        let mut awaited = Awaited::new(self.port.requests(), self.id, take);
+        let mut awaited = Awaited::new(&self.port.sender.requests, self.id, take);
         if self.drive_for(&mut awaited, timeout, None).is_none() {
             self.wait_beside_driver(&mut awaited, timeout);
         }
@@ -195,7 +202,8 @@ impl PendingRequest {
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let left = |now: Instant| deadline.map(|deadline| deadline.saturating_duration_since(now));
         loop {
-            if !self.port.requests().notify(self.id, || Notify::Thread(me.clone())) {
+            let caller = Notify::Thread(me.clone());
+            if self.port.sender.requests.notify(self.id, caller).is_err() {
                 return awaited.take_stored();
             }
             let now = Instant::now();
@@ -214,16 +222,17 @@ impl PendingRequest {
         &self,
     ) -> Option<InvokeResult<R, E>> {
         let mut decoded = Decoded::<R, E>::default();
-        let requests = self.port.requests();
+        let requests = &self.port.sender.requests;
         requests.take(self.id, |ending, bytes| decoded.take(self.channel, ending, bytes))?;
+        self.taken.set(true);
         Some(decoded.into_result())
     }
 }
 
 impl Drop for PendingRequest {
     fn drop(&mut self) {
-        if !self.taken.get() {
-            self.port.abandon(self.id);
+        if !self.taken.get() && self.port.sender.requests.abandon(self.id) {
+            self.port.sender.send_cancels();
         }
     }
 }
@@ -238,16 +247,21 @@ impl<R: Payload + ?Sized, E: HandlerError + ?Sized> Future for Invocation<R, E> 
     /// If polled again after it was ready.
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let pending = self.pending.as_ref().expect("polled after it was ready");
-        let port = &pending.port;
-        if port.requests().notify(pending.id, || Notify::Waker(context.waker().clone())) {
-            if !pending.polled.replace(true) {
-                port.enforce_deadline();
+        let is_first = !pending.polled.replace(true);
+        // Another poll is likely to find it settled.
+        let mut result = if is_first { None } else { pending.try_take::<R, E>() };
+        if result.is_none() {
+            let caller = Notify::Waker(context.waker().clone());
+            if pending.port.sender.requests.notify(pending.id, caller).is_ok() {
+                if is_first {
+                    pending.port.enforce_deadline();
+                }
+                return Poll::Pending;
             }
-            return Poll::Pending;
+            result = pending.try_take::<R, E>();
         }
-        let result = pending.try_take::<R, E>().expect("it is settled");
         self.pending = None;
-        Poll::Ready(result)
+        Poll::Ready(result.expect("it is settled"))
     }
 }
 

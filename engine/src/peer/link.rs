@@ -102,8 +102,8 @@ pub(crate) struct Link {
     pub(crate) bell: PeerBell,
     /// Ends the sleeps of this process's threads on the peer's bell.
     pub(crate) interrupt: Interrupt,
-    pub(super) event_loop: Weak<dyn EventLoop>,
-    pub(super) gone: OnceLock<GoneReason>,
+    pub(crate) event_loop: Weak<dyn EventLoop>,
+    pub(crate) gone: OnceLock<GoneReason>,
 }
 
 impl Link {
@@ -164,9 +164,13 @@ impl Link {
         })
     }
 
-    /// Checks that the peer may send a frame of this kind on this channel.
+    /// Checks that the peer may send a message of this kind and length on this channel.
     #[inline(always)]
-    pub(super) fn check(&self, kind: Kind, channel: u16) -> Result<(), Violation> {
+    pub(super) fn check(&self, kind: Kind, channel: u16, len: u64) -> Result<(), Violation> {
+        let max = self.limits.received_max;
+        if len > max {
+            return Err(Violation::MessageTooLong { len, max });
+        }
         let wrong_way = Violation::WrongDirection { kind: kind as u8, channel };
         if kind.rules().from_renderer_only && self.side == Side::Renderer {
             return Err(wrong_way);
@@ -188,13 +192,6 @@ impl Link {
             return Err(Violation::ForbiddenChannel { channel });
         }
         Ok(())
-    }
-
-    /// Checks that the policy allows a message of this length.
-    #[inline]
-    pub(super) fn check_length(&self, len: u64) -> Result<(), Violation> {
-        let max = self.limits.received_max;
-        if len <= max { Ok(()) } else { Err(Violation::MessageTooLong { len, max }) }
     }
 }
 

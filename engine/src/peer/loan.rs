@@ -17,13 +17,13 @@ use crate::{
     contract::{ChannelKey, payload::FixedLayout},
     peer::{
         error::SendError,
-        large::{main_side::Content, outgoing::OutgoingPayload},
+        large::{main_attachments::Content, outgoing::OutgoingPayload},
         link::{Limit, Patience},
         port::Port,
-        sender::{OpenOutbox, SendRefusal},
+        sender::{LockedOutbox, SendRefusal},
     },
     ring::producer::Reservation,
-    wire::{attached::Attached, frame::Label, kind::Kind},
+    wire::{frame::Label, kind::Kind},
 };
 
 /// A message of type `T` under construction in the ring itself, or in its attachment. It starts as
@@ -34,7 +34,7 @@ use crate::{
 pub struct Loan<'a, T: FixedLayout> {
     port: &'a Port,
     /// `None` once it was sent.
-    room: Option<(OpenOutbox<'a>, Reservation)>,
+    room: Option<(LockedOutbox<'a>, Reservation)>,
     label: Label,
     /// `None`: the message is in the ring.
     attached: Option<OutgoingPayload>,
@@ -49,33 +49,13 @@ impl<'a, T: FixedLayout> Loan<'a, T> {
         patience: Patience,
     ) -> Result<Self, SendError> {
         let label = Label::new(Kind::Send, port.permitted(&key)?);
-        match Self::reserve(port, label, &mut None) {
-            Ok(loan) => Ok(loan),
-            Err(refusal) => Self::begin_after(refusal, port, key.name(), label, patience),
+        if let Ok(loan) = Self::reserve(port, label, &mut None) {
+            return Ok(loan);
         }
-    }
-
-    #[cold]
-    fn begin_after(
-        refusal: SendRefusal,
-        port: &'a Port,
-        channel: &'static str,
-        label: Label,
-        patience: Patience,
-    ) -> Result<Self, SendError> {
-        let (sender, len) = (&port.sender, size_of::<T>());
         let limit = Limit::begin(port, patience);
-        let mut attached = None;
-        let lent = if port.large.attaches(len) {
-            attached = Some(port.large.fill(sender, channel, Content::Zeroes(len), limit)?);
-            sender.patiently(limit, || Self::reserve(port, label, &mut attached))
-        } else {
-            sender.retry(refusal, limit, || Self::reserve(port, label, &mut None))
-        };
-        if attached.take().is_some() {
-            port.large.give_back(sender);
-        }
-        lent.map_err(|refusal| sender.explain(refusal, channel, len, limit))
+        port.attempt(key.name(), Content::Zeroes(size_of::<T>()), limit, |attached| {
+            Self::reserve(port, label, attached)
+        })
     }
 
     /// Reserves room for the message, or for the frame that names its attachment.
@@ -84,18 +64,16 @@ impl<'a, T: FixedLayout> Loan<'a, T> {
         label: Label,
         attached: &mut Option<OutgoingPayload>,
     ) -> Result<Self, SendRefusal> {
-        let len = if attached.is_some() { Attached::LEN } else { size_of::<T>() };
         let mut outbox = port.sender.open()?;
-        let reservation = outbox.reserve(len)?;
-        match attached {
-            None => outbox.producer_mut().payload_mut(&reservation).zero(),
-            // Handed over now, because `send` cannot fail.
-            Some(payload) => {
-                if !payload.announce() {
-                    return Err(SendRefusal::Full);
-                }
+        outbox.send_deferred()?;
+        let reservation = match attached {
+            Some(payload) => outbox.reserve_attached(payload)?,
+            None => {
+                let reservation = outbox.reserve(size_of::<T>())?;
+                outbox.producer_mut().payload_mut(&reservation).zero();
+                reservation
             }
-        }
+        };
         let (room, attached) = (Some((outbox, reservation)), attached.take());
         Ok(Self { port, room, label, attached, payload: PhantomData })
     }

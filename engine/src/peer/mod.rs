@@ -51,6 +51,6 @@ mod sender;
 pub(crate) mod typed_handlers;
 
 #[cfg(not(loom))]
-pub(crate) use link::{Patience, SessionLimits, Side};
+pub(crate) use link::{Link, Patience, SessionLimits, Side};
 #[cfg(not(loom))]
-pub(crate) use port::{Port, PortParts};
+pub(crate) use port::Port;

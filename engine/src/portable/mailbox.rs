@@ -21,6 +21,7 @@ use crate::{
     kill_points::{KillPoint, reach},
     os::{
         process::user_id,
+        processor,
         report::{Credentials, Readiness},
     },
     peer::Side,
@@ -304,12 +305,8 @@ struct RingerSignal {
 }
 
 impl Signal for RingerSignal {
-    fn wake_driver(&self, bell: &Bell) {
-        self.wake_all(bell);
-    }
-
     fn wake_all(&self, bell: &Bell) {
-        bell.bump();
+        bell.bump(processor::current());
         reach(KillPoint::BellBumped);
         if let Some(rung) = &self.rung {
             rung.raise();

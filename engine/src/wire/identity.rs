@@ -12,6 +12,21 @@
 
 use crate::primitives::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
+/// Fields that one side writes together, apart from all others. Two cache lines, because processors fetch
+/// neighbouring lines in pairs.
+#[derive(Debug, Default)]
+#[repr(C, align(128))]
+pub(crate) struct Line<T>(T);
+
+impl<T> std::ops::Deref for Line<T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
 /// The version of the pages in shared memory. The packets of the handshake have their own.
 const VERSION: u32 = 1;
 
@@ -45,10 +60,7 @@ impl Identity {
             return Err(IdentityError::Version { found, expected: VERSION });
         }
         let (found, expected) = (self.capacity.load(Relaxed), capacity as u64);
-        if found != expected {
-            return Err(IdentityError::Capacity { found, expected });
-        }
-        Ok(())
+        if found == expected { Ok(()) } else { Err(IdentityError::Capacity { found, expected }) }
     }
 }
 

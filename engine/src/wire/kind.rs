@@ -57,7 +57,6 @@ macro_rules! kinds {
         }
 
         impl Kind {
-            /// Reads a kind; `None` if there is none of this number.
             #[inline]
             pub(crate) const fn from_wire(kind: u8) -> Option<Self> {
                 match kind {
@@ -66,7 +65,6 @@ macro_rules! kinds {
                 }
             }
 
-            /// Returns the kind's entry.
             #[inline]
             pub(crate) const fn rules(self) -> Rules {
                 match self {
@@ -96,8 +94,7 @@ kinds! {
     Unsubscribe = 8: Rules { from_renderer_only: true, channel: ChannelUse::Topic, ..BARE };
     /// Fills the end of a lap that the next frame does not fit into.
     Pad = 9: BARE;
-    /// A message whose payload is in an attachment. The payload of this frame says which, and what the
-    /// message is.
+    /// A message whose payload is in an attachment. This frame's payload names it ([`Attached`](super::attached::Attached)).
     Attached = 10: Rules { has_payload: true, ..BARE };
     /// A renderer asks main for memory that it can fill.
     Ask = 11: WORD;

@@ -10,7 +10,8 @@
 //!        | space_wanted  the owner sleeps for room in this outbox (odd)   |
 //!        | alarm         the time at which the owner wakes up by itself   |
 //!   384  +----------------------------------------------------------------+
-//!        | bell          the peer sleeps on this word                     |
+//!        | bell          the peer sleeps on its first word; the second    |
+//!        |               tells on which processor the owner rang          |
 //!   512  +----------------------------------------------------------------+
 //!        | zeroes up to the end of the page                               |
 //! ```

@@ -1,4 +1,4 @@
-//! What the processes say to each other: numbered, sealed with a checksum, of every length.
+//! The messages, of every length, each with a number and a checksum.
 
 use std::time::{Duration, Instant};
 
@@ -48,7 +48,7 @@ pub(super) struct Numbered {
     pub(super) session: u64,
 }
 
-/// Reads a message; `None` if a byte of it is not as it was written.
+/// Reads a message; `None` if a byte of it has changed.
 pub(super) fn read(message: &[u8]) -> Option<Numbered> {
     let (header, body) = message.split_at_checked(HEADER)?;
     let word = |at: usize| {
@@ -65,25 +65,20 @@ pub(super) fn answer(request: Numbered) -> u64 {
 
 /// Notes whether a reply was the right one.
 pub(super) fn note_reply(flow: &Flow, request: Numbered, reply: u64) {
-    if reply == answer(request) {
-        flow.acknowledged.add(1);
-    } else {
-        flow.corrupt.add(1);
-    }
+    let is_right = reply == answer(request);
+    (if is_right { &flow.acknowledged } else { &flow.corrupt }).add(1);
 }
 
 /// A send that took so long has waited for room.
 const WAITED: Duration = Duration::from_millis(1);
 
-/// Notes an error of a send that began then: the other side may have been stopped, or something is short.
+/// Notes an error of a send that began at `began`. The peer may have been stopped, or something is short.
 pub(super) fn note_send(role: &str, record: &Record, error: &SendError, began: Instant) {
     match error {
         // Main tries, and a renderer waits.
         SendError::Full { .. } if role == "main" => {}
-        SendError::Gone { .. } if began.elapsed() > WAITED => {
-            record.last_error_ns.raise(now_ns());
-        }
-        SendError::Gone { .. } => {}
+        SendError::Gone { .. } if began.elapsed() <= WAITED => {}
+        SendError::Gone { .. } => record.last_error_ns.raise(now_ns()),
         SendError::AttachmentQuota { .. } if role == "renderer" => _ = record.refused.add(1),
         SendError::TimedOut { .. } | SendError::NoMemory { .. } => _ = record.refused.add(1),
         error => {
@@ -93,7 +88,7 @@ pub(super) fn note_send(role: &str, record: &Record, error: &SendError, began: I
     }
 }
 
-/// Notes what became of a request for which nobody waited.
+/// Notes the outcome of a request for which no thread waited.
 pub(super) fn note_outcome(
     role: &str,
     record: &Record,
@@ -134,7 +129,7 @@ impl Composer {
         let mut rng = Rng::with_seed(seed);
         let mut source = vec![0; LARGE_MAX];
         rng.fill(&mut source);
-        // As long as it will ever be: a process that is short of memory must be able to send.
+        // The full capacity at once: a process that is short of memory must be able to send.
         Self { rng, source, message: Vec::with_capacity(HEADER + LARGE_MAX) }
     }
 
@@ -177,16 +172,16 @@ pub(super) struct Outflow {
 }
 
 impl Outflow {
-    pub(super) fn new(record: &'static Record, session: u64, stream: Stream) -> Self {
-        Self { flow: record.flow(stream), session, next: 0 }
+    pub(super) fn new(record: &'static Record, stream: Stream) -> Self {
+        Self { flow: record.flow(stream), session: record.session.get(), next: 0 }
     }
 
     pub(super) fn flow(&self) -> &'static Flow {
         self.flow
     }
 
-    /// Sends the next message. If it was not sent, the next one has the same number: were it sent after
-    /// all, there would be two.
+    /// Sends the next message. After an error the next one has the same number: if the failed one was sent after all,
+    /// there are two.
     pub(super) fn send<T, E>(
         &mut self,
         composer: &mut Composer,
@@ -229,11 +224,11 @@ pub(super) struct Inflow {
 }
 
 impl Inflow {
-    pub(super) fn new(record: &'static Record, session: u64, stream: Stream) -> Self {
-        Self { flow: record.flow(stream), session, expected: 0 }
+    pub(super) fn new(record: &'static Record, stream: Stream) -> Self {
+        Self { flow: record.flow(stream), session: record.session.get(), expected: 0 }
     }
 
-    /// Notes a message, and says which it was.
+    /// Notes a message, and returns its number.
     pub(super) fn take(&mut self, message: &[u8]) -> Option<Numbered> {
         let Some(numbered) = read(message).filter(|read| read.session == self.session) else {
             self.flow.corrupt.add(1);
@@ -241,19 +236,13 @@ impl Inflow {
         };
         match numbered.number.checked_sub(self.expected) {
             Some(skipped) => {
-                note(&self.flow.skipped, skipped);
+                self.flow.skipped.add(skipped);
                 self.expected = numbered.number + 1;
             }
-            None => note(&self.flow.duplicates, 1),
+            None => _ = self.flow.duplicates.add(1),
         }
         self.flow.received.add(1);
         Some(numbered)
-    }
-}
-
-fn note(tally: &Tally, count: u64) {
-    if count > 0 {
-        tally.add(count);
     }
 }
 
@@ -281,9 +270,8 @@ mod tests {
     #[test]
     fn what_is_missing_repeated_or_anothers_is_noted() {
         let (board, _descriptor) = Board::create().unwrap();
-        let board: &'static Board = board;
         let record = board.begin(0, 1, false);
-        let mut inflow = Inflow::new(record, 1, Stream::Push);
+        let mut inflow = Inflow::new(record, Stream::Push);
         let mut composer = Composer::new(2);
         for (number, session) in [(0, 1), (3, 1), (3, 1), (4, 2)] {
             inflow.take(composer.compose(Numbered { number, session }, 10));
@@ -297,7 +285,7 @@ mod tests {
     fn what_was_not_sent_leaves_its_number_to_the_next() {
         let (board, _descriptor) = Board::create().unwrap();
         let record = board.begin(0, 1, false);
-        let mut outflow = Outflow::new(record, 1, Stream::Event);
+        let mut outflow = Outflow::new(record, Stream::Event);
         let mut composer = Composer::new(3);
         let mut numbers = Vec::new();
         for result in [Ok(()), Err(()), Ok(())] {

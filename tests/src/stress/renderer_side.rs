@@ -1,13 +1,12 @@
-//! A renderer: sends and asks as fast as it can, takes what comes, notes all of it.
+//! A renderer: sends and invokes as fast as it can, takes what comes, and notes all of it.
 
 use std::{
-    process::ExitCode,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
     thread,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use ringbridge::{
@@ -15,35 +14,36 @@ use ringbridge::{
     SendAllError, SendError,
 };
 
-use super::*;
+use super::{controller::Holdings, *};
 
-/// How many calls are under way beside each other.
+/// How many calls are under way at once.
 const CALLS_MAX: usize = 8;
 /// How many messages are sent in one go.
 const BURST_MAX: usize = 64;
 /// How long the end of a session may take, once it has begun.
 const END_WITHIN: Duration = Duration::from_secs(5);
 
-/// Plays the renderer: for the session that main has launched it for; or, attached, for one after the other.
-pub(super) fn play(role: &RendererRole) -> Result<ExitCode, Failure> {
+/// Plays one session that main has launched this process for, or attaches for one session after another.
+pub(super) fn play(role: &Role, slot: usize, session: Option<u64>) -> Result<ExitCode, Failure> {
     feed();
     let config = config(role.backend);
     let board = Board::inherited(role.journal, false)?;
-    let slot = board.slot(role.slot);
-    if let Some(session) = role.session {
+    let place = board.slot(slot);
+    if let Some(session) = session {
         let record = board.record(session).ok_or("main has not begun this session's record")?;
         return match IpcRenderer::connect_with(CONTRACT, config) {
             Ok(ipc) => {
-                Session::begin(ipc, slot, record, role.seed)?.run();
+                Session::begin(ipc, place, record, role.seed)?.run();
                 Ok(ExitCode::SUCCESS)
             }
-            // Main was killed, and the kernel is about to see to us.
-            Err(ConnectError::HungUp) => std::process::exit(1),
+            // Main was killed, and the kernel is about to kill this process.
+            Err(ConnectError::HungUp) => Ok(ExitCode::FAILURE),
             Err(error) => Err(error.into()),
         };
     }
     follow_to_death(role.parent)?;
-    let before = Holdings::now();
+    let this = std::process::id();
+    let before = Holdings::of(this);
     while board.phase() == Phase::Run {
         let ipc = match IpcRenderer::attach_with(&role.endpoint, CONTRACT, config.clone()) {
             Ok(ipc) => ipc,
@@ -53,22 +53,23 @@ pub(super) fn play(role: &RendererRole) -> Result<ExitCode, Failure> {
             }
             Err(error) => return Err(error.into()),
         };
-        let record = board.begin(role.slot, 0, true);
-        record.process.set(u64::from(std::process::id()));
-        match Session::begin(ipc, slot, record, role.seed) {
+        let record = board.begin(slot, 0, true);
+        record.process.set(this.into());
+        match Session::begin(ipc, place, record, role.seed) {
             Ok(session) => session.run(),
             // Main went at once.
             Err(_) => record.settled_by_renderer_ns.set(now_ns()),
         }
-        let left = || Holdings::now().beyond(&before);
+        let left = || Holdings::of(this).beyond(&before);
         if !within(END_WITHIN, || left() == 0) {
-            slot.leaks.add(left());
+            eprintln!("stress renderer: held {before:?} and holds {:?}", Holdings::of(this));
+            place.leaks.add(left());
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Main is not there, or not yet, or has nothing left to let us in with.
+/// Returns whether main is not there yet, or lacks the resources for a session.
 fn is_passing(error: &ConnectError) -> bool {
     matches!(
         error,
@@ -89,9 +90,9 @@ struct Session {
     events: Outflow,
     large: Outflow,
     calls: Outflow,
-    /// Calls whose end a callback will be told.
+    /// Calls whose end a callback will report.
     pending: Arc<AtomicUsize>,
-    /// The call that is never answered.
+    /// 1 while the call that is never answered is pending.
     held: Arc<AtomicUsize>,
     /// Main has sent everything.
     last: Arc<AtomicBool>,
@@ -113,23 +114,22 @@ impl Session {
     ) -> Result<Self, Failure> {
         let session = record.session.get();
         let mut composer = Composer::new(seed ^ session.rotate_left(32));
-        let outflow = |stream| Outflow::new(record, session, stream);
-        // In one of four sessions a thread of its own runs the loop.
+        // In one of four sessions a background thread runs the loop.
         let background = composer.rng().u8(..4) == 0;
         let this = Self {
             ipc,
             slot,
             record,
             composer,
-            events: outflow(Stream::Event),
-            large: outflow(Stream::Large),
-            calls: outflow(Stream::Call),
+            events: Outflow::new(record, Stream::Event),
+            large: Outflow::new(record, Stream::Large),
+            calls: Outflow::new(record, Stream::Call),
             pending: Arc::default(),
             held: Arc::default(),
             last: Arc::default(),
             starved: None,
         };
-        this.listen(session)?;
+        this.listen()?;
         this.ipc.send(JOIN, &session)?;
         record.joined.set(1);
         this.hold()?;
@@ -139,18 +139,17 @@ impl Session {
         Ok(this)
     }
 
-    fn listen(&self, session: u64) -> Result<(), RegisterError> {
+    fn listen(&self) -> Result<(), RegisterError> {
         let record = self.record;
-        let inflow = |stream| Inflow::new(record, session, stream);
-        let mut pushes = inflow(Stream::Push);
-        self.ipc.on(PUSH, move |_, message| _ = pushes.take(message))?;
-        let mut patient = inflow(Stream::Patient);
-        self.ipc.on(PATIENT, move |_, message| _ = patient.take(message))?;
-        let mut blobs = inflow(Stream::Blob);
-        self.ipc.on(BLOB, move |_, message| _ = blobs.take(message))?;
+        for (push, stream) in
+            [(PUSH, Stream::Push), (PATIENT, Stream::Patient), (BLOB, Stream::Blob)]
+        {
+            let mut inflow = Inflow::new(record, stream);
+            self.ipc.on(push, move |_, message| _ = inflow.take(message))?;
+        }
         let last = self.last.clone();
         self.ipc.on(LAST, move |_, ()| last.store(true, Relaxed))?;
-        let mut asked = inflow(Stream::Ask);
+        let mut asked = Inflow::new(record, Stream::Ask);
         self.ipc.handle(ASK, move |_, message| Ok(asked.take(message).map_or(0, answer)))?;
         let kept = Mutex::new(Vec::new());
         self.ipc.handle_deferred(KEEP, move |_, (), responder| {
@@ -166,14 +165,13 @@ impl Session {
             if before > 0 && number != before + 1 + event.lost() {
                 topic.out_of_order.add(1);
             }
-            topic.lapped.add(event.lost());
             topic.last.set(number);
             topic.received.add(1);
         })?;
         Ok(())
     }
 
-    /// Asks what is never answered, so that something is pending whenever main dies.
+    /// Invokes a method that is never answered, so that a call is pending whenever main dies.
     fn hold(&self) -> Result<(), InvokeError> {
         let (record, held) = (self.record, self.held.clone());
         held.store(1, Relaxed);
@@ -191,7 +189,8 @@ impl Session {
         let mut talked = Ok(());
         while talked.is_ok() && !self.last.load(Relaxed) {
             self.obey();
-            talked = self.step().and_then(|()| self.take());
+            // Takes what has come meanwhile, unless another thread does.
+            talked = self.step().and_then(|()| until_gone(self.ipc.poll()));
         }
         self.starved = None;
         if talked.is_ok() && self.end_in_order() {
@@ -212,20 +211,8 @@ impl Session {
             92..=94 => self.send_large(),
             _ => {
                 let pause = Duration::from_micros(self.composer.rng().u64(..2000));
-                match self.ipc.run_for(pause) {
-                    Err(RunError::MainGone) => Err(Gone),
-                    _ => Ok(()),
-                }
+                until_gone(self.ipc.run_for(pause))
             }
-        }
-    }
-
-    /// Takes what has come meanwhile.
-    fn take(&self) -> Result<(), Gone> {
-        match self.ipc.poll() {
-            Err(RunError::MainGone) => Err(Gone),
-            // Somebody else takes it.
-            _ => Ok(()),
         }
     }
 
@@ -321,11 +308,9 @@ impl Session {
         if matches!(error, SendError::Gone { .. }) { Err(Gone) } else { Ok(()) }
     }
 
-    /// Is short of something for a while, if the controller wants that.
+    /// Starves this process for a while, if the controller has ordered it.
     fn obey(&mut self) {
-        if self.starved.as_ref().is_some_and(|(_, until)| *until <= Instant::now()) {
-            self.starved = None;
-        }
+        self.starved.take_if(|(_, until)| *until <= Instant::now());
         if self.starved.is_none()
             && let Some((what, duration)) = self.slot.order.take()
             && let Some(starved) = Starved::of(what)
@@ -344,26 +329,19 @@ impl Session {
                 _ => {}
             }
         }
-        // What waits for an answer that never comes ends with this process, or this session.
+        // The call that is never answered ends with this process or this session.
         self.record.unsettled.set(self.pending.load(Relaxed) as u64);
         true
     }
 
-    /// Takes what main has committed, and sees that everything that waited is told.
+    /// Takes what main has committed, and waits until every pending call has failed.
     fn see_main_go(&self) {
-        let deadline = Instant::now() + END_WITHIN;
         let mut gone = false;
-        while !gone && Instant::now() < deadline {
-            gone = match self.ipc.run_for(END_WITHIN) {
-                Err(RunError::MainGone) => true,
-                Err(RunError::AlreadyRunning) => {
-                    thread::sleep(Duration::from_micros(100));
-                    false
-                }
-                _ => false,
-            };
-        }
-        // Another thread may be about to tell the last of them.
+        within(END_WITHIN, || {
+            gone = until_gone(self.ipc.run_for(END_WITHIN)).is_err();
+            gone
+        });
+        // Another thread may be about to report the last of them.
         let waiting = || self.pending.load(Relaxed) + self.held.load(Relaxed);
         within(END_WITHIN, || waiting() == 0);
         self.record.unsettled.set(waiting() as u64 + u64::from(!gone));
@@ -376,4 +354,9 @@ impl Session {
         self.record.flow(Stream::Blob).counted.set(counters.attachments_lost);
         self.record.violations.add(counters.violations);
     }
+}
+
+/// Ignores all outcomes of a loop but main's end: another thread may run it.
+fn until_gone<T>(outcome: Result<T, RunError>) -> Result<(), Gone> {
+    if matches!(outcome, Err(RunError::MainGone)) { Err(Gone) } else { Ok(()) }
 }

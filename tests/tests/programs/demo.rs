@@ -92,6 +92,20 @@ fn by_itself_main_launches_a_renderer_that_gets_everything_and_says_what_machine
     assert_nothing_is_left(&demo, &renderers(&lines));
 }
 
+/// By default no process is pinned, so the scheduler may place the renderer beside main.
+#[test]
+fn as_it_starts_by_default_few_pushes_have_to_wake_the_renderer() {
+    // Other processes may take the processors away at any moment, but not always.
+    let shares = (0..10).map(|_| {
+        let lines = Demo::new().start(&["--duration", "1s"]).finish();
+        let (main, _) = summaries(&lines);
+        let [pushed, wakes] = ["pushed", "wakes"].map(|name| main[name].as_f64().unwrap());
+        wakes / pushed
+    });
+    let mut shares = shares.inspect(|share| println!("{share:.3} of the pushes had to wake"));
+    assert!(shares.any(|share| share < 0.3));
+}
+
 #[test]
 fn main_launches_another_program_as_its_renderer() {
     let demo = Demo::new();

@@ -11,7 +11,7 @@ use crate::{
     shm::{
         backing::Backing,
         handle::MemoryHandle,
-        region::{Region, WriterSide},
+        region::{Access, Region},
     },
     sync::snapshot::{Cached, Snapshot},
     wire::words::fence_before_look,
@@ -100,7 +100,7 @@ impl TopicChannel {
             backing,
             &format!("ringbridge-topic-{name}"),
             Region::ring_len(capacity),
-            WriterSide::Creator,
+            Access::Write,
         )?;
         if prefault {
             region.prefault()?;

@@ -15,7 +15,7 @@
 //! ```
 //!
 //! - [`limits`]: the limits and the errors. [`body`]: a payload of the peer.
-//! - [`main_side`]: main's end, made of [`pool`] (its buffers), [`lender`] (what it lent) and [`post`]
+//! - [`main_attachments`]: main's end, made of [`pool`] (its buffers), [`lender`] (what it lent) and [`post`]
 //!   (its parcels).
 //! - [`borrower`]: a renderer's end of both ways.
 //! - [`outgoing`]: one payload of ours, whichever end. [`transfer`]: how it gets its memory, with waiting.
@@ -30,7 +30,7 @@ pub(crate) mod body;
 pub(crate) mod borrower;
 mod lender;
 pub(crate) mod limits;
-pub(crate) mod main_side;
+pub(crate) mod main_attachments;
 pub(crate) mod outgoing;
 mod pool;
 mod post;

@@ -18,8 +18,8 @@ use std::io;
 use super::{
     body::Body,
     borrower::{BorrowStep, Borrower, Grant, Wanting},
-    limits::{FillError, OpenError},
-    main_side::Content,
+    limits::OpenError,
+    main_attachments::Content,
     outgoing::{Attachments, OutgoingPayload},
 };
 use crate::{
@@ -27,7 +27,7 @@ use crate::{
     peer::{
         error::SendError,
         link::{Limit, Link},
-        sender::{SendRefusal, Sender},
+        sender::{FramePayload, SendRefusal, Sender},
     },
     session::liveness::GoneReason,
     wire::{
@@ -68,26 +68,6 @@ impl Large {
 
     // --- sending -------------------------------------------------------------------------------------
 
-    /// Puts a payload into an attachment, and attempts to have a frame name it within the limit. The
-    /// attempt takes the payload out.
-    pub(in crate::peer) fn send<R>(
-        &self,
-        sender: &Sender,
-        channel: &'static str,
-        payload: &[u8],
-        limit: Limit,
-        mut attempt: impl FnMut(&mut Option<OutgoingPayload>) -> Result<R, SendRefusal>,
-    ) -> Result<Result<R, SendRefusal>, SendError> {
-        let mut attached = Some(self.fill(sender, channel, Content::Bytes(payload), limit)?);
-        reach(KillPoint::AttachmentReady);
-        let sent = sender.patiently(limit, || attempt(&mut attached));
-        if let Some(unsent) = attached {
-            drop(unsent);
-            self.give_back(sender);
-        }
-        Ok(sent)
-    }
-
     /// Puts content into memory of its own.
     pub(in crate::peer) fn fill(
         &self,
@@ -98,19 +78,19 @@ impl Large {
     ) -> Result<OutgoingPayload, SendError> {
         let (len, max) = (content.len(), self.message_max);
         if len > max {
-            sender.link().counters.too_large.add();
+            sender.link.counters.too_large.add();
             return Err(SendError::TooLarge { channel, len, max });
         }
-        let link = sender.link();
+        let link = &sender.link;
         let filled = match &self.attachments {
             Attachments::Main(main) => sender.patiently(limit, || {
                 if link.gone().is_some() {
                     return Err(SendRefusal::Gone);
                 }
                 match main.fill(content, link.consumed(), &link.counters) {
-                    Ok(buffer) => Ok(Ok(OutgoingPayload::pooled(main, buffer, len))),
-                    Err(FillError::Full) => Err(SendRefusal::Full),
-                    Err(FillError::System(error)) => Ok(Err(no_memory(channel, len, &error))),
+                    Ok(Some(buffer)) => Ok(Ok(OutgoingPayload::pooled(main, buffer, len))),
+                    Ok(None) => Err(SendRefusal::Full),
+                    Err(error) => Ok(Err(no_memory(channel, len, &error))),
                 }
             }),
             Attachments::Renderer(borrower) => {
@@ -140,7 +120,7 @@ impl Large {
         wanting: &Wanting<'_>,
         limit: Limit,
     ) -> Result<Result<Grant, Option<NotLent>>, SendRefusal> {
-        let (link, size) = (sender.link(), wanting.size());
+        let (link, size) = (&sender.link, wanting.size());
         loop {
             if link.gone().is_some() {
                 return Err(SendRefusal::Gone);
@@ -250,7 +230,7 @@ fn ask(sender: &Sender, borrower: &Borrower, size: usize) -> Result<(), SendRefu
 }
 
 fn commit_word(sender: &Sender, kind: Kind, word: u64) -> Result<(), SendRefusal> {
-    sender.commit(Label::new(kind, 0), &word.to_le_bytes())
+    sender.commit(Label::new(kind, 0), FramePayload::Bytes(&word.to_le_bytes()))
 }
 
 fn no_memory(channel: &'static str, len: usize, error: &io::Error) -> SendError {

@@ -5,7 +5,7 @@ use std::{io, sync::Arc};
 use super::{
     body::Body,
     lender::Lender,
-    limits::{AttachmentLimits, FillError, OpenError},
+    limits::{AttachmentLimits, OpenError},
     pool::{Buffer, Pool, Taken},
     post::Post,
 };
@@ -35,7 +35,7 @@ impl Content<'_> {
 }
 
 /// Main's end of one session's attachments.
-pub(crate) struct MainSide {
+pub(crate) struct MainAttachments {
     backing: Backing,
     pool: Mutex<Pool>,
     lender: Mutex<Lender>,
@@ -45,7 +45,7 @@ pub(crate) struct MainSide {
     tell: Box<dyn Fn() + Send + Sync>,
 }
 
-impl MainSide {
+impl MainAttachments {
     /// `kept_max` is how many bytes stay here for reuse. `tell` tells the loop that there is something to
     /// [tidy](Self::tidy) up.
     pub(crate) fn new(
@@ -68,31 +68,31 @@ impl MainSide {
     // --- to the renderer ---------------------------------------------------------------------------
 
     /// Puts the content into a buffer that the renderer does not read. The renderer has read up to
-    /// `consumed`.
+    /// `consumed`. `None`: it must read more first.
     pub(in crate::peer) fn fill(
         &self,
         content: Content<'_>,
         consumed: u64,
         counters: &SessionCounters,
-    ) -> Result<Buffer, FillError> {
-        let taken = self.pool.lock().take(content.len(), consumed).ok_or(FillError::Full)?;
+    ) -> io::Result<Option<Buffer>> {
+        let Some(taken) = self.pool.lock().take(content.len(), consumed) else { return Ok(None) };
         // The content is written without the lock: other threads send meanwhile.
         match taken {
             Taken::Again(mut buffer) => match write(&mut buffer.memory, content) {
-                Ok(()) => Ok(buffer),
+                Ok(()) => Ok(Some(buffer)),
                 Err(error) => {
                     self.discard(buffer);
-                    Err(FillError::System(error))
+                    Err(error)
                 }
             },
             Taken::New { id, size } => match self.make(id, size, content) {
                 Ok(buffer) => {
                     counters.attachment_buffers.add();
-                    Ok(buffer)
+                    Ok(Some(buffer))
                 }
                 Err(error) => {
                     self.pool.lock().not_made(size);
-                    Err(FillError::System(error))
+                    Err(error)
                 }
             },
         }
