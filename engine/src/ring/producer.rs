@@ -96,7 +96,6 @@ impl Producer {
         UnreadFrames::new(self.cells.clone())
     }
 
-    /// The longest payload, in bytes.
     #[inline]
     pub(crate) fn payload_max(&self) -> usize {
         self.payload_max
@@ -181,7 +180,6 @@ impl Producer {
         unsafe { bytes::bytes_mut(self.payload_words(reservation), len) }
     }
 
-    /// The payload as it was written so far.
     #[cfg(not(loom))]
     #[allow(unsafe_code, reason = "only this module knows that these words have no other writer")]
     #[inline]
