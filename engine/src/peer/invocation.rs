@@ -151,7 +151,8 @@ impl PendingRequest {
     /// `false`: the time-out passed, and the request is still pending. Else `take` got its outcome.
     fn wait(&self, timeout: Option<Duration>, take: &mut dyn FnMut(&Ending, &[u8])) -> bool {
         assert!(!self.taken.get(), "a poll has taken its outcome");
-        let mut awaited = Awaited::new(&self.port.sender.requests, self.id, take);
+        let requests = &self.port.sender.requests;
+        let mut awaited = Awaited { requests, id: self.id, take, settled: false };
         if !self.drive_for(&mut awaited, timeout, None) {
             self.wait_beside_driver(&mut awaited, timeout);
         }
