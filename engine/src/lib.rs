@@ -232,6 +232,9 @@ pub use crate::{
     web_contents::WebContents,
 };
 
+#[cfg(all(feature = "portable", not(loom)))]
+pub use crate::portable::{LeftBehind, left_behind};
+
 #[cfg(all(feature = "policy-file", not(loom)))]
 pub use crate::policy::file::{PolicyFile, PolicyFileError};
 

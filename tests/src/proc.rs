@@ -105,15 +105,6 @@ pub fn threads() -> usize {
     this().tasks().map_or(0, Iterator::count)
 }
 
-/// The threads of this process that enter events of the portable backend. Without a session they are those that a
-/// process left behind when it died inside an event.
-pub fn threads_in_events() -> usize {
-    let name = |task: procfs::process::Task| Some(task.stat().ok()?.comm);
-    let names = this().tasks().into_iter().flatten().flatten().filter_map(name);
-    const NAMES: [&str; 3] = ["ringbridge-ring", "ringbridge-hear", "ringbridge-end"];
-    names.filter(|name| NAMES.contains(&name.as_str())).count()
-}
-
 pub fn open_descriptors() -> usize {
     this().fd_count().unwrap_or(0)
 }

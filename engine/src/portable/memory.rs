@@ -1,13 +1,13 @@
-//! Memory of the portable backend: segments, as main makes them and others map them by name.
+//! Memory of the portable backend: segments that main makes and other processes map by name.
 //!
-//! It cannot be sealed. Each process that has filled memory, or is to read it, is trusted to leave it alone.
+//! Segments have no seals. A process that writes one, or is to read it, is trusted to leave it alone.
 
 use std::io;
 
 use crate::{
     portable::{
         name::SegmentName,
-        named::{self, Segment, SegmentError},
+        named::{self, Segment},
         segments::Segments,
     },
     primitives::Arc,
@@ -19,11 +19,11 @@ use crate::{
     },
 };
 
-/// A segment by its name, which is good for as long as its maker keeps it.
+/// A segment by its name, which is valid while its maker keeps the segment.
 #[derive(Debug)]
 pub(crate) struct NamedMemory {
     pub(crate) name: SegmentName,
-    /// Main's, of memory that nothing else keeps.
+    /// In main, memory that nothing else keeps.
     _kept: Option<Arc<Segment>>,
 }
 
@@ -41,37 +41,36 @@ impl MemorySource for Arc<Segments> {
         _writer: WriterSide,
     ) -> io::Result<(Mapping, MemoryHandle)> {
         let segment = self.create(len)?;
-        // Named memory may be scarce, and a page that cannot be had when a message is written ends the process.
         segment.reserve()?;
-        let handle = segment.name().clone().into();
+        let handle = segment.name().into();
         Ok((segment.into_mapping(), handle))
     }
 
     fn blank(&self, size: usize) -> io::Result<MemoryHandle> {
         let segment = self.create(size)?;
-        let name = segment.name().clone();
+        let name = segment.name();
         Ok(MemoryHandle::new(NamedMemory { name, _kept: Some(Arc::new(segment)) }))
     }
 
     fn written(&self, size: usize, payload: &[u8]) -> io::Result<(Mapping, MemoryHandle)> {
         let segment = self.create(size)?;
         segment.write_to_start(payload)?;
-        let handle = segment.name().clone().into();
+        let handle = segment.name().into();
         Ok((segment.into_mapping(), handle))
     }
 }
 
 impl Memory for NamedMemory {
     fn check(&self, size: usize) -> Result<(), RegionError> {
-        Ok(named::check(&self.name, size)?)
+        named::check(self.name, size)
     }
 
     fn map(&self, len: usize, _access: Access) -> Result<Mapping, RegionError> {
-        Ok(Segment::open(&self.name, len)?.into_mapping())
+        Ok(Segment::open(self.name, len)?.into_mapping())
     }
 
     fn fill(&self, size: usize, payload: &[u8]) -> io::Result<()> {
-        Segment::open(&self.name, size)?.write_to_start(payload)
+        Segment::open(self.name, size)?.write_to_start(payload)
     }
 
     fn finish(&self) -> io::Result<()> {
@@ -80,15 +79,6 @@ impl Memory for NamedMemory {
 
     fn map_finished(&self, size: usize) -> Result<Mapping, RegionError> {
         self.map(size, Access::Read)
-    }
-}
-
-impl From<SegmentError> for RegionError {
-    fn from(error: SegmentError) -> Self {
-        match error {
-            SegmentError::Size { expected, actual } => Self::Size { expected, actual },
-            error => Self::System(error.into()),
-        }
     }
 }
 

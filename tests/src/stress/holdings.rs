@@ -25,8 +25,9 @@ pub(super) const ALLOCATOR: [(&str, &str); 4] = [
 pub(super) struct Holdings {
     pub(super) descriptors: u64,
     pub(super) threads: u64,
-    /// Threads that a dead process has left behind in an event of the portable backend.
+    /// Threads that a dead process has left behind in an event of the portable backend, and their sessions.
     pub(super) left_behind: u64,
+    pub(super) sessions_left_behind: u64,
     /// Mappings of the library's memory.
     pub(super) mappings: u64,
     pub(super) resident_kib: u64,
@@ -34,10 +35,12 @@ pub(super) struct Holdings {
 
 impl Holdings {
     pub(super) fn now() -> Self {
+        let left = ringbridge::left_behind();
         Self {
             descriptors: proc::open_descriptors() as u64,
             threads: proc::threads() as u64,
-            left_behind: proc::threads_in_events() as u64,
+            left_behind: left.threads as u64,
+            sessions_left_behind: left.sessions as u64,
             mappings: proc::mappings_of_the_library() as u64,
             resident_kib: proc::resident_memory() / 1024,
         }
@@ -47,6 +50,7 @@ impl Holdings {
         census.descriptors.set(self.descriptors);
         census.threads.set(self.threads);
         census.left_behind.set(self.left_behind);
+        census.sessions_left_behind.set(self.sessions_left_behind);
         census.mappings.set(self.mappings);
         census.resident_kib.set(self.resident_kib);
     }
@@ -56,17 +60,18 @@ impl Holdings {
             descriptors: census.descriptors.get(),
             threads: census.threads.get(),
             left_behind: census.left_behind.get(),
+            sessions_left_behind: census.sessions_left_behind.get(),
             mappings: census.mappings.get(),
             resident_kib: census.resident_kib.get(),
         }
     }
 
     /// Counts the descriptors, threads and mappings beyond `before`. A thread that was left behind in an event is none
-    /// of them, nor is the event's memory.
+    /// of them, nor is its session's page.
     pub(super) fn beyond(&self, before: &Self) -> u64 {
         self.descriptors.saturating_sub(before.descriptors)
             + self.threads.saturating_sub(before.threads + self.left_behind)
-            + self.mappings.saturating_sub(before.mappings + self.left_behind)
+            + self.mappings.saturating_sub(before.mappings + self.sessions_left_behind)
     }
 }
 

@@ -115,6 +115,7 @@ pub(super) struct Census {
     pub(super) descriptors: Tally,
     pub(super) threads: Tally,
     pub(super) left_behind: Tally,
+    pub(super) sessions_left_behind: Tally,
     /// Mappings of the library's memory.
     pub(super) mappings: Tally,
     pub(super) resident_kib: Tally,

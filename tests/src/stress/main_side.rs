@@ -389,10 +389,7 @@ impl Main {
         if settled && self.ipc.windows().is_empty() {
             // The memory of the last session goes with its last reference, which the loop may still hold.
             let baseline = Holdings::read(&self.page.baseline);
-            within(RELEASED_WITHIN, || {
-                let now = Holdings::now();
-                now.beyond(&baseline) == 0 && now.left_behind == 0
-            });
+            within(RELEASED_WITHIN, || Holdings::now().beyond(&baseline) == 0);
             Holdings::now().write(&self.page.census);
             self.page.census_of.set(wanted);
         }

@@ -75,10 +75,9 @@ impl Summary {
         ]
     }
 
-    /// A process that dies inside an event leaves three threads of its peer behind at most. One kill in 20 may hit one
-    /// there.
+    /// A process that dies inside an event leaves two threads of its peer behind. One kill in 20 may hit one there.
     fn left_behind_max(&self) -> u64 {
-        3 * self.kills.div_ceil(20)
+        2 * self.kills.div_ceil(20)
     }
 
     pub(super) fn add(&mut self, faults: Faults) {
@@ -186,7 +185,7 @@ mod tests {
         }
         for summary in [
             Summary { leaks: 1, ..Summary::default() },
-            Summary { left_behind: 4, kills: 20, ..Summary::default() },
+            Summary { left_behind: 3, kills: 20, ..Summary::default() },
             Summary { hangs: 1, ..Summary::default() },
             Summary { crashes: 1, ..Summary::default() },
         ] {

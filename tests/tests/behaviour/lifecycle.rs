@@ -571,9 +571,8 @@ fn is_main_of_renderers_that_come_and_go(arguments: &Arguments) {
         windows.iter().for_each(|window| _ = stage.run_until_gone(window));
         drop(windows);
         // Over the portable backend a session's threads and the watcher let go of its memory a moment after its end.
-        within(Duration::from_secs(5), || {
-            threads_in_events() == 0 && mappings_of_the_library() == its_own
-        });
+        within(Duration::from_secs(5), || mappings_of_the_library() == its_own);
+        assert_eq!(left_behind(), LeftBehind::default());
         println!(
             "{}",
             json!({
