@@ -21,9 +21,11 @@ const OCCURRENCES: [u32; 2] = [1, 5];
 const PROMPTLY: Duration = Duration::from_secs(1);
 
 /// What this process holds of the library's: descriptors of any kind, and mappings. Over the portable backend a process
-/// that died inside an event has left one mapping behind.
+/// that died inside an event has left one of each behind.
 fn held() -> (usize, usize) {
-    (open_descriptors(), mappings_of_the_library() - left_behind().sessions)
+    let held = (open_descriptors(), mappings_of_the_library());
+    let left = left_behind().sessions;
+    (held.0 - left, held.1 - left)
 }
 
 /// The points of one side, with their places in the list and the occurrences that it comes to.

@@ -16,13 +16,12 @@ use crate::{
     portable::{
         event_threads::{Sleepers, settle},
         mailbox::{MAIL_CAPACITY, Mailbox},
-        memory::NamedMemory,
         name::SegmentName,
         named::{self, Segment},
         poller::HubPoller,
         processes::Processes,
         rendezvous::{CLAIMS, DIRECTORY_LEN, DirectoryPage, SESSION_LEN, SessionPage},
-        segments::{self, Segments},
+        segments::{self, NamedMemory, Segments},
         watcher::{Signs, Watcher},
     },
     primitives::Arc,
@@ -176,19 +175,6 @@ impl Hub {
         page.initialise([own_number, peer_number]);
         Ok(mailbox)
     }
-
-    #[cold]
-    fn free_claims_of_the_dead(&self) -> io::Result<()> {
-        let mut processes = Processes::new()?;
-        for claim in &self.page.claims {
-            if let Some(pid) = claim.holder()
-                && processes.started(pid).is_none()
-            {
-                claim.give_back(pid);
-            }
-        }
-        Ok(())
-    }
 }
 
 impl Meeting for Hub {
@@ -208,7 +194,13 @@ impl Meeting for Hub {
             return Ok(Some(mailbox.into()));
         }
         if held > CLAIMS / 2 {
-            self.free_claims_of_the_dead()?;
+            // Some may be of dead renderers.
+            let mut processes = Processes::new()?;
+            for claim in &self.page.claims {
+                if let Some(pid) = claim.holder().filter(|pid| processes.started(*pid).is_none()) {
+                    claim.give_back(pid);
+                }
+            }
         }
         Ok(None)
     }

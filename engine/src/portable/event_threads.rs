@@ -28,14 +28,14 @@
 //!   waits when it is woken.
 //! - No sleep is longer than [`LOOK_EVERY`]. So much is lost if a process is killed before its ringer's thread has run.
 
-use std::{
-    io,
-    time::{Duration, Instant},
-};
+#[cfg(not(loom))]
+use std::io;
+use std::time::{Duration, Instant};
 
+#[cfg(not(loom))]
+use crate::portable::event::NamedEvent;
 use crate::{
     model::guarded,
-    portable::event::{NamedEvent, spawn},
     primitives::{Arc, Condvar, Mutex, thread},
     sync::flag::Flag,
 };
@@ -99,6 +99,7 @@ struct Orders {
 
 impl EventThreads {
     /// Starts a thread that sets `rings` at each ring, and a thread that waits on `hears` and wakes the sleepers.
+    #[cfg(not(loom))]
     pub(crate) fn start(
         rings: NamedEvent,
         hears: NamedEvent,
@@ -108,7 +109,7 @@ impl EventThreads {
         let hears = Arc::new(hears);
         let (theirs, heard) = (orders.clone(), hears.clone());
         let ring = move || {
-            theirs.obey(&rings);
+            theirs.obey(|| rings.set());
             // Ends the listener.
             heard.set();
             drop((rings, heard));
@@ -118,7 +119,7 @@ impl EventThreads {
         let threads = Self { orders, ringer };
         let theirs = threads.orders.clone();
         let listen = move || {
-            theirs.listen(&hears);
+            theirs.listen(|| hears.wait());
             drop(hears);
             theirs.leave();
         };
@@ -160,12 +161,12 @@ impl Orders {
     }
 
     /// On the ringer's thread.
-    fn obey(&self, rings: &NamedEvent) {
+    fn obey(&self, set: impl Fn()) {
         loop {
             // Read first: a ring from before the end is then visible.
             let is_over = self.end.is_raised();
             if self.ring.take() {
-                rings.set();
+                set();
             } else if guarded!("Orders::obey: end first", is_over, else self.end.is_raised()) {
                 return;
             } else {
@@ -175,14 +176,15 @@ impl Orders {
     }
 
     /// On the listener's thread.
-    fn listen(&self, hears: &NamedEvent) {
+    fn listen(&self, wait: impl Fn()) {
         while !self.end.is_raised() {
-            hears.wait();
+            wait();
             self.sleepers.wake();
         }
     }
 
     /// Counts a thread that is out of its events for good.
+    #[cfg(not(loom))]
     fn leave(&self) {
         *self.running.lock() -= 1;
         self.sleepers.wake();
@@ -204,7 +206,7 @@ static ENDED: Mutex<Vec<(Instant, Arc<Orders>)>> = Mutex::new(Vec::new());
 pub struct LeftBehind {
     /// The number of these threads.
     pub threads: usize,
-    /// The number of their sessions. Each keeps one mapping.
+    /// The number of their sessions. Each keeps one mapping and its descriptor.
     pub sessions: usize,
 }
 
@@ -241,6 +243,12 @@ pub(super) fn settle(sleepers: &Arc<Sleepers>) {
     }
 }
 
+/// Starts a thread that may never come out of an event. It calls the C library and little else.
+#[cfg(not(loom))]
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<thread::JoinHandle<()>> {
+    thread::Builder::new().name(name.to_owned()).stack_size(64 * 1024).spawn(work)
+}
+
 #[cfg(all(test, not(loom)))]
 #[path = "event_threads/tests.rs"]
 mod tests;
@@ -250,6 +258,28 @@ mod loom_tests {
     use super::*;
     use crate::model::{DEADLOCK, check_bounded};
     use crate::primitives::{AtomicU32, Ordering::Relaxed};
+
+    /// An event that ends one wait each time it is set. In a model no process dies.
+    #[derive(Default)]
+    struct ModelledEvent {
+        set: Mutex<bool>,
+        changed: Condvar,
+    }
+
+    impl ModelledEvent {
+        fn set(&self) {
+            *self.set.lock() = true;
+            self.changed.notify_all();
+        }
+
+        fn wait(&self) {
+            let mut set = self.set.lock();
+            while !*set {
+                set = self.changed.wait(set);
+            }
+            *set = false;
+        }
+    }
 
     fn sleep_until_changed(sleepers: &Sleepers, changed: &AtomicU32) {
         while changed.load(Relaxed) == 0 {
@@ -289,16 +319,16 @@ mod loom_tests {
 
     /// From a thread of one process to a thread of the other, by the way of the two that use the event.
     fn ring_across(ends_at_once: bool) {
-        let event = Arc::new(NamedEvent::default());
+        let event = Arc::new(ModelledEvent::default());
         let (changed, sleepers) = (Arc::new(AtomicU32::new(0)), Arc::new(Sleepers::default()));
         let [rings, hears] = [(); 2].map(|()| Arc::new(Orders::of_threads(1, sleepers.clone())));
         let listener = thread::spawn({
             let (event, hears) = (event.clone(), hears.clone());
-            move || hears.listen(&event)
+            move || hears.listen(|| event.wait())
         });
         let ringer = thread::spawn({
             let (event, rings) = (event.clone(), rings.clone());
-            move || rings.obey(&event)
+            move || rings.obey(|| event.set())
         });
         let threads = EventThreads { orders: rings, ringer: ringer.thread().clone() };
         let waker = thread::spawn({

@@ -26,11 +26,11 @@ use crate::{
     portable::{
         event::NamedEvent,
         event_threads::{EventThreads, Sleepers, settle},
-        memory::NamedMemory,
         name::SegmentName,
         named::Segment,
         processes::group_id,
-        rendezvous::{SessionPage, SharedFlag},
+        rendezvous::SessionPage,
+        segments::NamedMemory,
         watcher::{Signs, WatchedProcess, Watcher},
     },
     primitives::{Arc, AtomicU32, Mutex},
@@ -265,7 +265,7 @@ impl PacketLink for Mailbox {
 #[derive(Clone)]
 struct RingerSignal {
     /// A renderer's: tells main which renderer has set its event.
-    rung: Option<Shared<SharedFlag>>,
+    rung: Option<Shared<Flag>>,
     threads: Arc<EventThreads>,
 }
 

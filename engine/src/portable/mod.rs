@@ -18,19 +18,17 @@
 //! | [`rendezvous`] | the pages in which the processes meet |
 //! | `mailbox` | one end of a session's packets |
 //! | `poller` | the sleep of main's loop |
-//! | [`event`], [`event_threads`] | events, and the threads that enter them |
+//! | `event`, [`event_threads`] | events, and the threads that enter them |
 //! | `watcher`, `processes` | the processes that live |
-//! | `memory`, `named`, `segments`, `name` | segments as memory, one by one, listed, and their names |
+//! | `named`, `segments`, `name` | segments one by one, as listed memory, and their names |
 
 #[cfg(not(loom))]
 mod directory;
-#[cfg_attr(loom, path = "modelled_event.rs")]
+#[cfg(not(loom))]
 mod event;
 mod event_threads;
 #[cfg(not(loom))]
 mod mailbox;
-#[cfg(not(loom))]
-mod memory;
 #[cfg(not(loom))]
 mod name;
 #[cfg(not(loom))]

@@ -52,28 +52,21 @@ impl Processes {
     }
 }
 
-/// The namespace in which the numbers of processes are unique: on Linux containers have their own.
-#[cfg(target_os = "linux")]
+/// The namespace of the numbers of processes. On Linux containers have their own, elsewhere all processes share one.
 fn namespace() -> u64 {
-    use std::os::unix::fs::MetadataExt;
-    std::fs::metadata("/proc/self/ns/pid").map_or(0, |found| found.ino())
+    #[cfg(target_os = "linux")]
+    return std::fs::metadata("/proc/self/ns/pid")
+        .map_or(0, |found| std::os::unix::fs::MetadataExt::ino(&found));
+    #[cfg(not(target_os = "linux"))]
+    return 1;
 }
 
-/// All processes share one.
-#[cfg(not(target_os = "linux"))]
-fn namespace() -> u64 {
-    1
-}
-
-/// The group of this process, where there are groups.
-#[cfg(unix)]
+/// The group of this process. 0 where there are none.
 pub(crate) fn group_id() -> u32 {
-    rustix::process::getegid().as_raw()
-}
-
-#[cfg(not(unix))]
-pub(crate) fn group_id() -> u32 {
-    0
+    #[cfg(unix)]
+    return rustix::process::getegid().as_raw();
+    #[cfg(not(unix))]
+    return 0;
 }
 
 #[cfg(test)]

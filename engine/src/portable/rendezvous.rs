@@ -31,6 +31,7 @@ use crate::primitives::{
     Ordering::{AcqRel, Acquire, Relaxed},
 };
 use crate::shm::shared::Atomics;
+use crate::sync::flag::Flag;
 use crate::wire::Line;
 use crate::wire::identity::{Identity, IdentityError};
 
@@ -194,29 +195,6 @@ const fn claim_word(pid: u32, state: u64) -> u64 {
     (pid as u64) << 2 | state
 }
 
-/// A flag in memory of several processes.
-#[derive(Debug, Default)]
-#[repr(transparent)]
-pub(crate) struct SharedFlag(AtomicU32);
-
-impl SharedFlag {
-    pub(crate) fn raise(&self) {
-        // Release: pairs with the Acquire in `is_raised` and `take`; makes earlier writes visible.
-        self.0.store(1, guarded!("SharedFlag::raise: Release", Release));
-    }
-
-    pub(crate) fn is_raised(&self) -> bool {
-        // Acquire: pairs with the Release in `raise`.
-        self.0.load(guarded!("SharedFlag::is_raised: Acquire", Acquire)) == 1
-    }
-
-    /// Lowers it, and returns whether it was raised.
-    pub(crate) fn take(&self) -> bool {
-        // Acquire: pairs with the Release in `raise`.
-        self.0.swap(0, guarded!("SharedFlag::take: Acquire", Acquire)) == 1
-    }
-}
-
 const EVENT_WORDS: usize = 32;
 
 /// Space for an event of `raw_sync`.
@@ -242,10 +220,10 @@ pub(crate) struct DirectoryPage {
 pub(crate) struct SessionPage {
     identity: Line<Identity>,
     /// Main has ended this session.
-    pub(crate) main_left: Line<SharedFlag>,
+    pub(crate) main_left: Line<Flag>,
     pub(crate) renderer: Line<Presence>,
     /// The renderer has rung. Main takes it.
-    pub(crate) rung: Line<SharedFlag>,
+    pub(crate) rung: Line<Flag>,
     mail: Line<[AtomicU32; 2]>,
     /// Main waits on it, the renderer sets it.
     pub(crate) mains_event: EventPlace,
@@ -374,15 +352,6 @@ mod loom_tests {
                 hand_over(Presence::leave, Presence::has_left);
             },
         );
-        check(
-            &[("SharedFlag::raise: Release", EARLY), ("SharedFlag::is_raised: Acquire", EARLY)],
-            || {
-                hand_over(SharedFlag::raise, SharedFlag::is_raised);
-            },
-        );
-        check(&[("SharedFlag::take: Acquire", EARLY)], || {
-            hand_over(SharedFlag::raise, SharedFlag::take);
-        });
     }
 
     #[test]
@@ -456,14 +425,5 @@ mod tests {
         assert_eq!((presence.who(), presence.has_left()), (Some(who), false));
         presence.leave();
         assert_eq!((presence.who(), presence.has_left()), (Some(who), true));
-    }
-
-    #[test]
-    fn a_raised_flag_is_taken_once() {
-        let flag = SharedFlag::default();
-        assert!(!flag.take());
-        flag.raise();
-        flag.raise();
-        assert!(flag.is_raised() && flag.take() && !flag.take());
     }
 }

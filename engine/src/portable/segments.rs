@@ -1,4 +1,4 @@
-//! The segments of one main process, listed so that others find what the dead left.
+//! The segments of one main process as memory, and the list by which others find what the dead left.
 //!
 //! ```text
 //!   the directory (segment 0)              /dev/shm
@@ -9,6 +9,8 @@
 //! A segment outlives a killed owner. So main lists a segment's number **before** it makes the segment, and removes it
 //! from the list **after** the name is gone: everything that exists is listed, and a process that knows that main is
 //! dead can [`sweep`] it without reading a folder. A listed segment need not exist.
+//!
+//! Segments have no seals: a process that writes one, or is to read it, is trusted to leave it alone.
 //!
 //! The table lies in the directory. Only main writes it while it lives. A number is used again after 2^32 others.
 
@@ -22,9 +24,15 @@ use crate::{
         name::SegmentName,
         named::{self, Segment},
     },
-    primitives::{AtomicBool, AtomicU32, Ordering::Relaxed},
+    primitives::{Arc, AtomicBool, AtomicU32, Ordering::Relaxed},
     session::transport::Leftovers,
-    shm::shared::Shared,
+    shm::{
+        backing::MemorySource,
+        handle::{Memory, MemoryHandle},
+        mapping::Mapping,
+        region::{Access, RegionError, WriterSide},
+        shared::Shared,
+    },
 };
 
 /// The most names in a row that may be taken.
@@ -39,13 +47,6 @@ pub(crate) struct Segments {
     next: AtomicU32,
     /// No name is made any more.
     closed: AtomicBool,
-}
-
-/// There is no room in the table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("there are {max} segments already")]
-pub(crate) struct TooManySegments {
-    pub(crate) max: usize,
 }
 
 impl Segments {
@@ -109,7 +110,8 @@ impl Segments {
                 return Ok((record, self.directory.sibling(number)));
             }
         }
-        Err(io::Error::new(io::ErrorKind::QuotaExceeded, TooManySegments { max: len }))
+        let full = format!("there are {len} segments already");
+        Err(io::Error::new(io::ErrorKind::QuotaExceeded, full))
     }
 }
 
@@ -134,177 +136,68 @@ pub(crate) fn sweep(directory: SegmentName, table: &[AtomicU32]) -> Leftovers {
     swept
 }
 
-#[cfg(test)]
-mod tests {
-    use std::{fs, process, thread, time::Duration};
+/// A segment by its name, which is valid while its maker keeps the segment.
+#[derive(Debug)]
+pub(crate) struct NamedMemory {
+    pub(crate) name: SegmentName,
+    /// In main, memory that nothing else keeps.
+    _kept: Option<Arc<Segment>>,
+}
 
-    use super::*;
-    use crate::portable::other_process::{self, OtherProcess, until};
-    use crate::primitives::{Arc, AtomicU32};
-    use crate::shm::shared::Atomics;
-
-    const LEN: usize = 4096;
-    const ENTRIES: usize = 32;
-
-    /// As a directory holds it.
-    #[repr(C)]
-    struct Directory {
-        steps: AtomicU32,
-        table: [AtomicU32; ENTRIES],
-    }
-
-    // SAFETY: atomics and nothing else.
-    #[allow(unsafe_code, reason = "a page of the tests")]
-    unsafe impl Atomics for Directory {}
-
-    fn directory(test: &str, process: u32) -> SegmentName {
-        let endpoint = format!("{test}-{process}");
-        SegmentName::directory(crate::os::process::user_id(), &endpoint)
-    }
-
-    fn table(entries: usize) -> Shared<[AtomicU32]> {
-        Shared::from_box((0..entries).map(|_| AtomicU32::new(0)).collect())
-    }
-
-    fn listed(table: &[AtomicU32]) -> Vec<u32> {
-        let mut numbers: Vec<_> = table.iter().map(|entry| entry.load(Relaxed)).collect();
-        numbers.retain(|number| *number != 0);
-        numbers.sort_unstable();
-        numbers
-    }
-
-    /// The numbers of the segments that the system has.
-    fn existing(directory: SegmentName) -> Vec<u32> {
-        let start = directory.to_string();
-        let start = start.trim_start_matches('/').trim_end_matches('0');
-        let mut numbers: Vec<_> = fs::read_dir("/dev/shm")
-            .unwrap()
-            .filter_map(|entry| {
-                let name = entry.unwrap().file_name().into_string().ok()?;
-                u32::from_str_radix(name.strip_prefix(start)?, 16).ok()
-            })
-            .collect();
-        numbers.sort_unstable();
-        numbers
-    }
-
-    #[test]
-    fn what_exists_is_listed_and_no_number_comes_twice() {
-        let directory = directory("listed", process::id());
-        let table = table(4);
-        let segments = Segments::numbered_from(1, directory, table.clone());
-        let first = segments.create(LEN).unwrap();
-        let second = segments.create(LEN).unwrap();
-        assert_eq!((listed(&table), existing(directory)), (vec![1, 2], vec![1, 2]));
-        drop(first);
-        assert_eq!((listed(&table), existing(directory)), (vec![2], vec![2]));
-        let third = segments.create(LEN).unwrap();
-        assert_eq!((listed(&table), existing(directory)), (vec![2, 3], vec![2, 3]));
-        drop((second, third));
-        assert_eq!((listed(&table), existing(directory)), (vec![], vec![]));
-    }
-
-    #[test]
-    fn a_full_table_is_an_error_until_there_is_room() {
-        let segments = Segments::new(directory("full", process::id()), table(2));
-        let held = [segments.create(LEN).unwrap(), segments.create(LEN).unwrap()];
-        let refused = segments.create(LEN).unwrap_err();
-        assert_eq!(refused.kind(), io::ErrorKind::QuotaExceeded);
-        let full = refused.get_ref().unwrap().downcast_ref::<TooManySegments>();
-        assert_eq!(full, Some(&TooManySegments { max: 2 }));
-        drop(held);
-        segments.create(LEN).unwrap();
-    }
-
-    #[test]
-    fn a_name_that_is_taken_is_passed_over_and_not_listed() {
-        let directory = directory("taken", process::id());
-        let table = table(4);
-        let segments = Segments::numbered_from(1, directory, table.clone());
-        let other = Segment::create(directory.sibling(1), LEN).unwrap();
-        let segment = segments.create(LEN).unwrap();
-        assert_eq!((segment.name(), listed(&table)), (directory.sibling(2), vec![2]));
-        drop(segment);
-        assert_eq!(existing(directory), [1], "the other one is left alone");
-        drop(other);
-    }
-
-    #[test]
-    fn what_cannot_be_made_is_not_listed() {
-        let table = table(4);
-        let segments = Segments::new(directory("unmade", process::id()), table.clone());
-        assert_eq!(segments.create(0).unwrap_err().kind(), io::ErrorKind::InvalidInput);
-        assert_eq!(listed(&table), []);
-    }
-
-    #[test]
-    fn a_sweep_removes_what_is_listed_whatever_it_is_like_and_nothing_else() {
-        let directory = directory("swept", process::id());
-        let table = table(4);
-        let leave =
-            |number| std::mem::forget(Segment::create(directory.sibling(number), LEN).unwrap());
-        for number in [1, 2, 3] {
-            leave(number);
-        }
-        // Listed; a size that it lost; not made any more; and one that is not listed at all.
-        for (entry, number) in [(0, 1), (1, 2), (3, 9)] {
-            table[entry].store(number, Relaxed);
-        }
-        fs::File::options()
-            .write(true)
-            .open(format!("/dev/shm{}", directory.sibling(2)))
-            .unwrap()
-            .set_len(0)
-            .unwrap();
-        let swept = sweep(directory, &table);
-        assert_eq!((swept.segments, swept.bytes), (2, LEN as u64));
-        assert_eq!((listed(&table), existing(directory)), (vec![], vec![3]));
-        table[2].store(3, Relaxed);
-        assert_eq!(sweep(directory, &table).segments, 1);
-        assert_eq!(existing(directory), []);
-    }
-
-    /// In the other process: makes segments and lets them go, for ever.
-    fn make_and_drop(directory: SegmentName) {
-        let page = Arc::new(Segment::open(directory, LEN).unwrap()).shared::<Directory>();
-        let table = page.clone().map(|page| &page.table[..]);
-        let segments = Segments::new(directory, table);
-        let mut held = Vec::new();
-        loop {
-            for step in 0..ENTRIES {
-                held.push(segments.create(LEN).unwrap());
-                if step % 3 == 0 {
-                    held.swap_remove(step / 7);
-                }
-                page.steps.fetch_add(1, Relaxed);
-            }
-            held.clear();
-        }
-    }
-
-    #[test]
-    fn nothing_is_left_of_a_process_that_was_killed_at_any_step() {
-        const NAME: &str = "nothing_is_left_of_a_process_that_was_killed_at_any_step";
-        if let Some(parent) = other_process::role() {
-            make_and_drop(directory("killed", parent.parse().unwrap()));
-        }
-        let directory = directory("killed", process::id());
-        let mut left = 0;
-        for round in 0..12 {
-            let segment = Arc::new(Segment::create(directory, LEN).unwrap());
-            let page = segment.shared::<Directory>();
-            let other = OtherProcess::start(module_path!(), NAME, &process::id().to_string());
-            until(|| page.steps.load(Relaxed) > 10 * round);
-            thread::sleep(Duration::from_micros(u64::from(137 * round)));
-            other.kill();
-            let found = existing(directory);
-            let swept = sweep(directory, &page.table);
-            assert_eq!(swept.segments, found.len() - 1, "all but the directory");
-            assert_eq!((listed(&page.table), existing(directory)), (vec![], vec![0]));
-            left += swept.segments;
-            drop((segment, page));
-            assert_eq!(existing(directory), []);
-        }
-        assert!(left > 0, "there was something to sweep");
+impl From<SegmentName> for MemoryHandle {
+    fn from(name: SegmentName) -> Self {
+        Self::new(NamedMemory { name, _kept: None })
     }
 }
+
+impl MemorySource for Arc<Segments> {
+    fn region(
+        &self,
+        _name: &str,
+        len: usize,
+        _writer: WriterSide,
+    ) -> io::Result<(Mapping, MemoryHandle)> {
+        let segment = self.create(len)?;
+        segment.reserve()?;
+        let handle = segment.name().into();
+        Ok((segment.into_mapping(), handle))
+    }
+
+    fn blank(&self, size: usize) -> io::Result<MemoryHandle> {
+        let segment = self.create(size)?;
+        let name = segment.name();
+        Ok(MemoryHandle::new(NamedMemory { name, _kept: Some(Arc::new(segment)) }))
+    }
+
+    fn written(&self, size: usize, payload: &[u8]) -> io::Result<(Mapping, MemoryHandle)> {
+        let segment = self.create(size)?;
+        segment.write_to_start(payload)?;
+        let handle = segment.name().into();
+        Ok((segment.into_mapping(), handle))
+    }
+}
+
+impl Memory for NamedMemory {
+    fn check(&self, size: usize) -> Result<(), RegionError> {
+        named::check(self.name, size)
+    }
+
+    fn map(&self, len: usize, _access: Access) -> Result<Mapping, RegionError> {
+        Ok(Segment::open(self.name, len)?.into_mapping())
+    }
+
+    fn fill(&self, size: usize, payload: &[u8]) -> io::Result<()> {
+        Segment::open(self.name, size)?.write_to_start(payload)
+    }
+
+    fn finish(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn map_finished(&self, size: usize) -> Result<Mapping, RegionError> {
+        self.map(size, Access::Read)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -67,9 +67,9 @@ impl Holdings {
     }
 
     /// Counts the descriptors, threads and mappings beyond `before`. A thread that was left behind in an event is none
-    /// of them, nor is its session's page.
+    /// of them, nor is the page of its session.
     pub(super) fn beyond(&self, before: &Self) -> u64 {
-        self.descriptors.saturating_sub(before.descriptors)
+        self.descriptors.saturating_sub(before.descriptors + self.sessions_left_behind)
             + self.threads.saturating_sub(before.threads + self.left_behind)
             + self.mappings.saturating_sub(before.mappings + self.sessions_left_behind)
     }

@@ -2,7 +2,7 @@
 
 use std::{fs, process, ptr};
 
-use super::*;
+use super::super::*;
 use crate::{
     portable::{
         name::SegmentName,
