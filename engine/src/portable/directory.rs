@@ -33,7 +33,7 @@ use crate::{
     },
     shm::{
         backing::Backing,
-        region::{Access, Region, RegionError, WriterSide},
+        region::{Access, Region, RegionError},
         shared::{OutboxMemory, Shared},
     },
     wire::identity::IdentityError,
@@ -162,7 +162,7 @@ impl Hub {
         let backing = self.backing();
         let ring = || -> io::Result<_> {
             let len = Region::ring_len(MAIL_CAPACITY);
-            let ring = Region::create(&backing, "mail", len, WriterSide::Creator)?;
+            let ring = Region::create(&backing, "mail", len, Access::Write)?;
             Ok((outbox(&ring), ring.handle().of_kind::<NamedMemory>()?.name.number()))
         };
         let ((own, own_number), (peer, peer_number)) = (ring()?, ring()?);

@@ -30,7 +30,7 @@ use crate::{
         backing::MemorySource,
         handle::{Memory, MemoryHandle},
         mapping::Mapping,
-        region::{Access, RegionError, WriterSide},
+        region::{Access, RegionError},
         shared::Shared,
     },
 };
@@ -155,7 +155,7 @@ impl MemorySource for Arc<Segments> {
         &self,
         _name: &str,
         len: usize,
-        _writer: WriterSide,
+        _access: Access,
     ) -> io::Result<(Mapping, MemoryHandle)> {
         let segment = self.create(len)?;
         segment.reserve()?;

@@ -11,7 +11,7 @@ use crate::{
     shm::{
         backing::Backing,
         handle::MemoryHandle,
-        region::{Region, WriterSide},
+        region::{Access, Region},
     },
     sync::snapshot::{Cached, Snapshot},
     wire::words::fence_before_look,
@@ -100,13 +100,13 @@ impl TopicChannel {
             backing,
             &format!("ringbridge-topic-{name}"),
             Region::ring_len(capacity),
-            WriterSide::Creator,
+            Access::Write,
         )?;
         if prefault {
             region.prefault()?;
         }
         let memory = region.topic().expect("made with a ring's length");
-        memory.control.initialise(capacity);
+        memory.control.identity.initialise(capacity);
         let subscribers = Snapshot::new(Vec::new());
         let publishing =
             Publishing { writer: TopicWriter::new(memory, 0), subscribers: subscribers.cached() };

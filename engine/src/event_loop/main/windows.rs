@@ -21,7 +21,7 @@ use crate::{
     kill_points::{KillPoint, reach},
     os::report::Event,
     peer::{
-        dispatch::{Request, Routes},
+        dispatch::{FollowUp, Routes},
         link::Reason,
         requests::outcome::Awaited,
     },
@@ -168,16 +168,16 @@ impl Windows {
             reach(KillPoint::FrameHandled);
             session.consumer.advance(frame);
             match received {
-                Ok(Request::Nothing) => {}
-                Ok(Request::Publish { len }) => {
+                Ok(FollowUp::Nothing) => {}
+                Ok(FollowUp::Publish { len }) => {
                     attached += len;
                     session.publish();
                     // Other windows, the clock and the sockets have their turn.
                     *took_long = true;
                     break;
                 }
-                Ok(Request::Subscribe(topic)) => main.topics.subscribe(topic, &session.port),
-                Ok(Request::Unsubscribe(topic)) => main.topics.unsubscribe(topic, &session.port),
+                Ok(FollowUp::Subscribe(topic)) => main.topics.subscribe(topic, &session.port),
+                Ok(FollowUp::Unsubscribe(topic)) => main.topics.unsubscribe(topic, &session.port),
                 Err(violation) => {
                     connection.violations = connection.violations.saturating_add(1);
                     let tolerated = match session.policy.on_violation {
