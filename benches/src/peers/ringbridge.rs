@@ -37,7 +37,6 @@ const CONNECT_MAX: Duration = Duration::from_secs(60);
 /// The time between a push that was taken and the next, where the receiver has to be asleep by then.
 const PARKED_PACE: Duration = Duration::from_micros(100);
 
-/// The round trips before those of a slice of `latency`.
 const WARM_UP: u64 = 64;
 
 /// Ringbridge over one backend, with one wait strategy, and one way to stream.
@@ -123,7 +122,6 @@ trait Message: Payload<Owned: AsMut<[u8]>> + AsRef<[u8]> + 'static {
     fn copy(&self) -> Self::Owned;
 }
 
-/// Writes the stamp of a message that is about to be sent, and lends the message.
 #[inline]
 fn stamped<M: Message + ?Sized>(message: &mut M::Owned, stamp: u64) -> &M {
     set_stamp(message.as_mut(), stamp);
@@ -177,7 +175,6 @@ impl Tally {
         self.count.store(self.count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
     }
 
-    /// Reads a message, and returns whether it is the last.
     #[inline]
     fn read(&self, message: &[u8]) -> bool {
         self.count();
@@ -186,7 +183,6 @@ impl Tally {
         stamp(message) == OVER
     }
 
-    /// Returns the part of a receiver whose stream has just ended.
     fn part(&self) -> StreamPart {
         black_box(self.sum.swap(0, Ordering::Relaxed));
         StreamPart::received(self.count.swap(0, Ordering::Relaxed))
@@ -349,7 +345,7 @@ impl<M: Message + ?Sized> Renderer<M> {
                 }
                 under_way.push(received.saturating_sub(sent));
                 if let Some(board) = board {
-                    board.post(sent);
+                    board.post(sent, false);
                 }
             })?;
         } else {
