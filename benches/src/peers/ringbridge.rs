@@ -116,26 +116,15 @@ impl Ringbridge {
 }
 
 /// A message: bytes with a stamp in the first eight.
-trait Message: Payload<Owned: AsMut<[u8]>> + AsRef<[u8]> + 'static {
-    fn of_len(len: usize) -> Self::Owned;
-
-    fn copy(&self) -> Self::Owned;
-}
-
-#[inline]
-fn stamped<M: Message + ?Sized>(message: &mut M::Owned, stamp: u64) -> &M {
-    set_stamp(message.as_mut(), stamp);
-    (*message).borrow()
+trait Message:
+    Payload<Owned = <Self as ToOwned>::Owned> + ToOwned<Owned: AsMut<[u8]>> + AsRef<[u8]> + 'static
+{
+    fn of_len(len: usize) -> <Self as ToOwned>::Owned;
 }
 
 impl<const N: usize> Message for [u8; N] {
     fn of_len(_: usize) -> Self {
         [0; N]
-    }
-
-    #[inline]
-    fn copy(&self) -> Self {
-        *self
     }
 }
 
@@ -143,11 +132,15 @@ impl Message for [u8] {
     fn of_len(len: usize) -> Vec<u8> {
         vec![0; len]
     }
+}
 
-    #[inline]
-    fn copy(&self) -> Vec<u8> {
-        self.to_vec()
-    }
+/// A message whose bytes can be changed.
+type Owned<M> = <M as ToOwned>::Owned;
+
+#[inline]
+fn stamped<M: Message + ?Sized>(message: &mut Owned<M>, stamp: u64) -> &M {
+    set_stamp(message.as_mut(), stamp);
+    (*message).borrow()
 }
 
 struct Channels<M: ?Sized>(PhantomData<M>);
@@ -194,7 +187,7 @@ struct Main<M: Message + ?Sized> {
     window: WebContents,
     subject: Ringbridge,
     board: &'static Board,
-    message: M::Owned,
+    message: Owned<M>,
     tally: Arc<Tally>,
     stopped: Arc<AtomicBool>,
 }
@@ -212,7 +205,7 @@ impl<M: Message + ?Sized> Main<M> {
             running.stop();
         };
         if payload < DEFERRED_FROM || subject.way == Way::Alone {
-            ipc.handle(Channels::<M>::ECHO, |_event, message| Ok(message.copy()))?;
+            ipc.handle(Channels::<M>::ECHO, |_event, message| Ok(message.to_owned()))?;
         } else {
             // A responder takes a reference, so the answer is copied once, into the ring.
             ipc.handle_deferred(Channels::<M>::ECHO, |_event, message, responder| {
@@ -316,8 +309,8 @@ impl<M: Message + ?Sized> Drop for Main<M> {
 struct Renderer<M: Message + ?Sized> {
     ipc: IpcRenderer,
     way: Way,
-    message: M::Owned,
-    batch: Vec<M::Owned>,
+    message: Owned<M>,
+    batch: Vec<Owned<M>>,
     tally: Arc<Tally>,
     latencies: Arc<Mutex<Vec<u64>>>,
 }
