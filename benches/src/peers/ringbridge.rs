@@ -361,7 +361,7 @@ impl<M: Message + ?Sized> Renderer<M> {
         let question = stamped::<M>(&mut self.message, number);
         let answer = self.ipc.invoke(Channels::<M>::ECHO, question)?.wait()?;
         let answer: &M = answer.borrow();
-        Ok(stamp(answer.as_ref()))
+        Ok(read_all(answer.as_ref()))
     }
 
     #[inline]
