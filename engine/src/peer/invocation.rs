@@ -67,6 +67,7 @@ impl<R: Payload + ?Sized, E: HandlerError + ?Sized> Invocation<R, E> {
         arguments: &A,
         timeout: Option<Duration>,
     ) -> Result<Self, InvokeError<E::Owned>> {
+        port.sender.will_commit();
         let channel = method.name();
         let flags = timeout.map_or(TimeoutCode::NONE, TimeoutCode::from_duration).0;
         let label = Label { flags, ..Label::new(Kind::Invoke, number) };
