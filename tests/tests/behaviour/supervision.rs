@@ -109,6 +109,7 @@ fn a_renderer_without_messages_to_take_is_not_unresponsive_however_long_it_is_si
 #[test]
 fn a_renderer_that_drives_only_while_it_waits_has_taken_what_came_before_its_reply() {
     let (stage, changes) = watchful_stage();
+    stage.ipc.remove_handler(ADD);
     stage.answer(ADD, |event, [first, second]| {
         event.sender().send(TICK, &1).unwrap();
         Ok(first + second)
