@@ -47,7 +47,7 @@ pub(crate) struct Ringbridge {
     pub(crate) way: Way,
 }
 
-/// How a stream is sent. A further way is a variant here, an arm in `stream` of the sending side, and a row
+/// How a stream is sent. A further way is a variant here, an arm in `work` of the sending side, and a row
 /// in the table of subjects.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Way {
