@@ -3,7 +3,6 @@
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
-/// The greatest value that is recorded; a longer sample counts as this.
 const SAMPLE_MAX_NS: u64 = 60_000_000_000;
 const COLUMNS_PER_DECADE: f64 = 20.0;
 
@@ -75,7 +74,6 @@ impl Distribution {
     }
 }
 
-/// Returns the greatest values, the greatest first.
 pub(crate) fn longest<T: Ord>(samples: impl Iterator<Item = T>, most: usize) -> Vec<T> {
     let mut longest: Vec<T> = samples.collect();
     if longest.len() > most {
@@ -106,7 +104,6 @@ pub(crate) struct Column {
     pub(crate) share: f64,
 }
 
-/// The pairs of value and count in which a distribution travels between processes.
 type Buckets = Vec<(u64, u64)>;
 
 impl Serialize for Distribution {
@@ -136,7 +133,6 @@ pub(crate) struct Spread {
 }
 
 impl Spread {
-    /// Returns `None` if there is no value.
     pub(crate) fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
         let mut values: Vec<f64> = values.into_iter().collect();
         values.sort_by(f64::total_cmp);
@@ -150,7 +146,6 @@ impl Spread {
         Some(Self { median, min, max })
     }
 
-    /// Converts each figure by an increasing function.
     pub(crate) fn map(self, convert: impl Fn(f64) -> f64) -> Self {
         let Self { median, min, max } = self;
         Self { median: convert(median), min: convert(min), max: convert(max) }

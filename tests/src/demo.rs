@@ -4,12 +4,11 @@ use std::{
     io,
     os::unix::process::CommandExt,
     path::PathBuf,
-    process::{Child, Command, Stdio},
+    process::{Child, Stdio},
 };
 
-use crate::processes::{Killed, Program, SweptName, programs, shared_memory_files, unique_name};
+use crate::prelude::*;
 
-/// The path of `main-proc`, `renderer-proc` or `ringbridge`.
 pub fn demo_program(name: &str) -> PathBuf {
     programs().join(name)
 }
@@ -58,12 +57,10 @@ impl Demo {
         main
     }
 
-    /// Starts a renderer that attaches.
     pub fn attach(&self, arguments: &[&str]) -> Program {
         Program::start(&mut self.renderer(arguments))
     }
 
-    /// The command that starts a renderer which attaches.
     pub fn renderer(&self, arguments: &[&str]) -> Command {
         self.command("renderer-proc", arguments)
     }

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     attacker::{Attacker, door::Socket, session::Session, system},
-    attacks::{self, Attack, Entry, REFUSED, StoppedBy, Verdict},
+    attacks::{self, Attack, REFUSED, Steps, StoppedBy, Verdict},
     prelude::*,
 };
 
@@ -30,20 +30,19 @@ const INVOKES: u64 = 40;
 /// Pushes to each window between two slices of the loop.
 const TICKS: u64 = 32;
 const WINDOWS_MAX: usize = 16;
-/// One attack may add so much to main's resident memory: what its own windows and the allocator keep.
+/// The most that one attack may add to main's resident memory, for its windows and the allocator.
 const GROWTH_MAX: u64 = 24 << 20;
-/// How much longer than before the attack the median invoke may take. Generous, since it tells a main that stands still
-/// from one that works, on a machine that is busy with other tests.
+/// The most that the median invoke may take, as a multiple of before the attack. Generous, since it only shows that main
+/// does not block, on a machine that is busy with other tests.
 const SLOWER_MAX: u32 = 100;
 const SLOWER_SPARED: Duration = Duration::from_millis(50);
 
 type NeverAnswered = Responder<str, Failure>;
 
-/// A stage with a bystander.
 pub struct Siege {
     stage: Stage,
     bystander: WebContents,
-    /// How often main has invoked the bystander, and whether each reply was right.
+    /// The number of main's invokes, and whether each reply was right.
     asked: Cell<usize>,
     answered: Notes<bool>,
     never_answered: Arc<Mutex<Vec<NeverAnswered>>>,
@@ -75,7 +74,6 @@ impl Default for Siege {
 }
 
 impl Siege {
-    /// Opens the stage, and has the bystander connect.
     pub fn new() -> Self {
         let stage = Stage::with(Config {
             main_capacity: 16 * 1024,
@@ -105,9 +103,9 @@ impl Siege {
         let memory = resident_memory();
         let refused = self.stage.ipc.counters().refused;
 
-        match attack.entry {
-            Entry::Launched => self.withstand_launched(attack),
-            Entry::Door => self.withstand_at_the_door(attack),
+        match attack.steps {
+            Steps::AtTheDoor(_) => self.withstand_at_the_door(attack),
+            Steps::Launched(_) | Steps::InSession(_) => self.withstand_launched(attack),
         }
 
         self.run_for_invokes(INVOKES);
@@ -245,7 +243,6 @@ pub fn attacker_command(attack: &Attack, stage: &Stage, bystander: u32) -> Comma
     process(play_attacker, &[attack.name, socket, &main, &bystander])
 }
 
-/// Where a stage's endpoint is found.
 pub fn socket_of(stage: &Stage) -> PathBuf {
     let files = endpoint_files(stage.name());
     let socket = files.into_iter().find(|path| path.extension().is_some_and(|kind| kind == "sock"));
@@ -289,7 +286,6 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The policy of an attacker.
 fn besieged() -> Policy {
     allow_everything().pending_invokes_max(16).attachment_bytes_max(4 << 20).attachments_max(4)
 }
@@ -303,18 +299,14 @@ fn check_ending(attack: &Attack, ending: &Ending) {
             assert!(names.contains(&violation.name()), "{name}: {violation}");
             1
         }
-        (Verdict::Gone(expected), reason) => {
-            assert_eq!(reason.name(), *expected, "{name}");
-            0
+        (Verdict::Gone(expected), reason) if reason.name() == *expected => 0,
+        (Verdict::Violation(_) | Verdict::Gone(_), reason) => {
+            panic!("{name}: {reason}, {counters:?}")
         }
-        (Verdict::Violation(_), reason) => panic!("{name}: {reason}, {counters:?}"),
         (_, reason) => {
             let well = (&GoneReason::CleanExit, Some(0));
             assert_eq!((reason, details.exit_code), well, "{name}: {counters:?}");
-            match verdict {
-                Verdict::Tolerated(count) => *count,
-                _ => 0,
-            }
+            if let Verdict::Tolerated(count) = verdict { *count } else { 0 }
         }
     };
     assert_eq!(counters.violations, violations, "{name}: {counters:?}");

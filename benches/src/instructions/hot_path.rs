@@ -44,7 +44,6 @@ const WARM_UP: usize = 8;
 /// Turns that are counted. The rings are lapped several times.
 const TURNS: usize = 200;
 
-/// The counted calls of an operation in one run.
 pub(super) const CALLS: u64 = (BATCH * TURNS) as u64;
 
 #[derive(
@@ -52,7 +51,6 @@ pub(super) const CALLS: u64 = (BATCH * TURNS) as u64;
 )]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Operation {
-    /// A renderer's `send`.
     Send,
     /// Main takes a message, up to and including its listener.
     Receive,
@@ -60,15 +58,12 @@ pub(super) enum Operation {
     Invoke,
     /// Main takes an invoke, runs its handler and replies.
     Answer,
-    /// Main's `send` to a window.
     Push,
-    /// A renderer takes a push, up to and including its listener.
     ReceivePush,
     /// Main's `publish` with one subscriber, which is awake.
     PublishToOne,
     /// Main's `publish` with eight subscribers, which are awake.
     PublishToEight,
-    /// A renderer takes a message of a topic.
     ReceiveTopic,
 }
 
@@ -89,7 +84,6 @@ fn counted<R>(work: impl FnOnce() -> R) -> R {
     work()
 }
 
-/// Performs an operation [`CALLS`] times, counted, after a warm-up that is not counted.
 pub(super) fn perform(operation: Operation) -> Result<(), Error> {
     let stage = Stage::open(operation.renderers())?;
     for _ in 0..WARM_UP {
@@ -128,20 +122,17 @@ impl Stage {
             let arrived = arrived.clone();
             move || arrived.store(arrived.load(Ordering::Relaxed) + 1, Ordering::Relaxed)
         };
-        let arrives_here = arrives();
-        ipc.on(SEND, move |_event, _message| arrives_here())?;
-        let arrives_here = arrives();
+        let (sent, asked) = (arrives(), arrives());
+        ipc.on(SEND, move |_event, _message| sent())?;
         ipc.handle(ECHO, move |_event, message| {
-            arrives_here();
+            asked();
             Ok(*message)
         })?;
-
         let renderers = attach(&ipc, &name, renderers)?;
         for renderer in &renderers {
-            let arrives_here = arrives();
-            renderer.on(PUSH, move |_event, _message| arrives_here())?;
-            let arrives_here = arrives();
-            renderer.subscribe(TOPIC, move |_event, _message| arrives_here())?;
+            let (pushed, published) = (arrives(), arrives());
+            renderer.on(PUSH, move |_event, _message| pushed())?;
+            renderer.subscribe(TOPIC, move |_event, _message| published())?;
         }
         // Main takes the subscriptions, so that each turn begins with empty rings.
         while ipc.poll()? > 0 {}

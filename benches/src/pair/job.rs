@@ -14,16 +14,14 @@ use crate::{
     Error,
     latency::Pattern,
     system::{Pins, keep_to},
-    units::Bytes,
+    units,
 };
 
-/// The shortest payload, in bytes: every message carries a stamp.
 pub(crate) const PAYLOAD_MIN: usize = 8;
 pub(crate) const PAYLOAD_MAX: usize = 16 << 20;
 /// The payload that shares a cache line with Ringbridge's header.
 pub(crate) const SMALL: usize = 48;
 
-/// The environment variable by which a launched process learns its assignment.
 const VARIABLE: &str = "RINGBRIDGE_BENCH";
 
 /// The wait strategy of both processes.
@@ -85,7 +83,6 @@ pub(crate) enum Setting {
     OneCore,
 }
 
-/// One task, for every subject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Task {
     pub(crate) work: Work,
@@ -104,8 +101,8 @@ impl Task {
 impl fmt::Display for Task {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.work {
-            Work::RoundTrip => write!(f, "round-trip {}", Bytes(self.payload))?,
-            Work::Stream => write!(f, "stream {}", Bytes(self.payload))?,
+            Work::RoundTrip => write!(f, "round-trip {}", units::bytes(self.payload))?,
+            Work::Stream => write!(f, "stream {}", units::bytes(self.payload))?,
             Work::Push => write!(f, "push {} kHz", self.rate_hz / 1000)?,
             Work::Idle => f.write_str("idle")?,
         }
@@ -119,11 +116,13 @@ impl fmt::Display for Task {
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum Chosen {
-    /// A subject of the comparison, by name.
     Named(String),
     /// Ringbridge by itself, for `latency` and the benchmarks.
     Alone(Wait, Backend),
 }
+
+/// The job of a launched process and, in the main process of a slice of the comparison, its times.
+pub(super) type Assignment = (Job, Option<[u64; 3]>);
 
 /// What a pair measures, and where.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -170,40 +169,29 @@ impl Job {
         }
         Ok(())
     }
-}
 
-/// What a launched process is to do.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Assignment {
-    pub(crate) job: Job,
-    /// The times of the warm-up, the measuring and a floor, for the main process of a slice of the comparison.
-    /// The other processes are renderers.
-    pub(crate) times_ns: Option<[u64; 3]>,
-    parent: u32,
-}
-
-impl Assignment {
-    /// Returns a command that runs this program once more with this assignment and standard input.
+    /// Returns a command that runs this program once more with this job and standard input: as the renderer or, with
+    /// the times of the warm-up, the measuring and a floor, as the main process of a slice of the comparison.
     pub(crate) fn command(
-        job: &Job,
+        &self,
         times_ns: Option<[u64; 3]>,
         stdin: OwnedFd,
     ) -> Result<Command, Error> {
-        let assignment = Self { job: job.clone(), times_ns, parent: process::id() };
+        let assignment = (self, times_ns, process::id());
         let mut command = Command::new(env::current_exe()?);
         command.env(VARIABLE, serde_json::to_string(&assignment)?);
         command.stdin(stdin).stdout(Stdio::null());
         Ok(command)
     }
 
-    /// Returns the assignment that this process was launched with, if any. The process ends with its parent.
-    pub(crate) fn of_this_process() -> Result<Option<Self>, Error> {
+    /// Returns the job and the times that this process was launched with, if any. The process ends with its parent.
+    pub(super) fn of_this_process() -> Result<Option<Assignment>, Error> {
         let Ok(text) = env::var(VARIABLE) else { return Ok(None) };
-        let assignment: Self = serde_json::from_str(&text)?;
+        let (job, times_ns, parent): (_, _, u32) = serde_json::from_str(&text)?;
         set_parent_process_death_signal(Some(Signal::KILL))?;
-        if getppid().map(|pid| pid.as_raw_pid() as u32) != Some(assignment.parent) {
+        if getppid().map(|pid| pid.as_raw_pid() as u32) != Some(parent) {
             return Err("the process that launched this one has ended".into());
         }
-        Ok(Some(assignment))
+        Ok(Some((job, times_ns)))
     }
 }

@@ -20,7 +20,6 @@ pub(crate) mod job;
 pub(crate) mod side;
 pub(crate) mod stage;
 
-/// The names that a peer needs.
 pub(crate) mod prelude {
     pub(crate) use super::{
         Limit,
@@ -43,7 +42,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use self::{
-    job::{Assignment, Chosen, Job, Setting, Task, Work},
+    job::{Chosen, Job, Setting, Task, Work},
     side::{Half, Pacer, Side, StreamPart, pushes, touched, wait_until},
     stage::{Control, Stage},
 };
@@ -53,7 +52,6 @@ use crate::{
     system::{now_ns, on_one},
 };
 
-/// How much longer than its time limit an order may take on a busy machine.
 const GRACE: Duration = Duration::from_secs(60);
 /// How long main waits for the reason of a renderer that it cannot work with.
 const REASON_GRACE: Duration = Duration::from_millis(500);
@@ -61,7 +59,6 @@ const REASON_GRACE: Duration = Duration::from_millis(500);
 const SAMPLES_TOUCHED_MAX: u64 = 4 << 20;
 /// No round trip takes less.
 const ROUND_TRIP_MIN_NS: u64 = 100;
-/// The longest samples that a report names.
 const LONGEST: usize = 6;
 /// The time in which a renderer gets from the order into its loop, before the first push.
 const SETTLING_NS: u64 = 100_000;
@@ -79,7 +76,6 @@ impl Limit {
         Self { count, time_ns: u64::MAX }
     }
 
-    /// Limits the time only.
     pub(crate) const fn time(time_ns: u64) -> Self {
         Self { count: u64::MAX, time_ns }
     }
@@ -89,7 +85,6 @@ impl Limit {
         count < self.count && time_ns < self.time_ns
     }
 
-    /// Returns the time after which an order with this limit has failed.
     pub(crate) fn patience(self) -> Duration {
         Duration::from_nanos(self.time_ns).saturating_add(GRACE)
     }
@@ -97,13 +92,10 @@ impl Limit {
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 enum Order {
-    /// Does the work of the job's task.
     Work(Limit),
-    /// Invokes this often without reading the clock.
     Untimed(u64),
     /// Leads the bouncing of this cache line.
     Bounce(u32, Limit),
-    /// Leads the bouncing of two futexes.
     BounceFutex(Limit),
 }
 
@@ -119,14 +111,12 @@ pub struct Slice {
     pub sum: Duration,
     /// The samples: round trips, pushes on their way, or the means of batches of a stream.
     pub(crate) all: Distribution,
-    /// The exact median of the samples.
     pub(crate) p50_ns: Option<u64>,
     /// The longest samples: when each began since the order did, and its length.
     pub(crate) longest: Vec<(u64, u64)>,
     pub(crate) main_elapsed: Duration,
     /// The CPU time of main and of the renderer.
     pub(crate) cpu_ns: [u64; 2],
-    /// The cost of each push to its sender.
     pub(crate) cost: Option<Distribution>,
     /// Wake-ups of the renderer by main, if the subject counts them.
     pub(crate) wakes: Option<u64>,
@@ -177,7 +167,6 @@ impl Pair {
         self.order(Order::Bounce(self.line, limit), limit)
     }
 
-    /// Bounces two futexes.
     pub(crate) fn bounce_futex(&mut self, limit: Limit) -> Result<Slice, Error> {
         self.order(Order::BounceFutex(limit), limit)
     }
@@ -210,7 +199,6 @@ impl Pair {
 }
 
 impl Slice {
-    /// Adds the renderer's figures to main's.
     fn with(self, theirs: Self) -> Result<Self, Error> {
         let (here, there) = (self.stream, theirs.stream);
         let mut slice = Self {
@@ -237,14 +225,12 @@ impl Slice {
 /// Does the part of a process that a benchmark launched, and returns its exit status. Returns `None` in the
 /// process that was started by hand.
 pub fn take_part() -> Option<ExitCode> {
-    let done = match Assignment::of_this_process() {
+    let done = match Job::of_this_process() {
         Ok(None) => return None,
-        Ok(Some(Assignment { job, times_ns, .. })) => {
-            Control::of_stdin().and_then(|control| match times_ns {
-                Some(times_ns) => compare::slice_main(&control, job, times_ns),
-                None => serve(Stage::of_renderer(job, control)?),
-            })
-        }
+        Ok(Some((job, times_ns))) => Control::of_stdin().and_then(|control| match times_ns {
+            Some(times_ns) => compare::slice_main(&control, job, times_ns),
+            None => serve(Stage::of_renderer(job, control)?),
+        }),
         Err(error) => Err(error),
     };
     Some(crate::cli::exit("renderer", done.map(|()| true)))
@@ -287,7 +273,11 @@ fn half(
         *samples = touched(room);
     }
     stage.control.meet()?;
-    start_together(stage)?;
+    // So that no sample contains a wake-up from the control socket. On one core only one of them can run, and an
+    // idle pair is not timed.
+    if task.setting != Setting::OneCore && task.work != Work::Idle {
+        board.meet(is_main)?;
+    }
     if let (true, Order::Work(_), Work::Push) = (is_main, order, task.work) {
         wait_until(now_ns() + SETTLING_NS, false);
     }
@@ -331,16 +321,6 @@ fn half(
         wakes: side.wakes().zip(wakes).map(|(after, before)| after - before),
         ..Slice::default()
     })
-}
-
-/// Returns when both processes run, so that no sample contains a wake-up from the control socket. On one core
-/// only one of them can run, and an idle pair is not timed.
-fn start_together(stage: &Stage) -> Result<(), Error> {
-    let Task { work, setting, .. } = stage.job.task;
-    if setting != Setting::OneCore && work != Work::Idle {
-        stage.board.meet(stage.is_main)?;
-    }
-    Ok(())
 }
 
 /// Returns the number of samples for which memory is mapped before an order begins.

@@ -20,7 +20,7 @@ use rustix::net::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::job::{Assignment, Job};
+use super::job::Job;
 use crate::{
     Error,
     board::Board,
@@ -71,7 +71,7 @@ impl Stage {
     /// Returns a command for a subject that launches the renderer itself.
     pub(crate) fn command(&mut self) -> Result<Command, Error> {
         let stdin = self.take_theirs()?;
-        Assignment::command(&self.job, None, stdin)
+        self.job.command(None, stdin)
     }
 
     /// Launches the renderer. Does nothing in the renderer.
@@ -122,13 +122,11 @@ impl Stage {
 pub(crate) struct Control(UnixStream);
 
 impl Control {
-    /// Returns this process's end, and the end for the other process.
     pub(crate) fn pair() -> Result<(Self, OwnedFd), Error> {
         let (ours, theirs) = UnixStream::pair()?;
         Ok((Self(ours), theirs.into()))
     }
 
-    /// Returns the end that this process was launched with.
     pub(super) fn of_stdin() -> Result<Self, Error> {
         Ok(Self(stdin().as_fd().try_clone_to_owned()?.into()))
     }
@@ -191,31 +189,11 @@ impl Control {
     }
 }
 
-/// Explains an error by what the other process did.
 fn silent(error: io::Error) -> Error {
     use io::ErrorKind::{BrokenPipe, ConnectionReset, TimedOut, UnexpectedEof, WouldBlock};
     match error.kind() {
         UnexpectedEof | BrokenPipe | ConnectionReset => "the other process ended early".into(),
         WouldBlock | TimedOut => "the other process does not answer".into(),
         _ => error.into(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn values_and_descriptors_arrive_in_the_order_they_were_sent() {
-        let (ours, theirs) = Control::pair().unwrap();
-        let theirs = Control(theirs.into());
-        ours.say("first").unwrap();
-        ours.give(&[stdin(), stdin()]).unwrap();
-        ours.say(&[1, 2]).unwrap();
-        assert_eq!(theirs.hear::<String>().unwrap(), "first");
-        let [_, _]: [OwnedFd; 2] = theirs.take().unwrap();
-        assert_eq!(theirs.hear::<[i32; 2]>().unwrap(), [1, 2]);
-        drop(theirs);
-        assert!(ours.hear::<()>().unwrap_err().to_string().contains("ended early"));
     }
 }

@@ -51,7 +51,6 @@ type Unable = fn(Task) -> Option<&'static str>;
 pub(crate) enum Kind {
     /// The machine itself, without any library.
     Floor(Connect),
-    /// Ringbridge, in one of its ways.
     Ours(Ringbridge),
     /// Another library or a facility of the kernel.
     Other(Connect),
@@ -62,7 +61,6 @@ pub(crate) struct Subject {
     /// A short description, which ends with how its receiver waits.
     pub(crate) about: &'static str,
     pub(crate) kind: Kind,
-    /// The crate whose version counts.
     pub(crate) package: Option<&'static str>,
     /// Whether its receiver gives the processor up while it waits. If not, the two sides would wait for the
     /// ends of each other's time slices on one core.
@@ -119,7 +117,6 @@ const fn ring(backend: Backend, wait: Wait, way: Way) -> Ringbridge {
     Ringbridge { backend, wait, way }
 }
 
-/// All subjects, in the order of the report.
 #[rustfmt::skip]
 pub(crate) static SUBJECTS: &[Subject] = &[
     floor("bounce", "floor: one cache line with plain atomics, which keeps the newest push only; both spin", not_for_words, |stage| words(stage, false)),
@@ -187,7 +184,6 @@ pub(crate) fn find(name: &str) -> Result<&'static Subject, Error> {
     })
 }
 
-/// Connects this process's side of the subject that the job chose.
 pub(crate) fn connect(stage: &mut Stage) -> Result<Box<dyn Side>, Error> {
     let kind = match &stage.job.subject {
         Chosen::Named(name) => find(name)?.kind,
@@ -203,7 +199,6 @@ pub(crate) fn connect(stage: &mut Stage) -> Result<Box<dyn Side>, Error> {
 const LONG: usize = 16 << 10;
 const LONG_RING: usize = 4 << 20;
 
-/// Returns the length in bytes of a ring that messages of this payload flow through.
 fn ring_len(payload: usize) -> usize {
     let config = ::ringbridge::Config::default();
     let default = config.main_capacity.max(config.renderer_capacity);

@@ -3,15 +3,14 @@
 //! `latency` and `compare` show the same charts; each decides which ones, and in what order.
 
 mod chart;
-mod machine;
 
-use std::fmt::{self, Display, Write};
+use std::{env, fs};
 
-pub(crate) use self::{
-    chart::{Bar, FLOORS, OTHERS, OURS, Outlier, Paint, Series},
-    machine::{Machine, version_of},
-};
-use crate::Error;
+use procfs::{CpuInfo, Current};
+use serde::Serialize;
+
+pub(crate) use self::chart::{Bar, FLOORS, OTHERS, OURS, Outlier, Paint, Series};
+use crate::{Error, system::Pins};
 
 const STYLE: &str = include_str!("report.css");
 
@@ -22,7 +21,7 @@ pub(crate) struct Page {
 
 impl Page {
     pub(crate) fn new(title: &str) -> Self {
-        let title = Escaped(title);
+        let title = escaped(title);
         let html = format!(
             "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n\
              <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n\
@@ -34,7 +33,7 @@ impl Page {
 
     pub(crate) fn section(&mut self, title: &str) {
         self.end_section();
-        self.html += &format!("<section>\n<h2>{}</h2>\n", Escaped(title));
+        self.html += &format!("<section>\n<h2>{}</h2>\n", escaped(title));
         self.in_section = true;
     }
 
@@ -43,14 +42,14 @@ impl Page {
     }
 
     pub(crate) fn text(&mut self, text: &str) {
-        self.html += &format!("<p>{}</p>\n", Escaped(text));
+        self.html += &format!("<p>{}</p>\n", escaped(text));
     }
 
     pub(crate) fn facts(&mut self, facts: impl IntoIterator<Item = (&'static str, String)>) {
         self.html += "<table class=\"facts\">\n";
         for (name, value) in facts {
-            let value = Escaped(value);
-            self.html += &format!("<tr><th>{}</th><td>{value}</td></tr>\n", Escaped(name));
+            let value = escaped(&value);
+            self.html += &format!("<tr><th>{}</th><td>{value}</td></tr>\n", escaped(name));
         }
         self.html += "</table>\n";
     }
@@ -62,7 +61,7 @@ impl Page {
         rows: impl IntoIterator<Item = (&'static str, [String; N])>,
     ) {
         let cells = |tag: &str, cells: &[String]| -> String {
-            cells.iter().map(|cell| format!("<{tag}>{}</{tag}>", Escaped(cell))).collect()
+            cells.iter().map(|cell| format!("<{tag}>{}</{tag}>", escaped(cell))).collect()
         };
         let heads = cells("th", &heads.map(str::to_owned));
         self.html += &format!("<div class=\"wide\"><table>\n<tr>{heads}</tr>\n");
@@ -76,18 +75,17 @@ impl Page {
     pub(crate) fn list<'a>(&mut self, items: impl IntoIterator<Item = (&'a str, String)>) {
         self.html += "<ul>\n";
         for (name, text) in items {
-            self.html += &format!("<li><b>{}</b>: {}</li>\n", Escaped(name), Escaped(text));
+            self.html += &format!("<li><b>{}</b>: {}</li>\n", escaped(name), escaped(&text));
         }
         self.html += "</ul>\n";
     }
 
-    /// Adds text as a terminal shows it.
     pub(crate) fn terminal(&mut self, text: &str) {
-        self.html += &format!("<pre>{}</pre>\n", Escaped(text));
+        self.html += &format!("<pre>{}</pre>\n", escaped(text));
     }
 
     fn figure(&mut self, caption: &str, svg: &str) {
-        let caption = Escaped(caption);
+        let caption = escaped(caption);
         self.html += &format!("<figure>\n<figcaption>{caption}</figcaption>\n{svg}</figure>\n");
     }
 
@@ -129,7 +127,7 @@ impl Page {
         legend.dedup();
         self.html += "<p class=\"legend\">";
         for (name, Paint { colour, .. }) in legend {
-            let (name, (r, g, b)) = (Escaped(name), (colour.0, colour.1, colour.2));
+            let (name, (r, g, b)) = (escaped(name), (colour.0, colour.1, colour.2));
             self.html +=
                 &format!("<span><i style=\"background: rgb({r} {g} {b})\"></i>{name}</span> ");
         }
@@ -149,21 +147,102 @@ pub(crate) fn picture(title: &str, note: &str, series: &[Series<'_>]) -> Result<
     Ok(svg.replacen(">\n", &format!(">\n<style>\n{STYLE}</style>\n"), 1))
 }
 
-pub(crate) struct Escaped<T>(pub(crate) T);
+const LOCK: &str = include_str!("../../../Cargo.lock");
 
-impl<T: Display> Display for Escaped<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for character in self.0.to_string().chars() {
-            match character {
-                '&' => f.write_str("&amp;")?,
-                '<' => f.write_str("&lt;")?,
-                '>' => f.write_str("&gt;")?,
-                '"' => f.write_str("&quot;")?,
-                other => f.write_char(other)?,
-            }
+#[derive(Debug, Serialize)]
+pub(crate) struct Machine {
+    pub(crate) kind: &'static str,
+    pub(crate) cpu: String,
+    pub(crate) processors: usize,
+    pub(crate) pins: [usize; 2],
+    pub(crate) kernel: String,
+    /// Whether the processor reports a hypervisor.
+    pub(crate) virtual_machine: bool,
+    pub(crate) versions: Vec<(&'static str, String)>,
+    pub(crate) left_out: &'static [&'static str],
+    pub(crate) command: String,
+}
+
+impl Machine {
+    /// Describes this machine. `program` is the running binary, as cargo selects it.
+    pub(crate) fn look(
+        pins: Pins,
+        program: &str,
+        packages: impl IntoIterator<Item = &'static str>,
+        left_out: &'static [&'static str],
+    ) -> Self {
+        let cpu_info = CpuInfo::current().ok();
+        let info = cpu_info.as_ref();
+        let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+        let versions = packages.into_iter().filter_map(|name| Some((name, version_of(name)?)));
+        Self {
+            kind: "machine",
+            cpu: info.and_then(|cpu| cpu.model_name(0)).unwrap_or(env::consts::ARCH).to_owned(),
+            processors: info.map_or(0, CpuInfo::num_cores),
+            pins: [pins.main, pins.renderer],
+            kernel: format!("Linux {}", kernel.trim()),
+            virtual_machine: info
+                .and_then(|cpu| cpu.flags(0))
+                .is_some_and(|flags| flags.contains(&"hypervisor")),
+            versions: versions.collect(),
+            left_out,
+            command: command_line(program, env::args().skip(1)),
         }
-        Ok(())
     }
+
+    pub(crate) fn processor(&self) -> String {
+        format!("{}{}", self.cpu, if self.virtual_machine { ", virtual" } else { "" })
+    }
+
+    /// Returns the names and values for a page. `places` says where the two processes ran.
+    pub(crate) fn facts(
+        &self,
+        places: String,
+    ) -> impl Iterator<Item = (&'static str, String)> + use<> {
+        let versions: Vec<_> =
+            self.versions.iter().map(|(name, version)| format!("{name} {version}")).collect();
+        let left_out = (!self.left_out.is_empty()).then(|| self.left_out.join(", "));
+        [
+            ("Processor", Some(self.processor())),
+            ("Processors", Some(format!("{}; {places}", self.processors))),
+            ("Kernel", Some(self.kernel.clone())),
+            ("Versions", Some(versions.join(", "))),
+            ("Not compiled in", left_out),
+            ("To measure it again", Some(self.command.clone())),
+        ]
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value?)))
+    }
+
+    pub(crate) fn summary(&self) -> String {
+        format!(
+            "by percentile; {}, {} processors, {}",
+            self.processor(),
+            self.processors,
+            self.kernel
+        )
+    }
+}
+
+pub(crate) fn version_of(package: &str) -> Option<String> {
+    let name = format!("name = \"{package}\"");
+    let mut lines = LOCK.lines().skip_while(|line| *line != name).skip(1);
+    let version = lines.next()?.strip_prefix("version = \"")?;
+    Some(version.trim_end_matches('"').to_owned())
+}
+
+fn command_line(program: &str, arguments: impl Iterator<Item = String>) -> String {
+    let mut line = format!("cargo run --release -p benches --bin {program}");
+    for (number, argument) in arguments.enumerate() {
+        line.push_str(if number == 0 { " -- " } else { " " });
+        line.push_str(&argument);
+    }
+    line
+}
+
+/// Returns text as it is written in HTML and SVG.
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 #[cfg(test)]
@@ -211,6 +290,6 @@ pub(crate) mod tests {
 
     #[test]
     fn text_cannot_become_markup() {
-        assert_eq!(Escaped("a<b & \"c\">").to_string(), "a&lt;b &amp; &quot;c&quot;&gt;");
+        assert_eq!(escaped("a<b & \"c\">"), "a&lt;b &amp; &quot;c&quot;&gt;");
     }
 }

@@ -12,6 +12,11 @@ pub(crate) mod processor {
     pub(crate) fn current() -> Option<u32> {
         Some(0)
     }
+
+    /// Time does not pass.
+    pub(crate) fn ticks() -> Option<u64> {
+        None
+    }
 }
 
 pub(crate) mod futex {
@@ -38,10 +43,8 @@ pub(crate) mod futex {
 
     /// Sleeps while `shared` and `private` both hold the values seen. No deadline passes in a model.
     pub(crate) fn wait_either(
-        shared: &AtomicU32,
-        shared_seen: u32,
-        private: &AtomicU32,
-        private_seen: u32,
+        (shared, shared_seen): (&AtomicU32, u32),
+        (private, private_seen): (&AtomicU32, u32),
         _deadline: Option<Instant>,
     ) -> io::Result<()> {
         {

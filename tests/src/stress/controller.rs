@@ -4,18 +4,11 @@
 //! each session ended. It reaps every process whose parent is gone.
 
 use std::{
-    collections::HashMap,
     os::{
         fd::{AsRawFd, OwnedFd},
         unix::process::CommandExt,
     },
     rc::Rc,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
-    thread,
-    time::Instant,
 };
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -39,13 +32,13 @@ const SLOW: Duration = Duration::from_millis(100);
 const UP_WITHIN: Duration = Duration::from_secs(20);
 /// How long a killed process may take to end, and the last main process to leave.
 const LEAVE_WITHIN: Duration = Duration::from_secs(10);
-/// What main has not released by then is leaked. The machine may be busy.
+/// How long main may take to release its last session. The machine may be busy.
 const RELEASED_WITHIN: Duration = Duration::from_secs(10);
-/// Main's memory may differ by so much from one pause to another.
+/// The most that main's memory may grow from its first pause on.
 const RESIDENT_SLACK_KIB: u64 = 16 * 1024;
 
 /// Runs it all, and prints the summary.
-pub(super) fn run(options: &Options) -> Result<ExitCode, Failure> {
+pub(super) fn run(options: &Options) -> Result<ExitCode, Fatal> {
     let interrupted = Arc::new(AtomicBool::new(false));
     let flag = interrupted.clone();
     ctrlc::set_handler(move || flag.store(true, Relaxed))?;
@@ -82,7 +75,7 @@ struct Controller<'a> {
     role: Role,
     generation: u64,
     main: Place,
-    /// What main held at its beginning, and its resident memory in its first pause.
+    /// Main's holdings at its beginning, and its resident memory in its first pause.
     baseline: Holdings,
     resident_kib: Option<u64>,
     /// When each main process died.
@@ -114,7 +107,6 @@ struct Process {
     pidfd: Rc<OwnedFd>,
 }
 
-/// A session that was not judged yet.
 struct Open {
     session: u64,
     seen: Instant,
@@ -122,7 +114,6 @@ struct Open {
     ended_ns: u64,
 }
 
-/// The next step for an open session.
 enum Step {
     Wait,
     /// There is no evidence.
@@ -134,7 +125,7 @@ enum Step {
 }
 
 impl<'a> Controller<'a> {
-    fn start(options: &'a Options, interrupted: Arc<AtomicBool>) -> Result<Self, Failure> {
+    fn start(options: &'a Options, interrupted: Arc<AtomicBool>) -> Result<Self, Fatal> {
         let (board, journal) = Board::create()?;
         let endpoint = SweptName(unique_name("stress"));
         let seed = options.seed.unwrap_or_else(|| fastrand::u64(..1 << 32));
@@ -181,7 +172,7 @@ impl<'a> Controller<'a> {
         Ok(controller)
     }
 
-    fn start_main(&mut self) -> Result<(), Failure> {
+    fn start_main(&mut self) -> Result<(), Fatal> {
         self.generation += 1;
         self.board.begin_main(self.generation);
         let part = Part::Main { generation: self.generation };
@@ -190,7 +181,7 @@ impl<'a> Controller<'a> {
         Ok(())
     }
 
-    fn start_process(&self, part: Part) -> Result<Process, Failure> {
+    fn start_process(&self, part: Part) -> Result<Process, Fatal> {
         // A group of its own, since Ctrl-C is for the controller. `reap` reaps it.
         Process::open(self.role.command(part).process_group(0).spawn()?.id())
     }
@@ -210,7 +201,7 @@ impl<'a> Controller<'a> {
     // --- the run ---------------------------------------------------------------------------------
 
     /// Does one action after the other, with pauses, until the time is over.
-    fn rage(&mut self) -> Result<(), Failure> {
+    fn rage(&mut self) -> Result<(), Fatal> {
         let style = ProgressStyle::with_template("{bar:30} {pos} of {len} s  {msg}");
         let bar = ProgressBar::new(self.options.duration.as_secs())
             .with_style(style.expect("the template is well formed"));
@@ -263,7 +254,7 @@ impl<'a> Controller<'a> {
                     Victim::Main => &self.page().order,
                     Victim::Slot(slot) => &self.board.slot(slot).order,
                 };
-                order.give(of, duration.as_nanos() as u64);
+                order.give(of, duration);
             }
             Action::JumpClock(seconds) if self.options.jump_clock => self.jump_clock(seconds),
             Action::JumpClock(_) => {}
@@ -350,8 +341,7 @@ impl<'a> Controller<'a> {
 
     // --- supervision -----------------------------------------------------------------------------
 
-    /// Looks at everything once.
-    fn supervise(&mut self) -> Result<(), Failure> {
+    fn supervise(&mut self) -> Result<(), Fatal> {
         self.resume_due(Instant::now());
         self.reap()?;
         if self.page().ready.get() != 0 && self.page().may_begin.get() == 0 {
@@ -398,7 +388,7 @@ impl<'a> Controller<'a> {
         }
     }
 
-    fn reap(&mut self) -> Result<(), Failure> {
+    fn reap(&mut self) -> Result<(), Fatal> {
         // An error means that there is no child.
         while let Ok(Some((id, status))) = wait(WaitOptions::NOHANG) {
             let id = id.as_raw_nonzero().get() as u32;
@@ -416,7 +406,7 @@ impl<'a> Controller<'a> {
         Ok(())
     }
 
-    fn main_died(&mut self, status: WaitStatus) -> Result<(), Failure> {
+    fn main_died(&mut self, status: WaitStatus) -> Result<(), Fatal> {
         let (page, killed_ns) = (self.page(), self.main.killed_ns);
         self.dead_mains.insert(self.generation, if killed_ns == 0 { now_ns() } else { killed_ns });
         self.summary.publishes += page.published_done.get();
@@ -434,7 +424,7 @@ impl<'a> Controller<'a> {
         self.start_main()
     }
 
-    fn start_attached(&mut self) -> Result<(), Failure> {
+    fn start_attached(&mut self) -> Result<(), Fatal> {
         for slot in 0..self.role.attached() {
             if self.board.phase() == Phase::Run && self.places[slot].child.is_none() {
                 let part = Part::Renderer { slot, session: None };
@@ -565,7 +555,7 @@ impl<'a> Controller<'a> {
     // --- pauses ----------------------------------------------------------------------------------
 
     /// Lets all sessions end in order, counts what main holds, and goes on.
-    fn pause(&mut self, number: u64) -> Result<(), Failure> {
+    fn pause(&mut self, number: u64) -> Result<(), Fatal> {
         self.resume_due(Instant::now() + Duration::from_secs(3600));
         self.board.set_phase(Phase::Quiet);
         let quiet = self.supervise_until(UP_WITHIN, |this| {
@@ -687,7 +677,7 @@ impl Open {
 }
 
 impl Process {
-    fn open(id: u32) -> Result<Self, Failure> {
+    fn open(id: u32) -> Result<Self, Fatal> {
         let pid = Pid::from_raw(id as i32).ok_or("no process id")?;
         Ok(Self { id, pidfd: Rc::new(pidfd_open(pid, PidfdFlags::empty())?) })
     }
@@ -703,7 +693,6 @@ fn is_later(limit: Duration, since_ns: u64) -> bool {
     Duration::from_nanos(now_ns().saturating_sub(since_ns)) > limit
 }
 
-/// What a process holds.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Holdings {
     descriptors: u64,
@@ -726,11 +715,12 @@ impl Holdings {
         }
     }
 
-    /// Counts the descriptors, threads and mappings beyond `before`, without the threads that were left behind in
-    /// events and the memory of these events.
+    /// Counts the descriptors, threads and mappings beyond `before`, without those that were left behind: two threads
+    /// of a session keep a mapping and its descriptor.
     pub(super) fn beyond(&self, before: &Self) -> u64 {
-        self.descriptors.saturating_sub(before.descriptors)
+        let sessions = self.left_behind / 2;
+        self.descriptors.saturating_sub(before.descriptors + sessions)
             + self.threads.saturating_sub(before.threads + self.left_behind)
-            + self.mappings.saturating_sub(before.mappings + self.left_behind)
+            + self.mappings.saturating_sub(before.mappings + sessions)
     }
 }

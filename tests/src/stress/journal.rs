@@ -18,6 +18,7 @@ use std::{
     os::fd::{AsFd, FromRawFd, OwnedFd, RawFd},
     ptr,
     sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
 };
 
 use rustix::{
@@ -57,7 +58,6 @@ impl Tally {
         self.0.store(value, Ordering::Release);
     }
 
-    /// Returns the value before.
     pub(super) fn add(&self, n: u64) -> u64 {
         self.0.fetch_add(n, Ordering::AcqRel)
     }
@@ -68,19 +68,16 @@ impl Tally {
     }
 }
 
-/// The memory that all processes of one run share.
 #[repr(C)]
 pub(super) struct Board {
     /// A [`Phase`].
     phase: Tally,
-    /// How many sessions have begun.
     pub(super) sessions: Tally,
     mains: [MainPage; MAINS],
     slots: [Slot; SLOTS_MAX],
     records: [Record; RECORDS],
 }
 
-/// The part of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u64)]
 pub(super) enum Phase {
@@ -112,45 +109,34 @@ pub(super) struct MainPage {
     pub(super) crashes: Tally,
 }
 
-/// The controller's request that a process be short of something for a while.
+/// The controller's order that a process be short of something until a time.
 #[repr(C)]
 pub(super) struct Order {
-    number: Tally,
-    what: Tally,
-    duration_ns: Tally,
-    done: Tally,
+    of_memory: Tally,
+    until_ns: Tally,
 }
 
-/// A resource that a process can be short of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u64)]
 pub(super) enum Shortage {
-    Descriptors = 1,
-    Memory = 2,
+    Descriptors,
+    Memory,
 }
 
 impl Order {
     /// Controller only.
-    pub(super) fn give(&self, what: Shortage, duration_ns: u64) {
-        self.what.set(what as u64);
-        self.duration_ns.set(duration_ns);
-        self.number.add(1);
+    pub(super) fn give(&self, what: Shortage, duration: Duration) {
+        self.of_memory.set((what == Shortage::Memory).into());
+        self.until_ns.set(now_ns() + duration.as_nanos() as u64);
     }
 
-    /// Takes an order that has not been taken yet, with its duration.
-    pub(super) fn take(&self) -> Option<(Shortage, u64)> {
-        let number = self.number.get();
-        if number == self.done.get() {
-            return None;
-        }
-        self.done.set(number);
-        let of_memory = self.what.get() == Shortage::Memory as u64;
-        let what = if of_memory { Shortage::Memory } else { Shortage::Descriptors };
-        Some((what, self.duration_ns.get()))
+    /// The present shortage.
+    pub(super) fn shortage(&self) -> Option<Shortage> {
+        let is_due = now_ns() < self.until_ns.get();
+        let of_memory = self.of_memory.get() != 0;
+        is_due.then_some(if of_memory { Shortage::Memory } else { Shortage::Descriptors })
     }
 }
 
-/// A renderer's place.
 #[repr(C)]
 pub(super) struct Slot {
     /// Its present session, or 0.
@@ -394,12 +380,13 @@ mod tests {
     }
 
     #[test]
-    fn an_order_is_taken_once() {
+    fn an_order_holds_until_its_time() {
         let (board, _descriptor) = Board::create().unwrap();
         let order = &board.slot(0).order;
-        assert_eq!(order.take(), None);
-        order.give(Shortage::Memory, 5);
-        assert_eq!(order.take(), Some((Shortage::Memory, 5)));
-        assert_eq!(order.take(), None);
+        assert_eq!(order.shortage(), None);
+        order.give(Shortage::Memory, Duration::from_secs(3600));
+        assert_eq!(order.shortage(), Some(Shortage::Memory));
+        order.give(Shortage::Descriptors, Duration::ZERO);
+        assert_eq!(order.shortage(), None);
     }
 }

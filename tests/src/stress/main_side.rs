@@ -7,34 +7,19 @@
 //!   patient   pushes to one renderer until that ring is full, and waits for room
 //! ```
 
-use std::{
-    collections::HashMap,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
-    },
-    thread,
-    time::Instant,
-};
-
-use ringbridge::{
-    Config, GoneReason, InvokeError, IpcMain, Policy, RenderProcessGone, SendError, WebContents,
-};
-
 use super::*;
 
-/// Between two looks of the keeper.
 const TICK: Duration = Duration::from_millis(1);
 /// Messages to one renderer before the next has its turn.
 const PUSHES_MAX: usize = 16;
 const PATIENT_MAX: usize = 256;
 /// Invokes that may be under way to one renderer.
 const ASKS_MAX: usize = 4;
-/// One large message in so many turns.
+/// One large message in this many turns.
 const BLOB_ONE_IN: u32 = 64;
 
 /// Plays the main process until the controller ends the run.
-pub(super) fn play(role: &Role, generation: u64) -> Result<ExitCode, Failure> {
+pub(super) fn play(role: &Role, generation: u64) -> Result<ExitCode, Fatal> {
     follow_to_death(role.parent)?;
     let board = Board::inherited(role.journal, true)?;
     let config = Config {
@@ -98,7 +83,6 @@ struct Windows {
     ended: Vec<(u32, bool)>,
 }
 
-/// A session that is under way.
 struct Window {
     contents: WebContents,
     record: &'static Record,
@@ -164,7 +148,7 @@ impl Window {
 
 impl Main {
     /// Starts what lives as long as the process, before the controller counts what main holds.
-    fn warm_up(&self) -> Result<(), Failure> {
+    fn warm_up(&self) -> Result<(), Fatal> {
         let window = self.ipc.launch(Command::new("true"), Policy::deny_all())?;
         eventually("a program that does not connect is gone", || {
             _ = self.ipc.run_for(TICK);
@@ -181,7 +165,7 @@ impl Main {
         }
     }
 
-    fn listen(main: &Arc<Self>) -> Result<(), Failure> {
+    fn listen(main: &Arc<Self>) -> Result<(), Fatal> {
         let ipc = &main.ipc;
         ipc.on_attach(|_| Ok(Policy::deny_all().allow_all(CONTRACT)));
         let this = main.clone();
@@ -284,21 +268,18 @@ impl Main {
 
     fn keep(&self) {
         while self.board.phase() != Phase::End {
-            if let Some((what, duration)) = self.page.order.take() {
-                self.starve(what, Duration::from_nanos(duration));
-            }
             self.settle_departed();
-            match self.board.phase() {
-                Phase::Run => self.launch_missing(),
-                Phase::Quiet => self.end_in_order(),
-                Phase::End => {}
+            match (self.board.phase(), self.page.order.shortage()) {
+                (Phase::Run, Some(what)) => self.starve(what),
+                (Phase::Run, None) => self.launch_missing(),
+                (Phase::Quiet, _) => self.end_in_order(),
+                (Phase::End, _) => {}
             }
             thread::sleep(TICK);
         }
         self.ipc.stop();
     }
 
-    /// Launches a renderer for every place that has none.
     fn launch_missing(&self) {
         for slot in self.role.attached()..self.role.renderers {
             {
@@ -346,17 +327,16 @@ impl Main {
     }
 
     /// Starves this process for a while, and goes on meanwhile.
-    fn starve(&self, what: Shortage, duration: Duration) {
+    fn starve(&self, what: Shortage) {
         self.starved.store(true, Relaxed);
-        if let Some(starved) = Starved::of(what) {
-            let until = Instant::now() + duration;
-            while Instant::now() < until && self.board.phase() == Phase::Run {
-                self.launch_missing();
-                self.settle_departed();
-                thread::sleep(TICK);
-            }
-            drop(starved);
+        let starved = Starved::of(what);
+        self.starved.store(starved.is_some(), Relaxed);
+        while self.page.order.shortage().is_some() && self.board.phase() == Phase::Run {
+            self.launch_missing();
+            self.settle_departed();
+            thread::sleep(TICK);
         }
+        drop(starved);
         self.starved.store(false, Relaxed);
     }
 
@@ -418,7 +398,7 @@ impl Main {
                 let contents = &window.contents;
                 let began = Instant::now();
                 let sent = lock(&window.patient)
-                    .send(&mut composer, len, |bytes, _| contents.send(PATIENT, bytes));
+                    .send(&mut composer, len, |bytes| contents.send(PATIENT, bytes));
                 window.judge(sent, began);
             }
         });
@@ -448,7 +428,7 @@ fn push_to(window: &Window, composer: &mut Composer) -> bool {
     let mut sent = 0;
     for _ in 0..PUSHES_MAX {
         let len = composer.ordinary();
-        let pushed = pushes.send(composer, len, |bytes, _| contents.try_send(PUSH, bytes));
+        let pushed = pushes.send(composer, len, |bytes| contents.try_send(PUSH, bytes));
         let full = pushed.is_err();
         window.judge(pushed, began);
         if full {
@@ -458,33 +438,19 @@ fn push_to(window: &Window, composer: &mut Composer) -> bool {
     }
     if composer.rng().u32(..BLOB_ONE_IN) == 0 {
         let len = composer.large();
-        let pushed = blobs.send(composer, len, |bytes, _| contents.try_send(BLOB, bytes));
+        let pushed = blobs.send(composer, len, |bytes| contents.try_send(BLOB, bytes));
         window.judge(pushed, began);
     }
-    // An invoke waits for room, and here others wait with it.
+    // An invoke blocks until there is room, and the other renderers wait meanwhile.
     while sent == PUSHES_MAX && window.asking.load(Relaxed) < ASKS_MAX {
-        let len = composer.ordinary();
-        let asked = asks.send(composer, len, |bytes, numbered| {
-            contents.invoke(ASK, bytes, SILENCE_MAX).map(|invocation| (invocation, numbered))
-        });
-        let (invocation, numbered) = match asked {
-            Ok(asked) => asked,
+        match asks.ask("main", composer, |bytes| contents.invoke(ASK, bytes, SILENCE_MAX)) {
+            Ok(asked) => asked.note_later(&window.asking),
             Err(InvokeError::Send(error)) => {
                 window.judge(Err(error), began);
                 break;
             }
             Err(_) => break,
-        };
-        window.asking.fetch_add(1, Relaxed);
-        let (record, flow, asking) = (window.record, asks.flow(), window.asking.clone());
-        invocation.then(move |result| {
-            note_outcome("main", record, flow, numbered, result);
-            asking.fetch_sub(1, Relaxed);
-        });
+        }
     }
     sent > 0
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

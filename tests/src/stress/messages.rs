@@ -1,9 +1,6 @@
 //! The messages, of every length, each with a number and a checksum.
 
-use std::time::{Duration, Instant};
-
 use fastrand::Rng;
-use ringbridge::{Contract, Event, InvokeError, Method, Push, SendAllError, SendError, Topic};
 
 use super::*;
 
@@ -31,7 +28,6 @@ pub(super) const CONTRACT: Contract =
 
 /// The rings of one session, in bytes: small, so that they are often full and soon lapped.
 pub(super) const CAPACITY: usize = 64 * 1024;
-/// The topic's.
 pub(super) const TOPIC_CAPACITY: usize = 32 * 1024;
 
 const HEADER: usize = 24;
@@ -41,7 +37,6 @@ const LONG_MAX: usize = 8 * 1024;
 const LARGE_MIN: usize = CAPACITY;
 const LARGE_MAX: usize = 512 * 1024;
 
-/// A message's number, and the session that it belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Numbered {
     pub(super) number: u64,
@@ -58,15 +53,8 @@ pub(super) fn read(message: &[u8]) -> Option<Numbered> {
     (word(16) == checksum(numbered, body)).then_some(numbered)
 }
 
-/// The right answer to a request.
 pub(super) fn answer(request: Numbered) -> u64 {
     mix(mix(request.number) ^ request.session)
-}
-
-/// Notes whether a reply was the right one.
-pub(super) fn note_reply(flow: &Flow, request: Numbered, reply: u64) {
-    let is_right = reply == answer(request);
-    (if is_right { &flow.acknowledged } else { &flow.corrupt }).add(1);
 }
 
 /// A send that took so long has waited for room.
@@ -88,8 +76,38 @@ pub(super) fn note_send(role: &str, record: &Record, error: &SendError, began: I
     }
 }
 
-/// Notes the outcome of a request for which no thread waited.
-pub(super) fn note_outcome(
+/// A request under way, with everything that its outcome is noted in.
+pub(super) struct Asked {
+    invocation: Invocation<u64, Failure>,
+    role: &'static str,
+    record: &'static Record,
+    flow: &'static Flow,
+    request: Numbered,
+}
+
+impl Asked {
+    /// Waits for the outcome. Returns whether the peer is gone.
+    pub(super) fn wait(self) -> bool {
+        let Self { invocation, role, record, flow, request } = self;
+        let outcome = invocation.wait();
+        let is_gone = matches!(outcome, Err(InvokeError::Gone { .. }));
+        note_outcome(role, record, flow, request, outcome);
+        is_gone
+    }
+
+    /// Notes the outcome in a callback. Until then `pending` counts the request.
+    pub(super) fn note_later(self, pending: &Arc<AtomicUsize>) {
+        let Self { invocation, role, record, flow, request } = self;
+        pending.fetch_add(1, Relaxed);
+        let pending = pending.clone();
+        invocation.then(move |outcome| {
+            note_outcome(role, record, flow, request, outcome);
+            pending.fetch_sub(1, Relaxed);
+        });
+    }
+}
+
+fn note_outcome(
     role: &str,
     record: &Record,
     flow: &Flow,
@@ -97,7 +115,8 @@ pub(super) fn note_outcome(
     outcome: Result<u64, InvokeError>,
 ) {
     match outcome {
-        Ok(reply) => note_reply(flow, request, reply),
+        Ok(reply) if reply == answer(request) => _ = flow.acknowledged.add(1),
+        Ok(_) => _ = flow.corrupt.add(1),
         Err(InvokeError::Gone { .. }) => record.last_error_ns.raise(now_ns()),
         Err(error) => {
             eprintln!("stress {role}: {error}");
@@ -146,7 +165,6 @@ impl Composer {
         }
     }
 
-    /// Longer than a ring.
     pub(super) fn large(&mut self) -> usize {
         self.rng.usize(LARGE_MIN..=LARGE_MAX)
     }
@@ -166,6 +184,7 @@ impl Composer {
 
 /// The sending end of a stream: notes before and after.
 pub(super) struct Outflow {
+    record: &'static Record,
     flow: &'static Flow,
     session: u64,
     next: u64,
@@ -173,11 +192,7 @@ pub(super) struct Outflow {
 
 impl Outflow {
     pub(super) fn new(record: &'static Record, stream: Stream) -> Self {
-        Self { flow: record.flow(stream), session: record.session.get(), next: 0 }
-    }
-
-    pub(super) fn flow(&self) -> &'static Flow {
-        self.flow
+        Self { record, flow: record.flow(stream), session: record.session.get(), next: 0 }
     }
 
     /// Sends the next message. After an error the next one has the same number: if the failed one was sent after all,
@@ -186,14 +201,27 @@ impl Outflow {
         &mut self,
         composer: &mut Composer,
         len: usize,
-        send: impl FnOnce(&[u8], Numbered) -> Result<T, E>,
+        send: impl FnOnce(&[u8]) -> Result<T, E>,
     ) -> Result<T, E> {
         let numbered = Numbered { number: self.next, session: self.session };
         self.flow.begun.set(self.next + 1);
-        let sent = send(composer.compose(numbered, len), numbered)?;
+        let sent = send(composer.compose(numbered, len))?;
         self.next += 1;
         self.flow.done.set(self.next);
         Ok(sent)
+    }
+
+    /// Begins a request.
+    pub(super) fn ask(
+        &mut self,
+        role: &'static str,
+        composer: &mut Composer,
+        invoke: impl FnOnce(&[u8]) -> Result<Invocation<u64, Failure>, InvokeError>,
+    ) -> Result<Asked, InvokeError> {
+        let len = composer.ordinary();
+        let request = Numbered { number: self.next, session: self.session };
+        let invocation = self.send(composer, len, invoke)?;
+        Ok(Asked { invocation, role, record: self.record, flow: self.flow, request })
     }
 
     /// Sends many messages, of these lengths.
@@ -268,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_repeated_or_anothers_is_noted() {
+    fn missing_repeated_and_foreign_messages_are_noted() {
         let (board, _descriptor) = Board::create().unwrap();
         let record = board.begin(0, 1, false);
         let mut inflow = Inflow::new(record, Stream::Push);
@@ -282,19 +310,19 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_sent_leaves_its_number_to_the_next() {
+    fn a_message_that_was_not_sent_leaves_its_number_to_the_next() {
         let (board, _descriptor) = Board::create().unwrap();
         let record = board.begin(0, 1, false);
         let mut outflow = Outflow::new(record, Stream::Event);
         let mut composer = Composer::new(3);
         let mut numbers = Vec::new();
         for result in [Ok(()), Err(()), Ok(())] {
-            let _ = outflow.send(&mut composer, 0, |_, numbered| {
-                numbers.push(numbered.number);
+            let _ = outflow.send(&mut composer, 0, |message| {
+                numbers.push(read(message).unwrap().number);
                 result
             });
         }
         assert_eq!(numbers, [0, 1, 1]);
-        assert_eq!((outflow.flow().begun.get(), outflow.flow().done.get()), (2, 2));
+        assert_eq!((outflow.flow.begun.get(), outflow.flow.done.get()), (2, 2));
     }
 }

@@ -21,10 +21,22 @@ mod renderer_side;
 mod schedule;
 mod verdict;
 
-use std::{env, error::Error, os::fd::RawFd, process::Command, process::ExitCode, time::Duration};
+use std::{
+    collections::HashMap,
+    env,
+    error::Error,
+    os::fd::RawFd,
+    process::{Command, ExitCode},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+    },
+    thread,
+    time::{Duration, Instant},
+};
 
 use clap::{Args, CommandFactory, Parser, error::ErrorKind};
-use ringbridge::Config;
+use ringbridge::*;
 use rustix::process::{
     Resource, Rlimit, Signal, getppid, getrlimit, set_parent_process_death_signal, setrlimit,
 };
@@ -38,14 +50,13 @@ use crate::{
 use journal::{Board, Flow, MainPage, Phase, Record, SLOTS_MAX, Shortage, Slot, Stream, now_ns};
 use messages::{
     ASK, BLOB, CALL, CAPACITY, CONTRACT, Composer, EVENT, HOLD, Inflow, JOIN, KEEP, LARGE, LAST,
-    NEWS, Numbered, Outflow, PATIENT, PUSH, TOPIC_CAPACITY, answer, note_outcome, note_reply,
-    note_send, read,
+    NEWS, Numbered, Outflow, PATIENT, PUSH, TOPIC_CAPACITY, answer, note_send, read,
 };
 use schedule::{Action, ROUND, Schedule, Victim};
 use verdict::{Faults, Summary, Survivor, judge};
 
 /// An error that ends one of the processes.
-type Failure = Box<dyn Error + Send + Sync>;
+type Fatal = Box<dyn Error + Send + Sync>;
 
 /// Longer than any process is stopped or starved.
 const SILENCE_MAX: Duration = Duration::from_secs(20);
@@ -60,7 +71,6 @@ struct Arguments {
     options: Options,
 }
 
-/// The command's options.
 #[derive(Clone, Debug, Args)]
 struct Options {
     /// How the processes share memory and wake each other; over portable they are killed and nothing else
@@ -103,7 +113,7 @@ Over the portable backend processes trust each other, and the waits of the libra
 depend on all of them: a process that is stopped inside an event blocks all that ring it, and a clock that
 is set back prolongs a wait. So there they are killed, at any moment, but neither stopped nor starved, and
 --jump-clock is refused. Segments of shared memory that are left at the end are leaks. A process that dies
-inside an event leaves up to three threads of its peer behind (left_behind); at most one kill in 20 may.
+inside an event leaves two threads of its peer behind (left_behind); at most one kill in 20 may.
 
 The same seed does the same things in the same order to the same renderers. The processes interleave
 differently each time.
@@ -166,7 +176,6 @@ impl Role {
     }
 }
 
-/// The settings that both sides share.
 fn config(backend: Over) -> Config {
     Config {
         backend: backend.into(),
@@ -178,7 +187,7 @@ fn config(backend: Over) -> Config {
 }
 
 /// Makes this process die when its parent does.
-fn follow_to_death(parent: u32) -> Result<(), Failure> {
+fn follow_to_death(parent: u32) -> Result<(), Fatal> {
     set_parent_process_death_signal(Some(Signal::KILL))?;
     let still_there = getppid().is_some_and(|id| id.as_raw_nonzero().get() as u32 == parent);
     if still_there { Ok(()) } else { Err("the parent process is gone".into()) }
@@ -232,6 +241,10 @@ fn set_limit(resource: Resource, current: Option<u64>) -> rustix::io::Result<()>
     setrlimit(resource, Rlimit { current, maximum: getrlimit(resource).maximum })
 }
 
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Lifts the limits that a starved parent has handed down.
 fn feed() {
     for resource in [Resource::Nofile, Resource::As] {
@@ -240,7 +253,6 @@ fn feed() {
     }
 }
 
-/// The command `stress`.
 pub fn main() -> ExitCode {
     let Arguments { role, options } = Arguments::parse();
     if options.jump_clock && options.backend == Over::Portable {

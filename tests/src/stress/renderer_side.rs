@@ -1,19 +1,5 @@
 //! A renderer: sends and invokes as fast as it can, takes what comes, and notes all of it.
 
-use std::{
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
-    },
-    thread,
-    time::Instant,
-};
-
-use ringbridge::{
-    ConnectError, Failure as Failed, Invocation, InvokeError, IpcRenderer, RegisterError, RunError,
-    SendAllError, SendError,
-};
-
 use super::{controller::Holdings, *};
 
 /// How many calls are under way at once.
@@ -24,7 +10,7 @@ const BURST_MAX: usize = 64;
 const END_WITHIN: Duration = Duration::from_secs(5);
 
 /// Plays one session that main has launched this process for, or attaches for one session after another.
-pub(super) fn play(role: &Role, slot: usize, session: Option<u64>) -> Result<ExitCode, Failure> {
+pub(super) fn play(role: &Role, slot: usize, session: Option<u64>) -> Result<ExitCode, Fatal> {
     feed();
     let config = config(role.backend);
     let board = Board::inherited(role.journal, false)?;
@@ -81,7 +67,6 @@ fn is_passing(error: &ConnectError) -> bool {
     )
 }
 
-/// One session of this renderer.
 struct Session {
     ipc: IpcRenderer,
     slot: &'static Slot,
@@ -96,14 +81,10 @@ struct Session {
     held: Arc<AtomicUsize>,
     /// Main has sent everything.
     last: Arc<AtomicBool>,
-    starved: Option<(Starved, Instant)>,
+    starved: Option<Starved>,
 }
 
-/// Main is gone.
 struct Gone;
-
-/// A call under way, and its message as the record knows it.
-type NumberedCall = (Invocation<u64, Failed>, Numbered);
 
 impl Session {
     fn begin(
@@ -111,7 +92,7 @@ impl Session {
         slot: &'static Slot,
         record: &'static Record,
         seed: u64,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, Fatal> {
         let session = record.session.get();
         let mut composer = Composer::new(seed ^ session.rotate_left(32));
         // In one of four sessions a background thread runs the loop.
@@ -151,10 +132,8 @@ impl Session {
         self.ipc.on(LAST, move |_, ()| last.store(true, Relaxed))?;
         let mut asked = Inflow::new(record, Stream::Ask);
         self.ipc.handle(ASK, move |_, message| Ok(asked.take(message).map_or(0, answer)))?;
-        let kept = Mutex::new(Vec::new());
-        self.ipc.handle_deferred(KEEP, move |_, (), responder| {
-            kept.lock().unwrap_or_else(PoisonError::into_inner).push(responder);
-        })?;
+        let mut kept = Vec::new();
+        self.ipc.handle_deferred(KEEP, move |_, (), responder| kept.push(responder))?;
         let topic = &record.topic;
         self.ipc.subscribe(NEWS, move |event, message| {
             let Some(Numbered { number, .. }) = read(message) else {
@@ -201,7 +180,6 @@ impl Session {
         }
     }
 
-    /// Does one thing of many.
     fn step(&mut self) -> Result<(), Gone> {
         match self.composer.rng().u8(..100) {
             0..=54 => self.send(),
@@ -222,7 +200,7 @@ impl Session {
             let len = self.composer.ordinary();
             let began = Instant::now();
             let ipc = &self.ipc;
-            let sent = self.events.send(&mut self.composer, len, |bytes, _| ipc.send(EVENT, bytes));
+            let sent = self.events.send(&mut self.composer, len, |bytes| ipc.send(EVENT, bytes));
             self.judge(sent, began)?;
         }
         Ok(())
@@ -243,47 +221,34 @@ impl Session {
         let len = self.composer.large();
         let began = Instant::now();
         let ipc = &self.ipc;
-        let sent = self.large.send(&mut self.composer, len, |bytes, _| ipc.send(LARGE, bytes));
+        let sent = self.large.send(&mut self.composer, len, |bytes| ipc.send(LARGE, bytes));
         self.judge(sent, began)
     }
 
     fn call(&mut self) -> Result<(), Gone> {
-        let began = Instant::now();
-        let Some((invocation, numbered)) = self.invoke(began)? else { return Ok(()) };
-        match invocation.wait() {
-            Ok(reply) => note_reply(self.calls.flow(), numbered, reply),
-            Err(InvokeError::Gone { .. }) => {
-                self.record.last_error_ns.raise(now_ns());
-                return Err(Gone);
+        let (ipc, began) = (&self.ipc, Instant::now());
+        match self.calls.ask("renderer", &mut self.composer, |bytes| ipc.invoke(CALL, bytes)) {
+            Ok(asked) => {
+                if asked.wait() {
+                    Err(Gone)
+                } else {
+                    Ok(())
+                }
             }
-            Err(error) => return self.judge_invoke(error, began),
+            Err(error) => self.judge_invoke(error, began),
         }
-        Ok(())
     }
 
     /// Calls without waiting for the reply, up to [`CALLS_MAX`] at once.
     fn call_beside(&mut self) -> Result<(), Gone> {
         while self.pending.load(Relaxed) < CALLS_MAX {
-            let invoked = self.invoke(Instant::now())?;
-            let Some((invocation, numbered)) = invoked else { return Ok(()) };
-            self.pending.fetch_add(1, Relaxed);
-            let (record, flow, pending) = (self.record, self.calls.flow(), self.pending.clone());
-            invocation.then(move |result| {
-                note_outcome("renderer", record, flow, numbered, result);
-                pending.fetch_sub(1, Relaxed);
-            });
+            let (ipc, began) = (&self.ipc, Instant::now());
+            match self.calls.ask("renderer", &mut self.composer, |bytes| ipc.invoke(CALL, bytes)) {
+                Ok(asked) => asked.note_later(&self.pending),
+                Err(error) => return self.judge_invoke(error, began),
+            }
         }
         Ok(())
-    }
-
-    /// Begins a call; `None` if that failed for a reason that was noted.
-    fn invoke(&mut self, began: Instant) -> Result<Option<NumberedCall>, Gone> {
-        let len = self.composer.ordinary();
-        let ipc = &self.ipc;
-        let sent = self.calls.send(&mut self.composer, len, |bytes, numbered| {
-            ipc.invoke(CALL, bytes).map(|invocation| (invocation, numbered))
-        });
-        sent.map(Some).or_else(|error| self.judge_invoke(error, began).map(|()| None))
     }
 
     fn judge_invoke(&self, error: InvokeError, began: Instant) -> Result<(), Gone> {
@@ -310,12 +275,10 @@ impl Session {
 
     /// Starves this process for a while, if the controller has ordered it.
     fn obey(&mut self) {
-        self.starved.take_if(|(_, until)| *until <= Instant::now());
-        if self.starved.is_none()
-            && let Some((what, duration)) = self.slot.order.take()
-            && let Some(starved) = Starved::of(what)
-        {
-            self.starved = Some((starved, Instant::now() + Duration::from_nanos(duration)));
+        match self.slot.order.shortage() {
+            None => self.starved = None,
+            Some(what) if self.starved.is_none() => self.starved = Starved::of(what),
+            Some(_) => {}
         }
     }
 

@@ -1,7 +1,5 @@
 //! The order of actions and their targets: the same for the same seed.
 
-use std::time::Duration;
-
 use fastrand::Rng;
 
 use super::*;
@@ -11,7 +9,6 @@ pub(super) const ROUND: usize = 100;
 /// Main is killed in one of so many rounds, so that in the others one main process goes through hundreds of deaths.
 const MAIN_ROUNDS: usize = 4;
 
-/// The target of an action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Victim {
     Main,
@@ -19,7 +16,6 @@ pub(super) enum Victim {
     Slot(usize),
 }
 
-/// One act of violence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Action {
     Kill(Victim),
