@@ -84,6 +84,9 @@ struct Arguments {
     /// Measure this many messages instead, however long they take.
     #[arg(long, conflicts_with = "seconds", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
+    /// Exit with 1 if p50 takes more than this many floors.
+    #[arg(long, value_name = "FLOORS", value_parser = number_in(0.0..=1e6))]
+    ratio_max: Option<f64>,
     /// Number of slices.
     #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     slices: u64,
@@ -108,7 +111,12 @@ fn report(arguments: &Arguments) -> Result<bool, Error> {
     } else {
         println!("{}", report.figures);
     }
-    Ok(true)
+    let ratio = report.figures.ratio_p50;
+    let is_over = arguments.ratio_max.filter(|max| ratio > *max);
+    if let Some(max) = is_over {
+        eprintln!("p50 takes {ratio} floors; the limit is {max}");
+    }
+    Ok(is_over.is_none())
 }
 
 fn measure(arguments: &Arguments) -> Result<Report, Error> {
