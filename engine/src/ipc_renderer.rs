@@ -33,7 +33,7 @@ use crate::{
         renderer::{
             session::{Carried, RendererSession},
             shared::{Origin, RendererShared},
-            topics::TopicChange,
+            topics::ReadTopic,
         },
     },
     metrics::{SessionMetrics, counters::Counters},
@@ -485,7 +485,7 @@ impl IpcRenderer {
             return Err(SendError::UnknownChannel { channel: name });
         };
         let reader = TopicReader::new(memory);
-        self.change_topics(TopicChange::Add { number, reader, conflate });
+        self.change_topics(number, Some(ReadTopic { reader, conflate }));
         // The reader exists before main is told: what is published from here on is seen.
         self.tell_main(name, number, Kind::Subscribe)
     }
@@ -499,12 +499,12 @@ impl IpcRenderer {
         let key = topic.key();
         let number = self.inner.port.permitted(&key)?;
         self.inner.dispatcher.routes.update(|routes| routes.remove_all_listeners(Some(number)));
-        self.change_topics(TopicChange::Remove { number });
+        self.change_topics(number, None);
         self.tell_main(key.name(), number, Kind::Unsubscribe)
     }
 
-    fn change_topics(&self, change: TopicChange) {
-        self.inner.topics.change(change);
+    fn change_topics(&self, number: u16, topic: Option<ReadTopic>) {
+        self.inner.topics.change(number, topic);
         self.inner.wake();
     }
 

@@ -196,15 +196,6 @@ impl<S: Source> Driver<S> {
         self.source.leave(shared);
         Ok(DriveEnd::Elapsed)
     }
-
-    /// Takes one turn without waiting. Returns how much there was.
-    fn poll(&mut self, shared: &S::Shared) -> io::Result<usize> {
-        let _inside = reentrancy::mark(shared.current_loop());
-        self.source.look_everywhere();
-        let taken = self.source.turn(shared, &mut None).taken;
-        self.source.keep_house(shared, Instant::now())?;
-        Ok(taken)
-    }
 }
 
 /// A loop that the threads of a process share: one at a time drives it.
@@ -226,7 +217,7 @@ impl<S: Source> SharedLoop<S> {
         }
     }
 
-    /// Drives until a stop is asked for, the source is over, or the time is.
+    /// Drives until a stop is asked for, or the source or the time is over.
     pub(crate) fn run(&self, duration: Option<Duration>) -> Result<(), RunError> {
         let _running = self.running.begin()?;
         let mut driver = self.driver.take();
@@ -240,9 +231,12 @@ impl<S: Source> SharedLoop<S> {
     /// Takes one turn without waiting. Returns how much there was.
     pub(crate) fn poll(&self) -> Result<usize, RunError> {
         let _running = self.running.begin()?;
-        let mut driver = self.driver.take();
-        let taken = driver.poll(&self.shared)?;
-        let is_over = taken == 0 && driver.source.is_over(&self.shared);
+        let source = &mut self.driver.take().source;
+        let _inside = reentrancy::mark(self.shared.current_loop());
+        source.look_everywhere();
+        let taken = source.turn(&self.shared, &mut None).taken;
+        source.keep_house(&self.shared, Instant::now())?;
+        let is_over = taken == 0 && source.is_over(&self.shared);
         if is_over { Err(RunError::MainGone) } else { Ok(taken) }
     }
 
@@ -284,18 +278,13 @@ impl<S: Source> EventLoop for SharedLoop<S> {
             None => self.driver.try_take(),
         }?;
         let driven = driver.drive(&self.shared, Stop(None), Some(awaited), timeout);
-        Some(driven.unwrap_or_else(elapsed_early))
+        // If the system refuses to wait, it is as if the deadline had passed.
+        Some(driven.unwrap_or(DriveEnd::Elapsed))
     }
 
     fn notice(&self, window: u32, reason: Reason) {
         self.shared.notice(window, reason);
     }
-}
-
-/// The end of a drive because the system refuses to wait: as if the deadline had passed.
-#[cold]
-fn elapsed_early(_: io::Error) -> DriveEnd {
-    DriveEnd::Elapsed
 }
 
 impl<S: Source> Drop for SharedLoop<S> {

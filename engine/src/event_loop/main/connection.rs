@@ -12,15 +12,8 @@ use crate::{
     session::{control_channel::ControlChannel, transport::LaunchedProcess},
     shm::region::Region,
     trace,
-    wire::{frame::Violation, handshake::Welcome},
+    wire::frame::Violation,
 };
-
-/// A session's memory, as the handshake hands it over.
-pub(super) struct Handover {
-    pub(super) welcome: Welcome,
-    pub(super) main_region: Region,
-    pub(super) renderer_region: Region,
-}
 
 /// A session with its window: everything but its socket.
 pub(super) struct Session {
@@ -32,8 +25,8 @@ pub(super) struct Session {
     /// When it was opened, and its policy in a line, for inspectors.
     pub(super) opened: Instant,
     pub(super) summary: String,
-    /// Until it is handed over.
-    pub(super) handover: Option<Handover>,
+    /// Main's outbox and the renderer's, until the handshake hands them over.
+    pub(super) regions: Option<[Region; 2]>,
 }
 
 /// How far a connection has come.
@@ -42,20 +35,27 @@ pub(super) enum Stage {
     Hello,
     Ready,
     Live,
+    /// An inspector's, which has no session.
+    Observing,
     /// The session is over; the process may not be.
     Ending,
+}
+
+/// A process that main launched.
+pub(super) struct Launched {
+    pub(super) child: Child,
+    pub(super) process: LaunchedProcess,
+    pub(super) recipe: Recipe,
+    pub(super) at: Instant,
 }
 
 pub(super) struct Connection {
     pub(super) control: Arc<ControlChannel>,
     pub(super) stage: Stage,
-    /// `None`: it is not admitted yet.
+    /// `None`: it is not admitted yet, or an inspector's.
     pub(super) session: Option<Session>,
-    pub(super) child: Option<(Child, LaunchedProcess)>,
-    /// How, and when, main launched it.
-    pub(super) launched: Option<(Recipe, Instant)>,
-    /// Main kills the process if it outlives its session for too long.
-    pub(super) dies_with_session: bool,
+    /// `None`: main did not launch its process.
+    pub(super) launched: Option<Box<Launched>>,
     /// When the present stage must be over.
     pub(super) stage_until: Option<Instant>,
     /// When the next of main's requests to it expires.
@@ -64,13 +64,12 @@ pub(super) struct Connection {
     pub(super) held_until: Option<Instant>,
     /// Its place in the list of the armed windows.
     pub(super) armed: Option<usize>,
-    /// The poller does not hear its bell: it was held, and has not been armed since.
+    /// The poller does not hear its bell: it has no session yet, or was held and has not been armed since.
     pub(super) deaf: bool,
     pub(super) rings: WakeFlood,
     /// Looks in a row that found no frame.
     pub(super) quiet: u32,
     pub(super) violations: u32,
-    pub(super) hung_up: bool,
 }
 
 impl Connection {
@@ -79,23 +78,26 @@ impl Connection {
             control,
             stage: Stage::Hello,
             session: None,
-            child: None,
             launched: None,
-            dies_with_session: true,
             stage_until: None,
             request_until: None,
             held_until: None,
             armed: None,
-            deaf: false,
+            deaf: true,
             rings: WakeFlood::default(),
             quiet: 0,
             violations: 0,
-            hung_up: false,
         }
     }
 
     pub(super) fn port(&self) -> Option<&Arc<Port>> {
         self.session.as_ref().map(|session| &session.port)
+    }
+
+    /// Returns the process, if main kills it when it outlives its session for too long.
+    pub(super) fn dies_with_session(&mut self) -> Option<&mut Child> {
+        let launched = self.launched.as_mut()?;
+        launched.recipe.options.die_with_main.then_some(&mut launched.child)
     }
 
     /// The earliest of its deadlines.
@@ -109,9 +111,13 @@ impl Session {
     /// `Err`: the window is to be held until then.
     #[inline]
     pub(super) fn allowed_batch(&mut self) -> Result<usize, Instant> {
-        let Some(allowance) = &mut self.allowance else { return Ok(BATCH) };
-        let allowed = allowance.frames(BATCH);
-        if allowed > 0 { Ok(allowed) } else { self.refill() }
+        match &self.allowance {
+            Some(allowance) => match allowance.frames(BATCH) {
+                0 => self.refill(),
+                allowed => Ok(allowed),
+            },
+            None => Ok(BATCH),
+        }
     }
 
     #[cold]

@@ -80,10 +80,8 @@ impl Notices {
 
     /// Swaps the queue for an empty one, so that no memory is allocated.
     pub(super) fn take(&self, empty: &mut Vec<Notice>) {
-        if self.urgent.is_raised() {
-            // Before the queue, which is filled before the flag is raised.
-            self.urgent.take();
-        }
+        // Before the queue, which is filled before the flag is raised.
+        self.urgent.take();
         std::mem::swap(empty, &mut *self.queue.lock());
     }
 
