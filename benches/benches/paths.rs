@@ -2,7 +2,7 @@
 
 use std::{process::ExitCode, time::Duration};
 
-use benches::{Error, Limit, Pair, Setup, latency::Pattern, take_part};
+use benches::{Error, Job, Limit, Pair, latency::Pattern, take_part};
 use criterion::{BenchmarkId, Criterion, Throughput};
 
 const PAYLOADS: [usize; 3] = [48, 1024, 64 * 1024];
@@ -15,7 +15,7 @@ fn main() -> ExitCode {
 }
 
 fn measure() -> Result<(), Error> {
-    let setup = Setup::pinned()?;
+    let job = Job::pinned()?;
     let mut criterion = Criterion::default()
         .warm_up_time(Duration::from_secs(1))
         .measurement_time(Duration::from_secs(4))
@@ -24,7 +24,7 @@ fn measure() -> Result<(), Error> {
     // The renderer's call, main's handler, the reply in the caller's hands.
     let mut group = criterion.benchmark_group("invoke");
     for payload in PAYLOADS {
-        let mut pair = Pair::launch(setup.of(Pattern::Invoke, payload))?;
+        let mut pair = Pair::launch(job.of(Pattern::Invoke, payload))?;
         group.throughput(Throughput::Bytes(payload as u64));
         group.bench_function(BenchmarkId::from_parameter(payload), |bencher| {
             bencher.iter_custom(|count| pair.invoke_untimed(count).expect("replies").elapsed);
@@ -34,14 +34,14 @@ fn measure() -> Result<(), Error> {
     group.finish();
 
     // From before main's call until the renderer's listener runs. The next push follows when it was taken.
-    let mut pair = Pair::launch(setup.of(Pattern::Push, 48))?;
+    let mut pair = Pair::launch(job.of(Pattern::Push, 48))?;
     criterion.bench_function("push one way/48", |bencher| {
         bencher.iter_custom(|count| pair.work(Limit::count(count)).expect("pushes").sum);
     });
     pair.close()?;
 
     // A stream from the renderer, until main's listener has counted the last message.
-    let mut pair = Pair::launch(setup.of(Pattern::Send, 48))?;
+    let mut pair = Pair::launch(job.of(Pattern::Send, 48))?;
     let mut group = criterion.benchmark_group("send throughput");
     group.throughput(Throughput::Elements(1));
     group.bench_function("48", |bencher| {

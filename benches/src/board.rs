@@ -4,9 +4,8 @@
 //! Every wait is bounded: a partner that is gone is an error, not a hang.
 
 use std::{
-    fs::File,
     io,
-    os::fd::{AsFd, AsRawFd, OwnedFd},
+    os::fd::OwnedFd,
     ptr,
     sync::atomic::{AtomicU32, AtomicU64, Ordering},
 };
@@ -19,13 +18,19 @@ use rustix::{
     time::Timespec,
 };
 
-use crate::{pair::Limit, system::now_ns};
+use crate::{
+    Error,
+    pair::{
+        Limit,
+        side::{OVER, ask_until},
+    },
+    system::now_ns,
+};
 
 /// The time that a partner may take for one turn on a busy machine.
 const TURN_MAX_S: u32 = 10;
 /// Loads between two readings of the clock while spinning.
 const LOOKS_PER_CLOCK: u32 = 1 << 16;
-const OVER: u64 = u64::MAX;
 const FUTEX_OVER: u32 = u32::MAX;
 
 /// A word with a cache line, and the neighbour that is prefetched with it, to itself.
@@ -46,8 +51,8 @@ pub(crate) struct Board {
     taken: Alone<AtomicU64>,
     /// The numbers of meetings at which each side has arrived.
     arrived: [Alone<AtomicU64>; 2],
-    /// A bare ring each way. Only one side writes each.
-    rings: [[BareCell; CELLS]; 2],
+    /// A bare ring each way, to main and back. Only one side writes each.
+    pub(crate) rings: [[BareCell; CELLS]; 2],
 }
 
 /// A cell of a bare ring, one cache line: the turn in which it was written, and a message.
@@ -61,13 +66,7 @@ pub(crate) struct BareCell {
 /// The words that share a line with a header.
 const MESSAGE_WORDS: usize = 6;
 /// The number of cells in Ringbridge's ring by default.
-const CELLS: usize = 4096;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Way {
-    There,
-    Back,
-}
+pub(crate) const CELLS: usize = 4096;
 
 impl BareCell {
     /// Publishes a turn. Turns count up from 1.
@@ -78,7 +77,7 @@ impl BareCell {
 
     /// Waits for this turn or a later one, and returns it.
     #[inline]
-    pub(crate) fn hear(&self, turn: u64) -> Result<u64, Stalled> {
+    pub(crate) fn hear(&self, turn: u64) -> Result<u64, Error> {
         let mut heard = 0;
         let found = &mut heard;
         spin_until(|| {
@@ -104,44 +103,22 @@ impl BareCell {
 const LINES: usize = 256;
 const BOARD_LEN: usize = size_of::<Board>();
 
-/// The other process did not take its turn.
-#[derive(Debug)]
-pub(crate) struct Stalled;
-
-impl std::fmt::Display for Stalled {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "the other process did not answer within {TURN_MAX_S} s")
-    }
-}
-
-impl std::error::Error for Stalled {}
-
 impl Board {
     pub(crate) fn create() -> io::Result<(&'static Self, OwnedFd)> {
-        let memory = memfd_create("ringbridge-bench", MemfdFlags::empty())?;
+        let memory = memfd_create("ringbridge-bench", MemfdFlags::CLOEXEC)?;
         ftruncate(&memory, BOARD_LEN as u64)?;
         Ok((Self::map(&memory)?, memory))
     }
 
-    /// Maps the board behind a descriptor of this process.
-    pub(crate) fn inherited(descriptor: i32) -> io::Result<&'static Self> {
-        let path = format!("/proc/self/fd/{descriptor}");
-        let memory = File::options().read(true).write(true).open(path)?;
-        if memory.metadata()?.len() != BOARD_LEN as u64 {
-            return Err(io::Error::other(format!("descriptor {} is no board", memory.as_raw_fd())));
-        }
-        Self::map(&memory)
-    }
-
-    /// The mapping stays for the rest of the process: there are a handful at the most.
-    fn map(memory: &impl AsFd) -> io::Result<&'static Self> {
+    /// Maps the memory of [`create`](Self::create). The mapping stays for the rest of the process.
+    pub(crate) fn map(memory: &OwnedFd) -> io::Result<&'static Self> {
         let access = ProtFlags::READ | ProtFlags::WRITE;
         // SAFETY: the kernel chooses a free range, so no mapping is replaced.
         let start =
             unsafe { mmap(ptr::null_mut(), BOARD_LEN, access, MapFlags::SHARED, memory, 0)? };
-        // SAFETY: the mapping is page-aligned, holds `BOARD_LEN` bytes, which both ways here have seen
-        // to be the file's size, and is never unmapped. Any bytes are a valid `Board`, and both
-        // processes change them only through its atomics.
+        // SAFETY: the mapping is page-aligned, holds the `BOARD_LEN` bytes that `create` gave the file, and
+        // is never unmapped. Any bytes are a valid `Board`, and both processes change them only through its
+        // atomics.
         Ok(unsafe { &*start.cast::<Self>() })
     }
 
@@ -153,11 +130,8 @@ impl Board {
     }
 
     /// Spins until both sides have called it, so that both are running when it returns.
-    pub(crate) fn meet(&self, way: Way) -> Result<(), Stalled> {
-        let [ours, theirs] = match way {
-            Way::There => [&self.arrived[0].0, &self.arrived[1].0],
-            Way::Back => [&self.arrived[1].0, &self.arrived[0].0],
-        };
+    pub(crate) fn meet(&self, is_main: bool) -> Result<(), Error> {
+        let [ours, theirs] = [is_main, !is_main].map(|main| &self.arrived[usize::from(main)].0);
         let meeting = ours.fetch_add(1, Ordering::Release) + 1;
         spin_until(|| theirs.load(Ordering::Acquire) >= meeting)
     }
@@ -170,7 +144,7 @@ impl Board {
 
     /// Returns the next stamp after `last`; spins until then.
     #[inline]
-    pub(crate) fn next_post(&self, last: u64) -> Result<u64, Stalled> {
+    pub(crate) fn next_post(&self, last: u64) -> Result<u64, Error> {
         spin_until(|| self.taken.0.load(Ordering::Acquire) != last)?;
         Ok(self.taken.0.load(Ordering::Acquire))
     }
@@ -183,7 +157,7 @@ impl Board {
     }
 
     /// Returns the next stamp after `last`; sleeps until then.
-    pub(crate) fn next_post_asleep(&self, last: u64) -> Result<u64, Stalled> {
+    pub(crate) fn next_post_asleep(&self, last: u64) -> Result<u64, Error> {
         loop {
             // Read before the stamp: a stamp that is posted afterwards changes the word.
             let seen = self.there.0.load(Ordering::Acquire);
@@ -204,25 +178,19 @@ impl Board {
         number: u32,
         limit: Limit,
         samples: &mut Vec<u64>,
-    ) -> Result<(), Stalled> {
+    ) -> Result<(), Error> {
         let line = self.line(number);
-        let mut turn = 0;
-        let began = now_ns();
-        let mut ended = began;
-        while limit.allows(turn / 2, ended - began) {
-            let sent = now_ns();
+        ask_until(limit, samples, |turn| {
             // Release and Acquire, here and in `follow`, as any message would need.
-            line.store(turn + 1, Ordering::Release);
-            spin_until(|| line.load(Ordering::Acquire) == turn + 2)?;
-            ended = now_ns();
-            samples.push(ended - sent);
-            turn += 2;
-        }
+            line.store(2 * turn - 1, Ordering::Release);
+            spin_until(|| line.load(Ordering::Acquire) == 2 * turn)?;
+            Ok(turn)
+        })?;
         line.store(OVER, Ordering::Release);
         Ok(())
     }
 
-    pub(crate) fn follow(&self, number: u32) -> Result<(), Stalled> {
+    pub(crate) fn follow(&self, number: u32) -> Result<(), Error> {
         let line = self.line(number);
         let mut turn = 0;
         loop {
@@ -235,7 +203,8 @@ impl Board {
         }
     }
 
-    pub(crate) fn lead_futex(&self, limit: Limit, samples: &mut Vec<u64>) -> Result<(), Stalled> {
+    // Not by `ask_until`: a few instructions more decide how often both sides find the word before they sleep.
+    pub(crate) fn lead_futex(&self, limit: Limit, samples: &mut Vec<u64>) -> Result<(), Error> {
         let mut turn = 0;
         let began = now_ns();
         let mut ended = began;
@@ -251,7 +220,7 @@ impl Board {
         Ok(())
     }
 
-    pub(crate) fn follow_futex(&self) -> Result<(), Stalled> {
+    pub(crate) fn follow_futex(&self) -> Result<(), Error> {
         let mut turn = 0;
         loop {
             sleep_while(&self.there.0, turn)?;
@@ -264,19 +233,14 @@ impl Board {
     }
 
     #[inline]
-    pub(crate) fn bare_cell(&self, way: Way, turn: u64) -> &BareCell {
-        &self.rings[way as usize][turn as usize % CELLS]
-    }
-
-    #[inline]
-    pub(crate) fn wait_until_posted(&self, stamp: u64) -> Result<(), Stalled> {
+    pub(crate) fn wait_until_posted(&self, stamp: u64) -> Result<(), Error> {
         spin_until(|| self.taken.0.load(Ordering::Acquire) == stamp)
     }
 }
 
 /// Spins without a pause hint to the processor, which would be slower.
 #[inline]
-pub(crate) fn spin_until(mut found: impl FnMut() -> bool) -> Result<(), Stalled> {
+pub(crate) fn spin_until(mut found: impl FnMut() -> bool) -> Result<(), Error> {
     let mut looks: u32 = 0;
     let mut began = None;
     while !found() {
@@ -284,11 +248,16 @@ pub(crate) fn spin_until(mut found: impl FnMut() -> bool) -> Result<(), Stalled>
         if looks.is_multiple_of(LOOKS_PER_CLOCK) {
             let now = now_ns();
             if now - *began.get_or_insert(now) > u64::from(TURN_MAX_S) * 1_000_000_000 {
-                return Err(Stalled);
+                return Err(stalled());
             }
         }
     }
     Ok(())
+}
+
+#[cold]
+fn stalled() -> Error {
+    format!("the other process did not answer within {TURN_MAX_S} s").into()
 }
 
 fn wake(word: &AtomicU32, value: u32) {
@@ -297,11 +266,11 @@ fn wake(word: &AtomicU32, value: u32) {
     let _ = futex::wake(word, futex::Flags::empty(), 1);
 }
 
-fn sleep_while(word: &AtomicU32, value: u32) -> Result<(), Stalled> {
+fn sleep_while(word: &AtomicU32, value: u32) -> Result<(), Error> {
     let timeout = Timespec { tv_sec: i64::from(TURN_MAX_S), tv_nsec: 0 };
     while word.load(Ordering::Acquire) == value {
         if futex::wait(word, futex::Flags::empty(), value, Some(&timeout)) == Err(Errno::TIMEDOUT) {
-            return Err(Stalled);
+            return Err(stalled());
         }
     }
     Ok(())
@@ -319,27 +288,19 @@ mod tests {
     fn two_that_bounce_count_every_turn() {
         let (board, _memory) = Board::create().unwrap();
         for number in [0, 1, 256] {
-            let mut samples = Vec::new();
+            let [mut lines, mut futexes] = [Vec::new(), Vec::new()];
             board.reset();
             thread::scope(|scope| {
                 let follower = scope.spawn(|| board.follow(number));
-                board.lead(number, TURNS, &mut samples).unwrap();
+                board.lead(number, TURNS, &mut lines).unwrap();
                 follower.join().unwrap().unwrap();
             });
             thread::scope(|scope| {
                 let follower = scope.spawn(|| board.follow_futex());
-                board.lead_futex(TURNS, &mut samples).unwrap();
+                board.lead_futex(TURNS, &mut futexes).unwrap();
                 follower.join().unwrap().unwrap();
             });
-            assert_eq!(samples.len(), 200);
+            assert_eq!((lines.len(), futexes.len()), (100, 100));
         }
-    }
-
-    #[test]
-    fn a_board_that_is_mapped_twice_is_one_board() {
-        let (ours, memory) = Board::create().unwrap();
-        let theirs = Board::inherited(memory.as_raw_fd()).unwrap();
-        theirs.post(7);
-        ours.wait_until_posted(7).unwrap();
     }
 }

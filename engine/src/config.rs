@@ -46,6 +46,10 @@ pub struct Config {
     /// longer saves the wake-ups of pauses up to it. It also bounds the time that a renderer is awake before and
     /// after a push that comes by a clock (or a tenth of the period, if that is longer).
     pub spin_ceiling: Duration,
+    /// The most time that a renderer with [`WaitStrategy::Adaptive`] is awake around pushes that come by a clock, in
+    /// percent of a core. At the default, 100, only [`spin_ceiling`](Self::spin_ceiling) limits it. A lower value
+    /// makes frequent pushes cheaper, and more of them find the renderer asleep. 0: it does not predict pushes.
+    pub awake_percent_max: u8,
     /// The ring from main to each renderer, in bytes: a power of two. A payload longer than a little
     /// less than half of it is sent by attachment: see [`attachment_max`](Self::attachment_max).
     pub main_capacity: usize,
@@ -91,6 +95,7 @@ impl Default for Config {
             require_isolation: false,
             wait: WaitStrategy::default(),
             spin_ceiling: Duration::from_micros(50),
+            awake_percent_max: 100,
             main_capacity: 256 * 1024,
             renderer_capacity: 256 * 1024,
             topic_capacity: 64 * 1024,

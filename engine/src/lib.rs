@@ -159,6 +159,8 @@ mod sandbox;
 mod session;
 mod shm;
 mod sync;
+#[cfg(not(loom))]
+mod ticker;
 mod trace;
 mod wake;
 #[cfg(not(loom))]
@@ -229,6 +231,7 @@ pub use crate::{
         error::{BindError, ConnectError, EndpointsError},
         liveness::GoneReason,
     },
+    ticker::Ticker,
     web_contents::WebContents,
 };
 

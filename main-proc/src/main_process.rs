@@ -14,7 +14,7 @@ use std::{
 };
 
 use contract::{CONTRACT, GET_SYSTEM_INFO, LOG_MESSAGE, READ_FILE, SystemInfo};
-use renderer_proc::{console::Console, ending::Ending, options::View};
+use renderer_proc::{console::Console, ending::Ending, options::View, pinning};
 use ringbridge::{
     BindError, Config, GoneReason, IpcMain, LaunchOptions, Policy, PolicyFile, SweptEndpoint,
     WebContents,
@@ -45,6 +45,10 @@ pub(crate) struct Counts {
     pub(crate) logs: AtomicU64,
     /// Pushes for which there was no space.
     pub(crate) dropped: AtomicU64,
+    /// System calls that woke a renderer that slept. Known at the end.
+    pub(crate) wakes: AtomicU64,
+    /// Intervals without a push, since the pusher or the machine was too slow. Known at the end.
+    pub(crate) skipped: AtomicU64,
 }
 
 /// The state that the listeners share.
@@ -65,6 +69,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     if let Some(filter) = &options.log {
         start_log(filter)?;
     }
+    let renderers_processors = if options.pin { pin()? } else { Vec::new() };
     let ending = Ending::new();
     ending.listen_to_signals()?;
     let console = Console::new(options.view() == View::Json, ending.clone());
@@ -108,7 +113,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     if options.has_dashboard() {
         let _ = process.dashboard.set(Dashboard::lend_terminal(&process.console)?);
     }
-    let served = process.launch(&ipc, options, &policy).and_then(|()| {
+    let served = process.launch(&ipc, options, &policy, &renderers_processors).and_then(|()| {
         match options.common.duration {
             Some(duration) => ipc.run_for(duration)?,
             None => ipc.run()?,
@@ -149,6 +154,16 @@ fn policy(options: &Options) -> Result<Policy, String> {
     PolicyFile::read(path)
         .and_then(|file| file.policy(CONTRACT))
         .map_err(|error| format!("cannot use the policy {}: {error}", path.display()))
+}
+
+/// Pins main to the first of its processors. Returns the others, for the renderers.
+fn pin() -> Result<Vec<usize>, Box<dyn Error>> {
+    let mut allowed = pinning::allowed()?;
+    if allowed.len() < 2 {
+        return Err("--pin needs two processors, and this process may use only one".into());
+    }
+    pinning::pin(allowed.remove(0))?;
+    Ok(allowed)
 }
 
 fn bind(options: &Options) -> Result<IpcMain, Box<dyn Error>> {
@@ -221,6 +236,7 @@ impl MainProcess {
 
         let process = self.clone();
         ipc.on_render_process_gone(move |window, details| {
+            process.counts.wakes.fetch_add(window.counters().wakes, Ordering::Relaxed);
             process.console.print(&Line::RenderProcessGone {
                 renderer: window.id(),
                 reason: details.reason.name(),
@@ -258,10 +274,13 @@ impl MainProcess {
         ipc: &IpcMain,
         options: &Options,
         policy: &Policy,
+        processors: &[usize],
     ) -> Result<(), Box<dyn Error>> {
+        let mut processors = processors.iter().cycle();
         for _ in 0..options.renderers {
             let mut command = Command::new(&self.program);
             command.args(options.common.renderer_arguments(options.view()));
+            command.args(processors.next().map(|number| format!("--pin={number}")));
             let restart = options.restart.into();
             let how = LaunchOptions { restart, ..LaunchOptions::default() };
             let window = ipc.launch_with(command, policy.clone(), how)?;

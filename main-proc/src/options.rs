@@ -53,6 +53,10 @@ pub(crate) struct Options {
     #[arg(long, value_name = "DURATION", value_parser = interval, default_value = "250ms")]
     pub(crate) sample_interval: Interval,
 
+    /// Runs main on one processor, and each renderer that it launches on another. Needs two
+    #[arg(long)]
+    pub(crate) pin: bool,
+
     /// Lets renderers read the regular files below this folder, up to 1 MiB each
     #[arg(long, value_name = "DIR")]
     pub(crate) files: Option<PathBuf>,

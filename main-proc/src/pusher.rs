@@ -1,6 +1,7 @@
 //! Pushes statistics to every window, on a thread of its own.
 //!
-//! It never waits for a renderer: a push for which there is no space is dropped, and counted. While there is no window
+//! It never waits for a renderer: a push for which there is no space is dropped, and counted. An interval that it
+//! cannot keep is skipped, and counted. While there is no window
 //! there is no timer, and the sampler rests.
 
 use std::{
@@ -42,8 +43,11 @@ impl Pusher {
         counts: Arc<Counts>,
     ) -> Result<Self, Box<dyn Error>> {
         let (changes, received) = mpsc::channel();
-        let mut windows = Windows { windows: Vec::new(), sampler, counts };
-        let push = move || schedule::run(interval, &received, |change| windows.work(change));
+        let mut windows = Windows { windows: Vec::new(), sampler, counts: counts.clone() };
+        let push = move || {
+            let skipped = schedule::run(interval, &received, |change| windows.work(change));
+            counts.skipped.store(skipped, Ordering::Relaxed);
+        };
         let thread = thread::Builder::new().name("pusher".to_owned()).spawn(push)?;
         Ok(Self { audience: Audience(changes), thread })
     }

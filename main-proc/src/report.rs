@@ -83,13 +83,16 @@ impl Display for Line<'_> {
                 }
             }
             Self::Summary { counts, .. } => {
-                let Counts { renderers, pushed, invokes, logs, dropped } = counts;
+                let Counts { renderers, pushed, invokes, logs, dropped, wakes, skipped } = counts;
                 // Debug prints an atomic's value.
                 write!(
                     f,
                     "ended: {renderers:?} renderers, {pushed:?} pushed, {dropped:?} dropped, "
                 )?;
-                write!(f, "{invokes:?} invokes, {logs:?} log messages")
+                write!(
+                    f,
+                    "{skipped:?} skipped, {wakes:?} wake-ups, {invokes:?} invokes, {logs:?} log messages"
+                )
             }
         }
     }

@@ -73,7 +73,9 @@ impl Sampler {
             }
             change.unwrap_or(true)
         };
-        let sample = move || schedule::run(interval, &changes, work);
+        let sample = move || {
+            schedule::run(interval, &changes, work);
+        };
         thread::Builder::new().name("sampler".to_owned()).spawn(sample)?;
         Ok(Self { latest, activity })
     }

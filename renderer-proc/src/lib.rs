@@ -20,6 +20,7 @@ pub mod ending;
 mod lines;
 mod measurements;
 pub mod options;
+pub mod pinning;
 mod report;
 mod session;
 pub mod terminal;
@@ -35,6 +36,9 @@ pub fn run(options: Options) -> Result<(), Box<dyn Error>> {
     let view = options.common.view(true);
     if options.listen.is_some() && view != View::Web {
         return Err("--listen and --listen-anywhere need --view web".into());
+    }
+    if let Some(number) = options.pin {
+        pinning::pin(number)?;
     }
     let context = Context::new(options, view)?;
     match view {

@@ -37,6 +37,10 @@ pub struct Options {
     #[arg(long, value_name = "DURATION", value_parser = duration, conflicts_with = "require_sandbox")]
     pub reconnect: Option<Duration>,
 
+    /// Runs on this processor alone. main-proc --pin sets it for the renderers that it launches
+    #[arg(long, value_name = "CPU")]
+    pub pin: Option<usize>,
+
     /// With --view web: the address of the page; port 0 is any free port [default: 127.0.0.1:0]
     #[arg(long, value_name = "ADDRESS")]
     pub listen: Option<SocketAddr>,

@@ -1,4 +1,4 @@
-//! An allocator that counts, for each thread, how often it was asked.
+//! An allocator that counts each thread's allocations.
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},
@@ -6,14 +6,14 @@ use std::{
 };
 
 thread_local! {
-    // Const and without a destructor, so that the allocator itself may look at it at any time.
+    // Const and without a destructor, so that the allocator can use it at any time.
     static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
 }
 
-/// The system's allocator, with a count. Make it the `#[global_allocator]`.
+/// The system's allocator with a count, for `#[global_allocator]`.
 pub struct CountingAllocator;
 
-/// How many allocations this thread has made so far.
+/// The number of allocations that this thread has made.
 pub fn on_this_thread() -> u64 {
     ALLOCATIONS.get()
 }

@@ -1,18 +1,17 @@
-//! Over which backend a test runs.
+//! The backend of a test.
 //!
-//! The tests in `tests/portable.rs` are those of other files, over named segments and events. They are a program of
-//! their own, and so are the scenes that they start: so what decides is the program's name, which a scene is told.
+//! The tests in `tests/portable/` are those of other files over the portable backend, in a program of their own. So the
+//! program's name decides, and its scenes are told.
 
-use std::{env, fmt, process::Command};
+use std::{env, process::Command};
 
 use clap::ValueEnum;
 use ringbridge::Backend;
 use serde::{Deserialize, Serialize};
 
-/// By which a scene learns what its test runs over.
+/// Tells a scene its test's backend.
 const VARIABLE: &str = "RINGBRIDGE_TEST_BACKEND";
 
-/// Of this process.
 pub fn backend() -> Backend {
     let told = env::var(VARIABLE).is_ok_and(|backend| backend == "portable");
     let named = || {
@@ -22,14 +21,13 @@ pub fn backend() -> Backend {
     if told || named() { Backend::Portable } else { Backend::Sealed }
 }
 
-/// Passes it on.
 pub fn tell(command: &mut Command) {
     if backend() == Backend::Portable {
         command.env(VARIABLE, "portable");
     }
 }
 
-/// The backend, as it is said on a command line and in a summary.
+/// The backend, on a command line and in a summary.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Over {
@@ -44,14 +42,5 @@ impl From<Over> for Backend {
             Over::Sealed => Self::Sealed,
             Over::Portable => Self::Portable,
         }
-    }
-}
-
-impl fmt::Display for Over {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Sealed => "sealed",
-            Self::Portable => "portable",
-        })
     }
 }

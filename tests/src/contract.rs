@@ -48,13 +48,12 @@ impl fmt::Display for DivideError {
     }
 }
 
-/// A value whose shape is not fixed.
+/// A value without a fixed layout.
 pub type Settings = Dynamic<BTreeMap<String, Vec<i64>>>;
 
 /// Rows of pixels, a mebibyte in all.
 pub type Picture = [[u8; 1024]; 1024];
 
-/// Declares channels and the contract that has all of them.
 macro_rules! channels {
     ($($(#[$doc:meta])* $name:ident: $kind:ident<$($type:ty),+> = $channel:literal,)*) => {
         $($(#[$doc])* pub const $name: $kind<$($type),+> = $kind::new($channel);)*
@@ -113,22 +112,20 @@ pub fn settings() -> Settings {
     Dynamic(entries.map(|(name, values)| (name.to_owned(), values)).into())
 }
 
-/// Bytes that both sides of a test know: any shift or repetition of them shows.
+/// Bytes that both sides of a test know. Any shift or repetition of them shows.
 pub fn pattern(len: usize) -> Vec<u8> {
     (0..len).map(|index| (index ^ (index >> 8)) as u8).collect()
 }
 
 const CHUNK: usize = 64 * 1024;
 
-/// Bytes that both sides of a test know, quickly made and checked however many they are: each chunk has
-/// its number and the seed in it.
+/// Bytes that both sides of a test know, which are quickly made and checked. Each chunk contains its number and the seed.
 pub fn large(len: usize, seed: u64) -> Vec<u8> {
     let mut bytes = vec![0; len];
     fill_large(&mut bytes, seed);
     bytes
 }
 
-/// The bytes of [`large`] as numbers.
 pub fn large_wide(len: usize, seed: u64) -> Vec<u128> {
     let mut numbers = vec![0; len / size_of::<u128>()];
     fill_large(numbers.as_mut_bytes(), seed);
@@ -143,7 +140,6 @@ fn fill_large(bytes: &mut [u8], seed: u64) {
     }
 }
 
-/// Whether these are the bytes of [`large`].
 pub fn is_large(bytes: &[u8], len: usize, seed: u64) -> bool {
     let mut expected = pattern(CHUNK);
     bytes.len() == len
@@ -153,7 +149,7 @@ pub fn is_large(bytes: &[u8], len: usize, seed: u64) -> bool {
         })
 }
 
-/// With which seed these bytes were made.
+/// The seed of these bytes.
 pub fn seed_of(bytes: &[u8]) -> u64 {
     bytes.first_chunk().map_or(0, |first| u64::from_le_bytes(*first) >> 32)
 }

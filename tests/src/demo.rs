@@ -1,17 +1,14 @@
 //! The demo's two programs and the operator's tool, built once and started as users start them.
 
 use std::{
-    io::Read,
+    io,
     os::unix::process::CommandExt,
     path::PathBuf,
-    process::{Command, Stdio},
+    process::{Child, Stdio},
 };
 
-use crate::processes::{
-    Program, SweptName, eventually, programs, shared_memory_files, unique_name,
-};
+use crate::prelude::*;
 
-/// The path of `main-proc`, `renderer-proc` or `ringbridge`.
 pub fn demo_program(name: &str) -> PathBuf {
     programs().join(name)
 }
@@ -60,12 +57,10 @@ impl Demo {
         main
     }
 
-    /// Starts a renderer that attaches.
     pub fn attach(&self, arguments: &[&str]) -> Program {
         Program::start(&mut self.renderer(arguments))
     }
 
-    /// The command that starts a renderer which attaches.
     pub fn renderer(&self, arguments: &[&str]) -> Command {
         self.command("renderer-proc", arguments)
     }
@@ -92,22 +87,13 @@ impl Demo {
     }
 }
 
-/// Runs a command that ends soon. Returns its exit code and its standard output and error.
+/// Runs a command that ends soon. Returns its exit code and its standard output and error, each less than a pipe holds.
 pub fn run(command: &mut Command) -> (Option<i32>, String, String) {
-    let pipe = || Stdio::piped();
-    let mut child = command
-        .stdin(Stdio::null())
-        .stdout(pipe())
-        .stderr(pipe())
-        .spawn()
-        .expect("it can be started");
-    let mut status = None;
-    eventually("the program ends", || {
-        status = child.try_wait().expect("it is this process's child");
-        status.is_some()
-    });
-    let (mut output, mut errors) = (String::new(), String::new());
-    child.stdout.take().expect("a pipe").read_to_string(&mut output).expect("it is text");
-    child.stderr.take().expect("a pipe").read_to_string(&mut errors).expect("it is text");
-    (status.and_then(|status| status.code()), output, errors)
+    let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = Killed(command.spawn().expect("it can be started"));
+    let code = child.end().code();
+    let Child { stdout, stderr, .. } = &mut child.0;
+    let (output, errors) = (stdout.take().expect("a pipe"), stderr.take().expect("a pipe"));
+    let output = io::read_to_string(output).expect("it is text");
+    (code, output, io::read_to_string(errors).expect("it is text"))
 }

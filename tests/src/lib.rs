@@ -1,13 +1,11 @@
-//! Tests between real processes: what they share.
+//! Helpers of the tests between real processes.
 //!
 //! A test plays the main process, on a [`Stage`](stage::Stage). Its renderers are [scenes](scene): functions beside its
-//! assertions, which a second run of the test program calls. Where main itself must die, main is a scene too. A renderer
-//! tells what it saw with [`REPORT`](contract::REPORT), or by failing: a scene that panics ends with a status that the
-//! stage does not accept.
+//! assertions, which a second run of the test program calls. Where main must die, it is a scene too. A renderer tells what
+//! it saw by [`REPORT`](contract::REPORT) or by a panic, which the stage does not accept.
 //!
-//! Waits are for a condition and have a bound far beyond what is needed, since the machine may be busy with other tests.
-//! Nothing sleeps in the hope that something will have happened. Loops mostly run in short slices between looks at such
-//! a condition; the module `wake` of the behaviour tests is about those that sleep.
+//! Every wait is for a condition, and has a limit far beyond what it needs, since the machine may be busy. No test sleeps
+//! in the hope that something will have happened.
 
 #![allow(
     missing_docs,
@@ -27,6 +25,7 @@ mod registering;
 pub mod scene;
 pub mod scenes;
 pub mod screen;
+pub mod shorthands;
 pub mod siege;
 pub mod stage;
 pub mod stress;

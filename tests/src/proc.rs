@@ -1,39 +1,41 @@
-//! What `/proc` says of processes, by the crate `procfs`.
+//! Facts about processes from `/proc`.
 
 use std::{path::Path, time::Duration};
 
 use procfs::{
     Current, Meminfo,
-    process::{FDTarget, MMapPath, Process, Stat, Status},
+    process::{FDTarget, MMapPath, Process, Stat, Status, Task},
 };
 
-/// Where the names of all segments are, and what they begin with.
+/// The folder of all segments, and the beginning of their names.
 pub(crate) const SEGMENTS: &str = "/dev/shm/ringbridge-";
 
 fn process(process_id: u32) -> Option<Process> {
     Process::new(process_id as i32).ok()
 }
 
+fn tasks(process_id: u32) -> impl Iterator<Item = Task> {
+    let tasks = process(process_id).and_then(|process| process.tasks().ok());
+    tasks.into_iter().flatten().flatten()
+}
+
 fn this() -> Process {
     Process::myself().expect("proc is mounted")
 }
 
-/// What `/proc` says of a process; `None` if there is none.
 pub fn stat(process_id: u32) -> Option<Stat> {
     process(process_id)?.stat().ok()
 }
 
-/// Whether the process is there, be it as a zombie.
 pub fn exists(process_id: u32) -> bool {
     process(process_id).is_some()
 }
 
-/// Whether the process is there and has not ended.
 pub fn is_alive(process_id: u32) -> bool {
     stat(process_id).is_some_and(|stat| !matches!(stat.state, 'Z' | 'X'))
 }
 
-/// Whether the process was killed, be it that it has not ended yet.
+/// Returns whether the process was killed, even if it has not ended yet.
 pub fn is_killed(process_id: u32) -> bool {
     const KILL: u64 = 1 << (9 - 1);
     let killed = |status: &Status| (status.sigpnd | status.shdpnd) & KILL != 0;
@@ -46,8 +48,7 @@ pub fn is_stopped(process_id: u32) -> bool {
 
 /// The processor time that a process has used, in user mode and in the kernel.
 pub fn processor_time(process_id: u32) -> Duration {
-    let threads = process(process_id).and_then(|process| process.tasks().ok());
-    let times = threads.into_iter().flatten().flatten().filter_map(|task| task.schedstat().ok());
+    let times = tasks(process_id).filter_map(|task| task.schedstat().ok());
     Duration::from_nanos(times.map(|time| time.sum_exec_runtime).sum())
 }
 
@@ -55,7 +56,7 @@ pub fn command_line(process_id: u32) -> Vec<String> {
     process(process_id).and_then(|process| process.cmdline().ok()).unwrap_or_default()
 }
 
-/// The children of a process, and theirs, be it as zombies.
+/// The children of a process and their children, even as zombies.
 pub fn descendants(process_id: u32) -> Vec<u32> {
     let all = procfs::process::all_processes().expect("proc is mounted");
     let all = all.flatten().filter_map(|process| process.stat().ok());
@@ -70,9 +71,7 @@ pub fn descendants(process_id: u32) -> Vec<u32> {
 }
 
 pub fn statuses_of_threads(process_id: u32) -> Vec<Status> {
-    let tasks = process(process_id).and_then(|process| process.tasks().ok());
-    let tasks = tasks.into_iter().flatten().flatten();
-    tasks.filter_map(|task| task.status().ok()).collect()
+    tasks(process_id).filter_map(|task| task.status().ok()).collect()
 }
 
 fn status_of_this_thread() -> Status {
@@ -80,42 +79,52 @@ fn status_of_this_thread() -> Status {
     thread.and_then(|thread| thread.status()).expect("this thread runs")
 }
 
-/// How often this thread has gone to sleep in the kernel by itself.
+/// The number of times that this thread has blocked in the kernel.
 pub fn voluntary_switches() -> u64 {
     status_of_this_thread().voluntary_ctxt_switches.expect("the kernel counts them")
 }
 
-/// The same of the first thread of another process.
 pub fn voluntary_switches_of(process_id: u32) -> u64 {
     let status = process(process_id).and_then(|process| process.status().ok());
     status.and_then(|status| status.voluntary_ctxt_switches).expect("the kernel counts them")
 }
 
-/// How often this thread has lost its processor to another.
+/// The number of times that this thread has lost its processor to another thread.
 pub fn preemptions() -> u64 {
     status_of_this_thread().nonvoluntary_ctxt_switches.expect("the kernel counts them")
 }
 
-/// How many page faults this process has had that needed no disk.
+/// The number of minor page faults of this process.
 pub fn page_faults() -> u64 {
     this().stat().expect("proc is mounted").minflt
 }
 
 pub fn threads() -> usize {
-    this().tasks().map_or(0, Iterator::count)
+    threads_of(std::process::id())
+}
+
+pub fn threads_of(process_id: u32) -> usize {
+    tasks(process_id).count()
 }
 
 /// The threads of this process that enter events of the portable backend. Without a session they are those that a
 /// process left behind when it died inside an event.
 pub fn threads_in_events() -> usize {
-    let name = |task: procfs::process::Task| Some(task.stat().ok()?.comm);
-    let names = this().tasks().into_iter().flatten().flatten().filter_map(name);
+    threads_in_events_of(std::process::id())
+}
+
+pub fn threads_in_events_of(process_id: u32) -> usize {
     const NAMES: [&str; 3] = ["ringbridge-ring", "ringbridge-hear", "ringbridge-end"];
+    let names = tasks(process_id).filter_map(|task| Some(task.stat().ok()?.comm));
     names.filter(|name| NAMES.contains(&name.as_str())).count()
 }
 
 pub fn open_descriptors() -> usize {
-    this().fd_count().unwrap_or(0)
+    open_descriptors_of(std::process::id())
+}
+
+pub fn open_descriptors_of(process_id: u32) -> usize {
+    process(process_id).and_then(|process| process.fd_count().ok()).unwrap_or(0)
 }
 
 /// The memory of this process, in bytes: what it may address, and what is resident.
@@ -128,7 +137,7 @@ pub fn resident_memory() -> u64 {
     memory().1
 }
 
-/// What a process has in memory, in bytes.
+/// The resident memory of a process, in bytes.
 pub fn resident_memory_of(process_id: u32) -> u64 {
     let sizes = process(process_id).and_then(|process| process.statm().ok());
     sizes.map_or(0, |sizes| sizes.resident * procfs::page_size())
@@ -138,7 +147,7 @@ pub fn total_memory() -> u64 {
     Meminfo::current().expect("proc is mounted").mem_total
 }
 
-/// Where a process has mapped files whose path is like this.
+/// The mappings of a process whose path is like this, with their addresses.
 pub fn mappings(process_id: u32, is_like: impl Fn(&str) -> bool) -> Vec<(u64, String)> {
     let maps = process(process_id).and_then(|process| process.maps().ok());
     let named = maps.into_iter().flatten().filter_map(|map| match map.pathname {
@@ -149,7 +158,6 @@ pub fn mappings(process_id: u32, is_like: impl Fn(&str) -> bool) -> Vec<(u64, St
     named.filter(|(_, path)| is_like(path)).collect()
 }
 
-/// Whether a mapped path is the library's memory, over whichever backend.
 pub fn is_of_the_library(path: &str) -> bool {
     path.contains("memfd:ringbridge") || path.contains(SEGMENTS)
 }
@@ -158,7 +166,7 @@ pub fn mappings_of_the_library() -> usize {
     mappings(std::process::id(), is_of_the_library).len()
 }
 
-/// The descriptors of this process that refer to something whose name contains this.
+/// The descriptors of this process whose target's name contains this.
 pub fn descriptors_of(name: &str) -> Vec<i32> {
     let descriptors = this().fd().expect("proc is mounted").flatten();
     let of_name = descriptors.filter(|descriptor| match &descriptor.target {
@@ -170,7 +178,7 @@ pub fn descriptors_of(name: &str) -> Vec<i32> {
     of_name.map(|descriptor| descriptor.fd).collect()
 }
 
-/// How many descriptors of attachments this process has open, and how many it has mapped.
+/// The numbers of descriptors and mappings of attachments in this process.
 pub fn attachments_of_this_process() -> (usize, usize) {
     const NAME: &str = "ringbridge-attachment";
     let mapped = mappings(std::process::id(), |path| path.contains(NAME));
@@ -181,7 +189,7 @@ pub fn executable(process_id: u32) -> Option<std::path::PathBuf> {
     process(process_id)?.exe().ok()
 }
 
-/// Whether the machine's processor is of this model, or says nothing of it.
+/// Returns whether the processor is of this model, or the model is unknown.
 pub fn is_processors_model(model: &str) -> bool {
     let cpus = procfs::CpuInfo::current().expect("proc is mounted");
     model == "unknown" || cpus.model_name(0) == Some(model)

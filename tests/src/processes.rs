@@ -1,31 +1,28 @@
-//! Processes and what they leave: bounded waits, endpoints' files, the programs under test.
+//! Bounded waits, the files of endpoints, and the programs under test.
 
 use std::{
     env,
     fs::{self, DirBuilder},
-    io::{self, BufRead, BufReader, Read, Write},
+    io::{self, BufRead, BufReader, Read},
     ops::Deref,
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
-    sync::{OnceLock, mpsc},
-    thread,
-    time::{Duration, Instant},
+    process::{Child, ExitStatus, Stdio},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering},
+        mpsc,
+    },
 };
 
-use ringbridge::{Backend, Config, IpcMain};
 use rustix::{
-    process::{Pid, Signal, kill_process},
+    process::{Pid, kill_process},
     thread::{CpuSet, sched_getaffinity, sched_setaffinity},
 };
-use serde_json::Value;
 
-use crate::{
-    contract::CONTRACT,
-    proc::{SEGMENTS, mappings},
-};
+use crate::{prelude::*, proc::SEGMENTS};
 
-/// How long anything may take before a test gives it up. Far more than it needs.
+/// The limit of any wait. Far more than it needs.
 pub const LIMIT: Duration = Duration::from_secs(20);
 
 /// Waits for a condition that other processes bring about.
@@ -33,27 +30,35 @@ pub fn eventually(what: &str, condition: impl FnMut() -> bool) {
     assert!(within(LIMIT, condition), "not within {LIMIT:?}: {what}");
 }
 
-/// Waits for a condition, and says whether it came to hold in time.
-pub fn within(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
+/// Waits for a condition, and returns whether it came to hold in time.
+pub fn within(limit: Duration, condition: impl FnMut() -> bool) -> bool {
+    within_by(limit, || thread::sleep(Duration::from_millis(1)), condition)
+}
+
+/// Does `step` again and again until the condition holds, and returns whether that was in time.
+pub fn within_by(
+    limit: Duration,
+    mut step: impl FnMut(),
+    mut condition: impl FnMut() -> bool,
+) -> bool {
     let deadline = Instant::now() + limit;
     while !condition() {
         if Instant::now() >= deadline {
             return false;
         }
-        thread::sleep(Duration::from_millis(1));
+        step();
     }
     true
 }
 
-/// Does something with one number after the other. Returns the number at which it failed, and the error.
+/// Calls a function with 0, 1, 2 and so on. Returns the number at which it failed, and the error.
 pub fn until_error<E>(mut step: impl FnMut(u64) -> Result<(), E>) -> (u64, E) {
     let failed = (0..).find_map(|number| step(number).err().map(|error| (number, error)));
     failed.expect("numbers have no end")
 }
 
-/// A name for an endpoint that no other test has, in this process or another.
+/// A name that no other test has, in this process or another.
 pub fn unique_name(purpose: &str) -> String {
-    use std::sync::atomic::{AtomicU32, Ordering};
     static NEXT: AtomicU32 = AtomicU32::new(0);
     format!("{purpose}-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
@@ -91,7 +96,7 @@ impl Deref for Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // What is left of it is in nobody's way.
+        // A rest of it disturbs no other test.
         let _ = fs::remove_dir_all(&self.0);
     }
 }
@@ -100,15 +105,13 @@ impl Drop for Folder {
 pub fn program(name: &str) -> PathBuf {
     let this = env::current_exe().expect("a running program has a path");
     // Tests are built one folder further down.
-    let found = this.ancestors().skip(1).take(2).map(|folder| folder.join(name));
-    found
-        .into_iter()
-        .find(|path| path.exists())
-        .unwrap_or_else(|| panic!("'{name}' has not been built beside {}", this.display()))
+    let mut places = this.ancestors().skip(1).take(2).map(|folder| folder.join(name));
+    let found = places.find(|path| path.exists());
+    found.unwrap_or_else(|| panic!("'{name}' has not been built beside {}", this.display()))
 }
 
-/// Whether a program that a test needs is in the PATH. If not, says that the test is left out; or fails if
-/// `RINGBRIDGE_REQUIRE_TOOLS` is 1, as on a build machine, which installs it.
+/// Returns whether a program is in the PATH. If not, prints that the test is left out, or fails if
+/// `RINGBRIDGE_REQUIRE_TOOLS` is 1, as on a build machine.
 pub fn has_tool(name: &str, debian_package: &str) -> bool {
     let path = env::var_os("PATH").unwrap_or_default();
     let found = env::split_paths(&path).any(|folder| folder.join(name).is_file());
@@ -121,15 +124,15 @@ pub fn has_tool(name: &str, debian_package: &str) -> bool {
     found
 }
 
-/// Says that a test, or a part of it, is left out, and why.
+/// Prints that a test, or a part of it, is left out, and why.
 pub fn left_out(why: &str) {
     let thread = thread::current();
-    // Not by `eprintln`, which the test harness captures. A closed standard error concerns nobody.
+    // Not by `eprintln`, which the test harness captures.
     let _ = writeln!(io::stderr(), "LEFT OUT: {}: {why}", thread.name().unwrap_or("a test"));
 }
 
-/// The folder of the demo's programs, the operator's tool and the engine's examples. Cargo builds them as it has built
-/// this program: for the whole workspace, so that nothing is compiled twice with other features.
+/// The folder of the demo's programs, the operator's tool and the engine's examples. Cargo builds them for the whole
+/// workspace, as it has built this program, so that it compiles nothing twice with other features.
 pub fn programs() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(build_programs)
@@ -155,19 +158,17 @@ fn build_programs() -> PathBuf {
     folder.to_owned()
 }
 
-/// The files by which an endpoint is found. None is there once its main process has closed it.
+/// The existing files of an endpoint. None exists once its main process has closed it.
 pub fn endpoint_files(name: &str) -> Vec<PathBuf> {
-    let runtime =
-        env::var_os("XDG_RUNTIME_DIR").map(|folder| Path::new(&folder).join("ringbridge"));
+    let runtime = env::var_os("XDG_RUNTIME_DIR").map(|at| Path::new(&at).join("ringbridge"));
     let shared = PathBuf::from(format!("/tmp/ringbridge-{}", rustix::process::getuid().as_raw()));
-    let folders = [runtime, Some(shared)].into_iter().flatten();
-    folders
-        .flat_map(|folder| ["sock", "lock"].map(|kind| folder.join(format!("{name}.{kind}"))))
-        .filter(|path| path.exists())
-        .collect()
+    let files =
+        |folder: PathBuf| ["sock", "lock"].map(|kind| folder.join(format!("{name}.{kind}")));
+    let files = runtime.into_iter().chain([shared]).flat_map(files);
+    files.filter(|path| path.exists()).collect()
 }
 
-/// The name of an endpoint whose main process may be killed. Dropped, it removes what that has left.
+/// The name of an endpoint whose main process may be killed. Removes the dead process's files when dropped.
 pub struct SweptName(pub String);
 
 impl Drop for SweptName {
@@ -175,32 +176,30 @@ impl Drop for SweptName {
         if endpoint_files(&self.0).is_empty() {
             return;
         }
-        // Who binds a name removes what the dead have left of it, segments too.
+        // `bind` removes what a dead process has left of the name, segments too.
         let config =
             Config { backend: Backend::Portable, protect_memory: false, ..Config::default() };
         if IpcMain::bind_with(&self.0, CONTRACT, config).is_ok() {
             return;
         }
-        for file in endpoint_files(&self.0) {
-            // Whoever has removed it meanwhile did the same.
-            let _ = fs::remove_file(file);
-        }
+        // Another process may have removed a file meanwhile.
+        endpoint_files(&self.0).into_iter().for_each(|file| _ = fs::remove_file(file));
     }
 }
 
-/// What the names of one endpoint's segments begin with. There may be others', of tests that run beside.
+/// The beginning of the names of one endpoint's segments, among those of tests that run at the same time.
 #[derive(Clone, Debug)]
 pub struct SegmentNames(String);
 
 impl SegmentNames {
-    /// Those of the portable endpoint that a process has: it maps its directory.
+    /// Finds those of the portable endpoint whose directory a process maps.
     pub fn of_process(process_id: u32) -> Option<Self> {
         let segments = mappings(process_id, |path| path.starts_with(SEGMENTS));
         let (name, _number) = segments.first()?.1.split_once('.')?;
         Some(Self(format!("{name}.")))
     }
 
-    /// That through which the others are found.
+    /// The segment that lists the others.
     pub fn directory(&self) -> PathBuf {
         PathBuf::from(format!("{}0", self.0))
     }
@@ -211,50 +210,43 @@ impl SegmentNames {
     }
 }
 
-/// What lies in `/dev/shm` under this project's name.
 pub fn shared_memory_files() -> Vec<PathBuf> {
     let files = fs::read_dir("/dev/shm").into_iter().flatten().flatten().map(|entry| entry.path());
     files.filter(|path| path.to_string_lossy().contains("ringbridge")).collect()
 }
 
-/// A core that this thread may use.
 pub fn first_core() -> usize {
     let allowed = sched_getaffinity(None).expect("it can be asked for");
     (0..CpuSet::MAX_CPU).find(|&core| allowed.is_set(core)).expect("this thread runs")
 }
 
-/// Keeps this thread, and those that it starts, to one core.
 pub fn keep_to_core(core: usize) {
     let mut cores = CpuSet::new();
     cores.set(core);
     sched_setaffinity(None, &cores).expect("the core is there");
 }
 
-/// Sends a signal to a process that a test knows to be its own.
+/// Sends a signal to a process of the test's own.
 pub fn signal(process_id: u32, signal: Signal) {
     let process_id = Pid::from_raw(process_id as i32).expect("process ids are positive");
     // It fails only if the process has ended already.
     let _ = kill_process(process_id, signal);
 }
 
-/// The lines that some process prints: one JSON object each, mostly.
+/// The lines that a process prints, mostly one JSON object each.
 pub struct Lines(mpsc::Receiver<String>);
 
 impl Lines {
-    /// Reads them in a thread of its own, so that waiting for one can have a bound.
+    /// Reads them in a thread of its own, so that a wait for one can have a limit.
     pub fn of(output: impl Read + Send + 'static) -> Self {
         let (sender, lines) = mpsc::channel();
         thread::spawn(move || {
-            for line in BufReader::new(output).lines().map_while(Result::ok) {
-                if sender.send(line).is_err() {
-                    return;
-                }
-            }
+            let mut read = BufReader::new(output).lines().map_while(Result::ok);
+            read.try_for_each(|line| sender.send(line))
         });
         Self(lines)
     }
 
-    /// The next line; `None` at the end of the output.
     pub fn next(&self) -> Option<Value> {
         let line = self.next_text()?;
         let value = serde_json::from_str(&line);
@@ -270,11 +262,10 @@ impl Lines {
         }
     }
 
-    /// The next line whose `event` is this one; those before it are passed over.
+    /// The next line with this `event`. Those before it are dropped.
     pub fn next_of(&self, event: &str) -> Value {
-        std::iter::from_fn(|| self.next())
-            .find(|line| line["event"] == event)
-            .unwrap_or_else(|| panic!("it ended without a line of '{event}'"))
+        let found = std::iter::from_fn(|| self.next()).find(|line| line["event"] == event);
+        found.unwrap_or_else(|| panic!("it ended without a line of '{event}'"))
     }
 
     pub fn rest(&self) -> Vec<Value> {
@@ -286,14 +277,13 @@ impl Lines {
 pub struct Killed(pub Child);
 
 impl Killed {
-    /// Waits for its end.
+    pub fn status(&mut self) -> Option<ExitStatus> {
+        self.0.try_wait().expect("it is this process's child")
+    }
+
     pub fn end(&mut self) -> ExitStatus {
-        let mut status = None;
-        eventually("the program ends", || {
-            status = self.0.try_wait().expect("it is this process's child");
-            status.is_some()
-        });
-        status.expect("it has ended")
+        eventually("the program ends", || self.status().is_some());
+        self.status().expect("it has ended")
     }
 }
 
@@ -337,7 +327,7 @@ impl Program {
         self.child.end()
     }
 
-    /// Waits for its good end, and returns the lines that it printed until then.
+    /// Waits until it ends with success, and returns the remaining lines.
     pub fn finish(&mut self) -> Vec<Value> {
         let lines = self.lines.rest();
         assert!(self.end().success(), "{lines:?}");

@@ -1,21 +1,12 @@
-//! Listeners and handlers whose registration must succeed, for main and for renderers.
+//! Registration of listeners and handlers that must succeed, for main and for renderers.
 
-use ringbridge::{
-    Event, HandlerError, IpcMainEvent, IpcMainInvokeEvent, IpcRendererEvent,
-    IpcRendererInvokeEvent, ListenerId, Method, Payload, Push, Responder, Topic,
-};
-
-use crate::{
-    scene::Renderer,
-    stage::{Notes, Stage},
-};
+use crate::prelude::*;
 
 const ACCEPTED: &str = "the contract has the channel, and the policy allows it";
 
 macro_rules! registering {
     ($side:ty, $channel:ident, $event:ident, $invoke:ident) => {
         impl $side {
-            /// Listens.
             pub fn hear<T: Payload + ?Sized>(
                 &self,
                 channel: $channel<T>,
@@ -24,7 +15,6 @@ macro_rules! registering {
                 self.ipc.on(channel, listener).expect(ACCEPTED)
             }
 
-            /// Notes each message.
             pub fn notes<T>(&self, channel: $channel<T>) -> Notes<<T as ToOwned>::Owned>
             where
                 T: Payload + ToOwned<Owned: Send + 'static> + ?Sized,
@@ -44,7 +34,6 @@ macro_rules! registering {
                 notes
             }
 
-            /// Handles invokes.
             pub fn answer<A, R, E>(
                 &self,
                 method: Method<A, R, E>,
@@ -57,7 +46,6 @@ macro_rules! registering {
                 self.ipc.handle(method, handler).expect(ACCEPTED);
             }
 
-            /// Handles invokes with responders.
             pub fn answer_later<A, R, E>(
                 &self,
                 method: Method<A, R, E>,
@@ -70,7 +58,6 @@ macro_rules! registering {
                 self.ipc.handle_deferred(method, handler).expect(ACCEPTED);
             }
 
-            /// Handles invokes with futures.
             pub fn answer_async<A, R, E, F>(
                 &self,
                 method: Method<A, R, E>,
@@ -91,7 +78,6 @@ registering!(Stage, Event, IpcMainEvent, IpcMainInvokeEvent);
 registering!(Renderer, Push, IpcRendererEvent, IpcRendererInvokeEvent);
 
 impl Renderer {
-    /// Subscribes to a topic.
     pub fn follow<T: Payload + ?Sized>(
         &self,
         topic: Topic<T>,

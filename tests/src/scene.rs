@@ -1,8 +1,8 @@
-//! Renderers and main processes of the tests: functions of the test program itself, called in a second run of it.
+//! Renderers and main processes of the tests: functions of the test program, called in a second run of it.
 //!
-//! A test names a function, or a closure without captures, beside its assertions. The new process gets the distance of
-//! that function from a known one, because the program is loaded at another address each time. [`scenes!`](crate::scenes!)
-//! makes the test program look for it before the test harness starts. A scene fails by panicking.
+//! A test names a function, or a closure without captures. The new process gets the distance of that function from a known
+//! one, since the program is loaded at another address each time. [`scenes!`](crate::scenes!) makes the test program call
+//! it before the test harness starts. A scene fails by panicking.
 
 use std::{
     env,
@@ -10,27 +10,17 @@ use std::{
     io::{self, PipeWriter, Read},
     mem,
     ops::Deref,
-    panic, process,
-    process::Command,
-    ptr,
+    panic, process, ptr,
     sync::atomic::{AtomicBool, Ordering::Relaxed},
-    time::{Duration, Instant},
 };
 
-use ringbridge::{Config, Contract, IpcRenderer};
-
-use crate::{
-    backend,
-    contract::{CONTRACT, CUE, REPORT},
-    processes::LIMIT,
-    stage::Notes,
-};
+use crate::{backend, prelude::*};
 
 /// The environment variable with the kind of a scene and the distance of its function.
 pub const VARIABLE: &str = "RINGBRIDGE_TEST_SCENE";
 
-/// Makes a test program able to launch itself. Each test program that launches scenes needs it once. With `one at a
-/// time` its tests do not run beside each other, since they look at their whole process.
+/// Makes a test program able to launch itself. Each test program with scenes needs it once. With `one at a time` its
+/// tests run one after another, since they look at their whole process.
 #[macro_export]
 macro_rules! scenes {
     () => {
@@ -47,16 +37,16 @@ macro_rules! scenes {
     };
 }
 
-/// The part of a renderer that main has launched and that has connected.
+/// A renderer that main has launched and that has connected.
 pub type RendererScene = fn(&Renderer);
-/// The part of any other process.
+/// Any other process.
 pub type ProcessScene = fn(&Arguments);
 
-/// Whether this program can launch itself.
+/// The program has [`scenes!`](crate::scenes!).
 static CAN_PLAY: AtomicBool = AtomicBool::new(false);
 
-/// Calls the scene that this process was launched for, and ends the process; returns if there is none. It runs before
-/// `main`, when glibc has given the standard library the arguments already.
+/// Calls the scene that this process was launched for, and ends the process; returns if there is none. Runs before
+/// `main`, when glibc has already given the standard library the arguments.
 pub extern "C" fn play_if_told() {
     CAN_PLAY.store(true, Relaxed);
     let Ok(scene) = env::var(VARIABLE) else { return };
@@ -92,12 +82,11 @@ fn anchor() -> usize {
     (play_if_told as *const ()).expose_provenance()
 }
 
-/// The command that starts a renderer.
 pub fn renderer(scene: RendererScene, arguments: &[&str]) -> Command {
     command("renderer", scene as *const (), arguments)
 }
 
-/// The command that starts a process which connects by itself, if at all.
+/// The command that starts a process that connects by itself, if at all.
 pub fn process(scene: ProcessScene, arguments: &[&str]) -> Command {
     command("process", scene as *const (), arguments)
 }
@@ -111,7 +100,7 @@ fn command(kind: &str, scene: *const (), arguments: &[&str]) -> Command {
     command
 }
 
-/// Gives a command a pipe as its standard input: a way to a process that does not run its loop. Each byte is one sign.
+/// Gives a command a pipe as its standard input, for signs to a process that does not run its loop. Each byte is a sign.
 pub fn with_input(mut command: Command) -> (Command, PipeWriter) {
     let (reader, writer) = io::pipe().expect("descriptors are left");
     command.stdin(reader);
@@ -135,7 +124,6 @@ impl Deref for Arguments {
 }
 
 impl Arguments {
-    /// The argument at this place, as a number.
     pub fn number(&self, place: usize) -> u64 {
         self.0[place].parse().expect("it is a number")
     }
@@ -169,7 +157,6 @@ impl Deref for Renderer {
 }
 
 impl Renderer {
-    /// The scene's argument at this place, as a number.
     pub fn number(&self, place: usize) -> u64 {
         self.arguments.number(place)
     }
@@ -178,21 +165,13 @@ impl Renderer {
         self.send(REPORT, &what.to_string()).expect("main listens");
     }
 
-    /// Runs the loop until the condition holds.
-    pub fn run_until(&self, what: &str, mut condition: impl FnMut() -> bool) {
-        let deadline = Instant::now() + LIMIT;
-        while !condition() {
-            assert!(Instant::now() < deadline, "not within {LIMIT:?}: {what}");
-            self.run_for(Duration::from_millis(2)).expect("main is there");
-        }
+    pub fn run_until(&self, what: &str, condition: impl FnMut() -> bool) {
+        let run = || self.run_for(Duration::from_millis(2)).expect("main is there");
+        assert!(within_by(LIMIT, run, condition), "not within {LIMIT:?}: {what}");
     }
 
-    /// Listens for main's cues from now on.
     pub fn cues(&self) -> Cues {
-        let came = Notes::new();
-        let notes = came.clone();
-        self.on(CUE, move |_, text| notes.add(text.to_owned())).expect("it is allowed");
-        Cues { ipc: self.clone(), came }
+        Cues { ipc: self.clone(), came: self.notes(CUE) }
     }
 }
 
@@ -203,9 +182,13 @@ pub struct Cues {
 }
 
 impl Cues {
+    /// Returns whether a cue has come since the last look.
+    pub fn came(&self) -> bool {
+        !self.came.take().is_empty()
+    }
+
     /// Runs the loop until main's next cue.
     pub fn wait(&self) {
-        self.ipc.run_until("main's cue", || !self.came.is_empty());
-        self.came.take();
+        self.ipc.run_until("main's cue", || self.came());
     }
 }

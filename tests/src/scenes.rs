@@ -9,14 +9,14 @@ use std::{
 
 use crate::prelude::*;
 
-/// Asks so many times, one after the other, and reports each result.
+/// Asks one time after another, and reports each result. Arguments: TIMES.
 pub fn asks(ipc: &Renderer) {
     for number in 0..ipc.number(0) {
         ipc.report(outcome(ipc.invoke(ASK, &number).unwrap().wait()));
     }
 }
 
-/// `asks-all-at-once TIMES`: reports each result when it comes.
+/// Asks without waiting, and reports all results. Arguments: TIMES.
 pub fn asks_all_at_once(ipc: &Renderer) {
     let times = ipc.number(0);
     let results = Notes::new();
@@ -54,13 +54,11 @@ pub fn answers_never(ipc: &Renderer) {
     ipc.report("main gave up");
 }
 
-/// Listens until main goes.
 pub fn stays(ipc: &Renderer) {
     ipc.report("connected");
     assert!(matches!(ipc.run(), Err(RunError::MainGone)));
 }
 
-/// Waits for its input.
 pub fn never_connects(_: &Arguments) {
     wait_for_input();
 }
@@ -78,7 +76,7 @@ pub fn floods(ipc: &Renderer) {
     }
 }
 
-/// `sends-the-largest MAX`: exactly so much, and one byte more.
+/// Sends payloads of the largest length, and of one byte more. Arguments: MAX.
 pub fn sends_the_largest(ipc: &Renderer) {
     let max = ipc.number(0) as usize;
     let too_large = |channel| SendError::TooLarge { channel, len: max + 1, max };
@@ -90,11 +88,14 @@ pub fn sends_the_largest(ipc: &Renderer) {
     assert_eq!(ipc.invoke(ECHO, &fits).unwrap().wait(), Ok(fits));
     let invoked = ipc.invoke(ECHO, &does_not).map(drop);
     assert_eq!(invoked, Err(InvokeError::Send(too_large("echo"))));
-    assert_eq!(ipc.counters().too_large, 6);
+    assert_eq!(ipc.try_send(BYTES, &does_not), Err(too_large("bytes")));
+    let text = "x".repeat(max + 1);
+    assert_eq!(ipc.send_all(TEXT, &[text.as_str()]).unwrap_err().source, too_large("text"));
+    assert_eq!(ipc.counters().too_large, 8);
     assert_eq!(ipc.invoke(ADD, &[1, 2]).unwrap().wait(), Ok(3));
 }
 
-/// `counts-ticks COUNT`: checks that 0, 1, 2 and so on come, and nothing else.
+/// Checks that exactly the ticks 0, 1, 2 and so on come. Arguments: COUNT.
 pub fn counts_ticks(ipc: &Renderer) {
     let count = ipc.number(0);
     let ticks = ipc.note(TICK, move |event, number| {
@@ -107,7 +108,7 @@ pub fn counts_ticks(ipc: &Renderer) {
     ipc.report(format!("{} ticks", ticks.len()));
 }
 
-/// `sends-numbers-at-a-sign COUNT`
+/// Sends 0, 1, 2 and so on after a sign. Arguments: COUNT.
 pub fn sends_numbers_at_a_sign(ipc: &Renderer) {
     ipc.report("ready");
     wait_for_input();
@@ -115,11 +116,11 @@ pub fn sends_numbers_at_a_sign(ipc: &Renderer) {
         ipc.send(NUMBER, &number).unwrap();
     }
     ipc.report("sent");
-    // What is left of the dead would be delivered at once.
+    // The rest of a dead session would be delivered at once.
     assert!(matches!(ipc.run(), Err(RunError::MainGone)));
 }
 
-/// `sends-numbers COUNT`: 0, 1, 2 and so on.
+/// Sends 0, 1, 2 and so on. Arguments: COUNT.
 pub fn sends_numbers(ipc: &Renderer) {
     for number in 0..ipc.number(0) {
         ipc.send(NUMBER, &number).unwrap();
@@ -139,7 +140,6 @@ pub fn outcome<E: std::error::Error>(result: Result<u64, E>) -> String {
     result.map_or_else(|error| error.to_string(), |number| number.to_string())
 }
 
-/// Runs a future on this thread.
 pub fn block_on<F: Future>(future: F) -> F::Output {
     struct Unpark(Thread);
     impl Wake for Unpark {

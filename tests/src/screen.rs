@@ -1,5 +1,4 @@
-//! A terminal without a person before it: a pseudo-terminal with a program in it, keys to press, and a screen to
-//! read.
+//! A pseudo-terminal with a program, keys to press and a screen to read.
 
 #![allow(unsafe_code, reason = "a new process takes a terminal for its own")]
 
@@ -25,15 +24,13 @@ use crate::processes::{Killed, within};
 /// A program in a terminal of its own. Killed if it is dropped alive.
 pub struct Screen {
     child: Killed,
-    /// Where the person would be.
     person: File,
-    /// The program's side, kept open to ask how it is set.
+    /// The side of the program, for its modes.
     program: OwnedFd,
     screen: Arc<Mutex<Parser>>,
 }
 
 impl Screen {
-    /// Starts it, in so many columns and rows.
     pub fn start(command: &mut Command, columns: u16, rows: u16) -> Self {
         let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
         let person = openpt(flags).expect("the system has pseudo-terminals");
@@ -55,11 +52,11 @@ impl Screen {
         let child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
 
         let screen = Arc::new(Mutex::new(Parser::new(rows, columns, 1000)));
-        let (shown, mut output) =
-            (screen.clone(), person.try_clone().expect("there are descriptors"));
+        let shown = screen.clone();
+        let mut output = person.try_clone().expect("there are descriptors");
         thread::spawn(move || {
             let mut bytes = [0; 4096];
-            // It ends when both the program and this test have let go of their side.
+            // It ends when the program and this test have closed their sides.
             while let Ok(len @ 1..) = output.read(&mut bytes) {
                 lock(&shown).process(&bytes[..len]);
             }
@@ -89,14 +86,12 @@ impl Screen {
         assert!(is_there, "no '{text}' on the screen:\n{}", self.text());
     }
 
-    /// The number that stands before a word.
     pub fn number_before(&self, word: &str) -> Option<u64> {
         let text = self.text();
         let before = &text[..text.find(word)?];
         before.split_whitespace().next_back()?.trim_start_matches('│').parse().ok()
     }
 
-    /// Whether this text is there, and in red.
     pub fn shows_in_red(&self, text: &str) -> bool {
         let parser = lock(&self.screen);
         let screen = parser.screen();
@@ -108,7 +103,7 @@ impl Screen {
         places.any(|cell| cell.fgcolor() == Color::Idx(1))
     }
 
-    /// Whether a program has taken the screen over.
+    /// Returns whether the program has switched to the alternate screen.
     pub fn is_taken_over(&self) -> bool {
         lock(&self.screen).screen().alternate_screen()
     }
@@ -117,7 +112,6 @@ impl Screen {
         lock(&self.screen).screen().hide_cursor()
     }
 
-    /// How it is set, as text.
     pub fn modes(&self) -> String {
         format!("{:?}", tcgetattr(&self.program).expect("it is a terminal"))
     }

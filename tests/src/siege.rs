@@ -1,9 +1,10 @@
 //! A main process under attack, and an honest renderer beside the attacker.
 //!
-//! Main does what mains do all the time: it pushes to every window, publishes, invokes the bystander, handles
-//! and hears. The bystander invokes, one after the other, and measures. Whatever an attacker does, both go on.
+//! Main pushes to every window, publishes, invokes the bystander, handles and listens. The bystander invokes one method
+//! after another, and measures. Both must go on during every attack.
 
 use std::{
+    cell::Cell,
     env, fs,
     hint::{black_box, spin_loop},
     os::{
@@ -11,74 +12,58 @@ use std::{
         unix::fs::PermissionsExt,
     },
     path::PathBuf,
-    process::Command,
-    sync::{
-        Arc, Mutex, MutexGuard,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
-    thread::{self, JoinHandle},
-    time::{Duration, Instant},
-};
-
-use ringbridge::{
-    Config, Failure, GoneReason, Invocation, LaunchOptions, Policy, Responder, WebContents,
+    sync::{Arc, Mutex, PoisonError},
+    thread::JoinHandle,
 };
 
 use rustix::fs::{Mode, OFlags, open};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     attacker::{Attacker, door::Socket, session::Session, system},
-    attacks::{self, Attack, Entry, REFUSED, StoppedBy, Verdict},
-    contract::{
-        ADD, ASK, BYTES, CUE, ECHO, FLAG, NEGATE, NEWS, NOTHING, NUMBER, READ, SETTINGS, TEXT, TICK,
-    },
-    proc::resident_memory,
-    processes::{Killed, LIMIT, endpoint_files, left_out},
-    scene::{Arguments, Renderer, process, renderer},
-    stage::{Ending, Notes, Stage, allow_everything, config},
+    attacks::{self, Attack, REFUSED, Steps, StoppedBy, Verdict},
+    prelude::*,
 };
 
 /// Invokes of the bystander before an attack, and at least as many during and after it.
 const INVOKES: u64 = 40;
 /// Pushes to each window between two slices of the loop.
 const TICKS: u64 = 32;
-/// How many windows there may be.
 const WINDOWS_MAX: usize = 16;
-/// What one attack may add to main's resident memory: what its own windows and the allocator keep.
+/// The most that one attack may add to main's resident memory, for its windows and the allocator.
 const GROWTH_MAX: u64 = 24 << 20;
-/// How much longer than before an attack an invoke may take beside it, at the median. Generous: it tells a
-/// main that stands still from one that works, on a machine that is busy with other tests.
+/// The most that the median invoke may take, as a multiple of before the attack. Generous, since it only shows that main
+/// does not block, on a machine that is busy with other tests.
 const SLOWER_MAX: u32 = 100;
 const SLOWER_SPARED: Duration = Duration::from_millis(50);
 
 type NeverAnswered = Responder<str, Failure>;
 
-/// A stage with a bystander.
 pub struct Siege {
     stage: Stage,
     bystander: WebContents,
-    /// What main has asked the bystander, and what it heard.
-    asked: AtomicU64,
+    /// The number of main's invokes, and whether each reply was right.
+    asked: Cell<usize>,
     answered: Notes<bool>,
     never_answered: Arc<Mutex<Vec<NeverAnswered>>>,
 }
 
-/// What the bystander measured between two marks.
-#[derive(Clone, Copy, Debug)]
+/// The bystander's measurement between two marks.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Latency {
-    pub invokes: u64,
+    pub invokes: usize,
     pub median: Duration,
     pub longest: Duration,
 }
 
-/// What an attack did to others.
+/// The effect of an attack on main and the bystander.
 #[derive(Clone, Copy, Debug)]
 pub struct Outcome {
     /// The bystander's invokes just before.
     pub before: Latency,
     /// And from its start to its end.
     pub during: Latency,
-    /// What main's resident memory grew by, in bytes.
+    /// The growth of main's resident memory, in bytes.
     pub growth: u64,
 }
 
@@ -89,7 +74,6 @@ impl Default for Siege {
 }
 
 impl Siege {
-    /// Opens the stage, and has the bystander connect.
     pub fn new() -> Self {
         let stage = Stage::with(Config {
             main_capacity: 16 * 1024,
@@ -102,13 +86,12 @@ impl Siege {
         stage.ipc.on_attach(|_| Ok(besieged()));
         let bystander = stage.launch(renderer(stands_by, &[]), allow_everything());
         stage.run_until_reported("stands by");
-        let (asked, answered) = (AtomicU64::new(0), Notes::new());
-        Self { stage, bystander, asked, answered, never_answered }
+        Self { stage, bystander, asked: Cell::new(0), answered: Notes::new(), never_answered }
     }
 
-    /// Has an attack happen, and sees that its verdict comes true and that everyone else goes on.
+    /// Runs an attack, and checks its verdict and that main and the bystander go on.
     ///
-    /// `None`: it was not run, and that was said.
+    /// `None` if it was left out, which is printed.
     pub fn withstand(&self, attack: &Attack) -> Option<Outcome> {
         if attack.stopped_by == StoppedBy::AnotherUser && !system::can_change_user() {
             left_out(&format!("'{}' must be run by another user, which takes root", attack.name));
@@ -120,9 +103,9 @@ impl Siege {
         let memory = resident_memory();
         let refused = self.stage.ipc.counters().refused;
 
-        match attack.entry {
-            Entry::Launched => self.withstand_launched(attack),
-            Entry::Door => self.withstand_at_the_door(attack),
+        match attack.steps {
+            Steps::AtTheDoor(_) => self.withstand_at_the_door(attack),
+            Steps::Launched(_) | Steps::InSession(_) => self.withstand_launched(attack),
         }
 
         self.run_for_invokes(INVOKES);
@@ -132,7 +115,7 @@ impl Siege {
             assert!(refused > 0, "{}: nobody was refused", attack.name);
         }
         self.check_bystander(attack);
-        self.never_answered.lock().unwrap().retain(|responder| !responder.is_cancelled());
+        lock(&self.never_answered).retain(|responder| !responder.is_cancelled());
         let growth = resident_memory().saturating_sub(memory);
         assert!(growth <= GROWTH_MAX, "{}: main has grown by {growth} bytes", attack.name);
         let most = before.median * SLOWER_MAX + SLOWER_SPARED;
@@ -142,19 +125,14 @@ impl Siege {
     }
 
     fn withstand_launched(&self, attack: &Attack) {
-        let command = self.attacker(attack);
-        let policy = (attack.policy)(besieged());
-        let options = LaunchOptions::default();
-        // Not by the stage, which would have it end well.
-        let window =
-            self.stage.ipc.launch_with(command, policy, options).expect("it can be launched");
+        let window = self.stage.launch(self.attacker(attack), (attack.policy)(besieged()));
         let meanwhile = attack.meanwhile.map(|work| work(window.clone()));
-        let ending = self.run_until_gone(&window);
+        self.run_until("the attacker has gone", || self.stage.ending_of(&window).is_some());
         if let Some(work) = meanwhile {
             self.run_until("main's other thread is done", || work.is_finished());
             work.join().expect("main's other thread has seen what it should");
         }
-        check_ending(attack, &ending);
+        check_ending(attack, &self.stage.ending_of(&window).expect("it has gone"));
     }
 
     fn withstand_at_the_door(&self, attack: &Attack) {
@@ -164,14 +142,10 @@ impl Siege {
             fs::set_permissions(socket_of(&self.stage), widened).expect("it is this user's");
         }
         let mut child = Killed(self.attacker(attack).spawn().expect("it can be started"));
-        let mut status = None;
-        self.run_until("the attacker is done", || {
-            status = child.0.try_wait().expect("it is this process's child");
-            status.is_some()
-        });
-        let status = status.expect("it has ended");
+        self.run_until("the attacker is done", || child.status().is_some());
+        let status = child.end();
         assert!(status.success(), "{}: {status}", attack.name);
-        // Those that it left behind are gone too, in whatever way.
+        // The processes that it left behind are gone too.
         self.run_until("only the bystander is left", || self.stage.ipc.windows().len() == 1);
     }
 
@@ -195,47 +169,32 @@ impl Siege {
         self.run_until("the bystander is answered", || answered() >= enough);
     }
 
-    fn run_until_gone(&self, window: &WebContents) -> Ending {
-        let mut ending = None;
-        self.run_until("the attacker has gone", || {
-            let endings = self.stage.endings();
-            ending = endings.into_iter().find(|ending| ending.window == window.id());
-            ending.is_some()
-        });
-        ending.expect("it was found")
-    }
-
-    /// A moment of main's ordinary life.
+    /// Does what main ordinarily does between two slices of its loop.
     fn live(&self) {
         for window in self.stage.ipc.windows() {
             for number in 0..TICKS {
-                // Who does not read, or may not hear, misses it.
+                // A window that does not read, or may not receive, misses it.
                 let _ = window.try_send(TICK, &number);
             }
         }
         self.stage.ipc.publish(NEWS, &1).expect("it fits");
-        let asked = self.asked.load(Relaxed);
-        if self.answered.len() as u64 == asked {
-            let notes = self.answered.clone();
-            let invocation = self.bystander.invoke(ASK, &asked, LIMIT).expect("it is there");
-            invocation.then(move |reply| notes.add(reply == Ok(asked + 1)));
-            self.asked.store(asked + 1, Relaxed);
+        let asked = self.asked.get();
+        if self.answered.len() == asked {
+            let (notes, number) = (self.answered.clone(), asked as u64);
+            let invocation = self.bystander.invoke(ASK, &number, LIMIT).expect("it is there");
+            invocation.then(move |reply| notes.add(reply == Ok(number + 1)));
+            self.asked.set(asked + 1);
         }
     }
 
-    /// What the bystander has measured since the last time.
+    /// Returns the bystander's measurement since the last one.
     fn measure(&self) -> Latency {
-        let reports = self.stage.reports_of(&self.bystander).len();
+        let reports = || self.stage.reports_of(&self.bystander);
+        let before = reports().len();
         self.run_until("there is room", || self.bystander.try_send(CUE, "mark").is_ok());
-        self.run_until("the bystander's figures", || {
-            self.stage.reports_of(&self.bystander).len() > reports
-        });
-        let report = self.stage.reports_of(&self.bystander).pop().expect("it was counted");
-        let figures: Vec<u64> =
-            report.split(' ').map(|word| word.parse().expect("it is a number")).collect();
-        let [invokes, median, longest] = figures[..] else { panic!("{report}") };
-        let [median, longest] = [median, longest].map(Duration::from_nanos);
-        Latency { invokes, median, longest }
+        self.run_until("the bystander's figures", || reports().len() > before);
+        let report = reports().pop().expect("it was counted");
+        serde_json::from_str(&report).expect("it is a measurement")
     }
 
     fn check_bystander(&self, attack: &Attack) {
@@ -245,14 +204,13 @@ impl Siege {
             [counters.violations, counters.panics, counters.bad_payloads, counters.unhandled];
         assert_eq!(blamed, [0; 4], "{}: {counters:?}", attack.name);
         assert_eq!((counters.stale_replies, counters.timed_out), (0, 0), "{}", attack.name);
-        // The list is kept, since its length says how many were answered.
         let answers = self.answered.take();
         assert!(answers.iter().all(|right| *right), "{}: main got a wrong answer", attack.name);
-        self.asked.fetch_sub(answers.len() as u64, Relaxed);
+        self.asked.set(self.asked.get() - answers.len());
     }
 }
 
-/// Lets an attacker in, who is in this process, and runs the stage until it is done.
+/// Runs an attacker in a thread of this process, and the stage until it is done.
 pub fn beside<R: Send + 'static>(
     stage: &Stage,
     policy: Policy,
@@ -260,10 +218,10 @@ pub fn beside<R: Send + 'static>(
 ) -> R {
     let attacker = start_beside(stage, policy, part);
     stage.run_until("the attacker is done", || attacker.is_finished());
-    attacker.join().expect("it has found what it should")
+    attacker.join().expect("it has found what it expects")
 }
 
-/// Starts an attacker in this process, to whom main will give this policy.
+/// Starts an attacker in a thread of this process. Main gives it this policy.
 pub fn start_beside<R: Send + 'static>(
     stage: &Stage,
     policy: Policy,
@@ -285,59 +243,54 @@ pub fn attacker_command(attack: &Attack, stage: &Stage, bystander: u32) -> Comma
     process(play_attacker, &[attack.name, socket, &main, &bystander])
 }
 
-/// Where a stage's endpoint is found.
 pub fn socket_of(stage: &Stage) -> PathBuf {
     let files = endpoint_files(stage.name());
     let socket = files.into_iter().find(|path| path.extension().is_some_and(|kind| kind == "sock"));
     socket.expect("it is bound")
 }
 
-/// The listeners and handlers of main. Those that can be lied to look at what they get.
+/// Registers main's listeners and handlers. They check payloads that an attacker can forge.
 fn live_as_usual(stage: &Stage) -> Arc<Mutex<Vec<NeverAnswered>>> {
-    let ipc = &stage.ipc;
-    ipc.on(NUMBER, |_, number| assert_ne!(*number, REFUSED)).unwrap();
+    stage.hear(NUMBER, |_, number| assert_ne!(*number, REFUSED));
     let refuse = |number: &u64| if *number == REFUSED { Err("refused".to_owned()) } else { Ok(()) };
-    ipc.validate(NUMBER, move |_, number| refuse(number)).unwrap();
-    ipc.on(NOTHING, |_, ()| ()).unwrap();
-    ipc.on(SETTINGS, |_, _| ()).unwrap();
-    ipc.on(FLAG, |_, flag| {
-        assert!(black_box(u8::from(*flag)) < 2, "no bool is anything else");
-    })
-    .unwrap();
-    ipc.on(TEXT, |_, text| {
-        assert!(std::str::from_utf8(black_box(text.as_bytes())).is_ok());
-    })
-    .unwrap();
-    ipc.on(BYTES, |_, bytes| {
-        // One byte of each cache line will do.
+    stage.ipc.validate(NUMBER, move |_, number| refuse(number)).unwrap();
+    stage.hear(NOTHING, |_, ()| ());
+    stage.hear(SETTINGS, |_, _| ());
+    stage.hear(FLAG, |_, flag| {
+        assert!(black_box(u8::from(*flag)) < 2, "every bool is 0 or 1");
+    });
+    stage.hear(TEXT, |_, text| assert!(str::from_utf8(black_box(text.as_bytes())).is_ok()));
+    stage.hear(BYTES, |_, bytes| {
+        // One byte of each cache line is enough.
         let sum = || bytes.iter().step_by(64).map(|byte| u64::from(black_box(*byte))).sum::<u64>();
         let first = sum();
         (0..2000).for_each(|_| spin_loop());
-        assert_eq!(first, sum(), "what a listener is given does not change");
-    })
-    .unwrap();
-    ipc.handle(ADD, |_, [left, right]| Ok(left.wrapping_add(*right))).unwrap();
-    ipc.handle(ECHO, |_, bytes| Ok(bytes.to_vec())).unwrap();
-    ipc.handle(NEGATE, |_, flag| Ok(!*flag)).unwrap();
+        assert_eq!(first, sum(), "a listener's payload does not change");
+    });
+    stage.answer(ADD, |_, [left, right]| Ok(left.wrapping_add(*right)));
+    stage.answer(ECHO, |_, bytes| Ok(bytes.to_vec()));
+    stage.answer(NEGATE, |_, flag| Ok(!*flag));
     let never_answered = Arc::new(Mutex::new(Vec::new()));
-    let keeper = never_answered.clone();
-    ipc.handle_deferred(READ, move |_, _, responder| {
-        let mut kept: MutexGuard<'_, Vec<NeverAnswered>> = keeper.lock().unwrap();
+    let kept = never_answered.clone();
+    stage.answer_later(READ, move |_, _, responder| {
+        let mut kept = lock(&kept);
         if kept.len() >= 64 {
-            kept.retain(|responder| !responder.is_cancelled());
+            kept.retain(|responder: &NeverAnswered| !responder.is_cancelled());
         }
         kept.push(responder);
-    })
-    .unwrap();
+    });
     never_answered
 }
 
-/// What an attacker may do.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn besieged() -> Policy {
     allow_everything().pending_invokes_max(16).attachment_bytes_max(4 << 20).attachments_max(4)
 }
 
-/// Whether a session ended as the verdict says, with the right counters.
+/// Checks that a session ended as the verdict says, with the right counters.
 fn check_ending(attack: &Attack, ending: &Ending) {
     let Attack { name, verdict, .. } = attack;
     let Ending { details, counters, .. } = ending;
@@ -346,18 +299,14 @@ fn check_ending(attack: &Attack, ending: &Ending) {
             assert!(names.contains(&violation.name()), "{name}: {violation}");
             1
         }
-        (Verdict::Gone(expected), reason) => {
-            assert_eq!(reason.name(), *expected, "{name}");
-            0
+        (Verdict::Gone(expected), reason) if reason.name() == *expected => 0,
+        (Verdict::Violation(_) | Verdict::Gone(_), reason) => {
+            panic!("{name}: {reason}, {counters:?}")
         }
-        (Verdict::Violation(_), reason) => panic!("{name}: {reason}, {counters:?}"),
         (_, reason) => {
             let well = (&GoneReason::CleanExit, Some(0));
             assert_eq!((reason, details.exit_code), well, "{name}: {counters:?}");
-            match verdict {
-                Verdict::Tolerated(count) => *count,
-                _ => 0,
-            }
+            if let Verdict::Tolerated(count) = verdict { *count } else { 0 }
         }
     };
     assert_eq!(counters.violations, violations, "{name}: {counters:?}");
@@ -369,15 +318,12 @@ fn check_ending(attack: &Attack, ending: &Ending) {
     }
 }
 
-/// Invokes, one after the other, until main is gone; at each sign reports how many there were since the last,
-/// and what half of them and the longest took, in nanoseconds.
+/// Invokes one method after another until main is gone. Reports the latency since the last sign at each sign.
 fn stands_by(ipc: &Renderer) {
-    let signs = Notes::new();
-    let notes = signs.clone();
-    ipc.on(CUE, move |_, _| notes.add(())).unwrap();
-    ipc.on(TICK, |_, _| ()).unwrap();
-    ipc.subscribe(NEWS, |_, _| ()).unwrap();
-    ipc.handle(ASK, |_, number| Ok(number + 1)).unwrap();
+    let signs = ipc.cues();
+    ipc.hear(TICK, |_, _| ());
+    ipc.follow(NEWS, |_, _| ());
+    ipc.answer(ASK, |_, number| Ok(number + 1));
     ipc.report("stands by");
     let mut took = Vec::new();
     for number in 0.. {
@@ -386,12 +332,14 @@ fn stands_by(ipc: &Renderer) {
         if !ipc.is_connected() {
             return;
         }
-        assert_eq!(sum, Ok(number + 1), "whatever others do");
+        assert_eq!(sum, Ok(number + 1), "the attack does not change the reply");
         took.push(began.elapsed());
-        if !signs.take().is_empty() {
+        if signs.came() {
             took.sort_unstable();
-            let (median, longest) = (took[took.len() / 2], took[took.len() - 1]);
-            ipc.report(format_args!("{} {} {}", took.len(), median.as_nanos(), longest.as_nanos()));
+            let (invokes, median, longest) =
+                (took.len(), took[took.len() / 2], took[took.len() - 1]);
+            let latency = Latency { invokes, median, longest };
+            ipc.report(serde_json::to_string(&latency).expect("it is a value of JSON"));
             took.clear();
         }
         if ipc.run_for(Duration::from_micros(200)).is_err() {
@@ -400,12 +348,12 @@ fn stands_by(ipc: &Renderer) {
     }
 }
 
-/// An attacker's part: the attack's name, main's socket, main's process and the bystander's.
+/// Plays the attacker. Arguments: the attack's name, main's socket, main's process and the bystander's.
 fn play_attacker(arguments: &Arguments) {
     let attack = attacks::find(&arguments[0]);
     let path = PathBuf::from(&arguments[1]);
     let mut attacker = Attacker {
-        // This process may still open the socket's file as main's user. The right to connect is checked later.
+        // As main's user, while this process may open the socket's file. The kernel checks the right to connect later.
         way_in: open(&path, OFlags::PATH, Mode::empty()).ok().map(Socket),
         path,
         main: arguments.number(2) as u32,

@@ -1,45 +1,27 @@
-//! Where a test plays the main process.
+//! The main process of a test.
 
 use std::{
     io::PipeWriter,
-    process::Command,
     sync::{Arc, Mutex},
-    thread,
-    time::{Duration, Instant},
 };
 
-use ringbridge::{
-    Config, ConnectError, Contract, Counters, GoneReason, IpcMain, IpcRenderer, LaunchOptions,
-    Policy, RenderProcessGone, WebContents,
-};
-use rustix::process::Signal;
+use crate::{backend::backend, prelude::*};
 
-use crate::{
-    backend::backend,
-    contract::{ADD, ASK, CONTRACT, CUE, REPORT},
-    processes::{LIMIT, signal, unique_name},
-    scene::{ProcessScene, RendererScene, process, renderer, with_input},
-    scenes::asks,
-};
-
-/// How long the loop runs between two looks at what a test waits for.
+/// How long the loop runs between two looks at a test's condition.
 const SLICE: Duration = Duration::from_millis(2);
 
-/// A main process with an endpoint of its own, which notes what its renderers report and how they end.
-/// Closed when dropped.
+/// A main process with an endpoint of its own, which notes its renderers' reports and ends. Closed when dropped.
 pub struct Stage {
     pub ipc: IpcMain,
     name: String,
-    reports: Arc<Mutex<Vec<(u32, String)>>>,
-    endings: Arc<Mutex<Vec<Ending>>>,
-    launched: Mutex<Vec<u32>>,
+    reports: Notes<(u32, String)>,
+    endings: Notes<Ending>,
+    launched: Notes<u32>,
 }
 
-/// How a renderer ended.
 #[derive(Clone, Debug)]
 pub struct Ending {
     pub window: u32,
-    /// What `render-process-gone` said.
     pub details: RenderProcessGone,
     /// The window's counters at that moment.
     pub counters: Counters,
@@ -51,13 +33,11 @@ impl Default for Stage {
     }
 }
 
-/// The settings of a stage, to change some of them.
 pub fn config() -> Config {
     // The tests of one file are one process, which must be able to look at itself.
     Config { protect_memory: false, backend: backend(), ..Config::default() }
 }
 
-/// A policy that allows every channel of the contract.
 pub fn allow_everything() -> Policy {
     Policy::deny_all().allow_all(CONTRACT)
 }
@@ -70,24 +50,18 @@ impl Stage {
     pub fn with(config: Config) -> Self {
         let name = unique_name("stage");
         let ipc = IpcMain::bind_with(&name, CONTRACT, config).expect("the name is new");
-        let reports = Arc::new(Mutex::new(Vec::new()));
-        let endings = Arc::new(Mutex::new(Vec::new()));
+        let (reports, endings) = (Notes::new(), Notes::new());
         let (reported, ended) = (reports.clone(), endings.clone());
-        ipc.on(REPORT, move |event, text| {
-            reported.lock().unwrap().push((event.sender_id(), text.to_owned()));
-        })
-        .expect("the contract has it");
+        ipc.on(REPORT, move |event, text| reported.add((event.sender_id(), text.to_owned())))
+            .expect("the contract has it");
         ipc.on_render_process_gone(move |window, details| {
-            ended.lock().unwrap().push(Ending {
-                window: window.id(),
-                details: details.clone(),
-                counters: window.counters(),
-            });
+            let (details, counters) = (details.clone(), window.counters());
+            ended.add(Ending { window: window.id(), details, counters });
         });
-        Self { ipc, name, reports, endings, launched: Mutex::new(Vec::new()) }
+        Self { ipc, name, reports, endings, launched: Notes::new() }
     }
 
-    /// A stage that admits everyone and answers.
+    /// A stage that admits every renderer and answers.
     pub fn open() -> Self {
         let stage = Self::new();
         stage.ipc.on_attach(|_| Ok(allow_everything()));
@@ -104,7 +78,7 @@ impl Stage {
         attaching.join().expect("it does not panic")
     }
 
-    /// Launches an honest renderer, and sees it served by an [open](Self::open) stage.
+    /// Checks that an [open](Self::open) stage serves an honest renderer.
     pub fn serves_others(&self) {
         let window = self.play_with(asks, &["20"]);
         self.run_until_gone(&window);
@@ -116,7 +90,7 @@ impl Stage {
         &self.name
     }
 
-    /// Launches a renderer, to which every channel is allowed.
+    /// Launches a renderer that may use every channel.
     pub fn play(&self, scene: RendererScene) -> WebContents {
         self.play_with(scene, &[])
     }
@@ -152,22 +126,18 @@ impl Stage {
         options: LaunchOptions,
     ) -> WebContents {
         let window = self.ipc.launch_with(command, policy, options).expect("it can be launched");
-        self.launched.lock().unwrap().push(window.id());
+        self.launched.add(window.id());
         window
     }
 
-    /// Runs the loop until the condition holds.
-    pub fn run_until(&self, what: &str, mut condition: impl FnMut() -> bool) {
-        let deadline = Instant::now() + LIMIT;
-        while !condition() {
-            assert!(
-                Instant::now() < deadline,
-                "not within {LIMIT:?}: {what}; reports: {:?}; endings: {:?}",
-                self.reports(),
-                self.endings(),
-            );
-            self.ipc.run_for(SLICE).expect("nobody else runs the loop");
-        }
+    pub fn run_until(&self, what: &str, condition: impl FnMut() -> bool) {
+        let run = || self.ipc.run_for(SLICE).expect("no other thread runs the loop");
+        assert!(
+            within_by(LIMIT, run, condition),
+            "not within {LIMIT:?}: {what}; reports: {:?}; endings: {:?}",
+            self.reports(),
+            self.endings(),
+        );
     }
 
     /// Runs the loop until some renderer has reported this.
@@ -175,10 +145,9 @@ impl Stage {
         self.run_until(text, || self.reports().iter().any(|reported| reported == text));
     }
 
-    /// Runs the loop until every renderer that was launched has ended by itself and well. Returns
-    /// what they reported.
+    /// Runs the loop until every renderer that was launched has ended with success. Returns their reports.
     pub fn run_to_the_end(&self) -> Vec<String> {
-        let launched = self.launched.lock().unwrap().len();
+        let launched = self.launched.len();
         self.run_until("all renderers have ended", || self.endings().len() >= launched);
         for Ending { window, details, .. } in self.endings() {
             let RenderProcessGone { reason, exit_code } = details;
@@ -187,7 +156,6 @@ impl Stage {
         self.reports()
     }
 
-    /// Notes each window that connects from now on.
     pub fn connected(&self) -> Notes<WebContents> {
         let connected = Notes::new();
         let notes = connected.clone();
@@ -213,43 +181,41 @@ impl Stage {
         self.run_to_the_end()
     }
 
-    /// Runs the loop until this window's renderer has gone, however it went.
+    /// Runs the loop until this window's renderer has gone, in whatever way.
     pub fn run_until_gone(&self, window: &WebContents) -> Ending {
-        let mut ending = None;
-        self.run_until("the renderer has gone", || {
-            ending = self.endings().into_iter().find(|ending| ending.window == window.id());
-            ending.is_some()
-        });
-        ending.expect("it was found")
+        self.run_until("the renderer has gone", || self.ending_of(window).is_some());
+        self.ending_of(window).expect("it has gone")
+    }
+
+    pub fn ending_of(&self, window: &WebContents) -> Option<Ending> {
+        self.endings().into_iter().find(|ending| ending.window == window.id())
     }
 
     /// What the renderers have reported, in the order of arrival.
     pub fn reports(&self) -> Vec<String> {
-        self.reports.lock().unwrap().iter().map(|(_, text)| text.clone()).collect()
+        self.reports.all().into_iter().map(|(_, text)| text).collect()
     }
 
     pub fn reports_of(&self, window: &WebContents) -> Vec<String> {
-        let reports = self.reports.lock().unwrap();
-        let theirs = reports.iter().filter(|(sender, _)| *sender == window.id());
-        theirs.map(|(_, text)| text.clone()).collect()
+        let mut reports = self.reports.all();
+        reports.retain(|(sender, _)| *sender == window.id());
+        reports.into_iter().map(|(_, text)| text).collect()
     }
 
-    /// Forgets what was reported and who has ended so far: a test that goes on and on measures what *main*
-    /// keeps.
+    /// Forgets all reports and endings, so that they do not grow.
     pub fn forget(&self) {
-        self.reports.lock().unwrap().clear();
-        self.endings.lock().unwrap().clear();
+        self.reports.take();
+        self.endings.take();
     }
 
-    /// How renderers have ended, in the order of their ends.
     pub fn endings(&self) -> Vec<Ending> {
-        self.endings.lock().unwrap().clone()
+        self.endings.all()
     }
 }
 
 impl Drop for Stage {
     fn drop(&mut self) {
-        // Listeners may keep the endpoint, so that it would not close by itself.
+        // Listeners may keep the endpoint open.
         let _ = self.ipc.close();
     }
 }
@@ -288,5 +254,12 @@ impl<T> Notes<T> {
 
     pub fn take(&self) -> Vec<T> {
         std::mem::take(&mut self.0.lock().unwrap())
+    }
+
+    pub fn all(&self) -> Vec<T>
+    where
+        T: Clone,
+    {
+        self.0.lock().unwrap().clone()
     }
 }

@@ -1,6 +1,6 @@
 //! Every attack of the catalogue, each with an honest renderer beside it.
 //!
-//! One at a time: each measures what main's memory and the bystander's latency are before and after.
+//! One at a time, since each measures main's memory and the bystander's latency before and after.
 
 use std::{
     collections::BTreeSet,
@@ -49,8 +49,8 @@ parts! {
     main_withstands_processes_that_reach_for_it = "Other processes",
 }
 
-/// Has every attack of a part happen, or the one that `RINGBRIDGE_ATTACK` names, and fails if any did not come out as
-/// the catalogue says.
+/// Runs every attack of a part, or the one that `RINGBRIDGE_ATTACK` names, and fails unless all come out as the catalogue
+/// says.
 fn withstand(heading: &str) {
     let part = CATALOGUE.iter().find(|(known, _)| *known == heading);
     let (_, attacks) = part.expect("the catalogue has this part");
@@ -69,7 +69,7 @@ fn withstand(heading: &str) {
     assert!(succeeded.is_empty(), "not as the catalogue says: {succeeded:?}");
 }
 
-// --- what the attacker takes for granted -----------------------------------------------------------
+// --- the attacker's assumptions -----------------------------------------------------------
 
 #[test]
 fn the_layout_of_memory_is_as_it_is_written_down() {
@@ -82,14 +82,11 @@ fn the_layout_of_memory_is_as_it_is_written_down() {
         let topic = Mapped::new(&session.topics[0], ProtFlags::READ).unwrap();
         assert_eq!(topic.u64(0).load(Relaxed), wire::TOPIC_MAGIC);
         assert_eq!(topic.u64(wire::CAPACITY_AT).load(Relaxed), topic.size() - wire::CONTROL);
-        // What a renderer writes is zeroes at first, its own identity too: main knows what it has made.
+        // A renderer's outbox is all zeroes at first, its identity too, which main knows.
         assert!(session.outbox.read(0, wire::CONTROL).iter().all(|byte| *byte == 0));
         let named = [wire::VERSION_AT..24, wire::CONSUMED..136, wire::PARKED..272, wire::BELL..388];
-        let rest = (24..wire::CONTROL).filter(|at| !named.iter().any(|part| part.contains(at)));
-        assert!(
-            rest.into_iter().all(|at| page.u8(at).load(Relaxed) == 0),
-            "there is something new"
-        );
+        let mut rest = (24..wire::CONTROL).filter(|at| !named.iter().any(|part| part.contains(at)));
+        assert!(rest.all(|at| page.u8(at).load(Relaxed) == 0), "there is something new");
     });
 }
 
@@ -134,7 +131,7 @@ fn bells_and_sleeps_are_as_they_are_written_down() {
             session.inbox.u64(wire::CONSUMED).load(Relaxed) == session.position
         });
 
-        // Who is about to wake up by itself is not rung; main may only be too late to see it so.
+        // Main does not ring for a renderer that is about to wake up by itself, unless main is too late to see it.
         let mut generation = 1;
         until("main spares a ring", || {
             generation += 1;
@@ -184,7 +181,7 @@ fn a_turn_takes_no_more_of_long_frames_than_a_quarter_of_a_ring() {
     assert_eq!(counts[..5], [8, 8, 8, 6, 0]);
 }
 
-/// Has an attacker send while main does not look, and then says what main takes in each of many turns.
+/// Has an attacker send while main's loop does not run, and then passes on what main takes in each of many turns.
 fn in_turns(
     stage: &Stage,
     send: impl FnOnce(&mut Session) + Send + 'static,
@@ -216,12 +213,9 @@ fn in_turns(
 
 #[test]
 fn a_storm_of_rings_costs_main_little_and_hides_no_message() {
-    // Nobody else is there, so that all that main does is for the attacker.
+    // There is no other renderer, so all of main's work is for the attacker.
     let stage = Stage::new();
-    let (numbers, connected) = (Notes::new(), Notes::new());
-    let (notes, connections) = (numbers.clone(), connected.clone());
-    stage.hear(NUMBER, move |_, number| notes.add(*number));
-    stage.ipc.on_did_connect(move |_| connections.add(()));
+    let (numbers, connected) = (stage.notes(NUMBER), stage.connected());
     let attack = attacks::find("rings-without-frames");
     let command = attacker_command(attack, &stage, std::process::id());
     let window = stage.launch(command, allow_everything());

@@ -1,11 +1,10 @@
-//! One side dies at each step of the protocol in turn, and the other comes through.
+//! One side dies at each step of the protocol in turn, and its peer goes on.
 //!
-//! Only with `--features kill-points`: the library that is tested has the means to die in it.
+//! Only with `--features kill-points`, which lets the library under test kill its process.
 
 use std::{
-    fs::File,
     io::{self, PipeReader, Read},
-    os::{fd::OwnedFd, unix::process::ExitStatusExt},
+    os::unix::process::ExitStatusExt,
     process::Stdio,
     sync::{
         Arc,
@@ -15,18 +14,18 @@ use std::{
 
 use tests::prelude::*;
 
-/// At which occurrences each point kills: the first may be while everything is still empty.
+/// The occurrences at which each point kills. At the first one everything may still be empty.
 const OCCURRENCES: [u32; 2] = [1, 5];
-/// A wait must end so soon after the other side's death.
+/// The limit of a wait after the peer's death.
 const PROMPTLY: Duration = Duration::from_secs(1);
 
-/// What this process holds of the library's: descriptors of any kind, and mappings.
-fn held() -> (usize, usize) {
-    (open_descriptors(), mappings_of_the_library())
+/// The descriptors of this process, and its mappings of the library's memory.
+fn held() -> [usize; 2] {
+    [open_descriptors(), mappings_of_the_library()]
 }
 
-/// The points of one side, with their places in the list and the occurrences that it comes to.
-fn runs(of: fn(KillPoint) -> bool) -> impl Iterator<Item = (usize, KillPoint, u32)> {
+/// The points of one side and their occurrences, with the arguments of [`arm`].
+fn runs(of: fn(KillPoint) -> bool) -> impl Iterator<Item = ([String; 2], String)> {
     let points = KillPoint::ALL.iter().copied().enumerate().filter(move |(_, point)| of(*point));
     points.flat_map(|(place, point)| {
         let once = matches!(
@@ -41,54 +40,61 @@ fn runs(of: fn(KillPoint) -> bool) -> impl Iterator<Item = (usize, KillPoint, u3
                 | KillPoint::ReadyReceived
         );
         let occurrences = if once { &OCCURRENCES[..1] } else { &OCCURRENCES[..] };
-        occurrences.iter().map(move |nth| (place, point, *nth))
+        occurrences.iter().map(move |nth| {
+            ([place.to_string(), nth.to_string()], format!("{point:?}, occurrence {nth}"))
+        })
     })
+}
+
+/// Checks that every send that returned has arrived, and at most one more.
+fn check_arrivals(run: &str, sent: u64, heard: &Heard) {
+    let count = heard.count.load(Relaxed);
+    assert!(!heard.out_of_order.load(Relaxed), "{run}: the numbers are out of order");
+    assert!(
+        [sent, sent + 1].contains(&count),
+        "{run}: {sent} sends returned, {count} numbers came"
+    );
 }
 
 #[test]
 fn main_comes_through_wherever_a_renderer_dies() {
     let stage = Stage::with(config());
-    for (place, point, nth) in runs(|point| point.sides().1) {
+    for ([place, nth], run) in runs(|point| point.sides().1) {
         // Each run has its own listeners.
         stage.ipc.remove_all_listeners_of(NUMBER);
         stage.ipc.remove_all_listeners_of(BYTES);
         stage.ipc.remove_handler(ECHO);
         stage.ipc.remove_handler(READ);
-        let heard = Heard::default();
+        let heard = Arc::<Heard>::default();
         listen_in_main(&stage.ipc, &heard);
 
         let (reader, writer) = io::pipe().unwrap();
-        let mut command = process(dies_as_renderer, &[&place.to_string(), &nth.to_string()]);
+        let mut command = process(dies_as_renderer, &[&place, &nth]);
         command.stdout(writer);
         let window = stage.launch(command, allow_everything());
         let pushing = thread::spawn({
             let (window, heard) = (window.clone(), heard.clone());
-            move || push_from_main(&window, &heard, &mut Notebook::nowhere())
+            move || push_from_main(&window, &heard, None)
         });
         let ending = stage.run_until_gone(&window);
         let gone = Instant::now();
 
         let RenderProcessGone { reason, exit_code } = ending.details;
-        let possible = [GoneReason::Killed, GoneReason::LaunchFailed];
-        assert!(possible.contains(&reason), "{point:?} {nth}: {reason}");
-        assert_eq!(exit_code, Some(Signal::KILL.as_raw()), "{point:?} {nth}");
         assert!(
-            within(PROMPTLY, || pushing.is_finished()),
-            "{point:?} {nth}: a thread still waits for the dead"
+            [GoneReason::Killed, GoneReason::LaunchFailed].contains(&reason),
+            "{run}: {reason}"
         );
+        assert_eq!(exit_code, Some(Signal::KILL.as_raw()), "{run}");
+        let is_over = within(PROMPTLY, || pushing.is_finished());
+        assert!(is_over, "{run}: a thread still waits for the dead renderer");
         pushing.join().unwrap();
-        assert!(gone.elapsed() < PROMPTLY, "{point:?} {nth}");
-        let sent = Notebook::read(reader);
-        let received = heard.count();
-        assert!(
-            received == Some(sent) || received == Some(sent + 1),
-            "{point:?} {nth}: {sent} sends returned, {received:?} numbers came"
-        );
+        assert!(gone.elapsed() < PROMPTLY, "{run}");
+        check_arrivals(&run, sends_that_returned(reader), &heard);
         let counters = window.counters();
-        assert_eq!((counters.violations, counters.panics), (0, 0), "{point:?} {nth}");
+        assert_eq!((counters.violations, counters.panics), (0, 0), "{run}");
     }
 
-    // Main is as good as new.
+    // Main still serves renderers.
     let healthy = stage.play(stays);
     stage.run_until_reported("connected");
     stage.close(&healthy);
@@ -96,26 +102,24 @@ fn main_comes_through_wherever_a_renderer_dies() {
 
 #[test]
 fn a_renderer_comes_through_wherever_main_dies() {
-    let mut before = None;
-    for (place, point, nth) in runs(|point| point.sides().0) {
+    let mut before: Option<[usize; 2]> = None;
+    for ([place, nth], run) in runs(|point| point.sides().0) {
         let name = SweptName(unique_name("kill-point"));
         let (reader, writer) = io::pipe().unwrap();
-        let mut command = process(dies_as_main, &[&place.to_string(), &nth.to_string(), &name.0]);
-        let mut main = command.stdin(Stdio::null()).stdout(writer).spawn().unwrap();
+        let mut command = process(dies_as_main, &[&place, &nth, &name.0]);
+        let mut main = Killed(command.stdin(Stdio::null()).stdout(writer).spawn().unwrap());
         // The command has a copy of the pipe's end.
         drop(command);
         eventually("main is there", || !endpoint_files(&name.0).is_empty());
 
-        let heard = Heard::default();
+        let heard = Arc::<Heard>::default();
         let mut attached = None;
-        eventually("main lets us in, or dies", || {
+        eventually("main admits the renderer, or dies", || {
             match IpcRenderer::attach_with(&name.0, CONTRACT, config()) {
                 Ok(ipc) => attached = Some(ipc),
                 Err(ConnectError::NoSuchEndpoint { .. }) => return false,
-                Err(ConnectError::Stale { .. }) => {
-                    // Not listening yet, or dead.
-                    return main.try_wait().unwrap().is_some();
-                }
+                // Not listening yet, or dead.
+                Err(ConnectError::Stale { .. }) => return main.status().is_some(),
                 // It died meanwhile.
                 Err(_) => {}
             }
@@ -123,69 +127,66 @@ fn a_renderer_comes_through_wherever_main_dies() {
         });
         let handshaken = attached.is_some();
         if let Some(ipc) = attached {
-            play_renderer(&ipc, &heard, &mut Notebook::nowhere());
+            play_renderer(&ipc, &heard, None);
             assert!(!ipc.is_connected());
         }
         let told = Instant::now();
-        eventually("main is dead", || main.try_wait().unwrap().is_some());
-        let status = main.wait().unwrap();
-        assert_eq!(status.signal(), Some(Signal::KILL.as_raw()), "{point:?} {nth}: {status}");
-        assert!(told.elapsed() < PROMPTLY, "{point:?} {nth}");
+        let status = main.end();
+        assert_eq!(status.signal(), Some(Signal::KILL.as_raw()), "{run}: {status}");
+        assert!(told.elapsed() < PROMPTLY, "{run}");
 
-        let sent = Notebook::read(reader);
-        let received = heard.count();
-        assert!(
-            received == Some(sent) || received == Some(sent + 1),
-            "{point:?} {nth}: {sent} pushes returned, {received:?} numbers came"
-        );
+        let sent = sends_that_returned(reader);
+        check_arrivals(&run, sent, &heard);
         if handshaken && sent > 0 {
-            assert!(heard.was_told(), "{point:?} {nth}: nobody was told of an invoke's end");
+            assert!(heard.told.load(Relaxed), "{run}: the pending invoke was not told of the end");
         }
         // The name is free for the next main.
-        drop(IpcMain::bind_with(&name.0, CONTRACT, config()).expect("the dead hold no name"));
+        drop(IpcMain::bind_with(&name.0, CONTRACT, config()).expect("the dead main holds no name"));
 
-        // Its watcher may take a moment to leave.
+        // The watcher may take a moment to leave.
         let before = before.get_or_insert_with(held);
-        // Over the portable backend a process that dies inside an event leaves threads of ours and the memory behind.
-        let no_more = |now: (usize, usize)| {
+        // Over the portable backend a process that dies inside an event leaves threads of its peer and the memory
+        // behind.
+        let no_more = |now: [usize; 2]| {
             let left_behind = threads_in_events();
-            now.0 <= before.0 + left_behind && now.1 <= before.1 + left_behind
+            now[0] <= before[0] + left_behind && now[1] <= before[1] + left_behind
         };
         assert!(
             within(PROMPTLY, || no_more(held()) && threads_in_events() == 0) || no_more(held()),
-            "{point:?} {nth}: held {before:?}, holds {:?}",
+            "{run}: held {before:?}, holds {:?}",
             held()
         );
         // The first count may have come a moment too early as well.
         let now = held();
-        *before = (before.0.min(now.0), before.1.min(now.1));
+        *before = [before[0].min(now[0]), before[1].min(now[1])];
     }
 }
 
 // --- renderers and main processes ---------------------------------------------------------------
 
-/// The point by its place in the list. Arguments: POINT NTH.
+/// Arguments: POINT NTH.
 fn dies_as_renderer(arguments: &Arguments) {
     arm(arguments);
     let ipc = arguments.connect_with(config());
-    play_renderer(&ipc, &Heard::default(), &mut Notebook::of_this_process());
+    play_renderer(&ipc, &Arc::default(), Some(&mut io::stdout()));
 }
 
-/// For a renderer that attaches. Arguments: POINT NTH ENDPOINT.
+/// Arguments: POINT NTH ENDPOINT.
 fn dies_as_main(arguments: &Arguments) {
     let ipc = IpcMain::bind_with(&arguments[2], CONTRACT, config()).expect("the name is free");
     ipc.on_attach(|_| Ok(allow_everything()));
-    listen_in_main(&ipc, &Heard::default());
+    listen_in_main(&ipc, &Arc::default());
     ipc.on_did_connect(|window| {
         let window = window.clone();
         thread::spawn(move || {
-            push_from_main(&window, &Heard::default(), &mut Notebook::of_this_process());
+            push_from_main(&window, &Arc::default(), Some(&mut io::stdout()));
         });
     });
     arm(arguments);
     ipc.run().expect("it runs until it dies");
 }
 
+/// Arms a point by its place in the list.
 fn arm(arguments: &Arguments) {
     arm_kill_point(KillPoint::ALL[arguments.number(0) as usize], arguments.number(1) as u32);
 }
@@ -194,11 +195,11 @@ fn arm(arguments: &Arguments) {
 
 /// Longer than a ring carries.
 const LARGE: usize = 100_000;
-/// Of what is sent, so much is long, asked or large: one in so many numbers.
+/// With one in this many numbers goes a long payload, an invoke or a large payload.
 const LONG_EVERY: u64 = 4;
 const ASK_EVERY: u64 = 16;
 const LARGE_EVERY: u64 = 32;
-/// A listener that is slow once in so many messages: then the ring is full, and the sender waits.
+/// A listener is slow once in this many messages, so that the ring becomes full and the sender waits.
 const SLOW_EVERY: u64 = 64;
 const SLOW: Duration = Duration::from_millis(3);
 
@@ -212,25 +213,17 @@ fn config() -> Config {
     }
 }
 
-/// What one side has heard: numbers from 0 on, and what it was told of the end.
-#[derive(Clone, Default)]
+/// The messages of one side.
+#[derive(Default)]
 struct Heard {
-    count: Arc<AtomicU64>,
-    out_of_order: Arc<AtomicBool>,
-    told: Arc<AtomicBool>,
+    /// The count of numbers. `out_of_order`: one of them was not the next.
+    count: AtomicU64,
+    out_of_order: AtomicBool,
+    /// The invoke that is never answered was told that the peer is gone.
+    told: AtomicBool,
 }
 
 impl Heard {
-    /// How many numbers came; `None` if one of them was not the next.
-    fn count(&self) -> Option<u64> {
-        (!self.out_of_order.load(Relaxed)).then(|| self.count.load(Relaxed))
-    }
-
-    /// Whether the invoke that is never answered was told that the other side is gone.
-    fn was_told(&self) -> bool {
-        self.told.load(Relaxed)
-    }
-
     fn take(&self, number: u64) {
         if self.count.fetch_add(1, Relaxed) != number {
             self.out_of_order.store(true, Relaxed);
@@ -248,37 +241,25 @@ impl Heard {
     }
 }
 
-/// A pipe into which a process writes each number whose sending has returned, so that it is known after
-/// its death how many there were.
-struct Notebook(File);
+/// The standard output of a process that will die, for each number whose sending has returned.
+type Notebook<'a> = Option<&'a mut io::Stdout>;
 
-impl Notebook {
-    /// On the standard output, which its test has given it.
-    fn of_this_process() -> Self {
-        let output = io::stdout();
-        let descriptor = rustix::io::dup(&output).expect("there is a standard output");
-        Self(File::from(descriptor))
-    }
-
-    /// For a side that will not die.
-    fn nowhere() -> Self {
-        Self(File::create("/dev/null").expect("it is there"))
-    }
-
-    fn note(&mut self, number: u64) {
-        self.0.write_all(&number.to_le_bytes()).expect("somebody reads it");
-    }
-
-    /// How many sends had returned. The writer is dead.
-    fn read(reader: PipeReader) -> u64 {
-        let mut notes = Vec::new();
-        File::from(OwnedFd::from(reader)).read_to_end(&mut notes).expect("a pipe can be read");
-        (notes.len() / size_of::<u64>()) as u64
+fn note(notebook: &mut Notebook<'_>, number: u64) {
+    if let Some(output) = notebook {
+        output.write_all(&number.to_le_bytes()).expect("the test reads it");
+        output.flush().expect("the test reads it");
     }
 }
 
-/// Sends, asks and attaches until main is gone.
-fn play_renderer(ipc: &IpcRenderer, heard: &Heard, notebook: &mut Notebook) {
+/// Reads how many sends of a dead process had returned.
+fn sends_that_returned(mut reader: PipeReader) -> u64 {
+    let mut notes = Vec::new();
+    reader.read_to_end(&mut notes).expect("a pipe can be read");
+    (notes.len() / size_of::<u64>()) as u64
+}
+
+/// Sends, invokes and attaches until main is gone.
+fn play_renderer(ipc: &IpcRenderer, heard: &Arc<Heard>, mut notebook: Notebook<'_>) {
     let ticks = heard.clone();
     ipc.on(TICK, move |_, number| ticks.take(*number)).expect("it is allowed");
     ipc.on(BLOB, |_, bytes| check(bytes)).expect("it is allowed");
@@ -289,19 +270,19 @@ fn play_renderer(ipc: &IpcRenderer, heard: &Heard, notebook: &mut Notebook) {
         Err(error) => return assert!(is_gone(&error), "{error}"),
     }
     for number in 0.. {
-        if let Err(error) = say(ipc, number, notebook) {
+        if let Err(error) = say(ipc, number, &mut notebook) {
             assert!(is_gone(&error), "{error}");
             break;
         }
     }
-    // What main has committed is still delivered.
+    // Messages that main has committed are still delivered.
     let ended = ipc.run_for(LIMIT);
     assert!(matches!(ended, Err(RunError::MainGone)), "{ended:?}");
 }
 
-fn say(ipc: &IpcRenderer, number: u64, notebook: &mut Notebook) -> Result<(), InvokeError> {
+fn say(ipc: &IpcRenderer, number: u64, notebook: &mut Notebook<'_>) -> Result<(), InvokeError> {
     ipc.send(NUMBER, &number)?;
-    notebook.note(number);
+    note(notebook, number);
     if number.is_multiple_of(LONG_EVERY) {
         ipc.send(BYTES, &pattern(number as usize % 1500))?;
     }
@@ -320,8 +301,7 @@ fn say(ipc: &IpcRenderer, number: u64, notebook: &mut Notebook) -> Result<(), In
     Ok(())
 }
 
-/// Registers what main does when it is asked.
-fn listen_in_main(ipc: &IpcMain, heard: &Heard) {
+fn listen_in_main(ipc: &IpcMain, heard: &Arc<Heard>) {
     let numbers = heard.clone();
     ipc.on(NUMBER, move |_, number| numbers.take(*number)).expect("the contract has it");
     ipc.on(BYTES, |_, bytes| check(bytes)).expect("the contract has it");
@@ -330,24 +310,24 @@ fn listen_in_main(ipc: &IpcMain, heard: &Heard) {
     ipc.handle_deferred(READ, move |_, _, responder| kept.add(responder)).expect("the same");
 }
 
-/// Pushes, asks and attaches until the renderer is gone. Not on the loop's thread.
-fn push_from_main(window: &WebContents, heard: &Heard, notebook: &mut Notebook) {
+/// Pushes, invokes and attaches until the renderer is gone. Not on the loop's thread.
+fn push_from_main(window: &WebContents, heard: &Arc<Heard>, mut notebook: Notebook<'_>) {
     let told = heard.clone();
     match window.invoke(ASK, &1, LIMIT) {
-        // Nobody handles it, until the renderer is gone.
+        // No handler answers it.
         Ok(invocation) => invocation.then(move |result| told.tell(&result)),
         Err(error) => return assert!(is_gone(&error), "{error}"),
     }
     for number in 0.. {
-        if let Err(error) = push(window, number, notebook) {
+        if let Err(error) = push(window, number, &mut notebook) {
             return assert!(is_gone(&error), "{error}");
         }
     }
 }
 
-fn push(window: &WebContents, number: u64, notebook: &mut Notebook) -> Result<(), InvokeError> {
+fn push(window: &WebContents, number: u64, notebook: &mut Notebook<'_>) -> Result<(), InvokeError> {
     window.send(TICK, &number)?;
-    notebook.note(number);
+    note(notebook, number);
     if number.is_multiple_of(LONG_EVERY) {
         window.send(BLOB, &pattern(number as usize % 1500))?;
     }
@@ -361,12 +341,9 @@ fn push(window: &WebContents, number: u64, notebook: &mut Notebook) -> Result<()
 }
 
 fn check(bytes: &[u8]) {
-    let as_sent = if bytes.len() == LARGE {
-        is_large(bytes, LARGE, 1)
-    } else {
-        bytes == pattern(bytes.len())
-    };
-    assert!(as_sent, "{} bytes are not as they were sent", bytes.len());
+    let len = bytes.len();
+    let as_sent = if len == LARGE { is_large(bytes, LARGE, 1) } else { bytes == pattern(len) };
+    assert!(as_sent, "{len} bytes are not as they were sent");
 }
 
 fn is_gone(error: &InvokeError) -> bool {

@@ -1,19 +1,10 @@
-//! The command `stress`, for moments: that it finds nothing, says so, and leaves nothing behind.
+//! Short runs of the command `stress`: it finds nothing, says so, and leaves nothing behind.
 //!
-//! What it finds out is in `tests/src/stress/`; longer runs are in `.ci/run` and in the README.
+//! Longer runs are in `.ci/run` and in the README.
 
-use std::{
-    process::{Command, Stdio},
-    thread,
-    time::{Duration, Instant},
-};
+use std::process::Stdio;
 
-use rustix::process::Signal;
-use serde_json::Value;
-use tests::{
-    proc::{descendants, exists},
-    processes::{LIMIT, program, signal, within},
-};
+use tests::prelude::*;
 
 fn stress(arguments: &[&str]) -> Command {
     let mut command = Command::new(program("stress"));
@@ -27,17 +18,17 @@ fn a_short_run_loses_nothing_and_says_so_in_one_line() {
     let output = stress(&arguments).output().unwrap();
     let errors = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(0), "{errors}");
-    // Without a terminal nothing is drawn, and what is not done is said.
+    // Without a terminal nothing is drawn.
     assert!(!errors.contains('\r') && errors.contains("--jump-clock"), "{errors}");
     let text = String::from_utf8(output.stdout).unwrap();
     assert_eq!(text.lines().count(), 1, "{text}");
     let summary: Value = serde_json::from_str(&text).unwrap();
-    let zero = ["lost", "duplicates", "out_of_order", "leaks", "hangs", "violations", "corrupt"];
-    for field in zero {
+    for field in ["lost", "duplicates", "out_of_order", "leaks", "hangs", "violations", "corrupt"] {
         assert_eq!(summary[field], 0, "{field}: {text}");
     }
-    let some = ["cycles", "kills", "frames", "invokes", "pushes", "publishes", "large", "censuses"];
-    for field in some {
+    for field in
+        ["cycles", "kills", "frames", "invokes", "pushes", "publishes", "large", "censuses"]
+    {
         assert!(summary[field].as_u64().unwrap() > 0, "{field}: {text}");
     }
     assert_eq!(summary["seed"], 5);
@@ -49,15 +40,12 @@ fn ctrl_c_ends_a_run_and_leaves_no_process() {
     let arguments = ["--renderers=4", "--duration=10m", "--kill-every=20ms", "--json"];
     let mut child = stress(&arguments).spawn().unwrap();
     let mut seen = Vec::new();
-    let began = Instant::now();
-    // Its main process and some of the renderers are there.
-    while seen.len() < 3 && began.elapsed() < LIMIT {
+    eventually("main and some of the renderers are there", || {
         seen = descendants(child.id());
-        thread::sleep(Duration::from_millis(5));
-    }
-    assert!(seen.len() >= 3, "{seen:?}");
+        seen.len() >= 3
+    });
     signal(child.id(), Signal::INT);
-    assert!(within(LIMIT, || child.try_wait().unwrap().is_some()));
+    eventually("it ends", || child.try_wait().unwrap().is_some());
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130));
     let summary: Value = serde_json::from_slice(&output.stdout).unwrap();

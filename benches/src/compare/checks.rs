@@ -1,24 +1,25 @@
 //! The checks of the comparison, as far as one run can decide them. A check that fails is printed as such.
 
 use serde::Serialize;
+use serde_json::{Value, json};
 
-use super::{figures::Placement, run::Cell, slice::Outcome};
+use super::cell::{
+    BOTH_CPU, Cell, LOST, Metric, Outcome, P50, P999, Placement, RATE, RATIO, RENDERER_CPU,
+    SEND_P50, UNWOKEN, present,
+};
 use crate::{
     pair::job::{SMALL, Setting, Task, Work},
     stats::Spread,
-    units::Short,
+    units,
 };
 
-type Metric = fn(&Outcome) -> Option<f64>;
-
-/// A claim about a subject at a task.
 struct Claim {
     text: &'static str,
     subject: &'static str,
     task: Task,
     metric: Metric,
-    /// The subject in whose figures it is expressed, at the same task in the same round.
-    against: Option<&'static str>,
+    /// The subject in whose figures it is expressed, at the same task in the same round. Empty for none.
+    against: &'static str,
     bound: Bound,
     /// Whether only slices between near processors count.
     near_only: bool,
@@ -33,27 +34,12 @@ enum Bound {
     Shown,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-enum Verdict {
-    Ok,
-    NotMet,
-    NotMeasured,
-    /// Not a claim.
-    Shown,
-}
-
-#[derive(Debug, Serialize)]
+/// A claim, and what the run says of it.
 pub(super) struct Check {
-    kind: &'static str,
-    pub(super) claim: &'static str,
-    verdict: Verdict,
-    bound: Bound,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    claim: &'static Claim,
     measured: Option<Spread>,
     rounds: usize,
     /// Whether the cell was measured, but never between near processors.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
     never_near: bool,
 }
 
@@ -76,16 +62,7 @@ const PUSH_100K: Task = Task { rate_hz: 100_000, ..PUSH_1K };
 const INVOKE_ONE_CORE: Task = Task { setting: Setting::OneCore, ..INVOKE };
 const IDLE: Task = Task::new(Work::Idle, SMALL);
 
-const FLOORS: Metric = Outcome::ratio;
-const P50: Metric = |outcome| outcome.latency_ns(0.5);
-const P999: Metric = |outcome| outcome.latency_ns(0.999);
-const RATE: Metric = Outcome::per_second;
-const TIME_EACH: Metric = |outcome| outcome.per_second().map(|rate| 1e9 / rate);
-const LOST: Metric = |outcome| Some(outcome.lost()? as f64);
-const SEND: Metric = Outcome::send_p50_ns;
-const UNWOKEN: Metric = Outcome::unwoken;
-const RENDERER_CPU: Metric = |outcome| outcome.cpu().map(|cpu| cpu[1]);
-const BOTH_CPU: Metric = |outcome| outcome.cpu().map(|cpu| cpu[0] + cpu[1]);
+const TIME_EACH: Metric = |outcome| RATE(outcome).map(|rate| 1e9 / rate);
 const SWITCHES: Metric = |outcome| Some(outcome.switches?.iter().sum::<u64>() as f64);
 
 use Bound::{AtLeast, AtMost, Shown};
@@ -99,7 +76,6 @@ const fn row(
     against: &'static str,
     bound: Bound,
 ) -> Claim {
-    let against = if against.is_empty() { None } else { Some(against) };
     Claim { text, subject, task, metric, against, bound, near_only: false }
 }
 
@@ -110,9 +86,9 @@ const fn near(claim: Claim) -> Claim {
 /// All claims: text, subject, task, metric, the subject to compare with, bound.
 #[rustfmt::skip]
 const CLAIMS: &[Claim] = &[
-    row("invoke 48 B spin: p50 in floors", SPIN, INVOKE, FLOORS, "", AtMost(1.3)),
-    row("of that: a line each way with one writer, in floors", "bounce-two-lines", INVOKE, FLOORS, "", Shown),
-    row("of that: a bare ring each way with one writer, in floors", "bare-ring", INVOKE, FLOORS, "", Shown),
+    row("invoke 48 B spin: p50 in floors", SPIN, INVOKE, RATIO, "", AtMost(1.3)),
+    row("of that: a line each way with one writer, in floors", "bounce-two-lines", INVOKE, RATIO, "", Shown),
+    row("of that: a bare ring each way with one writer, in floors", "bare-ring", INVOKE, RATIO, "", Shown),
     row("invoke 48 B spin: p50 against the bare ring's", SPIN, INVOKE, P50, "bare-ring", Shown),
     row("invoke 48 B spin: p50 against iceoryx2's request-response", SPIN, INVOKE, P50, "iceoryx2-request", AtMost(0.2)),
     row("invoke 48 B spin: p50 against shmem-ipc's bare ring", SPIN, INVOKE, P50, "shmem-ipc", AtMost(0.5)),
@@ -143,7 +119,7 @@ const CLAIMS: &[Claim] = &[
     row("push 100 kHz adaptive: lost", ADAPTIVE, PUSH_100K, LOST, "", AtMost(0.0)),
     row("push 1 kHz adaptive, sender awake: p50 in ns", ADAPTIVE, PUSH_1K_AWAKE, P50, "", AtMost(500.0)),
     row("push 1 kHz adaptive, sender awake: the receiver's part of a core", ADAPTIVE, PUSH_1K_AWAKE, RENDERER_CPU, "", AtMost(0.12)),
-    row("push 1 kHz adaptive, sender awake: p50 of the sender's send in ns", ADAPTIVE, PUSH_1K_AWAKE, SEND, "", AtMost(200.0)),
+    row("push 1 kHz adaptive, sender awake: p50 of the sender's send in ns", ADAPTIVE, PUSH_1K_AWAKE, SEND_P50, "", AtMost(200.0)),
     row("push 1 kHz adaptive, sender awake: part of the pushes without a wake-up", ADAPTIVE, PUSH_1K_AWAKE, UNWOKEN, "", AtLeast(0.99)),
     row("push 1 kHz adaptive: p50 against spin", ADAPTIVE, PUSH_1K, P50, SPIN, AtMost(1.1)),
     row("push 1 kHz adaptive: the receiver's part of a core", ADAPTIVE, PUSH_1K, RENDERER_CPU, "", AtMost(0.12)),
@@ -158,36 +134,26 @@ pub(super) fn check(cells: &[Cell]) -> Vec<Check> {
 }
 
 impl Claim {
-    fn decide(&self, cells: &[Cell]) -> Check {
+    fn decide(&'static self, cells: &[Cell]) -> Check {
         let values = self.values(cells);
         let never_near = self.near_only
             && values.is_empty()
-            && self.cell(cells, self.subject).is_some_and(|cell| cell.visits().next().is_some());
+            && self.cell(cells, self.subject).is_some_and(|cell| cell.outcomes().next().is_some());
         let rounds = values.len();
-        let measured = Spread::of(values);
-        let verdict = match (measured, self.bound) {
-            (None, _) => Verdict::NotMeasured,
-            (Some(_), Shown) => Verdict::Shown,
-            (Some(spread), AtMost(most)) if spread.median <= most => Verdict::Ok,
-            (Some(spread), AtLeast(least)) if spread.median >= least => Verdict::Ok,
-            _ => Verdict::NotMet,
-        };
-        let (claim, bound) = (self.text, self.bound);
-        Check { kind: "check", claim, verdict, bound, measured, rounds, never_near }
+        Check { claim: self, measured: Spread::of(values), rounds, never_near }
     }
 
     /// Returns one value a round. Slices are compared if both were between near or both between far
     /// processors. If there is no such round, all slices are compared.
     fn values(&self, cells: &[Cell]) -> Vec<f64> {
         let Some(own) = self.cell(cells, self.subject) else { return Vec::new() };
-        let own = own.visits().filter(|(_, visit)| self.counts(&visit.outcome));
-        let Some(against) = self.against else {
-            return own.filter_map(|(_, visit)| (self.metric)(&visit.outcome)).collect();
-        };
-        let Some(other) = self.cell(cells, against) else { return Vec::new() };
-        let rounds = own.filter_map(|(round, visit)| {
-            let (_, beside) = other.visits().find(|(other, _)| *other == round)?;
-            let (one, other) = (&visit.outcome, &beside.outcome);
+        let own = own.outcomes().filter(|(_, outcome)| self.counts(outcome));
+        if self.against.is_empty() {
+            return own.filter_map(|(_, outcome)| (self.metric)(outcome)).collect();
+        }
+        let Some(other) = self.cell(cells, self.against) else { return Vec::new() };
+        let rounds = own.filter_map(|(round, one)| {
+            let (_, other) = other.outcomes().find(|(other, _)| *other == round)?;
             let divisor = (self.metric)(other).filter(|divisor| *divisor > 0.0)?;
             let ratio = (self.metric)(one)? / divisor;
             let placement = one.placement();
@@ -210,34 +176,55 @@ impl Claim {
 }
 
 impl Check {
+    pub(super) fn claim(&self) -> &'static str {
+        self.claim.text
+    }
+
     pub(super) fn figures(&self) -> (String, String) {
-        let required = match self.bound {
-            AtMost(most) => format!("<= {}", Short(most)),
-            AtLeast(least) => format!(">= {}", Short(least)),
+        let required = match self.claim.bound {
+            AtMost(most) => format!("<= {}", units::short(most)),
+            AtLeast(least) => format!(">= {}", units::short(least)),
             Shown => "-".to_owned(),
         };
-        let measured = self.measured.map_or_else(
-            || "nothing".to_owned(),
-            |Spread { median, min, max }| {
-                format!("{} ({} to {})", Short(median), Short(min), Short(max))
-            },
-        );
-        (required, measured)
+        let measured = self.measured.map(|Spread { median, min, max }| {
+            format!("{} ({} to {})", units::short(median), units::short(min), units::short(max))
+        });
+        (required, measured.unwrap_or_else(|| "nothing".to_owned()))
     }
 
     /// Returns whether its cells were not measured at all.
     pub(super) fn is_open(&self) -> bool {
-        self.verdict == Verdict::NotMeasured && !self.never_near
+        self.measured.is_none() && !self.never_near
     }
 
     pub(super) fn verdict(&self) -> &'static str {
-        match self.verdict {
-            Verdict::NotMeasured if self.never_near => "no slice was near",
-            Verdict::Ok => "ok",
-            Verdict::NotMet => "NOT MET",
-            Verdict::NotMeasured => "not measured",
-            Verdict::Shown => "shown",
+        match (self.measured, self.claim.bound) {
+            (None, _) => "not-measured",
+            (Some(_), Shown) => "shown",
+            (Some(spread), AtMost(most)) if spread.median <= most => "ok",
+            (Some(spread), AtLeast(least)) if spread.median >= least => "ok",
+            _ => "not-met",
         }
+    }
+
+    pub(super) fn shown(&self) -> String {
+        match self.verdict() {
+            "not-measured" if self.never_near => "no slice was near".to_owned(),
+            "not-met" => "NOT MET".to_owned(),
+            verdict => verdict.replace('-', " "),
+        }
+    }
+
+    pub(super) fn json(&self) -> Value {
+        present(json!({
+            "kind": "check",
+            "claim": self.claim.text,
+            "verdict": self.verdict(),
+            "bound": self.claim.bound,
+            "measured": self.measured,
+            "rounds": self.rounds,
+            "never_near": self.never_near.then_some(true),
+        }))
     }
 }
 
@@ -247,7 +234,7 @@ mod tests {
     use crate::compare::tests::{cell_of, outcome};
 
     fn verdict(cells: &[Cell], claim: &str) -> Check {
-        check(cells).into_iter().find(|check| check.claim == claim).unwrap()
+        check(cells).into_iter().find(|check| check.claim() == claim).unwrap()
     }
 
     #[test]
@@ -259,9 +246,9 @@ mod tests {
         let claim = "invoke 48 B adaptive: p50 against spin";
         let both = [spin(100), adaptive];
         let decided = verdict(&both, claim);
-        assert_eq!((decided.verdict, decided.rounds), (Verdict::Ok, 3));
+        assert_eq!((decided.verdict(), decided.rounds), ("ok", 3));
         let [_, adaptive] = both;
-        assert_eq!(verdict(&[spin(50), adaptive], claim).verdict, Verdict::NotMet);
+        assert_eq!(verdict(&[spin(50), adaptive], claim).verdict(), "not-met");
     }
 
     #[test]
@@ -274,16 +261,19 @@ mod tests {
         let stream = |subject| cell_of(subject, Work::Stream, vec![far.clone()]);
         let near = "stream 48 B send, near: rate against iceoryx2's";
         let open = verdict(&[stream(SPIN)], near);
-        assert_eq!((open.verdict, open.verdict()), (Verdict::NotMeasured, "no slice was near"));
+        assert_eq!(
+            (open.verdict(), open.shown()),
+            ("not-measured", "no slice was near".to_owned())
+        );
     }
 
     #[test]
     fn the_portable_backend_is_held_to_the_sealed_ones_figures() {
         let cell = |subject, p50| cell_of(subject, Work::RoundTrip, vec![outcome(p50)]);
         let spin = "invoke 48 B spin, portable: p50 against sealed";
-        for (p50, expected) in [(109, Verdict::Ok), (112, Verdict::NotMet)] {
+        for (p50, expected) in [(109, "ok"), (112, "not-met")] {
             let cells = [cell(SPIN, 100), cell(PORTABLE_SPIN, p50)];
-            assert_eq!(verdict(&cells, spin).verdict, expected);
+            assert_eq!(verdict(&cells, spin).verdict(), expected);
         }
         let park = "invoke 48 B park, portable: p50 against sealed (event against futex)";
         let cells = [cell(PARK, 100), cell(PORTABLE_PARK, 150)];
@@ -292,6 +282,6 @@ mod tests {
 
     #[test]
     fn what_was_not_measured_is_not_decided() {
-        assert!(check(&[]).iter().all(|check| check.verdict == Verdict::NotMeasured));
+        assert!(check(&[]).iter().all(|check| check.verdict() == "not-measured"));
     }
 }

@@ -1,9 +1,8 @@
 //! The comparison as a page, and its first percentiles as a picture.
 
 use super::{
+    cell::{Cell, MAIN_CPU, P50, Placement, RATE, RENDERER_CPU},
     checks::Check,
-    figures::{Figures, Status},
-    run::Cell,
 };
 use crate::{
     Error,
@@ -11,14 +10,12 @@ use crate::{
     peers::{Kind, SUBJECTS},
     report::{Bar, FLOORS, Machine, OTHERS, OURS, Outlier, Page, Paint, Series, picture as draw},
     stats::Spread,
-    units::{Count, Percent, Time},
+    units,
 };
 
-/// Writes the whole page. `table` is the report as text.
 pub(super) fn write(
     machine: &Machine,
     cells: &[Cell],
-    figures: &[Figures],
     checks: &[Check],
     table: &str,
 ) -> Result<String, Error> {
@@ -32,7 +29,7 @@ pub(super) fn write(
     );
     page.section("What must hold");
     write_checks(&mut page, checks);
-    for rows in figures.chunk_by(|one, other| one.task == other.task) {
+    for rows in cells.chunk_by(|one, other| one.task == other.task) {
         if let Some(first) = rows.first() {
             page.section(&first.task.to_string());
             write_task(&mut page, rows, first.task.work)?;
@@ -54,8 +51,7 @@ fn write_checks(page: &mut Page, checks: &[Check]) {
         ["claim", "required", "measured", ""],
         decided.into_iter().map(|check| {
             let (required, measured) = check.figures();
-            let class = check.verdict().to_lowercase().replace(' ', "-");
-            (class, [check.claim.to_owned(), required, measured, check.verdict().to_owned()])
+            (check.verdict(), [check.claim().to_owned(), required, measured, check.shown()])
         }),
     );
     if !open.is_empty() {
@@ -64,9 +60,9 @@ fn write_checks(page: &mut Page, checks: &[Check]) {
 }
 
 /// Draws the percentiles of the first task that has some.
-pub(super) fn picture(machine: &Machine, figures: &[Figures]) -> Result<String, Error> {
-    let mut tasks = figures.chunk_by(|one, other| one.task == other.task);
-    let rows = tasks.find(|rows| rows.iter().any(|row| row.latency.is_some()));
+pub(super) fn picture(machine: &Machine, cells: &[Cell]) -> Result<String, Error> {
+    let mut tasks = cells.chunk_by(|one, other| one.task == other.task);
+    let rows = tasks.find(|rows| rows.iter().any(|row| row.samples().is_some()));
     let rows = rows.ok_or("nothing that takes time was measured, so there is no picture")?;
     draw(&format!("Two processes: {}", rows[0].task), &machine.summary(), &series(rows))
 }
@@ -74,29 +70,28 @@ pub(super) fn picture(machine: &Machine, figures: &[Figures]) -> Result<String, 
 /// Returns the colour of a subject, the same one in each run.
 fn paint(name: &str) -> Paint {
     let colours = |kind| match kind {
-        Kind::Floor => FLOORS,
+        Kind::Floor(_) => FLOORS,
         Kind::Ours(_) => OURS,
-        Kind::Other => OTHERS,
+        Kind::Other(_) => OTHERS,
     };
     let kind = SUBJECTS.iter().find(|each| each.name == name).map_or(OTHERS, |of| colours(of.kind));
     let mut alike = SUBJECTS.iter().filter(|each| colours(each.kind) == kind);
     Paint::of(kind, alike.position(|each| each.name == name).unwrap_or(0))
 }
 
-fn series(rows: &[Figures]) -> Vec<Series<'_>> {
+fn series(rows: &[Cell]) -> Vec<Series<'_>> {
     let series = rows.iter().filter_map(|row| {
-        let all = &row.latency.as_ref()?.all;
-        Some(Series { name: row.subject, paint: paint(row.subject), all })
+        let name = row.subject.name;
+        Some(Series { name, paint: paint(name), all: row.samples()? })
     });
     series.collect()
 }
 
-fn write_task(page: &mut Page, rows: &[Figures], work: Work) -> Result<(), Error> {
+fn write_task(page: &mut Page, rows: &[Cell], work: Work) -> Result<(), Error> {
     if work == Work::RoundTrip {
         let ratios = bars(rows, |row| {
-            let latency = row.latency.as_ref()?;
-            let label = format!("{:.2} = {}", latency.ratio.median, Time(latency.p50_ns.median));
-            Some((latency.ratio, label))
+            let (ratio, p50) = (row.ratio()?, row.spread(P50)?.median);
+            Some((ratio, format!("{:.2} = {}", ratio.median, units::time(p50))))
         });
         page.bars("p50 in floors", &ratios, |ratio| ratio.to_string())?;
     }
@@ -108,19 +103,18 @@ fn write_task(page: &mut Page, rows: &[Figures], work: Work) -> Result<(), Error
         }
         Work::Stream => {
             let rates = bars(rows, |row| {
-                let stream = row.stream.as_ref()?;
-                let (rate, gib) = (stream.messages_per_second, stream.gib_per_second.median);
-                Some((rate, format!("{}/s = {gib:.2} GiB/s", Count(rate.median))))
+                let (rate, gib) = (row.spread(RATE)?, row.gib_per_second()?.median);
+                Some((rate, format!("{}/s = {gib:.2} GiB/s", units::count(rate.median))))
             });
-            page.bars("messages a second", &rates, |rate| Count(rate).to_string())?;
+            page.bars("messages a second", &rates, units::count)?;
         }
         Work::Idle => {}
     }
     if matches!(work, Work::Push | Work::Idle) {
         let mut parts = bars(rows, |row| {
-            let cpu = row.cpu.as_ref()?;
-            let (main, renderer) = (cpu.main.median, cpu.renderer.median);
-            let label = format!("{} main + {} renderer", Percent(main), Percent(renderer));
+            let [main, renderer] = [row.spread(MAIN_CPU)?.median, row.spread(RENDERER_CPU)?.median];
+            let label =
+                format!("{} main + {} renderer", units::percent(main), units::percent(renderer));
             // A log axis has no zero; a hundredth of a per cent is none.
             let part = (main + renderer).max(1e-4) * 100.0;
             Some((Spread { median: part, min: part, max: part }, label))
@@ -129,53 +123,43 @@ fn write_task(page: &mut Page, rows: &[Figures], work: Work) -> Result<(), Error
         const CAPTION: &str = "CPU time of both processes, in per cent of one core";
         page.bars(CAPTION, &parts, |part| format!("{part} %"))?;
     }
-    page.list(rows.iter().map(|row| (row.subject, remark(row))));
+    page.list(rows.iter().map(|row| (row.subject.name, remark(row))));
     Ok(())
 }
 
-fn bars<'a>(
-    rows: &'a [Figures],
-    of: impl Fn(&Figures) -> Option<(Spread, String)>,
-) -> Vec<Bar<'a>> {
+fn bars(rows: &[Cell], of: impl Fn(&Cell) -> Option<(Spread, String)>) -> Vec<Bar<'_>> {
     let bars = rows.iter().filter_map(|row| {
         let (Spread { median, min, max }, label) = of(row)?;
-        let (name, ends) = (row.subject, Some((min, max)));
+        let (name, ends) = (row.subject.name, Some((min, max)));
         Some(Bar { name, paint: paint(name), value: median, ends, label })
     });
     bars.collect()
 }
 
 /// Returns what the charts do not show of a subject.
-fn remark(row: &Figures) -> String {
-    let reason = row.reason.as_deref().unwrap_or_default();
-    let Figures { near, far, moved, rounds_failed, .. } = row;
-    match row.status {
-        Status::NotApplicable => format!("n/a: {reason}"),
-        Status::Failed => format!("FAILED: {reason}"),
-        Status::Measured => {
-            let failed = match rounds_failed {
-                0 => String::new(),
-                rounds => format!("; {rounds} rounds failed: {reason}"),
-            };
-            format!("{}; {near} slices near, {far} far, {moved} moved{failed}", row.about)
-        }
+fn remark(row: &Cell) -> String {
+    if let Some(instead) = row.instead() {
+        return instead;
     }
+    let failed = match row.rounds_failed() {
+        0 => String::new(),
+        rounds => format!("; {rounds} rounds failed: {}", row.reason().unwrap_or_default()),
+    };
+    let [near, far, moved] =
+        [Placement::Near, Placement::Far, Placement::Moved].map(|place| row.placed(place));
+    format!("{}; {near} slices near, {far} far, {moved} moved{failed}", row.subject.about)
 }
 
 fn outliers(cells: &[Cell]) -> Vec<Outlier<'static>> {
     let mut outliers = Vec::new();
     for cell in cells {
         let (name, paint) = (cell.subject.name, paint(cell.subject.name));
-        for (_, visit) in cell.visits() {
-            let began_s = visit.at.as_secs_f64();
-            let longest =
-                visit.outcome.slice.longest.iter().map(|&(after_ns, length_ns)| Outlier {
-                    name,
-                    paint,
-                    at_s: began_s + after_ns as f64 / 1e9,
-                    length_ns: length_ns as f64,
-                });
-            outliers.extend(longest);
+        for (_, outcome) in cell.outcomes() {
+            let began_s = outcome.at.as_secs_f64();
+            outliers.extend(outcome.slice.longest.iter().map(|&(after_ns, length_ns)| {
+                let at_s = began_s + after_ns as f64 / 1e9;
+                Outlier { name, paint, at_s, length_ns: length_ns as f64 }
+            }));
         }
     }
     outliers

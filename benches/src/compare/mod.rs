@@ -6,15 +6,14 @@
 //!      └────────────── outcome ────────────┘
 //! ```
 //!
-//! `run` goes round after round through all cells, and sleeps while `slice` measures one. `figures` computes
-//! the figures of the outcomes, `checks` decides the claims, `table` and `html` print both.
+//! `run` goes round after round through all cells, and sleeps while two processes measure one. `cell` computes the
+//! figures of the outcomes, `checks` decides the claims, `table` and `html` print both.
 
+mod cell;
 mod checks;
-mod figures;
 mod html;
 mod options;
 mod run;
-mod slice;
 mod table;
 
 use std::{
@@ -24,11 +23,12 @@ use std::{
 
 use clap::Parser;
 
-pub(crate) use self::slice::slice_main;
+pub(crate) use self::run::slice_main;
 use self::{
-    figures::Figures,
+    cell::Cell,
+    checks::Check,
     options::{Options, list},
-    run::{Cell, Plan, end_on_interrupt, was_interrupted},
+    run::{Plan, end_on_interrupt, was_interrupted},
 };
 use crate::{
     Error, Pins,
@@ -57,24 +57,19 @@ fn compare(options: &Options) -> Result<(), Error> {
     end_on_interrupt()?;
     let machine = look(plan.pins);
     let cells = run(&plan)?;
-    let figures: Vec<Figures> = cells.iter().map(Figures::of).collect();
     let checks = checks::check(&cells);
-    let table = table::write(&machine, &figures, &checks)?;
+    let table = table::write(&machine, &cells, &checks)?;
     options.output.write(
-        || html::write(&machine, &cells, &figures, &checks, &table),
-        || html::picture(&machine, &figures),
+        || html::write(&machine, &cells, &checks, &table),
+        || html::picture(&machine, &cells),
     )?;
     if !options.json {
         return print(&table);
     }
-    let mut lines = vec![serde_json::to_string(&machine)?];
-    for cell in &figures {
-        lines.push(serde_json::to_string(cell)?);
-    }
-    for check in &checks {
-        lines.push(serde_json::to_string(check)?);
-    }
-    print(&(lines.join("\n") + "\n"))
+    let lines = std::iter::once(serde_json::to_value(&machine)?)
+        .chain(cells.iter().map(Cell::json))
+        .chain(checks.iter().map(Check::json));
+    print(&lines.map(|line| format!("{line}\n")).collect::<String>())
 }
 
 fn look(pins: Pins) -> Machine {
@@ -108,9 +103,7 @@ fn print(text: &str) -> Result<(), Error> {
 /// Reports of cells that were made up.
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
-    use super::{checks::check, run::Visit, slice::Outcome, *};
+    use super::{cell::Outcome, checks::check, *};
     use crate::{
         Slice,
         pair::job::{SMALL, Task, Work},
@@ -122,12 +115,11 @@ mod tests {
     /// Returns a cell of 48 bytes with these outcomes, one a round; pushes are at 1 kHz.
     pub(super) fn cell_of(subject: &str, work: Work, outcomes: Vec<Outcome>) -> Cell {
         let rate_hz = if work == Work::Push { 1000 } else { 0 };
-        let visit = |outcome| Some(Ok(Visit { at: Duration::from_millis(7), outcome }));
         Cell {
             subject: peers::find(subject).unwrap(),
             task: Task { rate_hz, ..Task::new(work, SMALL) },
             unable: None,
-            rounds: outcomes.into_iter().map(visit).collect(),
+            rounds: outcomes.into_iter().map(|outcome| Some(Ok(outcome))).collect(),
         }
     }
 
@@ -162,8 +154,7 @@ mod tests {
     #[test]
     fn a_table_has_a_row_for_every_subject_whatever_became_of_it() {
         let cells = three_cells(Work::RoundTrip);
-        let figures: Vec<_> = cells.iter().map(Figures::of).collect();
-        let text = table::write(&machine(), &figures, &check(&cells)).unwrap();
+        let text = table::write(&machine(), &cells, &check(&cells)).unwrap();
         for expected in [
             "== round-trip 48 B: 1 slices near, 0 far, 0 moved; floor 100 ns; others used 0.0 % of a core ==",
             "(150 ns..150 ns)",
@@ -180,9 +171,8 @@ mod tests {
     fn a_page_is_well_formed_and_has_every_cell() {
         let works = [Work::RoundTrip, Work::Stream, Work::Push, Work::Idle];
         let cells: Vec<Cell> = works.into_iter().flat_map(three_cells).collect();
-        let figures: Vec<_> = cells.iter().map(Figures::of).collect();
         let checks = check(&cells);
-        let page = html::write(&machine(), &cells, &figures, &checks, "text < & >").unwrap();
+        let page = html::write(&machine(), &cells, &checks, "text < & >").unwrap();
         assert_well_formed(&page);
         for work in ["round-trip 48 B", "stream 48 B", "push 1 kHz", "idle"] {
             let section = page
@@ -206,11 +196,10 @@ mod tests {
             }
             cell_of("ringbridge-spin", work, vec![outcome])
         });
-        let figures: Vec<_> = cells.iter().map(Figures::of).collect();
-        let svg = html::picture(&machine(), &figures).unwrap();
+        let svg = html::picture(&machine(), &cells).unwrap();
         assert_well_formed(&svg);
         assert!(svg.contains("\nTwo processes: round-trip 48 B\n"), "{svg}");
         assert!(svg.contains("\nringbridge-spin 150 ns\n</text>"), "{svg}");
-        assert!(html::picture(&machine(), &figures[..1]).is_err());
+        assert!(html::picture(&machine(), &cells[..1]).is_err());
     }
 }

@@ -3,75 +3,77 @@
 use std::fmt::{self, Write};
 
 use super::{
+    cell::{
+        Cell, FLOOR, LOST, MAIN_CPU, MAIN_SWITCHES, P50, P90, P99, P999, Placement, RATE,
+        RENDERER_CPU, RENDERER_SWITCHES, SEND_P50, SENT, UNWOKEN,
+    },
     checks::Check,
-    figures::{Figures, Status},
 };
-use crate::{
-    pair::job::Work,
-    report::Machine,
-    stats::Spread,
-    units::{Count, Percent, Time},
-};
+use crate::{pair::job::Work, report::Machine, stats::Spread, units};
 
 /// A column of a table: its head, its width, and the figure of a row.
-type Column = (&'static str, usize, fn(&Figures) -> Option<String>);
+type Column = (&'static str, usize, fn(&Cell) -> Option<String>);
 
-fn range<D: fmt::Display>(spread: Spread, show: impl Fn(f64) -> D) -> String {
-    format!("({}..{})", show(spread.min), show(spread.max))
+const TENTHS: fn(f64) -> String = |value| format!("{value:.1}");
+const HUNDREDTHS: fn(f64) -> String = |value| format!("{value:.2}");
+
+fn median(spread: Option<Spread>, show: fn(f64) -> String) -> Option<String> {
+    Some(show(spread?.median))
 }
 
-fn ratio(value: f64) -> String {
-    format!("{value:.2}")
+fn range(spread: Option<Spread>, show: fn(f64) -> String) -> Option<String> {
+    let Spread { min, max, .. } = spread?;
+    Some(format!("({}..{})", show(min), show(max)))
 }
 
-fn time(spread: Spread) -> String {
-    Time(spread.median).to_string()
-}
+const MAIN: Column = ("main CPU", 10, |cell| median(cell.spread(MAIN_CPU), units::percent));
+const RENDERER: Column =
+    ("rend. CPU", 10, |cell| median(cell.spread(RENDERER_CPU), units::percent));
+const MIDDLE: Column = ("p50", 9, |cell| median(cell.spread(P50), units::time));
+const MIDDLE_RANGE: Column = ("(min..max)", 24, |cell| range(cell.spread(P50), units::time));
+const TAIL: Column = ("p99", 9, |cell| median(cell.spread(P99), units::time));
 
-const P50: Column = ("p50", 9, |row| Some(time(row.latency.as_ref()?.p50_ns)));
-const P50_RANGE: Column = ("(min..max)", 24, |row| Some(range(row.latency.as_ref()?.p50_ns, Time)));
-const P90: Column = ("p90", 9, |row| Some(time(row.latency.as_ref()?.p90_ns)));
-const P99: Column = ("p99", 9, |row| Some(time(row.latency.as_ref()?.p99_ns)));
-const P999: Column = ("p99.9", 9, |row| Some(time(row.latency.as_ref()?.p999_ns)));
-const MAX: Column = ("max", 9, |row| Some(Time(row.latency.as_ref()?.max_ns as f64).to_string()));
-const RATIO: Column = ("in floors", 11, |row| Some(ratio(row.latency.as_ref()?.ratio.median)));
-const RATIO_RANGE: Column =
-    ("(min..max)", 20, |row| Some(range(row.latency.as_ref()?.ratio, ratio)));
-const RATE: Column = ("messages/s", 12, |row| {
-    Some(Count(row.stream.as_ref()?.messages_per_second.median).to_string())
-});
-const RATE_RANGE: Column =
-    ("(min..max)", 24, |row| Some(range(row.stream.as_ref()?.messages_per_second, Count)));
-const GIB: Column = ("GiB/s", 9, |row| Some(ratio(row.stream.as_ref()?.gib_per_second.median)));
-const MAIN_CPU: Column =
-    ("main CPU", 10, |row| Some(Percent(row.cpu.as_ref()?.main.median).to_string()));
-const RENDERER_CPU: Column =
-    ("rend. CPU", 10, |row| Some(Percent(row.cpu.as_ref()?.renderer.median).to_string()));
-const NEAR_FAR: Column = ("near/far", 10, |row| Some(format!("{}/{}", row.near, row.far)));
-const SEND_P50: Column = ("send p50", 10, |row| Some(time(row.push.as_ref()?.send_p50_ns)));
-const LOST: Column = ("lost", 7, |row| Some(row.push.as_ref()?.lost.to_string()));
-const SENT: Column = ("of", 8, |row| Some(row.push.as_ref()?.sent.to_string()));
-const UNWOKEN: Column =
-    ("unwoken", 9, |row| Some(Percent(row.push.as_ref()?.unwoken?.median).to_string()));
-const MAIN_SWITCHES: Column = ("main switches/s", 17, |row| {
-    Some(format!("{:.1}", row.switches_per_second.as_ref()?.main.median))
-});
-const RENDERER_SWITCHES: Column = ("rend. switches/s", 18, |row| {
-    Some(format!("{:.1}", row.switches_per_second.as_ref()?.renderer.median))
-});
-
-fn columns(work: Work) -> &'static [Column] {
-    match work {
-        Work::RoundTrip => &[P50, P50_RANGE, P90, P99, P999, MAX, RATIO, RATIO_RANGE],
-        Work::Stream => &[RATE, RATE_RANGE, GIB, MAIN_CPU, RENDERER_CPU, NEAR_FAR],
-        Work::Push => &[P50, P50_RANGE, P99, SEND_P50, LOST, SENT, MAIN_CPU, RENDERER_CPU, UNWOKEN],
-        Work::Idle => &[MAIN_CPU, RENDERER_CPU, MAIN_SWITCHES, RENDERER_SWITCHES],
-    }
-}
+const ROUND_TRIP: &[Column] = &[
+    MIDDLE,
+    MIDDLE_RANGE,
+    ("p90", 9, |cell| median(cell.spread(P90), units::time)),
+    TAIL,
+    ("p99.9", 9, |cell| median(cell.spread(P999), units::time)),
+    ("max", 9, |cell| Some(units::time(cell.samples()?.max() as f64))),
+    ("in floors", 11, |cell| median(cell.ratio(), HUNDREDTHS)),
+    ("(min..max)", 20, |cell| range(cell.ratio(), HUNDREDTHS)),
+];
+const STREAM: &[Column] = &[
+    ("messages/s", 12, |cell| median(cell.spread(RATE), units::count)),
+    ("(min..max)", 24, |cell| range(cell.spread(RATE), units::count)),
+    ("GiB/s", 9, |cell| median(cell.gib_per_second(), HUNDREDTHS)),
+    MAIN,
+    RENDERER,
+    ("near/far", 10, |cell| {
+        Some(format!("{}/{}", cell.placed(Placement::Near), cell.placed(Placement::Far)))
+    }),
+];
+const PUSH: &[Column] = &[
+    MIDDLE,
+    MIDDLE_RANGE,
+    TAIL,
+    ("send p50", 10, |cell| median(cell.spread(SEND_P50), units::time)),
+    ("lost", 7, |cell| Some(cell.sum(LOST).to_string())),
+    ("of", 8, |cell| Some(cell.sum(SENT).to_string())),
+    MAIN,
+    RENDERER,
+    ("unwoken", 9, |cell| median(cell.spread(UNWOKEN), units::percent)),
+];
+const IDLE: &[Column] = &[
+    MAIN,
+    RENDERER,
+    ("main switches/s", 17, |cell| median(cell.spread(MAIN_SWITCHES), TENTHS)),
+    ("rend. switches/s", 18, |cell| median(cell.spread(RENDERER_SWITCHES), TENTHS)),
+];
 
 pub(super) fn write(
     machine: &Machine,
-    cells: &[Figures],
+    cells: &[Cell],
     checks: &[Check],
 ) -> Result<String, fmt::Error> {
     let mut text = String::new();
@@ -101,43 +103,44 @@ pub(super) fn write(
     Ok(text)
 }
 
-fn table(text: &mut String, rows: &[Figures]) -> fmt::Result {
+fn table(text: &mut String, rows: &[Cell]) -> fmt::Result {
     let Some(first) = rows.first() else { return Ok(()) };
-    let sum = |of: fn(&Figures) -> usize| rows.iter().map(of).sum::<usize>();
-    let [near, far, moved] = [sum(|row| row.near), sum(|row| row.far), sum(|row| row.moved)];
+    let placed = |place| rows.iter().map(|row| row.placed(place)).sum::<usize>();
+    let [near, far, moved] = [Placement::Near, Placement::Far, Placement::Moved].map(placed);
     write!(text, "== {}: {near} slices near, {far} far, {moved} moved", first.task)?;
-    if let Some(floor) = Spread::of(rows.iter().filter_map(|row| Some(row.floor_ns?.median))) {
-        write!(text, "; floor {}", Time(floor.median))?;
+    if let Some(floor) = Spread::of(rows.iter().filter_map(|row| Some(row.spread(FLOOR)?.median))) {
+        write!(text, "; floor {}", units::time(floor.median))?;
     }
-    if let Some(others) = Spread::of(rows.iter().filter_map(|row| row.others_cpu)) {
-        write!(text, "; others used {} of a core", Percent(others.median))?;
+    if let Some(others) = Spread::of(rows.iter().filter_map(Cell::others_cpu)) {
+        write!(text, "; others used {} of a core", units::percent(others.median))?;
     }
     writeln!(text, " ==")?;
-    if first.task.work == Work::Idle {
-        writeln!(
-            text,
-            "main runs Ringbridge's loop; a plain link has none: only its renderer waits"
-        )?;
-    }
-    let columns = columns(first.task.work);
+    let columns = match first.task.work {
+        Work::RoundTrip => ROUND_TRIP,
+        Work::Stream => STREAM,
+        Work::Push => PUSH,
+        Work::Idle => {
+            *text +=
+                "main runs Ringbridge's loop; a plain link has none: only its renderer waits\n";
+            IDLE
+        }
+    };
     write!(text, "{:<28}", "")?;
     columns.iter().try_for_each(|(head, width, _)| write!(text, "{head:>width$}"))?;
     writeln!(text)?;
     for row in rows {
-        write!(text, "{:<28}", row.subject)?;
-        let reason = row.reason.as_deref().unwrap_or_default();
-        match row.status {
-            Status::NotApplicable => write!(text, "  n/a: {reason}")?,
-            Status::Failed => write!(text, "  FAILED: {reason}")?,
-            Status::Measured => {
-                for (_, width, figure) in columns {
-                    let figure = figure(row).unwrap_or_else(|| "-".to_owned());
-                    write!(text, "{figure:>width$}")?;
-                }
-                if row.rounds_failed > 0 {
-                    write!(text, "  {} rounds FAILED: {reason}", row.rounds_failed)?;
-                }
-            }
+        write!(text, "{:<28}", row.subject.name)?;
+        if let Some(instead) = row.instead() {
+            writeln!(text, "  {instead}")?;
+            continue;
+        }
+        for (_, width, figure) in columns {
+            let figure = figure(row).unwrap_or_else(|| "-".to_owned());
+            write!(text, "{figure:>width$}")?;
+        }
+        if row.rounds_failed() > 0 {
+            let reason = row.reason().unwrap_or_default();
+            write!(text, "  {} rounds FAILED: {reason}", row.rounds_failed())?;
         }
         writeln!(text)?;
     }
@@ -148,8 +151,8 @@ fn write_checks(text: &mut String, checks: &[Check]) -> fmt::Result {
     let (open, decided): (Vec<_>, Vec<_>) = checks.iter().partition(|check| check.is_open());
     writeln!(text)?;
     for check in decided {
-        let ((required, measured), verdict) = (check.figures(), check.verdict());
-        let claim = check.claim;
+        let ((required, measured), verdict) = (check.figures(), check.shown());
+        let claim = check.claim();
         writeln!(text, "must hold: {claim} {required}; measured {measured}: {verdict}")?;
     }
     if !open.is_empty() {

@@ -6,15 +6,14 @@ use serde::Serialize;
 
 use super::Pattern;
 use crate::{
-    Error, Setup, Slice,
+    Error, Job, Slice,
     cli::Output,
     pair::job::{Backend, Wait},
     report::{Bar, FLOORS, Machine, OURS, Outlier, Page, Paint, Series, picture},
     stats::{Distribution, quantile},
-    units::{Count, Time},
+    units,
 };
 
-/// The name of the bare cache line.
 const FLOOR: &str = "bounce";
 /// The longest samples of a slice that are kept: of the subject, and of the floor.
 const OUTLIERS: [usize; 2] = [2, 1];
@@ -57,7 +56,7 @@ pub(super) struct Tally {
 
 pub(super) struct Report {
     pub(super) figures: Figures,
-    setup: Setup,
+    job: Job,
     tally: Tally,
 }
 
@@ -88,15 +87,19 @@ impl Tally {
         self.futex_floor.merge(&slice.all);
     }
 
-    pub(super) fn finish(mut self, setup: Setup) -> Result<Report, Error> {
+    pub(super) fn finish(
+        mut self,
+        pattern: Pattern,
+        (wait, backend): (Wait, Backend),
+        job: Job,
+    ) -> Result<Report, Error> {
         if self.ratios.is_empty() {
             return Err("nothing was measured: give it more time".into());
         }
-        let Setup { pattern, payload, wait, backend, .. } = setup;
         let mut ratio = |part| (quantile(&mut self.ratios, part) * 1000.0).round() / 1000.0;
         let figures = Figures {
             pattern,
-            payload,
+            payload: job.task.payload,
             wait,
             backend,
             count: self.count,
@@ -110,13 +113,13 @@ impl Tally {
             ratio_range: [ratio(0.05), ratio(0.95)],
             futex_floor_p50_ns: (self.futex_floor.count() > 0).then(|| self.futex_floor.at(0.5)),
         };
-        Ok(Report { figures, setup, tally: self })
+        Ok(Report { figures, job, tally: self })
     }
 }
 
 impl Report {
     pub(super) fn write(&self, output: &Output) -> Result<(), Error> {
-        let machine = Machine::look(self.setup.pins, "latency", ["ringbridge"], &[]);
+        let machine = Machine::look(self.job.pins, "latency", ["ringbridge"], &[]);
         let series = self.series();
         output.write(
             || self.page(&machine, &series),
@@ -129,11 +132,11 @@ impl Report {
         let Tally { subject, floor, futex_floor, .. } = &self.tally;
         let floors = [Paint::of(FLOORS, 0), Paint::of(FLOORS, 1)];
         let name = self.figures.pattern.name();
-        let mut series = vec![Series { name, paint: Paint::of(OURS, 0), all: subject }];
+        let mut series = vec![Series { name, paint: Paint::of(OURS, 0), all: subject.clone() }];
         for ((name, all), paint) in [(FLOOR, floor), ("futex", futex_floor)].into_iter().zip(floors)
         {
             if all.count() > 0 {
-                series.push(Series { name, paint, all });
+                series.push(Series { name, paint, all: all.clone() });
             }
         }
         series
@@ -148,7 +151,7 @@ impl Report {
         let figures = &self.figures;
         let mut page = Page::new(&format!("Latency: {}", self.title()));
         let [main, renderer] = machine.pins;
-        page.facts(machine.facts(if self.setup.pinned {
+        page.facts(machine.facts(if self.job.pinned {
             format!("main kept to {main}, renderer to {renderer}")
         } else {
             format!("where the scheduler put them; the floor on {main} and {renderer}")
@@ -159,7 +162,10 @@ impl Report {
              both is the machine's.",
         );
         page.section("Figures");
-        page.facts(figures.rows());
+        let count = ("Messages", figures.count.to_string());
+        page.facts(
+            std::iter::once(count).chain(figures.rows().map(|(name, _, long)| (name, long))),
+        );
         let floor = figures.floor_p50_ns.max(1) as f64;
         let bars = series.iter().map(|each| {
             let p50 = each.all.at(0.5) as f64;
@@ -169,7 +175,7 @@ impl Report {
             } else {
                 (p50 / floor, None)
             };
-            let label = format!("{value:.2} = {}", Time(p50));
+            let label = format!("{value:.2} = {}", units::time(p50));
             Bar { name: each.name, paint: each.paint, value, ends, label }
         });
         let bars: Vec<_> = bars.collect();
@@ -181,7 +187,7 @@ impl Report {
         page.histograms(series)?;
         page.section("Outliers");
         let outliers = self.tally.outliers.iter().map(|&(of_floor, at_s, length_ns)| {
-            let Series { name, paint, .. } = series[usize::from(of_floor)];
+            let &Series { name, paint, .. } = &series[usize::from(of_floor)];
             Outlier { name, paint, at_s, length_ns: length_ns as f64 }
         });
         page.outliers(&outliers.collect::<Vec<_>>())?;
@@ -190,50 +196,44 @@ impl Report {
 }
 
 impl Figures {
-    fn rows(&self) -> impl Iterator<Item = (&'static str, String)> {
-        let time = |ns: u64| match ns {
-            0..1000 => format!("{ns} ns"),
-            _ => format!("{} = {ns} ns", Time(ns as f64)),
+    /// Returns the names and values of the figures, short for a terminal and long for a page.
+    fn rows(&self) -> impl Iterator<Item = (&'static str, String, String)> {
+        let time = |name, ns: u64| {
+            let long =
+                if ns < 1000 { String::new() } else { format!("{} = ", units::time(ns as f64)) };
+            (name, format!("{ns} ns"), format!("{long}{ns} ns"))
         };
-        let per_second = format!("{} = {}", Count(self.per_second as f64), self.per_second);
+        let (rate, ratio) = (self.per_second, format!("{:.3}", self.ratio_p50));
+        let rate_long = format!("{} = {rate}", units::count(rate as f64));
         [
-            ("Messages", Some(self.count.to_string())),
-            ("p50", Some(time(self.p50_ns))),
-            ("p99", Some(time(self.p99_ns))),
-            ("p99.9", Some(time(self.p999_ns))),
-            ("Longest", Some(time(self.max_ns))),
-            ("Messages a second", Some(per_second)),
-            ("Floor, p50", Some(time(self.floor_p50_ns))),
-            ("Futex floor, p50", self.futex_floor_p50_ns.map(time)),
-            ("p50 in floors", Some(format!("{:.3}", self.ratio_p50))),
+            Some(time("p50", self.p50_ns)),
+            Some(time("p99", self.p99_ns)),
+            Some(time("p99.9", self.p999_ns)),
+            Some(time("Longest", self.max_ns)),
+            Some(("Messages a second", rate.to_string(), rate_long)),
+            Some(time("Floor, p50", self.floor_p50_ns)),
+            self.futex_floor_p50_ns.map(|ns| time("Futex floor, p50", ns)),
+            Some(("p50 in floors", ratio.clone(), ratio)),
         ]
         .into_iter()
-        .filter_map(|(name, value)| Some((name, value?)))
+        .flatten()
     }
 }
 
 impl fmt::Display for Figures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { pattern, payload, wait, backend, count, .. } = self;
-        writeln!(f, "{pattern:?}, {payload} bytes, {wait:?}, {backend}: {count} messages")?;
-        let mut row = |name: &str, value: String| writeln!(f, "  {name:<22}{value:>14}");
-        row("p50", format!("{} ns", self.p50_ns))?;
-        row("p99", format!("{} ns", self.p99_ns))?;
-        row("p99.9", format!("{} ns", self.p999_ns))?;
-        row("longest", format!("{} ns", self.max_ns))?;
-        row("messages a second", self.per_second.to_string())?;
-        row("floor, p50", format!("{} ns", self.floor_p50_ns))?;
-        if let Some(futex) = self.futex_floor_p50_ns {
-            row("futex floor, p50", format!("{futex} ns"))?;
-        }
-        write!(f, "  {:<22}{:>14.3}", "p50 in floors", self.ratio_p50)
+        write!(f, "{pattern:?}, {payload} bytes, {wait:?}, {backend}: {count} messages")?;
+        self.rows().try_for_each(|(name, value, _)| {
+            write!(f, "\n  {:<22}{value:>14}", name.to_lowercase())
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Pins, report::tests::assert_well_formed, stats::median};
+    use crate::stats::median;
 
     fn slice(samples: &[u64]) -> Slice {
         Slice {
@@ -246,14 +246,10 @@ mod tests {
         }
     }
 
-    const SETUP: Setup = Setup {
-        pattern: Pattern::Invoke,
-        payload: 48,
-        wait: Wait::Park,
-        backend: Backend::Portable,
-        pins: Pins { main: 0, renderer: 1 },
-        pinned: true,
-    };
+    fn finish(tally: Tally) -> Result<Report, Error> {
+        let job = Job::alone(Wait::Park, Backend::Portable, true)?;
+        tally.finish(Pattern::Invoke, (Wait::Park, Backend::Portable), job)
+    }
 
     #[test]
     fn the_ratio_is_the_median_of_the_slices_and_not_that_of_the_sums() {
@@ -261,7 +257,7 @@ mod tests {
         tally.add(Duration::ZERO, slice(&[100; 3]), slice(&[150; 3]));
         tally.add(Duration::ZERO, slice(&[500; 3]), slice(&[750; 3]));
         tally.add(Duration::ZERO, slice(&[100; 3]), slice(&[90_000; 30]));
-        let figures = tally.finish(SETUP).unwrap().figures;
+        let figures = finish(tally).unwrap().figures;
         assert_eq!((figures.ratio_p50, figures.count), (1.5, 36));
         assert_eq!((figures.ratio_range, figures.futex_floor_p50_ns), ([1.5, 900.0], None));
     }
@@ -270,44 +266,6 @@ mod tests {
     fn a_run_without_messages_is_an_error() {
         let mut tally = Tally::default();
         tally.add(Duration::ZERO, slice(&[1]), slice(&[]));
-        assert!(tally.finish(SETUP).is_err());
-    }
-
-    #[test]
-    fn the_page_shows_the_figures_of_the_json() {
-        let mut tally = Tally::default();
-        for at in 1..=20 {
-            tally.add_futex_floor(&slice(&[43_000; 5]));
-            let subject: Vec<u64> = (0..1000).map(|number| 50_000 + 10 * number + at).collect();
-            tally.add(Duration::from_millis(at), slice(&[120; 50]), slice(&subject));
-        }
-        let report = tally.finish(SETUP).unwrap();
-        let machine = Machine::look(SETUP.pins, "latency", ["ringbridge"], &[]);
-        let page = report.page(&machine, &report.series()).unwrap();
-        assert_well_formed(&page);
-
-        let json = serde_json::to_value(&report.figures).unwrap();
-        for (name, key) in [
-            ("p50", "p50_ns"),
-            ("p99", "p99_ns"),
-            ("p99.9", "p999_ns"),
-            ("Longest", "max_ns"),
-            ("Floor, p50", "floor_p50_ns"),
-            ("Futex floor, p50", "futex_floor_p50_ns"),
-        ] {
-            let row = page.lines().find(|line| line.starts_with(&format!("<tr><th>{name}</th>")));
-            let said = format!(" {} ns</td></tr>", json[key]);
-            let row = row.expect(name).replace("<td>", " ");
-            assert!(row.ends_with(&said), "{row:?} does not end with {said:?}");
-        }
-        assert!(page.contains(&format!("<td>{:.3}</td>", json["ratio_p50"].as_f64().unwrap())));
-        assert!(page.contains(&format!("<th>Messages</th><td>{}</td>", json["count"])));
-        assert_eq!(json["backend"], "portable");
-        assert!(page.contains("48 bytes, park, portable"));
-        assert!(page.contains(&machine.command) && page.contains(&machine.kernel));
-        for name in ["invoke", "bounce", "futex"] {
-            assert!(page.contains(&format!("\n{name} ")), "{name} is not named");
-            assert!(page.contains(&format!("<figcaption>{name}, ")), "{name} has no histogram");
-        }
+        assert!(finish(tally).is_err());
     }
 }

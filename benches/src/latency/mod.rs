@@ -12,8 +12,8 @@ use serde::Serialize;
 
 use self::figures::{Report, Tally};
 use crate::{
-    Error, Limit, PAYLOAD_MAX, PAYLOAD_MIN, Pair, Pins, Setup,
-    cli::{Output, exit, number_in, print_json, progress},
+    Error, Job, Limit, PAYLOAD_MAX, PAYLOAD_MIN, Pair,
+    cli::{Output, exit, number_in, progress},
     pair::{
         job::{Backend, Wait, Work},
         take_part,
@@ -100,7 +100,7 @@ fn report(arguments: &Arguments) -> Result<bool, Error> {
     let report = measure(arguments)?;
     report.write(&arguments.output)?;
     if arguments.json {
-        print_json(&[report.figures])?;
+        println!("{}", serde_json::to_string(&report.figures)?);
     } else {
         println!("{}", report.figures);
     }
@@ -109,8 +109,8 @@ fn report(arguments: &Arguments) -> Result<bool, Error> {
 
 fn measure(arguments: &Arguments) -> Result<Report, Error> {
     let &Arguments { pattern, payload, wait, backend, pin: pinned, .. } = arguments;
-    let setup = Setup { pattern, payload, wait, backend, pins: Pins::choose()?, pinned };
-    let mut pair = Pair::launch(setup)?;
+    let job = Job::alone(wait, backend, pinned)?.of(pattern, payload);
+    let mut pair = Pair::launch(job.clone())?;
     let plan = Plan::new(arguments);
     let began = Instant::now();
     let mut slice = |limit, tally: &mut Tally| -> Result<(), Error> {
@@ -132,7 +132,7 @@ fn measure(arguments: &Arguments) -> Result<Report, Error> {
     }
     bar.finish_and_clear();
     pair.close()?;
-    tally.finish(setup)
+    tally.finish(pattern, (wait, backend), job)
 }
 
 struct Plan {

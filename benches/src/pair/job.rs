@@ -1,14 +1,20 @@
 //! The job of a pair of processes, and how a process learns its own.
 
-use std::{env, fmt, path::PathBuf, process, process::Command, process::Stdio};
+use std::{
+    env, fmt,
+    os::fd::OwnedFd,
+    path::PathBuf,
+    process::{self, Command, Stdio},
+};
 
-use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
+use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     Error,
+    latency::Pattern,
     system::{Pins, keep_to},
-    units::Bytes,
+    units,
 };
 
 /// The shortest payload, in bytes: every message carries a stamp.
@@ -17,7 +23,6 @@ pub(crate) const PAYLOAD_MAX: usize = 16 << 20;
 /// The payload that shares a cache line with Ringbridge's header.
 pub(crate) const SMALL: usize = 48;
 
-/// The environment variable by which a launched process learns its assignment.
 const VARIABLE: &str = "RINGBRIDGE_BENCH";
 
 /// The wait strategy of both processes.
@@ -79,7 +84,6 @@ pub(crate) enum Setting {
     OneCore,
 }
 
-/// One task, for every subject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Task {
     pub(crate) work: Work,
@@ -98,8 +102,8 @@ impl Task {
 impl fmt::Display for Task {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.work {
-            Work::RoundTrip => write!(f, "round-trip {}", Bytes(self.payload))?,
-            Work::Stream => write!(f, "stream {}", Bytes(self.payload))?,
+            Work::RoundTrip => write!(f, "round-trip {}", units::bytes(self.payload))?,
+            Work::Stream => write!(f, "stream {}", units::bytes(self.payload))?,
             Work::Push => write!(f, "push {} kHz", self.rate_hz / 1000)?,
             Work::Idle => f.write_str("idle")?,
         }
@@ -113,14 +117,14 @@ impl fmt::Display for Task {
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum Chosen {
-    /// A subject of the comparison, by name.
     Named(String),
     /// Ringbridge by itself, for `latency` and the benchmarks.
     Alone(Wait, Backend),
 }
 
+/// What a pair measures, and where.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Job {
+pub struct Job {
     pub(crate) subject: Chosen,
     pub(crate) task: Task,
     /// The processors of the two processes; the floor is always measured there.
@@ -134,6 +138,28 @@ pub(crate) struct Job {
 }
 
 impl Job {
+    /// Returns the usual job of a benchmark: Ringbridge by itself, pinned, adaptive, over sealed memory. Call it
+    /// before the first pair, which pins this process.
+    pub fn pinned() -> Result<Self, Error> {
+        Self::alone(Wait::Adaptive, Backend::Sealed, true)
+    }
+
+    pub(crate) fn alone(wait: Wait, backend: Backend, pinned: bool) -> Result<Self, Error> {
+        Ok(Self {
+            subject: Chosen::Alone(wait, backend),
+            task: Task::new(Work::RoundTrip, SMALL),
+            pins: Pins::choose()?,
+            pinned,
+            scratch: PathBuf::new(),
+            prefix: format!("bench-{}", process::id()),
+        })
+    }
+
+    /// Returns the same job for another pattern and payload.
+    pub fn of(&self, pattern: Pattern, payload: usize) -> Self {
+        Self { task: Task::new(pattern.work(), payload), ..self.clone() }
+    }
+
     /// Pins this process to the processor where it works, if the job asks for that.
     pub(super) fn pin(&self, processor: usize) -> Result<(), Error> {
         if self.pinned {
@@ -143,46 +169,38 @@ impl Job {
     }
 }
 
-/// The role of a launched process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Role {
-    /// The main process of a slice of the comparison, with its times.
-    Slice {
-        warm_ns: u64,
-        time_ns: u64,
-        floor_ns: u64,
-    },
-    Renderer,
-}
-
+/// What a launched process is to do.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Assignment {
-    pub(crate) role: Role,
-    parent: u32,
     pub(crate) job: Job,
+    /// The times of the warm-up, the measuring and a floor, for the main process of a slice of the comparison.
+    /// The other processes are renderers.
+    pub(crate) times_ns: Option<[u64; 3]>,
+    parent: u32,
 }
 
 impl Assignment {
-    /// Returns a command that runs this program once more in this role.
-    pub(crate) fn command(role: Role, job: &Job) -> Result<Command, Error> {
-        let assignment = Self { role, parent: process::id(), job: job.clone() };
+    /// Returns a command that runs this program once more with this assignment and standard input.
+    pub(crate) fn command(
+        job: &Job,
+        times_ns: Option<[u64; 3]>,
+        stdin: OwnedFd,
+    ) -> Result<Command, Error> {
+        let assignment = Self { job: job.clone(), times_ns, parent: process::id() };
         let mut command = Command::new(env::current_exe()?);
-        command.env(VARIABLE, serde_json::to_string(&assignment)?).stdout(Stdio::null());
+        command.env(VARIABLE, serde_json::to_string(&assignment)?);
+        command.stdin(stdin).stdout(Stdio::null());
         Ok(command)
     }
 
-    /// Returns the assignment that this process was launched with, if any.
+    /// Returns the assignment that this process was launched with, if any. The process ends with its parent.
     pub(crate) fn of_this_process() -> Result<Option<Self>, Error> {
         let Ok(text) = env::var(VARIABLE) else { return Ok(None) };
-        Ok(Some(serde_json::from_str(&text)?))
-    }
-
-    pub(crate) fn follow_parent(&self) -> Result<(), Error> {
+        let assignment: Self = serde_json::from_str(&text)?;
         set_parent_process_death_signal(Some(Signal::KILL))?;
-        if getppid().map(Pid::as_raw_nonzero).map(|pid| pid.get() as u32) == Some(self.parent) {
-            Ok(())
-        } else {
-            Err("the process that launched this one has ended".into())
+        if getppid().map(|pid| pid.as_raw_pid() as u32) != Some(assignment.parent) {
+            return Err("the process that launched this one has ended".into());
         }
+        Ok(Some(assignment))
     }
 }

@@ -3,8 +3,8 @@
 //!
 //! ```text
 //!   main process                              renderer process (the same program, launched)
-//!   Pair::work, bounce ──────── order ───────▶ serve: does its half, timing each message
-//!        │  does main's half                       │
+//!   Pair::order ─────────────── order ───────▶ serve
+//!        │  half                                   │  half, timing each message
 //!        └◀───────────────────── report ───────────┘      over `control`, beside the subject
 //! ```
 //!
@@ -13,24 +13,20 @@
 //! most two processes are busy, and both figures see the same placement of the virtual processors. Every
 //! sample contains one reading of the clock, the floor's too.
 //!
-//! `job` is what a process learns at its launch, `stage` its view of the pair, `side` the halves of a subject,
-//! `link` the halves of subjects that only carry bytes. The subjects are in `peers`.
+//! `job` is what a process learns at its launch, `stage` its view of the pair, `side` its half of a subject. The
+//! subjects are in `peers`.
 
-pub(crate) mod control;
 pub(crate) mod job;
-pub(crate) mod link;
 pub(crate) mod side;
 pub(crate) mod stage;
 
-/// The names that a peer needs.
 pub(crate) mod prelude {
     pub(crate) use super::{
         Limit,
         job::{SMALL, Task, Work},
-        link::Link,
         side::{
-            LONG, OVER, Pacer, Peer, STREAM_BATCH, Side, StreamPart, call, send_stream, set_stamp,
-            stamp, sum,
+            Half, LONG, Link, OVER, STREAM_BATCH, Side, StreamPart, ask_until, read, read_stream,
+            send_stream, set_stamp, stamp, sum, unable,
         },
         stage::Stage,
     };
@@ -38,7 +34,6 @@ pub(crate) mod prelude {
 }
 
 use std::{
-    path::PathBuf,
     process::{self, ExitCode},
     sync::atomic::{AtomicU32, Ordering},
     time::Duration,
@@ -47,19 +42,14 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use self::{
-    control::Control,
-    job::{Assignment, Backend, Chosen, Job, Role, SMALL, Setting, Task, Wait, Work},
-    side::{Pacer, Side, StreamPart, pushes, touched, wait_until},
-    stage::Stage,
+    job::{Assignment, Chosen, Job, Setting, Task, Work},
+    side::{Half, Pacer, Side, StreamPart, pushes, touched, wait_until},
+    stage::{Control, Stage},
 };
 use crate::{
-    Error,
-    board::Way,
-    compare,
-    latency::Pattern,
-    peers,
+    Error, compare, peers,
     stats::{Distribution, longest, median},
-    system::{Pins, now_ns, on_one},
+    system::{now_ns, on_one},
 };
 
 /// How much longer than its time limit an order may take on a busy machine.
@@ -70,7 +60,6 @@ const REASON_GRACE: Duration = Duration::from_millis(500);
 const SAMPLES_TOUCHED_MAX: u64 = 4 << 20;
 /// No round trip takes less.
 const ROUND_TRIP_MIN_NS: u64 = 100;
-/// The longest samples that a report names.
 const LONGEST: usize = 6;
 /// The time in which a renderer gets from the order into its loop, before the first push.
 const SETTLING_NS: u64 = 100_000;
@@ -88,7 +77,6 @@ impl Limit {
         Self { count, time_ns: u64::MAX }
     }
 
-    /// Limits the time only.
     pub(crate) const fn time(time_ns: u64) -> Self {
         Self { count: u64::MAX, time_ns }
     }
@@ -106,13 +94,10 @@ impl Limit {
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 enum Order {
-    /// Does the work of the job's task.
     Work(Limit),
-    /// Invokes this often without reading the clock.
     Untimed(u64),
     /// Leads the bouncing of this cache line.
     Bounce(u32, Limit),
-    /// Leads the bouncing of two futexes.
     BounceFutex(Limit),
 }
 
@@ -121,6 +106,7 @@ enum Order {
 pub struct Slice {
     /// The number of messages that were received, or of round trips.
     pub(crate) count: u64,
+    pub(crate) stream: StreamPart,
     /// The renderer's time for the order; of a stream from the first message sent to the last received.
     pub elapsed: Duration,
     /// The sum of the samples.
@@ -148,55 +134,18 @@ pub struct Pair {
     line: u32,
 }
 
-/// Ringbridge by itself, as `latency` and the benchmarks measure it.
-#[derive(Clone, Copy, Debug)]
-pub struct Setup {
-    pub(crate) pattern: Pattern,
-    pub(crate) payload: usize,
-    pub(crate) wait: Wait,
-    pub(crate) backend: Backend,
-    pub(crate) pins: Pins,
-    /// Whether the subject is pinned too, or only the floor.
-    pub(crate) pinned: bool,
-}
-
-impl Setup {
-    /// Returns the usual setup of a benchmark: an invoke of 48 bytes, pinned, adaptive, over sealed memory. Call
-    /// it before the first pair, which pins this process.
-    pub fn pinned() -> Result<Self, Error> {
-        let (pattern, payload) = (Pattern::Invoke, SMALL);
-        let (wait, backend, pins) = (Wait::Adaptive, Backend::Sealed, Pins::choose()?);
-        Ok(Self { pattern, payload, wait, backend, pins, pinned: true })
-    }
-
-    /// Returns the same setup for another pattern and payload.
-    pub fn of(self, pattern: Pattern, payload: usize) -> Self {
-        Self { pattern, payload, ..self }
-    }
-}
-
 impl Pair {
-    /// Launches this program once more as the renderer of a Ringbridge session. Its `main` must begin with
-    /// [`take_part`]. Returns when the session is established.
-    pub fn launch(setup: Setup) -> Result<Self, Error> {
+    /// Launches this program once more as the renderer of a session. Its `main` must begin with [`take_part`].
+    /// Returns when the session is established.
+    pub fn launch(mut job: Job) -> Result<Self, Error> {
         static NEXT: AtomicU32 = AtomicU32::new(1);
-        let Setup { pattern, payload, wait, backend, pins, pinned } = setup;
-        Self::connect(Job {
-            subject: Chosen::Alone(wait, backend),
-            task: Task::new(pattern.work(), payload),
-            pins,
-            pinned,
-            scratch: PathBuf::new(),
-            prefix: format!("bench-{}-{}", process::id(), NEXT.fetch_add(1, Ordering::Relaxed)),
-        })
-    }
-
-    pub(crate) fn connect(job: Job) -> Result<Self, Error> {
+        if let Chosen::Alone(..) = job.subject {
+            job.prefix += &format!("-{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        }
         job.pin(job.pins.main)?;
         let mut stage = Stage::of_main(job)?;
         stage.control.set_patience(GRACE)?;
-        let subject = stage.job.subject.clone();
-        let side = peers::peer(&subject, |peer| peer.in_main(&mut stage))?;
+        let side = peers::connect(&mut stage)?;
         let renderer = stage.control.hear()?;
         Ok(Self { stage, side, renderer, line: 0 })
     }
@@ -222,76 +171,47 @@ impl Pair {
         self.order(Order::Bounce(self.line, limit), limit)
     }
 
-    /// Bounces two futexes.
     pub(crate) fn bounce_futex(&mut self, limit: Limit) -> Result<Slice, Error> {
         self.order(Order::BounceFutex(limit), limit)
     }
 
     /// Ends the renderer.
-    pub fn close(mut self) -> Result<(), Error> {
+    pub fn close(self) -> Result<(), Error> {
         self.stage.control.say(&None::<Order>)?;
         drop(self.side);
         self.stage.finish()
     }
 
     fn order(&mut self, order: Order, limit: Limit) -> Result<Slice, Error> {
-        let control = &self.stage.control;
-        control.set_patience(limit.patience())?;
+        let Self { stage, side, .. } = self;
+        stage.control.set_patience(limit.patience())?;
         if matches!(order, Order::Bounce(..) | Order::BounceFutex(_)) {
-            self.stage.board.reset();
+            stage.board.reset();
         }
-        control.say(&Some(order))?;
-        control.meet()?;
-        let done = self.half(order, limit);
+        stage.control.say(&Some(order))?;
+        let done = half(stage, side.as_mut(), order, &mut Vec::new());
         if done.is_err() {
-            self.stage.control.set_patience(REASON_GRACE)?;
+            stage.control.set_patience(REASON_GRACE)?;
         }
         // The renderer's own reason explains more than its consequence here.
-        match (self.stage.control.hear::<Result<(StreamPart, Slice), String>>(), done) {
+        match (stage.control.hear::<Result<Slice, String>>(), done) {
             (Ok(Err(reason)), _) => Err(format!("the renderer failed: {reason}").into()),
             (_, Err(error)) | (Err(error), _) => Err(error),
-            (Ok(Ok((there, theirs))), Ok((here, ours))) => ours.with(here, theirs, there),
+            (Ok(Ok(theirs)), Ok(ours)) => ours.with(theirs),
         }
-    }
-
-    /// Does main's half of an order.
-    fn half(&mut self, order: Order, limit: Limit) -> Result<(StreamPart, Slice), Error> {
-        let Self { stage, side, .. } = self;
-        let (task, board, main) = (stage.job.task, stage.board, stage.job.pins.main);
-        start_together(stage, Way::There)?;
-        if let (Order::Work(_), Work::Push) = (order, task.work) {
-            wait_until(now_ns() + SETTLING_NS, false);
-        }
-        let (wakes, cpu, began) = (side.wakes(), stage.cpu_ns(), now_ns());
-        let (mut stream, mut slice) = (StreamPart::default(), Slice::default());
-        match order {
-            Order::Bounce(line, _) => on_one(main, || board.follow(line))??,
-            Order::BounceFutex(_) => on_one(main, || board.follow_futex())??,
-            Order::Untimed(_) => side.answer(limit)?,
-            Order::Work(limit) => match task.work {
-                Work::RoundTrip => side.answer(limit)?,
-                Work::Stream => stream = side.stream_in_main(limit)?,
-                Work::Push => {
-                    let mut pacer = Pacer::new(task, limit);
-                    side.push(&mut pacer)?;
-                    slice.cost = Some(Distribution::of(&pacer.costs));
-                }
-                Work::Idle => side.idle(limit.time_ns)?,
-            },
-        }
-        slice.main_elapsed = Duration::from_nanos(now_ns() - began);
-        slice.cpu_ns[0] = stage.cpu_ns() - cpu;
-        slice.wakes = side.wakes().zip(wakes).map(|(after, before)| after - before);
-        Ok((stream, slice))
     }
 }
 
 impl Slice {
-    /// Adds the renderer's figures to main's.
-    fn with(self, here: StreamPart, theirs: Self, there: StreamPart) -> Result<Self, Error> {
-        let cpu_ns = [self.cpu_ns[0], theirs.cpu_ns[1]];
-        let Self { main_elapsed, cost, wakes, .. } = self;
-        let mut slice = Self { main_elapsed, cost, wakes, cpu_ns, ..theirs };
+    fn with(self, theirs: Self) -> Result<Self, Error> {
+        let (here, there) = (self.stream, theirs.stream);
+        let mut slice = Self {
+            main_elapsed: self.elapsed,
+            cpu_ns: [self.cpu_ns[0], theirs.cpu_ns[1]],
+            cost: self.cost,
+            wakes: self.wakes,
+            ..theirs
+        };
         if let (Some(began), Some(ended)) =
             (here.began_ns.or(there.began_ns), here.ended_ns.or(there.ended_ns))
         {
@@ -311,22 +231,22 @@ impl Slice {
 pub fn take_part() -> Option<ExitCode> {
     let done = match Assignment::of_this_process() {
         Ok(None) => return None,
-        Ok(Some(assignment)) => assignment.follow_parent().and_then(|()| match assignment.role {
-            Role::Slice { warm_ns, time_ns, floor_ns } => {
-                compare::slice_main(assignment.job, [warm_ns, time_ns, floor_ns])
-            }
-            Role::Renderer => serve(&Stage::of_renderer(assignment.job, Control::of_stdin()?)?),
-        }),
+        Ok(Some(Assignment { job, times_ns, .. })) => {
+            Control::of_stdin().and_then(|control| match times_ns {
+                Some(times_ns) => compare::slice_main(&control, job, times_ns),
+                None => serve(Stage::of_renderer(job, control)?),
+            })
+        }
         Err(error) => Err(error),
     };
     Some(crate::cli::exit("renderer", done.map(|()| true)))
 }
 
 /// Serves main's orders until the last. This is the whole life of a renderer.
-fn serve(stage: &Stage) -> Result<(), Error> {
+fn serve(mut stage: Stage) -> Result<(), Error> {
     let Job { pins, task, .. } = stage.job;
     stage.job.pin(pins.renderer)?;
-    let mut side = peers::peer(&stage.job.subject, |peer| peer.in_renderer(stage))?;
+    let mut side = peers::connect(&mut stage)?;
     if task.setting == Setting::OneCore {
         stage.job.pin(pins.main)?;
     }
@@ -334,8 +254,7 @@ fn serve(stage: &Stage) -> Result<(), Error> {
     let mut samples = Vec::new();
     // Main is gone or has failed if nothing is heard, and then no longer interested in a reason.
     while let Ok(Some(order)) = stage.control.hear::<Option<Order>>() {
-        samples.clear();
-        let report = obey(stage, side.as_mut(), order, &mut samples);
+        let report = half(&stage, side.as_mut(), order, &mut samples);
         let failed = report.is_err();
         stage.control.say(&report.map_err(|error| error.to_string()))?;
         if failed {
@@ -345,55 +264,73 @@ fn serve(stage: &Stage) -> Result<(), Error> {
     Ok(())
 }
 
-fn obey(
+/// Does this process's half of an order. Only a renderer has samples.
+fn half(
     stage: &Stage,
     side: &mut dyn Side,
     order: Order,
     samples: &mut Vec<u64>,
-) -> Result<(StreamPart, Slice), Error> {
-    let (task, board, processor) = (stage.job.task, stage.board, stage.job.pins.renderer);
-    let room = room(order, task) as usize;
+) -> Result<Slice, Error> {
+    let Stage { board, is_main, ref job, .. } = *stage;
+    let (task, pins) = (job.task, job.pins);
+    samples.clear();
+    let room = if is_main { 0 } else { room(order, task) as usize };
     if samples.capacity() < room {
         *samples = touched(room);
     }
     stage.control.meet()?;
-    start_together(stage, Way::Back)?;
-    let (cpu, began) = (stage.cpu_ns(), now_ns());
-    let mut stream = StreamPart::default();
-    match order {
-        Order::Bounce(line, limit) => on_one(processor, || board.lead(line, limit, samples))??,
-        Order::BounceFutex(limit) => on_one(processor, || board.lead_futex(limit, samples))??,
-        Order::Untimed(count) => {
-            side.call_untimed(count)?;
-            stream.count = count;
-        }
-        Order::Work(limit) => match task.work {
-            Work::RoundTrip => side.call(limit, samples)?,
-            Work::Stream => stream = side.stream_in_renderer(limit, samples)?,
-            Work::Push => side.take_pushes(samples)?,
-            Work::Idle => side.rest()?,
-        },
+    start_together(stage)?;
+    if let (true, Order::Work(_), Work::Push) = (is_main, order, task.work) {
+        wait_until(now_ns() + SETTLING_NS, false);
     }
-    let (elapsed_ns, cpu_ns) = (now_ns() - began, stage.cpu_ns() - cpu);
-    let slice = Slice {
+    let (mut pacer, mut stream) = (None, StreamPart::default());
+    let (wakes, cpu, began) = (side.wakes(), (stage.cpu_ns)(), now_ns());
+    match (order, is_main) {
+        (Order::Bounce(line, _), true) => on_one(pins.main, || board.follow(line))??,
+        (Order::Bounce(line, limit), false) => {
+            on_one(pins.renderer, || board.lead(line, limit, samples))??;
+        }
+        (Order::BounceFutex(_), true) => on_one(pins.main, || board.follow_futex())??,
+        (Order::BounceFutex(limit), false) => {
+            on_one(pins.renderer, || board.lead_futex(limit, samples))??;
+        }
+        (Order::Untimed(count), true) => stream = side.work(Half::Answer(Limit::count(count)))?,
+        (Order::Untimed(count), false) => stream = side.work(Half::AskUntimed(count))?,
+        (Order::Work(limit), _) => {
+            stream = side.work(match (task.work, is_main) {
+                (Work::RoundTrip, true) => Half::Answer(limit),
+                (Work::RoundTrip, false) => Half::Ask(limit, samples),
+                (Work::Stream, true) => Half::StreamInMain(limit),
+                (Work::Stream, false) => Half::StreamInRenderer(limit, samples),
+                (Work::Push, true) => Half::Push(pacer.insert(Pacer::new(task, limit))),
+                (Work::Push, false) => Half::TakePushes(samples),
+                (Work::Idle, true) => Half::Idle(limit.time_ns),
+                (Work::Idle, false) => Half::Rest,
+            })?;
+        }
+    }
+    let (elapsed_ns, cpu_ns) = (now_ns() - began, (stage.cpu_ns)() - cpu);
+    Ok(Slice {
         count: stream.count.max(samples.len() as u64),
+        stream,
         elapsed: Duration::from_nanos(elapsed_ns),
         sum: Duration::from_nanos(samples.iter().sum()),
         longest: outliers(samples, task.rate_hz),
         all: Distribution::of(samples),
         p50_ns: median(samples),
-        cpu_ns: [0, cpu_ns],
+        cpu_ns: if is_main { [cpu_ns, 0] } else { [0, cpu_ns] },
+        cost: pacer.map(|pacer| Distribution::of(&pacer.costs)),
+        wakes: side.wakes().zip(wakes).map(|(after, before)| after - before),
         ..Slice::default()
-    };
-    Ok((stream, slice))
+    })
 }
 
 /// Returns when both processes run, so that no sample contains a wake-up from the control socket. On one core
 /// only one of them can run, and an idle pair is not timed.
-fn start_together(stage: &Stage, way: Way) -> Result<(), Error> {
+fn start_together(stage: &Stage) -> Result<(), Error> {
     let Task { work, setting, .. } = stage.job.task;
     if setting != Setting::OneCore && work != Work::Idle {
-        stage.board.meet(way)?;
+        stage.board.meet(stage.is_main)?;
     }
     Ok(())
 }
@@ -437,9 +374,10 @@ mod tests {
 
     #[test]
     fn a_stream_that_lost_a_message_is_an_error_and_one_side_may_take_no_part() {
-        let here = |count| StreamPart { count, began_ns: None, ended_ns: Some(30) };
-        let there = |count| StreamPart::sent(10, count);
-        let both = |one, other| Slice::default().with(here(one), Slice::default(), there(other));
+        let slice = |stream| Slice { stream, ..Slice::default() };
+        let here = |count| slice(StreamPart { count, began_ns: None, ended_ns: Some(30) });
+        let there = |count| slice(StreamPart::sent(10, count));
+        let both = |one, other| here(one).with(there(other));
         let slice = both(7, 7).unwrap();
         assert_eq!((slice.count, slice.elapsed.as_nanos()), (7, 20));
         assert_eq!(both(7, 0).unwrap().count, 7);

@@ -1,18 +1,8 @@
-//! The two halves of a subject, and the loops that all subjects share.
-//!
-//! ```text
-//!                main                         renderer
-//!   round trip   answer       ◀── question ── call, timing each
-//!                             ─── answer ───▶
-//!   stream       stream_in_main ◀─ messages ─ stream_in_renderer (or the other way)
-//!   push         push         ─── at a rate ▶ take_pushes, timing each
-//!   idle         idle                         rest
-//! ```
-//!
-//! Both halves of one kind of work run at the same time and end together: the message with the stamp
-//! [`OVER`] is the last. Every message carries a stamp in its first eight bytes.
+//! The two halves of a subject, and the loops that all subjects share. Both halves run at the same time and
+//! end together: the message with the stamp [`OVER`] is the last. Every message carries a stamp in its first
+//! eight bytes.
 
-use std::num::NonZeroU64;
+use std::{hint::black_box, num::NonZeroU64, thread, time::Duration};
 
 use rustix::{
     io::Errno,
@@ -24,11 +14,9 @@ use serde::{Deserialize, Serialize};
 use super::{
     Limit,
     job::{Setting, Task},
-    stage::Stage,
 };
 use crate::{Error, system::now_ns};
 
-/// The stamp of the last message.
 pub(crate) const OVER: u64 = u64::MAX;
 /// Small messages of a stream between two readings of the clock, which costs as much as one message.
 pub(crate) const STREAM_BATCH: u64 = 64;
@@ -38,69 +26,30 @@ pub(crate) const LONG: usize = 4096;
 /// The others are waited for by spinning, since a wake-up takes longer than the period.
 const SLEEP_ABOVE_NS: u64 = 50_000;
 
-/// A way to talk between two processes.
-pub(crate) trait Peer: Sync {
-    /// Returns the reason why it cannot do the task.
-    fn unable(&self, _task: Task) -> Option<&'static str> {
-        None
-    }
-
-    /// Connects in the main process, which launches the renderer.
-    fn in_main(&self, stage: &mut Stage) -> Result<Box<dyn Side>, Error>;
-
-    fn in_renderer(&self, stage: &Stage) -> Result<Box<dyn Side>, Error>;
+/// One process's half of an order.
+pub(crate) enum Half<'a> {
+    /// Main answers until the last question.
+    Answer(Limit),
+    /// The renderer asks until the limit, and times each round trip.
+    Ask(Limit, &'a mut Vec<u64>),
+    /// The renderer asks this often without reading the clock.
+    AskUntimed(u64),
+    /// Main receives a stream to its last message, or sends one until the limit.
+    StreamInMain(Limit),
+    /// The renderer does the other part. Samples are optional.
+    StreamInRenderer(Limit, &'a mut Vec<u64>),
+    /// Main sends when the pacer asks for it.
+    Push(&'a mut Pacer),
+    /// The renderer receives until the last push. The samples are the times on the way.
+    TakePushes(&'a mut Vec<u64>),
+    /// Main sends nothing for this time in nanoseconds, and then the last message.
+    Idle(u64),
+    /// The renderer receives until the last message, which is the only one.
+    Rest,
 }
 
-/// One process's half of a subject. A peer implements the work that it is able to do.
 pub(crate) trait Side {
-    /// Answers until the last question.
-    fn answer(&mut self, _limit: Limit) -> Result<(), Error> {
-        Err(UNABLE.into())
-    }
-
-    /// Asks until the limit, and times each round trip.
-    fn call(&mut self, _limit: Limit, _samples: &mut Vec<u64>) -> Result<(), Error> {
-        Err(UNABLE.into())
-    }
-
-    /// Asks `count` times without reading the clock.
-    fn call_untimed(&mut self, _count: u64) -> Result<(), Error> {
-        Err(UNABLE.into())
-    }
-
-    /// Receives a stream to its last message, or sends one until the limit.
-    fn stream_in_main(&mut self, _limit: Limit) -> Result<StreamPart, Error> {
-        Err(UNABLE.into())
-    }
-
-    /// As [`stream_in_main`](Self::stream_in_main). Samples are optional.
-    fn stream_in_renderer(
-        &mut self,
-        _limit: Limit,
-        _samples: &mut Vec<u64>,
-    ) -> Result<StreamPart, Error> {
-        Err(UNABLE.into())
-    }
-
-    /// Pushes when the pacer asks for it.
-    fn push(&mut self, _pacer: &mut Pacer) -> Result<(), Error> {
-        Err(UNABLE.into())
-    }
-
-    /// Receives until the last push. The samples are the times on the way.
-    fn take_pushes(&mut self, _samples: &mut Vec<u64>) -> Result<(), Error> {
-        Err(UNABLE.into())
-    }
-
-    /// Sends nothing for `time_ns`, and then the last message.
-    fn idle(&mut self, _time_ns: u64) -> Result<(), Error> {
-        Err(UNABLE.into())
-    }
-
-    /// Receives until the last message, which is the only one.
-    fn rest(&mut self) -> Result<(), Error> {
-        Err(UNABLE.into())
-    }
+    fn work(&mut self, half: Half<'_>) -> Result<StreamPart, Error>;
 
     /// Returns the number of wake-ups of the renderer so far, if the subject counts them.
     fn wakes(&self) -> Option<u64> {
@@ -108,9 +57,79 @@ pub(crate) trait Side {
     }
 }
 
-const UNABLE: &str = "the subject cannot do this work";
+pub(crate) fn unable() -> Error {
+    "the subject cannot do this work".into()
+}
 
-/// What one side knows of a stream.
+/// One process's end of a subject that only carries bytes. Its messages all have the same length.
+pub(crate) trait Link: Sized + 'static {
+    /// Sends a copy of the message, and waits for room as the library does.
+    fn send(&mut self, message: &[u8]) -> Result<(), Error>;
+
+    /// Waits for a message as the library does, and lends it.
+    fn receive<R>(&mut self, read: impl FnOnce(&[u8]) -> R) -> Result<R, Error>;
+
+    fn side(self, payload: usize) -> Box<dyn Side> {
+        Box::new(Linked { link: self, message: vec![1; payload] })
+    }
+}
+
+struct Linked<L> {
+    link: L,
+    message: Vec<u8>,
+}
+
+impl<L: Link> Linked<L> {
+    fn send(&mut self, stamp: u64) -> Result<(), Error> {
+        set_stamp(&mut self.message, stamp);
+        self.link.send(&self.message)
+    }
+}
+
+impl<L: Link> Side for Linked<L> {
+    fn work(&mut self, half: Half<'_>) -> Result<StreamPart, Error> {
+        match half {
+            Half::Answer(_) => loop {
+                let Self { link, message } = self;
+                link.receive(|question| message.copy_from_slice(question))?;
+                if stamp(message) == OVER {
+                    break;
+                }
+                link.send(message)?;
+            },
+            Half::Ask(limit, samples) => {
+                ask_until(limit, samples, |asked| {
+                    self.send(asked)?;
+                    self.link.receive(stamp)
+                })?;
+                self.send(OVER)?;
+            }
+            Half::AskUntimed(_) => return Err(unable()),
+            Half::StreamInMain(_) => {
+                return read_stream(|sums| self.link.receive(|message| read(message, sums)));
+            }
+            Half::StreamInRenderer(limit, _) => {
+                return send_stream(self.message.len(), limit, |stamp| self.send(stamp));
+            }
+            Half::Push(pacer) => pacer.run(|stamp| self.send(stamp))?,
+            Half::TakePushes(samples) => loop {
+                let sent = self.link.receive(stamp)?;
+                if sent == OVER {
+                    break;
+                }
+                samples.push(now_ns().saturating_sub(sent));
+            },
+            Half::Idle(time_ns) => {
+                // A link has no loop to run meanwhile.
+                thread::sleep(Duration::from_nanos(time_ns));
+                self.send(OVER)?;
+            }
+            Half::Rest => while self.link.receive(stamp)? != OVER {},
+        }
+        Ok(StreamPart::default())
+    }
+}
+
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct StreamPart {
     /// The messages that it sent or received; 0 if it took no part.
@@ -125,7 +144,6 @@ impl StreamPart {
         Self { count, began_ns: Some(began_ns), ended_ns: None }
     }
 
-    /// Returns the part of a receiver that has just read the last message.
     pub(crate) fn received(count: u64) -> Self {
         Self { count, began_ns: None, ended_ns: Some(now_ns()) }
     }
@@ -154,12 +172,12 @@ pub(crate) fn sum(message: &[u8]) -> u64 {
     words.remainder().iter().fold(whole, |sum, &byte| sum.wrapping_add(u64::from(byte)))
 }
 
-/// Runs the caller's loop of a round trip: `call` asks with a stamp and returns the stamp of the answer.
+/// Runs the caller's loop of a round trip: `ask` sends a stamp and returns the stamp of the answer.
 #[inline]
-pub(crate) fn call(
+pub(crate) fn ask_until(
     limit: Limit,
     samples: &mut Vec<u64>,
-    mut call: impl FnMut(u64) -> Result<u64, Error>,
+    mut ask: impl FnMut(u64) -> Result<u64, Error>,
 ) -> Result<(), Error> {
     let began = now_ns();
     let mut ended = began;
@@ -167,7 +185,7 @@ pub(crate) fn call(
     while limit.allows(samples.len() as u64, ended - began) {
         asked += 1;
         let sent = now_ns();
-        let answered = call(asked)?;
+        let answered = ask(asked)?;
         ended = now_ns();
         samples.push(ended - sent);
         if answered != asked {
@@ -195,6 +213,30 @@ pub(crate) fn send_stream(
     }
     send(OVER)?;
     Ok(StreamPart::sent(began, count + 1))
+}
+
+/// Runs the receiver's loop of a stream: `receive` takes one message, adds its bytes to the sum, and returns its
+/// stamp.
+#[inline]
+pub(crate) fn read_stream(
+    mut receive: impl FnMut(&mut u64) -> Result<u64, Error>,
+) -> Result<StreamPart, Error> {
+    let (mut count, mut sums) = (0, 0);
+    loop {
+        let stamp = receive(&mut sums)?;
+        count += 1;
+        if stamp == OVER {
+            black_box(sums);
+            return Ok(StreamPart::received(count));
+        }
+    }
+}
+
+/// Adds the bytes of a message to a sum, and returns its stamp.
+#[inline]
+pub(crate) fn read(message: &[u8], sums: &mut u64) -> u64 {
+    *sums = sums.wrapping_add(sum(message));
+    stamp(message)
 }
 
 /// Counts the pushes at a rate in some time: at least one.
@@ -300,21 +342,11 @@ mod tests {
     #[test]
     fn the_answer_to_another_question_is_an_error() {
         let mut samples = Vec::new();
-        let error = call(Limit::count(10), &mut samples, |asked| Ok(asked.min(3))).unwrap_err();
+        let error =
+            ask_until(Limit::count(10), &mut samples, |asked| Ok(asked.min(3))).unwrap_err();
         assert_eq!(error.to_string(), "question 4 got the answer to 3");
         samples.clear();
-        call(Limit::count(10), &mut samples, Ok).unwrap();
+        ask_until(Limit::count(10), &mut samples, Ok).unwrap();
         assert_eq!(samples.len(), 10);
-    }
-
-    #[test]
-    fn a_stream_counts_its_last_message() {
-        let mut last = 0;
-        let send = |stamp| {
-            last = stamp;
-            Ok(())
-        };
-        let part = send_stream(48, Limit::time(1_000_000), send).unwrap();
-        assert_eq!((part.count % STREAM_BATCH, last), (1, OVER));
     }
 }

@@ -19,39 +19,6 @@ use crate::pair::prelude::*;
 
 type Service = ipc::Service;
 
-/// Publish-subscribe; the receiver polls.
-pub(super) struct Polling;
-/// Publish-subscribe; the sender notifies, and the receiver sleeps in its listener.
-pub(super) struct Event;
-/// Request-response; both poll.
-pub(super) struct Request;
-
-impl Peer for Polling {
-    fn in_main(&self, stage: &mut Stage) -> Result<Box<dyn Side>, Error> {
-        stage.launch()?;
-        open(stage, MAIN, false)
-    }
-
-    fn in_renderer(&self, stage: &Stage) -> Result<Box<dyn Side>, Error> {
-        open(stage, RENDERER, false)
-    }
-}
-
-impl Peer for Event {
-    fn in_main(&self, stage: &mut Stage) -> Result<Box<dyn Side>, Error> {
-        stage.launch()?;
-        open(stage, MAIN, true)
-    }
-
-    fn in_renderer(&self, stage: &Stage) -> Result<Box<dyn Side>, Error> {
-        open(stage, RENDERER, true)
-    }
-}
-
-/// The names of the services on which each process sends and receives.
-const MAIN: (&str, &str) = ("from-main", "from-renderer");
-const RENDERER: (&str, &str) = ("from-renderer", "from-main");
-
 /// Returns a node whose files are in the run's folder, and whose memory has the run's prefix.
 fn node(stage: &Stage) -> Result<Node<Service>, Error> {
     // It prints to the standard error otherwise. Failures are returned as errors anyway.
@@ -79,9 +46,13 @@ struct Events {
     listener: Listener<Service>,
 }
 
-fn open(stage: &Stage, (out, back): (&str, &str), events: bool) -> Result<Box<dyn Side>, Error> {
+/// Connects by publish-subscribe. The receiver polls, or sleeps in its listener until the sender notifies it.
+pub(super) fn publish(stage: &mut Stage, events: bool) -> Result<Box<dyn Side>, Error> {
+    stage.launch()?;
     let payload = stage.payload();
     let node = node(stage)?;
+    let [out, back] = [stage.is_main, !stage.is_main]
+        .map(|is_main| if is_main { "from-main" } else { "from-renderer" });
     let service = |name: &str| -> Result<_, Error> {
         let builder = node.service_builder(&name.try_into()?).publish_subscribe::<[u8]>();
         Ok(builder
@@ -107,7 +78,7 @@ fn open(stage: &Stage, (out, back): (&str, &str), events: bool) -> Result<Box<dy
     };
     // A message that is published before there is a subscriber is not delivered.
     stage.control.meet()?;
-    Ok(PublishSubscribe { publisher, subscriber, events, _node: node }.side(stage))
+    Ok(PublishSubscribe { publisher, subscriber, events, _node: node }.side(payload))
 }
 
 impl Link for PublishSubscribe {
@@ -134,38 +105,26 @@ impl Link for PublishSubscribe {
     }
 }
 
-impl Peer for Request {
-    fn unable(&self, task: Task) -> Option<&'static str> {
-        let able = task.work == Work::RoundTrip;
-        (!able).then_some("round trips only: the rest is publish-subscribe's")
-    }
-
-    fn in_main(&self, stage: &mut Stage) -> Result<Box<dyn Side>, Error> {
-        stage.launch()?;
-        let node = node(stage)?;
-        let service = service(&node)?;
-        let builder = service.server_builder().initial_max_slice_len(stage.payload());
-        let server = builder.create()?;
-        stage.control.meet()?;
-        Ok(Box::new(Answering { server, _node: node }))
-    }
-
-    fn in_renderer(&self, stage: &Stage) -> Result<Box<dyn Side>, Error> {
-        let node = node(stage)?;
-        let service = service(&node)?;
-        let builder = service.client_builder().initial_max_slice_len(stage.payload());
-        let client = builder.create()?;
-        stage.control.meet()?;
-        Ok(Box::new(Asking { client, message: vec![1; stage.payload()], _node: node }))
-    }
+pub(super) fn request(stage: &mut Stage) -> Result<Box<dyn Side>, Error> {
+    stage.launch()?;
+    let payload = stage.payload();
+    let node = node(stage)?;
+    let builder = node.service_builder(&"echo".try_into()?).request_response::<[u8], [u8]>();
+    let service = builder.max_servers(1).max_clients(1).open_or_create()?;
+    let side: Box<dyn Side> = if stage.is_main {
+        let server = service.server_builder().initial_max_slice_len(payload).create()?;
+        Box::new(Answering { server, _node: node })
+    } else {
+        let client = service.client_builder().initial_max_slice_len(payload).create()?;
+        Box::new(Asking { client, message: vec![1; payload], _node: node })
+    };
+    stage.control.meet()?;
+    Ok(side)
 }
 
-type Requests =
-    iceoryx2::service::port_factory::request_response::PortFactory<Service, [u8], (), [u8], ()>;
-
-fn service(node: &Node<Service>) -> Result<Requests, Error> {
-    let builder = node.service_builder(&"echo".try_into()?).request_response::<[u8], [u8]>();
-    Ok(builder.max_servers(1).max_clients(1).open_or_create()?)
+pub(super) fn not_for_request(task: Task) -> Option<&'static str> {
+    let able = task.work == Work::RoundTrip;
+    (!able).then_some("round trips only: the rest is publish-subscribe's")
 }
 
 struct Answering {
@@ -174,11 +133,12 @@ struct Answering {
 }
 
 impl Side for Answering {
-    fn answer(&mut self, _limit: Limit) -> Result<(), Error> {
+    fn work(&mut self, half: Half<'_>) -> Result<StreamPart, Error> {
+        let Half::Answer(_) = half else { return Err(unable()) };
         loop {
             if let Some(request) = self.server.receive()? {
                 if stamp(request.payload()) == OVER {
-                    return Ok(());
+                    return Ok(StreamPart::default());
                 }
                 reply(&request)?;
             }
@@ -199,10 +159,11 @@ struct Asking {
 }
 
 impl Side for Asking {
-    fn call(&mut self, limit: Limit, samples: &mut Vec<u64>) -> Result<(), Error> {
+    fn work(&mut self, half: Half<'_>) -> Result<StreamPart, Error> {
+        let Half::Ask(limit, samples) = half else { return Err(unable()) };
         let Self { client, message, .. } = self;
         let len = message.len();
-        call(limit, samples, |asked| {
+        ask_until(limit, samples, |asked| {
             set_stamp(message, asked);
             let request = client.loan_slice_uninit(len)?;
             let pending = request.write_from_slice(message).send()?;
@@ -214,6 +175,6 @@ impl Side for Asking {
         })?;
         set_stamp(message, OVER);
         client.loan_slice_uninit(len)?.write_from_slice(message).send()?;
-        Ok(())
+        Ok(StreamPart::default())
     }
 }

@@ -9,42 +9,50 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::pair::prelude::*;
 
-pub(super) struct Bytes;
-/// Each message in shared memory of its own.
-pub(super) struct Shared;
-
 /// Below this payload, bytes are faster by far.
 const SHARED_MIN: usize = 64 * 1024;
 
-/// Launches the renderer, and receives main's ends of the channels from it.
-fn accept<T: Serialize + DeserializeOwned>(stage: &mut Stage) -> Result<T, Error> {
-    let (server, name) = IpcOneShotServer::<T>::new()?;
-    stage.launch()?;
-    stage.control.say(&name)?;
-    Ok(server.accept()?.1)
+pub(super) fn bytes(stage: &mut Stage) -> Result<Box<dyn Side>, Error> {
+    let (to, from) = connect(stage, || Ok(bytes_channel()?))?;
+    Ok(Bytes { to, from }.side(stage.payload()))
 }
 
-impl Peer for Bytes {
-    fn in_main(&self, stage: &mut Stage) -> Result<Box<dyn Side>, Error> {
-        let (to, from) = accept(stage)?;
-        Ok(Channels { to, from }.side(stage))
-    }
-
-    fn in_renderer(&self, stage: &Stage) -> Result<Box<dyn Side>, Error> {
-        let main = IpcSender::connect(stage.control.hear()?)?;
-        let (to, from_renderer) = bytes_channel()?;
-        let (to_renderer, from) = bytes_channel()?;
-        main.send((to_renderer, from_renderer))?;
-        Ok(Channels { to, from }.side(stage))
-    }
+pub(super) fn shared(stage: &mut Stage) -> Result<Box<dyn Side>, Error> {
+    let (to, from) = connect(stage, || Ok(channel()?))?;
+    Ok(Shared { to, from }.side(stage.payload()))
 }
 
-struct Channels {
+pub(super) fn not_for_shared(task: Task) -> Option<&'static str> {
+    (task.payload < SHARED_MIN).then_some("for large payloads; small ones are ipc-channel's")
+}
+
+/// Returns this process's ends of a channel each way. The renderer makes them.
+fn connect<T, F>(
+    stage: &mut Stage,
+    make: impl Fn() -> Result<(T, F), Error>,
+) -> Result<(T, F), Error>
+where
+    T: Serialize + DeserializeOwned,
+    F: Serialize + DeserializeOwned,
+{
+    if stage.is_main {
+        let (server, name) = IpcOneShotServer::new()?;
+        stage.launch()?;
+        stage.control.say(&name)?;
+        return Ok(server.accept()?.1);
+    }
+    let main = IpcSender::connect(stage.control.hear()?)?;
+    let [(to, from_renderer), (to_renderer, from)] = [make()?, make()?];
+    main.send((to_renderer, from_renderer))?;
+    Ok((to, from))
+}
+
+struct Bytes {
     to: IpcBytesSender,
     from: IpcBytesReceiver,
 }
 
-impl Link for Channels {
+impl Link for Bytes {
     fn send(&mut self, message: &[u8]) -> Result<(), Error> {
         Ok(self.to.send(message)?)
     }
@@ -54,31 +62,12 @@ impl Link for Channels {
     }
 }
 
-impl Peer for Shared {
-    fn unable(&self, task: Task) -> Option<&'static str> {
-        (task.payload < SHARED_MIN).then_some("for large payloads; small ones are ipc-channel's")
-    }
-
-    fn in_main(&self, stage: &mut Stage) -> Result<Box<dyn Side>, Error> {
-        let (to, from) = accept(stage)?;
-        Ok(SharedChannels { to, from }.side(stage))
-    }
-
-    fn in_renderer(&self, stage: &Stage) -> Result<Box<dyn Side>, Error> {
-        let main = IpcSender::connect(stage.control.hear()?)?;
-        let (to, from_renderer) = channel()?;
-        let (to_renderer, from) = channel()?;
-        main.send((to_renderer, from_renderer))?;
-        Ok(SharedChannels { to, from }.side(stage))
-    }
-}
-
-struct SharedChannels {
+struct Shared {
     to: IpcSender<IpcSharedMemory>,
     from: IpcReceiver<IpcSharedMemory>,
 }
 
-impl Link for SharedChannels {
+impl Link for Shared {
     fn send(&mut self, message: &[u8]) -> Result<(), Error> {
         Ok(self.to.send(IpcSharedMemory::from_bytes(message))?)
     }

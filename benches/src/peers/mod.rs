@@ -1,35 +1,32 @@
 //! The subjects of the comparison: Ringbridge, the floors of the machine, and the peers.
 //!
-//! A new subject is a row in [`SUBJECTS`] and a file with its `Peer`, most often an `impl Link`.
+//! A new subject is a row in [`SUBJECTS`] and a function that connects it, most often to an `impl Link`.
 
-mod bare;
-mod copies;
+mod floors;
 #[cfg(feature = "peers")]
 mod iceoryx2;
 #[cfg(feature = "peers")]
 mod ipc_channel;
-mod message;
-mod pipe;
+mod kernel;
 #[cfg(feature = "peers")]
 mod raw_sync;
 mod ringbridge;
 #[cfg(feature = "peers")]
 mod rtrb;
-mod seqpacket;
 #[cfg(feature = "peers")]
 mod shmem_ipc;
-mod words;
 #[cfg(feature = "peers")]
 mod zeromq;
 
 use self::{
-    bare::Bare::{Ring, TwoLines},
-    copies::Copies::{Across, Fresh, Own},
+    floors::{
+        Copies::{Across, Fresh, Own},
+        bare, copies, not_for_bare, not_for_copies, not_for_words, words,
+    },
     ringbridge::{
         Ringbridge,
         Way::{self, Alone, InPlace, Send, SendAll},
     },
-    words::Words::{Asleep, Spinning},
 };
 use crate::{
     Error,
@@ -39,19 +36,24 @@ use crate::{
             Chosen,
             Wait::{self, Adaptive, Park, Spin},
         },
-        side::Peer,
+        prelude::{Side, Stage, Task},
     },
 };
 
-/// What a subject is to the reader of a chart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Connects this process's side. In main, it also launches the renderer.
+type Connect = fn(&mut Stage) -> Result<Box<dyn Side>, Error>;
+
+type Unable = fn(Task) -> Option<&'static str>;
+
+/// What a subject is to the reader of a chart, and how it connects.
+#[derive(Clone, Copy)]
 pub(crate) enum Kind {
     /// The machine itself, without any library.
-    Floor,
+    Floor(Connect),
     /// Ringbridge, in one of its ways.
-    Ours(Backend),
+    Ours(Ringbridge),
     /// Another library or a facility of the kernel.
-    Other,
+    Other(Connect),
 }
 
 pub(crate) struct Subject {
@@ -59,24 +61,51 @@ pub(crate) struct Subject {
     /// A short description, which ends with how its receiver waits.
     pub(crate) about: &'static str,
     pub(crate) kind: Kind,
-    /// The crate whose version counts.
     pub(crate) package: Option<&'static str>,
     /// Whether its receiver gives the processor up while it waits. If not, the two sides would wait for the
     /// ends of each other's time slices on one core.
     pub(crate) shares_a_core: bool,
-    pub(crate) peer: &'static dyn Peer,
+    unable: Unable,
 }
 
-const fn floor(name: &'static str, about: &'static str, peer: &'static dyn Peer) -> Subject {
-    Subject { name, about, kind: Kind::Floor, package: None, shares_a_core: false, peer }
+impl Subject {
+    pub(crate) fn unable(&self, task: Task) -> Option<&'static str> {
+        match self.kind {
+            Kind::Ours(ring) => ring.unable(task),
+            Kind::Floor(_) | Kind::Other(_) => (self.unable)(task),
+        }
+    }
 }
 
-const fn other(name: &'static str, about: &'static str, peer: &'static dyn Peer) -> Subject {
-    Subject { kind: Kind::Other, ..floor(name, about, peer) }
+const fn subject(name: &'static str, about: &'static str, kind: Kind) -> Subject {
+    Subject { name, about, kind, package: None, shares_a_core: false, unable: |_task| None }
+}
+
+const fn floor(
+    name: &'static str,
+    about: &'static str,
+    unable: Unable,
+    connect: Connect,
+) -> Subject {
+    Subject { unable, ..subject(name, about, Kind::Floor(connect)) }
+}
+
+const fn ours(name: &'static str, about: &'static str, ring: Ringbridge) -> Subject {
+    let package = Some("ringbridge");
+    Subject { package, shares_a_core: true, ..subject(name, about, Kind::Ours(ring)) }
 }
 
 const fn yields(subject: Subject) -> Subject {
     Subject { shares_a_core: true, ..subject }
+}
+
+const fn other(name: &'static str, about: &'static str, connect: Connect) -> Subject {
+    subject(name, about, Kind::Other(connect))
+}
+
+#[cfg(feature = "peers")]
+const fn but(unable: Unable, subject: Subject) -> Subject {
+    Subject { unable, ..subject }
 }
 
 #[cfg(feature = "peers")]
@@ -84,55 +113,49 @@ const fn of(package: &'static str, subject: Subject) -> Subject {
     Subject { package: Some(package), ..subject }
 }
 
-const fn ours(name: &'static str, about: &'static str, peer: &'static Ringbridge) -> Subject {
-    let (kind, package) = (Kind::Ours(peer.backend), Some("ringbridge"));
-    Subject { name, about, kind, package, shares_a_core: true, peer }
-}
-
 const fn ring(backend: Backend, wait: Wait, way: Way) -> Ringbridge {
     Ringbridge { backend, wait, way }
 }
 
-/// All subjects, in the order of the report.
 #[rustfmt::skip]
 pub(crate) static SUBJECTS: &[Subject] = &[
-    floor("bounce", "floor: one cache line with plain atomics, which keeps the newest push only; both spin", &Spinning),
-    floor("bounce-two-lines", "floor: a line each way, each written by one side; a number and no payload", &TwoLines),
-    floor("bare-ring", "floor: a ring each way, each written by one side; the commit word in the frame, no checks", &Ring),
-    yields(floor("futex", "floor: a word and FUTEX_WAKE; the newest push only; both sleep", &Asleep)),
-    floor("memcpy", "floor: one process copies between two buffers of its own", &Own),
-    floor("memcpy-across", "floor: main copies into as much room as Ringbridge's ring has, the renderer reads; a count each way", &Across),
-    floor("memcpy-fresh", "floor: one process copies into new pages, which the kernel zeroes, and unmaps them", &Fresh),
-    ours("ringbridge-spin", "invoke, send, WebContents::send; both loops spin", &ring(Sealed, Spin, Send)),
-    ours("ringbridge-adaptive", "the same; spins while that pays (the default)", &ring(Sealed, Adaptive, Send)),
-    ours("ringbridge-park", "the same; sleeps at once", &ring(Sealed, Park, Send)),
-    ours("ringbridge-portable-spin", "as ringbridge-spin, over named segments and events", &ring(Portable, Spin, Send)),
-    ours("ringbridge-portable-adaptive", "as ringbridge-adaptive, over named segments and events", &ring(Portable, Adaptive, Send)),
-    ours("ringbridge-portable-park", "as ringbridge-park, over named segments and events", &ring(Portable, Park, Send)),
-    ours("ringbridge-send-all", "send_all as a stream, 64 messages a call; both spin", &ring(Sealed, Spin, SendAll)),
-    ours("ringbridge-in-place", "WebContents::send as a stream, read in place; both spin", &ring(Sealed, Spin, InPlace)),
+    floor("bounce", "floor: one cache line with plain atomics, which keeps the newest push only; both spin", not_for_words, |stage| words(stage, false)),
+    floor("bounce-two-lines", "floor: a line each way, each written by one side; a number and no payload", not_for_bare, |stage| bare(stage, true)),
+    floor("bare-ring", "floor: a ring each way, each written by one side; the commit word in the frame, no checks", not_for_bare, |stage| bare(stage, false)),
+    yields(floor("futex", "floor: a word and FUTEX_WAKE; the newest push only; both sleep", not_for_words, |stage| words(stage, true))),
+    floor("memcpy", "floor: one process copies between two buffers of its own", not_for_copies, |stage| copies(stage, Own)),
+    floor("memcpy-across", "floor: main copies into as much room as Ringbridge's ring has, the renderer reads; a count each way", not_for_copies, |stage| copies(stage, Across)),
+    floor("memcpy-fresh", "floor: one process copies into new pages, which the kernel zeroes, and unmaps them", not_for_copies, |stage| copies(stage, Fresh)),
+    ours("ringbridge-spin", "invoke, send, WebContents::send; both loops spin", ring(Sealed, Spin, Send)),
+    ours("ringbridge-adaptive", "the same; spins while that pays (the default)", ring(Sealed, Adaptive, Send)),
+    ours("ringbridge-park", "the same; sleeps at once", ring(Sealed, Park, Send)),
+    ours("ringbridge-portable-spin", "as ringbridge-spin, over named segments and events", ring(Portable, Spin, Send)),
+    ours("ringbridge-portable-adaptive", "as ringbridge-adaptive, over named segments and events", ring(Portable, Adaptive, Send)),
+    ours("ringbridge-portable-park", "as ringbridge-park, over named segments and events", ring(Portable, Park, Send)),
+    ours("ringbridge-send-all", "send_all as a stream, 64 messages a call; both spin", ring(Sealed, Spin, SendAll)),
+    ours("ringbridge-in-place", "WebContents::send as a stream, read in place; both spin", ring(Sealed, Spin, InPlace)),
     #[cfg(feature = "peers")]
-    of("iceoryx2", other("iceoryx2", "publish-subscribe of loaned slices; polls", &iceoryx2::Polling)),
+    of("iceoryx2", other("iceoryx2", "publish-subscribe of loaned slices; polls", |stage| iceoryx2::publish(stage, false))),
     #[cfg(feature = "peers")]
-    of("iceoryx2", other("iceoryx2-event", "publish-subscribe and an event for each message; sleeps in the listener", &iceoryx2::Event)),
+    of("iceoryx2", other("iceoryx2-event", "publish-subscribe and an event for each message; sleeps in the listener", |stage| iceoryx2::publish(stage, true))),
     #[cfg(feature = "peers")]
-    of("iceoryx2", other("iceoryx2-request", "request-response of loaned slices; both poll", &iceoryx2::Request)),
+    of("iceoryx2", but(iceoryx2::not_for_request, other("iceoryx2-request", "request-response of loaned slices; both poll", iceoryx2::request))),
     #[cfg(feature = "peers")]
-    of("shmem-ipc", other("shmem-ipc", "ringbuf, without its signals; spins", &shmem_ipc::Bare)),
+    of("shmem-ipc", other("shmem-ipc", "ringbuf, without its signals; spins", shmem_ipc::bare)),
     #[cfg(feature = "peers")]
-    of("shmem-ipc", other("shmem-ipc-block", "sharedring; sleeps in an eventfd", &shmem_ipc::Blocking)),
+    of("shmem-ipc", other("shmem-ipc-block", "sharedring; sleeps in an eventfd", shmem_ipc::blocking)),
     #[cfg(feature = "peers")]
-    of("ipc-channel", other("ipc-channel", "bytes_channel each way; sleeps in recv", &ipc_channel::Bytes)),
+    of("ipc-channel", other("ipc-channel", "bytes_channel each way; sleeps in recv", ipc_channel::bytes)),
     #[cfg(feature = "peers")]
-    of("ipc-channel", other("ipc-channel-shared", "an IpcSharedMemory for each message; sleeps in recv", &ipc_channel::Shared)),
+    of("ipc-channel", but(ipc_channel::not_for_shared, other("ipc-channel-shared", "an IpcSharedMemory for each message; sleeps in recv", ipc_channel::shared))),
     #[cfg(feature = "peers")]
-    of("zeromq-src", other("zeromq", "libzmq PAIR over ipc://, one I/O thread each; sleeps in recv", &zeromq::Pair)),
-    yields(other("seqpacket", "a Unix SOCK_SEQPACKET socket, packets of up to 64 KiB; sleeps in recv", &seqpacket::SeqPacket)),
-    yields(other("pipe", "a pipe each way with room for 1 MiB; sleeps in read", &pipe::Pipe)),
+    of("zeromq-src", other("zeromq", "libzmq PAIR over ipc://, one I/O thread each; sleeps in recv", zeromq::pair)),
+    yields(other("seqpacket", "a Unix SOCK_SEQPACKET socket, packets of up to 64 KiB; sleeps in recv", kernel::socket)),
+    yields(other("pipe", "a pipe each way with room for 1 MiB; sleeps in read", kernel::pipes)),
     #[cfg(feature = "peers")]
-    of("raw_sync", other("raw-sync", "raw_sync events in shared_memory, one message at a time; sleeps in the event", &raw_sync::Events)),
+    of("raw_sync", other("raw-sync", "raw_sync events in shared_memory, one message at a time; sleeps in the event", raw_sync::events)),
     #[cfg(feature = "peers")]
-    of("rtrb", other("rtrb", "a ring each way between two threads of one process; spins", &rtrb::Threads)),
+    of("rtrb", but(rtrb::not_for_threads, other("rtrb", "a ring each way between two threads of one process; spins", rtrb::threads))),
 ];
 
 const WITH_PEERS: &[&str] = &[
@@ -161,14 +184,14 @@ pub(crate) fn find(name: &str) -> Result<&'static Subject, Error> {
     })
 }
 
-/// Calls `connect` with the peer that a job chose.
-pub(crate) fn peer<R>(
-    chosen: &Chosen,
-    connect: impl FnOnce(&dyn Peer) -> Result<R, Error>,
-) -> Result<R, Error> {
-    match chosen {
-        Chosen::Named(name) => connect(find(name)?.peer),
-        Chosen::Alone(wait, backend) => connect(&ring(*backend, *wait, Alone)),
+pub(crate) fn connect(stage: &mut Stage) -> Result<Box<dyn Side>, Error> {
+    let kind = match &stage.job.subject {
+        Chosen::Named(name) => find(name)?.kind,
+        Chosen::Alone(wait, backend) => Kind::Ours(ring(*backend, *wait, Alone)),
+    };
+    match kind {
+        Kind::Ours(ring) => ring.connect(stage),
+        Kind::Floor(connect) | Kind::Other(connect) => connect(stage),
     }
 }
 

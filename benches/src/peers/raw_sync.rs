@@ -12,31 +12,26 @@ use shared_memory::{Shmem, ShmemConf};
 
 use crate::pair::prelude::*;
 
-pub(super) struct Events;
-
-impl Peer for Events {
-    fn in_main(&self, stage: &mut Stage) -> Result<Box<dyn Side>, Error> {
-        let memory = conf(stage).size(2 * place_len(stage.payload())).create()?;
-        let [to, from] = places(&memory, stage.payload(), Init::New)?;
+pub(super) fn events(stage: &mut Stage) -> Result<Box<dyn Side>, Error> {
+    let payload = stage.payload();
+    let len = 2 * place_len(payload);
+    let conf = ShmemConf::new().os_id(format!("{}raw_sync", stage.job.prefix));
+    let (memory, to, from);
+    // The renderer opens the events after this meeting.
+    if stage.is_main {
+        memory = conf.size(len).create()?;
+        [to, from] = places(&memory, payload, true)?;
         stage.launch()?;
-        // The renderer opens the events after this meeting.
         stage.control.meet()?;
-        Ok(Segment { to, from, _memory: memory }.side(stage))
-    }
-
-    fn in_renderer(&self, stage: &Stage) -> Result<Box<dyn Side>, Error> {
+    } else {
         stage.control.meet()?;
-        let memory = conf(stage).open()?;
-        if memory.len() < 2 * place_len(stage.payload()) {
+        memory = conf.open()?;
+        if memory.len() < len {
             return Err(format!("the segment has {} bytes only", memory.len()).into());
         }
-        let [from, to] = places(&memory, stage.payload(), Init::Existing)?;
-        Ok(Segment { to, from, _memory: memory }.side(stage))
+        [from, to] = places(&memory, payload, false)?;
     }
-}
-
-fn conf(stage: &Stage) -> ShmemConf {
-    ShmemConf::new().os_id(format!("{}raw_sync", stage.job.prefix))
+    Ok(Segment { to, from, _memory: memory }.side(payload))
 }
 
 /// The room of an event, on its own cache lines.
@@ -46,49 +41,37 @@ fn place_len(payload: usize) -> usize {
     2 * EVENT_LEN + payload.next_multiple_of(EVENT_LEN)
 }
 
-#[derive(Clone, Copy)]
-enum Init {
-    New,
-    Existing,
-}
-
-/// Returns the segment's two places: main's and the renderer's.
-fn places(memory: &Shmem, payload: usize, init: Init) -> Result<[Place; 2], Error> {
+/// Returns the segment's two places: main's and the renderer's. The events of a new segment are made.
+fn places(memory: &Shmem, payload: usize, is_new: bool) -> Result<[Place; 2], Error> {
     let place = |number: usize| -> Result<Place, Error> {
-        // SAFETY: the callers have checked that the segment, which is page-aligned, has room for two places.
+        // SAFETY: the caller has checked that the segment, which is page-aligned, has room for two places.
         // Each event has its own part of the segment. Main makes it before the renderer opens it. The mapping
         // is kept beside the places and lives as long.
-        unsafe {
+        let place = unsafe {
             let start = memory.as_ptr().add(number * place_len(payload));
-            Ok(Place {
-                full: event(start, init)?,
-                empty: event(start.add(EVENT_LEN), init)?,
+            Place {
+                full: event(start, is_new)?,
+                empty: event(start.add(EVENT_LEN), is_new)?,
                 message: start.add(2 * EVENT_LEN),
                 payload,
-            })
-        }
-    };
-    let places = [place(0)?, place(1)?];
-    if let Init::New = init {
-        for place in &places {
+            }
+        };
+        if is_new {
             place.empty.set(EventState::Signaled).map_err(text)?;
         }
-    }
-    Ok(places)
+        Ok(place)
+    };
+    Ok([place(0)?, place(1)?])
 }
 
 /// # Safety
 ///
-/// `EVENT_LEN` bytes must belong to the event for as long as it lives. With [`Init::Existing`], the other
-/// process must have made it.
-unsafe fn event(start: *mut u8, init: Init) -> Result<Box<dyn EventImpl>, Error> {
+/// `EVENT_LEN` bytes must belong to the event for as long as it lives. Unless it is new, the other process must
+/// have made it.
+unsafe fn event(start: *mut u8, is_new: bool) -> Result<Box<dyn EventImpl>, Error> {
     // SAFETY: as the caller promises.
-    let made = unsafe {
-        match init {
-            Init::New => Event::new(start, true),
-            Init::Existing => Event::from_existing(start),
-        }
-    };
+    let made =
+        unsafe { if is_new { Event::new(start, true) } else { Event::from_existing(start) } };
     let (event, len) = made.map_err(text)?;
     if len > EVENT_LEN { Err(format!("an event of {len} bytes").into()) } else { Ok(event) }
 }

@@ -3,25 +3,28 @@
 use std::{
     borrow::Borrow,
     hint::black_box,
+    marker::PhantomData,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
     time::Duration,
 };
 
-use ringbridge::{Config, IpcMain, IpcRenderer, Policy, WaitStrategy, WebContents};
-
-use super::{
-    message::{Channels, DONE, Message, stamped, with_message_of},
-    ring_len,
+use ringbridge::{
+    Config, Contract, Event, IpcMain, IpcRenderer, Method, Payload, Policy, Push, WaitStrategy,
+    WebContents,
 };
+
+use super::ring_len;
 use crate::{
     board::Board,
+    lock,
     pair::{
         job::{Backend, Wait},
         prelude::*,
+        side::Pacer,
     },
     system::now_ns,
 };
@@ -80,10 +83,8 @@ impl Ringbridge {
             ..Config::default()
         }
     }
-}
 
-impl Peer for Ringbridge {
-    fn unable(&self, task: Task) -> Option<&'static str> {
+    pub(super) fn unable(&self, task: Task) -> Option<&'static str> {
         match self.way {
             Way::Send | Way::Alone => None,
             _ if task.work != Work::Stream => Some("a stream only: the rest is ringbridge-spin's"),
@@ -92,14 +93,76 @@ impl Peer for Ringbridge {
         }
     }
 
-    fn in_main(&self, stage: &mut Stage) -> Result<Box<dyn Side>, Error> {
-        with_message_of!(stage.payload(), in_main(self, stage))
+    /// Connects with a type of messages by their length. Whole words that share a cache line with their header
+    /// travel as a fixed layout, as in an application; other lengths as a run of bytes.
+    pub(super) fn connect(self, stage: &mut Stage) -> Result<Box<dyn Side>, Error> {
+        match stage.payload() {
+            8 => self.connect_with::<[u8; 8]>(stage),
+            16 => self.connect_with::<[u8; 16]>(stage),
+            24 => self.connect_with::<[u8; 24]>(stage),
+            32 => self.connect_with::<[u8; 32]>(stage),
+            40 => self.connect_with::<[u8; 40]>(stage),
+            48 => self.connect_with::<[u8; 48]>(stage),
+            _ => self.connect_with::<[u8]>(stage),
+        }
     }
 
-    fn in_renderer(&self, stage: &Stage) -> Result<Box<dyn Side>, Error> {
-        with_message_of!(stage.payload(), in_renderer(self, stage))
+    fn connect_with<M: Message + ?Sized>(self, stage: &mut Stage) -> Result<Box<dyn Side>, Error> {
+        Ok(if stage.is_main {
+            Box::new(Main::<M>::launch(self, stage)?)
+        } else {
+            Box::new(Renderer::<M>::connect(self, stage)?)
+        })
     }
 }
+
+/// A message: bytes with a stamp in the first eight.
+trait Message: Payload<Owned: AsMut<[u8]>> + AsRef<[u8]> + 'static {
+    fn of_len(len: usize) -> Self::Owned;
+
+    fn copy(&self) -> Self::Owned;
+}
+
+/// Writes the stamp of a message that is about to be sent, and lends the message.
+#[inline]
+fn stamped<M: Message + ?Sized>(message: &mut M::Owned, stamp: u64) -> &M {
+    set_stamp(message.as_mut(), stamp);
+    (*message).borrow()
+}
+
+impl<const N: usize> Message for [u8; N] {
+    fn of_len(_: usize) -> Self {
+        [0; N]
+    }
+
+    #[inline]
+    fn copy(&self) -> Self {
+        *self
+    }
+}
+
+impl Message for [u8] {
+    fn of_len(len: usize) -> Vec<u8> {
+        vec![0; len]
+    }
+
+    #[inline]
+    fn copy(&self) -> Vec<u8> {
+        self.to_vec()
+    }
+}
+
+struct Channels<M: ?Sized>(PhantomData<M>);
+
+impl<M: Message + ?Sized> Channels<M> {
+    const ECHO: Method<M, M> = Method::new("echo");
+    const STREAM: Event<M> = Event::new("stream");
+    const PUSH: Push<M> = Push::new("push");
+    const CONTRACT: Contract = &[&Self::ECHO, &Self::STREAM, &Self::PUSH, &DONE];
+}
+
+/// From the renderer: it is ready, or has sent its last message.
+const DONE: Event<()> = Event::new("done");
 
 /// The part of a stream that a listener has read. Only one thread adds, so no atomic addition is needed.
 #[derive(Default)]
@@ -140,52 +203,49 @@ struct Main<M: Message + ?Sized> {
     stopped: Arc<AtomicBool>,
 }
 
-fn in_main<M: Message + ?Sized>(
-    subject: &Ringbridge,
-    stage: &mut Stage,
-) -> Result<Box<dyn Side>, Error> {
-    let payload = stage.payload();
-    let config = subject.config(payload);
-    let ipc = IpcMain::bind_with(&stage.job.prefix, Channels::<M>::CONTRACT, config)?;
-    let (tally, stopped) = (Arc::new(Tally::default()), Arc::new(AtomicBool::new(false)));
-
-    let (running, says) = (ipc.clone(), stopped.clone());
-    let stop = move || {
-        says.store(true, Ordering::Relaxed);
-        running.stop();
-    };
-    if payload < DEFERRED_FROM || subject.way == Way::Alone {
-        ipc.handle(Channels::<M>::ECHO, |_event, message| Ok(message.copy()))?;
-    } else {
-        // A responder takes a reference, so the answer is copied once, into the ring.
-        ipc.handle_deferred(Channels::<M>::ECHO, |_event, message, responder| {
-            responder.reply(message);
-        })?;
-    }
-    let counts = tally.clone();
-    if subject.way == Way::Alone {
-        ipc.on(Channels::<M>::STREAM, move |_event, _message| counts.count())?;
-    } else {
-        let over = stop.clone();
-        ipc.on(Channels::<M>::STREAM, move |_event, message| {
-            if counts.read(message.as_ref()) {
-                over();
-            }
-        })?;
-    }
-    ipc.on(DONE, move |_event, ()| stop())?;
-    let running = ipc.clone();
-    ipc.on_render_process_gone(move |_window, _details| running.stop());
-
-    let policy = Policy::deny_all().allow_all(Channels::<M>::CONTRACT);
-    let window = ipc.launch(stage.command()?, policy)?;
-    let (subject, board, message) = (*subject, stage.board, M::of_len(payload));
-    let main = Main::<M> { ipc, window, subject, board, message, tally, stopped };
-    main.run_until_stopped(CONNECT_MAX)?;
-    Ok(Box::new(main))
-}
-
 impl<M: Message + ?Sized> Main<M> {
+    fn launch(subject: Ringbridge, stage: &mut Stage) -> Result<Self, Error> {
+        let payload = stage.payload();
+        let config = subject.config(payload);
+        let ipc = IpcMain::bind_with(&stage.job.prefix, Channels::<M>::CONTRACT, config)?;
+        let (tally, stopped) = (Arc::new(Tally::default()), Arc::new(AtomicBool::new(false)));
+
+        let (running, says) = (ipc.clone(), stopped.clone());
+        let stop = move || {
+            says.store(true, Ordering::Relaxed);
+            running.stop();
+        };
+        if payload < DEFERRED_FROM || subject.way == Way::Alone {
+            ipc.handle(Channels::<M>::ECHO, |_event, message| Ok(message.copy()))?;
+        } else {
+            // A responder takes a reference, so the answer is copied once, into the ring.
+            ipc.handle_deferred(Channels::<M>::ECHO, |_event, message, responder| {
+                responder.reply(message);
+            })?;
+        }
+        let counts = tally.clone();
+        if subject.way == Way::Alone {
+            ipc.on(Channels::<M>::STREAM, move |_event, _message| counts.count())?;
+        } else {
+            let over = stop.clone();
+            ipc.on(Channels::<M>::STREAM, move |_event, message| {
+                if counts.read(message.as_ref()) {
+                    over();
+                }
+            })?;
+        }
+        ipc.on(DONE, move |_event, ()| stop())?;
+        let running = ipc.clone();
+        ipc.on_render_process_gone(move |_window, _details| running.stop());
+
+        let policy = Policy::deny_all().allow_all(Channels::<M>::CONTRACT);
+        let window = ipc.launch(stage.command()?, policy)?;
+        let (board, message) = (stage.board, M::of_len(payload));
+        let main = Self { ipc, window, subject, board, message, tally, stopped };
+        main.run_until_stopped(CONNECT_MAX)?;
+        Ok(main)
+    }
+
     fn run_until_stopped(&self, time_max: Duration) -> Result<(), Error> {
         self.ipc.run_for(time_max)?;
         if self.stopped.swap(false, Ordering::Relaxed) {
@@ -221,29 +281,28 @@ impl<M: Message + ?Sized> Main<M> {
 }
 
 impl<M: Message + ?Sized> Side for Main<M> {
-    fn answer(&mut self, limit: Limit) -> Result<(), Error> {
-        self.run_until_stopped(limit.patience())
-    }
-
-    fn stream_in_main(&mut self, limit: Limit) -> Result<StreamPart, Error> {
-        if self.subject.way == Way::InPlace {
-            let payload = self.message.as_mut().len();
-            return send_stream(payload, limit, |stamp| self.push_one(stamp));
+    fn work(&mut self, half: Half<'_>) -> Result<StreamPart, Error> {
+        match half {
+            Half::Answer(limit) => self.run_until_stopped(limit.patience())?,
+            Half::StreamInMain(limit) if self.subject.way == Way::InPlace => {
+                let payload = self.message.as_mut().len();
+                return send_stream(payload, limit, |stamp| self.push_one(stamp));
+            }
+            Half::StreamInMain(limit) => {
+                self.run_until_stopped(limit.patience())?;
+                return Ok(self.tally.part());
+            }
+            Half::Push(Pacer { limit, .. }) if self.subject.way == Way::Alone => {
+                self.push_in_lockstep(*limit)?;
+            }
+            Half::Push(pacer) => pacer.run(|stamp| self.push_one(stamp))?,
+            Half::Idle(time_ns) => {
+                self.ipc.run_for(Duration::from_nanos(time_ns))?;
+                self.push_one(OVER)?;
+            }
+            _ => return Err(unable()),
         }
-        self.run_until_stopped(limit.patience())?;
-        Ok(self.tally.part())
-    }
-
-    fn push(&mut self, pacer: &mut Pacer) -> Result<(), Error> {
-        if self.subject.way == Way::Alone {
-            return self.push_in_lockstep(pacer.limit);
-        }
-        pacer.run(|stamp| self.push_one(stamp))
-    }
-
-    fn idle(&mut self, time_ns: u64) -> Result<(), Error> {
-        self.ipc.run_for(Duration::from_nanos(time_ns))?;
-        self.push_one(OVER)
+        Ok(StreamPart::default())
     }
 
     fn wakes(&self) -> Option<u64> {
@@ -267,56 +326,53 @@ struct Renderer<M: Message + ?Sized> {
     latencies: Arc<Mutex<Vec<u64>>>,
 }
 
-fn in_renderer<M: Message + ?Sized>(
-    subject: &Ringbridge,
-    stage: &Stage,
-) -> Result<Box<dyn Side>, Error> {
-    let (task, payload, way) = (stage.job.task, stage.payload(), subject.way);
-    let ipc = IpcRenderer::connect_with(Channels::<M>::CONTRACT, subject.config(payload))?;
-    let (tally, latencies) = (Arc::new(Tally::default()), Arc::new(Mutex::new(Vec::new())));
-
-    let running = ipc.clone();
-    if task.work == Work::Push {
-        // The first push takes the mapped memory from `take_pushes`, the last gives it back.
-        let (mut under_way, lent) = (Vec::new(), latencies.clone());
-        let board = (way == Way::Alone).then_some(stage.board);
-        ipc.on(Channels::<M>::PUSH, move |_event, message| {
-            let (sent, received) = (message.stamp(), now_ns());
-            if under_way.capacity() == 0 {
-                std::mem::swap(&mut under_way, &mut lock(&lent));
-            }
-            if sent == OVER {
-                std::mem::swap(&mut under_way, &mut lock(&lent));
-                running.stop();
-                return;
-            }
-            under_way.push(received.saturating_sub(sent));
-            if let Some(board) = board {
-                board.post(sent);
-            }
-        })?;
-    } else {
-        let counts = tally.clone();
-        ipc.on(Channels::<M>::PUSH, move |_event, message| {
-            if counts.read(message.as_ref()) {
-                running.stop();
-            }
-        })?;
-    }
-    ipc.send(DONE, &())?;
-    let batch_len = if way == Way::SendAll { STREAM_BATCH } else { 0 };
-    let batch = (0..batch_len).map(|_| M::of_len(payload)).collect();
-    let message = M::of_len(payload);
-    Ok(Box::new(Renderer::<M> { ipc, way, message, batch, tally, latencies }))
-}
-
 impl<M: Message + ?Sized> Renderer<M> {
+    fn connect(subject: Ringbridge, stage: &Stage) -> Result<Self, Error> {
+        let (task, payload, way) = (stage.job.task, stage.payload(), subject.way);
+        let ipc = IpcRenderer::connect_with(Channels::<M>::CONTRACT, subject.config(payload))?;
+        let (tally, latencies) = (Arc::new(Tally::default()), Arc::new(Mutex::new(Vec::new())));
+
+        let running = ipc.clone();
+        if task.work == Work::Push {
+            // The first push takes the mapped memory from `take_pushes`, the last gives it back.
+            let (mut under_way, lent) = (Vec::new(), latencies.clone());
+            let board = (way == Way::Alone).then_some(stage.board);
+            ipc.on(Channels::<M>::PUSH, move |_event, message| {
+                let (sent, received) = (stamp(message.as_ref()), now_ns());
+                if under_way.capacity() == 0 {
+                    std::mem::swap(&mut under_way, &mut lock(&lent));
+                }
+                if sent == OVER {
+                    std::mem::swap(&mut under_way, &mut lock(&lent));
+                    running.stop();
+                    return;
+                }
+                under_way.push(received.saturating_sub(sent));
+                if let Some(board) = board {
+                    board.post(sent);
+                }
+            })?;
+        } else {
+            let counts = tally.clone();
+            ipc.on(Channels::<M>::PUSH, move |_event, message| {
+                if counts.read(message.as_ref()) {
+                    running.stop();
+                }
+            })?;
+        }
+        ipc.send(DONE, &())?;
+        let batch_len = if way == Way::SendAll { STREAM_BATCH } else { 0 };
+        let batch = (0..batch_len).map(|_| M::of_len(payload)).collect();
+        let message = M::of_len(payload);
+        Ok(Self { ipc, way, message, batch, tally, latencies })
+    }
+
     #[inline]
-    fn ask(&mut self, stamp: u64) -> Result<u64, Error> {
-        let question = stamped::<M>(&mut self.message, stamp);
+    fn ask(&mut self, number: u64) -> Result<u64, Error> {
+        let question = stamped::<M>(&mut self.message, number);
         let answer = self.ipc.invoke(Channels::<M>::ECHO, question)?.wait()?;
         let answer: &M = answer.borrow();
-        Ok(answer.stamp())
+        Ok(stamp(answer.as_ref()))
     }
 
     #[inline]
@@ -360,57 +416,46 @@ impl<M: Message + ?Sized> Renderer<M> {
 }
 
 impl<M: Message + ?Sized> Side for Renderer<M> {
-    fn call(&mut self, limit: Limit, samples: &mut Vec<u64>) -> Result<(), Error> {
-        if self.way == Way::Alone {
-            // The order and its report have cooled the caches. Its slices are short.
-            (0..WARM_UP).try_for_each(|stamp| self.ask(stamp).map(drop))?;
-        }
-        call(limit, samples, |asked| self.ask(asked))?;
-        Ok(self.ipc.send(DONE, &())?)
-    }
-
-    fn call_untimed(&mut self, count: u64) -> Result<(), Error> {
-        for asked in 1..=count {
-            let answered = self.ask(asked)?;
-            if answered != asked {
-                return Err(format!("invoke {asked} got the reply to {answered}").into());
+    fn work(&mut self, half: Half<'_>) -> Result<StreamPart, Error> {
+        match half {
+            Half::Ask(limit, samples) => {
+                if self.way == Way::Alone {
+                    // The order and its report have cooled the caches. Its slices are short.
+                    (0..WARM_UP).try_for_each(|stamp| self.ask(stamp).map(drop))?;
+                }
+                ask_until(limit, samples, |asked| self.ask(asked))?;
+                self.ipc.send(DONE, &())?;
             }
-        }
-        Ok(self.ipc.send(DONE, &())?)
-    }
-
-    fn stream_in_renderer(
-        &mut self,
-        limit: Limit,
-        samples: &mut Vec<u64>,
-    ) -> Result<StreamPart, Error> {
-        match self.way {
-            Way::Send => {
-                let payload = self.message.as_mut().len();
-                send_stream(payload, limit, |stamp| self.send_one(stamp))
+            Half::AskUntimed(count) => {
+                for asked in 1..=count {
+                    let answered = self.ask(asked)?;
+                    if answered != asked {
+                        return Err(format!("invoke {asked} got the reply to {answered}").into());
+                    }
+                }
+                self.ipc.send(DONE, &())?;
+                return Ok(StreamPart { count, ..StreamPart::default() });
             }
-            Way::SendAll => self.send_batches(limit),
-            Way::Alone => self.send_timed(limit, samples),
-            Way::InPlace => {
+            Half::StreamInRenderer(limit, samples) => match self.way {
+                Way::Send => {
+                    let payload = self.message.as_mut().len();
+                    return send_stream(payload, limit, |stamp| self.send_one(stamp));
+                }
+                Way::SendAll => return self.send_batches(limit),
+                Way::Alone => return self.send_timed(limit, samples),
+                Way::InPlace => {
+                    self.ipc.run()?;
+                    return Ok(self.tally.part());
+                }
+            },
+            Half::TakePushes(samples) => {
+                std::mem::swap(samples, &mut lock(&self.latencies));
                 self.ipc.run()?;
-                Ok(self.tally.part())
+                std::mem::swap(samples, &mut lock(&self.latencies));
             }
+            Half::Rest => self.ipc.run()?,
+            _ => return Err(unable()),
         }
+        Ok(StreamPart::default())
     }
-
-    fn take_pushes(&mut self, samples: &mut Vec<u64>) -> Result<(), Error> {
-        std::mem::swap(samples, &mut lock(&self.latencies));
-        self.ipc.run()?;
-        std::mem::swap(samples, &mut lock(&self.latencies));
-        Ok(())
-    }
-
-    fn rest(&mut self) -> Result<(), Error> {
-        Ok(self.ipc.run()?)
-    }
-}
-
-/// The value is consistent at every moment, so a panic elsewhere does not matter.
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -2,41 +2,25 @@
 //!
 //! Small messages are elements, as its users would choose; longer ones are chunks of bytes.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::queue_len;
-use crate::pair::prelude::*;
+use crate::{lock, pair::prelude::*};
 
-pub(super) struct Threads;
+pub(super) fn threads(stage: &mut Stage) -> Result<Box<dyn Side>, Error> {
+    let payload = stage.payload();
+    Ok(if payload == SMALL {
+        Elements(ends(stage, queue_len(payload), &SMALL_ENDS)?).side(payload)
+    } else {
+        let ends = ends(stage, queue_len(payload) * payload, &BYTE_ENDS)?;
+        Bytes { ends, payload }.side(payload)
+    })
+}
 
-impl Peer for Threads {
-    fn unable(&self, task: Task) -> Option<&'static str> {
-        (task.work == Work::Idle).then_some("two threads of one process: both spin")
-    }
-
-    fn in_main(&self, stage: &mut Stage) -> Result<Box<dyn Side>, Error> {
-        let payload = stage.payload();
-        if payload == SMALL {
-            let ours = rings(queue_len(payload), &SMALL_ENDS);
-            stage.start_thread()?;
-            Ok(Elements(ours).side(stage))
-        } else {
-            let ours = rings(queue_len(payload) * payload, &BYTE_ENDS);
-            stage.start_thread()?;
-            Ok(Bytes { ends: ours, payload }.side(stage))
-        }
-    }
-
-    fn in_renderer(&self, stage: &Stage) -> Result<Box<dyn Side>, Error> {
-        let payload = stage.payload();
-        if payload == SMALL {
-            Ok(Elements(take_over(&SMALL_ENDS)?).side(stage))
-        } else {
-            Ok(Bytes { ends: take_over(&BYTE_ENDS)?, payload }.side(stage))
-        }
-    }
+pub(super) fn not_for_threads(task: Task) -> Option<&'static str> {
+    (task.work == Work::Idle).then_some("two threads of one process: both spin")
 }
 
 struct Ends<T> {
@@ -49,18 +33,16 @@ type Place<T> = Mutex<Option<Ends<T>>>;
 static SMALL_ENDS: Place<[u8; SMALL]> = Mutex::new(None);
 static BYTE_ENDS: Place<u8> = Mutex::new(None);
 
-/// Makes a ring each way, and leaves the renderer's ends in `place`.
-fn rings<T>(len: usize, place: &Place<T>) -> Ends<T> {
-    let (to_renderer, from_main) = RingBuffer::new(len);
-    let (to_main, from_renderer) = RingBuffer::new(len);
-    let theirs = Ends { to: to_main, from: from_main };
-    *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(theirs);
-    Ends { to: to_renderer, from: from_renderer }
-}
-
-fn take_over<T>(place: &Place<T>) -> Result<Ends<T>, Error> {
-    let taken = place.lock().unwrap_or_else(PoisonError::into_inner).take();
-    taken.ok_or_else(|| "no ring was handed over".into())
+/// Returns this side's ends of a ring each way. Main makes them, and leaves the renderer's in `place`.
+fn ends<T>(stage: &mut Stage, len: usize, place: &Place<T>) -> Result<Ends<T>, Error> {
+    if !stage.is_main {
+        return lock(place).take().ok_or_else(|| "no ring was handed over".into());
+    }
+    let [(to_renderer, from_main), (to_main, from_renderer)] =
+        [RingBuffer::new(len), RingBuffer::new(len)];
+    *lock(place) = Some(Ends { to: to_main, from: from_main });
+    stage.start_thread()?;
+    Ok(Ends { to: to_renderer, from: from_renderer })
 }
 
 struct Elements(Ends<[u8; SMALL]>);

@@ -1,11 +1,6 @@
 //! shmem-ipc: its bare ring, whose two sides spin, and its shared ring, which wakes by eventfd.
 
-use std::{
-    fs::File,
-    io,
-    os::fd::{AsFd, OwnedFd},
-    ptr,
-};
+use std::{fs::File, io, os::fd::OwnedFd, ptr};
 
 use rustix::{
     fs::{MemfdFlags, ftruncate, memfd_create},
@@ -16,31 +11,30 @@ use shmem_ipc::{ringbuf, sharedring};
 use super::queue_len;
 use crate::pair::prelude::*;
 
-pub(super) struct Bare;
-pub(super) struct Blocking;
-
-impl Peer for Bare {
-    fn in_main(&self, stage: &mut Stage) -> Result<Box<dyn Side>, Error> {
+pub(super) fn bare(stage: &mut Stage) -> Result<Box<dyn Side>, Error> {
+    let payload = stage.payload();
+    let len = ring_len(payload);
+    let [to, from] = stage.share(|| {
         let memory = || -> io::Result<OwnedFd> {
             let memory = memfd_create("compare-ring", MemfdFlags::CLOEXEC)?;
-            ftruncate(&memory, ring_len(stage) as u64)?;
+            ftruncate(&memory, len as u64)?;
             Ok(memory)
         };
         let (there, back) = (memory()?, memory()?);
-        stage.launch()?;
-        stage.control.give(&[there.as_fd(), back.as_fd()])?;
-        Ok(Ring::attach(stage, &there, &back)?.side(stage))
-    }
-
-    fn in_renderer(&self, stage: &Stage) -> Result<Box<dyn Side>, Error> {
-        let [there, back] = stage.control.take()?;
-        Ok(Ring::attach(stage, &back, &there)?.side(stage))
-    }
+        Ok([[there.try_clone()?, back.try_clone()?], [back, there]])
+    })?;
+    let [to, from] = [map(&to, len)?, map(&from, len)?];
+    // SAFETY: both are mapped for reading and writing with this length for the rest of the process. The
+    // other process has the other end of each only. It is this program, which changes the memory
+    // through the ring only.
+    let (to, from) =
+        unsafe { (ringbuf::Sender::attach(to, len), ringbuf::Receiver::attach(from, len)) };
+    let (to, from) = (to.map_err(io::Error::other)?, from.map_err(io::Error::other)?);
+    Ok(Ring { to, from, payload }.side(payload))
 }
 
 /// Returns the length of a ring for a whole number of messages, so that each is in one piece.
-fn ring_len(stage: &Stage) -> usize {
-    let payload = stage.payload();
+fn ring_len(payload: usize) -> usize {
     ringbuf::channel_bufsize::<u8>(queue_len(payload) * payload)
 }
 
@@ -55,20 +49,6 @@ struct Ring {
     to: ringbuf::Sender<u8>,
     from: ringbuf::Receiver<u8>,
     payload: usize,
-}
-
-impl Ring {
-    fn attach(stage: &Stage, to: &OwnedFd, from: &OwnedFd) -> io::Result<Self> {
-        let len = ring_len(stage);
-        let [to, from] = [map(to, len)?, map(from, len)?];
-        // SAFETY: both are mapped for reading and writing with this length for the rest of the process. The
-        // other process has the other end of each only. It is this program, which changes the memory
-        // through the ring only.
-        let (to, from) =
-            unsafe { (ringbuf::Sender::attach(to, len), ringbuf::Receiver::attach(from, len)) };
-        let (to, from) = (to.map_err(io::Error::other)?, from.map_err(io::Error::other)?);
-        Ok(Self { to, from, payload: stage.payload() })
-    }
 }
 
 impl Link for Ring {
@@ -109,29 +89,25 @@ impl Link for Ring {
     }
 }
 
-impl Peer for Blocking {
-    fn in_main(&self, stage: &mut Stage) -> Result<Box<dyn Side>, Error> {
-        let payload = stage.payload();
-        let capacity = queue_len(payload) * payload;
-        let to = sharedring::Sender::<u8>::new(capacity)?;
-        let from = sharedring::Receiver::<u8>::new(capacity)?;
+pub(super) fn blocking(stage: &mut Stage) -> Result<Box<dyn Side>, Error> {
+    let payload = stage.payload();
+    let capacity = queue_len(payload) * payload;
+    let (to, from);
+    if stage.is_main {
+        to = sharedring::Sender::<u8>::new(capacity)?;
+        from = sharedring::Receiver::<u8>::new(capacity)?;
         stage.launch()?;
         let (empty, full) = (to.empty_signal(), to.full_signal());
-        stage.control.give(&[to.memfd().as_file().as_fd(), empty.as_fd(), full.as_fd()])?;
+        stage.control.give(&[to.memfd().as_file(), empty, full])?;
         let (empty, full) = (from.empty_signal(), from.full_signal());
-        stage.control.give(&[from.memfd().as_file().as_fd(), empty.as_fd(), full.as_fd()])?;
-        Ok(Shared { to, from, message: vec![0; payload] }.side(stage))
+        stage.control.give(&[from.memfd().as_file(), empty, full])?;
+    } else {
+        let [memory, empty, full] = stage.control.take()?.map(File::from);
+        from = sharedring::Receiver::open(capacity, memory, empty, full)?;
+        let [memory, empty, full] = stage.control.take()?.map(File::from);
+        to = sharedring::Sender::open(capacity, memory, empty, full)?;
     }
-
-    fn in_renderer(&self, stage: &Stage) -> Result<Box<dyn Side>, Error> {
-        let payload = stage.payload();
-        let capacity = queue_len(payload) * payload;
-        let [memory, empty, full] = stage.control.take::<3>()?.map(File::from);
-        let from = sharedring::Receiver::<u8>::open(capacity, memory, empty, full)?;
-        let [memory, empty, full] = stage.control.take::<3>()?.map(File::from);
-        let to = sharedring::Sender::<u8>::open(capacity, memory, empty, full)?;
-        Ok(Shared { to, from, message: vec![0; payload] }.side(stage))
-    }
+    Ok(Shared { to, from, message: vec![0; payload] }.side(payload))
 }
 
 struct Shared {

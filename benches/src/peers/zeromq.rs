@@ -3,37 +3,24 @@
 use super::queue_len;
 use crate::pair::prelude::*;
 
-pub(super) struct Pair;
-
-impl Peer for Pair {
-    fn in_main(&self, stage: &mut Stage) -> Result<Box<dyn Side>, Error> {
-        let socket = socket(stage)?;
-        socket.bind(&address(stage))?;
-        stage.launch()?;
-        stage.control.meet()?;
-        Ok(Socket { socket, message: zmq::Message::new() }.side(stage))
-    }
-
-    fn in_renderer(&self, stage: &Stage) -> Result<Box<dyn Side>, Error> {
-        stage.control.meet()?;
-        let socket = socket(stage)?;
-        socket.connect(&address(stage))?;
-        Ok(Socket { socket, message: zmq::Message::new() }.side(stage))
-    }
-}
-
-fn address(stage: &Stage) -> String {
-    format!("ipc://{}/zeromq", stage.job.scratch.display())
-}
-
-fn socket(stage: &Stage) -> Result<zmq::Socket, Error> {
+pub(super) fn pair(stage: &mut Stage) -> Result<Box<dyn Side>, Error> {
+    let payload = stage.payload();
     let socket = zmq::Context::new().socket(zmq::PAIR)?;
-    let messages = i32::try_from(queue_len(stage.payload()))?;
+    let messages = i32::try_from(queue_len(payload))?;
     socket.set_sndhwm(messages)?;
     socket.set_rcvhwm(messages)?;
     // Messages that were not received do not keep the process from ending.
     socket.set_linger(0)?;
-    Ok(socket)
+    let address = format!("ipc://{}/zeromq", stage.job.scratch.display());
+    if stage.is_main {
+        socket.bind(&address)?;
+        stage.launch()?;
+        stage.control.meet()?;
+    } else {
+        stage.control.meet()?;
+        socket.connect(&address)?;
+    }
+    Ok(Socket { socket, message: zmq::Message::new() }.side(payload))
 }
 
 struct Socket {

@@ -20,7 +20,7 @@ use std::{
 use crate::{
     event_loop::error::RunError,
     peer::{
-        link::{DriveEnd, EventLoop, Reason},
+        link::{EventLoop, Reason},
         requests::outcome::Awaited,
     },
     primitives::{AtomicBool, Ordering},
@@ -61,6 +61,9 @@ pub(crate) trait Source: Send + Sized {
         alarm: Option<Instant>,
         stop: Stop<'_>,
     ) -> io::Result<()>;
+
+    /// Notes that what was taken came during a sleep.
+    fn woken(&mut self, _shared: &Self::Shared, _waiter: &mut Waiter) {}
 
     /// Returns whether nothing will come any more.
     fn is_over(&self, _shared: &Self::Shared) -> bool {
@@ -129,22 +132,22 @@ impl<S: Source> Driver<S> {
         stop: Stop<'_>,
         mut awaited: Option<&mut Awaited<'_>>,
         timeout: Option<Duration>,
-    ) -> io::Result<DriveEnd> {
+    ) -> io::Result<()> {
         let _inside = reentrancy::mark(shared.current_loop());
         let mut deadline = None;
         loop {
             if let Some(awaited) = &mut awaited {
                 awaited.take_stored();
                 if awaited.settled {
-                    return Ok(DriveEnd::Settled);
+                    return Ok(());
                 }
             }
             let Progress { taken, took_long } = self.source.turn(shared, &mut awaited);
-            if taken > 0 {
-                self.waiter.found();
+            if taken > 0 && self.waiter.found() {
+                self.source.woken(shared, &mut self.waiter);
             }
             if awaited.as_ref().is_some_and(|awaited| awaited.settled) {
-                return Ok(DriveEnd::Settled);
+                return Ok(());
             }
             if stop.is_asked() || self.source.is_over(shared) {
                 // The end of the session, perhaps on another thread, has settled everything.
@@ -194,7 +197,7 @@ impl<S: Source> Driver<S> {
             }
         }
         self.source.leave(shared);
-        Ok(DriveEnd::Elapsed)
+        Ok(())
     }
 }
 
@@ -272,14 +275,15 @@ impl<S: Source> EventLoop for SharedLoop<S> {
         awaited: &mut Awaited<'_>,
         timeout: Option<Duration>,
         me: Option<&Thread>,
-    ) -> Option<DriveEnd> {
-        let mut driver = match me {
+    ) -> bool {
+        let driver = match me {
             Some(me) => self.driver.take_or_queue(me),
             None => self.driver.try_take(),
-        }?;
-        let driven = driver.drive(&self.shared, Stop(None), Some(awaited), timeout);
+        };
+        let Some(mut driver) = driver else { return false };
         // If the system refuses to wait, it is as if the deadline had passed.
-        Some(driven.unwrap_or(DriveEnd::Elapsed))
+        let _ = driver.drive(&self.shared, Stop(None), Some(awaited), timeout);
+        true
     }
 
     fn notice(&self, window: u32, reason: Reason) {

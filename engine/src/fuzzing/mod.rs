@@ -72,7 +72,7 @@ impl<'a> Input<'a> {
 ///
 /// As those of `IpcRenderer::attach`.
 pub fn connect(name: &str) -> Result<OwnedFd, ConnectError> {
-    sockets::connect(name).map(OwnedFd::from)
+    sockets::connect(name).map(|socket| socket.0)
 }
 
 /// The packets of an honest renderer: its hello, and that it is ready.

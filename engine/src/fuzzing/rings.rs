@@ -19,7 +19,7 @@ use crate::{
         aligned::AlignedBuf,
         backing::Backing,
         bytes,
-        region::{Region, WriterSide},
+        region::{Access, Region},
         shared::{OutboxMemory, Shared, TopicMemory},
     },
     wire::{
@@ -38,7 +38,7 @@ const CAPACITY_MAX: usize = 4096;
 /// The memory of one execution, all of it zeroes.
 fn region() -> Region {
     let len = Region::ring_len(CAPACITY_MAX);
-    Region::create(&Backing::sealed(), "ringbridge-fuzz", len, WriterSide::Creator)
+    Region::create(&Backing::sealed(), "ringbridge-fuzz", len, Access::Write)
         .expect("memory can be had")
 }
 
@@ -208,7 +208,7 @@ impl Unread {
         {
         }
         for (start, payload) in &self.frames {
-            let (wire, _) = self.cells.head(*start).observe().expect("its commit word is there");
+            let (wire, _) = self.cells.head(*start).read();
             assert_eq!(wire.0 as u32 as usize, HEADER_LEN + payload.len());
             let mut found = vec![0; payload.len()];
             bytes::copy_out(self.cells.payload(*start, payload.len()), &mut found);

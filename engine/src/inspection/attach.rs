@@ -151,7 +151,7 @@ pub(crate) fn attach(
     let region =
         Region::open(handle, Region::ring_len(capacity), Access::Read).map_err(bad_board)?;
     let board = region.topic().map_err(bad_board)?;
-    board.control.check_identity(capacity).map_err(bad_board)?;
+    board.control.identity.check(capacity).map_err(bad_board)?;
     Ok((control, board))
 }
 
@@ -178,21 +178,21 @@ mod tests {
         config::Backend,
         ring::broadcast::TopicWriter,
         session::endpoint::{Endpoint, tests::unique},
-        shm::{backing::Backing, region::WriterSide},
+        shm::backing::Backing,
         wire::handshake::Hello,
     };
 
     const CAPACITY: usize = 1 << 16;
 
     /// Memory as main makes it for a board.
-    fn memory(writer: WriterSide) -> Region {
-        Region::create(&Backing::sealed(), "test-board", Region::ring_len(CAPACITY), writer)
+    fn memory(access: Access) -> Region {
+        Region::create(&Backing::sealed(), "test-board", Region::ring_len(CAPACITY), access)
             .unwrap()
     }
 
     fn opened(region: &Region) {
         let memory = region.topic().unwrap();
-        memory.control.initialise(CAPACITY);
+        memory.control.identity.initialise(CAPACITY);
         TopicWriter::new(memory, 0);
     }
 
@@ -220,7 +220,7 @@ mod tests {
     fn only_a_board_that_nobody_else_can_write_and_that_is_one_is_mapped() {
         let board = |capacity| InspectorAnswer::Board { capacity };
         let announced = board(CAPACITY as u32);
-        let honest = memory(WriterSide::Creator);
+        let honest = memory(Access::Write);
         opened(&honest);
         attached(&announced, Some(&honest)).unwrap();
         let refused = |answer: &InspectorAnswer, memory: Option<&Region>| {
@@ -229,10 +229,8 @@ mod tests {
             why
         };
         assert_eq!(refused(&announced, None), "its memory is missing");
-        assert!(refused(&announced, Some(&memory(WriterSide::Peer))).contains("not sealed"));
-        assert!(
-            refused(&announced, Some(&memory(WriterSide::Creator))).contains("not the expected")
-        );
+        assert!(refused(&announced, Some(&memory(Access::Read))).contains("not sealed"));
+        assert!(refused(&announced, Some(&memory(Access::Write))).contains("not the expected"));
         for other in [CAPACITY as u32 / 2, CAPACITY as u32 * 2, 0, u32::MAX] {
             assert!(refused(&board(other), Some(&honest)).contains("announced"), "{other}");
         }

@@ -6,19 +6,19 @@
 //! A sleep ends late by its wake-up and by the thread's *timer slack*, 50 µs by default, within which the kernel
 //! joins wake-ups. [`Punctual`] removes the slack while it lives.
 
-use std::{
-    num::NonZeroU64,
-    time::{Duration, Instant},
-};
+use std::time::Instant;
 
-use rustix::thread::{current_timer_slack, set_current_timer_slack};
-use rustix::time::{ClockId, Timespec, clock_gettime};
-
-/// Returns the nanoseconds since boot, without suspended time.
+/// Returns the nanoseconds since boot, without suspended time. 0 on Windows, which has no such clock for all processes.
 pub(crate) fn now_ns() -> u64 {
-    let now = clock_gettime(ClockId::Monotonic);
-    // Neither part is negative for this clock, and 584 years fit.
-    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+    #[cfg(unix)]
+    {
+        use rustix::time::{ClockId, clock_gettime};
+        let now = clock_gettime(ClockId::Monotonic);
+        // Neither part is negative for this clock, and 584 years fit.
+        now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+    }
+    #[cfg(not(unix))]
+    0
 }
 
 /// Returns `instant` on the scale of [`now_ns`]; the present for an instant in the past.
@@ -27,48 +27,67 @@ pub(super) fn at_ns(instant: Instant) -> u64 {
     now_ns().saturating_add(u64::try_from(ahead.as_nanos()).unwrap_or(u64::MAX))
 }
 
-/// Returns `instant` for other processes.
+/// Returns `instant` for other processes, if they have the same clock.
 pub(crate) fn alarm_ns(instant: Instant) -> Option<u64> {
-    Some(at_ns(instant))
+    cfg!(unix).then(|| at_ns(instant))
 }
 
-pub(super) fn timespec_at(ns: u64) -> Timespec {
-    Timespec { tv_sec: (ns / 1_000_000_000) as i64, tv_nsec: (ns % 1_000_000_000) as i64 }
-}
-
-pub(super) fn timespec_of(span: Duration) -> Timespec {
-    Timespec {
+#[cfg(target_os = "linux")]
+pub(super) fn timespec_of(span: std::time::Duration) -> rustix::time::Timespec {
+    rustix::time::Timespec {
         tv_sec: i64::try_from(span.as_secs()).unwrap_or(i64::MAX),
         tv_nsec: i64::from(span.subsec_nanos()),
     }
 }
 
-/// This thread's sleeps have no timer slack while this lives.
+/// This thread's sleeps have no timer slack while this lives. Linux only.
+#[derive(Debug)]
 pub(crate) struct Punctual {
     /// The slack to restore.
-    slack: Option<NonZeroU64>,
+    #[cfg(target_os = "linux")]
+    slack: Option<std::num::NonZeroU64>,
 }
 
+#[cfg(not(target_os = "linux"))]
 impl Punctual {
     pub(crate) fn begin() -> Self {
-        // If either call is refused, sleeps end a little later.
-        let usual = current_timer_slack().ok().and_then(NonZeroU64::new);
-        let slack = usual.filter(|usual| *usual != NonZeroU64::MIN);
-        let changed = slack.is_some() && set_current_timer_slack(Some(NonZeroU64::MIN)).is_ok();
-        Self { slack: slack.filter(|_| changed) }
+        Self {}
     }
 }
 
-impl Drop for Punctual {
-    fn drop(&mut self) {
-        if self.slack.is_some() {
-            let _ = set_current_timer_slack(self.slack);
+#[cfg(target_os = "linux")]
+mod punctual {
+    use std::num::NonZeroU64;
+
+    use rustix::thread::{current_timer_slack, set_current_timer_slack};
+
+    use super::Punctual;
+
+    impl Punctual {
+        pub(crate) fn begin() -> Self {
+            // If either call is refused, sleeps end a little later.
+            let usual = current_timer_slack().ok().and_then(NonZeroU64::new);
+            let slack = usual.filter(|usual| *usual != NonZeroU64::MIN);
+            let changed = slack.is_some() && set_current_timer_slack(Some(NonZeroU64::MIN)).is_ok();
+            Self { slack: slack.filter(|_| changed) }
+        }
+    }
+
+    impl Drop for Punctual {
+        fn drop(&mut self) {
+            if self.slack.is_some() {
+                let _ = set_current_timer_slack(self.slack);
+            }
         }
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, target_os = "linux"))]
 mod tests {
+    use std::time::Duration;
+
+    use rustix::thread::current_timer_slack;
+
     use super::*;
 
     #[test]

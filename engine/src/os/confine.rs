@@ -10,23 +10,29 @@
 
 #![allow(unsafe_code, reason = "a signal's handler, and system calls that rustix does not have")]
 
-use std::fs;
-use std::io::{self, ErrorKind};
-use std::os::fd::{AsRawFd, BorrowedFd};
-use std::ptr;
-use std::time::{Duration, Instant};
-
-use rustix::io::Errno;
-use rustix::process::getpid;
-use rustix::thread::{
-    CapabilitySet, CapabilitySets, gettid, remove_capability_from_bounding_set, set_capabilities,
-    set_no_new_privs,
+use std::{
+    fs,
+    io::{self, ErrorKind},
+    os::fd::{AsRawFd, BorrowedFd},
+    ptr,
+    time::{Duration, Instant},
 };
 
-use crate::os::futex::{self, Scope};
-use crate::primitives::{
-    AtomicU32,
-    Ordering::{Acquire, Relaxed, Release},
+use rustix::{
+    io::Errno,
+    process::getpid,
+    thread::{
+        CapabilitySet, CapabilitySets, gettid, remove_capability_from_bounding_set,
+        set_capabilities, set_no_new_privs,
+    },
+};
+
+use crate::{
+    os::futex::{self, Scope},
+    primitives::{
+        AtomicU32,
+        Ordering::{Acquire, Relaxed, Release},
+    },
 };
 
 const SIGNAL: libc::c_int = libc::SIGURG;
@@ -184,8 +190,7 @@ impl Turn {
         };
         // Release: pairs with the Acquire in `wait_for`; makes the thread's rights visible.
         self.outcome.store(outcome, Release);
-        // A waiter that is not woken looks again after `LOOK_AGAIN`.
-        let _ = futex::wake(&self.outcome, 1, Scope::Private);
+        futex::wake_all(&self.outcome, Scope::Private);
     }
 }
 

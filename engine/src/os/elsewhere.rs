@@ -1,53 +1,10 @@
-//! The operating system's part on systems that are not Linux, for the portable backend. The sealed backend, with its
-//! sockets, eventfds and epolls, is not compiled there.
+//! The system calls on systems that are not Linux, for the portable backend. The sealed backend, with its sockets,
+//! eventfds and epolls, is not compiled there. Differences from Linux:
 //!
-//! What does run here is in [`process`] and [`clock`], and does less than on Linux:
-//!
-//! - Nothing ends a renderer with its main process. It learns of that end as it does of any other.
-//! - No process is kept out of this one's memory: those who share it trust each other anyway.
-//! - Nobody sleeps on a word. What sleeps does so on an event, which no part of this module is.
-//! - Windows has no users' numbers: all are 0. Nobody else can open what a user makes there.
-//! - Windows has no clock that all processes read alike as a number, so a renderer never says when it will
-//!   wake up by itself, and is rung then too.
-
-use std::io::{self, ErrorKind};
-
-fn unsupported<T>() -> io::Result<T> {
-    Err(ErrorKind::Unsupported.into())
-}
-
-pub(crate) mod clock {
-    use std::time::Instant;
-
-    /// Nanoseconds since boot; on Windows always 0, as [`alarm_ns`] has nothing to be compared with.
-    pub(crate) fn now_ns() -> u64 {
-        #[cfg(unix)]
-        {
-            use rustix::time::{ClockId, clock_gettime};
-            let now = clock_gettime(ClockId::Monotonic);
-            // Neither part is ever negative for this clock, and 584 years fit.
-            now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
-        }
-        #[cfg(not(unix))]
-        0
-    }
-
-    /// `instant` on the scale of [`now_ns`] as other processes read it, if they do.
-    pub(crate) fn alarm_ns(instant: Instant) -> Option<u64> {
-        let ahead = instant.saturating_duration_since(Instant::now());
-        let at = now_ns().saturating_add(u64::try_from(ahead.as_nanos()).unwrap_or(u64::MAX));
-        cfg!(unix).then_some(at)
-    }
-
-    /// Sleeps end when the system says so.
-    pub(crate) struct Punctual;
-
-    impl Punctual {
-        pub(crate) fn begin() -> Self {
-            Self
-        }
-    }
-}
+//! - A renderer does not end with its main process. It learns of that end as of any other.
+//! - Main's memory is not protected from other processes: those that share it trust each other.
+//! - No thread sleeps on a word. The portable backend sleeps on events.
+//! - Windows has no numbers of users: all are 0. No other user can open what a user makes there.
 
 pub(crate) mod futex {
     use std::{
@@ -65,13 +22,10 @@ pub(crate) mod futex {
         Private,
     }
 
-    /// Ends early, as a wait may, and so before the word has changed. For interrupts without an event, of which no
-    /// session here has any.
+    /// Ends early, as a wait may. For interrupts without an event; no session here has one.
     pub(crate) fn wait_either(
-        _shared: &AtomicU32,
-        _shared_seen: u32,
-        _private: &AtomicU32,
-        _private_seen: u32,
+        _shared: (&AtomicU32, u32),
+        _private: (&AtomicU32, u32),
         deadline: Option<Instant>,
     ) -> io::Result<()> {
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
@@ -79,49 +33,48 @@ pub(crate) mod futex {
         Ok(())
     }
 
-    /// Nobody sleeps.
-    pub(crate) fn wake(_word: &AtomicU32, _count: u32, _scope: Scope) -> io::Result<usize> {
-        Ok(0)
-    }
+    /// Does nothing: no thread sleeps.
+    pub(crate) fn wake_all(_word: &AtomicU32, _scope: Scope) {}
 }
 
-pub(crate) mod membarrier {
-    use super::*;
-
-    pub(crate) fn register_process_fence() -> io::Result<()> {
-        unsupported()
+/// A thread stays where it runs.
+pub(crate) mod processor {
+    pub(crate) fn current() -> Option<u32> {
+        None
     }
 
-    pub(crate) fn process_fence() -> io::Result<()> {
-        unsupported()
+    pub(crate) fn leave(_number: u32) -> bool {
+        false
     }
 }
 
 pub(crate) mod process {
-    use std::process::{Child, Command};
+    use std::{
+        convert::Infallible,
+        io,
+        process::{Child, Command},
+    };
 
-    use super::*;
+    fn unsupported<T>() -> io::Result<T> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
 
-    /// A program that can be started again and again, each time with a session of its own.
+    /// A program that can be started several times, each time with a session of its own.
     #[derive(Debug)]
     pub(crate) struct Program(Command);
 
     /// There are no sockets.
     pub(crate) const CHILD_SOCKET: i32 = 3;
 
-    #[derive(Debug)]
-    pub(crate) enum Never {}
-
-    /// By what a child finds its session: an environment variable.
+    /// The environment variable by which a child finds its session.
     #[derive(Debug)]
     pub(crate) struct Inherited {
         pub(crate) variable: &'static str,
         pub(crate) value: String,
-        pub(crate) descriptor: Option<Never>,
+        pub(crate) descriptor: Option<Infallible>,
     }
 
     impl Program {
-        /// There is no descriptor to be put at a number, and nothing that ends a child with its parent.
         pub(crate) fn new(command: Command, _: i32, _: bool) -> io::Result<Self> {
             Ok(Self(command))
         }
@@ -146,8 +99,16 @@ pub(crate) mod process {
         Ok(())
     }
 
-    /// As many as it has do: a session takes a few, and no more are passed on.
+    /// The present limit does: a session takes a few descriptors, and passes none on.
     pub(crate) fn raise_descriptor_limit() -> io::Result<u64> {
+        unsupported()
+    }
+
+    pub(crate) fn register_process_fence() -> io::Result<()> {
+        unsupported()
+    }
+
+    pub(crate) fn process_fence() -> io::Result<()> {
         unsupported()
     }
 

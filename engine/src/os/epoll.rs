@@ -1,4 +1,4 @@
-//! One sleeper, many descriptors.
+//! One sleeper, many descriptors; and the eventfds that wake it.
 //!
 //! An event is a hint: the token that was chosen when the descriptor was added, and two facts. A token may arrive
 //! after its descriptor was removed, so callers use tokens that can be recognised as stale.
@@ -7,14 +7,21 @@
 //! valgrind does not know it. The older call takes whole milliseconds. So a wait ends at the last whole one
 //! before its deadline, and the next wait, which is shorter, begins with a `ppoll`.
 
-use std::io;
-use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, OwnedFd};
-use std::time::Duration;
+use std::{
+    io,
+    mem::MaybeUninit,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    time::Duration,
+};
 
-use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
-use rustix::event::{PollFd, PollFlags, poll};
-use rustix::io::Errno;
+use rustix::{
+    event::{
+        EventfdFlags, PollFd, PollFlags,
+        epoll::{self, CreateFlags, EventData, EventFlags},
+        eventfd, poll,
+    },
+    io::Errno,
+};
 
 use crate::os::clock;
 pub(crate) use crate::os::report::Event;
@@ -46,7 +53,12 @@ impl Epoll {
     ///
     /// If another process holds the same open file, remove it before closing it: the close alone does not.
     pub(crate) fn add(&self, source: impl AsFd, token: u64, trigger: Trigger) -> io::Result<()> {
-        Ok(epoll::add(&self.0, source, EventData::new_u64(token), interest(trigger))?)
+        let trigger = match trigger {
+            Trigger::Level => EventFlags::empty(),
+            Trigger::Edge => EventFlags::ET,
+        };
+        let flags = EventFlags::IN | EventFlags::RDHUP | trigger;
+        Ok(epoll::add(&self.0, source, EventData::new_u64(token), flags)?)
     }
 
     pub(crate) fn remove(&self, source: impl AsFd) -> io::Result<()> {
@@ -63,8 +75,11 @@ impl Epoll {
         events.clear();
         let timeout = match timeout {
             Some(rest) if !rest.is_zero() && rest < MILLISECOND => {
-                self.wait_for_any(rest)?;
-                Some(Duration::ZERO)
+                let mut polled = [PollFd::new(&self.0, PollFlags::IN)];
+                match poll(&mut polled, Some(&clock::timespec_of(rest))) {
+                    Ok(_) | Err(Errno::INTR) => Some(Duration::ZERO),
+                    Err(error) => return Err(error.into()),
+                }
             }
             // The next wait takes the rest.
             Some(span) => Some(Duration::from_millis(span.min(WAIT_MAX).as_millis() as u64)),
@@ -73,40 +88,47 @@ impl Epoll {
         let timeout = timeout.map(clock::timespec_of);
         let mut heard = [MaybeUninit::<epoll::Event>::uninit(); BATCH];
         match epoll::wait(&self.0, &mut heard, timeout.as_ref()) {
-            Ok((heard, _)) => events.extend(heard.iter().map(Event::from_kernel)),
+            Ok((heard, _)) => events.extend(heard.iter().map(|event| {
+                // Copied out: the kernel's struct is packed, so its fields cannot be borrowed.
+                let (flags, data) = (event.flags, event.data);
+                let hangup = EventFlags::HUP | EventFlags::RDHUP | EventFlags::ERR;
+                Event {
+                    token: data.u64(),
+                    readable: flags.contains(EventFlags::IN),
+                    hangup: flags.intersects(hangup),
+                }
+            })),
             Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
         Ok(())
     }
+}
 
-    /// Sleeps until there is an event, or exactly for `timeout`.
-    fn wait_for_any(&self, timeout: Duration) -> io::Result<()> {
-        let mut polled = [PollFd::new(&self.0, PollFlags::IN)];
-        match poll(&mut polled, Some(&clock::timespec_of(timeout))) {
-            Ok(_) | Err(Errno::INTR) => Ok(()),
+/// An eventfd. Its sleeper keeps one descriptor in its epoll and gives the other to the peer.
+///
+/// Both share one open file description, so a hostile peer can fill its counter and make it blocking. So the sleeper
+/// neither reads nor writes it, but adds it edge-triggered: each ring is an event, with nothing to read in between.
+#[derive(Debug)]
+pub(crate) struct EventFd(pub(crate) OwnedFd);
+
+impl EventFd {
+    pub(crate) fn new() -> io::Result<EventFd> {
+        Ok(EventFd(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?))
+    }
+
+    /// Rings it. A full counter is no error.
+    pub(crate) fn ring(&self) -> io::Result<()> {
+        match rustix::io::write(&self.0, &1_u64.to_ne_bytes()) {
+            Ok(_) | Err(Errno::AGAIN) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }
 }
 
-fn interest(trigger: Trigger) -> EventFlags {
-    let trigger = match trigger {
-        Trigger::Level => EventFlags::empty(),
-        Trigger::Edge => EventFlags::ET,
-    };
-    EventFlags::IN | EventFlags::RDHUP | trigger
-}
-
-impl Event {
-    fn from_kernel(event: &epoll::Event) -> Event {
-        // Copied out: the kernel's struct is packed, so its fields cannot be borrowed.
-        let (flags, data) = (event.flags, event.data);
-        Event {
-            token: data.u64(),
-            readable: flags.contains(EventFlags::IN),
-            hangup: flags.intersects(EventFlags::HUP | EventFlags::RDHUP | EventFlags::ERR),
-        }
+impl AsFd for EventFd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }
 

@@ -5,10 +5,13 @@
 //! removed.
 
 use std::{
-    fs::{self, DirBuilder, File, Metadata, OpenOptions, TryLockError},
+    fs::{self, File, Metadata, OpenOptions, TryLockError},
     io::{self, ErrorKind},
     path::{Path, PathBuf},
 };
+
+/// The default folder of this user's endpoints.
+pub(crate) use system::default_folder;
 
 /// Attempts to lock a file that another process removes between opening and locking.
 const LOCK_TRIES: usize = 16;
@@ -39,10 +42,9 @@ impl Lock {
     /// Gives the lock up, and removes its file.
     pub(crate) fn remove(self) -> io::Result<()> {
         let Self { file, path } = self;
+        // While it is locked, so that no other process has it by then. Windows removes no open file.
         if cfg!(unix) {
-            remove_if_there(&path)?;
-            drop(file);
-            return Ok(());
+            return remove_if_there(&path);
         }
         drop(file);
         // It cannot be removed if another process has taken the lock by now, and need not be.
@@ -56,16 +58,12 @@ pub(crate) fn open_lock(path: &Path) -> io::Result<File> {
     system::open(OpenOptions::new().read(true), path)
 }
 
-/// The default folder of this user's endpoints.
-pub(crate) fn default_folder() -> PathBuf {
-    system::default_folder()
-}
-
 /// Makes a folder that only this user may enter.
 pub(crate) fn make_folder(path: &Path) -> io::Result<()> {
-    let mut builder = DirBuilder::new();
-    system::keep_to_ourselves(&mut builder);
-    builder.create(path)
+    #[cfg(unix)]
+    return std::os::unix::fs::DirBuilderExt::mode(&mut fs::DirBuilder::new(), 0o700).create(path);
+    #[cfg(not(unix))]
+    fs::create_dir(path)
 }
 
 /// The reason why other users may enter a folder, if they may.
@@ -86,7 +84,7 @@ pub(crate) fn remove_if_there(path: &Path) -> io::Result<()> {
 
 #[cfg(unix)]
 mod system {
-    use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+    use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 
     use super::*;
     use crate::os::process;
@@ -108,12 +106,8 @@ mod system {
         }
     }
 
-    pub(super) fn default_folder() -> PathBuf {
+    pub(crate) fn default_folder() -> PathBuf {
         PathBuf::from(format!("/tmp/ringbridge-{}", process::user_id()))
-    }
-
-    pub(super) fn keep_to_ourselves(builder: &mut DirBuilder) {
-        builder.mode(0o700);
     }
 
     pub(super) fn strangers_may_enter(found: &Metadata) -> Option<String> {
@@ -146,11 +140,9 @@ mod system {
         Ok(true)
     }
 
-    pub(super) fn default_folder() -> PathBuf {
+    pub(crate) fn default_folder() -> PathBuf {
         std::env::temp_dir().join("ringbridge")
     }
-
-    pub(super) fn keep_to_ourselves(_: &mut DirBuilder) {}
 
     pub(super) fn strangers_may_enter(_: &Metadata) -> Option<String> {
         None

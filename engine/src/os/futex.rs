@@ -8,16 +8,17 @@
 //! A wait may end early. A wake-up, a changed word, a signal and the timeout all return `Ok(())`, so callers
 //! look and loop.
 
-use std::io;
-#[cfg(any(test, feature = "sandbox"))]
-use std::time::Duration;
-use std::time::Instant;
+use std::{
+    io,
+    time::{Duration, Instant},
+};
 
-use rustix::io::Errno;
-use rustix::thread::futex::{self, ClockId, Flags, Wait, WaitFlags, WaitPtr, WaitvFlags};
+use rustix::{
+    io::Errno,
+    thread::futex::{self, ClockId, Flags, Wait, WaitFlags, WaitPtr, WaitvFlags},
+};
 
-use crate::os::clock;
-use crate::primitives::AtomicU32;
+use crate::{os::clock, primitives::AtomicU32};
 
 /// The threads that can wait on a word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,8 +38,8 @@ impl Scope {
     }
 }
 
-#[cfg(any(test, feature = "sandbox"))]
 /// Sleeps while `word` holds `seen`, for at most `timeout`.
+#[cfg(any(test, feature = "sandbox"))]
 pub(crate) fn wait(
     word: &AtomicU32,
     seen: u32,
@@ -49,35 +50,30 @@ pub(crate) fn wait(
     ended(futex::wait(word, scope.flags(), seen, timeout.as_ref()))
 }
 
+/// A word, and the value that its sleeper has seen there.
+pub(crate) type Seen<'a> = (&'a AtomicU32, u32);
+
 /// Sleeps while `shared` and `private` both hold the values seen, at most until `deadline`.
 ///
 /// Another process may own the first word. The second is this process's own, and interrupts the wait.
 pub(crate) fn wait_either(
-    shared: &AtomicU32,
-    shared_seen: u32,
-    private: &AtomicU32,
-    private_seen: u32,
+    shared: Seen<'_>,
+    private: Seen<'_>,
     deadline: Option<Instant>,
 ) -> io::Result<()> {
-    let deadline = deadline.map(|instant| clock::timespec_at(clock::at_ns(instant)));
-    let words = [
-        waiter(shared, shared_seen, WaitFlags::empty()),
-        waiter(private, private_seen, WaitFlags::PRIVATE),
-    ];
+    let deadline = deadline.map(|at| clock::timespec_of(Duration::from_nanos(clock::at_ns(at))));
+    let words = [waiter(shared, WaitFlags::empty()), waiter(private, WaitFlags::PRIVATE)];
     let woken = futex::waitv(&words, WaitvFlags::empty(), deadline.as_ref(), ClockId::Monotonic);
     ended(woken.map(drop))
 }
 
-/// Wakes up to `count` sleepers of `word`, and returns their number.
-///
-/// The caller changes the word first: a sleeper that finds it unchanged goes back to sleep.
-pub(crate) fn wake(word: &AtomicU32, count: u32, scope: Scope) -> io::Result<usize> {
-    // The kernel takes a signed count and reads a negative one as 1.
-    let count = count.min(i32::MAX as u32);
-    Ok(futex::wake(word, scope.flags(), count)?)
+/// Wakes all sleepers of `word`. The caller changes the word first: a sleeper that finds it unchanged sleeps again.
+pub(crate) fn wake_all(word: &AtomicU32, scope: Scope) {
+    // The kernel takes a signed count. The call fails only for an unmapped address.
+    let _ = futex::wake(word, scope.flags(), i32::MAX as u32);
 }
 
-fn waiter(word: &AtomicU32, seen: u32, flags: WaitFlags) -> Wait {
+fn waiter((word, seen): Seen<'_>, flags: WaitFlags) -> Wait {
     let mut waiter = Wait::new();
     waiter.val = u64::from(seen);
     waiter.uaddr = WaitPtr::new(word.as_ptr().cast());
@@ -135,12 +131,12 @@ mod tests {
         let took = timed(
             move || {
                 while theirs[0].load(Ordering::Acquire) == 0 {
-                    wait_either(&theirs[0], 0, &theirs[1], 0, Some(deadline)).unwrap();
+                    wait_either((&theirs[0], 0), (&theirs[1], 0), Some(deadline)).unwrap();
                 }
             },
             || {
                 words[0].store(1, Ordering::Release);
-                wake(&words[0], 1, Scope::Shared).unwrap();
+                wake_all(&words[0], Scope::Shared);
             },
         );
         assert!(took < MUCH_LATER);
@@ -154,12 +150,12 @@ mod tests {
         let took = timed(
             move || {
                 while theirs[1].load(Ordering::Acquire) == 0 {
-                    wait_either(&theirs[0], 0, &theirs[1], 0, Some(deadline)).unwrap();
+                    wait_either((&theirs[0], 0), (&theirs[1], 0), Some(deadline)).unwrap();
                 }
             },
             || {
                 words[1].store(1, Ordering::Release);
-                wake(&words[1], u32::MAX, Scope::Private).unwrap();
+                wake_all(&words[1], Scope::Private);
             },
         );
         assert!(took < MUCH_LATER);
@@ -169,13 +165,13 @@ mod tests {
     fn a_wait_of_two_words_ends_with_its_deadline() {
         let (shared, private) = (AtomicU32::new(0), AtomicU32::new(0));
         let deadline = Instant::now() + SOON;
-        wait_either(&shared, 0, &private, 0, Some(deadline)).unwrap();
+        wait_either((&shared, 0), (&private, 0), Some(deadline)).unwrap();
         assert!(Instant::now() >= deadline);
     }
 
     #[test]
     fn a_deadline_that_has_passed_does_not_sleep() {
         let (shared, private) = (AtomicU32::new(0), AtomicU32::new(0));
-        wait_either(&shared, 0, &private, 0, Some(Instant::now())).unwrap();
+        wait_either((&shared, 0), (&private, 0), Some(Instant::now())).unwrap();
     }
 }

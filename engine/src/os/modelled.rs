@@ -1,9 +1,5 @@
 //! The operating system of the models: it puts threads to sleep and wakes them.
 
-use std::io;
-
-use crate::primitives::AtomicU32;
-
 /// Time does not pass in a model.
 pub(crate) mod clock {
     pub(crate) fn now_ns() -> u64 {
@@ -11,12 +7,18 @@ pub(crate) mod clock {
     }
 }
 
-pub(crate) mod futex {
-    use std::time::Instant;
+/// All threads of a model run on one processor.
+pub(crate) mod processor {
+    pub(crate) fn current() -> Option<u32> {
+        Some(0)
+    }
+}
 
-    use super::*;
+pub(crate) mod futex {
+    use std::{io, time::Instant};
+
     use crate::primitives::{
-        Mutex, Ordering,
+        AtomicU32, Mutex, Ordering,
         thread::{self, Thread},
     };
 
@@ -36,10 +38,8 @@ pub(crate) mod futex {
 
     /// Sleeps while `shared` and `private` both hold the values seen. No deadline passes in a model.
     pub(crate) fn wait_either(
-        shared: &AtomicU32,
-        shared_seen: u32,
-        private: &AtomicU32,
-        private_seen: u32,
+        (shared, shared_seen): (&AtomicU32, u32),
+        (private, private_seen): (&AtomicU32, u32),
         _deadline: Option<Instant>,
     ) -> io::Result<()> {
         {
@@ -54,12 +54,10 @@ pub(crate) mod futex {
         Ok(())
     }
 
-    /// Wakes all sleepers of the word. All callers in models pass a count that means all.
-    pub(crate) fn wake(word: &AtomicU32, _count: u32, _scope: Scope) -> io::Result<usize> {
+    pub(crate) fn wake_all(word: &AtomicU32, _scope: Scope) {
         let woken: Vec<Sleeper> =
             SLEEPERS.lock().extract_if(.., |(words, _)| words.contains(&address(word))).collect();
         woken.iter().for_each(|(_, thread)| thread.unpark());
-        Ok(woken.len())
     }
 
     fn now(word: &AtomicU32) -> u32 {

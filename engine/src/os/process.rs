@@ -1,21 +1,28 @@
-//! Processes: start one with a socket, die with the parent, watch for the end.
+//! Processes: start one with a socket, die with the parent, watch for the end; fences for a whole process.
 
 #![allow(unsafe_code, reason = "a hook runs in the child between fork and exec")]
 
-use std::io::{self, ErrorKind};
-use std::mem::ManuallyDrop;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
-use std::os::unix::process::CommandExt;
-use std::process::{Child, Command};
-use std::sync::{
-    Arc,
-    atomic::{AtomicI32, Ordering},
+use std::{
+    io::{self, ErrorKind},
+    mem::ManuallyDrop,
+    os::{
+        fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
+        unix::process::CommandExt,
+    },
+    process::{Child, Command},
+    sync::{
+        Arc,
+        atomic::{AtomicI32, Ordering},
+    },
 };
 
-use rustix::io::{Errno, FdFlags, dup2, fcntl_dupfd_cloexec, fcntl_setfd};
-use rustix::process::{
-    DumpableBehavior, Pid, PidfdFlags, Resource, Rlimit, Signal, getpid, getppid, getrlimit,
-    set_dumpable_behavior, set_parent_process_death_signal, setrlimit,
+use rustix::{
+    io::{Errno, FdFlags, dup2, fcntl_dupfd_cloexec, fcntl_setfd},
+    process::{
+        DumpableBehavior, Pid, PidfdFlags, Resource, Rlimit, Signal, getpid, getppid, getrlimit,
+        set_dumpable_behavior, set_parent_process_death_signal, setrlimit,
+    },
+    thread::{MembarrierCommand, membarrier},
 };
 
 /// A program that can be started several times, each time with a session of its own.
@@ -30,12 +37,11 @@ pub(crate) struct Program {
 /// The number at which a child finds its socket.
 pub(crate) const CHILD_SOCKET: RawFd = 3;
 
-/// By what a child finds its session: an environment variable, and perhaps a descriptor that it names.
+/// The environment variable by which a child finds its session, and perhaps a descriptor that it names.
 #[derive(Debug)]
 pub(crate) struct Inherited {
     pub(crate) variable: &'static str,
     pub(crate) value: String,
-    /// Put at the number that all of a program's have.
     pub(crate) descriptor: Option<OwnedFd>,
 }
 
@@ -117,7 +123,8 @@ fn follow_to_death(parent: Pid) -> io::Result<()> {
 /// Opens a descriptor that becomes readable when the process ends. Only for a child that was not reaped: another
 /// process's number may be in use again.
 pub(crate) fn pidfd_open(pid: u32) -> io::Result<OwnedFd> {
-    Ok(rustix::process::pidfd_open(pid_of(pid)?, PidfdFlags::empty())?)
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(ErrorKind::InvalidInput)?;
+    Ok(rustix::process::pidfd_open(pid, PidfdFlags::empty())?)
 }
 
 /// The effective user of this process.
@@ -138,18 +145,29 @@ pub(crate) fn raise_descriptor_limit() -> io::Result<u64> {
     Ok(limit.maximum.unwrap_or(u64::MAX))
 }
 
+/// Registers this process for [`process_fence`]. May be called again.
+///
+/// # Errors
+///
+/// If the kernel lacks it, or a filter of system calls refuses it.
+pub(crate) fn register_process_fence() -> io::Result<()> {
+    Ok(membarrier(MembarrierCommand::RegisterPrivateExpedited)?)
+}
+
+/// Runs a full fence on every processor that runs a thread of this process, and waits for all of them.
+///
+/// # Errors
+///
+/// If the process has not registered.
+pub(crate) fn process_fence() -> io::Result<()> {
+    Ok(membarrier(MembarrierCommand::PrivateExpedited)?)
+}
+
 /// Ends this process at once by SIGKILL.
 #[cfg(feature = "kill-points")]
 pub(crate) fn kill_this_one() -> ! {
     let _ = rustix::process::kill_process(getpid(), Signal::KILL);
     std::process::abort()
-}
-
-fn pid_of(pid: u32) -> io::Result<Pid> {
-    i32::try_from(pid)
-        .ok()
-        .and_then(Pid::from_raw)
-        .ok_or_else(|| io::Error::new(ErrorKind::InvalidInput, "not a process id"))
 }
 
 #[cfg(test)]
@@ -185,7 +203,7 @@ mod tests {
         let mut program = Program::new(shell("echo hello >&3"), 3, true).unwrap();
         for _ in 0..3 {
             let (ours, theirs) = Socket::pair().unwrap();
-            let mut child = program.start(inherited(theirs.into())).unwrap();
+            let mut child = program.start(inherited(theirs.0)).unwrap();
             let mut buffer = [0; 64];
             let received = ours.receive(&mut buffer, 0).unwrap();
             assert_eq!(&buffer[..received.len], b"hello\n");
@@ -199,8 +217,7 @@ mod tests {
         for number in [3, 9] {
             let (ours, theirs) = Socket::pair().unwrap();
             let script = format!("echo hello >&{number}");
-            let mut child =
-                spawn_with_socket(shell(&script), theirs.into(), number, false).unwrap();
+            let mut child = spawn_with_socket(shell(&script), theirs.0, number, false).unwrap();
 
             let mut buffer = [0; 64];
             let received = ours.receive(&mut buffer, 0).unwrap();
@@ -216,7 +233,7 @@ mod tests {
         for number in 3..64 {
             let (ours, theirs) = Socket::pair().unwrap();
             let missing = Command::new("/no/such/program");
-            let spawned = spawn_with_socket(missing, theirs.into(), number, true);
+            let spawned = spawn_with_socket(missing, theirs.0, number, true);
             assert_eq!(spawned.unwrap_err().kind(), ErrorKind::NotFound, "{number}");
             assert_eq!(ours.receive(&mut [0; 64], 0).unwrap().len, 0, "{number}");
         }
@@ -225,7 +242,7 @@ mod tests {
     #[test]
     fn standard_streams_are_not_replaced() {
         let (_ours, theirs) = Socket::pair().unwrap();
-        let error = spawn_with_socket(shell("true"), theirs.into(), 1, false).unwrap_err();
+        let error = spawn_with_socket(shell("true"), theirs.0, 1, false).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidInput);
     }
 
@@ -236,7 +253,7 @@ mod tests {
         let (ours, theirs) = Socket::pair().unwrap();
         let spawner = thread::spawn(move || {
             let child =
-                spawn_with_socket(shell("echo ready >&3; exec sleep 60"), theirs.into(), 3, true);
+                spawn_with_socket(shell("echo ready >&3; exec sleep 60"), theirs.0, 3, true);
             assert!(ours.receive(&mut [0; 64], 0).unwrap().len > 0);
             child.unwrap()
         });
@@ -254,7 +271,7 @@ mod tests {
     #[test]
     fn a_pidfd_is_readable_when_its_process_has_ended() {
         let (ours, theirs) = Socket::pair().unwrap();
-        let mut child = spawn_with_socket(shell("read go <&3"), theirs.into(), 3, false).unwrap();
+        let mut child = spawn_with_socket(shell("read go <&3"), theirs.0, 3, false).unwrap();
         let pidfd = pidfd_open(child.id()).unwrap();
         let epoll = Epoll::new().unwrap();
         epoll.add(&pidfd, 1, Trigger::Level).unwrap();

@@ -11,26 +11,32 @@
 
 #![allow(unsafe_code, reason = "one descriptor number is taken over from the environment")]
 
-use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
-use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
-use std::path::Path;
-use std::time::Duration;
-
-use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fs::{Mode, fchmod};
-use rustix::io::{Errno, FdFlags, fcntl_setfd, retry_on_intr};
-use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
-    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, Shutdown, SocketAddrUnix, SocketFlags,
-    SocketType, accept_with, bind, connect, listen, recvmsg, sendmsg, shutdown, socket_with,
-    socketpair, sockopt,
+use std::{
+    io::{self, ErrorKind, IoSlice, IoSliceMut},
+    mem::MaybeUninit,
+    os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
+    path::Path,
+    time::Duration,
 };
-use rustix::process::Pid;
 
-use crate::os::clock;
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    fs::{Mode, fchmod},
+    io::{Errno, FdFlags, fcntl_setfd, retry_on_intr},
+    net::{
+        AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
+        SendAncillaryBuffer, SendAncillaryMessage, SendFlags, Shutdown, SocketAddrUnix,
+        SocketFlags, SocketType, accept_with, bind, connect, listen, recvmsg, sendmsg, shutdown,
+        socket_with, socketpair, sockopt,
+    },
+    process::Pid,
+};
+
 pub(crate) use crate::os::report::{Credentials, Readiness};
-use crate::primitives::{AtomicBool, Ordering};
+use crate::{
+    os::clock,
+    primitives::{AtomicBool, Ordering},
+};
 
 /// The most descriptors of one packet: the kernel's `SCM_MAX_FD`.
 pub(crate) const DESCRIPTORS_MAX: usize = 253;
@@ -42,7 +48,7 @@ const BACKLOG: i32 = 64;
 
 /// One end of a connection.
 #[derive(Debug)]
-pub(crate) struct Socket(OwnedFd);
+pub(crate) struct Socket(pub(crate) OwnedFd);
 
 /// A received packet: the first `len` bytes of the caller's buffer, and its descriptors.
 #[derive(Debug)]
@@ -88,10 +94,8 @@ impl Socket {
         }
         // Relaxed: the exchange alone decides which caller takes the inherited socket.
         if TAKEN.swap(true, Ordering::Relaxed) {
-            return Err(io::Error::new(
-                ErrorKind::AlreadyExists,
-                "the inherited socket has been taken before",
-            ));
+            let error = "the inherited socket has been taken before";
+            return Err(io::Error::new(ErrorKind::AlreadyExists, error));
         }
         fcntl_setfd(candidate, FdFlags::CLOEXEC)?;
         // SAFETY: it is an open packet socket that no code of this process made, and the swap above gives
@@ -132,11 +136,11 @@ impl Socket {
         Ok(())
     }
 
-    #[cfg(test)]
     /// Waits for one packet with at most `descriptors_max` descriptors.
     ///
     /// A packet that is longer than `buffer` or has more descriptors is lost: it is an
     /// [`ErrorKind::InvalidData`], and its descriptors are closed.
+    #[cfg(test)]
     pub(crate) fn receive(
         &self,
         buffer: &mut [u8],
@@ -173,12 +177,11 @@ impl Socket {
             recvmsg(&self.0, &mut [IoSliceMut::new(buffer)], &mut control, flags)
         })?;
 
-        let mut descriptors = Vec::new();
-        for part in control.drain() {
-            if let RecvAncillaryMessage::ScmRights(rights) = part {
-                descriptors.extend(rights);
-            }
-        }
+        let rights = control.drain().filter_map(|part| match part {
+            RecvAncillaryMessage::ScmRights(rights) => Some(rights),
+            _ => None,
+        });
+        let descriptors: Vec<OwnedFd> = rights.flatten().collect();
         if message.flags.contains(ReturnFlags::TRUNC) {
             return Err(invalid_data("a packet was longer than any that is expected"));
         }
@@ -218,18 +221,6 @@ impl Socket {
             readable: found.contains(PollFlags::IN),
             hangup: found.intersects(PollFlags::HUP | PollFlags::RDHUP | PollFlags::ERR),
         })
-    }
-}
-
-impl From<OwnedFd> for Socket {
-    fn from(descriptor: OwnedFd) -> Socket {
-        Socket(descriptor)
-    }
-}
-
-impl From<Socket> for OwnedFd {
-    fn from(socket: Socket) -> OwnedFd {
-        socket.0
     }
 }
 

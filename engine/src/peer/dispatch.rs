@@ -19,9 +19,9 @@ use crate::{
     peer::{
         large::limits::OpenError,
         port::Port,
-        requests::outcome::{Awaited, Ending, FailCode},
+        requests::outcome::{Awaited, Ending, FailCode, ReplyBytes},
         responder::Call,
-        router::{ListenerId, Router, Times},
+        router::{self, Router, Times},
     },
     sync::{
         loop_cell::{LoopCell, LoopKey, LoopKeyId},
@@ -65,6 +65,7 @@ pub(crate) enum Unwelcome {
 }
 
 pub(crate) type Routes = Router<Listener, Handler, Validator>;
+pub(crate) type Route = router::Route<Listener, Handler, Validator>;
 
 /// The listeners and handlers of one process, for the messages of every peer.
 pub(crate) struct Dispatcher {
@@ -76,7 +77,7 @@ pub(crate) struct Dispatcher {
 
 /// The driver's own part in a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Request {
+pub(crate) enum FollowUp {
     Nothing,
     /// Publish the read position: the sender waits to use its memory again. Its attachment had `len`
     /// bytes.
@@ -85,6 +86,14 @@ pub(crate) enum Request {
     },
     Subscribe(u16),
     Unsubscribe(u16),
+}
+
+/// The application's code, for one frame of one peer.
+struct Turn<'a> {
+    dispatcher: &'a Dispatcher,
+    port: &'a Arc<Port>,
+    routes: &'a Routes,
+    key: &'a mut LoopKey,
 }
 
 impl Dispatcher {
@@ -99,117 +108,31 @@ impl Dispatcher {
         routes: &Routes,
         key: &mut LoopKey,
         awaited: Option<&mut Awaited<'_>>,
-    ) -> Result<Request, Violation> {
+    ) -> Result<FollowUp, Violation> {
         port.counters.frames_received.add_alone(1);
-        port.check_length(u64::from(header.payload_len))?;
+        let len = u64::from(header.payload_len);
+        let mut turn = Turn { dispatcher: self, port, routes, key };
         match header.kind {
             // Each arm names its kind, so that the compiler evaluates the kind's `Rules`.
             Kind::Send => {
-                port.check(Kind::Send, header.channel)?;
-                self.deliver(port, header.channel, bytes, routes, key)?;
+                port.check(Kind::Send, header.channel, len)?;
+                turn.deliver(header.channel, bytes)?;
             }
             Kind::Invoke => {
-                port.check(Kind::Invoke, header.channel)?;
-                self.call(port, header, bytes, routes, key)?;
+                port.check(Kind::Invoke, header.channel, len)?;
+                turn.call(header, bytes)?;
             }
             Kind::Reply => {
-                port.check(Kind::Reply, header.channel)?;
-                port.settle(requested(header)?, &Ending::Reply, bytes, awaited);
+                port.check(Kind::Reply, header.channel, len)?;
+                let reply = ReplyBytes::InBand(bytes);
+                port.settle(requested(header)?, &Ending::Reply, reply, awaited);
             }
-            _ => return self.receive_rare(port, header, bytes, routes, key, awaited),
-        }
-        Ok(Request::Nothing)
-    }
-
-    /// Acts on a frame of a rare kind.
-    #[cold]
-    fn receive_rare(
-        &self,
-        port: &Arc<Port>,
-        header: Header,
-        bytes: &[u8],
-        routes: &Routes,
-        key: &mut LoopKey,
-        awaited: Option<&mut Awaited<'_>>,
-    ) -> Result<Request, Violation> {
-        port.check(header.kind, header.channel)?;
-        match header.kind {
-            Kind::Reject => {
-                port.settle(requested(header)?, &Ending::Reject, bytes, awaited);
-            }
-            Kind::Fail => {
-                let ending = Ending::Fail(header.flags);
-                port.settle(requested(header)?, &ending, bytes, awaited);
-            }
-            Kind::Cancel => cancel(port, requested(header)?),
-            Kind::Subscribe => return Ok(Request::Subscribe(header.channel)),
-            Kind::Unsubscribe => return Ok(Request::Unsubscribe(header.channel)),
-            Kind::Attached => {
-                return self.receive_attached(port, header.channel, bytes, routes, key, awaited);
-            }
-            Kind::Ask | Kind::GiveBack => port.large.act_on_word(port, header.kind, bytes)?,
-            // `receive` acts on the first three; the consumer follows pads itself.
-            Kind::Send | Kind::Invoke | Kind::Reply | Kind::Pad => {
-                return Err(Violation::UnknownKind { kind: header.kind as u8 });
+            kind => {
+                port.check(kind, header.channel, len)?;
+                return turn.receive_rare(header, bytes, awaited);
             }
         }
-        Ok(Request::Nothing)
-    }
-
-    /// Acts on a message whose payload is attached, after checking the message and the attachment.
-    fn receive_attached(
-        &self,
-        port: &Arc<Port>,
-        channel: u16,
-        bytes: &[u8],
-        routes: &Routes,
-        key: &mut LoopKey,
-        awaited: Option<&mut Awaited<'_>>,
-    ) -> Result<Request, Violation> {
-        let attached = Attached::parse(channel, bytes)?;
-        let (header, len) = (attached.header, attached.len);
-        port.check_length(len)?;
-        port.check(header.kind, channel)?;
-        let body = match port.large.open(port, &attached) {
-            Ok(body) => body,
-            Err(OpenError::Violation(violation)) => return Err(violation),
-            Err(OpenError::System(why)) => {
-                port.counters.attachments_lost.add();
-                lose(port, header, &why, awaited)?;
-                return Ok(Request::Publish { len });
-            }
-        };
-        match header.kind {
-            Kind::Send => self.deliver(port, header.channel, &body, routes, key)?,
-            Kind::Invoke => self.call(port, header, &body, routes, key)?,
-            Kind::Reject => {
-                port.settle_attached(requested(header)?, &Ending::Reject, body, awaited);
-            }
-            // `Attached::parse` lets no other kind through.
-            _ => port.settle_attached(requested(header)?, &Ending::Reply, body, awaited),
-        }
-        Ok(Request::Publish { len })
-    }
-
-    /// Passes a message on to the listeners, if no validator refuses it.
-    #[inline]
-    fn deliver(
-        &self,
-        port: &Arc<Port>,
-        channel: u16,
-        bytes: &[u8],
-        routes: &Routes,
-        key: &mut LoopKey,
-    ) -> Result<(), Violation> {
-        let delivery = Delivery { port, lost: 0 };
-        if let Some(route) = routes.route(channel)
-            && !route.validators.is_empty()
-            && let Err(unwelcome) = validate(&delivery, &route.validators, bytes, key)
-        {
-            return refuse(port, channel, &unwelcome);
-        }
-        self.emit(&delivery, channel, bytes, routes, key);
-        Ok(())
+        Ok(FollowUp::Nothing)
     }
 
     /// Runs the listeners of a channel, in order.
@@ -217,13 +140,12 @@ impl Dispatcher {
     pub(crate) fn emit(
         &self,
         delivery: &Delivery<'_>,
-        channel: u16,
+        route: Option<&Route>,
         bytes: &[u8],
-        routes: &Routes,
         key: &mut LoopKey,
     ) {
         let counters = &delivery.port.counters;
-        let Some(route) = routes.route(channel).filter(|route| !route.listeners.is_empty()) else {
+        let Some(route) = route.filter(|route| !route.listeners.is_empty()) else {
             counters.unheard.add();
             return;
         };
@@ -246,30 +168,97 @@ impl Dispatcher {
             }
         }
     }
+}
+
+impl Turn<'_> {
+    /// Acts on a frame of a rare kind.
+    #[cold]
+    fn receive_rare(
+        &mut self,
+        header: Header,
+        bytes: &[u8],
+        awaited: Option<&mut Awaited<'_>>,
+    ) -> Result<FollowUp, Violation> {
+        let (port, reply) = (self.port, ReplyBytes::InBand(bytes));
+        match header.kind {
+            Kind::Reject => port.settle(requested(header)?, &Ending::Reject, reply, awaited),
+            Kind::Fail => {
+                port.settle(requested(header)?, &Ending::Fail(header.flags), reply, awaited);
+            }
+            Kind::Cancel => cancel(port, requested(header)?),
+            Kind::Subscribe => return Ok(FollowUp::Subscribe(header.channel)),
+            Kind::Unsubscribe => return Ok(FollowUp::Unsubscribe(header.channel)),
+            Kind::Attached => return self.receive_attached(header.channel, bytes, awaited),
+            Kind::Ask | Kind::GiveBack => port.large.act_on_word(port, header.kind, bytes)?,
+            // `receive` acts on the first three; the consumer follows pads itself.
+            Kind::Send | Kind::Invoke | Kind::Reply | Kind::Pad => {
+                return Err(Violation::UnknownKind { kind: header.kind as u8 });
+            }
+        }
+        Ok(FollowUp::Nothing)
+    }
+
+    /// Acts on a message whose payload is attached, after checking the message and the attachment.
+    fn receive_attached(
+        &mut self,
+        channel: u16,
+        bytes: &[u8],
+        awaited: Option<&mut Awaited<'_>>,
+    ) -> Result<FollowUp, Violation> {
+        let port = self.port;
+        let attached = Attached::parse(channel, bytes)?;
+        let (header, len) = (attached.header, attached.len);
+        port.check(header.kind, channel, len)?;
+        match port.large.open(port, &attached) {
+            Ok(body) => match header.kind {
+                Kind::Send => self.deliver(channel, &body)?,
+                Kind::Invoke => self.call(header, &body)?,
+                // `Attached::parse` lets no other kind through.
+                kind => {
+                    let ending = if kind == Kind::Reject { Ending::Reject } else { Ending::Reply };
+                    port.settle(requested(header)?, &ending, ReplyBytes::Attached(body), awaited);
+                }
+            },
+            Err(OpenError::Violation(violation)) => return Err(violation),
+            Err(OpenError::System(why)) => {
+                port.counters.attachments_lost.add();
+                lose(port, header, &why, awaited)?;
+            }
+        }
+        Ok(FollowUp::Publish { len })
+    }
+
+    /// Passes a message on to the listeners, if no validator refuses it.
+    #[inline]
+    fn deliver(&mut self, channel: u16, bytes: &[u8]) -> Result<(), Violation> {
+        let (port, route) = (self.port, self.routes.route(channel));
+        let delivery = Delivery { port, lost: 0 };
+        if let Some(route) = route
+            && !route.validators.is_empty()
+            && let Some(unwelcome) = validate(&delivery, &route.validators, bytes, self.key)
+        {
+            return refuse(port, channel, &unwelcome);
+        }
+        self.dispatcher.emit(&delivery, route, bytes, self.key);
+        Ok(())
+    }
 
     /// Runs the handler of an invoke.
     #[inline]
-    fn call(
-        &self,
-        port: &Arc<Port>,
-        header: Header,
-        bytes: &[u8],
-        routes: &Routes,
-        key: &mut LoopKey,
-    ) -> Result<(), Violation> {
-        let id = requested(header)?;
+    fn call(&mut self, header: Header, bytes: &[u8]) -> Result<(), Violation> {
+        let (port, channel, id) = (self.port, header.channel, requested(header)?);
         port.counters.invokes_received.add_alone(1);
-        let call = Call { port, id, number: header.channel, timeout: TimeoutCode(header.flags) };
+        let call = Call { port, id, number: channel, timeout: TimeoutCode(header.flags) };
         if port.incoming.is_orphaned() {
             port.counters.orphaned.add();
             return Ok(());
         }
         port.incoming.check(id)?;
-        let route = routes.route(header.channel);
+        let route = self.routes.route(channel);
+        let delivery = Delivery { port, lost: 0 };
         if let Some(route) = route
             && !route.validators.is_empty()
-            && let Err(unwelcome) =
-                validate(&Delivery { port, lost: 0 }, &route.validators, bytes, key)
+            && let Some(unwelcome) = validate(&delivery, &route.validators, bytes, self.key)
         {
             match &unwelcome {
                 Unwelcome::BadPayload(error) => {
@@ -277,17 +266,19 @@ impl Dispatcher {
                 }
                 Unwelcome::Rejected(why) => call.fail(FailCode::Rejected, why),
             }
-            return refuse(port, header.channel, &unwelcome);
+            return refuse(port, channel, &unwelcome);
         }
+        let Dispatcher { routes, executor, .. } = self.dispatcher;
         let handler = route.and_then(|route| route.handler.as_ref()).filter(|handler| {
-            handler.times != Times::Once || self.take_handler(header.channel, handler.id)
+            handler.times != Times::Once
+                || routes.update(|routes| routes.take_handler(channel, handler.id))
         });
         let Some(handler) = handler else {
             port.counters.unhandled.add();
             call.fail(FailCode::NoHandler, "");
             return Ok(());
         };
-        let run = || (handler.function.open(key))(call, &self.executor, bytes);
+        let run = || (handler.function.open(self.key))(call, executor, bytes);
         match catch_unwind(AssertUnwindSafe(run)) {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
@@ -299,31 +290,26 @@ impl Dispatcher {
         }
         Ok(())
     }
-
-    #[cold]
-    fn take_handler(&self, channel: u16, id: ListenerId) -> bool {
-        self.routes.update(|routes| routes.take_handler(channel, id))
-    }
 }
 
 /// Asks the validators of a channel, in order: the first that objects decides. One that panics objects.
+#[cold]
 fn validate(
     delivery: &Delivery<'_>,
     validators: &[Validator],
     bytes: &[u8],
     key: &mut LoopKey,
-) -> Result<(), Unwelcome> {
-    for validator in validators {
+) -> Option<Unwelcome> {
+    validators.iter().find_map(|validator| {
         let run = || (validator.open(key))(delivery, bytes);
-        match catch_unwind(AssertUnwindSafe(run)) {
-            Ok(verdict) => verdict?,
-            Err(_) => {
+        catch_unwind(AssertUnwindSafe(run)).map_or_else(
+            |_| {
                 delivery.port.counters.panics.add();
-                return Err(Unwelcome::Rejected("its validator panicked".to_owned()));
-            }
-        }
-    }
-    Ok(())
+                Some(Unwelcome::Rejected("its validator panicked".to_owned()))
+            },
+            Result::err,
+        )
+    })
 }
 
 /// Counts a message that is not passed on. `Err`: the policy makes it a violation.
@@ -348,18 +334,15 @@ fn lose(
     why: &str,
     awaited: Option<&mut Awaited<'_>>,
 ) -> Result<(), Violation> {
-    match (header.kind, header.id) {
-        (Kind::Invoke, Some(id)) => {
-            port.incoming.check(id)?;
-            let timeout = TimeoutCode(header.flags);
-            let call = Call { port, id, number: header.channel, timeout };
-            call.fail(FailCode::BadArguments, why);
-        }
-        (_, Some(id)) => {
-            let ending = Ending::Fail(FailCode::ReplyFailed as u8);
-            port.settle(id, &ending, why.as_bytes(), awaited);
-        }
-        _ => {}
+    let Some(id) = header.id else { return Ok(()) };
+    if header.kind == Kind::Invoke {
+        port.incoming.check(id)?;
+        let timeout = TimeoutCode(header.flags);
+        let call = Call { port, id, number: header.channel, timeout };
+        call.fail(FailCode::BadArguments, why);
+    } else {
+        let ending = Ending::Fail(FailCode::ReplyFailed as u8);
+        port.settle(id, &ending, ReplyBytes::InBand(why.as_bytes()), awaited);
     }
     Ok(())
 }

@@ -5,7 +5,10 @@
 use std::{fmt, time::Duration};
 
 use crate::{
-    contract::payload::{DecodeError, EncodeError, Failure, Payload},
+    contract::{
+        ChannelKey,
+        payload::{DecodeError, EncodeError, Failure, Payload},
+    },
     session::liveness::GoneReason,
 };
 
@@ -28,6 +31,12 @@ pub enum RegisterError {
     /// Main could not be notified.
     #[error(transparent)]
     Send(#[from] SendError),
+}
+
+impl RegisterError {
+    pub(crate) fn unknown(channel: &ChannelKey) -> Self {
+        Self::UnknownChannel { channel: channel.name() }
+    }
 }
 
 /// An error of sending. The message was not sent.

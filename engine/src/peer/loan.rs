@@ -17,12 +17,13 @@ use crate::{
     contract::{ChannelKey, payload::FixedLayout},
     peer::{
         error::SendError,
-        large::{main_side::Content, outgoing::OutgoingPayload},
+        large::{main_attachments::Content, outgoing::OutgoingPayload},
         link::{Limit, Patience},
         port::Port,
-        sender::{OpenOutbox, SendRefusal},
+        sender::{Outbox, SendRefusal},
     },
     ring::producer::Reservation,
+    sync::owner_lock::Guard,
     wire::{attached::Attached, frame::Label, kind::Kind},
 };
 
@@ -34,7 +35,7 @@ use crate::{
 pub struct Loan<'a, T: FixedLayout> {
     port: &'a Port,
     /// `None` once it was sent.
-    room: Option<(OpenOutbox<'a>, Reservation)>,
+    room: Option<(Guard<'a, Outbox>, Reservation)>,
     label: Label,
     /// `None`: the message is in the ring.
     attached: Option<OutgoingPayload>,
@@ -49,33 +50,13 @@ impl<'a, T: FixedLayout> Loan<'a, T> {
         patience: Patience,
     ) -> Result<Self, SendError> {
         let label = Label::new(Kind::Send, port.permitted(&key)?);
-        match Self::reserve(port, label, &mut None) {
-            Ok(loan) => Ok(loan),
-            Err(refusal) => Self::begin_after(refusal, port, key.name(), label, patience),
+        if let Ok(loan) = Self::reserve(port, label, &mut None) {
+            return Ok(loan);
         }
-    }
-
-    #[cold]
-    fn begin_after(
-        refusal: SendRefusal,
-        port: &'a Port,
-        channel: &'static str,
-        label: Label,
-        patience: Patience,
-    ) -> Result<Self, SendError> {
-        let (sender, len) = (&port.sender, size_of::<T>());
         let limit = Limit::begin(port, patience);
-        let mut attached = None;
-        let lent = if port.large.attaches(len) {
-            attached = Some(port.large.fill(sender, channel, Content::Zeroes(len), limit)?);
-            sender.patiently(limit, || Self::reserve(port, label, &mut attached))
-        } else {
-            sender.retry(refusal, limit, || Self::reserve(port, label, &mut None))
-        };
-        if attached.take().is_some() {
-            port.large.give_back(sender);
-        }
-        lent.map_err(|refusal| sender.explain(refusal, channel, len, limit))
+        port.attempt(key.name(), Content::Zeroes(size_of::<T>()), limit, |attached| {
+            Self::reserve(port, label, attached)
+        })
     }
 
     /// Reserves room for the message, or for the frame that names its attachment.
@@ -84,17 +65,12 @@ impl<'a, T: FixedLayout> Loan<'a, T> {
         label: Label,
         attached: &mut Option<OutgoingPayload>,
     ) -> Result<Self, SendRefusal> {
-        let len = if attached.is_some() { Attached::LEN } else { size_of::<T>() };
         let mut outbox = port.sender.open()?;
-        let reservation = outbox.reserve(len)?;
-        match attached {
-            None => outbox.producer_mut().payload_mut(&reservation).zero(),
-            // Handed over now, because `send` cannot fail.
-            Some(payload) => {
-                if !payload.announce() {
-                    return Err(SendRefusal::Full);
-                }
-            }
+        port.sender.send_deferred(&mut outbox)?;
+        let len = if attached.is_some() { Attached::LEN } else { size_of::<T>() };
+        let reservation = port.sender.reserve(&mut outbox, len, attached)?;
+        if attached.is_none() {
+            outbox.producer.payload_mut(&reservation).zero();
         }
         let (room, attached) = (Some((outbox, reservation)), attached.take());
         Ok(Self { port, room, label, attached, payload: PhantomData })
@@ -106,19 +82,19 @@ impl<'a, T: FixedLayout> Loan<'a, T> {
         let Some((mut outbox, reservation)) = self.room.take() else {
             unreachable!("only send takes the room, and it consumes the loan")
         };
-        let mut sent = true;
-        match self.attached.take() {
-            None => outbox.producer_mut().commit(reservation, self.label),
-            Some(mut payload) => match payload.seal() {
-                Ok(()) => outbox.commit_attached(reservation, self.label, payload),
-                Err(_) => {
-                    self.port.counters.attachments_lost.add();
-                    self.attached = Some(payload);
-                    sent = false;
-                }
-            },
+        let sender = &self.port.sender;
+        if self.attached.as_mut().is_some_and(|payload| payload.seal().is_err()) {
+            // Dropping the loan gives the memory back.
+            self.port.counters.attachments_lost.add();
+            return;
         }
-        outbox.close(u64::from(sent));
+        match self.attached.take() {
+            None => outbox.producer.commit(reservation, self.label),
+            Some(payload) => {
+                sender.commit_attached(&mut outbox, reservation, self.label, payload);
+            }
+        }
+        sender.close(outbox, 1);
     }
 }
 
@@ -128,7 +104,7 @@ impl<T: FixedLayout> Deref for Loan<'_, T> {
     fn deref(&self) -> &T {
         let bytes = match (&self.attached, &self.room) {
             (Some(payload), _) => payload.bytes(),
-            (None, Some((outbox, reservation))) => outbox.producer().payload(reservation),
+            (None, Some((outbox, reservation))) => outbox.producer.payload(reservation),
             (None, None) => unreachable!("only send takes the room, and it consumes the loan"),
         };
         T::try_ref_from_bytes(bytes).expect("written as a T")
@@ -139,7 +115,7 @@ impl<T: FixedLayout> DerefMut for Loan<'_, T> {
     fn deref_mut(&mut self) -> &mut T {
         let bytes = match (&mut self.attached, &mut self.room) {
             (Some(payload), _) => payload.bytes_mut(),
-            (None, Some((outbox, reservation))) => outbox.producer_mut().payload_mut(reservation),
+            (None, Some((outbox, reservation))) => outbox.producer.payload_mut(reservation),
             (None, None) => unreachable!("only send takes the room, and it consumes the loan"),
         };
         T::try_mut_from_bytes(bytes).expect("zeroes, or written as a T")

@@ -3,33 +3,30 @@
 use std::{
     borrow::Borrow,
     ops::Deref,
-    sync::{Arc, OnceLock, Weak},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use fixedbitset::FixedBitSet;
-
 use crate::{
-    contract::{ChannelKey, channel_table::ChannelTable, payload::Payload},
+    contract::{ChannelKey, payload::Payload},
     kill_points::{KillPoint, reach},
-    metrics::{SessionMetrics, counters::SessionCounters},
+    metrics::SessionMetrics,
     peer::{
         error::{SendAllError, SendError},
         incoming::Incoming,
-        large::{body::Body, outgoing::Attachments, transfer::Large},
-        link::{EventLoop, Limit, Link, Patience, Reason, SessionLimits, Side},
-        requests::{
-            Stale,
-            outcome::{Awaited, Ending, Notify, SessionRequests},
+        large::{
+            main_attachments::Content,
+            outgoing::{Attachments, OutgoingPayload},
+            transfer::Large,
         },
-        sender::{BatchStop, SendRefusal, Sender},
+        link::{Limit, Link, Patience, Reason},
+        requests::outcome::{Awaited, Ending, Notify, ReplyBytes},
+        sender::{BATCH_MAX, FramePayload, SendRefusal, Sender},
     },
-    primitives::{AtomicBool, AtomicU32, Mutex, Ordering},
+    primitives::{AtomicBool, Mutex, Ordering},
     ring::producer::Producer,
     session::liveness::GoneReason,
-    shm::shared::Shared,
-    wake::bell::{Interrupt, PeerBell},
-    wire::{frame::Label, id::RequestId, kind::Kind, outbox::OutboxControl},
+    wire::{frame::Label, id::RequestId, kind::Kind},
 };
 
 /// One conversation with one peer. It is its [`Link`], and has four parts.
@@ -46,27 +43,7 @@ pub(crate) struct Port {
     connected: AtomicBool,
     close_requested: AtomicBool,
     /// The time after which the peer is launched again.
-    restarts_in: Mutex<Option<Duration>>,
-}
-
-/// The values that a port is made of.
-pub(crate) struct PortParts {
-    pub(crate) side: Side,
-    pub(crate) window: u32,
-    pub(crate) channels: Arc<ChannelTable>,
-    pub(crate) allowed: FixedBitSet,
-    pub(crate) limits: SessionLimits,
-    pub(crate) own: Shared<OutboxControl>,
-    pub(crate) peer: Shared<OutboxControl>,
-    pub(crate) bell: PeerBell,
-    pub(crate) interrupt: Interrupt,
-    pub(crate) producer: Producer,
-    pub(crate) inbox_capacity: usize,
-    pub(crate) peer_pid: u32,
-    pub(crate) event_loop: Weak<dyn EventLoop>,
-    pub(crate) attachments: Attachments,
-    /// The longest payload that may be attached, in bytes.
-    pub(crate) attached_max: u64,
+    pub(crate) restarts_in: Mutex<Option<Duration>>,
 }
 
 impl Deref for Port {
@@ -74,47 +51,29 @@ impl Deref for Port {
 
     #[inline]
     fn deref(&self) -> &Link {
-        self.sender.link()
+        &self.sender.link
     }
 }
 
 impl Port {
-    pub(crate) fn new(parts: PortParts) -> Arc<Self> {
-        let limits = parts.limits;
-        let link = Link {
-            side: parts.side,
-            window: parts.window,
-            peer_pid: AtomicU32::new(parts.peer_pid),
-            channels: parts.channels,
-            allowed: parts.allowed,
-            limits,
-            counters: SessionCounters::default(),
-            own: parts.own,
-            peer: parts.peer,
-            bell: parts.bell,
-            interrupt: parts.interrupt,
-            event_loop: parts.event_loop,
-            gone: OnceLock::new(),
-        };
-        let in_band_max = parts.producer.payload_max();
+    /// `attached_max` is the longest payload that may be attached, in bytes.
+    pub(crate) fn new(
+        link: Link,
+        producer: Producer,
+        inbox_capacity: usize,
+        attachments: Attachments,
+        attached_max: u64,
+    ) -> Arc<Self> {
         Arc::new(Self {
-            sender: Sender::new(link, parts.producer),
-            incoming: Incoming::new(limits.owed_max),
-            large: Large::new(parts.attachments, in_band_max, parts.attached_max),
-            inbox_capacity: parts.inbox_capacity,
+            incoming: Incoming::new(link.limits.owed_max),
+            large: Large::new(attachments, producer.payload_max(), attached_max),
+            sender: Sender::new(link, producer),
+            inbox_capacity,
             connected: AtomicBool::new(false),
             close_requested: AtomicBool::new(false),
             restarts_in: Mutex::new(None),
         })
     }
-
-    /// Returns our requests.
-    #[inline]
-    pub(super) fn requests(&self) -> &SessionRequests {
-        self.sender.requests()
-    }
-
-    // --- messages ------------------------------------------------------------------------------------
 
     /// Sends one message.
     #[inline]
@@ -124,25 +83,23 @@ impl Port {
         value: &T,
         patience: Patience,
     ) -> Result<(), SendError> {
-        let label = Label::new(Kind::Send, self.sender.link().permitted(&key)?);
-        match value.encode(|bytes| self.sender.commit(label, bytes)) {
+        let label = Label::new(Kind::Send, self.permitted(&key)?);
+        match value.encode(|bytes| self.sender.commit(label, FramePayload::Bytes(bytes))) {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(refusal)) => self.send_after(refusal, key.name(), label, value, patience),
-            Err(source) => Err(SendError::Encode { channel: key.name(), source }),
+            _ => self.send_patiently(key.name(), label, value, patience),
         }
     }
 
     #[cold]
-    fn send_after<T: Payload + ?Sized>(
+    fn send_patiently<T: Payload + ?Sized>(
         &self,
-        refusal: SendRefusal,
         channel: &'static str,
         label: Label,
         value: &T,
         patience: Patience,
     ) -> Result<(), SendError> {
         value
-            .encode(|bytes| self.commit_after(refusal, channel, label, bytes, patience))
+            .encode(|bytes| self.commit_patiently(channel, label, bytes, patience))
             .map_err(|source| SendError::Encode { channel, source })?
     }
 
@@ -153,82 +110,64 @@ impl Port {
         messages: &[impl Borrow<T>],
         patience: Patience,
     ) -> Result<(), SendAllError> {
-        let channel = key.name();
         let mut sent = 0;
-        let failed = |sent, source| SendAllError { sent, source };
-        let number = self.permitted(&key).map_err(|source| failed(0, source))?;
+        let number = self.permitted(&key).map_err(|source| SendAllError { sent, source })?;
         let label = Label::new(Kind::Send, number);
-        while let Some(rest) = messages.get(sent..).filter(|rest| !rest.is_empty()) {
-            let (committed, stop) = self.sender.commit_batch::<T>(label, rest);
+        while sent < messages.len() {
+            let batch = &messages[sent..messages.len().min(sent + BATCH_MAX)];
+            let committed = self.sender.commit_batch::<T>(label, batch);
             sent += committed;
-            match stop {
-                None => {}
-                Some(BatchStop::Refused(refusal)) => {
-                    // Waits for the first message that found no room, and goes on behind it.
-                    self.send_after(refusal, channel, label, messages[sent].borrow(), patience)
-                        .map_err(|source| failed(sent, source))?;
-                    sent += 1;
-                }
-                Some(BatchStop::Encode(source)) => {
-                    return Err(failed(sent, SendError::Encode { channel, source }));
-                }
+            if let Some(refused) = batch.get(committed) {
+                // Waits for the first message that found no room, and goes on behind it.
+                self.send_patiently(key.name(), label, refused.borrow(), patience)
+                    .map_err(|source| SendAllError { sent, source })?;
+                sent += 1;
             }
         }
         Ok(())
     }
 
-    /// Tells main about a topic: sends a frame without a payload.
-    pub(crate) fn send_bare(&self, channel: &'static str, label: Label) -> Result<(), SendError> {
-        self.sender
-            .commit(label, &[])
-            .or_else(|refusal| self.commit_after(refusal, channel, label, &[], Patience::Usual))
-    }
-
-    /// Commits a message that was refused at first: waits for room, or attaches it.
+    /// Commits a message. Waits for room, or attaches the payload.
     #[cold]
-    fn commit_after(
+    pub(crate) fn commit_patiently(
         &self,
-        refusal: SendRefusal,
         channel: &'static str,
         label: Label,
         bytes: &[u8],
         patience: Patience,
     ) -> Result<(), SendError> {
         let limit = Limit::begin(self, patience);
-        let sent = if self.large.attaches(bytes.len()) {
-            self.large.send(&self.sender, channel, bytes, limit, |payload| {
-                self.sender.commit_attached(label, payload)
-            })?
-        } else {
-            self.sender.retry(refusal, limit, || self.sender.commit(label, bytes))
-        };
-        sent.map_err(|refusal| self.sender.explain(refusal, channel, bytes.len(), limit))
+        self.attempt(channel, Content::Bytes(bytes), limit, |attached| {
+            self.sender.commit(label, FramePayload::of(bytes, attached))
+        })
     }
 
-    // --- our requests --------------------------------------------------------------------------------
-
-    /// Begins a request and commits its frame. `label` is without the id. `None`: too many are pending.
-    #[inline(always)]
-    pub(super) fn request(
+    /// Repeats an attempt to commit a payload until there is room or the limit is over. A payload that
+    /// is too long for a frame is in an attachment, which the attempt takes out.
+    pub(super) fn attempt<R>(
         &self,
         channel: &'static str,
-        label: Label,
-        bytes: &[u8],
-        timeout: Option<Duration>,
-    ) -> Result<Option<RequestId>, SendError> {
-        let begun = self.sender.commit_request(label, timeout, |sender, producer, label| {
-            sender.put(producer, label, bytes)
-        });
-        match begun {
-            Ok(id) => Ok(Some(id)),
-            Err(refusal) => self.request_after(refusal, channel, label, bytes, timeout),
+        content: Content<'_>,
+        limit: Limit,
+        mut attempt: impl FnMut(&mut Option<OutgoingPayload>) -> Result<R, SendRefusal>,
+    ) -> Result<R, SendError> {
+        let (sender, len) = (&self.sender, content.len());
+        let mut attached = None;
+        if self.large.attaches(len) {
+            attached = Some(self.large.fill(sender, channel, content, limit)?);
+            reach(KillPoint::AttachmentReady);
         }
+        let result = sender.patiently(limit, || attempt(&mut attached));
+        if attached.take().is_some() {
+            self.large.give_back(sender);
+        }
+        result.map_err(|refusal| sender.explain(refusal, channel, len, limit))
     }
 
+    /// Begins a request that was refused at first. `None`: too many are pending.
     #[cold]
-    fn request_after(
+    pub(super) fn request_patiently(
         &self,
-        refusal: SendRefusal,
         channel: &'static str,
         label: Label,
         bytes: &[u8],
@@ -237,24 +176,13 @@ impl Port {
         // A caller that waits no longer for the reply need not wait longer for room.
         let patience = self.limits.send_timeout.min(timeout.unwrap_or(Duration::MAX));
         let limit = Limit::begin(self, Patience::For(patience));
-        let begun = if self.large.attaches(bytes.len()) {
-            self.large.send(&self.sender, channel, bytes, limit, |payload| {
-                self.sender.commit_request(label, timeout, |sender, producer, label| {
-                    sender.put_attached(producer, label, payload)
-                })
-            })?
-        } else {
-            self.sender.retry(refusal, limit, || {
-                self.sender.commit_request(label, timeout, |sender, producer, label| {
-                    sender.put(producer, label, bytes)
-                })
-            })
-        };
-        match begun {
-            Ok(id) => Ok(Some(id)),
-            Err(SendRefusal::TooManyPending) => Ok(None),
-            Err(refusal) => Err(self.sender.explain(refusal, channel, bytes.len(), limit)),
-        }
+        self.attempt(channel, Content::Bytes(bytes), limit, |attached| {
+            match self.sender.commit_request(label, timeout, FramePayload::of(bytes, attached)) {
+                Ok(id) => Ok(Some(id)),
+                Err(SendRefusal::TooManyPending) => Ok(None),
+                Err(refusal) => Err(refusal),
+            }
+        })
     }
 
     /// Settles a request with a reply of the peer. An unknown id is counted and dropped. For the driver.
@@ -263,31 +191,15 @@ impl Port {
         &self,
         id: RequestId,
         ending: &Ending,
-        bytes: &[u8],
+        reply: ReplyBytes<'_>,
         awaited: Option<&mut Awaited<'_>>,
     ) {
         reach(KillPoint::ReplyReceived);
-        if !self.requests().hand_over(id, ending, bytes, awaited) {
-            self.settled(self.requests().store(id, |outcome| outcome.set(ending, bytes)));
+        let requests = &self.sender.requests;
+        if requests.hand_over(id, ending, reply.as_slice(), awaited) {
+            return;
         }
-    }
-
-    /// As [`settle`](Self::settle), with an attached reply.
-    pub(super) fn settle_attached(
-        &self,
-        id: RequestId,
-        ending: &Ending,
-        body: Body,
-        awaited: Option<&mut Awaited<'_>>,
-    ) {
-        reach(KillPoint::ReplyReceived);
-        if !self.requests().hand_over(id, ending, &body, awaited) {
-            self.settled(self.requests().store(id, |outcome| outcome.set_attached(ending, body)));
-        }
-    }
-
-    fn settled(&self, stored: Result<Option<Notify>, Stale>) {
-        match stored {
+        match requests.store(id, ending, reply) {
             Ok(None) => {}
             Ok(Some(caller)) => self.notify(caller),
             Err(_stale) => self.counters.stale_replies.add(),
@@ -297,7 +209,7 @@ impl Port {
     /// Returns whether requests with a deadline have begun since the last [`expire`](Self::expire).
     #[inline]
     pub(crate) fn has_new_deadlines(&self) -> bool {
-        self.requests().timed.have_begun()
+        self.sender.requests.timed_have_begun()
     }
 
     /// Has the loop enforce the deadline of a request on which no thread blocks. Wakes the loop in case
@@ -310,20 +222,13 @@ impl Port {
 
     /// Ends the requests that are overdue at `now`, and returns the next deadline. For the driver.
     pub(crate) fn expire(&self, now: Instant) -> Option<Instant> {
-        let expired = self.requests().expire(now);
+        let expired = self.sender.requests.expire(now);
         if expired.count > 0 {
             self.counters.timed_out.add_alone(expired.count as u64);
             self.sender.send_cancels();
         }
         expired.notify.into_iter().for_each(|caller| self.notify(caller));
         expired.next
-    }
-
-    /// Gives a request up, unless its outcome was taken. Its handler is told as soon as there is room.
-    pub(super) fn abandon(&self, id: RequestId) {
-        if self.requests().abandon(id) {
-            self.sender.send_cancels();
-        }
     }
 
     /// Tells the caller that its request is settled.
@@ -339,13 +244,11 @@ impl Port {
         }
     }
 
-    // --- the end -------------------------------------------------------------------------------------
-
     /// Ends the session: nothing is sent any more, and everything that waits ends. Only the first
     /// reason counts.
     pub(crate) fn end(&self, reason: GoneReason) {
         let _ = self.gone.set(reason.clone());
-        self.requests().close(&reason).into_iter().for_each(|caller| self.notify(caller));
+        self.sender.requests.close(&reason).into_iter().for_each(|caller| self.notify(caller));
         self.incoming.end();
         self.large.end();
         self.sender.end();
@@ -364,16 +267,6 @@ impl Port {
         self.close_requested.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn restarts_in(&self) -> Option<Duration> {
-        *self.restarts_in.lock()
-    }
-
-    pub(crate) fn set_restarts_in(&self, span: Option<Duration>) {
-        *self.restarts_in.lock() = span;
-    }
-
-    // --- the driver's part ---------------------------------------------------------------------------
-
     /// Notes that the handshake is over.
     pub(crate) fn set_connected(&self) {
         // Relaxed: only the driver writes and reads it.
@@ -388,7 +281,7 @@ impl Port {
     pub(crate) fn metrics(&self) -> SessionMetrics {
         // After a first request, one slot is taken ahead for the next one, unless all are in use.
         let spare = usize::from(self.counters.invokes_sent.get() > 0);
-        let pending = self.requests().work(|table| table.pending());
+        let pending = self.sender.requests.work(|table| table.pending());
         let all = pending == usize::from(self.limits.pending_max);
         let (outbox_capacity_bytes, outbox_used_bytes) = self.sender.usage();
         SessionMetrics {

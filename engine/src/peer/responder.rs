@@ -16,11 +16,11 @@ use crate::{
     peer::{
         error::SendError,
         incoming::IncomingRequest,
-        large::main_side::Content,
+        large::main_attachments::Content,
         link::{Limit, Patience, Side},
         port::Port,
         requests::outcome::FailCode,
-        sender::{Kept, LOAN_HELD, ReplyError, SendRefusal, TOO_SLOWLY},
+        sender::{FramePayload, LOAN_HELD, SendRefusal, TOO_SLOWLY},
     },
     wire::{
         frame::{Label, TimeoutCode},
@@ -56,93 +56,65 @@ impl Call<'_> {
     fn answer_with<T: Payload + ?Sized>(&self, kind: Kind, value: &T) {
         match value.encode(|bytes| self.reply(kind, 0, bytes)) {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => self.not_answered(error),
+            Ok(Err(why)) => self.fail(FailCode::ReplyFailed, &why),
             Err(error) => self.fail(FailCode::ReplyFailed, &error.to_string()),
         }
     }
 
     #[cold]
-    fn not_answered(&self, error: ReplyError) {
-        match error {
-            ReplyError::Violation(violation) => self.port.break_off(violation),
-            ReplyError::Undeliverable(why) => self.fail(FailCode::ReplyFailed, &why),
-        }
-    }
-
     pub(crate) fn fail(&self, code: FailCode, why: &str) {
         // Some of it may quote what the caller sent.
         let max = FAILURE_TEXT_MAX.min(self.port.large.message_max());
         let why = &why[..why.floor_char_boundary(max)];
-        match self.reply(Kind::Fail, code as u8, why.as_bytes()) {
-            Err(ReplyError::Violation(violation)) => self.port.break_off(violation),
-            // Even the report of a failure does not fit: the caller's deadline remains.
-            Ok(()) | Err(ReplyError::Undeliverable(_)) => {}
-        }
+        // If even the report of a failure does not fit, the caller's deadline remains.
+        let _unreported = self.reply(Kind::Fail, code as u8, why.as_bytes());
     }
 
     /// Sends a reply, or keeps it until there is room. Never waits, but in a renderer for main's memory.
+    /// `Err`: the reason for the caller why it gets none.
     #[inline(always)]
-    fn reply(&self, kind: Kind, flags: u8, bytes: &[u8]) -> Result<(), ReplyError> {
+    fn reply(&self, kind: Kind, flags: u8, bytes: &[u8]) -> Result<(), String> {
         let label = Label { kind, flags, channel: self.number, id: Some(self.id) };
-        match self.port.sender.commit(label, bytes) {
+        match self.port.sender.commit(label, FramePayload::Bytes(bytes)) {
             Ok(()) => Ok(()),
-            Err(refusal) => self.reply_after(refusal, label, bytes),
+            Err(_) => self.attach_or_keep(label, bytes),
         }
     }
 
     #[cold]
-    fn reply_after(
-        &self,
-        refusal: SendRefusal,
-        label: Label,
-        bytes: &[u8],
-    ) -> Result<(), ReplyError> {
-        let sender = &self.port.sender;
-        if !self.port.large.attaches(bytes.len()) {
-            return self.keep(refusal, label, || Kept::Bytes(bytes.into()));
-        }
-        let patience = match self.port.side {
-            Side::Main => Patience::None,
-            Side::Renderer => Patience::Usual,
-        };
-        let limit = Limit::begin(self.port, patience);
-        let filled = self.port.large.fill(sender, "reply", Content::Bytes(bytes), limit);
-        let mut payload = Some(filled.map_err(|error| {
-            ReplyError::Undeliverable(match error {
+    fn attach_or_keep(&self, label: Label, mut bytes: &[u8]) -> Result<(), String> {
+        let Port { sender, large, .. } = &**self.port;
+        let mut attached = None;
+        if large.attaches(bytes.len()) {
+            let patience = match self.port.side {
+                Side::Main => Patience::None,
+                Side::Renderer => Patience::Usual,
+            };
+            let limit = Limit::begin(self.port, patience);
+            let filled = large.fill(sender, "reply", Content::Bytes(bytes), limit);
+            attached = Some(filled.map_err(|error| match error {
                 SendError::TooLarge { len, max, .. } => {
                     format!("{len} bytes are too many: at most {max} fit")
                 }
                 SendError::Full { .. } => TOO_SLOWLY.to_owned(),
                 error => error.to_string(),
-            })
-        })?);
-        match sender.commit_attached(label, &mut payload) {
+            })?);
+            bytes = &[];
+        }
+        let sent = match sender.commit(label, FramePayload::of(bytes, &mut attached)) {
             Ok(()) => Ok(()),
-            Err(refusal) => {
-                let kept = self.keep(refusal, label, || Kept::Attached(payload.take()));
-                drop(payload);
-                self.port.large.give_back(sender);
-                kept
+            Err(SendRefusal::Full) => sender.keep(label, bytes, &mut attached),
+            Err(SendRefusal::TooLarge { max }) => {
+                Err(format!("at most {max} bytes fit into a frame"))
             }
-        }
-    }
-
-    /// Keeps a reply that was refused, if there will ever be room for it.
-    fn keep(
-        &self,
-        refusal: SendRefusal,
-        label: Label,
-        kept: impl FnOnce() -> Kept,
-    ) -> Result<(), ReplyError> {
-        match refusal {
-            SendRefusal::Full => self.port.sender.keep(label, kept()),
-            SendRefusal::TooLarge { max } => {
-                Err(ReplyError::Undeliverable(format!("at most {max} bytes fit into a frame")))
-            }
-            SendRefusal::LoanHeld => Err(ReplyError::Undeliverable(LOAN_HELD.to_owned())),
+            Err(SendRefusal::LoanHeld) => Err(LOAN_HELD.to_owned()),
             // The caller is gone.
-            SendRefusal::Gone | SendRefusal::TooManyPending => Ok(()),
+            Err(SendRefusal::Gone | SendRefusal::TooManyPending) => Ok(()),
+        };
+        if attached.take().is_some() {
+            large.give_back(sender);
         }
+        sent
     }
 
     /// Makes a responder for an answer that comes later.
@@ -224,15 +196,15 @@ impl<R: Payload + ?Sized, E: Payload + ?Sized> Responder<R, E> {
     }
 
     fn answer(mut self, result: Result<&R, &E>) -> bool {
-        let waited_for = self.settle();
+        let waited_for = self.take_request();
         if waited_for {
             self.call().answer(result);
         }
         waited_for
     }
 
-    /// Takes the call out to answer it; `false` if its caller does not wait any more.
-    fn settle(&mut self) -> bool {
+    /// Takes the request out to answer it. `false`: its caller does not wait any more.
+    fn take_request(&mut self) -> bool {
         self.answered = true;
         let waited_for = self.port.incoming.take(self.id, &self.request);
         if !waited_for {
@@ -244,7 +216,7 @@ impl<R: Payload + ?Sized, E: Payload + ?Sized> Responder<R, E> {
 
 impl<R: Payload + ?Sized, E: Payload + ?Sized> Drop for Responder<R, E> {
     fn drop(&mut self) {
-        if !self.answered && self.settle() {
+        if !self.answered && self.take_request() {
             let code = if std::thread::panicking() {
                 FailCode::Panicked
             } else {

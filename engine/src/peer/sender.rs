@@ -2,10 +2,10 @@
 //!
 //! ```text
 //!   any thread                                             the loop
-//!   open ─▶ lock, is the peer there? deferred frames go    flush ─▶ deferred frames, as room allows
-//!           first: replies in order, then cancels
-//!   put  ─▶ reserve, write, commit                         retry ◀─ a full ring: spin, then sleep on
-//!   close ▶ count, unlock, wake the peer if it sleeps                the peer's bell
+//!   open           lock; is the peer there?                flush ─▶ deferred frames, as room allows
+//!   send_deferred  replies in order, then cancels
+//!   put            reserve, write, commit                  patiently ◀─ a full ring: spin, then
+//!   close          unlock; wake the peer if it sleeps                   sleep on the peer's bell
 //! ```
 //!
 //! A reply never waits: one that finds no room is kept in the backlog. The backlog is bounded by the
@@ -14,7 +14,7 @@
 use std::{borrow::Borrow, collections::VecDeque, time::Duration};
 
 use crate::{
-    contract::payload::{EncodeError, Payload},
+    contract::payload::Payload,
     kill_points::{KillPoint, reach},
     peer::{
         error::SendError,
@@ -44,7 +44,7 @@ const SPINS: u32 = 2_000;
 /// Replies that wait for room take at most this many times the outbox's capacity.
 const BACKLOG_CAPACITIES: usize = 4;
 /// Frames of a batch after which other threads get the outbox, and a sleeping peer is woken.
-const BATCH_MAX: usize = 64;
+pub(super) const BATCH_MAX: usize = 64;
 /// Why a reply is not kept in the backlog.
 pub(super) const TOO_SLOWLY: &str = "the caller takes its replies too slowly";
 /// Why a reply of the thread that holds the outbox is not sent.
@@ -69,41 +69,24 @@ pub(super) enum SendRefusal {
     TooManyPending,
 }
 
-/// Why a reply will never be sent.
-pub(super) enum ReplyError {
-    /// The caller is told why.
-    Undeliverable(String),
-    /// The peer broke the protocol.
-    Violation(Violation),
+/// The payload of a frame.
+pub(super) enum FramePayload<'a> {
+    Bytes(&'a [u8]),
+    /// Taken out once the frame has named it.
+    Attached(&'a mut Option<OutgoingPayload>),
 }
 
-/// The payload of a reply that waits for room.
-pub(super) enum Kept {
-    Bytes(Box<[u8]>),
-    /// In its memory already; taken out once a frame has named it.
-    Attached(Option<OutgoingPayload>),
-}
-
-impl Kept {
-    /// Returns the bytes that it takes of the backlog; attached ones are counted elsewhere.
-    fn len(&self) -> usize {
-        match self {
-            Self::Bytes(bytes) => bytes.len(),
-            Self::Attached(_) => 0,
-        }
+impl<'a> FramePayload<'a> {
+    /// The attachment if there is one, else the bytes.
+    pub(super) fn of(bytes: &'a [u8], attached: &'a mut Option<OutgoingPayload>) -> Self {
+        if attached.is_some() { Self::Attached(attached) } else { Self::Bytes(bytes) }
     }
-}
-
-/// Why a batch stopped.
-pub(super) enum BatchStop {
-    Refused(SendRefusal),
-    Encode(EncodeError),
 }
 
 /// The sending part of a conversation, with the link that it sends over and the requests that it sent.
 pub(crate) struct Sender {
-    link: Link,
-    requests: SessionRequests,
+    pub(super) link: Link,
+    pub(super) requests: SessionRequests,
     outbox: OwnerLock<Outbox>,
     space_waiters: SpaceWaiters,
     /// The frames that the peer has not consumed, seen without the lock.
@@ -113,19 +96,21 @@ pub(crate) struct Sender {
 }
 
 /// The state that one thread at a time writes.
-struct Outbox {
-    producer: Producer,
-    backlog: VecDeque<(Label, Kept)>,
+pub(super) struct Outbox {
+    pub(super) producer: Producer,
+    backlog: VecDeque<DeferredReply>,
+    /// Attached payloads are counted elsewhere.
     backlog_bytes: usize,
     /// The id of the next request. It was begun while the last one was on its way, so the next one
     /// does not wait for the table.
     spare: Option<RequestId>,
 }
 
-/// The locked outbox of a session that is not over, with no deferred frames left.
-pub(super) struct OpenOutbox<'a> {
-    sender: &'a Sender,
-    outbox: Guard<'a, Outbox>,
+/// A reply that waits for room. `bytes` is empty if the payload is attached.
+struct DeferredReply {
+    label: Label,
+    bytes: Box<[u8]>,
+    attached: Option<OutgoingPayload>,
 }
 
 impl Sender {
@@ -145,38 +130,18 @@ impl Sender {
         }
     }
 
-    #[inline]
-    pub(super) fn link(&self) -> &Link {
-        &self.link
-    }
-
-    #[inline]
-    pub(super) fn requests(&self) -> &SessionRequests {
-        &self.requests
-    }
-
-    // --- one frame -----------------------------------------------------------------------------------
-
     /// Commits one frame and wakes the peer if it sleeps.
     // Always inline: the label travels in registers then.
     #[inline(always)]
-    pub(super) fn commit(&self, label: Label, bytes: &[u8]) -> Result<(), SendRefusal> {
-        let mut outbox = self.open()?;
-        outbox.put(label, bytes)?;
-        outbox.close(1);
-        Ok(())
-    }
-
-    /// Commits a frame that names an attachment, which is taken out with that.
-    #[cold]
-    pub(super) fn commit_attached(
+    pub(super) fn commit(
         &self,
         label: Label,
-        payload: &mut Option<OutgoingPayload>,
+        payload: FramePayload<'_>,
     ) -> Result<(), SendRefusal> {
         let mut outbox = self.open()?;
-        self.put_attached(&mut outbox.outbox.producer, label, payload)?;
-        outbox.close(1);
+        self.send_deferred(&mut outbox)?;
+        self.put(&mut outbox, label, payload)?;
+        self.close(outbox, 1);
         Ok(())
     }
 
@@ -187,13 +152,9 @@ impl Sender {
         &self,
         label: Label,
         timeout: Option<Duration>,
-        put: impl FnOnce(&Self, &mut Producer, Label) -> Result<(), SendRefusal>,
+        payload: FramePayload<'_>,
     ) -> Result<RequestId, SendRefusal> {
-        self.link.bell.will_look();
-        let mut outbox = self.lock()?;
-        if self.link.gone().is_some() {
-            return Err(SendRefusal::Gone);
-        }
+        let mut outbox = self.open()?;
         let begun = outbox.spare.take().or_else(|| self.requests.work(|table| table.begin()));
         let Some(id) = begun else {
             // The end of the session closes the table.
@@ -206,7 +167,7 @@ impl Sender {
         reach(KillPoint::RequestBegun);
         // After the id was taken: if its slot was a cancelled request's, the cancel goes first.
         let sent =
-            self.send_deferred(&mut outbox).and_then(|()| put(self, &mut outbox.producer, label));
+            self.send_deferred(&mut outbox).and_then(|()| self.put(&mut outbox, label, payload));
         if let Err(refusal) = sent {
             outbox.spare = Some(id);
             return Err(refusal);
@@ -217,11 +178,9 @@ impl Sender {
             table.set_timeout(id, timeout);
             table.begin()
         });
-        let loop_must_know = timeout.is_some() && self.requests.timed.begun();
-        self.link.counters.frames_sent.add_alone(1);
+        let loop_must_know = timeout.is_some() && self.requests.timed_begun();
         self.link.counters.invokes_sent.add_alone(1);
-        drop(outbox);
-        self.wake_peer();
+        self.close(outbox, 1);
         if loop_must_know {
             // Without the outbox's lock: the notice may drop the last share of the loop.
             self.link.notice(Reason::Begun);
@@ -229,33 +188,33 @@ impl Sender {
         Ok(id)
     }
 
-    /// Locks the outbox, if the peer is there, and sends the deferred frames.
+    /// Locks the outbox, if the peer is there. Fails if this thread holds it already: for a loan, or
+    /// because it encodes a batch.
     #[inline(always)]
-    pub(super) fn open(&self) -> Result<OpenOutbox<'_>, SendRefusal> {
+    pub(super) fn open(&self) -> Result<Guard<'_, Outbox>, SendRefusal> {
         self.link.bell.will_look();
-        let mut outbox = self.lock()?;
+        let outbox = self.outbox.lock().map_err(|HeldHere| SendRefusal::LoanHeld)?;
         if self.link.gone().is_some() {
             return Err(SendRefusal::Gone);
         }
         reach(KillPoint::SendBegun);
-        self.send_deferred(&mut outbox)?;
-        Ok(OpenOutbox { sender: self, outbox })
+        Ok(outbox)
     }
 
-    /// Locks the outbox, unless this thread holds it already: for a loan, or because it encodes a batch.
-    #[inline]
-    fn lock(&self) -> Result<Guard<'_, Outbox>, SendRefusal> {
-        self.outbox.lock().map_err(|HeldHere| SendRefusal::LoanHeld)
-    }
-
-    /// Copies one frame into the ring and commits it.
-    #[inline]
-    pub(super) fn put(
+    /// Commits one frame.
+    // Always inline: each caller knows the kind of its payload.
+    #[inline(always)]
+    fn put(
         &self,
-        producer: &mut Producer,
+        outbox: &mut Outbox,
         label: Label,
-        bytes: &[u8],
+        payload: FramePayload<'_>,
     ) -> Result<(), SendRefusal> {
+        let bytes = match payload {
+            FramePayload::Bytes(bytes) => bytes,
+            FramePayload::Attached(payload) => return self.put_attached(outbox, label, payload),
+        };
+        let producer = &mut outbox.producer;
         let reservation = producer.reserve(bytes.len()).map_err(|error| self.refusal(error))?;
         reach(KillPoint::FrameReserved);
         producer.write(&reservation, bytes);
@@ -264,39 +223,52 @@ impl Sender {
         Ok(())
     }
 
-    /// Commits a frame that names an attachment, which is taken out with that. New memory is handed over
-    /// first.
-    pub(super) fn put_attached(
+    #[cold]
+    fn put_attached(
         &self,
-        producer: &mut Producer,
+        outbox: &mut Outbox,
         label: Label,
-        payload: &mut Option<OutgoingPayload>,
+        attached: &mut Option<OutgoingPayload>,
     ) -> Result<(), SendRefusal> {
-        let reservation = producer.reserve(Attached::LEN).map_err(|error| self.refusal(error))?;
-        if !payload.as_mut().is_some_and(OutgoingPayload::announce) {
-            return Err(SendRefusal::Full);
-        }
-        reach(KillPoint::AttachmentAnnounced);
-        if let Some(payload) = payload.take() {
-            self.name_attachment(producer, reservation, label, payload);
+        let reservation = self.reserve(outbox, Attached::LEN, attached)?;
+        if let Some(payload) = attached.take() {
+            self.commit_attached(outbox, reservation, label, payload);
         }
         Ok(())
     }
 
-    /// Commits the frame, of [`Attached::LEN`] bytes, that names an attachment.
-    fn name_attachment(
+    /// Reserves room for one frame. An attachment's new memory is handed over now, since the commit
+    /// cannot fail.
+    pub(super) fn reserve(
         &self,
-        producer: &mut Producer,
+        outbox: &mut Outbox,
+        len: usize,
+        attached: &mut Option<OutgoingPayload>,
+    ) -> Result<Reservation, SendRefusal> {
+        let reserved = outbox.producer.reserve(len).map_err(|error| self.refusal(error))?;
+        if let Some(payload) = attached {
+            if !payload.announce() {
+                return Err(SendRefusal::Full);
+            }
+            reach(KillPoint::AttachmentAnnounced);
+        }
+        Ok(reserved)
+    }
+
+    /// Commits the frame, of [`Attached::LEN`] bytes, that names an attachment.
+    pub(super) fn commit_attached(
+        &self,
+        outbox: &mut Outbox,
         reservation: Reservation,
         label: Label,
         payload: OutgoingPayload,
     ) {
         let len = payload.len() as u64;
-        producer.write(&reservation, &Attached::encode(label, payload.id(), len));
-        producer.commit(reservation, Label::new(Kind::Attached, label.channel));
+        outbox.producer.write(&reservation, &Attached::encode(label, payload.id(), len));
+        outbox.producer.commit(reservation, Label::new(Kind::Attached, label.channel));
         self.link.counters.attachments_sent.add_alone(1);
         reach(KillPoint::AttachmentNamed);
-        if payload.named(producer.position()) {
+        if payload.named(outbox.producer.position()) {
             // The loop frees the memory once it was read, and may sleep then.
             self.space_waiters.ask();
         }
@@ -312,6 +284,15 @@ impl Sender {
                 SendRefusal::Gone
             }
         }
+    }
+
+    /// Counts the frames that were committed, unlocks, and wakes the peer if it sleeps.
+    #[inline]
+    pub(super) fn close(&self, outbox: Guard<'_, Outbox>, frames: u64) {
+        self.link.counters.frames_sent.add_alone(frames);
+        drop(outbox);
+        reach(KillPoint::SendCommitted);
+        self.wake_peer();
     }
 
     /// Wakes the peer if it sleeps, and tells the loop if it asked for that. Call after a commit.
@@ -339,57 +320,46 @@ impl Sender {
         fence_before_look();
     }
 
-    // --- no room -------------------------------------------------------------------------------------
-
     /// Makes an attempt, and repeats it until there is room or the limit is over.
+    #[cold]
     pub(super) fn patiently<R>(
         &self,
         limit: Limit,
         mut attempt: impl FnMut() -> Result<R, SendRefusal>,
     ) -> Result<R, SendRefusal> {
-        attempt().or_else(|refusal| self.retry(refusal, limit, attempt))
-    }
-
-    /// Repeats an attempt that found no room, until there is some or the limit is over.
-    #[cold]
-    pub(super) fn retry<R>(
-        &self,
-        refusal: SendRefusal,
-        limit: Limit,
-        mut attempt: impl FnMut() -> Result<R, SendRefusal>,
-    ) -> Result<R, SendRefusal> {
-        let link = &self.link;
-        if refusal != SendRefusal::Full {
-            return Err(refusal);
-        }
-        link.counters.stalls.add();
-        if limit.timeout.is_none() {
-            link.counters.full.add();
-            return Err(SendRefusal::Full);
-        }
-        for _ in 0..SPINS {
-            spin_loop();
-            match attempt() {
-                Err(SendRefusal::Full) => {}
-                result => return result,
-            }
-        }
-        self.space_waiters.begin_to_wait();
-        let result = loop {
-            let (bell, interrupt) = (link.peer.bell.read(), link.interrupt.read());
-            self.space_waiters.ask();
-            match attempt() {
-                Err(SendRefusal::Full) => {}
-                result => break result,
-            }
-            if limit.is_over() {
-                link.counters.full.add();
-                break Err(SendRefusal::Full);
-            }
-            link.interrupt.sleep(&link.peer.bell, bell, interrupt, limit.deadline);
+        let mut is_full = || match attempt() {
+            Err(SendRefusal::Full) => None,
+            result => Some(result),
         };
-        self.space_waiters.end_waiting(|| self.requests.has_deferred());
-        result
+        if let Some(result) = is_full() {
+            return result;
+        }
+        let link = &self.link;
+        link.counters.stalls.add();
+        if limit.timeout.is_some() {
+            for _ in 0..SPINS {
+                spin_loop();
+                if let Some(result) = is_full() {
+                    return result;
+                }
+            }
+            self.space_waiters.begin_to_wait();
+            let result = loop {
+                let (bell, interrupt) = (link.peer.bell.read(), link.interrupt.read());
+                self.space_waiters.ask();
+                let result = is_full();
+                if result.is_some() || limit.is_over() {
+                    break result;
+                }
+                link.interrupt.sleep(&link.peer.bell, bell, interrupt, limit.deadline);
+            };
+            self.space_waiters.end_waiting(|| self.requests.has_deferred());
+            if let Some(result) = result {
+                return result;
+            }
+        }
+        link.counters.full.add();
+        Err(SendRefusal::Full)
     }
 
     /// Returns the application's error, for a message of `len` bytes.
@@ -419,27 +389,39 @@ impl Sender {
         }
     }
 
-    // --- deferred frames: replies and cancels --------------------------------------------------------
-
-    /// Keeps a reply that found no room until there is some.
-    pub(super) fn keep(&self, label: Label, kept: Kept) -> Result<(), ReplyError> {
-        let undeliverable = |why: &str| Err(ReplyError::Undeliverable(why.to_owned()));
-        let Ok(mut outbox) = self.lock() else { return undeliverable(LOAN_HELD) };
+    /// Keeps a reply that found no room until there is some. `Err`: the reason for the caller why it
+    /// is not kept.
+    pub(super) fn keep(
+        &self,
+        label: Label,
+        bytes: &[u8],
+        attached: &mut Option<OutgoingPayload>,
+    ) -> Result<(), String> {
+        let mut outbox = match self.open() {
+            Ok(outbox) => outbox,
+            Err(SendRefusal::LoanHeld) => return Err(LOAN_HELD.to_owned()),
+            // The caller is gone.
+            Err(_) => return Ok(()),
+        };
         // An honest peer has no more requests pending than its quota.
         let max = self.link.limits.owed_max;
         if outbox.backlog.len() >= usize::from(max) {
-            return Err(ReplyError::Violation(Violation::TooManyPending { max: max.into() }));
+            // Without the outbox's lock: the notice may drop the last share of the loop.
+            drop(outbox);
+            self.link.break_off(Violation::TooManyPending { max: max.into() });
+            return Ok(());
         }
-        let bytes = outbox.backlog_bytes + kept.len();
+        let total = outbox.backlog_bytes + bytes.len();
         // The report of a failure is short, and has no report of its own failure.
-        if label.kind != Kind::Fail && bytes > BACKLOG_CAPACITIES * outbox.producer.capacity() {
-            return undeliverable(TOO_SLOWLY);
+        if label.kind != Kind::Fail && total > BACKLOG_CAPACITIES * outbox.producer.capacity() {
+            return Err(TOO_SLOWLY.to_owned());
         }
-        outbox.backlog_bytes = bytes;
-        outbox.backlog.push_back((label, kept));
+        outbox.backlog_bytes = total;
+        let reply = DeferredReply { label, bytes: bytes.into(), attached: attached.take() };
+        outbox.backlog.push_back(reply);
         self.link.counters.backlogged.add();
         self.requests.defer();
-        self.send_deferred_when_there_is_room(&mut outbox);
+        self.ask_for_room(&mut outbox);
         Ok(())
     }
 
@@ -450,13 +432,11 @@ impl Sender {
             return false;
         }
         // While this thread holds a loan, its replies stay.
-        let Ok(mut outbox) = self.lock() else { return false };
-        let place = outbox.backlog.iter().position(|(label, _)| label.id == Some(id));
-        let Some((_, kept)) = place.and_then(|place| outbox.backlog.remove(place)) else {
-            return false;
-        };
-        outbox.backlog_bytes -= kept.len();
-        true
+        let Ok(mut outbox) = self.outbox.lock() else { return false };
+        let place = outbox.backlog.iter().position(|reply| reply.label.id == Some(id));
+        let forgotten = place.and_then(|place| outbox.backlog.remove(place));
+        outbox.backlog_bytes -= forgotten.as_ref().map_or(0, |reply| reply.bytes.len());
+        forgotten.is_some()
     }
 
     /// Sends the cancels now if that needs no waiting, else leaves them to the loop.
@@ -464,10 +444,8 @@ impl Sender {
         if self.link.gone().is_some() {
             return;
         }
-        let sent = match self.outbox.try_lock() {
-            Ok(mut outbox) => self.send_deferred(&mut outbox).is_ok(),
-            Err(_) => false,
-        };
+        let locked = self.outbox.try_lock();
+        let sent = locked.is_ok_and(|mut outbox| self.send_deferred(&mut outbox).is_ok());
         if !sent {
             self.space_waiters.ask();
             self.link.notice(Reason::Deferred);
@@ -476,16 +454,16 @@ impl Sender {
 
     /// Sends the deferred frames, as far as there is room. For the driver.
     pub(crate) fn flush(&self) {
-        if !self.requests.has_deferred() {
-            return;
-        }
-        let Ok(mut outbox) = self.lock() else { return };
-        if self.send_deferred(&mut outbox).is_err() {
-            self.send_deferred_when_there_is_room(&mut outbox);
+        if self.requests.has_deferred()
+            && let Ok(mut outbox) = self.open()
+            && self.send_deferred(&mut outbox).is_err()
+        {
+            self.ask_for_room(&mut outbox);
         }
     }
 
-    fn send_deferred_when_there_is_room(&self, outbox: &mut Outbox) {
+    /// Asks the peer to ring when there is room for the deferred frames.
+    fn ask_for_room(&self, outbox: &mut Outbox) {
         self.space_waiters.ask();
         // After asking: room that came before the peer saw that has rung nobody.
         let _still_full = self.send_deferred(outbox);
@@ -493,7 +471,7 @@ impl Sender {
 
     /// Sends the deferred frames, before any other frame: so replies stay in order and neither list grows.
     #[inline]
-    fn send_deferred(&self, outbox: &mut Outbox) -> Result<(), SendRefusal> {
+    pub(super) fn send_deferred(&self, outbox: &mut Outbox) -> Result<(), SendRefusal> {
         if self.requests.has_deferred() { self.send_deferred_now(outbox) } else { Ok(()) }
     }
 
@@ -510,21 +488,18 @@ impl Sender {
 
     fn commit_deferred(&self, outbox: &mut Outbox) -> Result<(), SendRefusal> {
         let sent = &self.link.counters.frames_sent;
-        while let Some((label, kept)) = outbox.backlog.front_mut() {
-            let len = kept.len();
-            match kept {
-                Kept::Bytes(bytes) => self.put(&mut outbox.producer, *label, bytes)?,
-                Kept::Attached(payload) => {
-                    self.put_attached(&mut outbox.producer, *label, payload)?;
-                }
+        while let Some(mut reply) = outbox.backlog.pop_front() {
+            let payload = FramePayload::of(&reply.bytes, &mut reply.attached);
+            if let Err(refusal) = self.put(outbox, reply.label, payload) {
+                outbox.backlog.push_front(reply);
+                return Err(refusal);
             }
             sent.add_alone(1);
-            outbox.backlog_bytes -= len;
-            outbox.backlog.pop_front();
+            outbox.backlog_bytes -= reply.bytes.len();
         }
         self.requests.send_cancels(|id| {
             let cancel = Label { id: Some(id), ..Label::new(Kind::Cancel, 0) };
-            self.put(&mut outbox.producer, cancel, &[])?;
+            self.put(outbox, cancel, FramePayload::Bytes(&[]))?;
             sent.add_alone(1);
             Ok::<_, SendRefusal>(())
         })?;
@@ -535,17 +510,14 @@ impl Sender {
     /// Drops the backlog: the session is over.
     pub(super) fn end(&self) {
         if self.requests.has_deferred()
-            && let Ok(mut outbox) = self.lock()
+            && let Ok(mut outbox) = self.outbox.lock()
         {
             outbox.backlog.clear();
             outbox.backlog_bytes = 0;
         }
     }
 
-    // --- many frames ---------------------------------------------------------------------------------
-
-    /// Commits messages as far as there is room, up to a batch, and wakes the peer once. Returns how
-    /// many, and what stopped it.
+    /// Commits messages until one is refused, and wakes the peer once. Returns how many.
     ///
     /// A single send locks the outbox and looks for a sleeping peer each time, and both wait until the
     /// frame before has been handed to its reader. In a batch the frames flow.
@@ -553,19 +525,17 @@ impl Sender {
         &self,
         label: Label,
         messages: &[impl Borrow<T>],
-    ) -> (usize, Option<BatchStop>) {
-        let mut batch = match self.open() {
-            Ok(outbox) => Batch { outbox: Some(outbox), committed: 0 },
-            Err(refusal) => return (0, Some(BatchStop::Refused(refusal))),
-        };
+    ) -> usize {
+        let Ok(mut outbox) = self.open() else { return 0 };
+        if self.send_deferred(&mut outbox).is_err() {
+            return 0;
+        }
+        let mut batch = Batch { sender: self, outbox: Some(outbox), committed: 0 };
         // Encoding may run the application's code. If that sends, the lock refuses it; if it panics,
         // the messages before it are sent.
-        let mut messages = messages.iter().take(BATCH_MAX);
-        let stop = messages.find_map(|message| batch.add(label, message.borrow()));
-        (batch.committed as usize, stop)
+        let _all = messages.iter().all(|message| batch.add(label, message.borrow()));
+        batch.committed as usize
     }
-
-    // --- what the loop and the application look at --------------------------------------------------
 
     /// Returns whether the peer has not consumed a message or request. For the driver.
     pub(crate) fn has_unread_messages(&self) -> bool {
@@ -579,68 +549,24 @@ impl Sender {
     }
 }
 
-impl OpenOutbox<'_> {
-    /// Copies one frame into the ring and commits it.
-    // Apart from `Sender::put`, so that it is inlined into a send.
-    #[inline]
-    pub(super) fn put(&mut self, label: Label, bytes: &[u8]) -> Result<(), SendRefusal> {
-        self.sender.put(&mut self.outbox.producer, label, bytes)
-    }
-
-    /// Reserves room for one frame, to be written in place.
-    pub(super) fn reserve(&mut self, len: usize) -> Result<Reservation, SendRefusal> {
-        self.outbox.producer.reserve(len).map_err(|error| self.sender.refusal(error))
-    }
-
-    pub(super) fn producer(&self) -> &Producer {
-        &self.outbox.producer
-    }
-
-    pub(super) fn producer_mut(&mut self) -> &mut Producer {
-        &mut self.outbox.producer
-    }
-
-    /// Commits a reserved frame that names an attachment.
-    pub(super) fn commit_attached(
-        &mut self,
-        reservation: Reservation,
-        label: Label,
-        payload: OutgoingPayload,
-    ) {
-        self.sender.name_attachment(&mut self.outbox.producer, reservation, label, payload);
-    }
-
-    /// Counts the frames that were committed, unlocks, and wakes the peer if it sleeps.
-    #[inline]
-    pub(super) fn close(self, frames: u64) {
-        let Self { sender, outbox } = self;
-        sender.link.counters.frames_sent.add_alone(frames);
-        drop(outbox);
-        reach(KillPoint::SendCommitted);
-        sender.wake_peer();
-    }
-}
-
 /// The frames that were committed under one lock. However it ends, the peer is woken.
 struct Batch<'a> {
+    sender: &'a Sender,
     /// Taken at the end.
-    outbox: Option<OpenOutbox<'a>>,
+    outbox: Option<Guard<'a, Outbox>>,
     committed: u64,
 }
 
 impl Batch<'_> {
-    /// Commits one more message, or returns what stops it.
+    /// Commits one more message. `false`: it was refused.
     #[inline(always)]
-    fn add<T: Payload + ?Sized>(&mut self, label: Label, message: &T) -> Option<BatchStop> {
-        let outbox = self.outbox.as_mut()?;
-        match message.encode(|bytes| outbox.put(label, bytes)) {
-            Ok(Ok(())) => {
-                self.committed += 1;
-                None
-            }
-            Ok(Err(refusal)) => Some(BatchStop::Refused(refusal)),
-            Err(error) => Some(BatchStop::Encode(error)),
-        }
+    fn add<T: Payload + ?Sized>(&mut self, label: Label, message: &T) -> bool {
+        let Some(outbox) = &mut self.outbox else { return false };
+        let sender = self.sender;
+        let put = message.encode(|bytes| sender.put(outbox, label, FramePayload::Bytes(bytes)));
+        let is_committed = matches!(put, Ok(Ok(())));
+        self.committed += u64::from(is_committed);
+        is_committed
     }
 }
 
@@ -649,7 +575,7 @@ impl Drop for Batch<'_> {
         if let Some(outbox) = self.outbox.take()
             && self.committed > 0
         {
-            outbox.close(self.committed);
+            self.sender.close(outbox, self.committed);
         }
     }
 }

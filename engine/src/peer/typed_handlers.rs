@@ -11,7 +11,10 @@ use std::{
 };
 
 use crate::{
-    contract::{ChannelKey, Method, payload::Payload},
+    contract::{
+        Method,
+        payload::{DecodeError, Payload},
+    },
     peer::{
         dispatch::{Delivery, Dispatcher, Unwelcome},
         error::{HandlerError, RegisterError},
@@ -27,46 +30,41 @@ use crate::{
 pub(crate) type Handled<R, E> = Result<<R as Payload>::Owned, <E as Payload>::Owned>;
 
 impl Dispatcher {
-    pub(crate) fn listen<T: Payload + ?Sized>(
+    /// Registers a listener, which decodes the message itself.
+    pub(crate) fn listen(
         &self,
         number: u16,
         times: Times,
-        mut listener: impl FnMut(&Delivery<'_>, &T) + Send + 'static,
+        listener: impl FnMut(&Delivery<'_>, &[u8]) -> Result<(), DecodeError> + Send + 'static,
     ) -> ListenerId {
-        let erased = move |delivery: &Delivery<'_>, bytes: &[u8]| {
-            T::decode(bytes, |value| listener(delivery, value))
-        };
-        self.routes
-            .update(|routes| routes.on(number, times, Arc::new(LoopCell::new(self.key, erased))))
+        let listener = Arc::new(LoopCell::new(self.key, listener));
+        self.routes.update(|routes| routes.on(number, times, listener))
     }
 
-    pub(crate) fn validate<T: Payload + ?Sized>(
+    /// Registers a validator, which decodes the message itself. The inner error is its objection.
+    pub(crate) fn validate(
         &self,
         number: u16,
-        mut validator: impl FnMut(&Delivery<'_>, &T) -> Result<(), String> + Send + 'static,
+        mut validator: impl FnMut(&Delivery<'_>, &[u8]) -> Result<Result<(), String>, DecodeError>
+        + Send
+        + 'static,
     ) {
-        let erased = move |delivery: &Delivery<'_>, bytes: &[u8]| {
-            T::decode(bytes, |value| validator(delivery, value))
-                .map_err(Unwelcome::BadPayload)?
-                .map_err(Unwelcome::Rejected)
+        let validator = move |delivery: &Delivery<'_>, bytes: &[u8]| {
+            let verdict = validator(delivery, bytes).map_err(Unwelcome::BadPayload)?;
+            verdict.map_err(Unwelcome::Rejected)
         };
-        self.routes
-            .update(|routes| routes.validate(number, Arc::new(LoopCell::new(self.key, erased))));
+        let validator = Arc::new(LoopCell::new(self.key, validator));
+        self.routes.update(|routes| routes.validate(number, validator));
     }
 
-    pub(crate) fn handle<A, R, E>(
+    pub(crate) fn handle<A: Payload + ?Sized, R: Payload + ?Sized, E: HandlerError + ?Sized>(
         &self,
         method: Method<A, R, E>,
         number: u16,
         times: Times,
         mut handler: impl FnMut(Call<'_>, &A) -> Handled<R, E> + Send + 'static,
-    ) -> Result<(), RegisterError>
-    where
-        A: Payload + ?Sized,
-        R: Payload + ?Sized,
-        E: HandlerError + ?Sized,
-    {
-        let erased = move |call: Call<'_>, _: &Arc<Executor>, bytes: &[u8]| {
+    ) -> Result<(), RegisterError> {
+        self.register(method.name(), number, times, move |call, _, bytes| {
             A::decode(bytes, |arguments| {
                 let mut answered = false;
                 let run = || {
@@ -85,25 +83,22 @@ impl Dispatcher {
                     resume_unwind(panic);
                 }
             })
-        };
-        self.register(method, number, times, erased)
+        })
     }
 
-    pub(crate) fn handle_deferred<A, R, E>(
+    pub(crate) fn handle_deferred<
+        A: Payload + ?Sized,
+        R: Payload + ?Sized,
+        E: HandlerError + ?Sized,
+    >(
         &self,
         method: Method<A, R, E>,
         number: u16,
         mut handler: impl FnMut(Call<'_>, &A, Responder<R, E>) + Send + 'static,
-    ) -> Result<(), RegisterError>
-    where
-        A: Payload + ?Sized,
-        R: Payload + ?Sized,
-        E: HandlerError + ?Sized,
-    {
-        let erased = move |call: Call<'_>, _: &Arc<Executor>, bytes: &[u8]| {
+    ) -> Result<(), RegisterError> {
+        self.register(method.name(), number, Times::Always, move |call, _, bytes| {
             A::decode(bytes, |arguments| handler(call, arguments, call.defer()))
-        };
-        self.register(method, number, Times::Always, erased)
+        })
     }
 
     pub(crate) fn handle_async<A, R, E, F>(
@@ -118,7 +113,7 @@ impl Dispatcher {
         E: HandlerError + ?Sized + 'static,
         F: Future<Output = Handled<R, E>> + Send + 'static,
     {
-        let erased = move |call: Call<'_>, executor: &Arc<Executor>, bytes: &[u8]| {
+        self.register(method.name(), number, Times::Always, move |call, executor, bytes| {
             let arguments = A::decode_owned(bytes)?;
             // Before the handler runs, so that the caller hears of its panic as of any other.
             let responder = call.defer::<R, E>();
@@ -132,32 +127,18 @@ impl Dispatcher {
             });
             request.drop_on_cancel(&task);
             Ok(())
-        };
-        self.register(method, number, Times::Always, erased)
+        })
     }
 
-    fn register<A: ?Sized, R: ?Sized, E: ?Sized>(
+    fn register(
         &self,
-        method: Method<A, R, E>,
+        channel: &'static str,
         number: u16,
         times: Times,
-        erased: impl FnMut(
-            Call<'_>,
-            &Arc<Executor>,
-            &[u8],
-        ) -> Result<(), crate::contract::payload::DecodeError>
-        + Send
-        + 'static,
+        handler: impl FnMut(Call<'_>, &Arc<Executor>, &[u8]) -> Result<(), DecodeError> + Send + 'static,
     ) -> Result<(), RegisterError> {
-        self.routes
-            .update(|routes| {
-                routes.handle(number, times, Arc::new(LoopCell::new(self.key, erased)))
-            })
-            .map_err(|_| RegisterError::SecondHandler { channel: method.name() })
+        let handler = Arc::new(LoopCell::new(self.key, handler));
+        let is_set = self.routes.update(|routes| routes.handle(number, times, handler));
+        if is_set { Ok(()) } else { Err(RegisterError::SecondHandler { channel }) }
     }
-}
-
-/// The error for a channel that cannot be registered on.
-pub(crate) fn unknown(key: &ChannelKey) -> RegisterError {
-    RegisterError::UnknownChannel { channel: key.name() }
 }

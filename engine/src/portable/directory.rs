@@ -33,7 +33,7 @@ use crate::{
     },
     shm::{
         backing::Backing,
-        region::{Access, Region, WriterSide},
+        region::{Access, Region},
         shared::{OutboxMemory, Shared},
     },
     wire::identity::IdentityError,
@@ -82,7 +82,7 @@ impl Hub {
     fn open_session(&self) -> io::Result<Mailbox> {
         let backing = self.backing();
         let ring = || -> io::Result<Region> {
-            Region::create(&backing, "mail", Region::ring_len(MAIL_CAPACITY), WriterSide::Creator)
+            Region::create(&backing, "mail", Region::ring_len(MAIL_CAPACITY), Access::Write)
         };
         let (own, peer) = (ring()?, ring()?);
         let segment = Arc::new(self.segments.create(SESSION_LEN)?);

@@ -15,7 +15,7 @@ use crate::{
         backing::MemorySource,
         handle::{Memory, MemoryHandle},
         mapping::Mapping,
-        region::{Access, RegionError, WriterSide},
+        region::{Access, RegionError},
     },
 };
 
@@ -38,7 +38,7 @@ impl MemorySource for Arc<Segments> {
         &self,
         _name: &str,
         len: usize,
-        _writer: WriterSide,
+        _access: Access,
     ) -> io::Result<(Mapping, MemoryHandle)> {
         let segment = self.create(len)?;
         // Named memory may be scarce, and a page that cannot be had when a message is written ends the process.

@@ -10,17 +10,14 @@
 //! Main writes each message once for all readers, and no reader can slow it down. A reader keeps its position
 //! private. If the writer lapped it, it learns the exact number of messages that it missed.
 //!
-//! # Why no reader gets a torn copy
+//! **Why no reader gets a torn copy.** The writer *stakes* its claim to the end of the new record, then writes, then
+//! publishes the record's start in `newest`. A reader copies a record and *then* reads the claim. If the claim is at
+//! most a capacity beyond the record's start, the writer has overwritten no word of the copy. Otherwise the reader
+//! discards the copy; until then it has relied on nothing in it, not even on the length. (As in Agrona's broadcast
+//! buffer.)
 //!
-//! The writer *stakes* its claim to the end of the new record, then writes, then publishes the record's start
-//! in `newest`. A reader copies a record and *then* reads the claim. If the claim is at most a capacity beyond
-//! the record's start, the writer has overwritten no word of the copy. Otherwise the reader discards the copy;
-//! until then it has relied on nothing in it, not even on the length. (As in Agrona's broadcast buffer.)
-//!
-//! # Why the count is exact
-//!
-//! Each record has its sequence, and a reader remembers the last one. A new reader starts behind the newest
-//! record and learns its sequence. Record 0, which opens each topic, makes sure that there is one.
+//! **Why the count is exact.** Each record has its sequence, and a reader remembers the last one. A new reader starts
+//! behind the newest record and learns its sequence. Record 0, which opens each topic, makes sure that there is one.
 //!
 //! Readers trust the writer, which is main. They never leave the ring all the same.
 
@@ -41,8 +38,8 @@ use crate::{
     },
 };
 
-/// The most copies that a reader discards in one call. The newest record outlives the writing of the next one,
-/// so even a second attempt is rare.
+/// The most copies that a reader discards in one call. A second attempt is rare: the newest record outlives the
+/// writing of the next one.
 const ATTEMPTS_MAX: usize = 4;
 
 /// The writing end, in main. Not `Clone`: a topic has one.
@@ -71,13 +68,12 @@ impl TopicWriter {
     /// If the data is no power of two of cells, or `start` no multiple of a cell.
     pub(crate) fn new(memory: TopicMemory, start: u64) -> Self {
         assert!(start.is_multiple_of(CELL as u64));
-        let TopicMemory { control, data } = memory;
-        let mut writer = Self { cells: Cells::new(data), control, position: start, sequence: 0 };
+        let cells = Cells::new(memory.data);
+        let mut writer = Self { cells, control: memory.control, position: start, sequence: 0 };
         writer.append(0, &[]);
         writer
     }
 
-    /// The longest message, in bytes.
     pub(crate) fn payload_max(&self) -> usize {
         payload_max(self.cells.capacity())
     }
@@ -115,17 +111,14 @@ impl TopicWriter {
 }
 
 /// The label of every record.
-const RECORD: Label = Label { kind: Kind::Send, flags: 0, channel: 0, id: None };
+const RECORD: Label = Label::new(Kind::Send, 0);
 
 /// A reading end. It writes no shared memory.
 pub(crate) struct TopicReader {
     cells: Cells,
     control: Shared<TopicControl>,
-    /// The end of the last record that it got, or joined at.
-    position: u64,
-    /// That record's start, and its sequence.
-    last: u64,
-    sequence: u64,
+    /// The last record that it got, or joined at.
+    last: TopicRecord,
 }
 
 /// A message that was copied whole.
@@ -137,6 +130,7 @@ pub(crate) struct ReceivedRecord {
 }
 
 /// A record that was whole when it was copied.
+#[derive(Clone, Copy)]
 struct TopicRecord {
     start: u64,
     end: u64,
@@ -147,20 +141,17 @@ impl TopicReader {
     /// Joins the topic. The reader gets messages from now on.
     pub(crate) fn new(memory: TopicMemory) -> Self {
         let TopicMemory { control, data } = memory;
-        let newest = control.newest.observe();
+        let start = control.newest.observe();
         // An opened topic starts with record 0, one cell long.
-        let opening =
-            TopicRecord { start: newest, end: newest.wrapping_add(CELL as u64), sequence: 0 };
-        let mut reader =
-            Self { cells: Cells::new(data), control, position: 0, last: 0, sequence: 0 };
-        reader.settle(&opening);
+        let opening = TopicRecord { start, end: start.wrapping_add(CELL as u64), sequence: 0 };
+        let mut reader = Self { cells: Cells::new(data), control, last: opening };
         for _ in 0..ATTEMPTS_MAX {
             let record = reader.read(reader.control.newest.observe(), |_, _| ());
             if let Some(record) = record {
                 let end = guarded!("TopicReader::new: place and count of one record", record.end, else {
                     reader.control.newest.observe().wrapping_add(CELL as u64)
                 });
-                reader.settle(&TopicRecord { end, ..record });
+                reader.last = TopicRecord { end, ..record };
                 break;
             }
         }
@@ -170,7 +161,7 @@ impl TopicReader {
     /// Returns whether there is a message that this reader has not got. One load.
     #[inline]
     pub(crate) fn has_news(&self) -> bool {
-        self.control.newest.observe() != self.last
+        self.control.newest.observe() != self.last.start
     }
 
     /// Copies the next message to `buffer`; or the newest, if the writer has overwritten the next.
@@ -178,7 +169,7 @@ impl TopicReader {
     /// `None` if there is no message. Rarely also if the writer outran several attempts in a row: then
     /// [`has_news`](Self::has_news) is still true, and the count stays exact. `buffer` then holds garbage.
     pub(crate) fn next(&mut self, buffer: &mut AlignedBuf) -> Option<ReceivedRecord> {
-        self.receive(|reader, _newest| reader.position, buffer)
+        self.receive(|reader, _newest| reader.last.end, buffer)
     }
 
     /// Copies the newest message, unless this reader has got it. Those in between count as lost.
@@ -194,18 +185,16 @@ impl TopicReader {
     ) -> Option<ReceivedRecord> {
         // One load: a second one could find news where this one found the last message again.
         let newest = self.control.newest.observe();
-        if guarded!("TopicReader::receive: one look", newest == self.last, else !self.has_news()) {
+        if guarded!("TopicReader::receive: one look", newest == self.last.start, else !self.has_news())
+        {
             return None;
         }
         let mut from = first(self, newest);
         for _ in 0..ATTEMPTS_MAX {
-            let record = self.read(from, |words, len| {
-                buffer.set_len(len);
-                bytes::copy_out(words, buffer.as_mut_slice());
-            });
+            let record = self.read(from, |words, len| bytes::copy_out(words, buffer.resize(len)));
             if let Some(record) = record {
-                let lost = record.sequence.wrapping_sub(self.sequence).wrapping_sub(1);
-                self.settle(&record);
+                let lost = record.sequence.wrapping_sub(self.last.sequence).wrapping_sub(1);
+                self.last = record;
                 return Some(ReceivedRecord { sequence: record.sequence, lost });
             }
             from = self.control.newest.observe();
@@ -233,17 +222,11 @@ impl TopicReader {
 
     /// Reads a header that stays in the ring, and its sequence. They may be torn.
     fn look(&self, position: u64) -> Option<(Header, u64)> {
-        let capacity = self.cells.capacity();
-        let place = Place { to_end: self.cells.to_end(position), frame_max: record_max(capacity) };
+        let frame_max = record_max(self.cells.capacity());
+        let place = Place { to_end: self.cells.to_end(position), frame_max };
         let (wire, sequence) = self.cells.head(position).read();
         // A record has no request id: its second word is the sequence.
         Some((wire.check(0, place).ok()?, sequence))
-    }
-
-    fn settle(&mut self, record: &TopicRecord) {
-        self.position = record.end;
-        self.last = record.start;
-        self.sequence = record.sequence;
     }
 }
 

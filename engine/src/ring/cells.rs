@@ -1,11 +1,25 @@
-//! The arithmetic of positions and laps, for rings and topics.
+//! The cells of a ring or topic, the arithmetic of positions and laps, and the commit word.
+//!
+//! The commit word is the only word of a ring's data on which two sides synchronise. One of its bits is the parity
+//! of its lap. So a word that the last lap left in the place of the next frame is no frame, and usually needs no
+//! clearing.
 
 use crate::{
-    primitives::AtomicU64,
-    ring::commit::HeadCell,
-    shm::shared::Shared,
-    wire::{CELL, WORDS_PER_CELL, WORDS_PER_HEADER},
+    model::guarded,
+    primitives::{AtomicU64, Ordering::Relaxed},
+    shm::{bytes, shared::Shared},
+    wire::{
+        CELL, WORDS_PER_CELL, WORDS_PER_HEADER,
+        frame::{Header, Place, Violation, WireHeader, frame_max},
+    },
 };
+
+/// Set in the commit words of every other lap. No kind of frame reaches this bit.
+const ODD_LAP: u64 = 1 << 39;
+/// The fewest cells with room for a frame and its guard behind any pad.
+const CELLS_MIN: usize = 4;
+/// Lengths on the wire have 32 bits.
+const CELLS_MAX: usize = (1 << 32) / CELL;
 
 /// The data of a ring. A position counts bytes since the beginning; its remainder is the place in the ring. A
 /// whole number of laps fits into 64 bits, so positions may wrap.
@@ -14,11 +28,13 @@ pub(crate) struct Cells {
     cells: Shared<[[AtomicU64; WORDS_PER_CELL]]>,
 }
 
-/// The fewest cells with room for a frame and its guard behind any pad.
-const CELLS_MIN: usize = 4;
-
-/// Lengths on the wire have 32 bits.
-const CELLS_MAX: usize = (1 << 32) / CELL;
+/// The first cell of a frame, or the cell of the next frame, in one lap.
+#[derive(Clone, Copy)]
+pub(crate) struct HeadCell<'a> {
+    cell: &'a [AtomicU64; WORDS_PER_CELL],
+    /// [`ODD_LAP`] or 0: the bit in the commit words of this lap.
+    lap: u64,
+}
 
 impl Cells {
     /// # Panics
@@ -57,8 +73,17 @@ impl Cells {
     #[inline]
     pub(crate) fn head(&self, position: u64) -> HeadCell<'_> {
         // The capacity is a power of two, so this bit of a position changes with every lap.
-        let odd_lap = position & self.capacity() as u64 != 0;
-        HeadCell::new(&self.cells[self.index(position)], odd_lap)
+        let is_odd_lap = position & self.capacity() as u64 != 0;
+        HeadCell {
+            cell: &self.cells[self.index(position)],
+            lap: if is_odd_lap { ODD_LAP } else { 0 },
+        }
+    }
+
+    /// Prefetches the cell at `position`.
+    #[inline]
+    pub(crate) fn prefetch(&self, position: u64) {
+        bytes::prefetch(&self.cells[self.index(position)]);
     }
 
     /// The words of a payload of `len` bytes whose frame starts at `position`.
@@ -71,5 +96,59 @@ impl Cells {
         let words = len.div_ceil(size_of::<u64>());
         let from = self.index(position) * WORDS_PER_CELL + WORDS_PER_HEADER;
         &self.cells.as_flattened()[from..from + words]
+    }
+
+    /// Reads both words of the frame at `position`, once each, and checks them. `None` if none was committed there.
+    #[inline(always)]
+    pub(crate) fn frame_at(&self, position: u64) -> Option<Result<Header, Violation>> {
+        let head = self.head(position);
+        // Acquire: pairs with the Release in `commit`; makes the frame and the guard behind it visible.
+        let word = head.cell[0].load(guarded!("Cells::frame_at: Acquire", Acquire));
+        let wire = head.frame_in(word)?;
+        let id_word = head.cell[1].load(Relaxed);
+        let place = Place { to_end: self.to_end(position), frame_max: frame_max(self.capacity()) };
+        Some(wire.check(id_word, place))
+    }
+}
+
+impl HeadCell<'_> {
+    /// Makes sure that a reader finds no frame here. Visible no later than the next `commit`.
+    ///
+    /// Only the producer writes this memory, so it may look first. In a stream of small frames it finds the last
+    /// lap's commit word, which is no frame in this lap. Then it stores nothing and leaves the line to the reader.
+    #[inline]
+    pub(crate) fn guard(self) {
+        if self.frame_in(self.cell[0].load(Relaxed)).is_some() {
+            guarded!("HeadCell::guard", self.cell[0].store(self.lap, Relaxed));
+        }
+    }
+
+    /// Hands over the frame that starts here.
+    #[inline]
+    pub(crate) fn commit(self, header: Header) {
+        self.cell[1].store(header.to_id_word(), Relaxed);
+        let word = header.to_commit_word() | self.lap;
+        // Release: pairs with the Acquire in `frame_at`; makes the frame and the guard behind it visible.
+        self.cell[0].store(word, guarded!("HeadCell::commit: Release", Release));
+    }
+
+    /// The header in a word; `None` for zeroes and for commit words of the last lap.
+    #[inline]
+    fn frame_in(self, word: u64) -> Option<WireHeader> {
+        let word = word ^ self.lap;
+        (word != 0 && word & ODD_LAP == 0).then_some(WireHeader(word))
+    }
+
+    /// Writes a header that orders nothing. A topic hands over by its cursor.
+    #[inline]
+    pub(crate) fn write(self, header: Header, second: u64) {
+        self.cell[0].store(header.to_commit_word(), Relaxed);
+        self.cell[1].store(second, Relaxed);
+    }
+
+    /// Reads a header that orders nothing. It may be torn.
+    #[inline]
+    pub(crate) fn read(self) -> (WireHeader, u64) {
+        (WireHeader(self.cell[0].load(Relaxed)), self.cell[1].load(Relaxed))
     }
 }

@@ -6,7 +6,7 @@ use crate::{
     shm::{aligned::AlignedBuf, bytes, shared::Shared},
     wire::{
         CELL,
-        frame::{Header, Kind, Place, Violation, frame_max},
+        frame::{Header, Kind, Violation},
         outbox::OutboxControl,
     },
 };
@@ -70,38 +70,24 @@ impl Consumer {
     // Always inline, with its callees: a result in registers is cheaper (docs/performance.md).
     #[inline(always)]
     pub(crate) fn peek(&mut self) -> Result<Option<Frame>, Violation> {
-        match self.look()? {
-            Some(frame) if frame.header.kind == Kind::Pad => self.peek_past(frame),
-            found => Ok(found),
+        let position = self.position;
+        match self.cells.frame_at(position).transpose()? {
+            Some(header) if header.kind == Kind::Pad => self.peek_past(header),
+            found => Ok(found.map(|header| Frame { header, position })),
         }
     }
 
-    /// A second pad would stand at the start of a lap, where `look` refuses it.
+    /// A second pad would stand at the start of a lap, where a pad is refused.
     #[cold]
-    fn peek_past(&mut self, pad: Frame) -> Result<Option<Frame>, Violation> {
-        let before = self.position;
-        self.advance(pad);
-        match self.look() {
-            Err(Violation::BadPad { .. }) => {
-                // So that the next call finds the same violation.
-                self.position = before;
-                Err(Violation::SecondPad)
-            }
-            found => found,
-        }
-    }
-
-    #[inline(always)]
-    fn look(&self) -> Result<Option<Frame>, Violation> {
-        let Some((wire, id_word)) = self.cells.head(self.position).observe() else {
-            return Ok(None);
-        };
-        let place = Place {
-            to_end: self.cells.to_end(self.position),
-            frame_max: frame_max(self.cells.capacity()),
-        };
-        let header = wire.check(id_word, place)?;
-        Ok(Some(Frame { header, position: self.position }))
+    fn peek_past(&mut self, pad: Header) -> Result<Option<Frame>, Violation> {
+        let position = self.position.wrapping_add(pad.padded_len() as u64);
+        let found =
+            self.cells.frame_at(position).transpose().map_err(|violation| match violation {
+                Violation::BadPad { .. } => Violation::SecondPad,
+                other => other,
+            })?;
+        self.position = position;
+        Ok(found.map(|header| Frame { header, position }))
     }
 
     /// The payload in place.
@@ -110,31 +96,24 @@ impl Consumer {
     ///
     /// If the writer is not [`Writer::Main`], or the consumer has advanced past the frame.
     #[cfg(not(loom))]
-    #[allow(
-        unsafe_code,
-        reason = "only this module knows that main changes no frame that was not consumed"
-    )]
+    #[allow(unsafe_code, reason = "only this module knows that main changes no unread frame")]
     #[inline]
     pub(crate) fn payload(&self, frame: &Frame) -> &[u8] {
         assert!(self.writer == Writer::Main, "a renderer's payload must be copied");
         assert!(frame.position == self.position, "the frame was read past");
+        let words = self.cells.payload(frame.position, frame.payload_len());
         // SAFETY: the frame was committed and the consumer has not advanced past it (asserted). So
         // `consumed` has not passed it, and cannot while the result borrows `self`. Until then the
         // writer, which is main (asserted), does not change it.
-        unsafe { bytes::bytes(self.payload_words(frame), frame.payload_len()) }
+        unsafe { bytes::bytes(words, frame.payload_len()) }
     }
 
     /// Copies the payload out. Reads each word once.
     #[inline]
     pub(crate) fn copy_payload(&self, frame: &Frame, buffer: &mut AlignedBuf) {
         debug_assert_eq!(frame.position, self.position, "the frame was read past");
-        buffer.set_len(frame.payload_len());
-        bytes::copy_out(self.payload_words(frame), buffer.as_mut_slice());
-    }
-
-    #[inline]
-    fn payload_words(&self, frame: &Frame) -> &[AtomicU64] {
-        self.cells.payload(frame.position, frame.payload_len())
+        let words = self.cells.payload(frame.position, frame.payload_len());
+        bytes::copy_out(words, buffer.resize(frame.payload_len()));
     }
 
     /// The read position, published or not.

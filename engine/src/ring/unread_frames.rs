@@ -9,7 +9,7 @@ use crate::{
     ring::cells::Cells,
     wire::{
         attached::Attached,
-        frame::{Header, Kind, Place, frame_max},
+        frame::{Header, Kind},
     },
 };
 
@@ -47,20 +47,16 @@ impl UnreadFrames {
 
     /// The frames behind `consumed` and their positions, for at most one lap.
     fn frames(&self, consumed: u64) -> impl Iterator<Item = (u64, Header)> {
-        let capacity = self.cells.capacity();
-        let mut position = consumed;
+        let mut next = consumed;
         iter::from_fn(move || {
-            if position.wrapping_sub(consumed) >= capacity as u64 {
+            let position = next;
+            if position.wrapping_sub(consumed) >= self.cells.capacity() as u64 {
                 return None;
             }
-            let (wire, id_word) = self.cells.head(position).observe()?;
-            let place =
-                Place { to_end: self.cells.to_end(position), frame_max: frame_max(capacity) };
             // Where no frame begins, the ring has wrapped meanwhile, or the peer's position is a lie.
-            let header = wire.check(id_word, place).ok()?;
-            let found = (position, header);
-            position = position.wrapping_add(header.padded_len() as u64);
-            Some(found)
+            let header = self.cells.frame_at(position)?.ok()?;
+            next = position.wrapping_add(header.padded_len() as u64);
+            Some((position, header))
         })
     }
 

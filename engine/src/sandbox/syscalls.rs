@@ -202,6 +202,8 @@ fn allowed(process: u32) -> Result<Rules, SandboxError> {
         // Asking for one's own limits, as the C library does for the size of stacks.
         (libc::SYS_prlimit64, vec![when([equal(0, 0), pointer(2, 0)])?]),
         (libc::SYS_futex, futexes),
+        // Where this process's own threads run.
+        (libc::SYS_sched_setaffinity, vec![when([equal(0, 0)])?]),
         (libc::SYS_membarrier, one_of(0, &MEMBARRIERS)?),
         (libc::SYS_fcntl, one_of(1, &FCNTLS)?),
         (libc::SYS_prctl, one_of(0, &PRCTLS)?),

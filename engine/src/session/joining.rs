@@ -67,15 +67,15 @@ pub(crate) fn join(
     let main = map(handles.next(), welcome.main_capacity, Access::Read)?;
     let own = map(handles.next(), welcome.renderer_capacity, Access::Write)?;
     let (main, own) = (main.outbox().map_err(bad_answer)?, own.outbox().map_err(bad_answer)?);
-    own.control.initialise(welcome.renderer_capacity as usize);
-    main.control.check_identity(welcome.main_capacity as usize).map_err(bad_answer)?;
+    own.control.identity.initialise(welcome.renderer_capacity as usize);
+    main.control.identity.check(welcome.main_capacity as usize).map_err(bad_answer)?;
 
     let signals = control.renderers_signals(&mut handles);
     let (signal, interrupt) = signals.ok_or_else(|| bad_answer("the eventfd is missing"))?;
     let mut topics = Vec::with_capacity(welcome.topics.len());
     for &(number, capacity) in &welcome.topics {
         let topic = map(handles.next(), capacity, Access::Read)?.topic().map_err(bad_answer)?;
-        topic.control.check_identity(capacity as usize).map_err(bad_answer)?;
+        topic.control.identity.check(capacity as usize).map_err(bad_answer)?;
         topics.push((number, topic));
     }
     reach(KillPoint::MemoryMapped);

@@ -123,7 +123,7 @@ impl Meeting for SocketMeeting {
         let inherited = Inherited {
             variable: Sockets.variable(),
             value: CHILD_SOCKET.to_string(),
-            descriptor: Some(theirs.into()),
+            descriptor: Some(theirs.0),
         };
         Ok((ours.into(), inherited))
     }
@@ -196,8 +196,8 @@ impl PacketLink for SocketLink {
     }
 
     fn bell_to_hand_over(&self) -> io::Result<Option<MemoryHandle>> {
-        let bell = self.bell.get().map(EventFd::try_clone).transpose()?;
-        Ok(bell.map(|bell| OwnedFd::from(bell).into()))
+        let bell = self.bell.get().map(|bell| bell.0.try_clone()).transpose()?;
+        Ok(bell.map(MemoryHandle::from))
     }
 
     fn renderers_signals(
@@ -206,7 +206,7 @@ impl PacketLink for SocketLink {
     ) -> Option<(Box<dyn Signal>, Interrupt)> {
         let bell = handed_over.next()?;
         let bell = bell.of_kind::<SealedMemory>().ok()?.0.try_clone().ok()?;
-        Some((Box::new(EventSignal(bell.into())), Interrupt::default()))
+        Some((Box::new(EventSignal(EventFd(bell))), Interrupt::default()))
     }
 
     fn backend(&self) -> Backend {

@@ -6,7 +6,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// A byte buffer that starts at a multiple of 16. It keeps its memory, so a steady stream does not allocate.
 ///
-/// Bytes that [`set_len`](Self::set_len) adds are unspecified: zeroes, or bytes of an earlier message.
+/// Bytes that [`resize`](Self::resize) adds are unspecified: zeroes, or bytes of an earlier message.
 #[derive(Debug, Default)]
 pub(crate) struct AlignedBuf {
     blocks: Vec<Block>,
@@ -22,13 +22,14 @@ impl AlignedBuf {
         Self { blocks: Vec::new(), len: 0 }
     }
 
-    /// Sets the length. Allocates only above the longest length so far.
+    /// Sets the length and returns the bytes. Allocates only above the longest length so far.
     #[inline]
-    pub(crate) fn set_len(&mut self, len: usize) {
+    pub(crate) fn resize(&mut self, len: usize) -> &mut [u8] {
         if len > self.blocks.len() * size_of::<Block>() {
             self.grow(len);
         }
         self.len = len;
+        &mut self.blocks.as_mut_bytes()[..len]
     }
 
     #[cold]
@@ -41,18 +42,12 @@ impl AlignedBuf {
     }
 
     pub(crate) fn fill(&mut self, bytes: &[u8]) {
-        self.set_len(bytes.len());
-        self.as_mut_slice().copy_from_slice(bytes);
+        self.resize(bytes.len()).copy_from_slice(bytes);
     }
 
     #[inline]
     pub(crate) fn as_slice(&self) -> &[u8] {
         &self.blocks.as_bytes()[..self.len]
-    }
-
-    #[inline]
-    pub(crate) fn as_mut_slice(&mut self) -> &mut [u8] {
-        &mut self.blocks.as_mut_bytes()[..self.len]
     }
 }
 
@@ -65,7 +60,7 @@ mod tests {
         let mut buffer = AlignedBuf::new();
         assert_eq!(buffer.as_slice(), b"");
         for len in [1, 15, 16, 17, 4097] {
-            buffer.set_len(len);
+            buffer.resize(len);
             assert_eq!(buffer.as_slice().len(), len);
             assert_eq!(buffer.as_slice().as_ptr().addr() % 16, 0);
         }

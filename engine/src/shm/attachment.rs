@@ -1,20 +1,19 @@
 //! Memory of one large payload: an object of its own, which travels beside the ring.
 //!
-//! Main makes all of it. Who fills it decides how sealed memory is kept from changing under its reader:
+//! Main makes all of it. The process that fills it decides which seals keep it from changing under its reader:
 //!
 //! ```text
-//!   filled by    seals when it is read                      so that
+//!   filled by    seals when it is read                      effect
 //!   ----------   ----------------------------------------   ----------------------------------------
 //!   main         SHRINK  GROW  FUTURE_WRITE  SEAL           only main's own mapping can write it
-//!   a renderer   SHRINK  GROW  WRITE         SEAL           nobody can write it any more, ever
+//!   a renderer   SHRINK  GROW  WRITE         SEAL           no process can write it any more
 //! ```
 //!
-//! `WRITE` is refused by the kernel while a writable mapping is left, and cannot be taken back. So a
-//! [`Readable`] of what a renderer has sealed may be read in place however hostile that is. Named memory cannot be
-//! sealed: there, whoever has filled it is trusted to leave it alone.
+//! The kernel refuses `WRITE` while a writable mapping is left, and it cannot be removed. So main reads a [`Readable`]
+//! of a hostile renderer in place. Named memory cannot be sealed: there, the process that filled it is trusted.
 //!
-//! A page that cannot be had while a mapping is read or written would end the process with SIGBUS.
-//! So pages are asked for beforehand (`MADV_POPULATE_READ`, `_WRITE`), which fails with an error.
+//! A page that the kernel cannot allocate when it is first used would end the process with SIGBUS. So pages are
+//! populated beforehand, which fails with an error.
 
 use std::{
     io,
@@ -24,14 +23,13 @@ use std::{
 use crate::shm::{
     backing::Backing,
     handle::MemoryHandle,
-    mapping::Mapping,
-    region::{Access, RegionError},
+    mapping::{Access, Mapping, RegionError},
 };
 
-/// The unit in which memory is had.
+/// The unit of allocation.
 pub(crate) const PAGE: usize = 4096;
 
-/// Memory of a fixed size that is not filled yet: made by main, to be filled and sealed by a renderer.
+/// Memory of a constant size, made by main for a renderer to fill and seal.
 #[derive(Debug)]
 pub(crate) struct Blank {
     memory: MemoryHandle,
@@ -39,12 +37,11 @@ pub(crate) struct Blank {
 }
 
 impl Blank {
-    /// Makes `size` zero bytes.
     pub(crate) fn create(backing: &Backing, size: usize) -> io::Result<Self> {
         Ok(Self { memory: backing.blank(size)?, size })
     }
 
-    /// Takes over what another process made, if it has this size.
+    /// Takes memory from another process, if it has this size.
     pub(crate) fn open(memory: MemoryHandle, size: usize) -> Result<Self, RegionError> {
         memory.check(size)?;
         Ok(Self { memory, size })
@@ -54,17 +51,16 @@ impl Blank {
         self.size
     }
 
-    /// What the other process needs to fill it.
+    /// The handle for the process that fills it.
     pub(crate) fn handle(&self) -> MemoryHandle {
         self.memory.clone()
     }
 
-    /// Writes the payload to its start.
     pub(crate) fn fill(&self, payload: &[u8]) -> io::Result<()> {
         self.memory.fill(self.size, payload)
     }
 
-    /// Maps its first `len` bytes, to be written in place. Unmap it before [`seal`](Self::seal).
+    /// Maps it, and populates the first `len` bytes. Unmap it before [`seal`](Self::seal).
     pub(crate) fn map(&self, len: usize) -> io::Result<Writable> {
         let mapping = self.memory.map(self.size, Access::Write)?;
         let mut writable = Writable { mapping, populated: 0 };
@@ -72,14 +68,14 @@ impl Blank {
         Ok(writable)
     }
 
-    /// Ends all writing to sealed memory, by anyone and for good; fails while a writable mapping is left. Of named
-    /// memory it says no more than that this process is done.
+    /// Ends all writing to sealed memory, by any process. Fails while a writable mapping is left. On named memory it
+    /// has no effect.
     pub(crate) fn seal(self) -> io::Result<()> {
         self.memory.finish()
     }
 
-    /// The first `len` bytes, if whoever filled it has written every page and sealed it, as far as that can be
-    /// known. `self` is what main has made, so that the size is known.
+    /// Maps the first `len` bytes for reading, if the renderer has written every page and sealed it, as far as this
+    /// kind of memory can tell. `self` is main's, so its size is known.
     pub(crate) fn into_readable(self, len: usize) -> Result<Readable, RegionError> {
         let mapping = self.memory.map_finished(self.size)?;
         mapping.populate(len, Access::Read)?;
@@ -87,17 +83,16 @@ impl Blank {
     }
 }
 
-/// Memory that this process alone can write.
+/// Memory that only this process can write.
 #[derive(Debug)]
 pub(crate) struct Writable {
     mapping: Mapping,
-    /// How many bytes from the start have their pages mapped.
+    /// The bytes from the start whose pages are mapped.
     populated: usize,
 }
 
 impl Writable {
-    /// Makes `size` bytes that no other mapping writes. `payload` is what they begin with; behind it are
-    /// zeroes. Whoever gets the handle may read them.
+    /// Makes `size` bytes: `payload`, and zeroes behind it. A process that gets the handle may read them.
     pub(crate) fn create(
         backing: &Backing,
         size: usize,
@@ -107,7 +102,7 @@ impl Writable {
         Ok((Self { mapping, populated: 0 }, handle))
     }
 
-    /// Sees to it that writing the first `len` bytes takes no fault, or says why that cannot be.
+    /// Allocates the pages of the first `len` bytes, so that a write takes no fault.
     pub(crate) fn populate(&mut self, len: usize) -> io::Result<()> {
         if len > self.populated {
             self.mapping.populate(len, Access::Write)?;
@@ -121,23 +116,22 @@ impl Deref for Writable {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        // SAFETY: the whole mapping, whose size nobody changes, and which `self` keeps. The one mapping
-        // through which it can be written is this one (FUTURE_WRITE was sealed before the descriptor
-        // was passed on; of a segment, by trust), or it is a renderer's `Blank`, which main leaves alone: main
-        // is trusted.
+        // SAFETY: the whole mapping, which `self` keeps and whose size is constant. Only this mapping can write it
+        // (FUTURE_WRITE was sealed before the descriptor was passed on; of a segment, by trust), or it is a
+        // renderer's `Blank`, which main does not write: main is trusted.
         unsafe { self.mapping.bytes() }
     }
 }
 
 impl DerefMut for Writable {
     fn deref_mut(&mut self) -> &mut [u8] {
-        // SAFETY: as in `deref`, and `self` is borrowed for writing. A renderer that reads it
-        // meanwhile was not told to, and sees its own payload change.
+        // SAFETY: as in `deref`, and `self` is borrowed mutably. A renderer that reads it before a frame names it
+        // sees its own payload change.
         unsafe { self.mapping.bytes_mut() }
     }
 }
 
-/// The payload in memory that does not change while this is used.
+/// A payload in memory that does not change while this lives.
 #[derive(Debug)]
 pub(crate) struct Readable {
     mapping: Mapping,
@@ -145,8 +139,8 @@ pub(crate) struct Readable {
 }
 
 impl Readable {
-    /// Maps what main has made and goes on writing: main leaves a payload alone until `consumed` has
-    /// passed the frame that names it. All `size` bytes of it.
+    /// Maps all `size` bytes of memory that main has made and may write again. Main changes no payload before
+    /// `consumed` has passed the frame that names it.
     pub(crate) fn of_main(handle: &MemoryHandle, size: usize) -> Result<Self, RegionError> {
         let mapping = handle.map(size, Access::Read)?;
         Ok(Self { mapping, len: size })
@@ -157,9 +151,9 @@ impl Deref for Readable {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        // SAFETY: part of the mapping, whose size nobody changes, and which `self` keeps. Nobody writes it:
-        // either nobody can (`into_readable` has checked the WRITE seal), or its writer is trusted to write only
-        // what its reader is not looking at: main (`of_main`), or whoever has filled a segment.
+        // SAFETY: part of the mapping, which `self` keeps and whose size is constant. No process writes it: either
+        // none can (`into_readable` has checked the WRITE seal), or its writer is trusted not to write what is being
+        // read: main (`of_main`), or the process that has filled a segment.
         unsafe { &self.mapping.bytes()[..self.len] }
     }
 }

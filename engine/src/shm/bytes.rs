@@ -4,15 +4,13 @@
 //! or line by line in assembly, of which the compiler can neither repeat nor split an access. So the peer cannot
 //! cause a data race, and **no byte is read twice**: the checked bytes are the used bytes. The commit word of a
 //! frame or the claim of a topic orders the copies.
-//!
-//! [`bytes`] and [`bytes_mut`] give access in place; their callers promise that no other thread or process writes
-//! meanwhile.
+
+pub(crate) use bulk::prefetch;
 
 use crate::primitives::{AtomicU64, Ordering::Relaxed};
 
 const WORD: usize = size_of::<u64>();
 /// A cache line.
-#[cfg(not(loom))]
 const LINE: usize = 64;
 
 /// The longest copy word by word, which the compiler unrolls.
@@ -44,7 +42,6 @@ fn copy_in_bulk(words: &[AtomicU64], source: &[u8]) {
 ///
 /// Its stores may become visible before earlier ones, but not after later ones. So no reader may look at these
 /// words before a later store.
-#[cfg(not(loom))]
 pub(crate) fn stream_in(words: &[AtomicU64], source: &[u8]) {
     let words = &words[..source.len().div_ceil(WORD)];
     // To the start of a line: a partly written line goes to memory in pieces.
@@ -112,21 +109,11 @@ fn copy_out_words(words: &[AtomicU64], target: &mut [u8]) {
     }
 }
 
-/// Prefetches the cache line of `place`.
-#[inline(always)]
-pub(crate) fn prefetch<T>(place: &T) {
-    bulk::prefetch(place);
-}
-
 /// Returns the first `len` bytes of `words`, in place.
 ///
 /// # Safety
 ///
 /// While the slice lives no thread may write these words, here or in another process.
-///
-/// # Panics
-///
-/// If there are not enough words.
 #[cfg(not(loom))]
 #[inline]
 pub(crate) unsafe fn bytes(words: &[AtomicU64], len: usize) -> &[u8] {
@@ -142,10 +129,6 @@ pub(crate) unsafe fn bytes(words: &[AtomicU64], len: usize) -> &[u8] {
 ///
 /// While the slice lives no other code in this process may read or write these words, and no other process may
 /// write them.
-///
-/// # Panics
-///
-/// If there are not enough words.
 #[cfg(not(loom))]
 #[inline]
 #[allow(clippy::mut_from_ref, reason = "atomics are interior mutable; uniqueness is the caller's")]
@@ -208,8 +191,9 @@ mod bulk {
         }
     }
 
+    /// Prefetches the cache line of `place`.
     #[inline(always)]
-    pub(super) fn prefetch<T>(place: &T) {
+    pub(crate) fn prefetch<T>(place: &T) {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         // SAFETY: it reads nothing, whatever the address.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(place).cast()) };
@@ -281,7 +265,7 @@ mod bulk {
         }
     }
 
-    pub(super) fn prefetch<T>(_: &T) {}
+    pub(crate) fn prefetch<T>(_: &T) {}
 
     pub(super) fn copy_in(_: &[AtomicU64], _: &[u8]) -> usize {
         0
@@ -291,7 +275,6 @@ mod bulk {
         0
     }
 
-    #[cfg(not(loom))]
     pub(super) fn stream_in(_: &[AtomicU64], _: &[u8]) -> usize {
         0
     }

@@ -1,4 +1,4 @@
-//! What another process needs to map memory too: a descriptor of it, or its name.
+//! The means by which another process maps memory: a descriptor of it, or its name.
 
 use std::{any::Any, fmt, io, ops::Deref};
 
@@ -7,21 +7,21 @@ use crate::{
     shm::mapping::{Access, Mapping, RegionError},
 };
 
-/// A piece of memory of one kind, as it is handed over.
+/// Memory of one kind, as it is handed over.
 pub(crate) trait Memory: Any + fmt::Debug + Send + Sync {
-    /// Checks that it is of this size for good, and may be filled.
+    /// Checks that its size is constant and this one, and that it may be filled.
     fn check(&self, size: usize) -> Result<(), RegionError>;
 
-    /// Maps what main has made, once it is known to be what was announced.
+    /// Checks and maps memory that main has made.
     fn map(&self, len: usize, access: Access) -> Result<Mapping, RegionError>;
 
-    /// Writes `payload` to the start of memory of this size that is to be filled.
+    /// Writes `payload` to the start of memory of this size.
     fn fill(&self, size: usize, payload: &[u8]) -> io::Result<()>;
 
     /// Ends all writing, as far as this kind of memory can. Fails while a writable mapping is left.
     fn finish(&self) -> io::Result<()>;
 
-    /// Maps what a renderer has filled and finished. Main only, which knows the size since it has made it.
+    /// Maps memory that a renderer has filled and finished. Main only, which knows the size since it has made it.
     fn map_finished(&self, size: usize) -> Result<Mapping, RegionError>;
 }
 
@@ -33,7 +33,7 @@ impl MemoryHandle {
         Self(Arc::new(memory))
     }
 
-    /// The memory itself, for the transport that passes on this kind and no other.
+    /// The memory itself, for the transport that passes on this kind only.
     pub(crate) fn of_kind<M: Memory>(&self) -> io::Result<&M> {
         let memory: &dyn Any = &*self.0;
         memory.downcast_ref().ok_or_else(|| io::Error::other("memory of another backend"))

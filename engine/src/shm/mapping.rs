@@ -1,40 +1,31 @@
-//! A mapping of a whole memory object, and what keeps it.
+//! A mapping of a whole memory object, and its owner.
 
 use std::{any::Any, io, ptr::NonNull};
 
 #[cfg(target_os = "linux")]
-use rustix::fs::SealFlags;
-#[cfg(target_os = "linux")]
-use rustix::io::retry_on_intr;
-#[cfg(target_os = "linux")]
-use rustix::mm::{Advice, madvise};
+use rustix::{
+    fs::SealFlags,
+    io::retry_on_intr,
+    mm::{Advice, madvise},
+};
 
-/// Who writes a region, decided once and for all when it is created.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum WriterSide {
-    /// The process that creates it; all others only read.
-    Creator,
-    /// The one process that it is given to; its creator only reads.
-    Peer,
-}
-
-/// How a region is mapped here.
+/// The access of this process to a region. The other process has the other one, for good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
     Read,
     Write,
 }
 
-/// Why memory that another process passed on was not mapped.
+/// The reason why memory from another process was not mapped.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RegionError {
     #[error("the memory has {actual} bytes where {expected} were announced")]
     Size { expected: usize, actual: u64 },
-    /// The seals that it lacks: its size, or its contents, could change at any time.
+    /// Without these seals its size or its contents could change at any time.
     #[cfg(target_os = "linux")]
     #[error("the memory is not sealed as it must be: {missing:?} missing")]
     Unsealed { missing: SealFlags },
-    /// Pages that were never written: whoever reads them would have to make them.
+    /// Its reader would have to allocate the pages that were never written.
     #[error("the memory has holes: {actual} bytes are there of {expected}")]
     Hollow { expected: usize, actual: u64 },
     #[error("the memory could not be looked at or mapped: {0}")]
@@ -42,7 +33,7 @@ pub(crate) enum RegionError {
 }
 
 impl RegionError {
-    /// Whether what was announced has been removed: whoever made it is dead, and was swept.
+    /// Returns whether the memory was removed, since its maker is dead.
     pub(crate) fn is_removed(&self) -> bool {
         matches!(self, Self::System(error) if error.kind() == io::ErrorKind::NotFound)
     }
@@ -57,7 +48,7 @@ impl From<RegionError> for io::Error {
     }
 }
 
-/// Memory that is mapped here, and shared with whoever else maps it.
+/// Memory that is mapped here, and perhaps in other processes.
 #[derive(Debug)]
 pub(crate) struct Mapping {
     start: NonNull<u8>,
@@ -66,18 +57,16 @@ pub(crate) struct Mapping {
     _keeper: Box<dyn Any + Send + Sync>,
 }
 
-// SAFETY: it is a place in memory and its length. It hands out nothing but what lies there, as `Shared` values, which
-// are `Send` and `Sync` by what they point to, or under a caller's promise. The keeper may be dropped by any thread.
+// SAFETY: it is an address and a length. It gives access only to the memory there, as `Shared` values, which
+// are `Send` and `Sync` by their targets, or under a caller's promise. Any thread may drop the keeper.
 unsafe impl Send for Mapping {}
 // SAFETY: as above; nothing in it changes before it is dropped.
 unsafe impl Sync for Mapping {}
 
 impl Mapping {
-    /// The `len` bytes from `start` on.
-    ///
     /// # Safety
     ///
-    /// They must be mapped, page-aligned and of that size, as long as `keeper` lives.
+    /// The `len` bytes from `start` on must be mapped, page-aligned and of that size, as long as `keeper` lives.
     pub(crate) unsafe fn new(
         start: NonNull<u8>,
         len: usize,
@@ -94,38 +83,37 @@ impl Mapping {
         self.len
     }
 
-    /// Has the pages of the first `len` bytes mapped, for this access, and made where there are none; or says
-    /// why that cannot be.
+    /// Allocates and maps the pages of the first `len` bytes.
     pub(crate) fn populate(&self, len: usize, access: Access) -> io::Result<()> {
-        assert!(len <= self.len());
+        assert!(len <= self.len);
         // SAFETY: inside this mapping.
-        unsafe { populate(self.start(), len, access) }
+        unsafe { populate(self.start, len, access) }
     }
 
-    /// All of it, in place.
+    /// Returns all bytes, in place.
     ///
     /// # Safety
     ///
-    /// While the slice lives nobody may write this memory, neither here nor in another process.
+    /// While the slice lives, no code may write this memory, here or in another process.
     pub(crate) unsafe fn bytes(&self) -> &[u8] {
-        // SAFETY: mapped for reading as long as `self` lives, of a size that nobody changes; the caller
-        // promises that the contents do not change either.
-        unsafe { std::slice::from_raw_parts(self.start().as_ptr(), self.len()) }
+        // SAFETY: mapped for reading as long as `self` lives, of a constant size; the caller promises that the
+        // contents do not change either.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }
     }
 
-    /// All of it, in place and writable.
+    /// Returns all bytes, in place and writable.
     ///
     /// # Safety
     ///
-    /// It must be mapped [`Access::Write`], and nobody else may write it while the slice lives.
+    /// It must be mapped [`Access::Write`], and no other code may write it while the slice lives.
     pub(crate) unsafe fn bytes_mut(&mut self) -> &mut [u8] {
-        // SAFETY: as in `bytes`; this mapping is borrowed for writing, and the caller promises that
-        // it is the only way to the memory that is written.
-        unsafe { std::slice::from_raw_parts_mut(self.start().as_ptr(), self.len()) }
+        // SAFETY: as in `bytes`; this mapping is borrowed mutably, and the caller promises that no other way to
+        // write the memory is used.
+        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.len) }
     }
 }
 
-/// As [`Mapping::populate`]. Where the system has no such advice, pages come with their first use.
+/// As [`Mapping::populate`]. Systems without such advice allocate pages at their first use.
 ///
 /// # Safety
 ///
@@ -138,9 +126,8 @@ pub(crate) unsafe fn populate(start: NonNull<u8>, len: usize, access: Access) ->
             Access::Read => Advice::LinuxPopulateRead,
             Access::Write => Advice::LinuxPopulateWrite,
         };
-        // SAFETY: the caller's own mapping, and neither piece of advice changes what it holds.
-        let populate = || unsafe { madvise(start.as_ptr().cast(), len, advice) };
-        retry_on_intr(populate)?;
+        // SAFETY: the caller's own mapping, and neither piece of advice changes its contents.
+        retry_on_intr(|| unsafe { madvise(start.as_ptr().cast(), len, advice) })?;
     }
     Ok(())
 }
@@ -153,10 +140,9 @@ pub(crate) unsafe fn populate(start: NonNull<u8>, len: usize, access: Access) ->
 #[cfg_attr(not(target_os = "linux"), expect(unused_variables, reason = "nothing is advised"))]
 pub(crate) unsafe fn keep_to_ourselves(start: NonNull<u8>, len: usize) -> io::Result<()> {
     #[cfg(target_os = "linux")]
-    // A forked child would be a second writer of the same outbox; and messages are nobody's business after a
-    // crash.
+    // A forked child would be a second writer of the same outbox. Core dumps would disclose messages.
     for advice in [Advice::LinuxDontFork, Advice::LinuxDontDump] {
-        // SAFETY: the caller's own mapping, and neither piece of advice changes what it holds.
+        // SAFETY: the caller's own mapping, and neither piece of advice changes its contents.
         unsafe { madvise(start.as_ptr().cast(), len, advice)? };
     }
     Ok(())

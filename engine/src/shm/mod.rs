@@ -1,21 +1,27 @@
-//! Where the bytes are.
+//! The memory of rings and payloads.
 //!
-//! | module | what it is |
+//! ```text
+//!   Backing (sealed, or named) ──makes──▶ Mapping + MemoryHandle ──▶ the other process maps it too
+//!                                           │
+//!        Region (a ring) ── Shared<T> ──────┤
+//!        Blank, Writable, Readable ─────────┘   (one large payload)
+//! ```
+//!
+//! | file | holds |
 //! | --- | --- |
-//! | [`backing`] | how main makes memory, whatever its kind |
-//! | [`handle`] | what another process needs to map it too |
+//! | [`backing`] | the source of all memory of an endpoint, whatever its kind |
+//! | [`handle`] | the means by which another process maps memory |
+//! | `mapping` | a mapping, and its owner |
+//! | `sealed` | memory without a name, and its seals |
 //! | [`region`] | a ring's memory: created, checked, mapped |
 //! | [`attachment`] | the memory of one large payload |
-//! | `mapping` | a mapping, and what keeps it |
-//! | `sealed` | memory without a name, and its seals |
-//! | [`heap`] | the same shapes on the heap, for tests and model checks |
-//! | [`shared`] | a pointer into memory and a share in what keeps it alive |
-//! | [`bytes`] | words of shared memory to and from bytes of our own |
-//! | [`aligned`] | a private buffer that any payload type can be read from |
+//! | [`shared`] | a pointer into memory that keeps it alive |
+//! | [`heap`] | rings and topics on the heap, for tests and models |
+//! | [`bytes`] | copies between words of shared memory and private bytes |
+//! | [`aligned`] | a private buffer, aligned for any payload type |
 //!
-//! Most unsafe code lives here and in [`crate::os`]; `engine/tests/tidy/` names the other files that
-//! need some. Folders above this one hold [`shared::Shared`] values and cannot tell a mapping from the
-//! heap. `wire`, below it, knows no memory at all.
+//! Most unsafe code is here and in [`crate::os`]; `engine/tests/tidy/` names the other files. Folders above this one
+//! cannot tell a mapping from the heap.
 
 #![allow(unsafe_code, reason = "memory that another process writes has no other way in")]
 

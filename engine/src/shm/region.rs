@@ -1,47 +1,41 @@
-//! Shared memory: created, checked, mapped.
+//! Regions of shared memory: created, checked, mapped.
 //!
-//! Main creates every region, of its final size. What keeps others from changing what they should not is
-//! the backing's affair. Of **sealed** memory (a `memfd`) the seals, set before any other process sees it,
-//! are what makes the rest of the engine sound:
+//! Main creates every region, of its final size. Seals on **sealed** memory, set before any other process has it, make
+//! the rest of the engine sound:
 //!
 //! ```text
-//!   who writes it        seals                                  so that
+//!   written by           seals                                  effect
 //!   ------------------   ------------------------------------   -------------------------------------
-//!   main (its creator)   SHRINK  GROW  FUTURE_WRITE  SEAL       nobody else can ever write it, and
-//!   a renderer           SHRINK  GROW                SEAL       nobody can change its size (SIGBUS)
+//!   main (its creator)   SHRINK  GROW  FUTURE_WRITE  SEAL       no other process can ever write it, and
+//!   a renderer           SHRINK  GROW                SEAL       none can change its size (SIGBUS)
 //! ```
 //!
-//! **Named** memory (a segment) has no seals: whoever opens it could write it and change its size, and is
-//! trusted not to. Its owner, mode and size are checked when it is opened, so that what is there by mistake is an
-//! error.
+//! **Named** memory has no seals: each process that opens it is trusted. Its owner, mode and size are checked when it
+//! is opened.
 //!
-//! Invariants: a region's size never changes; a region that is mapped [`Access::Read`] here is never
-//! written through this mapping (in sealed memory a store would end the process, not corrupt the peer); a
-//! mapping lives as long as any [`Shared`] that points into it; a forked child has none of it.
+//! Invariants: a region's size never changes; a region that is mapped [`Access::Read`] is never written through that
+//! mapping (a store to sealed memory would end the process); a mapping lives as long as any [`Shared`] that points
+//! into it; a forked child has none of it.
 //!
-//! A renderer may fill, punch or unmap the region that it writes: punched pages read as zeroes. What
-//! its bytes mean, and whether they are true, is not looked at here. Main never trusts the identity
-//! in memory that a renderer writes; it knows the size because it created it.
+//! A renderer may fill, punch or unmap the region that it writes: punched pages read as zeroes. The meaning of its
+//! bytes is checked in other folders.
 
-use std::fmt;
-use std::io;
-use std::ptr::NonNull;
+use std::{io, ptr::NonNull};
 
-use crate::primitives::{Arc, AtomicU64};
-use crate::shm::backing::Backing;
-use crate::shm::handle::MemoryHandle;
-use crate::shm::mapping::Mapping;
-pub(crate) use crate::shm::mapping::{Access, RegionError, WriterSide};
-use crate::shm::shared::{Atomics, OutboxMemory, Shared, TopicMemory};
-use crate::wire::CONTROL_LEN;
-use crate::wire::outbox::OutboxControl;
-use crate::wire::topic::TopicControl;
+pub(crate) use crate::shm::mapping::{Access, RegionError};
+use crate::{
+    primitives::{Arc, AtomicU64},
+    shm::{
+        backing::Backing,
+        handle::MemoryHandle,
+        mapping::Mapping,
+        shared::{Atomics, OutboxMemory, Shared, TopicMemory},
+    },
+    wire::{CONTROL_LEN, outbox::OutboxControl, topic::TopicControl},
+};
 
-/// The smallest ring that a region can hold.
 const CAPACITY_MIN: usize = 4096;
 
-const _: () = assert!(size_of::<OutboxControl>() <= CONTROL_LEN);
-const _: () = assert!(size_of::<TopicControl>() <= CONTROL_LEN);
 const _: () = assert!(align_of::<OutboxControl>() <= CONTROL_LEN);
 const _: () = assert!(align_of::<TopicControl>() <= CONTROL_LEN);
 const _: () = assert!(CONTROL_LEN == 4096, "a mapping is aligned to no more than a page");
@@ -53,33 +47,28 @@ pub(crate) struct LayoutError {
     pub(crate) len: usize,
 }
 
-/// A piece of shared memory, mapped here.
+#[derive(Debug)]
 pub(crate) struct Region {
     mapping: Arc<Mapping>,
     access: Access,
-    /// To pass on.
     handle: MemoryHandle,
 }
 
 impl Region {
-    /// Creates `len` zero bytes and maps them as `writer` asks.
+    /// Creates `len` zero bytes and maps them for `access`; the other process gets the other access.
     ///
     /// `name` only shows in `/proc`, and only for memory that has no other name.
     pub(crate) fn create(
         backing: &Backing,
         name: &str,
         len: usize,
-        writer: WriterSide,
+        access: Access,
     ) -> io::Result<Region> {
-        let access = match writer {
-            WriterSide::Creator => Access::Write,
-            WriterSide::Peer => Access::Read,
-        };
-        let (mapping, handle) = backing.region(name, len, writer)?;
+        let (mapping, handle) = backing.region(name, len, access)?;
         Ok(Region { mapping: Arc::new(mapping), access, handle })
     }
 
-    /// Maps memory that another process created, once it is known to be what was announced.
+    /// Checks and maps memory that another process created.
     pub(crate) fn open(
         handle: MemoryHandle,
         len: usize,
@@ -89,75 +78,52 @@ impl Region {
         Ok(Region { mapping: Arc::new(mapping), access, handle })
     }
 
-    /// Sees to it that all of it is there and mapped here, so that no later access takes a page fault; or
-    /// says why that cannot be. Pages that nobody has touched are made, by a reader too.
+    /// Allocates and maps all pages, so that no later access takes a page fault.
     pub(crate) fn prefault(&self) -> io::Result<()> {
         self.mapping.populate(self.mapping.len(), self.access)
     }
 
-    /// How long a region must be for a ring of `capacity` bytes.
+    /// The length of a region with a ring of `capacity` bytes.
     pub(crate) const fn ring_len(capacity: usize) -> usize {
         CONTROL_LEN + capacity
     }
 
-    /// What the other process needs to map it too.
     pub(crate) fn handle(&self) -> &MemoryHandle {
         &self.handle
     }
 
-    /// The region as an outbox. Of one that is mapped [`Access::Read`] nothing may be stored.
+    /// The region as an outbox. A region that is mapped [`Access::Read`] must not be stored to.
     pub(crate) fn outbox(&self) -> Result<OutboxMemory, LayoutError> {
-        let (control, data) = self.control_and_data()?;
+        let (control, data) = self.ring()?;
         Ok(OutboxMemory { control, data })
     }
 
-    /// The region as a topic. Of one that is mapped [`Access::Read`] nothing may be stored.
+    /// The region as a topic. A region that is mapped [`Access::Read`] must not be stored to.
     pub(crate) fn topic(&self) -> Result<TopicMemory, LayoutError> {
-        let (control, data) = self.control_and_data()?;
+        let (control, data) = self.ring()?;
         Ok(TopicMemory { control, data })
     }
 
-    fn control_and_data<C: Atomics>(
-        &self,
-    ) -> Result<(Shared<C>, Shared<[AtomicU64]>), LayoutError> {
-        let start = self.mapping.start();
-        let capacity = capacity_of(self.mapping.len())?;
+    fn ring<C: Atomics>(&self) -> Result<(Shared<C>, Shared<[AtomicU64]>), LayoutError> {
+        let (start, len) = (self.mapping.start(), self.mapping.len());
+        let capacity = len
+            .checked_sub(CONTROL_LEN)
+            .filter(|capacity| *capacity >= CAPACITY_MIN && capacity.is_power_of_two())
+            .ok_or(LayoutError { len })?;
         let control = start.cast::<C>();
-        // SAFETY: `capacity_of` found that the mapping is longer than the control page, so the sum
-        // stays inside it.
+        // SAFETY: the mapping is longer than the control page, so the sum stays inside it.
         let data = unsafe { start.add(CONTROL_LEN) }.cast::<AtomicU64>();
         let data = NonNull::slice_from_raw_parts(data, capacity / size_of::<AtomicU64>());
         debug_assert!(control.is_aligned() && data.cast::<AtomicU64>().is_aligned());
-        // SAFETY: both lie in the mapping, which the `Arc` keeps, and do not overlap; a mapping is
-        // page-aligned, and the asserts above hold both types to a page. The size cannot change (SHRINK
-        // was sealed or checked, or all who can open the segment are trusted not to change it), so no page
-        // of it can go away. Every bit pattern is a valid value of either: atomics only (`Atomics`). Other processes write them at any time,
-        // which atomics are for; through a read-only mapping they are only loaded, and loads of up to
-        // 8 bytes are plain moves.
+        // SAFETY: both lie in the mapping, which the `Arc` keeps, and do not overlap. A mapping is page-aligned, and
+        // the asserts above and in `wire` hold both types to a page. The size cannot change (SHRINK was sealed or
+        // checked, or all processes that can open the segment are trusted), so no page goes away. Every bit pattern
+        // is a valid value: atomics only (`Atomics`). Other processes may write them at any time, as atomics permit;
+        // through a read-only mapping they are only loaded, and loads of up to 8 bytes are plain moves.
         unsafe {
-            Ok((
-                Shared::new(control, self.mapping.clone()),
-                Shared::new(data, self.mapping.clone()),
-            ))
+            let data = Shared::new(data, self.mapping.clone());
+            Ok((Shared::new(control, self.mapping.clone()), data))
         }
-    }
-}
-
-impl fmt::Debug for Region {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("Region")
-            .field("len", &self.mapping.len())
-            .field("access", &self.access)
-            .field("handle", &self.handle)
-            .finish()
-    }
-}
-
-fn capacity_of(len: usize) -> Result<usize, LayoutError> {
-    match len.checked_sub(CONTROL_LEN) {
-        Some(capacity) if capacity >= CAPACITY_MIN && capacity.is_power_of_two() => Ok(capacity),
-        _ => Err(LayoutError { len }),
     }
 }
 
@@ -180,8 +146,8 @@ pub(crate) mod tests {
 
     pub(crate) const LEN: usize = CONTROL_LEN + CAPACITY_MIN;
 
-    fn created(writer: WriterSide) -> Region {
-        Region::create(&Backing::sealed(), "ringbridge-test", LEN, writer).unwrap()
+    fn created(access: Access) -> Region {
+        Region::create(&Backing::sealed(), "ringbridge-test", LEN, access).unwrap()
     }
 
     fn descriptor(region: &Region) -> &OwnedFd {
@@ -198,8 +164,7 @@ pub(crate) mod tests {
     }
 
     fn sealed_with(seals: SealFlags) -> OwnedFd {
-        let descriptor = sealable_memory("ringbridge-test").unwrap();
-        ftruncate(&descriptor, LEN as u64).unwrap();
+        let descriptor = sealable_memory("ringbridge-test", LEN).unwrap();
         fcntl_add_seals(&descriptor, seals).unwrap();
         descriptor
     }
@@ -223,18 +188,18 @@ pub(crate) mod tests {
     }
 
     /// The same region, and as another process has opened it.
-    fn pair(backing: &Backing, writer: WriterSide, access: Access) -> (Region, Region) {
-        let ours = Region::create(backing, "ringbridge-test", LEN, writer).unwrap();
-        let theirs = Region::open(ours.handle().clone(), LEN, access).unwrap();
+    fn pair(backing: &Backing, [ours, theirs]: [Access; 2]) -> (Region, Region) {
+        let ours = Region::create(backing, "ringbridge-test", LEN, ours).unwrap();
+        let theirs = Region::open(ours.handle().clone(), LEN, theirs).unwrap();
         (ours, theirs)
     }
 
     /// For memory of any kind.
     pub(crate) fn each_side_sees_what_the_other_writes(backing: &Backing) {
-        let (ours, theirs) = pair(backing, WriterSide::Creator, Access::Read);
+        let (ours, theirs) = pair(backing, [Access::Write, Access::Read]);
         ours.outbox().unwrap().data[511].store(42, Ordering::Release);
         assert_eq!(theirs.outbox().unwrap().data[511].load(Ordering::Acquire), 42);
-        let (ours, theirs) = pair(backing, WriterSide::Peer, Access::Write);
+        let (ours, theirs) = pair(backing, [Access::Read, Access::Write]);
         theirs.outbox().unwrap().data[0].store(42, Ordering::Release);
         assert_eq!(ours.outbox().unwrap().data[0].load(Ordering::Acquire), 42);
     }
@@ -253,10 +218,8 @@ pub(crate) mod tests {
 
     #[test]
     fn what_is_prefaulted_is_mapped_whole_whoever_writes_it() {
-        for (writer, theirs) in
-            [(WriterSide::Creator, Access::Read), (WriterSide::Peer, Access::Write)]
-        {
-            let ours = created(writer);
+        for (ours, theirs) in [(Access::Write, Access::Read), (Access::Read, Access::Write)] {
+            let ours = created(ours);
             let theirs = opened(&ours, theirs);
             assert_eq!((mapped(&ours), mapped(&theirs)), (0, 0));
             ours.prefault().unwrap();
@@ -268,11 +231,11 @@ pub(crate) mod tests {
 
     #[test]
     fn each_page_has_one_writer() {
-        for (writer, ours_may, theirs, theirs_may) in [
-            (WriterSide::Creator, "rw-s", Access::Read, "r--s"),
-            (WriterSide::Peer, "r--s", Access::Write, "rw-s"),
+        for (ours, ours_may, theirs, theirs_may) in [
+            (Access::Write, "rw-s", Access::Read, "r--s"),
+            (Access::Read, "r--s", Access::Write, "rw-s"),
         ] {
-            let ours = created(writer);
+            let ours = created(ours);
             let theirs = opened(&ours, theirs);
             assert!(described(ours.mapping.start())[0].contains(ours_may));
             assert!(described(theirs.mapping.start())[0].contains(theirs_may));
@@ -281,7 +244,7 @@ pub(crate) mod tests {
 
     #[test]
     fn the_holder_of_a_descriptor_cannot_map_the_creators_region_writable() {
-        let descriptor = passed_on(&created(WriterSide::Creator));
+        let descriptor = passed_on(&created(Access::Write));
         assert_eq!(map(&descriptor, ProtFlags::READ | ProtFlags::WRITE), Err(Errno::PERM));
         assert_eq!(map(&descriptor, ProtFlags::WRITE), Err(Errno::PERM));
         assert!(matches!(
@@ -292,7 +255,7 @@ pub(crate) mod tests {
 
     #[test]
     fn the_holder_of_a_descriptor_cannot_make_a_read_only_mapping_writable() {
-        let descriptor = passed_on(&created(WriterSide::Creator));
+        let descriptor = passed_on(&created(Access::Write));
         let start = map(&descriptor, ProtFlags::READ).unwrap();
         // SAFETY: a mapping of this test's own, that nothing else points into.
         unsafe {
@@ -304,7 +267,7 @@ pub(crate) mod tests {
 
     #[test]
     fn the_holder_of_a_descriptor_cannot_write_or_punch_the_creators_region() {
-        let region = created(WriterSide::Creator);
+        let region = created(Access::Write);
         region.outbox().unwrap().data[0].store(42, Ordering::Relaxed);
         let descriptor = passed_on(&region);
         let punch = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
@@ -315,8 +278,8 @@ pub(crate) mod tests {
 
     #[test]
     fn the_holder_of_a_descriptor_cannot_change_the_size_or_the_seals_of_any_region() {
-        for writer in [WriterSide::Creator, WriterSide::Peer] {
-            let descriptor = passed_on(&created(writer));
+        for access in [Access::Write, Access::Read] {
+            let descriptor = passed_on(&created(access));
             assert_eq!(ftruncate(&descriptor, 0), Err(Errno::PERM));
             assert_eq!(ftruncate(&descriptor, 2 * LEN as u64), Err(Errno::PERM));
             assert_eq!(fcntl_add_seals(&descriptor, SealFlags::WRITE), Err(Errno::PERM));
@@ -325,7 +288,7 @@ pub(crate) mod tests {
 
     #[test]
     fn pages_that_the_peer_punches_out_read_as_zeroes() {
-        let ours = created(WriterSide::Peer);
+        let ours = created(Access::Read);
         let theirs = opened(&ours, Access::Write);
         theirs.outbox().unwrap().data[0].store(42, Ordering::Relaxed);
         let punch = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
@@ -335,7 +298,7 @@ pub(crate) mod tests {
 
     #[test]
     fn memory_of_another_size_is_refused() {
-        let region = created(WriterSide::Creator);
+        let region = created(Access::Write);
         for announced in [LEN - 1, LEN + 1, 2 * LEN, 0, usize::MAX] {
             let refused =
                 Region::open(passed_on(&region).into(), announced, Access::Read).unwrap_err();
@@ -383,8 +346,7 @@ pub(crate) mod tests {
             (8, None),
         ] {
             let region =
-                Region::create(&Backing::sealed(), "ringbridge-test", len, WriterSide::Creator)
-                    .unwrap();
+                Region::create(&Backing::sealed(), "ringbridge-test", len, Access::Write).unwrap();
             let words = region.outbox().map(|outbox| outbox.data.len());
             let expected = capacity.map(|capacity| capacity / 8).ok_or(LayoutError { len });
             assert_eq!(words, expected);
@@ -394,12 +356,12 @@ pub(crate) mod tests {
 
     #[test]
     fn a_region_of_no_bytes_is_an_error() {
-        Region::create(&Backing::sealed(), "ringbridge-test", 0, WriterSide::Creator).unwrap_err();
+        Region::create(&Backing::sealed(), "ringbridge-test", 0, Access::Write).unwrap_err();
     }
 
     #[test]
     fn the_memory_outlives_its_region_while_something_points_into_it() {
-        let region = created(WriterSide::Creator);
+        let region = created(Access::Write);
         let outbox = region.outbox().unwrap();
         drop(region);
         outbox.data[0].store(42, Ordering::Relaxed);
@@ -408,7 +370,7 @@ pub(crate) mod tests {
 
     #[test]
     fn a_mapping_is_neither_forked_nor_dumped() {
-        assert_kept_to_ourselves(&created(WriterSide::Creator));
+        assert_kept_to_ourselves(&created(Access::Write));
     }
 
     pub(crate) fn assert_kept_to_ourselves(region: &Region) {
@@ -421,7 +383,7 @@ pub(crate) mod tests {
 
     #[test]
     fn a_sleeper_on_a_read_only_mapping_is_woken_from_the_writers_mapping() {
-        let ours = created(WriterSide::Creator);
+        let ours = created(Access::Write);
         let theirs = opened(&ours, Access::Read);
         // The lower half of a word of the data serves as the bell here.
         let bell = |region: &Region| {
@@ -438,14 +400,15 @@ pub(crate) mod tests {
                     futex::wait(word, 0, Some(much_later), Scope::Shared).unwrap();
                 }
                 while word.load(Ordering::Acquire) == 1 {
-                    futex::wait_either(word, 1, &interrupt, 0, Some(start + much_later)).unwrap();
+                    futex::wait_either((word, 1), (&interrupt, 0), Some(start + much_later))
+                        .unwrap();
                 }
             });
             let word = bell(&ours);
             for value in [1, 2] {
                 thread::sleep(Duration::from_millis(20));
                 word.store(value, Ordering::Release);
-                futex::wake(word, u32::MAX, Scope::Shared).unwrap();
+                futex::wake_all(word, Scope::Shared);
             }
         });
         assert!(start.elapsed() < much_later);

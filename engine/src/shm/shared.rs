@@ -8,8 +8,6 @@
 //!
 //! The rings own `Shared`s, so they need no lifetimes and cannot tell a mapping from the heap. The same code runs
 //! between two processes, under loom and under the sanitizers.
-//!
-//! A `Shared` gives out `&T`, never `&mut T`: memory that several sides write must be atomic.
 
 use std::{any::Any, fmt, ops::Deref, ptr::NonNull, sync::Arc};
 
@@ -69,8 +67,8 @@ impl<T: ?Sized> Shared<T> {
 }
 
 impl<T: ?Sized + Send + Sync + 'static> Shared<T> {
-    #[cfg(any(test, loom))]
     /// Shares a value on the heap, a slice for instance.
+    #[cfg(any(test, loom))]
     pub(crate) fn from_box(value: Box<T>) -> Self {
         let owner = Arc::new(value);
         Self { target: NonNull::from(&**owner), owner }

@@ -3,10 +3,10 @@
 //! One side stores, runs [`light_fence`] and loads. The other stores, runs [`heavy_fence`] and loads. At least
 //! one of the two sees the other's store, as with two `SeqCst` fences. The light fence only keeps the compiler
 //! from reordering. The heavy fence has the kernel run a fence on every processor that runs a thread of this
-//! process (`membarrier`, private and expedited), and waits for it, some microseconds.
+//! process (`membarrier`), and waits for it, some microseconds.
 //!
-//! In a model both are `SeqCst` fences, which is what the pair amounts to. Each touches a shared word first:
-//! loom tries both orders of two accesses to one word, but not of two fences.
+//! In a model both are `SeqCst` fences. Each touches a shared word first: loom tries both orders of two accesses to
+//! one word, but not of two fences.
 
 use crate::primitives::{Ordering::SeqCst, fence};
 
@@ -27,7 +27,7 @@ pub(crate) fn light_fence() {
 /// If it is not [available](heavy_fence_available).
 pub(crate) fn heavy_fence() {
     #[cfg(not(loom))]
-    crate::os::process_fence().expect("it was there when the process registered for it");
+    crate::os::process::process_fence().expect("it was there when the process registered for it");
     // No model: in a model both fences are SeqCst fences; the callers' fences are guarded.
     #[cfg(not(loom))]
     fence(SeqCst);
@@ -51,7 +51,7 @@ pub(crate) fn heavy_fence_available() -> bool {
     #[cfg(not(loom))]
     {
         static AVAILABLE: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
-        *AVAILABLE.get_or_init(|| crate::os::register_process_fence().is_ok())
+        *AVAILABLE.get_or_init(|| crate::os::process::register_process_fence().is_ok())
     }
     #[cfg(loom)]
     true

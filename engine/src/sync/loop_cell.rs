@@ -1,9 +1,8 @@
 //! Values that only the thread that drives a loop can reach, without a lock for each use.
 //!
 //! The [driver lock](crate::wake::driver_lock) lets one thread at a time call an application's listeners and
-//! handlers. The driver keeps a [`LoopKey`], and each listener is in a [`LoopCell`] of that key. The borrow
-//! checker sees that the key is borrowed as long as a value is. A mutex for each value would cost every message
-//! two atomic exchanges, which also wait for all earlier stores.
+//! handlers. The driver keeps a [`LoopKey`], and each listener is in a [`LoopCell`] of that key, which is borrowed as
+//! long as the listener is. A mutex for each would cost every message two atomic exchanges.
 
 #![allow(unsafe_code, reason = "a key is a lock, and guards what is keyed to it")]
 

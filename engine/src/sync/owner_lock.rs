@@ -10,9 +10,9 @@
 //! The first thread that locks it becomes its owner. The exchange of an ordinary mutex waits until all earlier
 //! stores have left the processor. In a stream of messages the last of them is the frame before, on its way to
 //! another processor's cache, so each message would wait for the one before (docs/performance.md, "One send").
-//! The owner only stores and loads. That is safe because another thread revokes the ownership first, and has
-//! the kernel run a fence on every processor that runs a thread of this process (`membarrier`). Then either
-//! the owner sees the revocation, or the other thread sees the owner inside.
+//! The owner only stores and loads. That is safe because another thread revokes the ownership first, with a fence on
+//! every processor that runs a thread of this process. Then either the owner sees the revocation, or the other thread
+//! sees the owner inside.
 //!
 //! The ownership is revoked for good; from then on this is an ordinary mutex. It is one from the beginning if
 //! the kernel has no such fence. A thread that locks it twice gets an error, not a deadlock.
@@ -52,20 +52,17 @@ pub(crate) struct OwnerLock<T> {
     value: UnsafeCell<T>,
 }
 
-// SAFETY: the value is reached only through a guard, and guards exist one at a time (see `enter` and
-// `revoke`). So sharing this moves `T` from thread to thread and never shares it.
+// SAFETY: the value is reached only through a guard, and guards exist one at a time (see `Guard::deref`). So sharing
+// this moves `T` from thread to thread and never shares it.
 unsafe impl<T: Send> Sync for OwnerLock<T> {}
 
 /// This thread holds the lock already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct HeldHere;
 
-/// The holder of a busy lock: this thread, or another.
+/// A thread holds the lock: this one, or another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Busy {
-    Here,
-    Elsewhere,
-}
+pub(crate) struct Busy;
 
 pub(crate) struct Guard<'a, T> {
     lock: &'a OwnerLock<T>,
@@ -115,34 +112,33 @@ impl<T> OwnerLock<T> {
 
     #[cold]
     fn lock_slowly(&self, me: u64) -> Result<Guard<'_, T>, HeldHere> {
-        if self.become_owner(me)
-            && let Some(guard) = self.enter(me)?
-        {
-            return Ok(guard);
+        match self.lock_as_owner(me)? {
+            Some(guard) => Ok(guard),
+            None => Ok(self.enter_as_other(me, self.others.lock())),
         }
-        if self.holder.load(Relaxed) == me {
-            return Err(HeldHere);
-        }
-        let others = self.others.lock();
-        Ok(self.enter_as_other(me, others))
     }
 
     pub(crate) fn try_lock(&self) -> Result<Guard<'_, T>, Busy> {
         let me = thread_number();
-        if (self.owner.load(Relaxed) == me || self.become_owner(me))
-            && let Some(guard) = self.enter(me).map_err(|HeldHere| Busy::Here)?
-        {
+        if let Some(guard) = self.lock_as_owner(me).map_err(|HeldHere| Busy)? {
             return Ok(guard);
-        }
-        if self.holder.load(Relaxed) == me {
-            return Err(Busy::Here);
         }
         // A revocation may have to wait for the owner.
         if self.owner.load(Relaxed) != REVOKED {
-            return Err(Busy::Elsewhere);
+            return Err(Busy);
         }
-        let others = self.others.try_lock().ok_or(Busy::Elsewhere)?;
+        let others = self.others.try_lock().ok_or(Busy)?;
         Ok(self.enter_as_other(me, others))
+    }
+
+    /// Enters if this thread is the owner, or becomes it. `None` if it needs `others`.
+    fn lock_as_owner(&self, me: u64) -> Result<Option<Guard<'_, T>>, HeldHere> {
+        if (self.owner.load(Relaxed) == me || self.become_owner(me))
+            && let Some(guard) = self.enter(me)?
+        {
+            return Ok(Some(guard));
+        }
+        if self.holder.load(Relaxed) == me { Err(HeldHere) } else { Ok(None) }
     }
 
     fn become_owner(&self, me: u64) -> bool {
@@ -171,7 +167,6 @@ impl<T> OwnerLock<T> {
         }
     }
 
-    /// Leaves as the owner.
     #[inline]
     fn leave(&self) {
         // Release: pairs with the Acquire in `revoke`; makes the owner's accesses to the value visible.
@@ -185,10 +180,8 @@ impl<T> OwnerLock<T> {
 
     #[cold]
     fn wake_revoker(&self) {
-        let waiting = self.revoker.lock().take();
-        if let Some(thread) = waiting {
-            thread.unpark();
-        }
+        let revoker = self.revoker.lock().take();
+        revoker.inspect(Thread::unpark);
     }
 }
 
@@ -250,11 +243,13 @@ fn thread_number() -> u64 {
 
 #[cfg(all(test, loom))]
 mod loom_tests {
-    use crate::model::{DEADLOCK, RACE, check};
     use std::cell::Cell;
 
     use super::*;
-    use crate::primitives::Arc;
+    use crate::{
+        model::{DEADLOCK, RACE, check},
+        primitives::Arc,
+    };
 
     loom::thread_local! {
         pub(super) static NUMBER: Cell<u64> = Cell::new(1);
@@ -335,7 +330,7 @@ mod tests {
         for _ in 0..2 {
             let guard = lock.lock().unwrap();
             assert_eq!(lock.lock().err(), Some(HeldHere));
-            assert_eq!(lock.try_lock().err(), Some(Busy::Here));
+            assert_eq!(lock.try_lock().err(), Some(Busy));
             drop(guard);
             // From now on it has no owner.
             thread::scope(|scope| {
@@ -350,7 +345,7 @@ mod tests {
         let mut guard = lock.lock().unwrap();
         thread::scope(|scope| {
             let other = scope.spawn(|| {
-                assert_eq!(lock.try_lock().err(), Some(Busy::Elsewhere));
+                assert_eq!(lock.try_lock().err(), Some(Busy));
                 *lock.lock().unwrap() += 10;
             });
             while lock.owner.load(Relaxed) != REVOKED && heavy_fence_available() {

@@ -5,15 +5,13 @@
 
 use std::cell::Cell;
 
-use crate::{model::guarded, primitives::AtomicBool};
+use crate::primitives::{Mutex, MutexGuard};
 
-/// The loop whose turn this thread is in.
+/// The loop of an endpoint, by its address, which is only compared.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CurrentLoop {
     Nothing,
-    /// A main endpoint's. The address is only compared.
     Main(usize),
-    /// A renderer endpoint's. The address is only compared.
     Renderer(usize),
 }
 
@@ -57,73 +55,23 @@ impl Drop for Marked {
     }
 }
 
-/// The flag of a thread in `run` or `poll`. A waiting invocation drives the loop too, but only until it has its
+/// The lock of a thread in `run` or `poll`. A waiting invocation drives the loop too, but only until it has its
 /// reply. So a run waits for invocations, and not for another run.
 #[derive(Default)]
-pub(crate) struct Running(AtomicBool);
+pub(crate) struct Running(Mutex<()>);
 
-/// The reason why a run cannot begin.
 #[derive(Debug)]
 pub(crate) enum RunRefused {
-    /// This thread is inside a loop's turn.
     InsideListener,
-    /// Another thread runs this loop.
     AlreadyRunning,
 }
 
-/// Holding it is the right to run the loop.
-pub(crate) struct RunningGuard<'a>(&'a Running);
-
 impl Running {
-    pub(crate) fn begin(&self) -> Result<RunningGuard<'_>, RunRefused> {
+    /// Takes the right to run the loop.
+    pub(crate) fn begin(&self) -> Result<MutexGuard<'_, ()>, RunRefused> {
         if any() {
             return Err(RunRefused::InsideListener);
         }
-        // Acquire: pairs with the Release in `RunningGuard::drop`; makes the last run's writes visible.
-        if self.0.swap(true, guarded!("Running::begin: Acquire", Acquire)) {
-            return Err(RunRefused::AlreadyRunning);
-        }
-        Ok(RunningGuard(self))
-    }
-}
-
-impl Drop for RunningGuard<'_> {
-    fn drop(&mut self) {
-        // Release: pairs with the Acquire in `Running::begin`; makes this run's writes visible.
-        self.0.0.store(false, guarded!("RunningGuard::drop: Release", Release));
-    }
-}
-
-#[cfg(all(test, loom))]
-mod loom_tests {
-    use crate::model::{RACE, check};
-    use loom::cell::Cell;
-
-    use super::*;
-    use crate::primitives::{Arc, thread};
-
-    /// Plain memory that each run changes.
-    struct Left(Cell<u32>);
-
-    // SAFETY: that its accesses are ordered is what the model checks, and loom reports it if they are not.
-    #[allow(unsafe_code, reason = "a model of what one run leaves to the next")]
-    unsafe impl Sync for Left {}
-
-    #[test]
-    fn loom_one_run_at_a_time_and_each_sees_what_the_last_one_left() {
-        check(&[("RunningGuard::drop: Release", RACE), ("Running::begin: Acquire", RACE)], || {
-            let shared = Arc::new((Running::default(), Left(Cell::new(0))));
-            let run = |(running, left): &(Running, Left)| {
-                let Ok(_running) = running.begin() else { return 0 };
-                left.0.set(left.0.get() + 1);
-                1
-            };
-            let other = thread::spawn({
-                let shared = shared.clone();
-                move || run(&shared)
-            });
-            let runs = run(&shared) + other.join().unwrap();
-            assert_eq!(shared.1.0.get(), runs);
-        });
+        self.0.try_lock().ok_or(RunRefused::AlreadyRunning)
     }
 }

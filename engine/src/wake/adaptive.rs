@@ -16,13 +16,16 @@
 //!
 //! If the peer shares this processor, spinning keeps it from answering. To find out, a wait yields now and
 //! then. If the message is there right afterwards several times in a row, the processor is shared.
-//!
-//! This module does not sleep and reads no shared memory.
 
-use std::time::{Duration, Instant};
+use std::{
+    mem,
+    time::{Duration, Instant},
+};
 
-use super::rhythm::{Met, Outlook, Rhythm};
-use crate::primitives::spin_loop;
+use crate::{
+    primitives::spin_loop,
+    wake::rhythm::{Met, Outlook, Rhythm},
+};
 
 /// The way in which a process waits for its peer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -74,22 +77,14 @@ pub(crate) struct Waiter {
     looks: u32,
     /// The start of this wait; `None` until the clock is first read.
     began: Option<Instant>,
-    /// The last time of this wait, and the action then.
-    latest: Option<(Instant, Last)>,
+    /// The last time of this wait, and the state since then.
+    latest: Option<(Instant, Met)>,
     /// The time that it spun before it parked or dozed.
     spun: Option<Duration>,
     sharing: Sharing,
     foresight: Option<Foresight>,
-}
-
-/// The action of a wait when it last read the clock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Last {
-    Looked,
-    /// Another thread had the processor meanwhile.
-    Yielded,
-    Parked,
-    Dozed,
+    /// The sender runs on this thread's processor. A spin before a predicted message would keep it from sending.
+    beside_sender: bool,
 }
 
 /// The rhythm of the messages, in nanoseconds since `origin`.
@@ -107,6 +102,8 @@ struct Sharing {
     until_probe: u32,
     /// Yields of this wait.
     yields: u32,
+    /// Another thread had the processor since the last look.
+    yielded: bool,
 }
 
 impl Sharing {
@@ -123,11 +120,9 @@ impl Sharing {
 
     /// Decides whether to yield now, and counts it.
     fn try_yield(&mut self, waited: Duration) -> bool {
-        let allowed = if self.is_sure() {
-            Self::YIELDS_MAX
-        } else {
-            u32::from(waited >= Self::PROBE_AFTER && self.probes())
-        };
+        // A trial: now and then, and in each wait while the score is undecided.
+        let probes = waited >= Self::PROBE_AFTER && (self.until_probe == 0 || self.score > 0);
+        let allowed = if self.is_sure() { Self::YIELDS_MAX } else { u32::from(probes) };
         let yields = self.yields < allowed;
         self.yields += u32::from(yields);
         yields
@@ -137,14 +132,9 @@ impl Sharing {
         self.score >= Self::SURE
     }
 
-    /// Now and then, and in each wait while the score is undecided.
-    fn probes(&self) -> bool {
-        self.until_probe == 0 || self.score > 0
-    }
-
     /// Learns from a finished wait that has read the clock.
-    fn learn(&mut self, yield_brought_it: bool) {
-        if yield_brought_it {
+    fn learn(&mut self) {
+        if mem::take(&mut self.yielded) {
             self.score = (self.score + 1).min(Self::SCORE_MAX);
         } else if self.yields > 0 {
             self.score = self.score.saturating_sub(1);
@@ -166,27 +156,43 @@ impl Waiter {
             spun: None,
             sharing: Sharing::default(),
             foresight: None,
+            beside_sender: false,
         }
     }
 
     /// A waiter that predicts messages that come by a clock.
-    pub(crate) fn foreseeing(strategy: WaitStrategy, ceiling: Duration) -> Self {
-        let foresight = (strategy == WaitStrategy::Adaptive).then(|| Foresight {
-            rhythm: Rhythm::new(nanoseconds(ceiling)),
+    /// It is awake around them for up to `share_max` percent of the time.
+    pub(crate) fn foreseeing(strategy: WaitStrategy, ceiling: Duration, share_max: u8) -> Self {
+        let foresees = strategy == WaitStrategy::Adaptive && share_max > 0;
+        let foresight = foresees.then(|| Foresight {
+            rhythm: Rhythm::new(nanoseconds(ceiling), share_max),
             origin: Instant::now(),
         });
         Self { foresight, ..Self::new(strategy, ceiling) }
     }
 
-    /// Ends the wait: a message came.
+    /// Ends the wait: a message came. Returns whether it came during a sleep.
     #[inline]
-    pub(crate) fn found(&mut self) {
+    pub(crate) fn found(&mut self) -> bool {
         self.looks = 0;
         match self.began.take() {
             // It ended before the clock was first read, so its length counts as 0.
-            None => self.expected -= self.expected / 8,
+            None => {
+                self.expected -= self.expected / 8;
+                false
+            }
             Some(began) => self.learn(began, Instant::now()),
         }
+    }
+
+    /// Returns whether messages come by a clock, as far as is known.
+    pub(crate) fn has_beat(&self) -> bool {
+        self.foresight.as_ref().is_some_and(|foresight| foresight.rhythm.has_beat())
+    }
+
+    /// Notes whether the last sender to ring did so on this thread's processor.
+    pub(crate) fn set_beside_sender(&mut self, beside: bool) {
+        self.beside_sender = beside;
     }
 
     /// Returns the next action after a look that found nothing.
@@ -206,8 +212,8 @@ impl Waiter {
     pub(crate) fn yielded(&mut self) {
         let now = Instant::now();
         let took = self.latest.map_or(Duration::ZERO, |(asked, _)| now.duration_since(asked));
-        let last = if took >= Sharing::YIELD_MIN { Last::Yielded } else { Last::Looked };
-        self.latest = Some((now, last));
+        self.sharing.yielded = took >= Sharing::YIELD_MIN;
+        self.latest = Some((now, Met::Awake));
     }
 
     #[cold]
@@ -218,13 +224,14 @@ impl Waiter {
             WaitStrategy::Adaptive => self.adapt(now, now.duration_since(began)),
             WaitStrategy::Park => WaitStep::Park(now),
         };
-        let last = match step {
-            WaitStep::Look | WaitStep::LookAt(_) | WaitStep::Yield(_) => Last::Looked,
-            WaitStep::Park(_) => Last::Parked,
-            WaitStep::Doze { .. } => Last::Dozed,
+        let met = match step {
+            WaitStep::Look | WaitStep::LookAt(_) | WaitStep::Yield(_) => Met::Awake,
+            WaitStep::Park(_) => Met::Parked,
+            WaitStep::Doze { .. } => Met::Dozing,
         };
-        self.latest = Some((now, last));
-        if matches!(last, Last::Parked | Last::Dozed) {
+        self.sharing.yielded = false;
+        self.latest = Some((now, met));
+        if met != Met::Awake {
             self.spun.get_or_insert(now.duration_since(began));
         }
         step
@@ -242,6 +249,9 @@ impl Waiter {
         let Some(Foresight { rhythm, origin }) = &self.foresight else {
             return WaitStep::Park(now);
         };
+        if self.beside_sender {
+            return WaitStep::Park(now);
+        }
         match rhythm.outlook(nanoseconds(now.duration_since(*origin))) {
             Outlook::Unknown => WaitStep::Park(now),
             Outlook::QuietUntil(until) => {
@@ -252,17 +262,13 @@ impl Waiter {
     }
 
     #[cold]
-    fn learn(&mut self, began: Instant, now: Instant) {
-        let (looked, last) = self.latest.take().unwrap_or((began, Last::Looked));
-        self.sharing.learn(last == Last::Yielded);
+    fn learn(&mut self, began: Instant, now: Instant) -> bool {
+        let (looked, met) = self.latest.take().unwrap_or((began, Met::Awake));
+        self.sharing.learn();
         if let Some(Foresight { rhythm, origin }) = &mut self.foresight {
             // An awake thread saw the message after the last read of the clock; the time since then includes the
             // message's own work. A sleeping thread saw it after the wake-up.
-            let (at, met) = match last {
-                Last::Looked | Last::Yielded => (looked, Met::Awake),
-                Last::Parked => ((now - WAKE_UP / 2).max(looked), Met::Parked),
-                Last::Dozed => ((now - WAKE_UP / 2).max(looked), Met::Dozing),
-            };
+            let at = if met == Met::Awake { looked } else { (now - WAKE_UP / 2).max(looked) };
             rhythm.arrived(nanoseconds(at.duration_since(*origin)), met);
         }
         let waited = now.duration_since(began);
@@ -272,6 +278,7 @@ impl Waiter {
             Some(spun) => waited.saturating_sub(WAKE_UP).max(spun),
         };
         self.expected = (self.expected * 7 + nanoseconds(sample.min(SAMPLE_MAX))) / 8;
+        met != Met::Awake
     }
 
     /// The longest spin of the present wait for an unpredicted message.
@@ -402,7 +409,7 @@ mod tests {
         assert_eq!(yields, Sharing::YIELDS_MAX);
         for _ in 0..Sharing::SCORE_MAX {
             waiter.sharing.yields = 1;
-            waiter.sharing.learn(false);
+            waiter.sharing.learn();
         }
         assert!(!waiter.sharing.is_sure(), "it would yield for ever");
     }

@@ -1,18 +1,16 @@
-//! How one process wakes the other: the `Signal` seam, and when it is used.
+//! The waking of the other process, and the sleep of this one.
 //!
-//! Waking costs a system call, so it happens only if the peer says that it sleeps, and once for each
-//! time that it goes to sleep (each has an epoch of its own). A peer that says when it will wake up by itself,
-//! because it expects something then, is not rung shortly before. What the peer writes into its control
-//! page decides only whether *its* bell is rung, never what happens here.
+//! Waking costs a system call. So it happens only if the peer says that it sleeps, and once for each sleep, which has
+//! an epoch of its own. A peer that says when it will wake up by itself is not rung shortly before. The peer's control
+//! page decides only whether *its* bell is rung.
 //!
-//! | who sleeps | on | rung by |
+//! | sleeper | sleeps on | rung by |
 //! | --- | --- | --- |
 //! | a renderer | the bell in its window's outbox (futex) | main |
 //! | main's loop | one `epoll` with an eventfd per renderer | the renderer |
 //! | any thread that waits for room in its outbox | the bell in the peer's outbox (futex) | the peer |
 //!
-//! The table is that of the sealed backend. Another backend implements [`Signal`] and [`Sleep`] for itself. There too
-//! the words are what is waited for, and what it sleeps on only ends the sleep.
+//! The table is that of the sealed backend. Another backend implements [`Signal`] and [`Sleep`] for itself.
 
 use std::time::Instant;
 
@@ -20,7 +18,7 @@ use crate::{
     kill_points::{KillPoint, reach},
     metrics::counters::Counter,
     model::guarded,
-    os::{clock, futex},
+    os::{clock, futex, processor},
     primitives::{AtomicU32, Ordering},
     shm::{bytes, shared::Shared},
     wire::{
@@ -29,31 +27,28 @@ use crate::{
     },
 };
 
-/// A ring takes about so long to wake a sleeper.
+/// The time that a ring takes to wake a sleeper, about.
 const RING_NS: u64 = 40_000;
 
-/// How the threads of a peer that sleeps are woken.
+/// Wakes the threads of a peer that sleeps.
 pub(crate) trait Signal: Send + Sync {
-    /// Wakes the peer's driver. `bell` is the one in our outbox.
-    fn wake_driver(&self, bell: &Bell);
-
-    /// Wakes all of the peer's threads that sleep; each looks for what it waits for.
+    /// Wakes all of the peer's threads that sleep; each looks for its work. `bell` is the one in our outbox.
     fn wake_all(&self, bell: &Bell);
+
+    /// Wakes the peer's driver.
+    fn wake_driver(&self, bell: &Bell) {
+        self.wake_all(bell);
+    }
 }
 
 /// Wakes threads that sleep on the bell itself.
 pub(crate) struct FutexSignal;
 
 impl Signal for FutexSignal {
-    fn wake_driver(&self, bell: &Bell) {
-        self.wake_all(bell);
-    }
-
     fn wake_all(&self, bell: &Bell) {
-        guarded!("FutexSignal::wake_all: bumps", bell.bump());
+        guarded!("FutexSignal::wake_all: bumps", bell.bump(processor::current()));
         reach(KillPoint::BellBumped);
-        // It fails only for a bad address, which a mapping of ours is not.
-        let _ = futex::wake(bell.word(), u32::MAX, futex::Scope::Shared);
+        futex::wake_all(bell.word(), futex::Scope::Shared);
     }
 }
 
@@ -83,10 +78,10 @@ impl PeerBell {
         bytes::prefetch(&self.peer.parked);
     }
 
-    /// Call after committing frames: wakes the peer if it sleeps.
+    /// Wakes the peer if it sleeps. Call after committing frames.
     #[inline]
     pub(crate) fn frames_committed(&self, wakes: &Counter) {
-        // Twin of the fence in `Epoch::announce`: either we see it asleep, or it sees the frame.
+        // Pairs with the fence in `Epoch::announce`: this thread sees the peer asleep, or the peer sees the frame.
         fence_before_look();
         self.ring_if_asleep(wakes);
     }
@@ -102,51 +97,48 @@ impl PeerBell {
     /// Rings, unless the peer wakes up by itself before a ring could wake it.
     #[cold]
     fn ring_for_frames(&self, epoch: u32, wakes: &Counter) {
-        if !self.peer.alarm.is_near(clock::now_ns(), RING_NS) {
-            self.ring_once(epoch, &self.rung, wakes, <dyn Signal + 'static>::wake_driver);
+        if !self.peer.alarm.is_near(clock::now_ns(), RING_NS)
+            && Self::is_new(epoch, &self.rung, wakes)
+        {
+            self.signal.wake_driver(&self.own.bell);
         }
     }
 
-    /// Call after publishing `consumed`: wakes whoever waits for room in the peer's outbox.
+    /// Wakes the peer's threads that wait for room in its outbox. Call after publishing `consumed`.
     #[inline]
     pub(crate) fn room_published(&self, wakes: &Counter) {
         reach(KillPoint::RoomPublished);
-        // Twin of the fence in `Epoch::announce`: either we see it waiting, or it sees the room.
+        // Pairs with the fence in `Epoch::announce`: this thread sees the peer waiting, or the peer sees the room.
         fence_before_look();
         if let Some(epoch) = self.peer.space_wanted.asleep() {
-            self.ring_once(epoch, &self.room_rung, wakes, <dyn Signal + 'static>::wake_all);
+            self.ring_for_room(epoch, wakes);
         }
     }
 
     #[cold]
-    fn ring_once(
-        &self,
-        epoch: u32,
-        rung: &AtomicU32,
-        wakes: &Counter,
-        ring: fn(&(dyn Signal + 'static), &Bell),
-    ) {
-        // Relaxed: only which epoch was last matters, and each thread fenced before it looked.
-        if guarded!("PeerBell::ring_once: each sleep", rung.swap(epoch, Ordering::Relaxed) != epoch, else rung.swap(epoch, Ordering::Relaxed) == 0)
-        {
+    fn ring_for_room(&self, epoch: u32, wakes: &Counter) {
+        if Self::is_new(epoch, &self.room_rung, wakes) {
+            self.signal.wake_all(&self.own.bell);
+        }
+    }
+
+    /// Returns whether no thread has rung for this sleep, and counts it as rung for.
+    fn is_new(epoch: u32, rung: &AtomicU32, wakes: &Counter) -> bool {
+        // Relaxed: only the last epoch matters, and each thread fenced before it looked.
+        let last = rung.swap(epoch, Ordering::Relaxed);
+        let is_new = guarded!("PeerBell::is_new: each sleep", last != epoch, else last == 0);
+        if is_new {
             wakes.add();
             reach(KillPoint::WakeDecided);
-            ring(&*self.signal, &self.own.bell);
         }
+        is_new
     }
 }
 
-/// How this process's threads sleep on the peer's bell, and on a word of their own.
+/// Puts this process's threads to sleep on the peer's bell and on a word of this process.
 pub(crate) trait Sleep: Send + Sync {
-    /// Sleeps while `bell` and `interrupt` hold what was seen, or until the deadline; may come back early.
-    fn sleep(
-        &self,
-        bell: &Bell,
-        bell_seen: u32,
-        interrupt: &Interrupt,
-        seen: u32,
-        deadline: Option<Instant>,
-    );
+    /// Sleeps while `bell` and `own` hold the values seen, or until the deadline. May return early.
+    fn sleep(&self, bell: (&Bell, u32), own: (&Interrupt, u32), deadline: Option<Instant>);
 
     /// Ends the sleeps on `word`, which was changed.
     fn wake(&self, word: &AtomicU32);
@@ -155,21 +147,13 @@ pub(crate) trait Sleep: Send + Sync {
 struct FutexSleep;
 
 impl Sleep for FutexSleep {
-    fn sleep(
-        &self,
-        bell: &Bell,
-        bell_seen: u32,
-        interrupt: &Interrupt,
-        seen: u32,
-        deadline: Option<Instant>,
-    ) {
-        // Any error but the ordinary ones means a word that is not mapped, which ours are; to spin
-        // then is better than to stop.
-        let _ = futex::wait_either(bell.word(), bell_seen, &interrupt.word, seen, deadline);
+    fn sleep(&self, bell: (&Bell, u32), own: (&Interrupt, u32), deadline: Option<Instant>) {
+        // It fails only for an unmapped address. The caller would spin then.
+        let _ = futex::wait_either((bell.0.word(), bell.1), (&own.0.word, own.1), deadline);
     }
 
     fn wake(&self, word: &AtomicU32) {
-        let _ = futex::wake(word, u32::MAX, futex::Scope::Private);
+        futex::wake_all(word, futex::Scope::Private);
     }
 }
 
@@ -190,22 +174,22 @@ impl Interrupt {
         Self { word: AtomicU32::new(0), sleep: Box::new(sleep) }
     }
 
-    /// What to pass to the sleep that this should end.
+    /// Returns the value for the sleep that this should end.
     pub(crate) fn read(&self) -> u32 {
-        // Acquire: pairs with the Release in `raise`; what it was raised for is seen.
+        // Acquire: pairs with the Release in `raise`; makes the raiser's writes visible.
         self.word.load(guarded!("Interrupt::read: Acquire", Acquire))
     }
 
     pub(crate) fn raise(&self) {
-        // Release: pairs with the Acquire in `read`.
+        // Release: pairs with the Acquire in `read`; makes this thread's writes visible.
         self.word.fetch_add(1, guarded!("Interrupt::raise: Release", Release));
         self.sleep.wake(&self.word);
     }
 
-    /// Sleeps until the peer rings `bell`, or this is raised, or the deadline passes; returns at once
-    /// if either has happened since it was read.
+    /// Sleeps until the peer rings `bell`, this is raised, or the deadline passes. Returns at once if the bell or this
+    /// has changed since it was read.
     pub(crate) fn sleep(&self, bell: &Bell, bell_seen: u32, seen: u32, deadline: Option<Instant>) {
-        self.sleep.sleep(bell, bell_seen, self, seen, deadline);
+        self.sleep.sleep((bell, bell_seen), (self, seen), deadline);
     }
 }
 
@@ -251,7 +235,7 @@ mod loom_tests {
         check_bounded(
             2,
             &[
-                ("PeerBell::ring_once: each sleep", DEADLOCK),
+                ("PeerBell::is_new: each sleep", DEADLOCK),
                 ("Epoch::announce: new number", DEADLOCK),
                 ("FutexSignal::wake_all: bumps", DEADLOCK),
             ],

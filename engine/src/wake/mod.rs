@@ -1,12 +1,19 @@
 //! Waiting and waking: how a thread waits for its peer, and how the peer wakes it.
 //!
-//! | module | what it is |
+//! ```text
+//!   nothing came ──▶ adaptive: look again, yield, doze, or park ──▶ Interrupt::sleep
+//!                      ▲ rhythm: when is the next message due?            │ on the peer's bell
+//!                                                                         ▼
+//!   PeerBell of the peer: a frame or room is there, and this side's epoch says "asleep" ──▶ rings
+//! ```
+//!
+//! | file | holds |
 //! | --- | --- |
-//! | [`bell`] | wakes the peer if it sleeps, once for each sleep |
-//! | [`adaptive`] | spins, dozes or parks, as earlier waits advise |
+//! | [`bell`] | wakes the peer if it sleeps, once for each sleep; the sleep itself |
+//! | [`adaptive`] | the decision to spin, doze or park, from earlier waits |
 //! | [`rhythm`] | the period and phase of a regular sender |
-//! | [`driver_lock`] | which of the waiting threads drives the loop |
-//! | [`space_waiters`] | threads that wait for space in a ring |
+//! | [`driver_lock`] | the lock of a loop: one of the waiting threads drives it |
+//! | [`space_waiters`] | the threads that wait for space in a ring |
 //! | [`executor`] | the futures that the loop polls |
 
 pub(crate) mod adaptive;

@@ -12,20 +12,26 @@
 //!
 //! A few equal intervals make a *beat*. From then on each arrival corrects the beat's phase and period (an
 //! alpha-beta filter). The margin grows by a step with each arrival during a doze, and shrinks by a 256th of a
-//! step with each other one. So it covers the jitter of the sender and of the timer for all but a fraction of a
-//! percent of the arrivals.
+//! step with each other one. So it covers nearly all jitter of the sender and of the timer.
 //!
 //! An arrival off the beat does not change it. A beat that is wrong more than one time in five is dropped, and
 //! the next one needs twice as many equal intervals. So an irregular stream causes few mistakes.
 //!
-//! Times are nanoseconds on any one scale. This module reads no clock and does not sleep.
+//! Times are nanoseconds on any one scale.
 
-/// Messages within this time of an arrival belong to it: they come from one tick.
-const TICK: u64 = 80_000;
+/// Messages within this time of an arrival belong to it: they come from one tick. With a beat the time is at most
+/// half of its period.
+const TICK_MAX: u64 = 80_000;
+/// The same while there is no beat.
+const TICK_FIRST: u64 = 40_000;
+/// A shorter period is not predicted: a wait that spins up to the ceiling is awake for it in any case.
+const PERIOD_MIN: u64 = 50_000;
 const PERIOD_MAX: u64 = 1_000_000_000;
 /// Equal intervals that make a beat, at first and after mistakes.
 const ALIKE_MIN: u32 = 3;
-const ALIKE_MAX: u32 = 96;
+const ALIKE_MAX: u32 = 24;
+/// The mean of a run is over this many intervals, so that a long run follows a slow change.
+const MEAN_OVER: u32 = 16;
 /// Arrivals on the beat after which all mistakes are forgotten.
 const TRUSTED_AFTER: u32 = 64;
 /// The worth of a new beat, and the most. At 0 the beat is dropped. A predicted arrival adds 1 and another one
@@ -41,13 +47,11 @@ const MARGIN_MIN: u64 = 2_000;
 const MARGIN_STEP: u64 = 8_000;
 const MARGIN_DECAY: u64 = MARGIN_STEP / 256;
 
-/// The prediction at a moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outlook {
     Unknown,
     /// No message before this moment. A sleeper that wakes up then is awake for the next one.
     QuietUntil(u64),
-    /// A message is due now.
     Due,
 }
 
@@ -64,8 +68,10 @@ pub(super) enum Met {
 /// The statistics of a stream of arrivals.
 #[derive(Debug)]
 pub(super) struct Rhythm {
-    /// The least [`window`](Self::window).
+    /// The least [`window`](Self::window), where `share_max` allows it.
     window_min: u64,
+    /// The most time awake around a predicted message, in percent of the period.
+    share_max: u64,
     last: Option<u64>,
     run: Run,
     beat: Option<Beat>,
@@ -93,15 +99,21 @@ struct Beat {
 }
 
 impl Rhythm {
-    pub(super) fn new(window_min: u64) -> Self {
+    pub(super) fn new(window_min: u64, share_max: u8) -> Self {
         Self {
             window_min,
+            share_max: share_max.min(100).into(),
             last: None,
             run: Run::default(),
             beat: None,
             margin: MARGIN_FIRST,
             alike_needed: ALIKE_MIN,
         }
+    }
+
+    /// Returns whether messages come by a clock.
+    pub(super) fn has_beat(&self) -> bool {
+        self.beat.is_some()
     }
 
     pub(super) fn outlook(&self, now: u64) -> Outlook {
@@ -114,14 +126,10 @@ impl Rhythm {
         if wake > now + SLEEP_MIN { Outlook::QuietUntil(wake) } else { Outlook::Due }
     }
 
-    /// Notes an arrival.
     pub(super) fn arrived(&mut self, at: u64, met: Met) {
-        let Some(last) = self.last else {
-            self.last = Some(at);
-            return;
-        };
+        let last = *self.last.get_or_insert(at);
         let interval = at.saturating_sub(last);
-        if interval < TICK {
+        if interval < self.tick() {
             return;
         }
         self.last = Some(at);
@@ -130,24 +138,30 @@ impl Rhythm {
         self.find_beat(at);
     }
 
+    fn tick(&self) -> u64 {
+        self.beat.as_ref().map_or(TICK_FIRST, |beat| TICK_MAX.min(beat.period / 2))
+    }
+
     /// Compares an arrival with the beat, and corrects the beat by it.
     fn follow(&mut self, at: u64, met: Met) {
+        let Some(period) = self.beat.as_ref().map(|beat| beat.period) else { return };
+        let window = self.window(period);
         let Some(beat) = &mut self.beat else { return };
         let error = beat.error(at);
         if error.unsigned_abs() > tolerance(beat.period) {
             beat.stray(at);
         } else {
             beat.correct(at, error);
-            if met == Met::Dozing {
-                beat.lose();
-            }
-            self.margin = match met {
+            match met {
                 Met::Dozing => {
-                    (self.margin + MARGIN_STEP).min(self.window_min.max(beat.period / 10))
+                    beat.lose();
+                    self.margin = (self.margin + MARGIN_STEP).min(window);
                 }
-                Met::Awake => (self.margin - MARGIN_DECAY).max(MARGIN_MIN),
-                Met::Parked => self.margin,
-            };
+                Met::Awake => {
+                    self.margin = self.margin.saturating_sub(MARGIN_DECAY).max(MARGIN_MIN);
+                }
+                Met::Parked => {}
+            }
         }
         if beat.hits >= TRUSTED_AFTER {
             self.alike_needed = ALIKE_MIN;
@@ -167,16 +181,16 @@ impl Rhythm {
         let known = self.beat.as_ref().is_some_and(|beat| {
             beat.strays == 0 && beat.period.abs_diff(period) <= tolerance(period)
         });
-        if !known && (TICK..=PERIOD_MAX).contains(&period) {
+        if !known && (PERIOD_MIN..=PERIOD_MAX).contains(&period) {
             let worth = WORTH_FIRST;
             self.beat = Some(Beat { period, due: at + period, worth, hits: 0, strays: 0 });
         }
     }
 
-    /// The longest time awake before and after a beat: a tenth of the period, which bounds the cost, or
-    /// `window_min`.
+    /// The longest time awake before a message is due, and after: `window_min` or a tenth of the period, but both
+    /// together at most the share of the period.
     fn window(&self, period: u64) -> u64 {
-        self.window_min.max(period / 10)
+        self.window_min.max(period / 10).min(period * self.share_max / 200)
     }
 }
 
@@ -185,17 +199,15 @@ impl Run {
         if self.count > 0 && interval.abs_diff(self.mean()) > tolerance(self.mean()) {
             *self = Self::default();
         }
-        // A bounded count lets an old run follow a slow change.
-        if self.count == 16 {
+        if self.count >= MEAN_OVER {
             self.total -= self.mean();
-            self.count -= 1;
         }
         self.total += interval;
-        self.count += 1;
+        self.count = (self.count + 1).min(ALIKE_MAX);
     }
 
     fn mean(&self) -> u64 {
-        self.total / u64::from(self.count.max(1))
+        self.total / u64::from(self.count.clamp(1, MEAN_OVER))
     }
 }
 
@@ -212,7 +224,6 @@ impl Beat {
         self.worth = self.worth.saturating_sub(WORTH_LOSS);
     }
 
-    /// Counts an arrival off the beat.
     fn stray(&mut self, at: u64) {
         self.lose();
         self.hits = 0;
@@ -228,7 +239,7 @@ impl Beat {
         self.hits = self.hits.saturating_add(1);
         self.worth = (self.worth + 1).min(WORTH_MAX);
         let on_beat = at.saturating_add_signed(-error);
-        self.period = self.period.saturating_add_signed(error / 16).max(TICK);
+        self.period = self.period.saturating_add_signed(error / 16).max(PERIOD_MIN);
         self.due = on_beat.saturating_add_signed(error / 2) + self.period;
     }
 }
@@ -261,7 +272,7 @@ mod tests {
 
     impl Receiver {
         fn new() -> Self {
-            Self { rhythm: Rhythm::new(WINDOW), now: 0, arrivals: 0, awake: 0, spun: 0 }
+            Self { rhythm: Rhythm::new(WINDOW, 100), now: 0, arrivals: 0, awake: 0, spun: 0 }
         }
 
         /// Waits for one arrival, at this interval after the last.
@@ -380,6 +391,33 @@ mod tests {
         receiver.receive(intervals[2_000..].iter().copied());
         let total = 10_000 * MS / 10;
         assert!(receiver.spun < total / 20, "{} of {total} ns", receiver.spun);
+    }
+
+    #[test]
+    fn a_steady_stream_is_followed_again_however_often_its_beat_was_lost() {
+        let mut receiver = Receiver::new();
+        receiver.rhythm.alike_needed = ALIKE_MAX;
+        receiver.receive([MS; 2 * ALIKE_MAX as usize]);
+        receiver.receive([MS; 1_000]);
+        assert!(receiver.awake >= 980, "{} of 1000", receiver.awake);
+    }
+
+    #[test]
+    fn ten_thousand_messages_a_second_are_met_awake_in_spite_of_jitter() {
+        let mut receiver = Receiver::new();
+        let lateness: Vec<u64> = noise(22_000).take(12_001).collect();
+        let intervals: Vec<u64> =
+            lateness.windows(2).map(|two| MS / 10 + two[1] - two[0]).collect();
+        receiver.receive(intervals);
+        assert!(receiver.awake >= 10_800, "{} of 12000", receiver.awake);
+    }
+
+    #[test]
+    fn the_share_bounds_the_time_awake() {
+        let mut receiver = Receiver::new();
+        receiver.rhythm.share_max = 4;
+        receiver.receive([MS; 1_000]);
+        assert!(receiver.spun <= 1_000 * MS * 4 / 100, "{} ns", receiver.spun);
     }
 
     #[test]

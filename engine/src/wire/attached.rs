@@ -34,12 +34,13 @@ impl Attached {
 
     pub(crate) fn encode(label: Label, attachment: u64, len: u64) -> [u8; Self::LEN] {
         let request = label.with_payload(0).to_id_word();
+        let last = u64::from(label.kind as u8) | u64::from(label.flags) << 8;
         let mut bytes = [0; Self::LEN];
-        bytes[0..8].copy_from_slice(&attachment.to_le_bytes());
-        bytes[8..16].copy_from_slice(&len.to_le_bytes());
-        bytes[16..24].copy_from_slice(&request.to_le_bytes());
-        bytes[Self::KIND_AT] = label.kind as u8;
-        bytes[25] = label.flags;
+        for (place, word) in
+            bytes.as_chunks_mut().0.iter_mut().zip([attachment, len, request, last])
+        {
+            *place = word.to_le_bytes();
+        }
         bytes
     }
 
@@ -47,7 +48,9 @@ impl Attached {
     pub(crate) fn parse(channel: u16, bytes: &[u8]) -> Result<Self, Violation> {
         let nonsense = Violation::BadAttachment { len: bytes.len() as u64 };
         let Ok(bytes) = <&[u8; Self::LEN]>::try_from(bytes) else { return Err(nonsense) };
-        let [attachment, len, request, last] = words(bytes);
+        let (words, _) = bytes.as_chunks();
+        let word = |index: usize| u64::from_le_bytes(words[index]);
+        let [attachment, len, request, last] = [word(0), word(1), word(2), word(3)];
         let (kind, flags, rest) = (last as u8, (last >> 8) as u8, last >> 16);
         let wire = WireHeader::of_parts(HEADER_LEN as u32, kind, flags, channel);
         let header = wire.check(request, Place { to_end: HEADER_LEN, frame_max: HEADER_LEN })?;
@@ -64,11 +67,6 @@ pub(crate) fn parse_word(bytes: &[u8]) -> Result<u64, Violation> {
         Ok(word) => Ok(u64::from_le_bytes(word)),
         Err(_) => Err(Violation::BadAttachment { len: bytes.len() as u64 }),
     }
-}
-
-fn words(bytes: &[u8; Attached::LEN]) -> [u64; 4] {
-    let (words, _) = bytes.as_chunks();
-    std::array::from_fn(|index| u64::from_le_bytes(words[index]))
 }
 
 #[cfg(all(test, not(loom)))]

@@ -17,13 +17,12 @@
 //! ```
 //!
 //! The first word is the **commit word**. Until the whole frame is there, it is zero or a word of another lap. The
-//! highest bit of `kind`, bit 39, is the parity of the lap (`ring/commit.rs`), and no kind has it. `kind` is never zero,
+//! highest bit of `kind`, bit 39, is the parity of the lap (`ring/cells.rs`), and no kind has it. `kind` is never zero,
 //! so no frame's commit word is.
 //!
 //! [`WireHeader::check`] alone turns a peer's bytes into a [`Header`]. It takes its words by value, so it never
-//! reads memory that may change, and neither does its caller.
+//! reads memory that may change.
 
-use std::fmt;
 use std::time::Duration;
 
 use crate::wire::id::RequestId;
@@ -34,8 +33,10 @@ use crate::wire::{CELL, HEADER_LEN, padded};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Label {
     pub(crate) kind: Kind,
+    /// A [`TimeoutCode`] in an invoke, a code of failure in a `Fail`, else zero.
     pub(crate) flags: u8,
     pub(crate) channel: u16,
+    /// The request that this frame begins, answers or ends.
     pub(crate) id: Option<RequestId>,
 }
 
@@ -53,32 +54,26 @@ impl Label {
     }
 }
 
-/// The header of a frame of this process, or a checked one.
+/// The header of a frame of this process, or a checked one: a [`Label`] and a length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Header {
     pub(crate) kind: Kind,
-    /// A [`TimeoutCode`] in an invoke, a code of failure in a `Fail`, else zero.
     pub(crate) flags: u8,
     pub(crate) channel: u16,
-    /// The request that this frame begins, answers or ends.
     pub(crate) id: Option<RequestId>,
     pub(crate) payload_len: u32,
 }
 
 impl Header {
-    /// A pad of `len` bytes.
     #[inline]
     pub(crate) fn pad(len: usize) -> Self {
-        let payload_len = (len - HEADER_LEN) as u32;
-        Self { kind: Kind::Pad, flags: 0, channel: 0, id: None, payload_len }
+        Label::new(Kind::Pad, 0).with_payload((len - HEADER_LEN) as u32)
     }
 
     #[inline]
     pub(crate) fn to_commit_word(self) -> u64 {
-        u64::from(self.payload_len + HEADER_LEN as u32)
-            | u64::from(self.kind as u8) << 32
-            | u64::from(self.flags) << 40
-            | u64::from(self.channel) << 48
+        let len = self.payload_len + HEADER_LEN as u32;
+        WireHeader::of_parts(len, self.kind as u8, self.flags, self.channel).0
     }
 
     #[inline]
@@ -86,7 +81,6 @@ impl Header {
         self.id.map_or(0, RequestId::to_wire)
     }
 
-    /// The frame's length in the ring.
     #[inline]
     pub(crate) fn padded_len(self) -> usize {
         padded(HEADER_LEN + self.payload_len as usize)
@@ -94,10 +88,9 @@ impl Header {
 }
 
 /// A commit word as the peer wrote it.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct WireHeader(pub(crate) u64);
 
-/// The limits of a frame at its position.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place {
     /// From the start of the frame to the end of the ring.
@@ -107,34 +100,10 @@ pub(crate) struct Place {
 }
 
 impl WireHeader {
-    /// A header that was not in a commit word.
+    #[inline]
     pub(crate) fn of_parts(len: u32, kind: u8, flags: u8, channel: u16) -> Self {
-        Self(
-            u64::from(len)
-                | u64::from(kind) << 32
-                | u64::from(flags) << 40
-                | u64::from(channel) << 48,
-        )
-    }
-
-    #[inline]
-    fn len(self) -> u32 {
-        self.0 as u32
-    }
-
-    #[inline]
-    fn kind(self) -> u8 {
-        (self.0 >> 32) as u8
-    }
-
-    #[inline]
-    fn flags(self) -> u8 {
-        (self.0 >> 40) as u8
-    }
-
-    #[inline]
-    fn channel(self) -> u16 {
-        (self.0 >> 48) as u16
+        let (kind, flags, channel) = (u64::from(kind), u64::from(flags), u64::from(channel));
+        Self(u64::from(len) | kind << 32 | flags << 40 | channel << 48)
     }
 
     /// Checks hostile words. The whole frame of the returned header lies inside the ring.
@@ -142,10 +111,10 @@ impl WireHeader {
     /// `id_word` is the second word of the frame. The caller checks whether this peer may send this now.
     #[inline(always)]
     pub(crate) fn check(self, id_word: u64, place: Place) -> Result<Header, Violation> {
-        let kind =
-            Kind::from_wire(self.kind()).ok_or(Violation::UnknownKind { kind: self.kind() })?;
+        let (len, flags, channel) = (self.0 as u32, (self.0 >> 40) as u8, (self.0 >> 48) as u16);
+        let number = (self.0 >> 32) as u8;
+        let kind = Kind::from_wire(number).ok_or(Violation::UnknownKind { kind: number })?;
         let rules = kind.rules();
-        let (len, flags, channel) = (self.len(), self.flags(), self.channel());
         if kind == Kind::Pad {
             return self.check_pad(id_word, place);
         }
@@ -155,14 +124,14 @@ impl WireHeader {
         }
         let id = RequestId::from_wire(id_word);
         if id.is_some() != rules.names_request || (id.is_none() && id_word != 0) {
-            return Err(Violation::BadRequestId { kind: kind as u8, id: id_word });
+            return Err(Violation::BadRequestId { kind: number, id: id_word });
         }
         if flags != 0 && !rules.has_flags {
-            return Err(Violation::BadFlags { kind: kind as u8, flags });
+            return Err(Violation::BadFlags { kind: number, flags });
         }
         let payload_len = len - HEADER_LEN as u32;
         if payload_len != 0 && !rules.has_payload {
-            return Err(Violation::UnexpectedPayload { kind: kind as u8, len: payload_len });
+            return Err(Violation::UnexpectedPayload { kind: number, len: payload_len });
         }
         Ok(Header { kind, flags, channel, id, payload_len })
     }
@@ -173,21 +142,9 @@ impl WireHeader {
         let pad = Header::pad(place.to_end);
         let honest = place.to_end < place.frame_max;
         if !honest || self.0 != pad.to_commit_word() || id_word != 0 {
-            return Err(Violation::BadPad { len: self.len(), to_end: place.to_end as u64 });
+            return Err(Violation::BadPad { len: self.0 as u32, to_end: place.to_end as u64 });
         }
         Ok(pad)
-    }
-}
-
-impl fmt::Debug for WireHeader {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("WireHeader")
-            .field("len", &self.len())
-            .field("kind", &self.kind())
-            .field("flags", &self.flags())
-            .field("channel", &self.channel())
-            .finish()
     }
 }
 

@@ -8,19 +8,18 @@
 //!              | frame ............... | frame     | ...              | pad       |
 //! ```
 //!
-//! | module | holds |
+//! | file | holds |
 //! | --- | --- |
-//! | [`frame`], [`id`], [`attached`] | one message in a ring, its request id, and large payloads |
+//! | [`frame`], [`kind`], [`id`] | one message in a ring, the rules of its kind, its request id |
+//! | [`attached`] | the frames about large payloads |
 //! | [`outbox`], [`topic`], [`identity`] | the control pages |
 //! | [`words`] | the atomic words of a control page, with their memory orderings |
 //! | [`handshake`], [`parcel`] | the packets over the socket |
 //! | [`fnv`] | a hash that is the same in every build |
 //!
-//! Each field names the process that writes it. With the sealed backend the kernel enforces that. With the
-//! portable backend it is an agreement between processes that trust each other. A check in this folder turns
-//! the peer's bytes into another type before other code uses them.
-//!
-//! This folder has no system call, no clock, no unsafe code and no policy.
+//! Each field names the process that writes it. The kernel enforces that for sealed memory. A check in this folder
+//! turns the peer's bytes into another type before other code uses them. No system call, clock, unsafe code or policy
+//! is here.
 
 pub(crate) mod attached;
 pub(crate) mod fnv;
@@ -36,14 +35,10 @@ pub(crate) mod words;
 
 /// The unit of room in a ring: one cache line.
 pub(crate) const CELL: usize = 64;
-
 pub(crate) const WORDS_PER_CELL: usize = CELL / size_of::<u64>();
-
 /// The commit word and the request id (or sequence) in front of every payload.
 pub(crate) const HEADER_LEN: usize = 16;
-
 pub(crate) const WORDS_PER_HEADER: usize = HEADER_LEN / size_of::<u64>();
-
 /// The page in front of the cells.
 pub(crate) const CONTROL_LEN: usize = 4096;
 
@@ -51,19 +46,4 @@ pub(crate) const CONTROL_LEN: usize = 4096;
 #[inline]
 pub(crate) const fn padded(len: usize) -> usize {
     len.next_multiple_of(CELL)
-}
-
-/// Fields that one side writes together, apart from all others. Two cache lines, because processors fetch
-/// neighbouring lines in pairs.
-#[derive(Debug, Default)]
-#[repr(C, align(128))]
-pub(crate) struct Line<T>(T);
-
-impl<T> std::ops::Deref for Line<T> {
-    type Target = T;
-
-    #[inline]
-    fn deref(&self) -> &T {
-        &self.0
-    }
 }

@@ -1,7 +1,6 @@
-//! The atomic words of a control page, as types whose methods are verbs.
+//! The atomic words of a control page. All orderings of control pages are in this file.
 //!
-//! Each word has one writer, the owner of the page, so none needs a compare-and-swap. All orderings of
-//! control pages are in this file.
+//! Each word has one writer, the owner of the page, so none needs a compare-and-swap.
 //!
 //! # Why no wake-up is lost
 //!
@@ -17,16 +16,15 @@
 //!
 //! One of the two fences comes first. If it is the sleeper's, the waker sees it asleep and bumps the bell.
 //! If it is the waker's, the sleeper sees the work and does not sleep. Without either fence a processor may
-//! look before its own store is visible. Then both miss, and the work waits for the next event. Tests on real
-//! hardware rarely catch that; the loom model in `ring::tests` does.
+//! look before its own store is visible. Then both miss, and the work waits for the next event.
 
-use crate::model::guarded;
-use std::fmt;
-
-use crate::primitives::{
-    AtomicU32, AtomicU64,
-    Ordering::{Acquire, Relaxed, Release, SeqCst},
-    fence,
+use crate::{
+    model::guarded,
+    primitives::{
+        AtomicU32, AtomicU64,
+        Ordering::{Acquire, Relaxed, Release, SeqCst},
+        fence,
+    },
 };
 
 /// A position in bytes since the beginning. It only moves forward.
@@ -75,10 +73,8 @@ impl Claim {
     }
 }
 
-/// The number of the owner's sleep: odd while it sleeps.
-///
-/// Each sleep has a number of its own, so that a waker rings once a sleep.
-#[derive(Default)]
+/// The number of the owner's sleep: odd while it sleeps. A waker rings once for each number.
+#[derive(Debug, Default)]
 #[repr(transparent)]
 pub(crate) struct Epoch(AtomicU32);
 
@@ -98,8 +94,7 @@ impl Epoch {
     /// Marks the owner as awake. Owner only; does nothing if it is awake.
     #[inline]
     pub(crate) fn withdraw(&self) {
-        let epoch = self.0.load(Relaxed);
-        if is_odd(epoch) {
+        if let Some(epoch) = self.asleep() {
             self.0.store(epoch.wrapping_add(1), Relaxed);
         }
     }
@@ -108,7 +103,7 @@ impl Epoch {
     #[inline]
     pub(crate) fn asleep(&self) -> Option<u32> {
         let epoch = self.0.load(Relaxed);
-        is_odd(epoch).then_some(epoch)
+        (epoch & 1 == 1).then_some(epoch)
     }
 }
 
@@ -145,18 +140,6 @@ impl Alarm {
     }
 }
 
-fn is_odd(epoch: u32) -> bool {
-    epoch & 1 == 1
-}
-
-impl fmt::Debug for Epoch {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let epoch = self.0.load(Relaxed);
-        let state = if is_odd(epoch) { "asleep" } else { "awake" };
-        write!(formatter, "Epoch({epoch}, {state})")
-    }
-}
-
 /// Orders handed-over work before the look for a sleeper.
 #[inline]
 pub(crate) fn fence_before_look() {
@@ -166,8 +149,13 @@ pub(crate) fn fence_before_look() {
 
 /// The word on which the owner's peer sleeps. It changes with every ring.
 #[derive(Debug, Default)]
-#[repr(transparent)]
-pub(crate) struct Bell(AtomicU32);
+#[repr(C)]
+pub(crate) struct Bell {
+    word: AtomicU32,
+    /// The processor on which the owner rang last, plus 1. 0: unknown. The peer decides by it only where it runs
+    /// itself, so a false value costs nothing but the peer's own time.
+    processor: AtomicU32,
+}
 
 impl Bell {
     /// Returns the value to sleep on. Call before [`Epoch::announce`].
@@ -175,20 +163,27 @@ impl Bell {
     pub(crate) fn read(&self) -> u32 {
         // Acquire: pairs with the Release in `bump`; keeps the later announcement behind this load.
         // No model: loom runs the accesses of a thread in their order.
-        self.0.load(Acquire)
+        self.word.load(Acquire)
     }
 
-    /// Changes the value that a sleeper has read. Any thread of the owner.
+    /// Changes the value that a sleeper has read. Any thread of the owner, which runs on `processor`.
     #[inline]
-    pub(crate) fn bump(&self) {
+    pub(crate) fn bump(&self, processor: Option<u32>) {
+        // Relaxed: a hint, on which no memory depends.
+        self.processor.store(processor.map_or(0, |number| number.wrapping_add(1)), Relaxed);
         // Release: pairs with the Acquire in `read`; makes the work visible to a sleeper that it wakes.
         // No model: as in `read`.
-        self.0.fetch_add(1, Release);
+        self.word.fetch_add(1, Release);
     }
 
-    /// Returns the word for a system call.
+    /// Returns the processor on which the owner rang last.
+    pub(crate) fn rung_on(&self) -> Option<u32> {
+        // Relaxed: as in `bump`.
+        self.processor.load(Relaxed).checked_sub(1)
+    }
+
     pub(crate) fn word(&self) -> &AtomicU32 {
-        &self.0
+        &self.word
     }
 }
 
@@ -255,14 +250,6 @@ mod tests {
     }
 
     #[test]
-    fn an_epoch_prints_its_state_by_name() {
-        let epoch = Epoch::default();
-        assert_eq!(format!("{epoch:?}"), "Epoch(0, awake)");
-        epoch.announce();
-        assert_eq!(format!("{epoch:?}"), "Epoch(1, asleep)");
-    }
-
-    #[test]
     fn an_alarm_is_near_a_little_before_and_not_long_after() {
         let alarm = Alarm::default();
         assert!(!alarm.is_near(0, 100));
@@ -282,7 +269,9 @@ mod tests {
     fn a_bumped_bell_is_no_longer_what_a_sleeper_read() {
         let bell = Bell::default();
         let read = bell.read();
-        bell.bump();
+        assert_eq!(bell.rung_on(), None);
+        bell.bump(Some(0));
         assert_ne!(bell.read(), read);
+        assert_eq!(bell.rung_on(), Some(0));
     }
 }

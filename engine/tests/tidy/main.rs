@@ -31,6 +31,7 @@ const ORDER: &[&str] = &[
     "peer",
     "web_contents",
     "event_loop",
+    "ticker",
     // The public face.
     "ipc_main",
     "sandbox",
@@ -60,11 +61,10 @@ const UNSAFE: &[&str] = &[
 const ORDERINGS: &[&str] = &[
     "model.rs",
     "wire/words.rs",
-    "ring/commit.rs",
+    "ring/cells.rs",
     "sync/owner_lock.rs",
     "sync/fences.rs",
     "sync/flag.rs",
-    "sync/reentrancy.rs",
     "wake/driver_lock.rs",
     "wake/bell.rs",
     "os/confine.rs",

@@ -1,9 +1,8 @@
-//! Shared memory as bare atomics, to be written in whatever way.
+//! Shared memory as bare atomics.
 
 use std::{
-    os::fd::{AsFd, BorrowedFd},
+    os::fd::AsFd,
     ptr::{self, NonNull},
-    slice,
     sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed},
 };
 
@@ -22,23 +21,17 @@ pub struct Mapped {
     len: u64,
 }
 
-// SAFETY: it is a place and a length; what lies there is only ever seen as atomics.
+// SAFETY: the memory is only accessed as atomics.
 unsafe impl Send for Mapped {}
 // SAFETY: as above.
 unsafe impl Sync for Mapped {}
 
 impl Mapped {
-    /// All of some shared memory.
     pub fn new(memory: impl AsFd, protection: ProtFlags) -> Result<Self, Errno> {
         let len = fstat(&memory)?.st_size as u64;
-        Self::of(memory.as_fd(), len, protection)
-    }
-
-    fn of(memory: BorrowedFd<'_>, len: u64, protection: ProtFlags) -> Result<Self, Errno> {
-        // SAFETY: the address is the kernel's choice, so nothing that is mapped already is replaced.
-        let start = unsafe {
-            mmap(ptr::null_mut(), len as usize, protection, MapFlags::SHARED, memory, 0)?
-        };
+        let (nowhere, flags) = (ptr::null_mut(), MapFlags::SHARED);
+        // SAFETY: the kernel chooses the address, so no other mapping is replaced.
+        let start = unsafe { mmap(nowhere, len as usize, protection, flags, memory, 0)? };
         let start = NonNull::new(start.cast()).ok_or(Errno::NOMEM)?;
         Ok(Self { start, len })
     }
@@ -54,8 +47,8 @@ impl Mapped {
     }
 
     pub fn u64(self, at: u64) -> &'static AtomicU64 {
-        // SAFETY: `place` checks bounds and alignment; a mapping lasts as long as the process, and
-        // others change it as they like, which atomics are for.
+        // SAFETY: `place` checks bounds and alignment. A mapping lasts as long as the process. Other processes
+        // change it, which atomics allow.
         unsafe { &*self.place::<AtomicU64>(at) }
     }
 
@@ -71,19 +64,12 @@ impl Mapped {
 
     pub fn write(self, at: u64, bytes: &[u8]) {
         let (words, rest) = bytes.as_chunks::<8>();
-        for (place, word) in self.words(at, words.len()).iter().zip(words) {
-            place.store(u64::from_le_bytes(*word), Relaxed);
+        for (place, word) in (at..).step_by(8).zip(words) {
+            self.u64(place).store(u64::from_le_bytes(*word), Relaxed);
         }
-        let rest_at = at + (bytes.len() - rest.len()) as u64;
-        for (index, byte) in (0..).zip(rest) {
-            self.u8(rest_at + index).store(*byte, Relaxed);
+        for (place, byte) in (at + words.len() as u64 * 8..).zip(rest) {
+            self.u8(place).store(*byte, Relaxed);
         }
-    }
-
-    pub fn words(self, at: u64, count: usize) -> &'static [AtomicU64] {
-        assert!(at + count as u64 * 8 <= self.len, "{count} words from {at} of {}", self.len);
-        // SAFETY: as in `u64`, and as many lie inside the mapping.
-        unsafe { slice::from_raw_parts(self.place::<AtomicU64>(at), count) }
     }
 
     pub fn read(self, at: u64, len: u64) -> Vec<u8> {

@@ -1,15 +1,10 @@
-//! A renderer that goes around the library: the real socket, the real memory, and no rules.
+//! A renderer that uses the real socket and memory without the library.
 //!
-//! Nothing here uses the engine. [`wire`] restates the bytes from the diagrams
-//! in `engine/src/wire/`: an attacker who shared the engine's own constants would move with every change of
-//! the layout, and no test would notice that two versions do not understand each other any more.
+//! Nothing here uses the engine. [`wire`] restates the bytes from the diagrams in `engine/src/wire/`. With the engine's
+//! own constants it would follow every change of the layout, and no test would notice that two versions do not
+//! understand each other any more.
 //!
-//! - [`wire`]: the layout, restated. [`memory`]: mappings as bare atomics.
-//! - [`door`]: sockets and what comes over them. [`session`]: a handshake done, and memory in hand.
-//! - [`system`]: the system calls that reach for other processes.
-//!
-//! All of it belongs into a process of its own, which ends soon: mappings are never undone, and whatever
-//! goes wrong is a panic.
+//! An attacker belongs into a process of its own, which ends soon: mappings are never undone, and errors are panics.
 
 pub mod door;
 pub mod memory;
@@ -19,21 +14,22 @@ pub mod wire;
 
 use std::{
     path::PathBuf,
+    thread,
     time::{Duration, Instant},
 };
 
-use crate::processes::LIMIT;
+use crate::processes::{LIMIT, within_by};
 use door::Socket;
 use session::Session;
 
-/// What an attacker knows, and where it stands.
+/// The attacker's process, before a session.
 pub struct Attacker {
     pub path: PathBuf,
     pub main: u32,
     pub bystander: u32,
     /// The socket with which main launched it.
     pub inherited: Option<Socket>,
-    /// A descriptor of the socket's file, which some careless administrator has left to it.
+    /// A descriptor of the socket's file, which a careless administrator has left to it.
     pub way_in: Option<Socket>,
 }
 
@@ -53,12 +49,17 @@ impl Attacker {
     }
 }
 
-pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + LIMIT;
-    while !condition() {
-        assert!(Instant::now() < deadline, "not within {LIMIT:?}: {what}");
-        std::thread::yield_now();
-    }
+pub fn until(what: &str, condition: impl FnMut() -> bool) {
+    assert!(within_by(LIMIT, thread::yield_now, condition), "not within {LIMIT:?}: {what}");
+}
+
+pub fn until_some<T>(what: &str, mut find: impl FnMut() -> Option<T>) -> T {
+    let mut found = None;
+    until(what, || {
+        found = find();
+        found.is_some()
+    });
+    found.expect("it was found")
 }
 
 pub fn for_a_while(span: Duration, mut step: impl FnMut()) {

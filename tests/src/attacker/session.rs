@@ -1,9 +1,8 @@
-//! A session with main, and the memory of it in hand.
+//! A session with main, and its memory.
 
 use std::{
     os::fd::{AsFd, OwnedFd},
     sync::atomic::Ordering::{Acquire, Relaxed, Release},
-    time::Duration,
 };
 
 use rustix::{
@@ -15,11 +14,10 @@ use rustix::{
 use super::{
     door::Socket,
     memory::{BOTH, Mapped},
-    until,
+    until_some,
     wire::{self, CELL, CONSUMED, CONTROL, HEADER, ODD_LAP},
 };
 
-/// One session, seen from a renderer.
 pub struct Session {
     pub socket: Socket,
     pub inbox: Mapped,
@@ -30,7 +28,7 @@ pub struct Session {
     pub topics: Vec<OwnedFd>,
     /// Where the next frame goes.
     pub position: u64,
-    /// How far it says that it is behind with reading.
+    /// The difference between its true read position and the one that it publishes.
     pub lag: u64,
     read: u64,
 }
@@ -56,13 +54,7 @@ impl Session {
     /// Shakes hands, but for the last word.
     pub fn begin_without_ready(socket: Socket) -> Self {
         socket.say(&wire::hello(wire::MAGIC, wire::VERSION, &[]));
-        let mut descriptors = Vec::new();
-        until("the welcome", || {
-            socket.wait(Duration::from_millis(5));
-            descriptors = socket.descriptors().unwrap_or_default();
-            !descriptors.is_empty()
-        });
-        let mut descriptors = descriptors.into_iter();
+        let mut descriptors = socket.next_descriptors().into_iter();
         let mut next = || descriptors.next().expect("it is in the welcome");
         let (inbox_memory, outbox_memory, event) = (next(), next(), next());
         Self {
@@ -79,7 +71,6 @@ impl Session {
         }
     }
 
-    /// How much our ring holds.
     pub fn capacity(&self) -> u64 {
         self.outbox.size() - CONTROL
     }
@@ -96,18 +87,12 @@ impl Session {
         CONTROL + self.position % self.capacity()
     }
 
-    /// A commit word as this lap has it.
+    /// Inverts the bit of a commit word that this lap inverts.
     pub fn lapped(&self, word: u64) -> u64 {
-        word ^ self.lap_of(self.position)
+        word ^ lap_bit(self.position, self.capacity())
     }
 
-    /// The bit that commit words of that lap have inverted.
-    fn lap_of(&self, position: u64) -> u64 {
-        if (position / self.capacity()).is_multiple_of(2) { 0 } else { ODD_LAP }
-    }
-
-    /// Writes a frame of any two words at the next place, without a look at anything, and rings. The next
-    /// place stays the same.
+    /// Writes a frame of any two words at the next place without a check, and rings. The next place stays the same.
     pub fn put(&self, word: u64, second: u64, payload: &[u8]) {
         let at = self.at();
         self.outbox.write(at + HEADER, payload);
@@ -116,7 +101,7 @@ impl Session {
         self.ring();
     }
 
-    /// Writes a frame likewise, and stays until main has hung up.
+    /// Writes a frame like `put`, and waits until main has hung up.
     pub fn caught(&self, word: u64, second: u64, payload: &[u8]) {
         self.put(word, second, payload);
         self.socket.until_hung_up();
@@ -129,15 +114,9 @@ impl Session {
         }
     }
 
-    /// Commits a frame as it should be, once there is room. `false`: main has hung up instead.
-    pub fn frame(
-        &mut self,
-        kind: u8,
-        flags: u8,
-        channel: u16,
-        request: u64,
-        payload: &[u8],
-    ) -> bool {
+    /// Commits a correct frame once there is room. `false`: main has hung up instead.
+    #[rustfmt::skip]
+    pub fn frame(&mut self, kind: u8, flags: u8, channel: u16, request: u64, payload: &[u8]) -> bool {
         let len = HEADER + payload.len() as u64;
         let size = wire::padded(len);
         if size > self.to_end() {
@@ -151,10 +130,10 @@ impl Session {
         if !self.has_room(size + CELL) {
             return false;
         }
-        // The word behind the frame must be none of its lap, whatever an earlier one left there.
+        // The word behind the frame must not be a commit word of its lap, as an earlier frame may have left it.
         let next = self.position + size;
         let guard = CONTROL + next % self.capacity();
-        self.outbox.u64(guard).store(self.lap_of(next), Release);
+        self.outbox.u64(guard).store(lap_bit(next, self.capacity()), Release);
         self.put(wire::word(len as u32, kind, flags, channel), request, payload);
         self.position += size;
         true
@@ -173,36 +152,32 @@ impl Session {
         self.frame(kind, 0, 0, 0, &number.to_le_bytes())
     }
 
-    /// Waits for so much room. `false`: main has hung up.
+    /// Waits for room. `false`: main has hung up.
     pub fn has_room(&self, size: u64) -> bool {
-        let mut hung_up = false;
         let mut looks = 0_u32;
-        until("main reads", || {
+        until_some("main reads", || {
             let consumed = self.inbox.u64(CONSUMED).load(Acquire);
-            if self.position + size <= consumed + self.capacity() {
-                return true;
-            }
             looks += 1;
-            hung_up = looks.is_multiple_of(256) && self.socket.is_hung_up();
-            hung_up
-        });
-        !hung_up
+            if self.position + size <= consumed + self.capacity() {
+                Some(true)
+            } else {
+                (looks.is_multiple_of(256) && self.socket.is_hung_up()).then_some(false)
+            }
+        })
     }
 
-    /// Rings for main, whether it sleeps or not. What comes of it is of no interest.
+    /// Rings for main, even if it does not sleep or has gone.
     pub fn ring(&self) {
         let _ = rustix::io::write(&self.event, &1_u64.to_ne_bytes());
     }
 
     // --- receiving ---------------------------------------------------------------------------------
 
-    /// Main's next frame, if there is one.
     pub fn receive(&mut self) -> Option<Frame> {
         let capacity = self.inbox.size() - CONTROL;
         loop {
             let at = CONTROL + self.read % capacity;
-            let lap = if (self.read / capacity).is_multiple_of(2) { 0 } else { ODD_LAP };
-            let word = self.inbox.u64(at).load(Acquire) ^ lap;
+            let word = self.inbox.u64(at).load(Acquire) ^ lap_bit(self.read, capacity);
             if word == 0 || word & ODD_LAP != 0 {
                 return None;
             }
@@ -223,14 +198,9 @@ impl Session {
         }
     }
 
-    /// Main's next frame of this kind; others are passed over.
+    /// Waits for main's next frame of this kind. Others are dropped.
     pub fn receive_of(&mut self, kind: u8) -> Frame {
-        let mut found = None;
-        until("a frame of main", || {
-            found = self.receive().filter(|frame| frame.kind == kind);
-            found.is_some()
-        });
-        found.expect("it was found")
+        until_some("a frame of main", || self.receive().filter(|frame| frame.kind == kind))
     }
 
     pub fn read_position(&self) -> u64 {
@@ -242,13 +212,7 @@ impl Session {
     /// Asks for memory, as an honest renderer does, and gets it.
     pub fn borrow(&mut self, size: u64) -> OwnedFd {
         self.number(wire::ASK, size);
-        let mut memory = None;
-        until("memory", || {
-            self.socket.wait(Duration::from_millis(5));
-            memory = self.socket.descriptors().and_then(|mut descriptors| descriptors.pop());
-            memory.is_some()
-        });
-        memory.expect("it came")
+        self.socket.next_descriptors().remove(0)
     }
 
     pub fn attached(&mut self, channel: &str, id: u64, len: u64) -> bool {
@@ -257,7 +221,12 @@ impl Session {
     }
 }
 
-/// Seals what was borrowed, as an honest renderer does.
+/// The bit that commit words of this position's lap have inverted.
+fn lap_bit(position: u64, capacity: u64) -> u64 {
+    if (position / capacity).is_multiple_of(2) { 0 } else { ODD_LAP }
+}
+
+/// Seals borrowed memory, as an honest renderer does.
 pub fn seal(memory: impl AsFd) -> Result<(), Errno> {
     fcntl_add_seals(memory, SealFlags::WRITE | SealFlags::SEAL)
 }

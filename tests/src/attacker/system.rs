@@ -16,7 +16,7 @@ pub fn can_change_user() -> bool {
     getuid().is_root()
 }
 
-/// Becomes nobody, for good. While there is one thread only: each has its own user.
+/// Becomes the user nobody, for good. Only while there is one thread, since each has its own user.
 pub fn become_nobody() {
     let (user, group) = (Uid::from_raw(NOBODY), Gid::from_raw(NOBODY));
     set_thread_groups(&[]).expect("root may");
@@ -25,34 +25,24 @@ pub fn become_nobody() {
     assert_eq!((getuid(), rustix::process::geteuid()), (user, user));
 }
 
-/// Attaches to a process as a debugger does.
 pub fn seize(process_id: u32) -> io::Result<()> {
     // SAFETY: the request takes no pointer that is used.
     let seized = unsafe { libc::ptrace(libc::PTRACE_SEIZE, process_id as libc::pid_t, 0, 0) };
     if seized == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-pub fn read_memory(process_id: u32, address: usize) -> io::Result<usize> {
+/// Reads, or writes, some bytes of another process's memory.
+pub fn access_memory(process_id: u32, address: usize, write: bool) -> io::Result<usize> {
     let mut bytes = [0_u8; 16];
     let local = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
     let remote = libc::iovec { iov_base: address as *mut libc::c_void, iov_len: bytes.len() };
-    // SAFETY: the local part is a buffer of ours, of that length; the remote one is not ours.
-    let read =
-        unsafe { libc::process_vm_readv(process_id as libc::pid_t, &local, 1, &remote, 1, 0) };
-    usize::try_from(read).map_err(|_| io::Error::last_os_error())
+    let access = if write { libc::process_vm_writev } else { libc::process_vm_readv };
+    // SAFETY: the local part is a buffer of this frame, of that length; the remote one is not this process's.
+    let done = unsafe { access(process_id as libc::pid_t, &local, 1, &remote, 1, 0) };
+    usize::try_from(done).map_err(|_| io::Error::last_os_error())
 }
 
-pub fn write_memory(process_id: u32, address: usize) -> io::Result<usize> {
-    let mut bytes = [0_u8; 16];
-    let local = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
-    let remote = libc::iovec { iov_base: address as *mut libc::c_void, iov_len: bytes.len() };
-    // SAFETY: as in `read_memory`.
-    let written =
-        unsafe { libc::process_vm_writev(process_id as libc::pid_t, &local, 1, &remote, 1, 0) };
-    usize::try_from(written).map_err(|_| io::Error::last_os_error())
-}
-
-/// Has signals about a socket sent to another process, with a kill in the place of the usual one.
+/// Has the kernel send SIGKILL to another process for each event of a socket.
 pub fn aim_signals(socket: impl std::os::fd::AsRawFd, process_id: u32) -> io::Result<()> {
     let socket = socket.as_raw_fd();
     // SAFETY: none of them takes a pointer.
@@ -66,9 +56,8 @@ pub fn aim_signals(socket: impl std::os::fd::AsRawFd, process_id: u32) -> io::Re
     if results.contains(&-1) { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// Runs `child` in a forked process, which shares all descriptors and mappings, and goes on here at once.
-///
-/// While there is one thread only.
+/// Runs `child` in a forked process, which shares all descriptors and mappings, and goes on here at once. Only while
+/// there is one thread.
 pub fn fork(child: impl FnOnce()) {
     // SAFETY: this process has one thread, so the child finds no lock taken.
     match unsafe { libc::fork() } {

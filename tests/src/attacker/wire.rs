@@ -1,4 +1,4 @@
-//! The wire, restated: what two processes agree on, written down without a look at the engine's code.
+//! The wire format, restated independently of the engine's code.
 //!
 //! ```text
 //!   an outbox    0 magic "ringbox\0" u64, 8 version u32, 16 capacity u64      a control page,
@@ -11,6 +11,8 @@
 //!   a packet     MessagePack, structs as arrays: Hello [magic, version, [[kind, name, fingerprint] ...]],
 //!                Ready [magic];  an inspector's hello [magic, version]
 //! ```
+
+use serde::Serialize;
 
 use rustix::time::{ClockId, clock_gettime};
 
@@ -34,7 +36,7 @@ pub const CONSUMED: u64 = 128;
 pub const PARKED: u64 = 256;
 /// Odd: the owner waits for room.
 pub const SPACE_WANTED: u64 = 260;
-/// When the owner, who sleeps, wakes up by itself, in nanoseconds of `CLOCK_MONOTONIC`.
+/// When the sleeping owner wakes up by itself, in nanoseconds of `CLOCK_MONOTONIC`.
 pub const ALARM: u64 = 264;
 /// The peer sleeps on it.
 pub const BELL: u64 = 384;
@@ -65,7 +67,6 @@ pub const INSPECTOR_MAGIC: u32 = u32::from_le_bytes(*b"rbin");
 /// The second.
 pub const INSPECTOR_VERSION: u32 = 1;
 
-/// The most channels in a hello.
 pub const CHANNELS_MAX: usize = 512;
 /// The longest name of a channel, in bytes.
 pub const NAME_MAX: usize = 128;
@@ -103,34 +104,22 @@ pub fn channel(name: &str) -> u16 {
 pub type Offer<'a> = (&'a str, &'a str, u64);
 
 pub fn hello(magic: u32, version: u32, offers: &[Offer<'_>]) -> Vec<u8> {
-    let mut packet = vec![0x93];
-    number(&mut packet, magic.into());
-    number(&mut packet, version.into());
-    packet.push(0xdd);
-    packet.extend((offers.len() as u32).to_be_bytes());
-    for (kind, name, fingerprint) in offers {
-        packet.push(0x93);
-        text(&mut packet, kind);
-        text(&mut packet, name);
-        number(&mut packet, *fingerprint);
-    }
-    packet
+    packet(&(magic, version, offers))
 }
 
 pub fn ready(magic: u32) -> Vec<u8> {
-    let mut packet = vec![0x91];
-    number(&mut packet, magic.into());
-    packet
+    packet(&(magic,))
 }
 
 pub fn inspector_hello(version: u32) -> Vec<u8> {
-    let mut packet = vec![0x92];
-    number(&mut packet, INSPECTOR_MAGIC.into());
-    number(&mut packet, version.into());
-    packet
+    packet(&(INSPECTOR_MAGIC, version))
 }
 
-/// What a frame of the kind [`ATTACHED`] says.
+fn packet(content: &impl Serialize) -> Vec<u8> {
+    rmp_serde::to_vec(content).expect("a vector takes everything")
+}
+
+/// The payload of a frame of the kind [`ATTACHED`].
 pub fn attached(id: u64, len: u64, request: u64, kind: u8) -> [u8; 32] {
     let mut payload = [0; 32];
     payload[..8].copy_from_slice(&id.to_le_bytes());
@@ -138,15 +127,4 @@ pub fn attached(id: u64, len: u64, request: u64, kind: u8) -> [u8; 32] {
     payload[16..24].copy_from_slice(&request.to_le_bytes());
     payload[24] = kind;
     payload
-}
-
-fn number(packet: &mut Vec<u8>, number: u64) {
-    packet.push(0xcf);
-    packet.extend(number.to_be_bytes());
-}
-
-fn text(packet: &mut Vec<u8>, text: &str) {
-    packet.push(0xda);
-    packet.extend((text.len() as u16).to_be_bytes());
-    packet.extend(text.as_bytes());
 }

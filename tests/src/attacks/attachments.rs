@@ -1,16 +1,8 @@
 //! Lies about large payloads.
 
-use std::os::fd::AsFd;
-
-use ringbridge::Policy;
-use rustix::{
-    fs::{FallocateFlags, MemfdFlags, fallocate, ftruncate, memfd_create},
-    io::{Errno, pwrite},
-};
-
 use super::*;
 
-/// How much the attacks ask for.
+/// The size that the attacks ask for.
 const SIZE: u64 = 1 << 20;
 
 #[rustfmt::skip]
@@ -119,26 +111,26 @@ fn fill(memory: impl AsFd) {
 }
 
 /// Borrows memory, and seals it when it is full.
-fn fill_and_seal(session: &mut Session) -> std::os::fd::OwnedFd {
+fn fill_and_seal(session: &mut Session) -> OwnedFd {
     let memory = session.borrow(SIZE);
     fill(&memory);
     seal(&memory).expect("nothing is mapped");
     memory
 }
 
-/// Names an attachment, and stays until main has hung up.
+/// Names an attachment, and waits until main has hung up.
 fn named(session: &mut Session, id: u64, len: u64) {
     session.attached("bytes", id, len);
     session.socket.until_hung_up();
 }
 
-/// Names a payload of so many bytes, in memory that is filled and sealed.
+/// Names a payload of `len` bytes in memory that is filled and sealed.
 fn with_sealed(session: &mut Session, len: u64) {
     let _memory = fill_and_seal(session);
     named(session, 1, len);
 }
 
-/// Sends a frame that is a number, and stays until main has hung up.
+/// Sends a frame that is a number, and waits until main has hung up.
 fn says(session: &mut Session, kind: u8, number: u64) {
     session.number(kind, number);
     session.socket.until_hung_up();

@@ -1,16 +1,5 @@
 //! Lies in the renderer's own control page, and about its bells.
 
-use std::{
-    sync::atomic::Ordering::{Relaxed, Release},
-    thread,
-    time::Duration,
-};
-
-use rustix::{
-    fs::{OFlags, fcntl_setfl},
-    thread::futex::{self, Flags},
-};
-
 use super::*;
 
 const A_WHILE: Duration = Duration::from_millis(200);
@@ -53,25 +42,23 @@ pub(super) const ATTACKS: &[Attack] = &[
             thread::spawn(move || loop {
                 words.iter().for_each(|word| _ = word.fetch_add(1, Release));
             });
-            let mut generations = 1..;
-            for_a_while(A_WHILE, || asks(s, &mut generations));
+            for_a_while(A_WHILE, || asks(s));
         },
         "falls asleep and wakes up millions of times while main answers it"),
     session("asleep-for-ever", Counted("wakes"), |s| {
             s.outbox.u32(PARKED).store(u32::MAX, Release);
             s.outbox.u32(SPACE_WANTED).store(u32::MAX, Release);
-            let mut generations = 1..;
-            (1..1000).for_each(|_| asks(s, &mut generations));
+            (1..1000).for_each(|_| asks(s));
         },
         "says that it sleeps and waits for room, and never says otherwise"),
     session("alarm-that-lies", Counted("wakes"), |s| {
             let (parked, alarm) = (s.outbox.u32(PARKED), s.outbox.u64(ALARM));
-            let (mut epoch, mut generations) = (1, 1..);
+            let mut epoch = 1;
             for_a_while(A_WHILE, || {
                 for lie in [now_ns(), 1, now_ns() + 3_600_000_000_000, u64::MAX, u64::MAX - 1, 0] {
                     alarm.store(lie, Relaxed);
                     parked.store(epoch, Release);
-                    asks(s, &mut generations);
+                    asks(s);
                     epoch += 2;
                 }
             });
@@ -92,10 +79,9 @@ pub(super) const ATTACKS: &[Attack] = &[
                     let _ = futex::wait(bell, Flags::empty(), bell.load(Relaxed), None);
                 });
             }
-            let mut generations = 1..;
             for turn in 1..200 {
                 s.outbox.u32(PARKED).store(turn * 2 + 1, Release);
-                asks(s, &mut generations);
+                asks(s);
             }
         },
         "has 200 threads sleep on the one bell that main rings for it, and has main ring it again and again"),
@@ -119,20 +105,18 @@ pub(super) const ATTACKS: &[Attack] = &[
             thread::spawn(move || loop {
                 let _ = rustix::io::read(&event, &mut [0; 8]);
             });
-            let mut generations = 1..;
-            (1..300).for_each(|_| asks(s, &mut generations));
+            (1..300).for_each(|_| asks(s));
         },
         "a second thread reads the shared eventfd empty as often as it is rung, so that main might miss a ring"),
 ];
 
-/// Invokes under a new id, and takes the reply.
-fn asks(session: &mut Session, generations: &mut impl Iterator<Item = u64>) {
-    let id = request(generations.next().expect("it has no end"), 0);
-    assert!(session.invoke("add", id, &[0; 16]));
+/// Invokes, and takes the reply.
+fn asks(session: &mut Session) {
+    assert!(session.invoke("add", request(1, 0), &[0; 16]));
     session.receive_of(REPLY);
 }
 
-/// Takes main's frames until it has written so many laps.
+/// Takes main's frames for a number of laps.
 fn take_laps(session: &mut Session, laps: u64) {
     let until_read = laps * (session.inbox.size() - CONTROL);
     until("main has written so much", || {
@@ -146,10 +130,10 @@ fn consumed_is(session: &Session, lie: u64) {
     session.socket.until_hung_up();
 }
 
-/// Whether main has written to the end of its ring, which nobody reads.
+/// Returns whether main has filled its ring.
 fn is_full(session: &Session) -> bool {
     let capacity = session.inbox.size() - CONTROL;
-    // Ticks are one cell each: the last but a few hold one.
+    // Ticks take one cell each, so one of the last cells is in use.
     session.inbox.u64(CONTROL + capacity - 4 * CELL).load(Relaxed) != 0
 }
 
@@ -158,7 +142,7 @@ fn bell_made_blocking_and_full(session: &mut Session) {
     set(OFlags::RDWR | OFlags::NONBLOCK);
     let _ = rustix::io::write(&session.event, &(u64::MAX - 1).to_ne_bytes());
     set(OFlags::RDWR);
-    // Its own rings would stand still now; main finds the frames when it looks.
+    // Its own rings would block now. Main finds the frame at its next look.
     let frame = word(16, SEND, 0, channel("nothing"));
     session.outbox.u64(session.at()).store(frame, Release);
     thread::sleep(A_WHILE);

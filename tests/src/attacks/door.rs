@@ -1,16 +1,8 @@
-//! Before there is a session, and what comes over its socket afterwards.
+//! Handshakes, and packets over the socket afterwards.
 
-use std::{
-    io::{PipeReader, PipeWriter, Write, pipe},
-    os::fd::{AsFd, AsRawFd},
-    thread,
-    time::Duration,
-};
+use std::io::{PipeReader, PipeWriter, Write, pipe};
 
-use rustix::{
-    fs::{MemfdFlags, ftruncate, memfd_create},
-    net::{Shutdown, shutdown},
-};
+use rustix::net::{Shutdown, shutdown};
 
 use super::*;
 
@@ -156,7 +148,7 @@ impl Attacker {
     }
 }
 
-/// Nobody reads the pipe any more: main has kept no descriptor of it.
+/// Checks that main has kept no descriptor of the pipe.
 fn closed_everywhere(reader: PipeReader, mut writer: PipeWriter) {
     drop(reader);
     writer.write_all(b"x").expect_err("main has kept a descriptor");
@@ -169,7 +161,7 @@ fn sends_until_hung_up(session: &mut Session) {
     });
 }
 
-/// Waits until main has hung up on so many.
+/// Waits until main has hung up on at least this number of sockets.
 pub(super) fn hung_up(crowd: &[Socket], least: usize) {
     until("those beyond the limit are turned away", || {
         crowd.iter().filter(|socket| socket.is_hung_up()).count() >= least

@@ -1,9 +1,5 @@
 //! Too much of what is allowed.
 
-use std::sync::atomic::Ordering::Relaxed;
-
-use ringbridge::Quota;
-
 use super::*;
 
 #[rustfmt::skip]
@@ -34,7 +30,7 @@ pub(super) const ATTACKS: &[Attack] = &[
     session("child-that-writes-on", Counted("frames_received"), |s| {
             s.send("number", &[0; 8]);
             system::fork(|| {
-                // As if nothing had happened, until main has hung up; and then whatever comes.
+                // Correct frames until main has hung up, and then garbage.
                 while s.send("number", &[0; 8]) {}
                 for at in (0..s.outbox.size()).step_by(8) {
                     s.outbox.u64(at).store(u64::MAX, Relaxed);

@@ -1,20 +1,8 @@
-//! Frames that no honest renderer writes, and frames that change while main looks at them.
-
-use std::{
-    sync::atomic::{
-        AtomicBool,
-        Ordering::{Relaxed, Release},
-    },
-    thread,
-    time::Duration,
-};
-
-use ringbridge::{OnViolation, Policy};
-use rustix::fs::{FallocateFlags, fallocate};
+//! Frames that no honest renderer writes, and frames that change while main reads them.
 
 use super::*;
 
-/// How long something is changed under main's eyes.
+/// How long a second thread changes bytes that main reads.
 const FLIPPING: Duration = Duration::from_millis(150);
 
 #[rustfmt::skip]
@@ -161,9 +149,9 @@ fn advance_to_the_end(session: &mut Session) {
 fn pad_behind_a_pad(session: &mut Session) {
     advance_to_the_end(session);
     let capacity = session.capacity();
-    // Where the next lap begins main has read the last one: else it would find no frame there at all.
+    // Main must have read the beginning of the lap, or it would find no frame there.
     assert!(session.has_room(5 * CELL), "it was honest so far");
-    // The pad that main comes to second is there first.
+    // The pad that main reaches second is written first.
     session.position += 4 * CELL;
     session.put(word(capacity as u32, PAD, 0, 0), 0, &[]);
     session.position -= 4 * CELL;
@@ -208,7 +196,7 @@ fn flip_header(session: &mut Session, lie: u64, seconds: [u64; 2]) {
             }
         };
         beside(flip, || {
-            // The frame is there, in whichever form.
+            // The frame is there, in one of both forms.
             session.ring();
             let read = || session.inbox.u64(CONSUMED).load(Relaxed) > session.position;
             until("main reads", || read() || session.socket.is_hung_up());
@@ -220,7 +208,7 @@ fn flip_header(session: &mut Session, lie: u64, seconds: [u64; 2]) {
 /// Sends messages for a while, and has a second thread change the first byte of each payload.
 fn flip_payload(session: &mut Session, channel: &str, payload: &[u8], values: [u8; 2]) {
     let size = padded(HEADER + payload.len() as u64);
-    // Main may or may not see it broken; so it ends with a broken one.
+    // Main may miss the changes, so the last payload is broken.
     for_a_while(FLIPPING, || {
         let place = if size > session.to_end() { CONTROL } else { session.at() };
         let byte = session.outbox.u8(place + HEADER);

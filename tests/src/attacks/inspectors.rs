@@ -1,19 +1,8 @@
-//! Who says that it only wants to look.
-
-use std::{
-    os::fd::{AsFd, AsRawFd, OwnedFd},
-    time::Duration,
-};
-
-use rustix::{
-    fs::{Mode, OFlags, SealFlags, fcntl_add_seals, ftruncate, open},
-    io::{Errno, pwrite},
-    mm::ProtFlags,
-};
+//! Inspectors that do more than look.
 
 use super::{door::hung_up, *};
 
-/// How many may watch at once.
+/// The most inspectors at once.
 const INSPECTORS_MAX: usize = 16;
 
 #[rustfmt::skip]
@@ -26,7 +15,7 @@ pub(super) const ATTACKS: &[Attack] = &[
         },
         "asks to watch in versions that main does not have, and with a packet that goes on"),
     door("inspector-with-descriptors", Refused, |a| {
-            let (reader, _writer) = std::io::pipe().expect("descriptors are left");
+            let (reader, _writer) = io::pipe().expect("descriptors are left");
             let socket = a.knock();
             socket.say_with(&inspector_hello(INSPECTOR_VERSION), &[reader.as_fd()]);
             socket.until_hung_up();
@@ -84,14 +73,9 @@ fn board_that_is_written(attacker: &mut Attacker) {
     }
 }
 
-/// Is let in, and has the memory that main shows.
+/// Is admitted, and returns the memory that main shows.
 fn watch(attacker: &Attacker) -> (Socket, OwnedFd) {
     let socket = attacker.says(&inspector_hello(INSPECTOR_VERSION));
-    let mut memory = None;
-    until("main shows itself", || {
-        socket.wait(Duration::from_millis(100));
-        memory = socket.descriptors().and_then(|mut found| found.pop());
-        memory.is_some()
-    });
-    (socket, memory.expect("it was found"))
+    let memory = socket.next_descriptors().remove(0);
+    (socket, memory)
 }

@@ -1,19 +1,4 @@
-//! What the kernel forbids whoever holds a descriptor, and what it permits and does no harm.
-
-use std::{
-    os::fd::{AsFd, AsRawFd, BorrowedFd},
-    sync::atomic::{AtomicU32, Ordering::Relaxed},
-    thread,
-    time::Duration,
-};
-
-use ringbridge::{SendError, WebContents};
-use rustix::{
-    fs::{FallocateFlags, Mode, OFlags, SealFlags, fallocate, fcntl_add_seals, ftruncate, open},
-    io::{Errno, pwrite},
-    mm::ProtFlags,
-    thread::futex::{self, Flags},
-};
+//! Calls that the kernel refuses to the holder of a descriptor, and calls that it permits and that do no harm.
 
 use super::*;
 
@@ -44,7 +29,7 @@ pub(super) const ATTACKS: &[Attack] = &[
         "punches holes into main's outbox and the topics").by_the_kernel(),
     session("memory-opened-again", Denied, |s| for memory in of_main(s) {
             let path = format!("/proc/self/fd/{}", memory.as_raw_fd());
-            // That alone may succeed: the seals are the file's, not the descriptor's.
+            // This may succeed, since the seals belong to the file, not to the descriptor.
             let Ok(again) = open(path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()) else { continue };
             assert_eq!(Mapped::new(&again, BOTH).err(), Some(Errno::PERM));
             assert_eq!(pwrite(&again, &[1; 8], BELL), Err(Errno::PERM));
@@ -67,7 +52,7 @@ pub(super) const ATTACKS: &[Attack] = &[
         "wakes whoever sleeps on any word of any memory that it can map: nobody does but itself"),
     session("sleepers-moved-elsewhere", Harmless, |s| for_a_while(Duration::from_millis(100), || {
             for word in every_word(s) {
-                // The word may change between the look and the call: then the kernel says so.
+                // AGAIN: the word has changed between the look and the call.
                 let moved = move_sleepers(word);
                 assert!(matches!(moved, Ok(0) | Err(Errno::AGAIN)), "{moved:?}");
             }
@@ -107,7 +92,7 @@ fn every_word(session: &Session) -> Vec<&'static AtomicU32> {
     words.collect()
 }
 
-/// Moves all sleepers of a word; says how many there were.
+/// Moves all sleepers of a word, and returns their number.
 fn move_sleepers(word: &AtomicU32) -> Result<usize, Errno> {
     static NOWHERE: AtomicU32 = AtomicU32::new(0);
     let seen = word.load(Relaxed);

@@ -1,8 +1,7 @@
-//! The catalogue of attacks: what each does, what must come of it, and what stops it.
+//! The catalogue of attacks: what each does, its verdict, and what stops it.
 //!
-//! One list is everything: the tests run it (`tests/tests/attacks.rs`), the soak runs it again and again
-//! (`tests/tests/alone/attacks_soak.rs`), the attacker's process finds its part in it, and the table in `SECURITY.md`
-//! is made of it. A row is a name, what must come of the attack, its steps, and what it does in words.
+//! One list serves the tests (`tests/tests/attacks.rs`), the soak (`tests/tests/alone/attacks_soak.rs`), the attacker's
+//! process and the table in `SECURITY.md`. A row has a name, the verdict, the attacker's steps, and the steps in words.
 
 mod attachments;
 mod control;
@@ -15,9 +14,28 @@ mod others;
 mod requests;
 mod traps;
 
-use std::{fmt::Write, thread::JoinHandle};
+use std::{
+    fs, io,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+    path::{Path, PathBuf},
+    sync::atomic::{
+        AtomicBool, AtomicU32,
+        Ordering::{Relaxed, Release},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
 
-use ringbridge::{Policy, WebContents};
+use ringbridge::{IpcMain, IpcRenderer, OnViolation, Policy, Quota, SendError, WebContents};
+use rustix::{
+    fs::{
+        FallocateFlags, MemfdFlags, Mode, OFlags, SealFlags, fallocate, fcntl_add_seals,
+        fcntl_setfl, ftruncate, memfd_create, open,
+    },
+    io::{Errno, pwrite},
+    mm::ProtFlags,
+    thread::futex::{self, Flags},
+};
 
 use crate::{
     attacker::{
@@ -36,69 +54,64 @@ use crate::{
 
 use Verdict::{Counted, Denied, Gone, Harmless, Refused, Told, Tolerated, TurnedAway, Violation};
 
+type Text = &'static str;
+
 pub struct Attack {
-    /// Its name, which its test has as well.
-    pub name: &'static str,
-    pub does: &'static str,
+    pub name: Text,
+    pub does: Text,
     pub verdict: Verdict,
     pub stopped_by: StoppedBy,
-    pub entry: Entry,
-    /// The offender's policy, made of the ordinary one.
+    /// Makes the attacker's policy of the ordinary one.
     pub policy: fn(Policy) -> Policy,
-    /// What another thread of main does meanwhile.
+    /// Starts another thread of main, which works meanwhile.
     pub meanwhile: Option<fn(WebContents) -> JoinHandle<()>>,
-    steps: Steps,
+    pub steps: Steps,
 }
 
-/// The attacker's part.
-enum Steps {
-    /// Everything.
-    All(fn(&mut Attacker)),
-    /// What comes after an honest handshake.
+/// The attacker's steps.
+pub enum Steps {
+    /// It knows the endpoint's name.
+    AtTheDoor(fn(&mut Attacker)),
+    /// Main launches it.
+    Launched(fn(&mut Attacker)),
+    /// Main launches it, and the handshake is honest.
     InSession(fn(&mut Session)),
 }
 
-/// What must come of an attack. Besides: main and the bystander go on, whatever it is.
+/// The required outcome of an attack. With each of them main and the bystander go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// The session ends with one of these violations, which is counted once.
-    Violation(&'static [&'static str]),
-    /// The session goes on, and the window's counter of this name says what happened.
-    Counted(&'static str),
+    Violation(&'static [Text]),
+    /// The session goes on, and the window's counter of this name counts the attack.
+    Counted(Text),
     /// The session goes on, and there is nothing to count.
     Harmless,
-    /// It is allowed so many violations, and they are counted.
+    /// The session goes on, since so many violations are allowed, and they are counted.
     Tolerated(u64),
     /// The session ends with this reason, which is no violation.
-    Gone(&'static str),
-    /// It does not get in, and main counts that.
+    Gone(Text),
+    /// The attacker is not admitted, and main counts that.
     Refused,
-    /// It does not get in, or is turned away, without a word.
+    /// The attacker is not admitted, which is not counted.
     TurnedAway,
-    /// The kernel says no to the attacker.
+    /// The kernel refuses the attacker's calls.
     Denied,
-    /// The victim gets an error that says what is wrong.
-    Told(&'static str),
+    /// The victim gets this error.
+    Told(Text),
 }
 
-/// What stops an attack.
+/// The defence that stops an attack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StoppedBy {
-    /// Main's own checks and bounds, whoever the attacker is.
+    /// Main's own checks and bounds.
     Main,
-    /// Seals and read-only mappings, whoever the attacker is.
+    /// Seals and read-only mappings.
     Kernel,
-    /// The library's checks of where an endpoint is and whose it is.
+    /// The library's checks of an endpoint's place and owner.
     Library,
     /// Another user, or the sandbox. The test runs it as another user.
     AnotherUser,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Entry {
-    Launched,
-    /// It knows the endpoint's name.
-    Door,
 }
 
 impl Attack {
@@ -122,10 +135,9 @@ impl Attack {
         self.by(StoppedBy::AnotherUser)
     }
 
-    /// Plays the attacker's part.
     pub fn run(&self, attacker: &mut Attacker) {
         match self.steps {
-            Steps::All(steps) => steps(attacker),
+            Steps::AtTheDoor(steps) | Steps::Launched(steps) => steps(attacker),
             Steps::InSession(steps) => steps(&mut attacker.session()),
         }
     }
@@ -152,7 +164,7 @@ impl Attack {
 }
 
 impl StoppedBy {
-    fn text(self) -> &'static str {
+    fn text(self) -> Text {
         match self {
             Self::Main => "main",
             Self::Kernel => "the kernel",
@@ -162,46 +174,24 @@ impl StoppedBy {
     }
 }
 
-/// A number that main's validator refuses.
+/// The number that main's validator refuses.
 pub const REFUSED: u64 = 0x0bad_0bad;
 
-/// An attacker that main launches and that shakes hands.
-const fn session(
-    name: &'static str,
-    verdict: Verdict,
-    steps: fn(&mut Session),
-    does: &'static str,
-) -> Attack {
-    Attack { steps: Steps::InSession(steps), ..launched(name, verdict, |_| (), does) }
+const fn session(name: Text, verdict: Verdict, steps: fn(&mut Session), does: Text) -> Attack {
+    attack(name, verdict, Steps::InSession(steps), does)
 }
 
-/// An attacker that main launches.
-const fn launched(
-    name: &'static str,
-    verdict: Verdict,
-    steps: fn(&mut Attacker),
-    does: &'static str,
-) -> Attack {
-    Attack {
-        name,
-        does,
-        verdict,
-        stopped_by: StoppedBy::Main,
-        entry: Entry::Launched,
-        policy: |policy| policy,
-        meanwhile: None,
-        steps: Steps::All(steps),
-    }
+const fn launched(name: Text, verdict: Verdict, steps: fn(&mut Attacker), does: Text) -> Attack {
+    attack(name, verdict, Steps::Launched(steps), does)
 }
 
-/// An attacker at the door.
-const fn door(
-    name: &'static str,
-    verdict: Verdict,
-    steps: fn(&mut Attacker),
-    does: &'static str,
-) -> Attack {
-    Attack { entry: Entry::Door, ..launched(name, verdict, steps, does) }
+const fn door(name: Text, verdict: Verdict, steps: fn(&mut Attacker), does: Text) -> Attack {
+    attack(name, verdict, Steps::AtTheDoor(steps), does)
+}
+
+const fn attack(name: Text, verdict: Verdict, steps: Steps, does: Text) -> Attack {
+    let stopped_by = StoppedBy::Main;
+    Attack { name, does, verdict, stopped_by, policy: |policy| policy, meanwhile: None, steps }
 }
 
 /// The parts of the catalogue, each with a heading.
@@ -228,19 +218,16 @@ pub fn find(name: &str) -> &'static Attack {
 
 /// The catalogue as the tables of `SECURITY.md`.
 pub fn markdown() -> String {
-    let mut text = String::new();
-    for (heading, attacks) in CATALOGUE {
-        write!(
-            text,
-            "### {heading}\n\n| attack | what it does | verdict | stopped by |\n| --- | --- | --- | --- |\n"
+    let row = |attack: &Attack| {
+        let (verdict, stopped_by) = (attack.verdict_text(), attack.stopped_by.text());
+        format!("| `{}` | {} | {verdict} | {stopped_by} |\n", attack.name, attack.does)
+    };
+    let table = |(heading, attacks): &(&str, &[Attack])| {
+        let rows: String = attacks.iter().map(row).collect();
+        format!(
+            "### {heading}\n\n| attack | what it does | verdict | stopped by |\n\
+             | --- | --- | --- | --- |\n{rows}\n"
         )
-        .expect("a string takes everything");
-        for attack in *attacks {
-            let (verdict, stopped_by) = (attack.verdict_text(), attack.stopped_by.text());
-            writeln!(text, "| `{}` | {} | {verdict} | {stopped_by} |", attack.name, attack.does)
-                .expect("a string takes everything");
-        }
-        text.push('\n');
-    }
-    text
+    };
+    CATALOGUE.iter().map(table).collect()
 }

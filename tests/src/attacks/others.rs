@@ -1,17 +1,8 @@
-//! Reaching for other processes: what only another user, or the sandbox, stops.
+//! Attacks on other processes, which only another user or the sandbox stops.
 
-use std::{
-    fs,
-    io::{self, ErrorKind},
-    os::fd::AsRawFd,
-};
-
-use rustix::{
-    io::Errno,
-    process::{
-        Pid, PidfdFlags, PidfdGetfdFlags, Signal, kill_process, pidfd_getfd, pidfd_open,
-        pidfd_send_signal,
-    },
+use rustix::process::{
+    Pid, PidfdFlags, PidfdGetfdFlags, Signal, kill_process, pidfd_getfd, pidfd_open,
+    pidfd_send_signal,
 };
 
 use super::*;
@@ -21,8 +12,8 @@ pub(super) const ATTACKS: &[Attack] = &[
     launched("ptrace-of-main", Denied, |a| of_both(a, |process, _| denied(system::seize(process))),
         "attaches to main and to the bystander as a debugger").by_another_user(),
     launched("mains-memory-read-from-outside", Denied, |a| of_both(a, |process, address| {
-            denied(system::read_memory(process, address));
-            denied(system::write_memory(process, address));
+            denied(system::access_memory(process, address, false));
+            denied(system::access_memory(process, address, true));
         }),
         "reads and writes main's and the bystander's memory by `process_vm_readv` and `process_vm_writev`")
         .by_another_user(),
@@ -52,7 +43,7 @@ pub(super) const ATTACKS: &[Attack] = &[
         "kills and stops main and the bystander").by_another_user(),
     launched("signals-by-way-of-a-socket", Counted("attachment_buffers"), |a| {
             let mut session = a.session();
-            // The kernel takes the order, and looks at who gave it when the time has come.
+            // The kernel accepts this, and checks the user at each signal.
             system::aim_signals(session.socket.0.as_raw_fd(), a.main).expect("it is taken");
             for id in 1..10 {
                 session.borrow(4096);
@@ -78,8 +69,7 @@ pub(super) const ATTACKS: &[Attack] = &[
         .by_another_user(),
 ];
 
-/// Shakes hands, and does something to main and to the bystander, with an address at which something lies here: what
-/// lies there is of no interest, since the kernel does not let it near.
+/// Shakes hands, and attacks main and the bystander, with an address that is mapped in this process.
 fn of_both(attacker: &mut Attacker, attack: fn(u32, usize)) {
     let session = attacker.session();
     let address = std::ptr::from_ref(session.inbox.u64(0)).addr();
@@ -91,10 +81,10 @@ fn pid(process: u32) -> Pid {
     Pid::from_raw(process as i32).expect("process ids are positive")
 }
 
-/// The kernel has said no, for lack of permission.
+/// Checks that the kernel has refused, for lack of permission.
 fn denied<T>(result: io::Result<T>) {
     match result {
         Ok(_) => panic!("the kernel has let it"),
-        Err(error) => assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error}"),
+        Err(error) => assert_eq!(error.kind(), io::ErrorKind::PermissionDenied, "{error}"),
     }
 }

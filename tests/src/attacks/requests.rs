@@ -1,4 +1,4 @@
-//! Requests, replies and cancels under names that are forged, repeated or someone else's.
+//! Requests, replies and cancels under ids that are forged, repeated or another renderer's.
 
 use super::*;
 
@@ -65,7 +65,7 @@ fn until_stopped(invoke: impl FnMut(u64) -> bool) {
     assert!((1..2_000_000).map(invoke).any(|committed| !committed));
 }
 
-/// The ids of 16 slots with so many generations.
+/// The ids of 16 slots in all generations below this one.
 fn ids(generations: u64) -> impl Iterator<Item = u64> {
     (1..generations).flat_map(|generation| (0..16).map(move |slot| request(generation, slot)))
 }

@@ -1,14 +1,12 @@
-//! Traps at the place where an endpoint is found: folders, links and sockets that somebody else has put there.
+//! Folders, links and sockets that an attacker has put at an endpoint's place.
 //!
-//! The victim is a process of its own, which binds or attaches where the trap is.
+//! The victim is a process of its own, which binds or attaches there.
 
 use std::{
-    fs::{self, Permissions},
+    fs::Permissions,
     os::unix::fs::{PermissionsExt, chown, symlink},
-    path::{Path, PathBuf},
 };
 
-use ringbridge::{IpcMain, IpcRenderer};
 use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with,
 };
@@ -128,13 +126,13 @@ impl Trap {
         self.folder().join(format!("{NAME}.{kind}"))
     }
 
-    /// Walks into it, and is told this.
+    /// Checks that the victim gets this error.
     fn tells(&self, victim: ProcessScene, error: &str) {
         let told = self.victim(victim);
         assert!(told.contains(error), "{told}");
     }
 
-    /// Walks into it, and says what came of that.
+    /// Runs the victim, and returns its result.
     fn victim(&self, scene: ProcessScene) -> String {
         let mut command = process(scene, &[NAME]);
         let output = command.env("XDG_RUNTIME_DIR", &*self.root).output();
@@ -144,7 +142,7 @@ impl Trap {
     }
 }
 
-/// Says so if not: nothing is passed over in silence.
+/// Prints that the attack is left out if it is impossible.
 fn can_change_user() -> bool {
     let can = system::can_change_user();
     if !can {
@@ -157,12 +155,12 @@ fn give_to_nobody(path: &Path) {
     chown(path, Some(system::NOBODY), Some(system::NOBODY)).expect("root may");
 }
 
-/// `binds-in-a-trap NAME`: says what came of it.
+/// Prints the result. Arguments: NAME.
 fn binds_in_a_trap(arguments: &Arguments) {
     println!("{:?}", IpcMain::bind(&arguments[0], CONTRACT).map(drop));
 }
 
-/// `attaches-in-a-trap NAME`: says what came of it.
+/// Prints the result. Arguments: NAME.
 fn attaches_in_a_trap(arguments: &Arguments) {
     println!("{:?}", IpcRenderer::attach(&arguments[0], CONTRACT).map(drop));
 }

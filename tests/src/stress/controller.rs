@@ -1,25 +1,20 @@
-//! The run: who is killed when, who starts them again, and what is found in the journal afterwards.
+//! The run: kills and restarts processes by the schedule, and judges each session by the journal.
 //!
-//! The controller talks to nobody. It gives orders through the journal, sends signals, and reads in the
-//! journal how each session ended. It is the reaper of everyone whose parent is gone.
+//! The controller sends no messages. It gives orders through the journal, sends signals, and reads in the journal how
+//! each session ended. It reaps every process whose parent is gone.
 
 use std::{
-    cell::Cell,
-    collections::HashMap,
-    os::fd::{AsRawFd, OwnedFd},
-    process::Command,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
+    os::{
+        fd::{AsRawFd, OwnedFd},
+        unix::process::CommandExt,
     },
-    thread,
-    time::{Duration, Instant},
+    rc::Rc,
 };
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressStyle};
 use rustix::{
     process::{
-        Pid, PidfdFlags, Signal, WaitOptions, WaitStatus, getpid, pidfd_open, pidfd_send_signal,
+        Pid, PidfdFlags, WaitOptions, WaitStatus, getpid, pidfd_open, pidfd_send_signal,
         set_child_subreaper, wait,
     },
     time::{ClockId, Timespec, clock_gettime, clock_settime},
@@ -29,176 +24,166 @@ use super::*;
 
 /// Between two looks at the processes.
 const TICK: Duration = Duration::from_millis(1);
-/// A wait that lasts longer than this after the other side's death is a hang.
-const HANG_NS: u64 = 1_000_000_000;
-/// A recovery that is worth a line.
-const SLOW_NS: u64 = 100_000_000;
+/// A wait that lasts longer than this after the peer's death is a hang.
+const HANG: Duration = Duration::from_secs(1);
+/// A longer recovery is reported.
+const SLOW: Duration = Duration::from_millis(100);
 /// How long a main process may take to come up, and a pause to begin.
 const UP_WITHIN: Duration = Duration::from_secs(20);
-/// How long the last main process may take to leave.
+/// How long a killed process may take to end, and the last main process to leave.
 const LEAVE_WITHIN: Duration = Duration::from_secs(10);
-/// By so much main's memory may differ from one pause to another.
+/// How long main may take to release its last session. The machine may be busy.
+const RELEASED_WITHIN: Duration = Duration::from_secs(10);
+/// The most that main's memory may grow from its first pause on.
 const RESIDENT_SLACK_KIB: u64 = 16 * 1024;
 
-/// Runs it all. Says whether it was interrupted.
-pub(super) fn run(options: &Options, seed: u64, show: bool) -> Result<(Summary, bool), Failure> {
+/// Runs it all, and prints the summary.
+pub(super) fn run(options: &Options) -> Result<ExitCode, Fatal> {
     let interrupted = Arc::new(AtomicBool::new(false));
     let flag = interrupted.clone();
     ctrlc::set_handler(move || flag.store(true, Relaxed))?;
-    // Whoever loses its parent becomes our child, and none is forgotten.
+    // A process that loses its parent becomes a child of this one, so that none is forgotten.
     set_child_subreaper(Some(getpid()))?;
-    let mut controller = Controller::start(options, seed, interrupted)?;
-    let outcome = controller.rage(show);
+    let mut controller = Controller::start(options, interrupted)?;
+    let outcome = controller.rage();
     controller.leave();
     outcome?;
     let interrupted = controller.is_interrupted();
-    Ok((controller.into_summary(), interrupted))
+    let summary = controller.into_summary();
+    if options.json {
+        println!("{}", serde_json::to_string(&summary)?);
+    } else {
+        print!("{summary}");
+    }
+    Ok(match (summary.is_good(), interrupted) {
+        (_, true) => ExitCode::from(130),
+        (true, false) => ExitCode::SUCCESS,
+        (false, false) => ExitCode::FAILURE,
+    })
 }
 
 struct Controller<'a> {
     options: &'a Options,
-    seed: u64,
     began: Instant,
     interrupted: Arc<AtomicBool>,
     board: &'static Board,
-    /// Kept open for those that are still to be started.
+    /// Open for processes that are still to be started.
     _journal: OwnedFd,
     endpoint: SweptName,
-    /// What the names of this endpoint's segments begin with, once that is known.
+    /// The beginning of the names of this endpoint's segments, once it is known.
     segments: Option<SegmentNames>,
-    main: MainProcess,
+    role: Role,
+    generation: u64,
+    main: Place,
+    /// Main's holdings at its beginning, and its resident memory in its first pause.
+    baseline: Holdings,
+    resident_kib: Option<u64>,
     /// When each main process died.
     dead_mains: HashMap<u64, u64>,
-    /// What each main process had in memory in its first pause.
-    resident_kib: HashMap<u64, u64>,
     places: Vec<Place>,
-    /// So many places are attached renderers'.
-    attached: usize,
+    /// The last session that was seen to begin, and those that were not judged yet.
     seen: u64,
     open: Vec<Open>,
-    /// Renderers that must die with a main that is dead, and when that was.
-    doomed: Vec<(u32, u64)>,
     summary: Summary,
     recoveries: Vec<u64>,
 }
 
-struct MainProcess {
-    role: MainRole,
-    generation: u64,
-    process: Process,
+/// The place of main or of a renderer.
+#[derive(Default)]
+struct Place {
+    /// `None` for a renderer that main launches.
+    child: Option<Process>,
+    /// When the child was killed; 0: it was not.
     killed_ns: u64,
-    stopped: Option<Instant>,
+    /// The process that is stopped, and until when.
+    stopped: Option<(Process, Instant)>,
     resumed_ns: u64,
 }
 
 /// A process, by a descriptor that never means another one.
+#[derive(Clone)]
 struct Process {
     id: u32,
-    pidfd: OwnedFd,
+    pidfd: Rc<OwnedFd>,
 }
 
-/// A renderer's place, as the controller sees it.
-#[derive(Default)]
-struct Place {
-    /// Of an attached renderer.
-    child: Option<Process>,
-    killed: bool,
-    /// Who is stopped, and until when.
-    stopped: Option<(OwnedFd, Instant)>,
-    resumed_ns: u64,
-}
-
-/// A session that was not judged yet.
 struct Open {
     session: u64,
     seen: Instant,
     /// When its killed process was first seen to have ended; 0: not yet.
-    ended_ns: Cell<u64>,
+    ended_ns: u64,
 }
 
-impl Open {
-    /// Whether main has had a second since the killed renderer ended.
-    ///
-    /// Main hears of the end, not of the kill. Between the two the kernel takes the process down, which needs the
-    /// processor, and on a busy machine more than a second.
-    fn is_overdue(&self, record: &Record, since_ns: u64) -> bool {
-        if !is_late(since_ns) {
-            return false;
-        }
-        if proc::is_alive(record.process.get() as u32) {
-            return now_ns().saturating_sub(since_ns) > LEAVE_WITHIN.as_nanos() as u64;
-        }
-        if self.ended_ns.get() == 0 {
-            self.ended_ns.set(now_ns());
-        }
-        is_late(self.ended_ns.get().max(since_ns))
-    }
-}
-
-/// What is to be done with an open session.
 enum Step {
     Wait,
-    /// Nothing can be said about it.
+    /// There is no evidence.
     Drop,
     Hang,
+    /// The renderer outlives the main process that launched it.
+    Outlives,
     Judge(Survivor),
 }
 
 impl<'a> Controller<'a> {
-    fn start(
-        options: &'a Options,
-        seed: u64,
-        interrupted: Arc<AtomicBool>,
-    ) -> Result<Self, Failure> {
+    fn start(options: &'a Options, interrupted: Arc<AtomicBool>) -> Result<Self, Fatal> {
         let (board, journal) = Board::create()?;
         let endpoint = SweptName(unique_name("stress"));
-        let attached = options.renderers / 4;
-        let main = MainProcess::start(MainRole {
-            endpoint: endpoint.0.clone(),
-            backend: options.backend,
-            journal: journal.as_raw_fd(),
-            parent: std::process::id(),
-            generation: 1,
-            renderers: options.renderers,
-            attached,
-            seed,
-        })?;
+        let seed = options.seed.unwrap_or_else(|| fastrand::u64(..1 << 32));
+        let renderers = options.renderers.into();
         let mut controller = Self {
             options,
-            seed,
             began: Instant::now(),
             interrupted,
             board,
+            role: Role {
+                endpoint: endpoint.0.clone(),
+                backend: options.backend,
+                journal: journal.as_raw_fd(),
+                seed,
+                renderers,
+                parent: std::process::id(),
+                part: Part::Main { generation: 0 },
+            },
             _journal: journal,
             endpoint,
             segments: None,
-            main,
+            generation: 0,
+            main: Place::default(),
+            baseline: Holdings::default(),
+            resident_kib: None,
             dead_mains: HashMap::new(),
-            resident_kib: HashMap::new(),
-            places: (0..options.renderers).map(|_| Place::default()).collect(),
-            attached,
+            places: (0..renderers).map(|_| Place::default()).collect(),
             seen: 0,
             open: Vec::new(),
-            doomed: Vec::new(),
-            summary: Summary {
-                seed,
-                backend: options.backend,
-                renderers: options.renderers,
-                ..Summary::default()
-            },
+            summary: Summary { seed, backend: options.backend, renderers, ..Summary::default() },
             recoveries: Vec::new(),
         };
-        let is_up = controller.supervise_until(UP_WITHIN, |this| this.page().ready_ns.get() != 0);
-        // Who is interrupted before that has a summary of nothing, and ends as always.
+        controller.start_main()?;
+        let is_up = controller.supervise_until(UP_WITHIN, |this| this.page().may_begin.get() != 0);
+        // A run that is interrupted before that has a summary of nothing, and ends as always.
         if !is_up && !controller.is_interrupted() {
             controller.leave();
             return Err("the main process does not come up".into());
         }
         if options.backend == Over::Portable && is_up {
-            let names = SegmentNames::of_process(controller.main.process.id);
+            let names = SegmentNames::of_process(controller.main_id());
             controller.segments = Some(names.ok_or("the main process maps no segment")?);
         }
         Ok(controller)
+    }
+
+    fn start_main(&mut self) -> Result<(), Fatal> {
+        self.generation += 1;
+        self.board.begin_main(self.generation);
+        let part = Part::Main { generation: self.generation };
+        self.main = Place { child: Some(self.start_process(part)?), ..Place::default() };
+        self.resident_kib = None;
+        Ok(())
+    }
+
+    fn start_process(&self, part: Part) -> Result<Process, Fatal> {
+        // A group of its own, since Ctrl-C is for the controller. `reap` reaps it.
+        Process::open(self.role.command(part).process_group(0).spawn()?.id())
     }
 
     fn is_interrupted(&self) -> bool {
@@ -206,15 +191,21 @@ impl<'a> Controller<'a> {
     }
 
     fn page(&self) -> &'static MainPage {
-        self.board.main(self.main.generation)
+        self.board.main(self.generation)
+    }
+
+    fn main_id(&self) -> u32 {
+        self.main.child.as_ref().map_or(0, |main| main.id)
     }
 
     // --- the run ---------------------------------------------------------------------------------
 
-    /// One action after the other, with pauses, until the time is over.
-    fn rage(&mut self, show: bool) -> Result<(), Failure> {
-        let bar = progress(self.options.duration, show);
-        let mut schedule = Schedule::new(self.seed, self.options.renderers, self.options.backend);
+    /// Does one action after the other, with pauses, until the time is over.
+    fn rage(&mut self) -> Result<(), Fatal> {
+        let style = ProgressStyle::with_template("{bar:30} {pos} of {len} s  {msg}");
+        let bar = ProgressBar::new(self.options.duration.as_secs())
+            .with_style(style.expect("the template is well formed"));
+        let mut schedule = Schedule::new(self.role.seed, self.role.renderers, self.options.backend);
         if !self.options.jump_clock && self.options.backend == Over::Sealed {
             eprintln!("stress: the system's clock is left alone; --jump-clock sets it");
         }
@@ -231,14 +222,15 @@ impl<'a> Controller<'a> {
                 actions += 1;
                 if actions % ROUND == 0 {
                     self.pause(actions as u64)?;
-                    // What the pause took is not made up for.
+                    // The time of the pause is not made up for.
                     next = Instant::now() + self.options.kill_every;
                 }
             }
             bar.set_position(self.began.elapsed().as_secs());
+            let Summary { kills, faults, leaks, hangs, .. } = &self.summary;
             bar.set_message(format!(
-                "{} kills, {} lost, {} leaks, {} hangs",
-                self.summary.kills, self.summary.lost, self.summary.leaks, self.summary.hangs
+                "{kills} kills, {} lost, {leaks} leaks, {hangs} hangs",
+                faults.lost
             ));
             thread::sleep(TICK);
         }
@@ -248,147 +240,133 @@ impl<'a> Controller<'a> {
 
     fn act(&mut self, action: Action) {
         match action {
-            Action::Kill { slot } => self.kill(slot),
-            Action::KillTwo { slots } => slots.into_iter().for_each(|slot| self.kill(slot)),
-            Action::Stop { slot, duration } => self.stop(slot, duration),
-            Action::StopAndKill { slot, duration } => {
-                self.stop(slot, duration);
-                // The stop is over before anyone has seen it, or not: both must be survived.
-                self.kill(slot);
+            Action::Kill(victim) => self.kill(victim),
+            Action::KillTwo(victims) => victims.into_iter().for_each(|victim| self.kill(victim)),
+            Action::Stop(victim, duration) => self.stop(victim, duration),
+            Action::StopAndKill(victim, duration) => {
+                self.stop(victim, duration);
+                // The stop may end before any process has noticed it, or not. Both must be survived.
+                self.kill(victim);
             }
-            Action::KillMain => self.kill_main(),
-            Action::StopMain { duration } => self.stop_main(duration),
-            Action::Starve { slot, of, duration } => {
+            Action::Starve(victim, of, duration) => {
                 self.summary.shortages += 1;
-                self.board.slot(slot).order.give(of, duration.as_nanos() as u64);
+                let order = match victim {
+                    Victim::Main => &self.page().order,
+                    Victim::Slot(slot) => &self.board.slot(slot).order,
+                };
+                order.give(of, duration);
             }
-            Action::StarveMain { of, duration } => {
-                self.summary.shortages += 1;
-                self.page().order.give(of, duration.as_nanos() as u64);
-            }
-            Action::JumpClock { seconds } => self.jump_clock(seconds),
+            Action::JumpClock(seconds) if self.options.jump_clock => self.jump_clock(seconds),
+            Action::JumpClock(_) => {}
         }
     }
 
-    /// The process in this place, with the record of its session if it has one that is not over.
-    fn target(&self, slot: usize) -> Option<(OwnedFd, Option<&'static Record>)> {
+    fn place(&mut self, victim: Victim) -> &mut Place {
+        match victim {
+            Victim::Main => &mut self.main,
+            Victim::Slot(slot) => &mut self.places[slot],
+        }
+    }
+
+    /// Finds the process in this place, with the record of its session if it has one that is not over.
+    fn target(&self, victim: Victim) -> Option<(Process, Option<&'static Record>)> {
+        let Victim::Slot(slot) = victim else { return Some((self.main.child.clone()?, None)) };
         let record = self.board.record(self.board.slot(slot).session.get());
-        let place = &self.places[slot];
-        if slot < self.attached {
-            let child = place.child.as_ref()?;
+        if slot < self.role.attached() {
+            let child = self.places[slot].child.clone()?;
             let own = record.filter(|record| {
                 record.process.get() == u64::from(child.id)
                     && record.settled_by_renderer_ns.get() == 0
             });
-            return Some((child.pidfd.try_clone().ok()?, own));
+            return Some((child, own));
         }
         let record = record.filter(|record| record.settled_by_main_ns.get() == 0)?;
-        let id = u32::try_from(record.process.get()).ok()?;
-        let process = Process::open(id).ok()?;
-        // Looked at after it was opened: the number could have been given to somebody else before.
-        self.is_ours(id).then_some((process.pidfd, Some(record)))
+        let process = Process::open(record.process.get() as u32).ok()?;
+        // After the process was opened: another one could have had the number before.
+        self.is_ours(process.id).then_some((process, Some(record)))
     }
 
-    /// Whether the process is one of this run.
+    /// Returns whether the process is one of this run.
     fn is_ours(&self, id: u32) -> bool {
         proc::command_line(id).iter().any(|argument| argument.contains(&self.endpoint.0))
     }
 
-    fn kill(&mut self, slot: usize) {
-        let Some((pidfd, record)) = self.target(slot) else { return };
-        if record.is_some_and(|record| record.killed_ns.get() != 0) || self.places[slot].killed {
+    fn kill(&mut self, victim: Victim) {
+        let Some((process, record)) = self.target(victim) else { return };
+        let is_early = victim == Victim::Main && self.page().ready.get() == 0;
+        let place = self.place(victim);
+        let is_killed = record.is_some_and(|record| record.killed_ns.get() != 0);
+        if is_early || is_killed || place.killed_ns != 0 {
             return;
         }
-        if let Some(record) = record {
-            record.killed_ns.set(now_ns());
+        let now = now_ns();
+        if place.child.is_some() {
+            place.killed_ns = now;
         }
-        self.places[slot].killed = slot < self.attached;
-        // It fails only if the process has ended, and then somebody has noticed that by itself.
-        let _ = pidfd_send_signal(&pidfd, Signal::KILL);
+        if let Some(record) = record {
+            record.killed_ns.set(now);
+        }
+        process.signal(Signal::KILL);
         self.summary.kills += 1;
     }
 
-    fn stop(&mut self, slot: usize, duration: Duration) {
-        if self.places[slot].stopped.is_some() {
-            return;
-        }
-        let Some((pidfd, _)) = self.target(slot) else { return };
-        let _ = pidfd_send_signal(&pidfd, Signal::STOP);
-        self.places[slot].stopped = Some((pidfd, Instant::now() + duration));
-        self.summary.stops += 1;
-    }
-
-    fn kill_main(&mut self) {
-        if self.main.killed_ns == 0 && self.page().ready_ns.get() != 0 {
-            self.main.killed_ns = now_ns();
-            let _ = pidfd_send_signal(&self.main.process.pidfd, Signal::KILL);
-            self.summary.kills += 1;
-        }
-    }
-
-    fn stop_main(&mut self, duration: Duration) {
-        if self.main.stopped.is_none() && self.main.killed_ns == 0 {
-            let _ = pidfd_send_signal(&self.main.process.pidfd, Signal::STOP);
-            self.main.stopped = Some(Instant::now() + duration);
+    fn stop(&mut self, victim: Victim, duration: Duration) {
+        let target = self.target(victim);
+        let place = self.place(victim);
+        if let Some((process, _)) = target
+            && place.stopped.is_none()
+            && place.killed_ns == 0
+        {
+            process.signal(Signal::STOP);
+            place.stopped = Some((process, Instant::now() + duration));
             self.summary.stops += 1;
         }
     }
 
     /// Sets the wall clock off, and back again after some ticks.
     fn jump_clock(&mut self, seconds: i64) {
-        if !self.options.jump_clock {
-            return;
-        }
         let (before, since) = (clock_gettime(ClockId::Realtime), Instant::now());
-        let set = clock_settime(
-            ClockId::Realtime,
-            Timespec { tv_sec: before.tv_sec + seconds, ..before },
-        );
-        if let Err(error) = set {
-            eprintln!("stress: the clock is not set: {error}");
-            return;
-        }
-        thread::sleep(10 * TICK);
-        let passed = since.elapsed();
-        let nanoseconds = before.tv_nsec + i64::from(passed.subsec_nanos());
-        let now = Timespec {
-            tv_sec: before.tv_sec + passed.as_secs() as i64 + nanoseconds / 1_000_000_000,
-            tv_nsec: nanoseconds % 1_000_000_000,
-        };
-        match clock_settime(ClockId::Realtime, now) {
+        let off = Timespec { tv_sec: before.tv_sec + seconds, ..before };
+        let set = clock_settime(ClockId::Realtime, off).and_then(|()| {
+            thread::sleep(10 * TICK);
+            let before = Duration::new(before.tv_sec as u64, before.tv_nsec as u32);
+            let now = Timespec::try_from(before + since.elapsed()).expect("it is in this century");
+            clock_settime(ClockId::Realtime, now)
+        });
+        match set {
             Ok(()) => self.summary.clock_jumps += 1,
-            Err(error) => eprintln!("stress: the clock was set off and is not set back: {error}"),
+            Err(error) => eprintln!("stress: the clock cannot be set: {error}"),
         }
     }
 
     // --- supervision -----------------------------------------------------------------------------
 
-    /// Looks at everything once.
-    fn supervise(&mut self) -> Result<(), Failure> {
+    fn supervise(&mut self) -> Result<(), Fatal> {
         self.resume_due(Instant::now());
         self.reap()?;
+        if self.page().ready.get() != 0 && self.page().may_begin.get() == 0 {
+            self.baseline = Holdings::of(self.main_id());
+            self.page().may_begin.set(1);
+        }
         self.start_attached()?;
         for session in self.seen + 1..=self.board.sessions.get() {
-            self.open.push(Open { session, seen: Instant::now(), ended_ns: Cell::new(0) });
+            self.open.push(Open { session, seen: Instant::now(), ended_ns: 0 });
             self.seen = session;
         }
         let mut open = std::mem::take(&mut self.open);
-        open.retain(|open| {
+        open.retain_mut(|open| {
             let step = self.step(open);
-            self.take_step(open.session, &step);
+            if let Some(record) = self.board.record(open.session) {
+                self.take_step(record, &step);
+            }
             matches!(step, Step::Wait)
         });
         self.open = open;
-        self.look_after_doomed();
         Ok(())
     }
 
     /// Supervises until the condition holds; `false` if it does not in time, or on an interruption.
-    fn supervise_until(
-        &mut self,
-        limit: Duration,
-        mut condition: impl FnMut(&mut Self) -> bool,
-    ) -> bool {
+    fn supervise_until(&mut self, limit: Duration, condition: impl Fn(&mut Self) -> bool) -> bool {
         let deadline = Instant::now() + limit;
         loop {
             if self.supervise().is_err() || self.is_interrupted() || Instant::now() >= deadline {
@@ -402,147 +380,87 @@ impl<'a> Controller<'a> {
     }
 
     fn resume_due(&mut self, now: Instant) {
-        for place in &mut self.places {
-            if place.stopped.as_ref().is_some_and(|(_, until)| *until <= now)
-                && let Some((pidfd, _)) = place.stopped.take()
-            {
-                // It fails only if the process has ended.
-                let _ = pidfd_send_signal(&pidfd, Signal::CONT);
+        for place in self.places.iter_mut().chain([&mut self.main]) {
+            if let Some((process, _)) = place.stopped.take_if(|(_, until)| *until <= now) {
+                process.signal(Signal::CONT);
                 place.resumed_ns = now_ns();
             }
         }
-        if self.main.stopped.is_some_and(|until| until <= now) {
-            let _ = pidfd_send_signal(&self.main.process.pidfd, Signal::CONT);
-            self.main.stopped = None;
-            self.main.resumed_ns = now_ns();
-        }
     }
 
-    fn reap(&mut self) -> Result<(), Failure> {
+    fn reap(&mut self) -> Result<(), Fatal> {
         // An error means that there is no child.
         while let Ok(Some((id, status))) = wait(WaitOptions::NOHANG) {
             let id = id.as_raw_nonzero().get() as u32;
-            if id == self.main.process.id {
+            if id == self.main_id() {
                 self.main_died(status)?;
-            } else if let Some(place) = self
-                .places
-                .iter_mut()
-                .find(|place| place.child.as_ref().is_some_and(|child| child.id == id))
+            } else if let Some(place) = self.places.iter_mut().find(|place| place.is_of(id.into()))
             {
-                let killed = std::mem::take(&mut place.killed);
-                place.child = None;
-                place.stopped = None;
-                if !killed && status.exit_status() != Some(0) {
+                if place.killed_ns == 0 && status.exit_status() != Some(0) {
                     eprintln!("stress: the attached renderer {id} ended with {status:?}");
                     self.summary.crashes += 1;
                 }
+                *place = Place { resumed_ns: place.resumed_ns, ..Place::default() };
             }
         }
         Ok(())
     }
 
-    fn main_died(&mut self, status: WaitStatus) -> Result<(), Failure> {
-        let generation = self.main.generation;
-        let died = match self.main.killed_ns {
-            0 => now_ns(),
-            killed => killed,
-        };
-        self.dead_mains.insert(generation, died);
-        self.close_page(generation);
-        if self.board.phase() == Phase::End {
-            return Ok(());
-        }
-        if self.main.killed_ns == 0 {
-            eprintln!("stress: main process {generation} ended with {status:?}");
-            self.summary.crashes += 1;
-        }
-        let of_it = self.open.iter().filter_map(|open| self.board.record(open.session));
-        let launched = of_it
-            .filter(|record| record.generation.get() == generation && record.attached.get() == 0);
-        self.doomed.extend(launched.map(|record| (record.process.get() as u32, died)));
-        self.summary.main_restarts += 1;
-        let generation = generation + 1;
-        self.main = MainProcess::start(MainRole { generation, ..self.main.role.clone() })?;
-        Ok(())
-    }
-
-    /// Adds what a main process has counted.
-    fn close_page(&mut self, generation: u64) {
-        let page = self.board.main(generation);
+    fn main_died(&mut self, status: WaitStatus) -> Result<(), Fatal> {
+        let (page, killed_ns) = (self.page(), self.main.killed_ns);
+        self.dead_mains.insert(self.generation, if killed_ns == 0 { now_ns() } else { killed_ns });
         self.summary.publishes += page.published_done.get();
         self.summary.unexpected += page.unexpected.get();
         self.summary.refused += page.refused.get();
         self.summary.crashes += page.crashes.get();
-    }
-
-    fn start_attached(&mut self) -> Result<(), Failure> {
-        if self.board.phase() != Phase::Run {
+        if self.board.phase() == Phase::End {
             return Ok(());
         }
-        for slot in 0..self.attached {
-            if self.places[slot].child.is_none() {
-                let MainRole { endpoint, backend, journal, parent, seed, .. } =
-                    self.main.role.clone();
-                let role =
-                    RendererRole { endpoint, backend, journal, parent, slot, session: None, seed };
-                let role = Role::Renderer(role);
-                self.places[slot].child = Some(Process::start(&mut role.command())?);
+        if killed_ns == 0 {
+            eprintln!("stress: main process {} ended with {status:?}", self.generation);
+            self.summary.crashes += 1;
+        }
+        self.summary.main_restarts += 1;
+        self.start_main()
+    }
+
+    fn start_attached(&mut self) -> Result<(), Fatal> {
+        for slot in 0..self.role.attached() {
+            if self.board.phase() == Phase::Run && self.places[slot].child.is_none() {
+                let part = Part::Renderer { slot, session: None };
+                self.places[slot].child = Some(self.start_process(part)?);
             }
         }
         Ok(())
     }
 
-    /// Renderers that main has launched must not outlive it.
-    fn look_after_doomed(&mut self) {
-        let mut doomed = std::mem::take(&mut self.doomed);
-        doomed.retain(|(id, since)| {
-            if !self.is_ours(*id) {
-                return false;
-            }
-            // The kernel kills it with its main process, and then takes it down as soon as the processor is free.
-            let limit = if proc::is_killed(*id) { LEAVE_WITHIN.as_nanos() as u64 } else { HANG_NS };
-            let late = now_ns().saturating_sub(*since) > limit;
-            if late {
-                eprintln!("stress: renderer {id} outlives its main process");
-                self.summary.leaks += 1;
-                if let Ok(process) = Process::open(*id) {
-                    let _ = pidfd_send_signal(&process.pidfd, Signal::KILL);
-                }
-            }
-            !late
-        });
-        self.doomed = doomed;
-    }
-
     // --- sessions --------------------------------------------------------------------------------
 
-    /// What there is to do for a session that was not judged yet.
-    fn step(&self, open: &Open) -> Step {
+    fn step(&self, open: &mut Open) -> Step {
         let Some(record) = self.board.record(open.session) else {
-            // Whoever began it has not come to fill it in, and will not if it was killed.
-            let late = open.seen.elapsed() > Duration::from_nanos(2 * HANG_NS);
-            return if late { Step::Drop } else { Step::Wait };
+            // The process that began it has not filled it in, and will not if it was killed.
+            return if open.seen.elapsed() > 2 * HANG { Step::Drop } else { Step::Wait };
         };
         if record.settled_by_main_ns.get() != 0 {
             let in_order = record.in_order.get() != 0;
             return Step::Judge(if in_order { Survivor::Both } else { Survivor::Main });
         }
         let generation = record.generation.get();
-        let main_death = self.dead_mains.get(&generation).copied();
-        match (main_death, record.attached.get() != 0) {
-            (Some(death), true) => self.step_after_main(record, death),
-            // It dies with main, if it has not before.
-            (Some(_), false) if self.is_ours(record.process.get() as u32) => Step::Wait,
+        let process = record.process.get() as u32;
+        match (self.dead_mains.get(&generation), record.attached.get() != 0) {
+            (Some(death), true) => self.step_after_main(record, *death),
+            (Some(death), false) if self.is_ours(process) => {
+                // The kernel kills it with main, and then takes it down as soon as the processor is free.
+                let limit = if proc::is_killed(process) { LEAVE_WITHIN } else { HANG };
+                if is_later(limit, *death) { Step::Outlives } else { Step::Wait }
+            }
             (Some(_), false) => Step::Judge(Survivor::Nobody),
             (None, true) if generation == 0 => self.step_before_main(record),
             (None, _) => {
                 let killed = record.killed_ns.get();
                 let since = killed.max(self.main.resumed_ns);
-                if killed != 0 && self.main.stopped.is_none() && open.is_overdue(record, since) {
-                    Step::Hang
-                } else {
-                    Step::Wait
-                }
+                let waits = killed == 0 || self.main.stopped.is_some();
+                if !waits && open.is_overdue(record, since) { Step::Hang } else { Step::Wait }
             }
         }
     }
@@ -552,9 +470,9 @@ impl<'a> Controller<'a> {
         let place = &self.places[record.slot.get() as usize];
         if record.settled_by_renderer_ns.get() != 0 {
             Step::Judge(Survivor::Renderer)
-        } else if !self.is_child_of(place, record) {
+        } else if !place.is_of(record.process.get()) {
             Step::Judge(Survivor::Nobody)
-        } else if place.stopped.is_none() && is_late(death.max(place.resumed_ns)) {
+        } else if place.stopped.is_none() && is_later(HANG, death.max(place.resumed_ns)) {
             Step::Hang
         } else {
             Step::Wait
@@ -563,72 +481,71 @@ impl<'a> Controller<'a> {
 
     /// No main process has heard of it.
     fn step_before_main(&self, record: &Record) -> Step {
-        let place = &self.places[record.slot.get() as usize];
         if record.settled_by_renderer_ns.get() != 0 {
             return Step::Judge(Survivor::Nobody);
         }
-        if self.is_child_of(place, record) {
+        if self.places[record.slot.get() as usize].is_of(record.process.get()) {
             return Step::Wait;
         }
+        // Its main may have been dead when it began: renderers notice that a moment later.
         let began = record.began_ns.get();
-        // Its main may have been dead already when it began: renderers notice that a moment later.
-        let main_died = self.dead_mains.values().any(|death| *death + HANG_NS >= began);
+        let main_died =
+            self.dead_mains.values().any(|death| *death + HANG.as_nanos() as u64 >= began);
+        let since = record.killed_ns.get().max(self.main.resumed_ns);
         if record.joined.get() == 0 || main_died {
             // It was killed before it had told main of itself, or main was.
             Step::Drop
-        } else if self.main.stopped.is_none()
-            && is_late(record.killed_ns.get().max(self.main.resumed_ns))
-        {
+        } else if self.main.stopped.is_none() && is_later(HANG, since) {
             Step::Hang
         } else {
             Step::Wait
         }
     }
 
-    fn is_child_of(&self, place: &Place, record: &Record) -> bool {
-        place.child.as_ref().is_some_and(|child| u64::from(child.id) == record.process.get())
-    }
-
-    fn take_step(&mut self, session: u64, step: &Step) {
-        let Some(record) = self.board.record(session) else { return };
+    fn take_step(&mut self, record: &Record, step: &Step) {
         match *step {
-            Step::Wait | Step::Drop => {}
+            Step::Wait | Step::Drop => return,
             Step::Hang => {
-                self.summary.count(record);
                 self.summary.hangs += 1;
-                eprintln!("stress: session {session} is not over: {}", describe(record));
+                eprintln!("stress: this session is not over: {record:?}");
+            }
+            Step::Outlives => {
+                self.summary.leaks += 1;
+                eprintln!("stress: this renderer outlives its main process: {record:?}");
+                if let Ok(process) = Process::open(record.process.get() as u32) {
+                    process.signal(Signal::KILL);
+                }
             }
             Step::Judge(survivor) => {
-                self.summary.count(record);
-                self.summary.hangs += record.unsettled.get();
                 let page = self.board.main(record.generation.get());
-                let faults = judge(record, page, survivor);
-                if faults != Faults::default() || record.unsettled.get() != 0 {
-                    let details = describe(record);
-                    eprintln!("stress: session {session}, {survivor:?}: {faults:?}; {details}");
+                let (faults, unsettled) = (judge(record, page, survivor), record.unsettled.get());
+                if faults != Faults::default() || unsettled != 0 {
+                    eprintln!("stress: {survivor:?} lived on: {faults:?}; {record:?}");
                 }
-                self.summary.add(faults);
+                self.summary.hangs += unsettled;
+                self.summary.faults += faults;
                 self.note_recovery(record, survivor);
             }
         }
+        self.summary.count(record);
     }
 
-    /// How long it took from the death to the last error, less what the survivor was stopped for.
+    /// Notes the time from the death to the last error, without the time for which the survivor was stopped.
     fn note_recovery(&mut self, record: &Record, survivor: Survivor) {
+        let slot = record.slot.get();
         let (died, resumed) = match survivor {
             Survivor::Main => (record.killed_ns.get(), self.main.resumed_ns),
             Survivor::Renderer => (
                 self.dead_mains.get(&record.generation.get()).copied().unwrap_or(0),
-                self.places[record.slot.get() as usize].resumed_ns,
+                self.places[slot as usize].resumed_ns,
             ),
             Survivor::Both | Survivor::Nobody => return,
         };
         let told = record.last_error_ns.get();
         if died != 0 && told >= died {
-            let since = if resumed <= told { died.max(resumed) } else { died };
-            let recovery = told - since;
-            if recovery > SLOW_NS {
-                let (milliseconds, slot) = (recovery / 1_000_000, record.slot.get());
+            let recovery = told - if resumed <= told { died.max(resumed) } else { died };
+            if recovery > SLOW.as_nanos() as u64 {
+                let milliseconds = recovery / 1_000_000;
                 eprintln!("stress: slot {slot}: {survivor:?} was told after {milliseconds} ms");
             }
             self.recoveries.push(recovery);
@@ -638,93 +555,81 @@ impl<'a> Controller<'a> {
     // --- pauses ----------------------------------------------------------------------------------
 
     /// Lets all sessions end in order, counts what main holds, and goes on.
-    fn pause(&mut self, number: u64) -> Result<(), Failure> {
-        let far = Instant::now() + Duration::from_secs(3600);
-        self.resume_due(far);
+    fn pause(&mut self, number: u64) -> Result<(), Fatal> {
+        self.resume_due(Instant::now() + Duration::from_secs(3600));
         self.board.set_phase(Phase::Quiet);
         let quiet = self.supervise_until(UP_WITHIN, |this| {
-            this.page().census_wanted.set(number);
-            let over =
-                this.open.is_empty() && this.places.iter().all(|place| place.child.is_none());
-            over && this.page().census_of.get() == number
+            this.page().pause_wanted.set(number);
+            this.open.is_empty()
+                && this.places.iter().all(|place| place.child.is_none())
+                && this.page().pause_reached.get() == number
         });
-        if !quiet {
-            if self.is_interrupted() {
-                return Ok(());
-            }
+        if quiet {
+            self.count_holdings();
+            self.board.set_phase(Phase::Run);
+        } else if !self.is_interrupted() {
             self.summary.hangs += 1;
-            for open in &self.open {
-                if let Some(record) = self.board.record(open.session) {
-                    eprintln!("stress: session {} goes on: {}", open.session, describe(record));
-                }
+            for record in self.open.iter().filter_map(|open| self.board.record(open.session)) {
+                eprintln!("stress: this session goes on: {record:?}");
             }
             return Err("not everything came to rest".into());
         }
-        self.count_what_is_left();
-        self.board.set_phase(Phase::Run);
         Ok(())
     }
 
-    fn count_what_is_left(&mut self) {
+    fn count_holdings(&mut self) {
         self.summary.censuses += 1;
-        let page = self.page();
-        let (before, now) = (Holdings::read(&page.baseline), Holdings::read(&page.census));
-        let first = *self.resident_kib.entry(self.main.generation).or_insert(now.resident_kib);
+        // The memory of the last session goes with its last reference, which main's loop may still hold.
+        let (main, before) = (self.main_id(), self.baseline);
+        within(RELEASED_WITHIN, || {
+            let now = Holdings::of(main);
+            now.beyond(&before) == 0 && now.left_behind == 0
+        });
+        let now = Holdings::of(main);
+        let first = *self.resident_kib.get_or_insert(now.resident_kib);
         let grown = now.resident_kib > first + RESIDENT_SLACK_KIB;
-        let processes = self.processes_but_main();
-        let slots = (0..self.options.renderers).map(|slot| self.board.slot(slot).leaks.get());
-        let in_renderers: u64 = slots.sum();
+        // Children of this process or of main that should have ended, including zombies.
+        let mut processes = proc::descendants(std::process::id());
+        processes.retain(|id| *id != main);
         self.summary.left_behind = self.summary.left_behind.max(now.left_behind);
         let leaks = now.beyond(&before) + u64::from(grown) + processes.len() as u64;
         if leaks > 0 {
-            let ours = proc::mappings(self.main.process.id, proc::is_of_the_library);
+            let ours = proc::mappings(main, proc::is_of_the_library);
             eprintln!(
                 "stress: main held {before:?} and holds {now:?}, {first} KiB at first; \
                  processes {processes:?}; mapped: {ours:#?}"
             );
         }
-        if in_renderers > self.summary.leaks {
-            eprintln!("stress: attached renderers still hold {in_renderers} after their sessions");
-        }
         self.summary.leaks += leaks;
-    }
-
-    /// Children of ours or of main's that should not be there any more, be it as zombies.
-    fn processes_but_main(&self) -> Vec<u32> {
-        let mut processes = proc::descendants(std::process::id());
-        processes.retain(|id| *id != self.main.process.id);
-        processes
     }
 
     // --- the end ---------------------------------------------------------------------------------
 
-    /// Ends everything that runs, whatever it does, and sees what is left.
+    /// Ends all processes, and counts what is left.
     fn leave(&mut self) {
         self.resume_due(Instant::now() + Duration::from_secs(3600));
         self.board.set_phase(Phase::End);
-        let generation = self.main.generation;
-        let deadline = Instant::now() + LEAVE_WITHIN;
-        let mut killed = false;
+        let generation = self.generation;
+        let mut deadline = Some(Instant::now() + LEAVE_WITHIN);
         while !self.dead_mains.contains_key(&generation) {
             // It fails only if a process cannot be started, and none is any more.
             let _ = self.reap();
-            if Instant::now() >= deadline && !killed {
+            if deadline.take_if(|deadline| *deadline <= Instant::now()).is_some() {
                 eprintln!("stress: the main process does not leave");
                 self.summary.hangs += 1;
-                let _ = pidfd_send_signal(&self.main.process.pidfd, Signal::KILL);
-                killed = true;
+                self.main.child.iter().for_each(|main| main.signal(Signal::KILL));
             }
             thread::sleep(TICK);
         }
-        for child in self.places.iter().filter_map(|place| place.child.as_ref()) {
-            let _ = pidfd_send_signal(&child.pidfd, Signal::KILL);
-        }
-        self.places.iter_mut().for_each(|place| place.killed = true);
+        self.places.iter().flat_map(|place| &place.child).for_each(|child| {
+            child.signal(Signal::KILL);
+        });
         let deadline = Instant::now() + LEAVE_WITHIN;
-        while wait_for_any().is_ok() && Instant::now() < deadline {
+        let a_child_is_left = || wait(WaitOptions::NOHANG).is_ok();
+        while a_child_is_left() && Instant::now() < deadline {
             thread::sleep(TICK);
         }
-        if wait_for_any().is_ok() {
+        if a_child_is_left() {
             eprintln!("stress: some process does not end");
             self.summary.leaks += 1;
         }
@@ -738,76 +643,83 @@ impl<'a> Controller<'a> {
 
     fn into_summary(self) -> Summary {
         let mut summary = self.summary;
-        let slots = (0..self.options.renderers).map(|slot| self.board.slot(slot).leaks.get());
-        summary.leaks += slots.sum::<u64>();
+        let slots = 0..self.role.renderers;
+        summary.leaks += slots.map(|slot| self.board.slot(slot).leaks.get()).sum::<u64>();
         summary.seconds = (self.began.elapsed().as_secs_f64() * 10.0).round() / 10.0;
         summary.set_recoveries(self.recoveries);
         summary
     }
 }
 
-impl MainProcess {
-    fn start(role: MainRole) -> Result<Self, Failure> {
-        Ok(Self {
-            generation: role.generation,
-            process: Process::start(&mut Role::Main(role.clone()).command())?,
-            role,
-            killed_ns: 0,
-            stopped: None,
-            resumed_ns: 0,
-        })
+impl Place {
+    fn is_of(&self, process: u64) -> bool {
+        self.child.as_ref().is_some_and(|child| u64::from(child.id) == process)
+    }
+}
+
+impl Open {
+    /// Returns whether main has had a second since the killed renderer ended.
+    ///
+    /// Main hears of the end, not of the kill. Between the two the kernel takes the process down, which on a busy
+    /// machine takes more than a second.
+    fn is_overdue(&mut self, record: &Record, since_ns: u64) -> bool {
+        if !is_later(HANG, since_ns) {
+            return false;
+        }
+        if proc::is_alive(record.process.get() as u32) {
+            return is_later(LEAVE_WITHIN, since_ns);
+        }
+        if self.ended_ns == 0 {
+            self.ended_ns = now_ns();
+        }
+        is_later(HANG, self.ended_ns.max(since_ns))
     }
 }
 
 impl Process {
-    fn start(command: &mut Command) -> Result<Self, Failure> {
-        use std::os::unix::process::CommandExt;
-        // A group of its own: Ctrl-C is for the controller. It is reaped by its number.
-        let child = command.process_group(0).spawn()?;
-        Self::open(child.id())
+    fn open(id: u32) -> Result<Self, Fatal> {
+        let pid = Pid::from_raw(id as i32).ok_or("no process id")?;
+        Ok(Self { id, pidfd: Rc::new(pidfd_open(pid, PidfdFlags::empty())?) })
     }
 
-    fn open(id: u32) -> Result<Self, Failure> {
-        let pid = i32::try_from(id).ok().and_then(Pid::from_raw).ok_or("no process id")?;
-        Ok(Self { id, pidfd: pidfd_open(pid, PidfdFlags::empty())? })
+    fn signal(&self, signal: Signal) {
+        // It fails only if the process has ended.
+        let _ = pidfd_send_signal(&self.pidfd, signal);
     }
 }
 
-fn is_late(since_ns: u64) -> bool {
-    now_ns().saturating_sub(since_ns) > HANG_NS
+/// Returns whether more than `limit` has passed.
+fn is_later(limit: Duration, since_ns: u64) -> bool {
+    Duration::from_nanos(now_ns().saturating_sub(since_ns)) > limit
 }
 
-/// Reaps a child, if one has ended; an error if there is none at all.
-fn wait_for_any() -> rustix::io::Result<()> {
-    wait(WaitOptions::NOHANG).map(drop)
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Holdings {
+    descriptors: u64,
+    threads: u64,
+    /// Threads that a dead process has left behind in an event of the portable backend.
+    left_behind: u64,
+    /// Mappings of the library's memory.
+    mappings: u64,
+    resident_kib: u64,
 }
 
-fn describe(record: &Record) -> String {
-    let streams =
-        Stream::ALL.map(|stream| format!("{stream:?} {:?}", Counts::of(record.flow(stream))));
-    format!(
-        "slot {}, process {}, generation {}, attached {}, killed {}, told {}, settled {} {}, \
-         unsettled {}, unexpected {}; {}",
-        record.slot.get(),
-        record.process.get(),
-        record.generation.get(),
-        record.attached.get(),
-        record.killed_ns.get(),
-        record.last_error_ns.get(),
-        record.settled_by_main_ns.get(),
-        record.settled_by_renderer_ns.get(),
-        record.unsettled.get(),
-        record.unexpected.get(),
-        streams.join("; "),
-    )
-}
-
-fn progress(duration: Duration, show: bool) -> ProgressBar {
-    if !show {
-        return ProgressBar::hidden();
+impl Holdings {
+    pub(super) fn of(process_id: u32) -> Self {
+        Self {
+            descriptors: proc::open_descriptors_of(process_id) as u64,
+            threads: proc::threads_of(process_id) as u64,
+            left_behind: proc::threads_in_events_of(process_id) as u64,
+            mappings: proc::mappings(process_id, proc::is_of_the_library).len() as u64,
+            resident_kib: proc::resident_memory_of(process_id) / 1024,
+        }
     }
-    let style = ProgressStyle::with_template("{bar:30} {pos} of {len} s  {msg}")
-        .expect("the template is well formed");
-    let target = ProgressDrawTarget::stderr();
-    ProgressBar::with_draw_target(Some(duration.as_secs()), target).with_style(style)
+
+    /// Counts the descriptors, threads and mappings beyond `before`, without the threads that were left behind in
+    /// events and the memory of these events.
+    pub(super) fn beyond(&self, before: &Self) -> u64 {
+        self.descriptors.saturating_sub(before.descriptors)
+            + self.threads.saturating_sub(before.threads + self.left_behind)
+            + self.mappings.saturating_sub(before.mappings + self.left_behind)
+    }
 }

@@ -1,23 +1,24 @@
-//! What each process was about to do, and what it has done: a shared mapping that outlives all of them.
+//! A shared mapping that outlives all processes and records what each is about to do and has done.
 //!
 //! ```text
-//!   Board    phase, orders          by the controller
-//!            MainPage × 64          by the main process of that generation
-//!            Slot × N               which session a renderer's place has at present
-//!            Record × 2048          one a session: by its renderer, by its main, each its own words
+//!   Board    phase, orders          written by the controller
+//!            MainPage × 64          written by the main process of that generation
+//!            Slot × N               the present session of each renderer's place
+//!            Record × 2048          one per session; renderer and main write different words
 //! ```
 //!
-//! A process that is killed says nothing any more, but what it has noted here before stays. A sender notes
-//! `begun` before each call and `done` once it has returned; a receiver notes each message that it gets. So
-//! after a death whoever looks knows what was committed, give or take the one call that was under way.
+//! A sender notes `begun` before each call and `done` after it returns. A receiver notes each message. So after a
+//! death the journal says what was committed, except for the one call that was under way.
 //!
-//! Every word has one writer at a time, and nothing here is part of what is tested.
+//! Every word has one writer at a time. The journal is no part of what is tested.
 
 use std::{
-    io,
-    os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd},
+    fmt, io,
+    mem::ManuallyDrop,
+    os::fd::{AsFd, FromRawFd, OwnedFd, RawFd},
     ptr,
     sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
 };
 
 use rustix::{
@@ -29,21 +30,27 @@ use rustix::{
 
 /// How many renderers there may be.
 pub(super) const SLOTS_MAX: usize = 256;
-/// After so many more sessions a record is used again. A session is judged within seconds of its end.
+/// A record is used again after so many sessions. A session is judged within seconds of its end.
 const RECORDS: usize = 2048;
 /// The same for main processes.
 const MAINS: usize = 64;
-/// Descriptors of the journal are above this, out of the way of those that a launch arranges.
+/// Descriptors of the journal are above this, since a launch arranges lower ones.
 const DESCRIPTOR_MIN: RawFd = 100;
 
 /// A count, or a time in nanoseconds, that another process may read at any moment.
+#[derive(Default)]
 #[repr(transparent)]
 pub(super) struct Tally(AtomicU64);
 
+impl fmt::Debug for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.get().fmt(f)
+    }
+}
+
 impl Tally {
     pub(super) fn get(&self) -> u64 {
-        // Acquire and Release: what was done before a note was made is seen with it, and no note is made
-        // before what it tells of.
+        // Acquire: pairs with the Release of `set`, `add` and `raise`; makes everything before the note visible.
         self.0.load(Ordering::Acquire)
     }
 
@@ -51,7 +58,6 @@ impl Tally {
         self.0.store(value, Ordering::Release);
     }
 
-    /// Returns what it was.
     pub(super) fn add(&self, n: u64) -> u64 {
         self.0.fetch_add(n, Ordering::AcqRel)
     }
@@ -62,105 +68,75 @@ impl Tally {
     }
 }
 
-/// What all processes of one run share.
 #[repr(C)]
 pub(super) struct Board {
     /// A [`Phase`].
     phase: Tally,
-    /// How many sessions have begun.
     pub(super) sessions: Tally,
     mains: [MainPage; MAINS],
     slots: [Slot; SLOTS_MAX],
     records: [Record; RECORDS],
 }
 
-/// What everyone is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u64)]
 pub(super) enum Phase {
-    /// Send as fast as you can.
+    /// Everyone sends as fast as possible.
     Run = 0,
-    /// Send no more, take what is there, and let the sessions end.
+    /// Nobody sends, everyone takes what is there, and the sessions end.
     Quiet = 1,
-    /// Leave.
+    /// Everyone leaves.
     End = 2,
 }
 
-/// What one main process tells, and is told.
+/// The page of one main process.
 #[repr(C)]
 pub(super) struct MainPage {
-    pub(super) process: Tally,
-    /// When it had bound its name, and what it held then, without any renderer.
-    pub(super) ready_ns: Tally,
-    pub(super) baseline: Census,
-    /// What it held when all renderers had gone, in which pause.
-    pub(super) census: Census,
-    pub(super) census_of: Tally,
-    /// Which pause the controller asks a census for.
-    pub(super) census_wanted: Tally,
-    pub(super) published_begun: Tally,
+    /// It has bound its name and started its threads, which do nothing before `may_begin`.
+    pub(super) ready: Tally,
+    /// The controller has counted what main holds without any renderer.
+    pub(super) may_begin: Tally,
+    /// The pause for which the controller wants all sessions to end, and the last one in which they all had.
+    pub(super) pause_wanted: Tally,
+    pub(super) pause_reached: Tally,
     pub(super) published_done: Tally,
     pub(super) order: Order,
     /// Launches that failed with an error while nothing was short, and other things that must not happen.
     pub(super) unexpected: Tally,
     /// Launches that failed with an error while something was short.
     pub(super) refused: Tally,
-    /// Renderers that died of something that nobody did to them.
+    /// Renderers that died without being hurt.
     pub(super) crashes: Tally,
 }
 
-/// What a process holds.
-#[repr(C)]
-pub(super) struct Census {
-    pub(super) descriptors: Tally,
-    pub(super) threads: Tally,
-    pub(super) left_behind: Tally,
-    /// Mappings of the library's memory.
-    pub(super) mappings: Tally,
-    pub(super) resident_kib: Tally,
-}
-
-/// What the controller asks one process for: to be short of something for a while.
+/// The controller's order that a process be short of something until a time.
 #[repr(C)]
 pub(super) struct Order {
-    number: Tally,
-    what: Tally,
-    duration_ns: Tally,
-    done: Tally,
+    of_memory: Tally,
+    until_ns: Tally,
 }
 
-/// What a process can be short of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u64)]
 pub(super) enum Shortage {
-    Descriptors = 1,
-    Memory = 2,
+    Descriptors,
+    Memory,
 }
 
 impl Order {
     /// Controller only.
-    pub(super) fn give(&self, what: Shortage, duration_ns: u64) {
-        self.what.set(what as u64);
-        self.duration_ns.set(duration_ns);
-        self.number.add(1);
+    pub(super) fn give(&self, what: Shortage, duration: Duration) {
+        self.of_memory.set((what == Shortage::Memory).into());
+        self.until_ns.set(now_ns() + duration.as_nanos() as u64);
     }
 
-    /// An order that has not been taken yet, and how long it is for.
-    pub(super) fn take(&self) -> Option<(Shortage, u64)> {
-        let number = self.number.get();
-        if number == self.done.get() {
-            return None;
-        }
-        self.done.set(number);
-        let what = match self.what.get() {
-            1 => Shortage::Descriptors,
-            _ => Shortage::Memory,
-        };
-        Some((what, self.duration_ns.get()))
+    /// The present shortage.
+    pub(super) fn shortage(&self) -> Option<Shortage> {
+        let is_due = now_ns() < self.until_ns.get();
+        let of_memory = self.of_memory.get() != 0;
+        is_due.then_some(if of_memory { Shortage::Memory } else { Shortage::Descriptors })
     }
 }
 
-/// A renderer's place.
 #[repr(C)]
 pub(super) struct Slot {
     /// Its present session, or 0.
@@ -171,6 +147,7 @@ pub(super) struct Slot {
 }
 
 /// One session, from both sides.
+#[derive(Debug)]
 #[repr(C)]
 pub(super) struct Record {
     /// Set last. Another number: not begun yet, or used again.
@@ -188,31 +165,31 @@ pub(super) struct Record {
     pub(super) killed_ns: Tally,
     /// Main let it end in order, with everything sent, and the renderer saw that.
     pub(super) in_order: Tally,
-    /// When each side had nothing more to expect.
+    /// When each side expected nothing more.
     pub(super) settled_by_main_ns: Tally,
     pub(super) settled_by_renderer_ns: Tally,
-    /// When the last thing that waited for the dead was told so.
+    /// When the last waiter was told of the death.
     pub(super) last_error_ns: Tally,
     /// Requests whose callers were not told of the end.
     pub(super) unsettled: Tally,
     pub(super) violations: Tally,
     /// Sends that failed with an error that fits a shortage or a long stop.
     pub(super) refused: Tally,
-    /// Errors that nothing explains.
+    /// Errors without an explanation.
     pub(super) unexpected: Tally,
     pub(super) topic: TopicFlow,
+    /// By [`Stream`].
     flows: [Flow; Stream::ALL.len()],
 }
 
 /// A renderer's view of the topic.
+#[derive(Debug)]
 #[repr(C)]
 pub(super) struct TopicFlow {
-    /// The last one that came.
+    /// The number of the last message.
     pub(super) last: Tally,
     pub(super) received: Tally,
-    /// Those that were counted as lost, so that the writer need not wait.
-    pub(super) lapped: Tally,
-    /// Neither the next one nor explained by the count.
+    /// Messages that the event's count of lost ones does not explain.
     pub(super) out_of_order: Tally,
     pub(super) corrupt: Tally,
 }
@@ -245,7 +222,8 @@ impl Stream {
     }
 }
 
-/// Both ends of a stream.
+/// The notes of both ends of a stream.
+#[derive(Debug, Default)]
 #[repr(C)]
 pub(super) struct Flow {
     // By the sender.
@@ -273,15 +251,15 @@ impl Board {
         Ok((Self::map(&memory)?, inherited))
     }
 
-    /// The board that this process was given. With `keep` its children inherit it too.
+    /// Maps the board that this process inherited. With `keep` its children inherit it too.
     pub(super) fn inherited(descriptor: RawFd, keep: bool) -> io::Result<&'static Self> {
-        // SAFETY: the controller passes the number of a descriptor that it has let us inherit, and nothing
-        // else in this process knows or closes it.
+        // SAFETY: the controller passes the number of a descriptor that this process inherits. Nothing else in
+        // this process knows or closes it.
         let memory = unsafe { OwnedFd::from_raw_fd(descriptor) };
         let board = Self::map(&memory)?;
         if keep {
-            // Closed by the end of the process.
-            let _ = std::mem::ManuallyDrop::new(memory).as_raw_fd();
+            // The end of the process closes it.
+            let _ = ManuallyDrop::new(memory);
         }
         Ok(board)
     }
@@ -299,8 +277,8 @@ impl Board {
                 0,
             )?
         };
-        // SAFETY: the memory is as long as a board, aligned to a page and never unmapped; a board is nothing
-        // but atomics, for which zeroes, and whatever other processes write there, are values.
+        // SAFETY: the memory is as long as a board, aligned to a page and never unmapped. A board consists of
+        // atomics, for which any bytes are a value.
         Ok(unsafe { &*start.cast::<Self>() })
     }
 
@@ -321,11 +299,17 @@ impl Board {
         &self.mains[generation as usize % MAINS]
     }
 
+    /// Clears the page of the main process that is about to start. Controller only.
+    pub(super) fn begin_main(&self, generation: u64) {
+        // SAFETY: a page consists of tallies, as does the order in it.
+        unsafe { clear(self.main(generation)) };
+    }
+
     pub(super) fn slot(&self, slot: usize) -> &Slot {
         &self.slots[slot]
     }
 
-    /// The record of this session, once it has begun and until its place is used again.
+    /// Finds the record of this session, from its beginning until its place is used again.
     pub(super) fn record(&self, session: u64) -> Option<&Record> {
         let record = self.place(session);
         (record.session.get() == session).then_some(record)
@@ -339,7 +323,8 @@ impl Board {
     pub(super) fn begin(&self, slot: usize, generation: u64, attached: bool) -> &Record {
         let session = self.sessions.add(1) + 1;
         let record = self.place(session);
-        record.clear();
+        // SAFETY: a record consists of tallies, as do the flows in it.
+        unsafe { clear(record) };
         record.slot.set(slot as u64);
         record.generation.set(generation);
         record.attached.set(u64::from(attached));
@@ -354,21 +339,21 @@ impl Record {
     pub(super) fn flow(&self, stream: Stream) -> &Flow {
         &self.flows[stream as usize]
     }
-
-    fn clear(&self) {
-        // SAFETY: a record is nothing but such words, `repr(C)` and without padding, as asserted below; each
-        // is accessed as the atomic that it is.
-        let words = unsafe {
-            std::slice::from_raw_parts(ptr::from_ref(self).cast::<Tally>(), RECORD_WORDS)
-        };
-        words.iter().for_each(|word| word.set(0));
-    }
 }
 
-const RECORD_WORDS: usize = size_of::<Record>() / size_of::<Tally>();
-const _: () = assert!(RECORD_WORDS * size_of::<Tally>() == size_of::<Record>());
+/// Sets all words to 0.
+///
+/// # Safety
+///
+/// `words` consists of [`Tally`]s.
+unsafe fn clear<T>(words: &T) {
+    let count = size_of::<T>() / size_of::<Tally>();
+    // SAFETY: by the caller's promise; each word is accessed as the atomic that it is.
+    let words = unsafe { std::slice::from_raw_parts(ptr::from_ref(words).cast::<Tally>(), count) };
+    words.iter().for_each(|word| word.set(0));
+}
 
-/// The time that all processes agree on, and that nobody can set.
+/// Returns the time that all processes share and that cannot be set.
 pub(super) fn now_ns() -> u64 {
     let now = clock_gettime(ClockId::Monotonic);
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
@@ -395,12 +380,13 @@ mod tests {
     }
 
     #[test]
-    fn an_order_is_taken_once() {
+    fn an_order_holds_until_its_time() {
         let (board, _descriptor) = Board::create().unwrap();
         let order = &board.slot(0).order;
-        assert_eq!(order.take(), None);
-        order.give(Shortage::Memory, 5);
-        assert_eq!(order.take(), Some((Shortage::Memory, 5)));
-        assert_eq!(order.take(), None);
+        assert_eq!(order.shortage(), None);
+        order.give(Shortage::Memory, Duration::from_secs(3600));
+        assert_eq!(order.shortage(), Some(Shortage::Memory));
+        order.give(Shortage::Descriptors, Duration::ZERO);
+        assert_eq!(order.shortage(), None);
     }
 }

@@ -1,85 +1,62 @@
-//! The main process: launches its renderers again and again, pushes, asks and publishes as fast as it can.
+//! The main process: launches its renderers again and again, pushes, invokes and publishes as fast as it can.
 //!
 //! ```text
-//!   the loop      listeners, handlers, ends of renderers
-//!   the keeper    launches, shortages, pauses: what the controller asks for
-//!   the pusher    pushes without waiting, large ones, invokes, publishes
-//!   the patient   pushes to one renderer until that ring is full, and waits for room
+//!   loop      listeners, handlers, ends of renderers
+//!   keeper    launches, shortages and pauses, as the controller orders
+//!   pusher    pushes without waiting, large pushes, invokes, publishes
+//!   patient   pushes to one renderer until that ring is full, and waits for room
 //! ```
-
-use std::{
-    collections::HashMap,
-    process::{Command, ExitCode},
-    sync::{
-        Arc, Barrier, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
-    },
-    thread,
-    time::{Duration, Instant},
-};
-
-use ringbridge::{
-    Config, GoneReason, InvokeError, IpcMain, Policy, RenderProcessGone, SendError, WebContents,
-};
 
 use super::*;
 
-/// Between two looks of the keeper at what is to do.
 const TICK: Duration = Duration::from_millis(1);
 /// Messages to one renderer before the next has its turn.
 const PUSHES_MAX: usize = 16;
 const PATIENT_MAX: usize = 256;
 /// Invokes that may be under way to one renderer.
 const ASKS_MAX: usize = 4;
-/// One large message in so many turns.
+/// One large message in this many turns.
 const BLOB_ONE_IN: u32 = 64;
-/// What is not let go by then is leaked. The machine may be busy.
-const RELEASED_WITHIN: Duration = Duration::from_secs(10);
 
-/// Plays the main process until it is told to leave.
-pub(super) fn play(role: MainRole) -> Result<ExitCode, Failure> {
+/// Plays the main process until the controller ends the run.
+pub(super) fn play(role: &Role, generation: u64) -> Result<ExitCode, Fatal> {
     follow_to_death(role.parent)?;
     let board = Board::inherited(role.journal, true)?;
     let config = Config {
         main_capacity: CAPACITY,
         renderer_capacity: CAPACITY,
         topic_capacity: TOPIC_CAPACITY,
-        // It looks at itself in /proc.
+        // The controller looks at it in /proc.
         protect_memory: false,
         ..config(role.backend)
     };
-    let ipc = IpcMain::bind_with(&role.endpoint, CONTRACT, config)?;
     let main = Arc::new(Main {
-        page: board.main(role.generation),
+        page: board.main(generation),
         board,
-        role,
-        ipc,
+        role: role.clone(),
+        generation,
+        ipc: IpcMain::bind_with(&role.endpoint, CONTRACT, config)?,
         windows: Mutex::default(),
-        departed: Mutex::default(),
         starved: AtomicBool::new(false),
         idle: AtomicUsize::new(0),
     });
     main.warm_up()?;
     Main::listen(&main)?;
-    let looked = Arc::new(Barrier::new(4));
     let start = |name: &str, work: Box<dyn FnOnce(&Main) + Send>| {
-        let (main, looked) = (main.clone(), looked.clone());
+        let main = main.clone();
         thread::Builder::new().name(name.to_owned()).spawn(move || {
-            looked.wait();
+            main.wait_until_counted();
             work(&main);
         })
     };
-    // Made here: once memory may be short it is too late.
-    let pushing = Composer::new(main.role.seed ^ main.role.generation);
-    let patient = Composer::new(main.role.seed ^ !main.role.generation);
+    // Made here, before memory may be short.
+    let pushing = Composer::new(role.seed ^ generation);
+    let patient = Composer::new(role.seed ^ !generation);
     start("keeper", Box::new(Main::keep))?;
     start("pusher", Box::new(move |main| main.push(pushing)))?;
     start("patient", Box::new(move |main| main.push_patiently(patient)))?;
-    // Its threads are there, and have done nothing yet.
-    Holdings::now().write(&main.page.baseline);
-    looked.wait();
-    main.page.process.set(u64::from(std::process::id()));
-    main.page.ready_ns.set(now_ns());
+    main.page.ready.set(1);
+    main.wait_until_counted();
     main.ipc.run()?;
     main.ipc.close()?;
     Ok(ExitCode::SUCCESS)
@@ -88,24 +65,24 @@ pub(super) fn play(role: MainRole) -> Result<ExitCode, Failure> {
 struct Main {
     board: &'static Board,
     page: &'static MainPage,
-    role: MainRole,
+    role: Role,
+    generation: u64,
     ipc: IpcMain,
     windows: Mutex<Windows>,
-    /// Their renderers have gone.
-    departed: Mutex<Vec<Arc<Window>>>,
     starved: AtomicBool,
-    /// How many of the two threads that push have nothing under way and start nothing.
+    /// How many of the two threads that push are idle.
     idle: AtomicUsize,
 }
 
 #[derive(Default)]
 struct Windows {
     live: HashMap<u32, Arc<Window>>,
-    /// What has ended since the latest launch began, and whether it had ever been live.
+    /// Their renderers have gone, but callbacks or threads still have them in hand.
+    departed: Vec<Arc<Window>>,
+    /// The windows that have ended since the latest launch began, and whether each had ever been live.
     ended: Vec<(u32, bool)>,
 }
 
-/// A session that is under way.
 struct Window {
     contents: WebContents,
     record: &'static Record,
@@ -115,27 +92,22 @@ struct Window {
     pushes: Mutex<[Outflow; 3]>,
     patient: Mutex<Outflow>,
     asking: Arc<AtomicUsize>,
-    /// The request that is never answered.
+    /// 1 while the request that is never answered is pending.
     keeping: Arc<AtomicUsize>,
     last_sent: AtomicBool,
 }
 
 impl Window {
     fn new(contents: WebContents, record: &'static Record, launched_starved: bool) -> Arc<Self> {
-        let session = record.session.get();
+        let inflows = [Stream::Event, Stream::Large, Stream::Call];
+        let pushes = [Stream::Push, Stream::Blob, Stream::Ask];
         let window = Arc::new(Self {
             contents,
             record,
             launched_starved,
-            inflows: Mutex::new(
-                [Stream::Event, Stream::Large, Stream::Call]
-                    .map(|stream| Inflow::new(record, session, stream)),
-            ),
-            pushes: Mutex::new(
-                [Stream::Push, Stream::Blob, Stream::Ask]
-                    .map(|stream| Outflow::new(record, session, stream)),
-            ),
-            patient: Mutex::new(Outflow::new(record, session, Stream::Patient)),
+            inflows: Mutex::new(inflows.map(|stream| Inflow::new(record, stream))),
+            pushes: Mutex::new(pushes.map(|stream| Outflow::new(record, stream))),
+            patient: Mutex::new(Outflow::new(record, Stream::Patient)),
             asking: Arc::default(),
             keeping: Arc::default(),
             last_sent: AtomicBool::new(false),
@@ -144,7 +116,7 @@ impl Window {
         window
     }
 
-    /// Asks what is never answered, so that something is pending whenever the renderer dies.
+    /// Invokes a method that is never answered, so that a call is pending whenever the renderer dies.
     fn keep(&self) {
         let Ok(invocation) = self.contents.invoke(KEEP, &(), Duration::from_secs(3600)) else {
             return;
@@ -153,7 +125,7 @@ impl Window {
         keeping.store(1, Relaxed);
         invocation.then(move |result| {
             keeping.store(0, Relaxed);
-            // In order, its responder goes with the renderer's session.
+            // If the session ends in order, the responder goes with it.
             if matches!(result, Err(InvokeError::Gone { .. } | InvokeError::ReplyNeverSent { .. }))
             {
                 record.last_error_ns.raise(now_ns());
@@ -175,8 +147,8 @@ impl Window {
 }
 
 impl Main {
-    /// Starts what lives as long as the process, so that it is there when main first looks at itself.
-    fn warm_up(&self) -> Result<(), Failure> {
+    /// Starts what lives as long as the process, before the controller counts what main holds.
+    fn warm_up(&self) -> Result<(), Fatal> {
         let window = self.ipc.launch(Command::new("true"), Policy::deny_all())?;
         eventually("a program that does not connect is gone", || {
             _ = self.ipc.run_for(TICK);
@@ -187,7 +159,13 @@ impl Main {
         Ok(())
     }
 
-    fn listen(main: &Arc<Self>) -> Result<(), Failure> {
+    fn wait_until_counted(&self) {
+        while self.page.may_begin.get() == 0 && self.board.phase() != Phase::End {
+            thread::sleep(TICK);
+        }
+    }
+
+    fn listen(main: &Arc<Self>) -> Result<(), Fatal> {
         let ipc = &main.ipc;
         ipc.on_attach(|_| Ok(Policy::deny_all().allow_all(CONTRACT)));
         let this = main.clone();
@@ -223,18 +201,18 @@ impl Main {
         lock(&self.windows).live.get(&id).cloned()
     }
 
-    /// Numbers only: who has a window in hand keeps it from being settled.
+    /// Returns numbers only, since a window in hand cannot be settled.
     fn window_ids(&self) -> Vec<u32> {
         lock(&self.windows).live.keys().copied().collect()
     }
 
-    /// A renderer has said which session it plays: news, if it has attached or was quicker than its launch.
+    /// A renderer has sent its session's number. It may have attached, or be faster than its launch.
     fn joined(&self, contents: WebContents, session: u64) {
         let Some(record) = self.board.record(session) else {
             self.page.unexpected.add(1);
             return;
         };
-        record.generation.set(self.role.generation);
+        record.generation.set(self.generation);
         self.make_live(&mut lock(&self.windows), contents, record);
     }
 
@@ -248,11 +226,11 @@ impl Main {
         if let Some(window) = self.window(contents.id()) {
             self.note_end(&window, details);
         }
-        // In one step: at every moment a window that is not settled is in one of the two lists.
+        // In one step, so that a window that is not settled is always in one of the two lists.
         let mut windows = lock(&self.windows);
         let window = windows.live.remove(&contents.id());
         windows.ended.push((contents.id(), window.is_some()));
-        lock(&self.departed).extend(window);
+        windows.departed.extend(window);
     }
 
     fn note_end(&self, window: &Window, details: &RenderProcessGone) {
@@ -274,9 +252,9 @@ impl Main {
         record.flow(Stream::Call).counted.set(counters.orphaned);
     }
 
-    /// Notes which sessions nobody waits for any more, and no thread has under its hands.
+    /// Notes the sessions that no callback waits for and no thread has in hand.
     fn settle_departed(&self) {
-        lock(&self.departed).retain(|window| {
+        lock(&self.windows).departed.retain(|window| {
             let waiting = window.asking.load(Relaxed) + window.keeping.load(Relaxed);
             let settled = waiting == 0 && Arc::strong_count(window) == 1;
             if settled {
@@ -290,23 +268,20 @@ impl Main {
 
     fn keep(&self) {
         while self.board.phase() != Phase::End {
-            if let Some((what, duration)) = self.page.order.take() {
-                self.starve(what, Duration::from_nanos(duration));
-            }
             self.settle_departed();
-            match self.board.phase() {
-                Phase::Run => self.launch_missing(),
-                Phase::Quiet => self.end_in_order(),
-                Phase::End => {}
+            match (self.board.phase(), self.page.order.shortage()) {
+                (Phase::Run, Some(what)) => self.starve(what),
+                (Phase::Run, None) => self.launch_missing(),
+                (Phase::Quiet, _) => self.end_in_order(),
+                (Phase::End, _) => {}
             }
             thread::sleep(TICK);
         }
         self.ipc.stop();
     }
 
-    /// Launches a renderer for every place that has none.
     fn launch_missing(&self) {
-        for slot in self.role.attached..self.role.renderers {
+        for slot in self.role.attached()..self.role.renderers {
             {
                 let mut windows = lock(&self.windows);
                 if windows.live.values().any(|window| window.record.slot.get() == slot as u64) {
@@ -314,13 +289,13 @@ impl Main {
                 }
                 windows.ended.clear();
             }
-            let record = self.board.begin(slot, self.role.generation, false);
-            let command = self.role.renderer_command(slot, record.session.get());
+            let record = self.board.begin(slot, self.generation, false);
+            let session = Some(record.session.get());
+            let command = self.role.command(Part::Renderer { slot, session });
             let starved = self.starved.load(Relaxed);
             match self.ipc.launch(command, Policy::deny_all().allow_all(CONTRACT)) {
                 Ok(contents) => self.launched(contents, record),
                 Err(error) => {
-                    // Nothing has begun.
                     record.settled_by_main_ns.set(now_ns());
                     if starved {
                         self.page.refused.add(1);
@@ -333,7 +308,7 @@ impl Main {
         }
     }
 
-    /// The launch has returned; meanwhile the loop may have heard of the renderer, or of its end.
+    /// Takes a launched renderer in. Meanwhile the loop may have heard of it, or of its end.
     fn launched(&self, contents: WebContents, record: &'static Record) {
         let mut windows = lock(&self.windows);
         match windows.ended.iter().find(|(id, _)| *id == contents.id()) {
@@ -341,60 +316,44 @@ impl Main {
                 record.process.set(u64::from(contents.os_process_id()));
                 self.make_live(&mut windows, contents, record);
             }
-            // It is settled as all others are.
             Some((_, true)) => {}
-            // Nobody but itself could end it: its process is not known yet.
+            // It ended by itself, since the controller did not know its process.
             Some((_, false)) => {
-                let count = if self.starved.load(Relaxed) {
-                    &self.page.refused
-                } else {
-                    &self.page.crashes
-                };
-                count.add(1);
+                let starved = self.starved.load(Relaxed);
+                (if starved { &self.page.refused } else { &self.page.crashes }).add(1);
                 record.settled_by_main_ns.set(now_ns());
             }
         }
     }
 
-    /// Is short of something for a while, and goes on.
-    fn starve(&self, what: Shortage, duration: Duration) {
+    /// Starves this process for a while, and goes on meanwhile.
+    fn starve(&self, what: Shortage) {
         self.starved.store(true, Relaxed);
-        if let Some(starved) = Starved::of(what) {
-            let until = Instant::now() + duration;
-            while Instant::now() < until && self.board.phase() == Phase::Run {
-                self.launch_missing();
-                self.settle_departed();
-                thread::sleep(TICK);
-            }
-            drop(starved);
+        let starved = Starved::of(what);
+        self.starved.store(starved.is_some(), Relaxed);
+        while self.page.order.shortage().is_some() && self.board.phase() == Phase::Run {
+            self.launch_missing();
+            self.settle_departed();
+            thread::sleep(TICK);
         }
+        drop(starved);
         self.starved.store(false, Relaxed);
     }
 
-    /// Tells each renderer that everything has been sent, and looks at itself when all have gone.
+    /// Tells each renderer that everything has been sent, and the controller when all sessions have ended.
     fn end_in_order(&self) {
-        let wanted = self.page.census_wanted.get();
-        if self.page.census_of.get() == wanted || self.idle.load(Relaxed) < 2 {
+        let wanted = self.page.pause_wanted.get();
+        if self.page.pause_reached.get() == wanted || self.idle.load(Relaxed) < 2 {
             return;
         }
-        let ids = self.window_ids();
-        for window in ids.iter().filter_map(|id| self.window(*id)) {
+        for window in self.window_ids().into_iter().filter_map(|id| self.window(id)) {
             if !window.last_sent.load(Relaxed) && window.contents.try_send(LAST, &()).is_ok() {
                 window.last_sent.store(true, Relaxed);
             }
         }
         let windows = lock(&self.windows);
-        let settled = windows.live.is_empty() && lock(&self.departed).is_empty();
-        drop(windows);
-        if settled && self.ipc.windows().is_empty() {
-            // The memory of the last session goes with its last reference, which the loop may still hold.
-            let baseline = Holdings::read(&self.page.baseline);
-            within(RELEASED_WITHIN, || {
-                let now = Holdings::now();
-                now.beyond(&baseline) == 0 && now.left_behind == 0
-            });
-            Holdings::now().write(&self.page.census);
-            self.page.census_of.set(wanted);
+        if windows.live.is_empty() && windows.departed.is_empty() && self.ipc.windows().is_empty() {
+            self.page.pause_reached.set(wanted);
         }
     }
 
@@ -408,9 +367,8 @@ impl Main {
                 sent |= push_to(&window, &mut composer);
             }
             published += 1;
-            let numbered = Numbered { number: published, session: self.role.generation };
+            let numbered = Numbered { number: published, session: self.generation };
             let len = composer.ordinary() / 4;
-            self.page.published_begun.set(published);
             match self.ipc.publish(NEWS, composer.compose(numbered, len)) {
                 Ok(number) if number == published => self.page.published_done.set(published),
                 _ => _ = self.page.unexpected.add(1),
@@ -440,13 +398,13 @@ impl Main {
                 let contents = &window.contents;
                 let began = Instant::now();
                 let sent = lock(&window.patient)
-                    .send(&mut composer, len, |bytes, _| contents.send(PATIENT, bytes));
+                    .send(&mut composer, len, |bytes| contents.send(PATIENT, bytes));
                 window.judge(sent, began);
             }
         });
     }
 
-    /// Repeats a turn while there is anything to do, and is idle in pauses.
+    /// Repeats a turn while the run goes on, and is idle in pauses.
     fn while_running(&self, mut turn: impl FnMut()) {
         while self.board.phase() != Phase::End {
             if self.board.phase() == Phase::Run {
@@ -462,7 +420,7 @@ impl Main {
     }
 }
 
-/// Sends as much as there is room for, up to a limit. Says whether that was anything.
+/// Sends as much as there is room for, up to a limit. Returns whether anything was sent.
 fn push_to(window: &Window, composer: &mut Composer) -> bool {
     let contents = &window.contents;
     let [pushes, blobs, asks] = &mut *lock(&window.pushes);
@@ -470,7 +428,7 @@ fn push_to(window: &Window, composer: &mut Composer) -> bool {
     let mut sent = 0;
     for _ in 0..PUSHES_MAX {
         let len = composer.ordinary();
-        let pushed = pushes.send(composer, len, |bytes, _| contents.try_send(PUSH, bytes));
+        let pushed = pushes.send(composer, len, |bytes| contents.try_send(PUSH, bytes));
         let full = pushed.is_err();
         window.judge(pushed, began);
         if full {
@@ -480,42 +438,19 @@ fn push_to(window: &Window, composer: &mut Composer) -> bool {
     }
     if composer.rng().u32(..BLOB_ONE_IN) == 0 {
         let len = composer.large();
-        let pushed = blobs.send(composer, len, |bytes, _| contents.try_send(BLOB, bytes));
+        let pushed = blobs.send(composer, len, |bytes| contents.try_send(BLOB, bytes));
         window.judge(pushed, began);
     }
-    // An invoke waits for room, and here others wait with it.
+    // An invoke blocks until there is room, and the other renderers wait meanwhile.
     while sent == PUSHES_MAX && window.asking.load(Relaxed) < ASKS_MAX {
-        let len = composer.ordinary();
-        let asked = asks.send(composer, len, |bytes, numbered| {
-            contents.invoke(ASK, bytes, SILENCE_MAX).map(|invocation| (invocation, numbered))
-        });
-        let (invocation, numbered) = match asked {
-            Ok(asked) => asked,
+        match asks.ask("main", composer, |bytes| contents.invoke(ASK, bytes, SILENCE_MAX)) {
+            Ok(asked) => asked.note_later(&window.asking),
             Err(InvokeError::Send(error)) => {
                 window.judge(Err(error), began);
                 break;
             }
             Err(_) => break,
-        };
-        window.asking.fetch_add(1, Relaxed);
-        let (record, flow, asking) = (window.record, asks.flow(), window.asking.clone());
-        invocation.then(move |result| {
-            note_outcome("main", record, flow, numbered, result);
-            asking.fetch_sub(1, Relaxed);
-        });
+        }
     }
     sent > 0
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl MainRole {
-    fn renderer_command(&self, slot: usize, session: u64) -> Command {
-        let Self { endpoint, backend, journal, seed, .. } = self.clone();
-        let (parent, session) = (std::process::id(), Some(session));
-        Role::Renderer(RendererRole { endpoint, backend, journal, parent, slot, session, seed })
-            .command()
-    }
 }

@@ -1,9 +1,6 @@
-//! What the processes say to each other: numbered, sealed with a checksum, of every length.
-
-use std::time::{Duration, Instant};
+//! The messages, of every length, each with a number and a checksum.
 
 use fastrand::Rng;
-use ringbridge::{Contract, Event, InvokeError, Method, Push, SendAllError, SendError, Topic};
 
 use super::*;
 
@@ -31,7 +28,6 @@ pub(super) const CONTRACT: Contract =
 
 /// The rings of one session, in bytes: small, so that they are often full and soon lapped.
 pub(super) const CAPACITY: usize = 64 * 1024;
-/// The topic's.
 pub(super) const TOPIC_CAPACITY: usize = 32 * 1024;
 
 const HEADER: usize = 24;
@@ -41,14 +37,13 @@ const LONG_MAX: usize = 8 * 1024;
 const LARGE_MIN: usize = CAPACITY;
 const LARGE_MAX: usize = 512 * 1024;
 
-/// A message's number, and the session that it belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Numbered {
     pub(super) number: u64,
     pub(super) session: u64,
 }
 
-/// Reads a message; `None` if a byte of it is not as it was written.
+/// Reads a message; `None` if a byte of it has changed.
 pub(super) fn read(message: &[u8]) -> Option<Numbered> {
     let (header, body) = message.split_at_checked(HEADER)?;
     let word = |at: usize| {
@@ -58,32 +53,20 @@ pub(super) fn read(message: &[u8]) -> Option<Numbered> {
     (word(16) == checksum(numbered, body)).then_some(numbered)
 }
 
-/// The right answer to a request.
 pub(super) fn answer(request: Numbered) -> u64 {
     mix(mix(request.number) ^ request.session)
-}
-
-/// Notes whether a reply was the right one.
-pub(super) fn note_reply(flow: &Flow, request: Numbered, reply: u64) {
-    if reply == answer(request) {
-        flow.acknowledged.add(1);
-    } else {
-        flow.corrupt.add(1);
-    }
 }
 
 /// A send that took so long has waited for room.
 const WAITED: Duration = Duration::from_millis(1);
 
-/// Notes an error of a send that began then: the other side may have been stopped, or something is short.
+/// Notes an error of a send that began at `began`. The peer may have been stopped, or something is short.
 pub(super) fn note_send(role: &str, record: &Record, error: &SendError, began: Instant) {
     match error {
         // Main tries, and a renderer waits.
         SendError::Full { .. } if role == "main" => {}
-        SendError::Gone { .. } if began.elapsed() > WAITED => {
-            record.last_error_ns.raise(now_ns());
-        }
-        SendError::Gone { .. } => {}
+        SendError::Gone { .. } if began.elapsed() <= WAITED => {}
+        SendError::Gone { .. } => record.last_error_ns.raise(now_ns()),
         SendError::AttachmentQuota { .. } if role == "renderer" => _ = record.refused.add(1),
         SendError::TimedOut { .. } | SendError::NoMemory { .. } => _ = record.refused.add(1),
         error => {
@@ -93,8 +76,38 @@ pub(super) fn note_send(role: &str, record: &Record, error: &SendError, began: I
     }
 }
 
-/// Notes what became of a request for which nobody waited.
-pub(super) fn note_outcome(
+/// A request under way, with everything that its outcome is noted in.
+pub(super) struct Asked {
+    invocation: Invocation<u64, Failure>,
+    role: &'static str,
+    record: &'static Record,
+    flow: &'static Flow,
+    request: Numbered,
+}
+
+impl Asked {
+    /// Waits for the outcome. Returns whether the peer is gone.
+    pub(super) fn wait(self) -> bool {
+        let Self { invocation, role, record, flow, request } = self;
+        let outcome = invocation.wait();
+        let is_gone = matches!(outcome, Err(InvokeError::Gone { .. }));
+        note_outcome(role, record, flow, request, outcome);
+        is_gone
+    }
+
+    /// Notes the outcome in a callback. Until then `pending` counts the request.
+    pub(super) fn note_later(self, pending: &Arc<AtomicUsize>) {
+        let Self { invocation, role, record, flow, request } = self;
+        pending.fetch_add(1, Relaxed);
+        let pending = pending.clone();
+        invocation.then(move |outcome| {
+            note_outcome(role, record, flow, request, outcome);
+            pending.fetch_sub(1, Relaxed);
+        });
+    }
+}
+
+fn note_outcome(
     role: &str,
     record: &Record,
     flow: &Flow,
@@ -102,7 +115,8 @@ pub(super) fn note_outcome(
     outcome: Result<u64, InvokeError>,
 ) {
     match outcome {
-        Ok(reply) => note_reply(flow, request, reply),
+        Ok(reply) if reply == answer(request) => _ = flow.acknowledged.add(1),
+        Ok(_) => _ = flow.corrupt.add(1),
         Err(InvokeError::Gone { .. }) => record.last_error_ns.raise(now_ns()),
         Err(error) => {
             eprintln!("stress {role}: {error}");
@@ -134,7 +148,7 @@ impl Composer {
         let mut rng = Rng::with_seed(seed);
         let mut source = vec![0; LARGE_MAX];
         rng.fill(&mut source);
-        // As long as it will ever be: a process that is short of memory must be able to send.
+        // The full capacity at once: a process that is short of memory must be able to send.
         Self { rng, source, message: Vec::with_capacity(HEADER + LARGE_MAX) }
     }
 
@@ -151,7 +165,6 @@ impl Composer {
         }
     }
 
-    /// Longer than a ring.
     pub(super) fn large(&mut self) -> usize {
         self.rng.usize(LARGE_MIN..=LARGE_MAX)
     }
@@ -171,34 +184,44 @@ impl Composer {
 
 /// The sending end of a stream: notes before and after.
 pub(super) struct Outflow {
+    record: &'static Record,
     flow: &'static Flow,
     session: u64,
     next: u64,
 }
 
 impl Outflow {
-    pub(super) fn new(record: &'static Record, session: u64, stream: Stream) -> Self {
-        Self { flow: record.flow(stream), session, next: 0 }
+    pub(super) fn new(record: &'static Record, stream: Stream) -> Self {
+        Self { record, flow: record.flow(stream), session: record.session.get(), next: 0 }
     }
 
-    pub(super) fn flow(&self) -> &'static Flow {
-        self.flow
-    }
-
-    /// Sends the next message. If it was not sent, the next one has the same number: were it sent after
-    /// all, there would be two.
+    /// Sends the next message. After an error the next one has the same number: if the failed one was sent after all,
+    /// there are two.
     pub(super) fn send<T, E>(
         &mut self,
         composer: &mut Composer,
         len: usize,
-        send: impl FnOnce(&[u8], Numbered) -> Result<T, E>,
+        send: impl FnOnce(&[u8]) -> Result<T, E>,
     ) -> Result<T, E> {
         let numbered = Numbered { number: self.next, session: self.session };
         self.flow.begun.set(self.next + 1);
-        let sent = send(composer.compose(numbered, len), numbered)?;
+        let sent = send(composer.compose(numbered, len))?;
         self.next += 1;
         self.flow.done.set(self.next);
         Ok(sent)
+    }
+
+    /// Begins a request.
+    pub(super) fn ask(
+        &mut self,
+        role: &'static str,
+        composer: &mut Composer,
+        invoke: impl FnOnce(&[u8]) -> Result<Invocation<u64, Failure>, InvokeError>,
+    ) -> Result<Asked, InvokeError> {
+        let len = composer.ordinary();
+        let request = Numbered { number: self.next, session: self.session };
+        let invocation = self.send(composer, len, invoke)?;
+        Ok(Asked { invocation, role, record: self.record, flow: self.flow, request })
     }
 
     /// Sends many messages, of these lengths.
@@ -229,11 +252,11 @@ pub(super) struct Inflow {
 }
 
 impl Inflow {
-    pub(super) fn new(record: &'static Record, session: u64, stream: Stream) -> Self {
-        Self { flow: record.flow(stream), session, expected: 0 }
+    pub(super) fn new(record: &'static Record, stream: Stream) -> Self {
+        Self { flow: record.flow(stream), session: record.session.get(), expected: 0 }
     }
 
-    /// Notes a message, and says which it was.
+    /// Notes a message, and returns its number.
     pub(super) fn take(&mut self, message: &[u8]) -> Option<Numbered> {
         let Some(numbered) = read(message).filter(|read| read.session == self.session) else {
             self.flow.corrupt.add(1);
@@ -241,19 +264,13 @@ impl Inflow {
         };
         match numbered.number.checked_sub(self.expected) {
             Some(skipped) => {
-                note(&self.flow.skipped, skipped);
+                self.flow.skipped.add(skipped);
                 self.expected = numbered.number + 1;
             }
-            None => note(&self.flow.duplicates, 1),
+            None => _ = self.flow.duplicates.add(1),
         }
         self.flow.received.add(1);
         Some(numbered)
-    }
-}
-
-fn note(tally: &Tally, count: u64) {
-    if count > 0 {
-        tally.add(count);
     }
 }
 
@@ -279,11 +296,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_repeated_or_anothers_is_noted() {
+    fn missing_repeated_and_foreign_messages_are_noted() {
         let (board, _descriptor) = Board::create().unwrap();
-        let board: &'static Board = board;
         let record = board.begin(0, 1, false);
-        let mut inflow = Inflow::new(record, 1, Stream::Push);
+        let mut inflow = Inflow::new(record, Stream::Push);
         let mut composer = Composer::new(2);
         for (number, session) in [(0, 1), (3, 1), (3, 1), (4, 2)] {
             inflow.take(composer.compose(Numbered { number, session }, 10));
@@ -294,19 +310,19 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_sent_leaves_its_number_to_the_next() {
+    fn a_message_that_was_not_sent_leaves_its_number_to_the_next() {
         let (board, _descriptor) = Board::create().unwrap();
         let record = board.begin(0, 1, false);
-        let mut outflow = Outflow::new(record, 1, Stream::Event);
+        let mut outflow = Outflow::new(record, Stream::Event);
         let mut composer = Composer::new(3);
         let mut numbers = Vec::new();
         for result in [Ok(()), Err(()), Ok(())] {
-            let _ = outflow.send(&mut composer, 0, |_, numbered| {
-                numbers.push(numbered.number);
+            let _ = outflow.send(&mut composer, 0, |message| {
+                numbers.push(read(message).unwrap().number);
                 result
             });
         }
         assert_eq!(numbers, [0, 1, 1]);
-        assert_eq!((outflow.flow().begun.get(), outflow.flow().done.get()), (2, 2));
+        assert_eq!((outflow.flow.begun.get(), outflow.flow.done.get()), (2, 2));
     }
 }

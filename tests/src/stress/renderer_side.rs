@@ -1,49 +1,35 @@
-//! A renderer: sends and asks as fast as it can, takes what comes, notes all of it.
+//! A renderer: sends and invokes as fast as it can, takes what comes, and notes all of it.
 
-use std::{
-    process::ExitCode,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
-    },
-    thread,
-    time::{Duration, Instant},
-};
+use super::{controller::Holdings, *};
 
-use ringbridge::{
-    ConnectError, Failure as Failed, Invocation, InvokeError, IpcRenderer, RegisterError, RunError,
-    SendAllError, SendError,
-};
-
-use super::*;
-
-/// How many calls are under way beside each other.
+/// How many calls are under way at once.
 const CALLS_MAX: usize = 8;
 /// How many messages are sent in one go.
 const BURST_MAX: usize = 64;
 /// How long the end of a session may take, once it has begun.
 const END_WITHIN: Duration = Duration::from_secs(5);
 
-/// Plays the renderer: for the session that main has launched it for; or, attached, for one after the other.
-pub(super) fn play(role: &RendererRole) -> Result<ExitCode, Failure> {
+/// Plays one session that main has launched this process for, or attaches for one session after another.
+pub(super) fn play(role: &Role, slot: usize, session: Option<u64>) -> Result<ExitCode, Fatal> {
     feed();
     let config = config(role.backend);
     let board = Board::inherited(role.journal, false)?;
-    let slot = board.slot(role.slot);
-    if let Some(session) = role.session {
+    let place = board.slot(slot);
+    if let Some(session) = session {
         let record = board.record(session).ok_or("main has not begun this session's record")?;
         return match IpcRenderer::connect_with(CONTRACT, config) {
             Ok(ipc) => {
-                Session::begin(ipc, slot, record, role.seed)?.run();
+                Session::begin(ipc, place, record, role.seed)?.run();
                 Ok(ExitCode::SUCCESS)
             }
-            // Main was killed, and the kernel is about to see to us.
-            Err(ConnectError::HungUp) => std::process::exit(1),
+            // Main was killed, and the kernel is about to kill this process.
+            Err(ConnectError::HungUp) => Ok(ExitCode::FAILURE),
             Err(error) => Err(error.into()),
         };
     }
     follow_to_death(role.parent)?;
-    let before = Holdings::now();
+    let this = std::process::id();
+    let before = Holdings::of(this);
     while board.phase() == Phase::Run {
         let ipc = match IpcRenderer::attach_with(&role.endpoint, CONTRACT, config.clone()) {
             Ok(ipc) => ipc,
@@ -53,22 +39,23 @@ pub(super) fn play(role: &RendererRole) -> Result<ExitCode, Failure> {
             }
             Err(error) => return Err(error.into()),
         };
-        let record = board.begin(role.slot, 0, true);
-        record.process.set(u64::from(std::process::id()));
-        match Session::begin(ipc, slot, record, role.seed) {
+        let record = board.begin(slot, 0, true);
+        record.process.set(this.into());
+        match Session::begin(ipc, place, record, role.seed) {
             Ok(session) => session.run(),
             // Main went at once.
             Err(_) => record.settled_by_renderer_ns.set(now_ns()),
         }
-        let left = || Holdings::now().beyond(&before);
+        let left = || Holdings::of(this).beyond(&before);
         if !within(END_WITHIN, || left() == 0) {
-            slot.leaks.add(left());
+            eprintln!("stress renderer: held {before:?} and holds {:?}", Holdings::of(this));
+            place.leaks.add(left());
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Main is not there, or not yet, or has nothing left to let us in with.
+/// Returns whether main is not there yet, or lacks the resources for a session.
 fn is_passing(error: &ConnectError) -> bool {
     matches!(
         error,
@@ -80,7 +67,6 @@ fn is_passing(error: &ConnectError) -> bool {
     )
 }
 
-/// One session of this renderer.
 struct Session {
     ipc: IpcRenderer,
     slot: &'static Slot,
@@ -89,20 +75,16 @@ struct Session {
     events: Outflow,
     large: Outflow,
     calls: Outflow,
-    /// Calls whose end a callback will be told.
+    /// Calls whose end a callback will report.
     pending: Arc<AtomicUsize>,
-    /// The call that is never answered.
+    /// 1 while the call that is never answered is pending.
     held: Arc<AtomicUsize>,
     /// Main has sent everything.
     last: Arc<AtomicBool>,
-    starved: Option<(Starved, Instant)>,
+    starved: Option<Starved>,
 }
 
-/// Main is gone.
 struct Gone;
-
-/// A call under way, and its message as the record knows it.
-type NumberedCall = (Invocation<u64, Failed>, Numbered);
 
 impl Session {
     fn begin(
@@ -110,26 +92,25 @@ impl Session {
         slot: &'static Slot,
         record: &'static Record,
         seed: u64,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, Fatal> {
         let session = record.session.get();
         let mut composer = Composer::new(seed ^ session.rotate_left(32));
-        let outflow = |stream| Outflow::new(record, session, stream);
-        // In one of four sessions a thread of its own runs the loop.
+        // In one of four sessions a background thread runs the loop.
         let background = composer.rng().u8(..4) == 0;
         let this = Self {
             ipc,
             slot,
             record,
             composer,
-            events: outflow(Stream::Event),
-            large: outflow(Stream::Large),
-            calls: outflow(Stream::Call),
+            events: Outflow::new(record, Stream::Event),
+            large: Outflow::new(record, Stream::Large),
+            calls: Outflow::new(record, Stream::Call),
             pending: Arc::default(),
             held: Arc::default(),
             last: Arc::default(),
             starved: None,
         };
-        this.listen(session)?;
+        this.listen()?;
         this.ipc.send(JOIN, &session)?;
         record.joined.set(1);
         this.hold()?;
@@ -139,23 +120,20 @@ impl Session {
         Ok(this)
     }
 
-    fn listen(&self, session: u64) -> Result<(), RegisterError> {
+    fn listen(&self) -> Result<(), RegisterError> {
         let record = self.record;
-        let inflow = |stream| Inflow::new(record, session, stream);
-        let mut pushes = inflow(Stream::Push);
-        self.ipc.on(PUSH, move |_, message| _ = pushes.take(message))?;
-        let mut patient = inflow(Stream::Patient);
-        self.ipc.on(PATIENT, move |_, message| _ = patient.take(message))?;
-        let mut blobs = inflow(Stream::Blob);
-        self.ipc.on(BLOB, move |_, message| _ = blobs.take(message))?;
+        for (push, stream) in
+            [(PUSH, Stream::Push), (PATIENT, Stream::Patient), (BLOB, Stream::Blob)]
+        {
+            let mut inflow = Inflow::new(record, stream);
+            self.ipc.on(push, move |_, message| _ = inflow.take(message))?;
+        }
         let last = self.last.clone();
         self.ipc.on(LAST, move |_, ()| last.store(true, Relaxed))?;
-        let mut asked = inflow(Stream::Ask);
+        let mut asked = Inflow::new(record, Stream::Ask);
         self.ipc.handle(ASK, move |_, message| Ok(asked.take(message).map_or(0, answer)))?;
-        let kept = Mutex::new(Vec::new());
-        self.ipc.handle_deferred(KEEP, move |_, (), responder| {
-            kept.lock().unwrap_or_else(PoisonError::into_inner).push(responder);
-        })?;
+        let mut kept = Vec::new();
+        self.ipc.handle_deferred(KEEP, move |_, (), responder| kept.push(responder))?;
         let topic = &record.topic;
         self.ipc.subscribe(NEWS, move |event, message| {
             let Some(Numbered { number, .. }) = read(message) else {
@@ -166,14 +144,13 @@ impl Session {
             if before > 0 && number != before + 1 + event.lost() {
                 topic.out_of_order.add(1);
             }
-            topic.lapped.add(event.lost());
             topic.last.set(number);
             topic.received.add(1);
         })?;
         Ok(())
     }
 
-    /// Asks what is never answered, so that something is pending whenever main dies.
+    /// Invokes a method that is never answered, so that a call is pending whenever main dies.
     fn hold(&self) -> Result<(), InvokeError> {
         let (record, held) = (self.record, self.held.clone());
         held.store(1, Relaxed);
@@ -191,7 +168,8 @@ impl Session {
         let mut talked = Ok(());
         while talked.is_ok() && !self.last.load(Relaxed) {
             self.obey();
-            talked = self.step().and_then(|()| self.take());
+            // Takes what has come meanwhile, unless another thread does.
+            talked = self.step().and_then(|()| until_gone(self.ipc.poll()));
         }
         self.starved = None;
         if talked.is_ok() && self.end_in_order() {
@@ -202,7 +180,6 @@ impl Session {
         }
     }
 
-    /// Does one thing of many.
     fn step(&mut self) -> Result<(), Gone> {
         match self.composer.rng().u8(..100) {
             0..=54 => self.send(),
@@ -212,20 +189,8 @@ impl Session {
             92..=94 => self.send_large(),
             _ => {
                 let pause = Duration::from_micros(self.composer.rng().u64(..2000));
-                match self.ipc.run_for(pause) {
-                    Err(RunError::MainGone) => Err(Gone),
-                    _ => Ok(()),
-                }
+                until_gone(self.ipc.run_for(pause))
             }
-        }
-    }
-
-    /// Takes what has come meanwhile.
-    fn take(&self) -> Result<(), Gone> {
-        match self.ipc.poll() {
-            Err(RunError::MainGone) => Err(Gone),
-            // Somebody else takes it.
-            _ => Ok(()),
         }
     }
 
@@ -235,7 +200,7 @@ impl Session {
             let len = self.composer.ordinary();
             let began = Instant::now();
             let ipc = &self.ipc;
-            let sent = self.events.send(&mut self.composer, len, |bytes, _| ipc.send(EVENT, bytes));
+            let sent = self.events.send(&mut self.composer, len, |bytes| ipc.send(EVENT, bytes));
             self.judge(sent, began)?;
         }
         Ok(())
@@ -256,47 +221,34 @@ impl Session {
         let len = self.composer.large();
         let began = Instant::now();
         let ipc = &self.ipc;
-        let sent = self.large.send(&mut self.composer, len, |bytes, _| ipc.send(LARGE, bytes));
+        let sent = self.large.send(&mut self.composer, len, |bytes| ipc.send(LARGE, bytes));
         self.judge(sent, began)
     }
 
     fn call(&mut self) -> Result<(), Gone> {
-        let began = Instant::now();
-        let Some((invocation, numbered)) = self.invoke(began)? else { return Ok(()) };
-        match invocation.wait() {
-            Ok(reply) => note_reply(self.calls.flow(), numbered, reply),
-            Err(InvokeError::Gone { .. }) => {
-                self.record.last_error_ns.raise(now_ns());
-                return Err(Gone);
+        let (ipc, began) = (&self.ipc, Instant::now());
+        match self.calls.ask("renderer", &mut self.composer, |bytes| ipc.invoke(CALL, bytes)) {
+            Ok(asked) => {
+                if asked.wait() {
+                    Err(Gone)
+                } else {
+                    Ok(())
+                }
             }
-            Err(error) => return self.judge_invoke(error, began),
+            Err(error) => self.judge_invoke(error, began),
         }
-        Ok(())
     }
 
     /// Calls without waiting for the reply, up to [`CALLS_MAX`] at once.
     fn call_beside(&mut self) -> Result<(), Gone> {
         while self.pending.load(Relaxed) < CALLS_MAX {
-            let invoked = self.invoke(Instant::now())?;
-            let Some((invocation, numbered)) = invoked else { return Ok(()) };
-            self.pending.fetch_add(1, Relaxed);
-            let (record, flow, pending) = (self.record, self.calls.flow(), self.pending.clone());
-            invocation.then(move |result| {
-                note_outcome("renderer", record, flow, numbered, result);
-                pending.fetch_sub(1, Relaxed);
-            });
+            let (ipc, began) = (&self.ipc, Instant::now());
+            match self.calls.ask("renderer", &mut self.composer, |bytes| ipc.invoke(CALL, bytes)) {
+                Ok(asked) => asked.note_later(&self.pending),
+                Err(error) => return self.judge_invoke(error, began),
+            }
         }
         Ok(())
-    }
-
-    /// Begins a call; `None` if that failed for a reason that was noted.
-    fn invoke(&mut self, began: Instant) -> Result<Option<NumberedCall>, Gone> {
-        let len = self.composer.ordinary();
-        let ipc = &self.ipc;
-        let sent = self.calls.send(&mut self.composer, len, |bytes, numbered| {
-            ipc.invoke(CALL, bytes).map(|invocation| (invocation, numbered))
-        });
-        sent.map(Some).or_else(|error| self.judge_invoke(error, began).map(|()| None))
     }
 
     fn judge_invoke(&self, error: InvokeError, began: Instant) -> Result<(), Gone> {
@@ -321,16 +273,12 @@ impl Session {
         if matches!(error, SendError::Gone { .. }) { Err(Gone) } else { Ok(()) }
     }
 
-    /// Is short of something for a while, if the controller wants that.
+    /// Starves this process for a while, if the controller has ordered it.
     fn obey(&mut self) {
-        if self.starved.as_ref().is_some_and(|(_, until)| *until <= Instant::now()) {
-            self.starved = None;
-        }
-        if self.starved.is_none()
-            && let Some((what, duration)) = self.slot.order.take()
-            && let Some(starved) = Starved::of(what)
-        {
-            self.starved = Some((starved, Instant::now() + Duration::from_nanos(duration)));
+        match self.slot.order.shortage() {
+            None => self.starved = None,
+            Some(what) if self.starved.is_none() => self.starved = Starved::of(what),
+            Some(_) => {}
         }
     }
 
@@ -344,26 +292,19 @@ impl Session {
                 _ => {}
             }
         }
-        // What waits for an answer that never comes ends with this process, or this session.
+        // The call that is never answered ends with this process or this session.
         self.record.unsettled.set(self.pending.load(Relaxed) as u64);
         true
     }
 
-    /// Takes what main has committed, and sees that everything that waited is told.
+    /// Takes what main has committed, and waits until every pending call has failed.
     fn see_main_go(&self) {
-        let deadline = Instant::now() + END_WITHIN;
         let mut gone = false;
-        while !gone && Instant::now() < deadline {
-            gone = match self.ipc.run_for(END_WITHIN) {
-                Err(RunError::MainGone) => true,
-                Err(RunError::AlreadyRunning) => {
-                    thread::sleep(Duration::from_micros(100));
-                    false
-                }
-                _ => false,
-            };
-        }
-        // Another thread may be about to tell the last of them.
+        within(END_WITHIN, || {
+            gone = until_gone(self.ipc.run_for(END_WITHIN)).is_err();
+            gone
+        });
+        // Another thread may be about to report the last of them.
         let waiting = || self.pending.load(Relaxed) + self.held.load(Relaxed);
         within(END_WITHIN, || waiting() == 0);
         self.record.unsettled.set(waiting() as u64 + u64::from(!gone));
@@ -376,4 +317,9 @@ impl Session {
         self.record.flow(Stream::Blob).counted.set(counters.attachments_lost);
         self.record.violations.add(counters.violations);
     }
+}
+
+/// Ignores all outcomes of a loop but main's end: another thread may run it.
+fn until_gone<T>(outcome: Result<T, RunError>) -> Result<(), Gone> {
+    if matches!(outcome, Err(RunError::MainGone)) { Err(Gone) } else { Ok(()) }
 }

@@ -1,8 +1,8 @@
-//! What a message costs while both sides are awake: no allocation and no system call.
+//! A message between two processes that are awake costs no allocation and no system call.
 //!
-//! System calls cannot be counted from inside. What the library would call the system for is counted
-//! instead: waking the peer, going to sleep, and, by the kernel itself, every time that the thread gave
-//! its processor up of its own accord. (`strace -c -f` counts the rest, by hand.)
+//! A process cannot count its own system calls. The tests count the reasons for them instead: waking the peer,
+//! going to sleep, and, by the kernel itself, every time that the thread gave its processor up by itself.
+//! (`strace -c -f` counts the rest, by hand.)
 
 use tests::{allocations, prelude::*};
 
@@ -14,23 +14,24 @@ const COUNT: u64 = 3000;
 /// What main has used up to a call.
 #[derive(Clone, Copy, Debug)]
 struct Used {
-    /// When the look at the rest, which reads files, begins and ends.
+    /// Before and after the look at the rest, which reads files.
     allocations: [u64; 2],
     switches: u64,
     wakes: u64,
     faults: u64,
 }
 
-/// A stage that answers each invoke after a push and a publish, and notes what it has used when the
-/// counting begins and when it ends.
-fn counting_stage(wait: WaitStrategy) -> (Stage, Notes<Used>) {
-    counting_stage_with(Config { wait, ..config() }, WARM_UP, COUNT)
-}
-
-fn counting_stage_with(config: Config, warm_up: u64, count: u64) -> (Stage, Notes<Used>) {
+/// Runs a scene with these arguments on a stage that answers each invoke after a push and a publish. Returns main's
+/// notes at the beginning and at the end of the counting, the scene's report, and the window.
+fn exchanges(
+    config: Config,
+    [warm_up, count]: [u64; 2],
+    scene: ProcessScene,
+) -> ([Used; 2], String, WebContents) {
+    let prefault = config.prefault.to_string();
     let stage = Stage::with(config);
     let used = Notes::new();
-    let notes = used.clone();
+    let note = used.adding();
     let publishing = stage.ipc.clone();
     let mut calls = 0;
     stage.answer(ADD, move |event, [left, right]| {
@@ -40,7 +41,7 @@ fn counting_stage_with(config: Config, warm_up: u64, count: u64) -> (Stage, Note
             let (switches, faults) = (voluntary_switches(), page_faults());
             let wakes = sender.counters().wakes;
             let allocations = [begun, allocations::on_this_thread()];
-            notes.add(Used { allocations, switches, wakes, faults });
+            note(Used { allocations, switches, wakes, faults });
         }
         calls += 1;
         sender.send(TICK, left).unwrap();
@@ -48,116 +49,85 @@ fn counting_stage_with(config: Config, warm_up: u64, count: u64) -> (Stage, Note
         Ok(left + right)
     });
     stage.hear(NUMBERED, |_, _| ());
-    (stage, used)
-}
-
-fn play(stage: &Stage, scene: ProcessScene) -> WebContents {
-    stage.play_process(scene, &[&WARM_UP.to_string(), &COUNT.to_string()])
+    let window = stage.play_process(scene, &[&warm_up.to_string(), &count.to_string(), &prefault]);
+    window.send(CUE, "").unwrap();
+    let report = stage.run_to_the_end().remove(0);
+    let used = used.take();
+    ([used[0], used[1]], report, window)
 }
 
 #[test]
 fn a_message_of_any_kind_allocates_nothing_in_either_process() {
-    let (stage, used) = counting_stage(WaitStrategy::Adaptive);
-    let window = play(&stage, works_without_allocating);
-    assert_eq!(stage.run_to_the_end(), ["0 allocations"]);
-    let [before, after] = used.take()[..] else { panic!("two notes") };
+    let scene: ProcessScene = |arguments| {
+        let ipc = warmed_up(arguments, Config::default());
+        let before = allocations::on_this_thread();
+        (0..arguments.number(1)).for_each(|number| exchange(&ipc, number));
+        ipc.report(allocations::on_this_thread() - before);
+        let counters = ipc.counters();
+        assert_eq!((counters.unheard, counters.topic_lost), (0, 0));
+    };
+    let ([before, after], allocations, window) = exchanges(config(), [WARM_UP, COUNT], scene);
+    assert_eq!(allocations, "0");
     // The first note makes room for itself.
     assert_eq!(after.allocations[0] - before.allocations[1], 1, "in {COUNT} exchanges");
     assert_eq!(window.counters().panics, 0);
 }
 
 #[test]
-fn while_both_sides_are_awake_nobody_sleeps_and_nobody_has_to_be_woken() {
-    let (stage, used) = counting_stage(WaitStrategy::Spin);
-    let window = play(&stage, works_awake);
-    window.send(CUE, "").unwrap();
-    let reports = stage.run_to_the_end();
-    let numbers: Vec<u64> = reports[0].split(' ').filter_map(|word| word.parse().ok()).collect();
-    let [wakes, parks, switches, preemptions] = numbers[..] else { panic!("{reports:?}") };
-    assert_eq!((parks, switches), (0, 0), "{reports:?}");
-    // Main arms the bell of a renderer that is silent for long, which one is that has lost its
-    // processor to others. Apart from that it never has to be rung.
-    assert!(wakes <= preemptions + COUNT / 50, "{reports:?}");
-    let [before, after] = used.take()[..] else { panic!("two notes") };
+fn while_both_sides_are_awake_neither_sleeps_nor_wakes_the_other() {
+    let scene: ProcessScene = |arguments| {
+        let ipc = warmed_up(arguments, Config { wait: WaitStrategy::Spin, ..Config::default() });
+        let (counters, preempted, switches) = (ipc.counters(), preemptions(), voluntary_switches());
+        (0..arguments.number(1)).for_each(|number| exchange(&ipc, number));
+        let (switches, preempted) = (voluntary_switches() - switches, preemptions() - preempted);
+        let now = ipc.counters();
+        assert_eq!((now.parks - counters.parks, switches), (0, 0));
+        // Main arms the bell of a renderer that is silent for long, as one is that has lost its
+        // processor to others. Apart from that it needs no wake-up.
+        let wakes = now.wakes - counters.wakes;
+        assert!(wakes <= preempted + COUNT / 50, "{wakes} wakes, {preempted} preemptions");
+        ipc.report("counted");
+    };
+    let config = Config { wait: WaitStrategy::Spin, ..config() };
+    let ([before, after], ..) = exchanges(config, [WARM_UP, COUNT], scene);
     assert_eq!((after.wakes - before.wakes, after.switches - before.switches), (0, 0));
-}
-
-/// The page faults of main and of the renderer while messages fill both rings for the first time.
-fn faults_of_the_first_lap(prefault: bool) -> [u64; 2] {
-    // Code runs for the first time in the warm-up, which touches a tenth of the rings. An exchange is two
-    // cells each way, and the rings have 4096.
-    let (warm_up, count) = (200, 2500);
-    let (stage, used) = counting_stage_with(Config { prefault, ..config() }, warm_up, count);
-    let how = if prefault { "prefault" } else { "lazy" };
-    stage.play_process(
-        |arguments| {
-            let prefault = arguments[0] == "prefault";
-            let ipc = arguments.connect_with(Config { prefault, ..Config::default() });
-            listen(&ipc);
-            (0..arguments.number(1)).for_each(|number| exchange(&ipc, number));
-            let before = page_faults();
-            (0..arguments.number(2)).for_each(|number| exchange(&ipc, number));
-            let faults = page_faults() - before;
-            ipc.report(faults);
-        },
-        &[how, &warm_up.to_string(), &count.to_string()],
-    );
-    let reports = stage.run_to_the_end();
-    let [before, after] = used.take()[..] else { panic!("two notes") };
-    [after.faults - before.faults, reports[0].parse().expect("a number")]
 }
 
 #[test]
 fn no_message_takes_a_page_fault_of_a_ring() {
-    // Each ring has 64 pages, and either process maps both.
-    let [main, renderer] = faults_of_the_first_lap(true);
-    assert!(main < 16 && renderer < 16, "{main} in main, {renderer} in the renderer");
-    let [main, renderer] = faults_of_the_first_lap(false);
-    assert!(main >= 48 && renderer >= 48, "{main} in main, {renderer} in the renderer");
+    let scene: ProcessScene = |arguments| {
+        let prefault = arguments[2] == "true";
+        let ipc = warmed_up(arguments, Config { prefault, ..Config::default() });
+        let before = page_faults();
+        (0..arguments.number(1)).for_each(|number| exchange(&ipc, number));
+        ipc.report(page_faults() - before);
+    };
+    for prefault in [true, false] {
+        // Code runs for the first time in the warm-up, which touches a tenth of the rings. An exchange is two
+        // cells each way, and the rings have 4096.
+        let config = Config { prefault, ..config() };
+        let ([before, after], renderer, _) = exchanges(config, [200, 2500], scene);
+        let faults = [after.faults - before.faults, renderer.parse().expect("a number")];
+        // Each ring has 64 pages, and either process maps both.
+        let as_expected = |faults: &u64| if prefault { *faults < 16 } else { *faults >= 48 };
+        assert!(faults.iter().all(as_expected), "{faults:?} with prefault {prefault}");
+    }
 }
 
-// --- renderers and main processes ---------------------------------------------------------------
-
-/// A message of each kind, there and back: a send, an invoke whose handler pushes and publishes.
-fn exchange(ipc: &Renderer, number: u64) {
-    ipc.send(NUMBERED, &Numbered { sender: 0, number }).unwrap();
-    assert_eq!(ipc.invoke(ADD, &[number, 1]).unwrap().wait(), Ok(number + 1));
-}
-
-fn listen(ipc: &Renderer) -> Notes<()> {
-    let begin = Notes::new();
-    let notes = begin.clone();
+/// Connects, listens, and makes exchanges that are not counted. Arguments: WARM-UP.
+fn warmed_up(arguments: &Arguments, config: Config) -> Renderer {
+    let ipc = arguments.connect_with(config);
+    let cues = ipc.cues();
     ipc.hear(TICK, |_, _| ());
     ipc.follow(NEWS, |_, _| ());
-    ipc.hear(CUE, move |_, _| notes.add(()));
-    begin
+    // Main runs when this comes.
+    cues.wait();
+    (0..arguments.number(0)).for_each(|number| exchange(&ipc, number));
+    ipc
 }
 
-/// Arguments: WARM-UP COUNT.
-fn works_without_allocating(arguments: &Arguments) {
-    let ipc = arguments.connect_with(Config::default());
-    listen(&ipc);
-    (0..arguments.number(0)).for_each(|number| exchange(&ipc, number));
-    let before = allocations::on_this_thread();
-    (0..arguments.number(1)).for_each(|number| exchange(&ipc, number));
-    let after = allocations::on_this_thread();
-    ipc.report(format!("{} allocations", after - before));
-    let counters = ipc.counters();
-    assert_eq!((counters.unheard, counters.topic_lost), (0, 0));
-}
-
-/// Neither side ever sleeps. Arguments: WARM-UP COUNT.
-fn works_awake(arguments: &Arguments) {
-    let ipc = arguments.connect_with(Config { wait: WaitStrategy::Spin, ..Config::default() });
-    let begin = listen(&ipc);
-    ipc.run_until("main spins", || !begin.is_empty());
-    (0..arguments.number(0)).for_each(|number| exchange(&ipc, number));
-    let (counters, preempted, switches) = (ipc.counters(), preemptions(), voluntary_switches());
-    (0..arguments.number(1)).for_each(|number| exchange(&ipc, number));
-    let (switches, preempted) = (voluntary_switches() - switches, preemptions() - preempted);
-    let now = ipc.counters();
-    let (wakes, parks) = (now.wakes - counters.wakes, now.parks - counters.parks);
-    let numbers =
-        format!("{wakes} wakes, {parks} parks, {switches} switches, {preempted} preemptions");
-    ipc.report(numbers);
+/// A message of each kind, there and back: a send, and an invoke whose handler pushes and publishes.
+fn exchange(ipc: &Renderer, number: u64) {
+    ipc.send(NUMBERED, &Numbered { sender: 0, number }).unwrap();
+    assert_eq!(ipc.ask(ADD, &[number, 1]), Ok(number + 1));
 }

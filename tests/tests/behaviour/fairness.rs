@@ -1,4 +1,4 @@
-//! Who floods gets no more than its share of a turn, and nobody else less.
+//! A renderer that floods main gets no more than its share of a turn, and the others get theirs.
 
 use std::{
     collections::BTreeMap,
@@ -7,79 +7,43 @@ use std::{
 
 use tests::prelude::*;
 
-/// What a loop takes from one window in one turn.
+/// The messages that a loop takes from one window in one turn.
 const TURN: usize = 64;
 
-/// A renderer that has committed so many messages, which main has not looked at.
-struct Sender {
-    window: WebContents,
-    /// Dropped, it lets the renderer end.
-    _sign: io::PipeWriter,
-}
-
-/// Launches renderers that have committed so many messages each when this returns, and lists whose
-/// messages main takes from then on.
-fn senders(stage: &Stage, counts: &[usize]) -> (Vec<Sender>, Notes<u32>) {
-    let mut waiting = Vec::new();
-    for count in counts {
+#[test]
+fn each_turn_takes_as_much_from_a_flood_as_from_others_that_have_enough() {
+    let stage = Stage::new();
+    let mut launched = Vec::new();
+    for count in [40 * TURN, 10, 3 * TURN + 1, 40 * TURN] {
         let (mut command, sign) = with_input(renderer(sends_at_a_sign, &[&count.to_string()]));
         let (told, tells) = io::pipe().unwrap();
         command.stdout(tells);
-        waiting.push((stage.launch(command, allow_everything()), sign, told));
+        launched.push((stage.launch(command, allow_everything()).id(), sign, told));
     }
-    stage.run_until("all are ready", || stage.reports().len() == counts.len());
-
+    stage.run_until("all are ready", || stage.reports().len() == 4);
     let taken = stage.note(NUMBERED, move |event, _| event.sender_id());
     // The loop does not run while they send.
-    let sent = waiting.into_iter().map(|(window, mut sign, mut told)| {
+    for (_, sign, told) in &mut launched {
         sign.write_all(b".").unwrap();
         told.read_exact(&mut [0]).unwrap();
-        Sender { window, _sign: sign }
-    });
-    (sent.collect(), taken)
-}
-
-/// How many were taken in one turn, by window.
-fn turn(stage: &Stage, taken: &Notes<u32>) -> BTreeMap<u32, usize> {
-    stage.ipc.poll().unwrap();
-    let mut counts = BTreeMap::new();
-    taken.take().into_iter().for_each(|window| *counts.entry(window).or_default() += 1);
-    counts
-}
-
-#[test]
-fn of_those_that_have_filled_their_rings_each_gets_as_much_of_a_turn() {
-    let stage = Stage::new();
-    let (senders, taken) = senders(&stage, &[30 * TURN; 8]);
-    for number in 0..30 {
-        let counts = turn(&stage, &taken);
-        for Sender { window, .. } in &senders {
-            assert_eq!(counts.get(&window.id()), Some(&TURN), "turn {number}: {counts:?}");
+    }
+    let [flood, few, some, many] = [0, 1, 2, 3].map(|at: usize| launched[at].0);
+    for turn in 0..40 {
+        stage.ipc.poll().unwrap();
+        let mut counts = BTreeMap::new();
+        taken.take().into_iter().for_each(|window| *counts.entry(window).or_default() += 1);
+        let mut expected = BTreeMap::from([(flood, TURN), (many, TURN)]);
+        match turn {
+            0 => expected.extend([(few, 10), (some, TURN)]),
+            1 | 2 => expected.extend([(some, TURN)]),
+            3 => expected.extend([(some, 1)]),
+            _ => {}
         }
-    }
-    assert_eq!(turn(&stage, &taken), BTreeMap::new());
-}
-
-#[test]
-fn a_flood_is_held_to_its_quota_and_others_are_served_beside_it() {
-    let stage = Stage::new();
-    let (senders, taken) = senders(&stage, &[40 * TURN, 10, 3 * TURN + 1]);
-    let [flood, few, some] = [0, 1, 2].map(|at| senders[at].window.id());
-    let expected = [
-        BTreeMap::from([(flood, TURN), (few, 10), (some, TURN)]),
-        BTreeMap::from([(flood, TURN), (some, TURN)]),
-        BTreeMap::from([(flood, TURN), (some, TURN)]),
-        BTreeMap::from([(flood, TURN), (some, 1)]),
-        BTreeMap::from([(flood, TURN)]),
-    ];
-    for (number, expected) in expected.into_iter().enumerate() {
-        assert_eq!(turn(&stage, &taken), expected, "turn {number}");
+        assert_eq!(counts, expected, "turn {turn}");
     }
 }
 
-// --- renderers and main processes ---------------------------------------------------------------
-
-/// Tells when it has, by its standard output, and stays until its input ends. Arguments: COUNT.
+/// Sends at a sign and prints one byte then, and stays until its input ends. Arguments: COUNT.
 fn sends_at_a_sign(ipc: &Renderer) {
     ipc.report("ready");
     wait_for_input();
@@ -88,6 +52,5 @@ fn sends_at_a_sign(ipc: &Renderer) {
     }
     stdout().write_all(b".").unwrap();
     stdout().flush().unwrap();
-    // Its end, not a sign.
     io::copy(&mut io::stdin(), &mut io::sink()).unwrap();
 }

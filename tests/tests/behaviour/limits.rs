@@ -1,4 +1,4 @@
-//! Rings that are full, messages that are too large, tables without a place, and many at once.
+//! Full rings, messages that are too large, full tables, and many renderers at once.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tests::prelude::*;
@@ -17,13 +17,9 @@ fn small_rings() -> Config {
 }
 
 /// A renderer that has connected, and runs its loop only after a byte of input.
-fn deaf_renderer(stage: &Stage) -> (WebContents, impl Write) {
-    let (window, sign) = stage.play_with_input(listens_late, &[], allow_everything());
-    stage.run_until_reported("connected");
-    (window, sign)
+fn deaf_renderer(stage: &Stage) -> (WebContents, impl Write + use<>) {
+    stage.play_ready_with_input(listens_late, &[], allow_everything())
 }
-
-// --- full rings ----------------------------------------------------------------------------------
 
 #[test]
 fn a_full_ring_of_main_fails_at_once_or_times_out_or_makes_wait_and_no_message_is_lost_or_doubled()
@@ -42,60 +38,37 @@ fn a_full_ring_of_main_fails_at_once_or_times_out_or_makes_wait_and_no_message_i
     assert!(window.counters().full >= 2);
 
     // Several messages wait, of which each needs room of its own.
-    let waiting = {
+    let stalls = window.counters().stalls;
+    let waiting = thread::spawn({
         let window = window.clone();
-        let stalls = window.counters().stalls;
-        let sending = thread::spawn({
-            let window = window.clone();
-            move || (sent..sent + 200).try_for_each(|number| window.send(TICK, &number))
-        });
-        eventually("it waits", || window.counters().stalls > stalls);
-        sending
-    };
+        move || (sent..sent + 200).try_for_each(|number| window.send(TICK, &number))
+    });
+    eventually("it waits", || window.counters().stalls > stalls);
     sign.write_all(b".").unwrap();
     stage.run_until("all are sent", || waiting.is_finished());
     assert_eq!(waiting.join().unwrap(), Ok(()));
-    window.send(CUE, "").unwrap();
-    let total = sent + 200;
-    assert_eq!(stage.run_to_the_end()[1..], [format!("{total} ticks")]);
+    assert_eq!(stage.cue_to_the_end(&window)[1..], [format!("{} ticks", sent + 200)]);
 }
 
 #[test]
-fn inside_mains_loop_a_full_ring_fails_at_once_whatever_the_call() {
-    // Who waited would fail with another error.
+fn inside_mains_loop_a_full_ring_fails_at_once_and_a_batch_says_how_many_went_through() {
     let stage = Stage::with(small_rings());
     let (deaf, mut sign) = deaf_renderer(&stage);
-    let errors = Notes::new();
-    let (notes, window) = (errors.clone(), deaf.clone());
-    stage.hear(NUMBER, move |_, _| {
-        let (number, full) = until_error(|number| window.send(TICK, &number));
-        notes.add(full);
-        notes.add(window.send_timeout(TICK, &number, Duration::from_secs(2)).unwrap_err());
-        notes.add(window.loan(TICK).map(drop).unwrap_err());
+    let (batches, errors) = (Notes::new(), Notes::new());
+    let (batch, note, window) = (batches.adding(), errors.adding(), deaf.clone());
+    // A call that waited would fail with another error.
+    stage.hear(NUMBER, move |_, number| {
+        let numbers: Vec<u64> = (0..100_000).collect();
+        batch(window.send_all(TICK, &numbers).unwrap_err());
+        note(window.send(TICK, number).unwrap_err());
+        note(window.send_timeout(TICK, number, Duration::from_secs(2)).unwrap_err());
+        note(window.loan(TICK).map(drop).unwrap_err());
     });
     stage.play_with(sends_numbers, &["1"]);
     stage.run_until("three errors", || errors.len() == 3);
-    assert!(errors.take().into_iter().all(|error| error == SendError::Full { channel: "tick" }));
-    sign.write_all(b".").unwrap();
-    stage.run_until("room for the cue", || deaf.try_send(CUE, "").is_ok());
-    stage.run_to_the_end();
-}
-
-#[test]
-fn a_batch_for_which_there_is_not_room_enough_says_how_many_went_through() {
-    let stage = Stage::with(small_rings());
-    let (deaf, mut sign) = deaf_renderer(&stage);
-    let errors = Notes::new();
-    let (notes, window) = (errors.clone(), deaf.clone());
-    // Inside main's loop, where nobody waits.
-    stage.hear(NUMBER, move |_, _| {
-        let numbers: Vec<u64> = (0..100_000).collect();
-        notes.add(window.send_all(TICK, &numbers).unwrap_err());
-    });
-    stage.play_with(sends_numbers, &["1"]);
-    stage.run_until("the error", || errors.len() == 1);
-    let SendAllError { sent, source } = errors.take().remove(0);
-    assert_eq!(source, SendError::Full { channel: "tick" });
+    let SendAllError { sent, source } = batches.take().remove(0);
+    let full = SendError::Full { channel: "tick" };
+    assert!(errors.take().into_iter().chain([source]).all(|error| error == full));
     sign.write_all(b".").unwrap();
     stage.run_until("room for the cue", || deaf.try_send(CUE, "").is_ok());
     let reports = stage.run_to_the_end();
@@ -112,16 +85,13 @@ fn a_full_ring_of_a_renderer_fails_at_once_or_times_out_or_makes_wait_until_main
     stage.launch(command, allow_everything());
     let lines = Lines::of(output);
     stage.run_until_reported("connected");
-    // From here on nobody drives main, until the renderer has said that it is stuck.
+    // No thread drives main until the renderer has said that its ring is full.
     sign.write_all(b".").unwrap();
     let full = lines.next_of("full");
-    let sent = full["sent"].as_u64().unwrap();
     assert!(full["invoked"].as_str().unwrap().contains("TimedOut"), "{full}");
     stage.run_to_the_end();
-    assert!(numbers.take().into_iter().eq(0..=sent));
+    assert!(numbers.take().into_iter().eq(0..=full["sent"].as_u64().unwrap()));
 }
-
-// --- too large -----------------------------------------------------------------------------------
 
 #[test]
 fn the_largest_message_of_a_renderer_fits_and_one_byte_more_is_refused_with_the_limit() {
@@ -130,8 +100,7 @@ fn the_largest_message_of_a_renderer_fits_and_one_byte_more_is_refused_with_the_
         assert_eq!(bytes, pattern(bytes.len()));
         bytes.len()
     });
-    stage.answer(ECHO, |_, bytes| Ok(bytes.to_vec()));
-    stage.answer(ADD, |_, [left, right]| Ok(left + right));
+    stage.answer_all();
     stage.play_with(sends_the_largest, &[&LARGEST.to_string()]);
     stage.run_to_the_end();
     assert_eq!(lengths.take(), [LARGEST; 5]);
@@ -162,11 +131,10 @@ fn the_largest_message_of_main_fits_and_one_byte_more_is_refused_with_the_limit(
 #[test]
 fn a_reply_that_is_too_large_is_the_callers_error() {
     let stage = Stage::with(Config { main_capacity: 4096, attachment_max: 0, ..config() });
-    stage.answer(ECHO, |_, bytes| Ok(bytes.to_vec()));
+    stage.answer_all();
     stage.play(|ipc| {
-        let asked = ipc.invoke(ECHO, &pattern(5000_usize)).unwrap();
-        ipc.report(asked.wait().unwrap_err());
-        assert_eq!(ipc.invoke(ECHO, &[1, 2, 3]).unwrap().wait(), Ok(vec![1, 2, 3]));
+        ipc.report(ipc.ask(ECHO, &pattern(5000)).unwrap_err());
+        assert_eq!(ipc.ask(ECHO, &[1, 2, 3]), Ok(vec![1, 2, 3]));
     });
     assert_eq!(
         stage.run_to_the_end(),
@@ -176,57 +144,56 @@ fn a_reply_that_is_too_large_is_the_callers_error() {
     );
 }
 
-// --- replies that find no room -------------------------------------------------------------------
-
-#[test]
-fn replies_to_a_caller_that_does_not_look_wait_and_then_come_all_in_their_order() {
+/// The report of a renderer that reads the replies to so many invokes when all are handled, and its counters then.
+fn replies_read_late(times: u64, len: &str) -> (String, Counters) {
     let stage = Stage::with(Config { main_capacity: 4096, ..config() });
-    stage.answer(ECHO, |_, bytes| Ok(bytes.to_vec()));
+    stage.answer_all();
+    let arguments = [&times.to_string(), len];
     let (window, mut sign) =
-        stage.play_with_input(reads_its_replies_late, &["60", "200"], allow_everything());
-    stage.run_until("all are handled", || window.counters().invokes_received == 60);
-    assert!(window.counters().backlogged > 30);
+        stage.play_with_input(reads_its_replies_late, &arguments, allow_everything());
+    stage.run_until("all are handled", || window.counters().invokes_received == times);
+    let counters = window.counters();
     sign.write_all(b".").unwrap();
-    assert_eq!(stage.run_to_the_end(), ["60 answered, 0 failed"]);
+    (stage.run_to_the_end().remove(0), counters)
 }
 
 #[test]
-fn what_waits_for_a_caller_that_does_not_look_is_bounded_and_the_rest_fails_with_a_reason() {
-    let stage = Stage::with(Config { main_capacity: 4096, ..config() });
-    stage.answer(ECHO, |_, bytes| Ok(bytes.to_vec()));
-    let (window, mut sign) =
-        stage.play_with_input(reads_its_replies_late, &["100", "1000"], allow_everything());
-    stage.run_until("all are handled", || window.counters().invokes_received == 100);
-    sign.write_all(b".").unwrap();
-    let reports = stage.run_to_the_end();
-    let numbers: Vec<u64> = reports[0].split(' ').filter_map(|word| word.parse().ok()).collect();
+fn replies_to_a_caller_that_does_not_look_wait_and_then_all_come_in_order() {
+    let (report, counters) = replies_read_late(60, "200");
+    assert!(counters.backlogged > 30);
+    assert_eq!(report, "60 answered, 0 failed");
+}
+
+#[test]
+fn the_replies_that_wait_for_a_caller_are_bounded_and_the_rest_fails_with_a_reason() {
+    let (report, _) = replies_read_late(100, "1000");
+    let numbers: Vec<u64> = report.split(' ').filter_map(|word| word.parse().ok()).collect();
     // The ring and four times as much again.
-    assert!((10..=25).contains(&numbers[0]) && numbers[0] + numbers[1] == 100, "{reports:?}");
+    assert!((10..=25).contains(&numbers[0]) && numbers[0] + numbers[1] == 100, "{report}");
 }
 
 #[test]
 fn a_renderer_that_gives_up_its_invokes_while_its_inbox_is_full_breaks_no_rule() {
     let stage = Stage::with(Config { main_capacity: 4096, ..config() });
-    stage.answer(ASK, |_, number| Ok(*number));
-    let (window, mut sign) = stage.play_with_input(
+    stage.answer_all();
+    let (window, mut sign) = stage.play_ready_with_input(
         |ipc| {
             // One after the other, without ever looking at its inbox.
             let cues = ipc.cues();
             ipc.hear(TICK, |_, _| ());
             ipc.report("connected");
             wait_for_input();
-            for number in 0..ipc.number(0) {
+            for number in 0..200 {
                 drop(ipc.invoke(ASK, &number).expect("each place is free again"));
             }
             ipc.report("given up");
             wait_for_input();
             cues.wait();
-            assert_eq!(ipc.invoke(ASK, &7).unwrap().wait(), Ok(7), "all is well again");
+            assert_eq!(ipc.ask(ASK, &7), Ok(7), "all is well again");
         },
-        &["200"],
+        &[],
         allow_everything().pending_invokes_max(8),
     );
-    stage.run_until_reported("connected");
     while window.try_send(TICK, &0).is_ok() {}
     sign.write_all(b".").unwrap();
     stage.run_until_reported("given up");
@@ -237,34 +204,36 @@ fn a_renderer_that_gives_up_its_invokes_while_its_inbox_is_full_breaks_no_rule()
     stage.run_to_the_end();
 }
 
-// --- tables --------------------------------------------------------------------------------------
-
 #[test]
-fn main_may_have_so_many_invokes_pending_in_one_renderer_and_no_more() {
+fn main_has_no_more_invokes_pending_in_one_renderer_than_its_config_allows() {
     let stage = Stage::with(Config { main_pending_max: 3, ..config() });
-    let window = stage.play(answers_never);
-    stage.run_until_reported("ready");
-    let pending: Vec<_> =
-        (0..3).map(|number| window.invoke(ASK, &number, LIMIT).unwrap()).collect();
-    let refused = window.invoke(ASK, &3, LIMIT).map(drop);
-    assert_eq!(refused, Err(InvokeError::TooManyPending { channel: "ask", max: 3 }));
-    assert!(refused.unwrap_err().was_not_sent());
+    let window = stage.play_ready(answers_never, &[]);
+    let pending = [0, 1, 2].map(|number| window.invoke(ASK, &number, LIMIT).unwrap());
+    let refused = window.invoke(ASK, &3, LIMIT).map(drop).unwrap_err();
+    assert_eq!(refused, InvokeError::TooManyPending { channel: "ask", max: 3 });
+    assert!(refused.was_not_sent());
     drop(pending);
     let again = window.invoke(ASK, &4, Duration::from_millis(20)).expect("places are free again");
-    again.wait().expect_err("nobody answers");
+    again.wait().expect_err("the renderer never answers");
     stage.run_to_the_end();
 }
 
 #[test]
-fn main_launches_as_many_windows_as_it_allows_and_no_more() {
+fn main_has_no_more_windows_than_its_config_allows_whether_launched_or_attached() {
     let stage = Stage::with(Config { windows_max: 2, ..config() });
-    let windows = [stage.play(stays), stage.play(stays)];
+    stage.ipc.on_attach(|_| Ok(allow_everything()));
+    let launched = stage.play_ready(stays, &[]);
+    let attached = stage.attach(CONTRACT).unwrap();
     let refused = stage.ipc.launch(renderer(stays, &[]), allow_everything());
     assert!(matches!(refused, Err(LaunchError::TooManyWindows { max: 2 })));
-    stage.run_until("both have connected", || stage.reports().len() == 2);
-    stage.close(&windows[0]);
-    stage.play(stays);
-    stage.run_until("the third has connected", || stage.reports().len() == 3);
+    let refused = stage.attach(CONTRACT).map(drop);
+    let Err(ConnectError::Refused { why }) = refused else { panic!("{refused:?}") };
+    assert!(why.contains("2 windows"), "{why}");
+    stage.close(&launched);
+    let _again = stage.attach(CONTRACT).unwrap();
+    drop(attached);
+    stage.run_until("its place is free", || stage.ipc.windows().len() == 1);
+    stage.play_ready(stays, &[]);
 }
 
 #[test]
@@ -275,44 +244,36 @@ fn a_capacity_that_no_ring_can_have_is_refused_by_name() {
     assert!(refused.unwrap_err().to_string().contains("main_capacity is 5000"));
 }
 
-// --- many ----------------------------------------------------------------------------------------
-
 #[test]
 fn sixty_four_renderers_at_once_are_all_served_each_in_its_order() {
-    let stage =
-        Stage::with(Config { main_capacity: 65_536, renderer_capacity: 65_536, ..config() });
+    let capacity = 65_536;
+    let config = Config { main_capacity: capacity, renderer_capacity: capacity, ..config() };
+    let stage = Stage::with(config);
     let numbers = stage.note(NUMBERED, move |event, message| {
         assert_eq!(message.sender, u64::from(event.sender_id()));
         *message
     });
-    stage.answer(ADD, |_, [left, right]| Ok(left + right));
+    stage.answer_all();
     let connected = stage.connected();
-    let windows: Vec<_> = (0..64)
-        .map(|_| {
-            stage.play(|ipc| {
-                let ticks = ipc.notes(TICK);
-                let sender = u64::from(ipc.id());
-                for number in 0..50 {
-                    ipc.send(NUMBERED, &Numbered { sender, number }).unwrap();
-                    if number.is_multiple_of(5) {
-                        assert_eq!(
-                            ipc.invoke(ADD, &[sender, number]).unwrap().wait(),
-                            Ok(sender + number)
-                        );
-                    }
-                }
-                ipc.run_until("twenty ticks", || ticks.len() == 20);
-                assert!(ticks.take().into_iter().eq((0..20).map(|number| sender * 100 + number)));
-            })
-        })
-        .collect();
-    // None can end before its ticks, and those come when all are there.
+    let scene: RendererScene = |ipc| {
+        let ticks = ipc.notes(TICK);
+        let sender = u64::from(ipc.id());
+        for number in 0..50 {
+            ipc.send(NUMBERED, &Numbered { sender, number }).unwrap();
+            if number.is_multiple_of(5) {
+                assert_eq!(ipc.ask(ADD, &[sender, number]), Ok(sender + number));
+            }
+        }
+        ipc.run_until("twenty ticks", || ticks.len() == 20);
+        assert!(ticks.take().into_iter().eq((0..20).map(|number| sender * 100 + number)));
+    };
+    let windows: Vec<_> = (0..64).map(|_| stage.play(scene)).collect();
+    // None can end before its ticks, which are sent when all are there.
     stage.run_until("all have connected", || connected.len() == 64);
     assert_eq!(stage.ipc.windows().len(), 64);
     for window in &windows {
-        (0..20).for_each(|number| {
-            window.send(TICK, &(u64::from(window.id()) * 100 + number)).unwrap();
-        });
+        let first = u64::from(window.id()) * 100;
+        (first..first + 20).for_each(|number| window.send(TICK, &number).unwrap());
     }
     stage.run_to_the_end();
     let numbers = numbers.take();
@@ -328,15 +289,20 @@ fn sixty_four_renderers_at_once_are_all_served_each_in_its_order() {
 #[test]
 fn a_renderer_that_could_not_see_mains_end_does_not_connect() {
     let stage = Stage::new();
-    let window = stage.play_process(has_no_memory_for_a_thread, &[]);
-    let ending = stage.run_until_gone(&window);
+    let scene: ProcessScene = |_| {
+        // Enough for the session's memory, and not for the stack of the thread that would see main's end.
+        let enough = memory().0 + 1536 * 1024;
+        let maximum = getrlimit(Resource::As).maximum;
+        setrlimit(Resource::As, Rlimit { current: Some(enough), maximum }).unwrap();
+        let connected = IpcRenderer::connect(CONTRACT);
+        assert!(matches!(connected, Err(ConnectError::Io(_))), "{connected:?}");
+    };
+    let ending = stage.run_until_gone(&stage.play_process(scene, &[]));
     // Before main knows of it, or just after.
     let reasons = [GoneReason::LaunchFailed, GoneReason::CleanExit];
     assert!(reasons.contains(&ending.details.reason), "{ending:?}");
     assert_eq!(ending.details.exit_code, Some(0), "its own asserts hold");
 }
-
-// --- renderers and main processes ---------------------------------------------------------------
 
 /// Connects, and runs its loop only after a sign. Then it reports which ticks had come until the cue.
 fn listens_late(ipc: &Renderer) {
@@ -362,7 +328,7 @@ fn fills_its_ring(ipc: &Renderer) {
     let timed_out = ipc.send_timeout(NUMBER, &sent, waited);
     assert_eq!(timed_out, Err(SendError::TimedOut { channel: "number", waited }));
     assert!(began.elapsed() >= waited);
-    // An invoke's own deadline counts, which is shorter than what a send would wait.
+    // An invoke's own deadline counts, which is shorter than the time-out of a send.
     let began = Instant::now();
     let invoked = ipc.invoke_with(ADD, &[1, 2], Some(waited)).map(drop);
     assert!(began.elapsed() < Config::default().send_timeout / 2);
@@ -380,10 +346,9 @@ fn reads_its_replies_late(ipc: &Renderer) {
     for number in 0..times {
         let mut bytes = pattern(len as usize);
         bytes[0] = number as u8;
-        let notes = order.clone();
-        ipc.invoke(ECHO, &bytes).unwrap().then(move |reply| {
-            notes.add((number, reply.map(|reply| reply == bytes)));
-        });
+        let note = order.adding();
+        let asked = ipc.invoke(ECHO, &bytes).unwrap();
+        asked.then(move |reply| note((number, reply.map(|reply| reply == bytes))));
     }
     wait_for_input();
     ipc.run_until("all replies", || order.len() as u64 == times);
@@ -403,13 +368,4 @@ fn reads_its_replies_late(ipc: &Renderer) {
         }
     }
     ipc.report(format!("{answered} answered, {failed} failed"));
-}
-
-/// May map what a session takes, and not the stack of the thread that would see main's end.
-fn has_no_memory_for_a_thread(_arguments: &Arguments) {
-    let enough = memory().0 + 1536 * 1024;
-    let maximum = getrlimit(Resource::As).maximum;
-    setrlimit(Resource::As, Rlimit { current: Some(enough), maximum }).unwrap();
-    let connected = IpcRenderer::connect(CONTRACT);
-    assert!(matches!(connected, Err(ConnectError::Io(_))), "{connected:?}");
 }

@@ -1,28 +1,24 @@
-//! What one renderer may say and hear, and what a channel must be to be used at all.
+//! The channels that a policy allows, and the channels that a contract lacks.
 
 use tests::prelude::*;
 
 #[test]
-fn what_the_policy_does_not_name_is_forbidden_in_every_way_and_says_which_channel() {
+fn a_channel_that_the_policy_does_not_name_is_forbidden_in_every_call_by_its_name() {
     let stage = Stage::new();
     let numbers = stage.notes(NUMBER);
     let policy = Policy::deny_all().allow(REPORT).allow(CUE);
-    let window = stage.launch(renderer(tries_what_is_forbidden, &[]), policy);
+    let window = stage.launch(renderer(tries_forbidden_channels, &[]), policy);
     stage.run_until_reported("tried");
     assert!(numbers.is_empty());
 
-    // Main is held to it as well, but for what it asks.
+    // Main is held to it as well, except for its invokes.
     assert_eq!(window.send(TICK, &1), Err(SendError::Forbidden { channel: "tick" }));
     assert_eq!(window.counters().forbidden, 1);
     assert_eq!(stage.ipc.publish(NEWS, &1), Ok(1));
     assert_eq!(window.invoke(ASK, &1, LIMIT).unwrap().wait(), Ok(2));
     stage.cue_to_the_end(&window);
     assert_eq!(window.counters().violations, 0, "an honest renderer stops its mistakes itself");
-}
 
-#[test]
-fn nothing_is_allowed_unless_it_is_named() {
-    let stage = Stage::new();
     let window = stage.launch(renderer(may_do_nothing, &[]), Policy::deny_all());
     stage.run_to_the_end();
     assert_eq!(window.counters().frames_received, 0);
@@ -32,7 +28,11 @@ fn nothing_is_allowed_unless_it_is_named() {
 fn each_window_has_a_policy_of_its_own() {
     let stage = Stage::new();
     let base = || Policy::deny_all().allow(REPORT);
-    let launch = |policy| stage.launch(renderer(sends_text_or_a_number, &[]), policy);
+    let scene: RendererScene = |ipc| {
+        ipc.report(format!("text {}", ipc.send(TEXT, "text").is_ok()));
+        ipc.report(format!("number {}", ipc.send(NUMBER, &1).is_ok()));
+    };
+    let launch = |policy| stage.launch(renderer(scene, &[]), policy);
     let (texts, numbers) = (launch(base().allow(TEXT)), launch(base().allow(NUMBER)));
     let both = launch(base().allow_all(&[&TEXT, &NUMBER]));
     stage.run_to_the_end();
@@ -42,14 +42,14 @@ fn each_window_has_a_policy_of_its_own() {
 }
 
 #[test]
-fn a_channel_that_only_the_renderer_knows_is_unknown_and_disturbs_no_other() {
+fn a_channel_that_mains_contract_lacks_is_unknown_to_its_renderer_in_every_call() {
     let stage = Stage::new();
-    stage.play_process(tries_what_main_does_not_know, &[]);
+    stage.play_process(tries_channels_that_main_lacks, &[]);
     assert_eq!(stage.run_to_the_end(), ["tried"]);
 }
 
 #[test]
-fn a_channel_that_mains_contract_does_not_have_is_unknown_in_every_call() {
+fn a_channel_that_mains_contract_lacks_is_unknown_to_main_in_every_call() {
     const EVENT: Event<u64> = Event::new("unknown-event");
     const METHOD: Method<u64, u64> = Method::new("unknown-method");
     const PUSH: Push<u64> = Push::new("unknown-push");
@@ -57,6 +57,7 @@ fn a_channel_that_mains_contract_does_not_have_is_unknown_in_every_call() {
     let stage = Stage::new();
     let refused = |channel| RegisterError::UnknownChannel { channel };
     assert_eq!(stage.ipc.on(EVENT, |_, _| ()), Err(refused("unknown-event")));
+    assert_eq!(stage.ipc.validate(EVENT, |_, _| Ok(())), Err(refused("unknown-event")));
     assert_eq!(stage.ipc.handle(METHOD, |_, _| Ok(1)), Err(refused("unknown-method")));
     stage.ipc.remove_handler(METHOD);
     stage.ipc.remove_all_listeners_of(EVENT);
@@ -76,61 +77,40 @@ fn a_channel_that_mains_contract_does_not_have_is_unknown_in_every_call() {
 }
 
 #[test]
-fn the_same_name_may_be_one_channel_of_each_kind() {
+fn a_name_may_be_one_channel_of_each_kind_and_no_channel_twice() {
     const EVENT: Event<u64> = Event::new("number");
     const METHOD: Method<u64, u64> = Method::new("number");
-    let ipc = IpcMain::bind_with(&unique_name("twins"), &[&EVENT, &METHOD], config()).unwrap();
+    let bind = |contract| IpcMain::bind_with(&unique_name("twins"), contract, config());
+    let ipc = bind(&[&EVENT, &METHOD]).unwrap();
     ipc.on(EVENT, |_, _| ()).unwrap();
     ipc.handle(METHOD, |_, _| Ok(1)).unwrap();
     assert!(ipc.on(TEXT, |_, _| ()).is_err());
-}
-
-#[test]
-fn a_contract_with_one_channel_twice_is_refused() {
-    let bound = IpcMain::bind_with(&unique_name("twice"), &[&TEXT, &NUMBER, &TEXT], config());
-    assert!(bound.unwrap_err().to_string().contains("'text'"));
-    assert!(IpcMain::bind_with(&unique_name("once"), CONTRACT, config()).is_ok());
+    assert!(bind(&[&TEXT, &NUMBER, &TEXT]).unwrap_err().to_string().contains("'text'"));
 }
 
 #[test]
 fn the_quota_of_pending_invokes_is_the_policys_and_a_settled_one_makes_room() {
-    for max in [1, 5] {
+    for max in [0, 1, 5] {
         let stage = Stage::new();
         let kept = Notes::new();
-        let keep = kept.clone();
-        stage.answer_later(ASK, move |_, number, responder| keep.add((*number, responder)));
-        let (command, mut sign) = with_input(renderer(asks_more_than_it_may, &[&max.to_string()]));
+        let keep = kept.adding();
+        stage.answer_later(ASK, move |_, &number, responder| keep((number, responder)));
         let policy =
             allow_everything().pending_invokes_max(max).on_violation(OnViolation::Disconnect);
-        let window = stage.launch(command, policy);
-        stage.run_until("all that it may have pending", || kept.len() == usize::from(max));
-        stage.run_until_reported("refused");
+        let (window, mut sign) =
+            stage.play_ready_with_input(asks_more_than_it_may, &[&max.to_string()], policy);
+        stage.run_until("its invokes are pending", || kept.len() == usize::from(max));
         stage.ipc.remove_handler(ASK);
         stage.answer(ASK, |_, number| Ok(*number));
-        for (number, responder) in kept.take() {
-            responder.reply(&number);
-        }
+        kept.take().into_iter().for_each(|(number, responder)| _ = responder.reply(&number));
         sign.write_all(b".").unwrap();
         stage.run_to_the_end();
         assert_eq!(window.counters().violations, 0);
     }
 }
 
-#[test]
-fn a_quota_of_none_lets_no_invoke_through() {
-    let stage = Stage::new();
-    let (command, mut sign) = with_input(renderer(asks_more_than_it_may, &["0"]));
-    stage.launch(command, allow_everything().pending_invokes_max(0));
-    stage.run_until_reported("refused");
-    sign.write_all(b".").unwrap();
-    stage.run_to_the_end();
-}
-
-// --- renderers and main processes ---------------------------------------------------------------
-
 /// Its policy allows it [`REPORT`] and [`CUE`] only.
-fn tries_what_is_forbidden(ipc: &Renderer) {
-    let cues = ipc.cues();
+fn tries_forbidden_channels(ipc: &Renderer) {
     let forbidden = |channel| SendError::Forbidden { channel };
     assert_eq!(ipc.send(NUMBER, &1), Err(forbidden("number")));
     assert_eq!(ipc.try_send(BYTES, &[1, 2]), Err(forbidden("bytes")));
@@ -140,7 +120,7 @@ fn tries_what_is_forbidden(ipc: &Renderer) {
 
     let asked: [&dyn Channel; 6] = [&NUMBER, &ADD, &TICK, &NEWS, &REPORT, &CUE];
     assert_eq!(asked.map(|channel| ipc.allows(channel)), [false, false, false, false, true, true]);
-    assert_eq!(ipc.counters().forbidden, 4, "asking is no attempt");
+    assert_eq!(ipc.counters().forbidden, 4, "a query is no attempt");
 
     let refused = |channel| RegisterError::Forbidden { channel };
     assert_eq!(ipc.on(TICK, |_, _| ()), Err(refused("tick")));
@@ -148,10 +128,9 @@ fn tries_what_is_forbidden(ipc: &Renderer) {
     assert_eq!(ipc.subscribe(NEWS, |_, _| ()), Err(refused("news")));
     assert_eq!(ipc.subscribe_latest(NEWS, |_, _| ()), Err(refused("news")));
 
-    // What it lets main ask of it is its own affair.
+    // The renderer itself decides which invokes of main it answers.
     ipc.answer(ASK, |_, number| Ok(number + 1));
-    ipc.report("tried");
-    cues.wait();
+    ipc.wait_for_cue("tried");
 }
 
 /// Each kind of channel, under a policy that names none.
@@ -164,35 +143,26 @@ fn may_do_nothing(ipc: &Renderer) {
     assert!(matches!(ipc.subscribe(NEWS, |_, _| ()), Err(RegisterError::Forbidden { .. })));
 }
 
-fn tries_what_main_does_not_know(arguments: &Arguments) {
-    const EVENT: Event<u64> = Event::new("an-event-of-its-own");
-    const METHOD: Method<u64, u64> = Method::new("a-method-of-its-own");
-    const PUSH: Push<u64> = Push::new("a-push-of-its-own");
-    const TOPIC: Topic<u64> = Topic::new("a-topic-of-its-own");
+fn tries_channels_that_main_lacks(arguments: &Arguments) {
+    const EVENT: Event<u64> = Event::new("own-event");
+    const METHOD: Method<u64, u64> = Method::new("own-method");
+    const PUSH: Push<u64> = Push::new("own-push");
+    const TOPIC: Topic<u64> = Topic::new("own-topic");
     const CONTRACT: Contract = &[&EVENT, &METHOD, &REPORT, &PUSH, &TOPIC, &CUE];
     let ipc = arguments.connect_as(CONTRACT, Config::default());
     assert!(!ipc.allows(&EVENT) && ipc.allows(&REPORT));
     let unknown = |channel| SendError::UnknownChannel { channel };
-    assert_eq!(ipc.send(EVENT, &1), Err(unknown("an-event-of-its-own")));
-    assert_eq!(
-        ipc.invoke(METHOD, &1).map(drop),
-        Err(InvokeError::Send(unknown("a-method-of-its-own")))
-    );
-    // This one main knows, but this renderer did not say that it does.
+    assert_eq!(ipc.send(EVENT, &1), Err(unknown("own-event")));
+    assert_eq!(ipc.invoke(METHOD, &1).map(drop), Err(InvokeError::Send(unknown("own-method"))));
+    // Main knows this one, but this renderer's contract does not have it.
     assert_eq!(ipc.send(TEXT, ""), Err(unknown("text")));
     assert_eq!(ipc.counters().unknown_channels, 3);
 
     let refused = |channel| RegisterError::UnknownChannel { channel };
-    assert_eq!(ipc.on(PUSH, |_, _| ()), Err(refused("a-push-of-its-own")));
-    assert_eq!(ipc.subscribe(TOPIC, |_, _| ()), Err(refused("a-topic-of-its-own")));
-    assert_eq!(ipc.handle(METHOD, |_, _| Ok(1)), Err(refused("a-method-of-its-own")));
+    assert_eq!(ipc.on(PUSH, |_, _| ()), Err(refused("own-push")));
+    assert_eq!(ipc.subscribe(TOPIC, |_, _| ()), Err(refused("own-topic")));
+    assert_eq!(ipc.handle(METHOD, |_, _| Ok(1)), Err(refused("own-method")));
     ipc.report("tried");
-}
-
-/// Reports which of the two it may.
-fn sends_text_or_a_number(ipc: &Renderer) {
-    ipc.report(format!("text {}", ipc.send(TEXT, "text").is_ok()));
-    ipc.report(format!("number {}", ipc.send(NUMBER, &1).is_ok()));
 }
 
 /// Arguments: MAX.
@@ -200,16 +170,16 @@ fn asks_more_than_it_may(ipc: &Renderer) {
     let max = ipc.number(0);
     let mut pending: Vec<_> =
         (0..max).map(|number| ipc.invoke(ASK, &number).expect("it is below the quota")).collect();
-    let refused = ipc.invoke(ASK, &max).map(drop);
-    assert_eq!(refused, Err(InvokeError::TooManyPending { channel: "ask", max: max as usize }));
-    assert!(refused.unwrap_err().was_not_sent());
+    let refused = ipc.invoke(ASK, &max).map(drop).unwrap_err();
+    assert_eq!(refused, InvokeError::TooManyPending { channel: "ask", max: max as usize });
+    assert!(refused.was_not_sent());
     ipc.report("refused");
     wait_for_input();
-    if let Some(first) = pending.pop() {
-        assert_eq!(first.wait(), Ok(max - 1));
-        assert_eq!(ipc.invoke(ASK, &max).unwrap().wait(), Ok(max), "its place is free");
+    if let Some(last) = pending.pop() {
+        assert_eq!(last.wait(), Ok(max - 1));
+        assert_eq!(ipc.ask(ASK, &max), Ok(max), "its place is free");
     }
-    for (number, invocation) in (0..max).zip(pending) {
+    for (number, invocation) in (0..).zip(pending) {
         assert_eq!(invocation.wait(), Ok(number));
     }
 }

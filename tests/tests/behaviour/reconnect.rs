@@ -3,9 +3,7 @@
 use tests::prelude::*;
 
 fn start_main(name: &SweptName, how: &[&str]) -> Program {
-    let mut arguments = vec![name.0.as_str()];
-    arguments.extend(how);
-    let main = Program::start(&mut process(is_main_again, &arguments));
+    let main = Program::start(&mut process(is_main_again, &[&[name.0.as_str()], how].concat()));
     main.lines.next_of("serves");
     main
 }
@@ -14,20 +12,27 @@ fn start_renderer(name: &SweptName) -> Program {
     Program::start(&mut process(waits_for_main, &[&name.0]))
 }
 
-/// Kills main, and checks what the renderer sees of that.
+/// Kills main, and checks that the renderer's pending invoke fails once.
 fn kill(mut main: Program, renderer: &Program) {
     main.kill();
     let gone = renderer.lines.next_of("main_gone");
     let failure = "no reply to 'ask': the other process is gone (main-gone)";
-    assert_eq!(gone["failures"], json!([failure]), "what was pending fails once");
+    assert_eq!(gone["failures"], json!([failure]));
+}
+
+/// The error with which a renderer gives up.
+fn error_of(mut renderer: Program) -> String {
+    let line = renderer.lines.next_of("gives_up");
+    assert!(renderer.end().success());
+    line["error"].to_string()
 }
 
 #[test]
 fn a_renderer_goes_on_with_its_listeners_and_subscriptions_when_main_comes_back() {
     let name = SweptName(unique_name("reconnect"));
     let mut main = start_main(&name, &["same"]);
-    let mut renderer = start_renderer(&name);
-    // With the same contract, and with one in which every channel has another number.
+    let renderer = start_renderer(&name);
+    // With a contract in which every channel has another number, and with the same one.
     for (round, how) in [(1, "reversed"), (2, "same")] {
         let hears = renderer.lines.next_of("hears");
         assert_eq!((&hears["round"], &hears["sum"]), (&json!(round), &json!(round + 1)));
@@ -36,27 +41,24 @@ fn a_renderer_goes_on_with_its_listeners_and_subscriptions_when_main_comes_back(
     }
     assert_eq!(renderer.lines.next_of("hears")["round"], 3);
     kill(main, &renderer);
-    // Nobody comes back any more.
-    let error = renderer.lines.next_of("gives_up")["error"].as_str().unwrap().to_owned();
+    let error = error_of(renderer);
     assert!(error.contains("stale"), "{error}");
-    assert!(renderer.end().success());
 }
 
 #[test]
-fn a_main_that_comes_back_without_a_channel_in_use_is_not_joined() {
+fn a_renderer_does_not_join_a_main_that_comes_back_without_a_channel_in_use() {
     let name = SweptName(unique_name("reconnect"));
     let main = start_main(&name, &["same"]);
-    let mut renderer = start_renderer(&name);
+    let renderer = start_renderer(&name);
     renderer.lines.next_of("hears");
     kill(main, &renderer);
     let _main = start_main(&name, &["without-ticks"]);
-    let error = renderer.lines.next_of("gives_up")["error"].as_str().unwrap().to_owned();
+    let error = error_of(renderer);
     assert!(error.contains("without the channel 'tick'"), "{error}");
-    assert!(renderer.end().success());
 }
 
 #[test]
-fn a_renderer_that_main_launched_and_that_outlives_it_finds_the_next_one_by_its_name() {
+fn a_launched_renderer_that_outlives_main_finds_the_next_one_by_its_name() {
     let name = SweptName(unique_name("reconnect"));
     let mut main = start_main(&name, &["same", "launches"]);
     // It shares main's output.
@@ -64,53 +66,45 @@ fn a_renderer_that_main_launched_and_that_outlives_it_finds_the_next_one_by_its_
     main.kill();
     let gone = main.lines.next_of("main_gone");
     assert_eq!(gone["failures"].as_array().unwrap().len(), 1);
-    let mut second = start_main(&name, &["same"]);
-    assert_eq!(main.lines.next_of("hears")["round"], 2);
-    second.kill();
-    main.lines.next_of("main_gone");
-    let mut third = start_main(&name, &["same"]);
-    assert_eq!(main.lines.next_of("hears")["round"], 3);
-    third.kill();
+    for round in [2, 3] {
+        let mut next = start_main(&name, &["same"]);
+        assert_eq!(main.lines.next_of("hears")["round"], round);
+        next.kill();
+        main.lines.next_of("main_gone");
+    }
     main.lines.next_of("gives_up");
 }
 
 #[test]
-fn a_session_that_still_lives_ends_and_another_begins() {
-    let stage = Stage::new();
-    stage.ipc.on_attach(|_| Ok(allow_everything()));
+fn reconnecting_ends_a_session_that_still_lives_and_is_refused_inside_a_listener() {
+    let stage = Stage::open();
     let name = stage.name().to_owned();
     let attached = thread::spawn(move || {
         let ipc = IpcRenderer::attach_with(&name, CONTRACT, config()).unwrap();
         let again = ipc.reconnect(Duration::from_secs(20)).unwrap();
         assert!(again.id() > ipc.id());
         assert!(again.is_connected() && !ipc.is_connected());
-        let inside = again.clone();
-        let (tell, told) = std::sync::mpsc::channel();
-        again
-            .invoke(ASK, &1)
-            .unwrap()
-            .then(move |_| tell.send(inside.reconnect(Duration::ZERO).map(drop)).unwrap());
+        let (inside, results) = (again.clone(), Notes::new());
+        let note = results.adding();
+        let asked = again.invoke(ASK, &1).unwrap();
+        asked.then(move |_| note(inside.reconnect(Duration::ZERO).map(drop)));
         again.run_for(Duration::from_secs(1)).unwrap();
-        told.recv().unwrap()
+        results.take().remove(0)
     });
-    stage.answer(ASK, |_, number| Ok(*number));
     stage.run_until("both sessions are over", || stage.endings().len() == 2);
     let refused = attached.join().unwrap();
     assert!(matches!(refused, Err(ConnectError::InsideListener)), "{refused:?}");
 }
 
-// --- renderers and main processes ---------------------------------------------------------------
-
-/// Answers each number by a tick and by news, and never answers what it is asked; until it is
-/// killed. Arguments: ENDPOINT same|reversed|without-ticks [LAUNCHES].
+/// Answers each number by a tick and by news, and never answers `ask`, until it is killed.
+/// Arguments: ENDPOINT same|reversed|without-ticks [LAUNCHES].
 fn is_main_again(arguments: &Arguments) {
-    let contract: Vec<&'static dyn Channel> = match arguments[1].as_str() {
-        "reversed" => CONTRACT.iter().copied().rev().collect(),
-        "without-ticks" => {
-            CONTRACT.iter().copied().filter(|channel| channel.key().name() != "tick").collect()
-        }
-        _ => CONTRACT.to_vec(),
-    };
+    let mut contract = CONTRACT.to_vec();
+    match arguments[1].as_str() {
+        "reversed" => contract.reverse(),
+        "without-ticks" => contract.retain(|channel| channel.key().name() != "tick"),
+        _ => {}
+    }
     let contract: Contract = contract.leak();
     let config = Config { wait: WaitStrategy::Park, ..config() };
     let ipc = IpcMain::bind_with(&arguments[0], contract, config).unwrap();
@@ -123,8 +117,8 @@ fn is_main_again(arguments: &Arguments) {
         publishing.publish(NEWS, number).unwrap();
     })
     .unwrap();
-    let kept = Notes::new();
-    ipc.handle_deferred(ASK, move |_, _, responder| kept.add(responder)).unwrap();
+    let keep = Notes::new().adding();
+    ipc.handle_deferred(ASK, move |_, _, responder| keep(responder)).unwrap();
     ipc.handle(ADD, |_, [left, right]| Ok(left + right)).unwrap();
     if arguments.get(2).is_some() {
         let options = LaunchOptions { die_with_main: false, ..LaunchOptions::default() };
@@ -134,16 +128,14 @@ fn is_main_again(arguments: &Arguments) {
     ipc.run_for(LIMIT).unwrap();
 }
 
-/// What the renderer's own code keeps over all sessions: listeners are registered once.
+/// Registers listeners and a handler once, for all sessions.
 fn listen(ipc: &IpcRenderer) -> Notes<String> {
     let heard = Notes::new();
-    let notes = heard.clone();
-    ipc.on(TICK, move |_, number| notes.add(format!("tick {number}"))).unwrap();
-    let notes = heard.clone();
-    ipc.subscribe(NEWS, move |_, number| notes.add(format!("news {number}"))).unwrap();
-    let notes = heard.clone();
+    let [tick, news, asked] = [(); 3].map(|()| heard.adding());
+    ipc.on(TICK, move |_, number| tick(format!("tick {number}"))).unwrap();
+    ipc.subscribe(NEWS, move |_, number| news(format!("news {number}"))).unwrap();
     ipc.handle(ASK, move |_, number| {
-        notes.add(format!("asked {number}"));
+        asked(format!("asked {number}"));
         Ok(*number)
     })
     .unwrap();
@@ -160,23 +152,20 @@ fn waits_for_main(arguments: &Arguments) {
     let heard = listen(&ipc);
     for round in 1.. {
         let failures = Notes::new();
-        let noted = failures.clone();
-        // A tick may come before main knows of the subscription: so it asks on until both have come.
-        ipc.invoke_with(ASK, &round, None)
-            .unwrap()
-            .then(move |result| noted.add(result.unwrap_err().to_string()));
+        let failed = failures.adding();
+        let asked = ipc.invoke_with(ASK, &round, None).unwrap();
+        asked.then(move |result| failed(result.unwrap_err().to_string()));
+        // A tick may come before main knows of the subscription, so it sends until both have come.
         let mut came = Vec::new();
-        while !(came.contains(&format!("tick {round}")) && came.contains(&format!("news {round}")))
-        {
+        while !["tick", "news"].iter().all(|kind| came.contains(&format!("{kind} {round}"))) {
             ipc.send(NUMBER, &round).unwrap();
             ipc.run_for(Duration::from_millis(5)).unwrap();
             came.extend(heard.take());
         }
         let sum = ipc.invoke(ADD, &[round, 1]).unwrap().wait().unwrap();
-        println!("{}", json!({ "event": "hears", "round": round, "sum": sum, "id": ipc.id() }));
+        println!("{}", json!({ "event": "hears", "round": round, "sum": sum }));
         assert!(matches!(ipc.run(), Err(RunError::MainGone)));
-        let failed = failures.take();
-        println!("{}", json!({ "event": "main_gone", "failures": failed }));
+        println!("{}", json!({ "event": "main_gone", "failures": failures.take() }));
         let old = ipc.clone();
         ipc = match ipc.reconnect(Duration::from_millis(if round < 3 { 20_000 } else { 300 })) {
             Ok(ipc) => ipc,

@@ -1,4 +1,4 @@
-//! A renderer that crashes is launched again, with patience and not for ever.
+//! Main launches a crashed renderer again, after a pause and not for ever.
 
 use tests::prelude::*;
 
@@ -9,16 +9,23 @@ fn on_crash(max: u32) -> LaunchOptions {
     LaunchOptions { restart: RestartPolicy::OnCrash(restarts), ..LaunchOptions::default() }
 }
 
-/// A restart: the old window's number, and the new one if there is one.
+/// A restart: the old window's number, the new window if there is one, and the time.
 type Restarted = (u32, Option<WebContents>, Instant);
 
-fn note_restarts(stage: &Stage) -> Notes<Restarted> {
-    let restarted = Notes::new();
-    let notes = restarted.clone();
+fn stage_with_restarts() -> (Stage, Notes<Restarted>) {
+    let (stage, restarted) = (Stage::new(), Notes::new());
+    let note = restarted.adding();
     stage.ipc.on_render_process_restarted(move |old, new| {
-        notes.add((old.id(), new.ok().cloned(), Instant::now()));
+        note((old.id(), new.ok().cloned(), Instant::now()));
     });
-    restarted
+    (stage, restarted)
+}
+
+/// Launches a renderer that is restarted after crashes, and runs until it has reported something.
+fn launch(stage: &Stage, scene: RendererScene) -> WebContents {
+    let window = stage.launch_with(renderer(scene, &[]), allow_everything(), on_crash(3));
+    connected(stage, &window);
+    window
 }
 
 fn connected(stage: &Stage, window: &WebContents) {
@@ -26,15 +33,12 @@ fn connected(stage: &Stage, window: &WebContents) {
 }
 
 #[test]
-fn a_renderer_that_is_killed_comes_back_in_a_window_of_its_own_and_goes_on() {
-    let stage = Stage::new();
-    let restarted = note_restarts(&stage);
-    let mut window = stage.launch_with(renderer(stays, &[]), allow_everything(), on_crash(3));
+fn a_killed_renderer_comes_back_in_a_window_of_its_own_and_goes_on() {
+    let (stage, restarted) = stage_with_restarts();
+    let mut window = launch(&stage, stays);
     for round in 0..3_u32 {
-        connected(&stage, &window);
         let process = window.os_process_id();
-        signal(process, Signal::KILL);
-        let ending = stage.run_until_gone(&window);
+        let ending = stage.kill(&window);
         let gone_at = Instant::now();
         assert_eq!(ending.details.reason, GoneReason::Killed);
         let wait = (40 * MS * 2_u32.pow(round)).min(100 * MS);
@@ -45,13 +49,13 @@ fn a_renderer_that_is_killed_comes_back_in_a_window_of_its_own_and_goes_on() {
         assert!(*at - gone_at >= wait - 5 * MS, "after {:?}", *at - gone_at);
         assert!(new.id() > window.id() && new.gone().is_none());
         assert!(!exists(process));
-        // The old window stays what it was.
+        // The old window does not become the new one.
         assert!(matches!(window.send(TICK, &1), Err(SendError::Gone { .. })));
         new.send(TICK, &1).unwrap();
         window = new.clone();
+        connected(&stage, &window);
     }
     // That was the last time.
-    connected(&stage, &window);
     stage.kill(&window);
     assert_eq!(window.restarts_in(), None);
     stage.ipc.run_for(300 * MS).unwrap();
@@ -61,53 +65,50 @@ fn a_renderer_that_is_killed_comes_back_in_a_window_of_its_own_and_goes_on() {
 
 #[test]
 fn only_a_crash_is_followed_by_a_restart() {
-    let stage = Stage::new();
-    let restarted = note_restarts(&stage);
-    let launch = || {
-        let window =
-            stage.launch_with(renderer(ends_at_a_sign, &[]), allow_everything(), on_crash(3));
-        connected(&stage, &window);
-        window
+    let (stage, restarted) = stage_with_restarts();
+    // Exits at a tick of 0, and crashes at any other.
+    let scene: RendererScene = |ipc| {
+        ipc.hear(TICK, |_, number| match number {
+            0 => std::process::exit(0),
+            _ => std::process::abort(),
+        });
+        ipc.report("here");
+        assert!(matches!(ipc.run(), Err(RunError::MainGone)));
     };
-    let ends_well = launch();
+    let ends_well = launch(&stage, scene);
     ends_well.send(TICK, &0).unwrap();
     stage.run_until_gone(&ends_well);
-    let is_closed = launch();
-    stage.close(&is_closed);
-    let is_forgotten = stage.play(ends_at_a_sign);
-    connected(&stage, &is_forgotten);
-    is_forgotten.send(TICK, &1).unwrap();
-    stage.run_until_gone(&is_forgotten);
+    stage.close(&launch(&stage, scene));
+    let without_restarts = stage.play_ready(scene, &[]);
+    without_restarts.send(TICK, &1).unwrap();
+    stage.run_until_gone(&without_restarts);
     stage.ipc.run_for(200 * MS).unwrap();
     assert!(restarted.is_empty());
 
-    let crashes = launch();
+    let crashes = launch(&stage, scene);
     crashes.send(TICK, &1).unwrap();
-    let ending = stage.run_until_gone(&crashes);
-    assert_eq!(ending.details.reason, GoneReason::Crashed);
+    assert_eq!(stage.run_until_gone(&crashes).details.reason, GoneReason::Crashed);
     stage.run_until("it is launched again", || restarted.len() == 1);
 }
 
 #[test]
-fn a_program_that_never_connects_is_tried_so_many_times_and_no_more() {
-    let stage = Stage::new();
-    let restarted = note_restarts(&stage);
+fn a_program_that_never_connects_is_launched_as_often_as_allowed_and_no_more() {
+    let (stage, restarted) = stage_with_restarts();
     let first = stage.launch_with(Command::new("/bin/false"), Policy::deny_all(), on_crash(2));
     stage.run_until("all attempts have failed", || stage.endings().len() == 3);
     stage.ipc.run_for(200 * MS).unwrap();
-    let endings = stage.endings();
-    assert_eq!(endings.len(), 3);
-    assert!(endings.iter().all(|ending| ending.details.reason == GoneReason::LaunchFailed));
-    assert!(endings.iter().all(|ending| ending.details.exit_code == Some(1)));
+    let details = RenderProcessGone { reason: GoneReason::LaunchFailed, exit_code: Some(1) };
+    let endings: Vec<_> = stage.endings().into_iter().map(|ending| ending.details).collect();
+    assert_eq!(endings, [details.clone(), details.clone(), details]);
     let olds: Vec<u32> = restarted.take().iter().map(|(old, ..)| *old).collect();
     assert_eq!(olds, [first.id(), first.id() + 1]);
 }
 
 #[test]
-fn a_program_that_has_vanished_is_told_of_and_tried_again() {
-    let stage = Stage::new();
-    let restarted = note_restarts(&stage);
-    let program = std::env::temp_dir().join(unique_name("ringbridge-program"));
+fn a_program_that_has_vanished_is_reported_and_tried_again() {
+    let (stage, restarted) = stage_with_restarts();
+    let folder = Folder::new("program");
+    let program = folder.join("false");
     std::fs::copy("/bin/false", &program).unwrap();
     let window = stage.launch_with(Command::new(&program), Policy::deny_all(), on_crash(3));
     std::fs::remove_file(&program).unwrap();
@@ -118,33 +119,19 @@ fn a_program_that_has_vanished_is_told_of_and_tried_again() {
 }
 
 #[test]
-fn closing_the_window_that_crashed_or_the_endpoint_ends_the_waiting() {
-    let stage = Stage::new();
-    let restarted = note_restarts(&stage);
-    let launch = || {
-        let window = stage.launch_with(renderer(stays, &[]), allow_everything(), on_crash(3));
-        connected(&stage, &window);
+fn closing_the_crashed_window_or_the_endpoint_prevents_the_restart() {
+    let (stage, restarted) = stage_with_restarts();
+    let crashed = || {
+        let window = launch(&stage, stays);
         stage.kill(&window);
         window
     };
-    launch().close();
+    crashed().close();
     stage.ipc.run_for(200 * MS).unwrap();
     assert!(restarted.is_empty());
 
-    launch();
+    crashed();
     stage.ipc.close().unwrap();
     stage.ipc.run_for(200 * MS).unwrap();
     assert!(restarted.is_empty());
-}
-
-/// Ends well at a tick of 0, and crashes at any other.
-fn ends_at_a_sign(ipc: &Renderer) {
-    ipc.hear(TICK, |_, number| {
-        if *number == 0 {
-            std::process::exit(0);
-        }
-        std::process::abort();
-    });
-    ipc.report("here");
-    assert!(matches!(ipc.run(), Err(RunError::MainGone)));
 }

@@ -1,4 +1,4 @@
-//! One way from a renderer to main: `send` and `on`, by Electron's rules.
+//! Messages from a renderer to main: `send` and `on`, by Electron's rules.
 
 use std::{
     borrow::Borrow,
@@ -14,11 +14,11 @@ fn noting(
     heard: &Notes<String>,
     name: &'static str,
 ) -> impl Fn(&IpcMainEvent<'_>, &u64) + Clone + Send + 'static {
-    let heard = heard.clone();
-    move |_, number| heard.add(format!("{name}{number}"))
+    let note = heard.adding();
+    move |_, number| note(format!("{name}{number}"))
 }
 
-/// What listeners have heard of so many numbers, and the window's counters.
+/// The notes of listeners while a renderer sends numbers from 0, and the window's counters.
 fn heard_of(count: u64, listen: impl FnOnce(&Stage, &Notes<String>)) -> (Vec<String>, Counters) {
     let (stage, heard) = (Stage::new(), Notes::new());
     listen(&stage, &heard);
@@ -28,7 +28,7 @@ fn heard_of(count: u64, listen: impl FnOnce(&Stage, &Notes<String>)) -> (Vec<Str
 }
 
 #[test]
-fn listeners_run_in_the_order_of_their_registration_and_one_registered_twice_runs_twice() {
+fn listeners_run_in_the_order_of_their_registration_and_a_repeated_one_runs_twice() {
     let (heard, _) = heard_of(2, |stage, heard| {
         let twice = noting(heard, "a");
         stage.hear(NUMBER, twice.clone());
@@ -39,16 +39,15 @@ fn listeners_run_in_the_order_of_their_registration_and_one_registered_twice_run
 }
 
 #[test]
-fn what_a_batch_has_sent_before_the_applications_code_panics_wakes_the_receiver() {
+fn messages_of_a_batch_that_panics_halfway_wake_the_receiver() {
     const ROUNDS: u64 = 20;
     let stage = Stage::with(Config { wait: WaitStrategy::Park, ..config() });
-    let heard = Notes::new();
-    let (notes, running) = (heard.clone(), stage.ipc.clone());
-    stage.hear(NUMBER, move |_, number| {
-        notes.add(*number);
+    let running = stage.ipc.clone();
+    let heard = stage.note(NUMBER, move |_, number| {
         if *number == 1 {
             running.stop();
         }
+        *number
     });
     let window = stage.play(|ipc| {
         // 0 and 1 for each cue, and then a panic in the same call.
@@ -70,7 +69,7 @@ fn what_a_batch_has_sent_before_the_applications_code_panics_wakes_the_receiver(
     });
     for _ in 0..ROUNDS {
         window.send(CUE, "").unwrap();
-        // Asleep for as long as nobody rings.
+        // Main sleeps until the renderer wakes it.
         stage.ipc.run_for(LIMIT).unwrap();
         assert_eq!(heard.take(), [0, 1]);
     }
@@ -78,7 +77,7 @@ fn what_a_batch_has_sent_before_the_applications_code_panics_wakes_the_receiver(
 }
 
 #[test]
-fn messages_sent_all_at_once_arrive_in_order_though_they_are_more_than_fit_into_the_ring() {
+fn a_batch_arrives_in_order_though_it_is_longer_than_the_ring() {
     const COUNT: u64 = 50_000;
     let stage = Stage::new();
     let (numbers, texts) = (stage.notes(NUMBER), stage.notes(TEXT));
@@ -94,53 +93,20 @@ fn messages_sent_all_at_once_arrive_in_order_though_they_are_more_than_fit_into_
 }
 
 #[test]
-fn a_once_listener_hears_one_message() {
-    let (heard, _) = heard_of(3, |stage, heard| {
-        stage.ipc.once(NUMBER, noting(heard, "once")).unwrap();
-        stage.hear(NUMBER, noting(heard, "on"));
-    });
-    assert_eq!(heard, ["once0", "on0", "on1", "on2"]);
-}
-
-#[test]
-fn a_once_listener_is_removed_before_it_runs_so_that_it_may_register_again() {
+fn a_once_listener_hears_one_message_and_may_register_again_from_inside() {
     let (heard, _) = heard_of(3, |stage, heard| {
         let ipc = stage.ipc.clone();
         let (first, again) = (noting(heard, "first"), noting(heard, "again"));
-        stage
-            .ipc
-            .once(NUMBER, move |event, number| {
-                first(event, number);
-                ipc.once(NUMBER, again.clone()).unwrap();
-            })
-            .unwrap();
-    });
-    assert_eq!(heard, ["first0", "again1"]);
-}
-
-#[test]
-fn a_once_listener_can_be_removed_before_it_ever_ran() {
-    let (heard, _) = heard_of(1, |stage, heard| {
-        let removed = stage.ipc.once(NUMBER, noting(heard, "once")).unwrap();
+        let once = stage.ipc.once(NUMBER, move |event, number| {
+            first(event, number);
+            ipc.once(NUMBER, again.clone()).unwrap();
+        });
+        once.unwrap();
+        let removed = stage.ipc.once(NUMBER, noting(heard, "removed")).unwrap();
         assert!(stage.ipc.off(removed));
+        stage.hear(NUMBER, noting(heard, "on"));
     });
-    assert!(heard.is_empty());
-}
-
-#[test]
-fn off_removes_one_registration_and_says_whether_it_was_there() {
-    let stage = Stage::new();
-    let heard = Notes::new();
-    let twice = noting(&heard, "a");
-    let first = stage.ipc.on(NUMBER, twice.clone()).unwrap();
-    stage.hear(NUMBER, twice);
-    let window = stage.play_with(sends_numbers_on_cue, &["2"]);
-    window.send(CUE, "").unwrap();
-    stage.run_until_reported("0");
-    assert!(stage.ipc.off(first));
-    assert!(!stage.ipc.off(first));
-    stage.cue_to_the_end(&window);
-    assert_eq!(heard.take(), ["a0", "a0", "a1"]);
+    assert_eq!(heard, ["first0", "on0", "on1", "again1", "on2"]);
 }
 
 #[test]
@@ -149,50 +115,42 @@ fn a_listener_that_removes_itself_and_adds_another_does_not_disturb_the_message_
         let ipc = stage.ipc.clone();
         let own_id = Notes::new();
         let (id, first, added) = (own_id.clone(), noting(heard, "first"), noting(heard, "added"));
-        let registered = stage.ipc.on(NUMBER, move |event, number| {
+        own_id.add(stage.hear(NUMBER, move |event, number| {
             first(event, number);
-            assert!(ipc.off(id.take()[0]));
+            let own = id.take()[0];
+            assert!(ipc.off(own) && !ipc.off(own));
             ipc.on(NUMBER, added.clone()).unwrap();
-        });
-        own_id.add(registered.unwrap());
+        }));
         stage.hear(NUMBER, noting(heard, "second"));
     });
     assert_eq!(heard, ["first0", "second0", "second1", "added1"]);
 }
 
 #[test]
-fn remove_all_listeners_of_one_event_leaves_the_others() {
-    let stage = Stage::new();
-    let heard = Notes::new();
+fn remove_all_listeners_leaves_handlers_and_other_events_alone() {
+    let (stage, heard) = (Stage::new(), Notes::new());
     stage.hear(NUMBER, noting(&heard, "a"));
     stage.hear(NUMBER, noting(&heard, "b"));
+    let texts = stage.notes(TEXT);
+    stage.answer_all();
     stage.ipc.remove_all_listeners_of(NUMBER);
-    stage.play_with(sends_numbers_on_cue, &["1"]).send(CUE, "").unwrap();
-    assert_eq!(stage.run_to_the_end(), ["0"], "the stage's own listener was not removed");
-    assert!(heard.is_empty());
-}
-
-#[test]
-fn remove_all_listeners_leaves_handlers_alone() {
-    let stage = Stage::new();
-    let heard = Notes::new();
-    stage.hear(NUMBER, noting(&heard, "a"));
-    stage.answer(ADD, |_, [left, right]| Ok(left + right));
-    stage.ipc.remove_all_listeners();
-    // It ends well only if its invokes are answered.
-    let window = stage.play_with(mixes_sends_and_invokes, &["20", "7"]);
+    let scene: RendererScene = |ipc| {
+        ipc.send(NUMBER, &1).unwrap();
+        ipc.send(TEXT, "text").unwrap();
+        assert_eq!(ipc.ask(ASK, &1), Ok(1));
+    };
+    let window = stage.play(scene);
     stage.run_to_the_end();
+    assert_eq!((texts.take(), window.counters().unheard), (vec!["text".to_owned()], 1));
+    stage.ipc.remove_all_listeners();
+    let window = stage.play(scene);
+    stage.run_to_the_end();
+    assert_eq!((texts.len(), window.counters().unheard), (0, 2));
     assert!(heard.is_empty());
-    assert!(window.counters().unheard > 0);
 }
 
 #[test]
-fn a_message_that_nobody_hears_is_dropped_and_counted() {
-    assert_eq!(heard_of(5, |_, _| ()).1.unheard, 5);
-}
-
-#[test]
-fn a_listener_that_panics_is_counted_and_neither_the_next_one_nor_the_next_message_suffers() {
+fn a_listener_that_panics_is_counted_and_disturbs_neither_the_next_one_nor_the_next_message() {
     let (heard, counters) = heard_of(3, |stage, heard| {
         stage.hear(NUMBER, |_, number| assert_ne!(*number, 1, "this panic is part of the test"));
         stage.hear(NUMBER, noting(heard, "next"));
@@ -207,14 +165,12 @@ fn every_kind_of_payload_arrives_as_it_was_sent() {
     let (nothings, texts, numbers) = (stage.notes(NOTHING), stage.notes(TEXT), stage.notes(NUMBER));
     let (singles, runs) = (stage.notes(READING), stage.notes(READINGS));
     let (bytes, maps) = (stage.notes(BYTES), stage.notes(SETTINGS));
-
-    // Around what fits a cache line, around several of them, and long.
+    const TEXTS: [&str; 3] = ["", "plain", "grüße, 世界"];
+    // Around the size of a cache line, around several of them, and long.
     const LENGTHS: [usize; 9] = [0, 1, 47, 48, 49, 112, 113, 1000, 65_536];
     let window = stage.play(|ipc| {
         ipc.send(NOTHING, &()).unwrap();
-        for text in ["", "plain", "grüße, 世界"] {
-            ipc.send(TEXT, text).unwrap();
-        }
+        TEXTS.iter().for_each(|text| ipc.send(TEXT, text).unwrap());
         ipc.send(NUMBER, &u64::MAX).unwrap();
         ipc.send(READING, &readings()[1]).unwrap();
         ipc.send(READINGS, &readings()).unwrap();
@@ -225,7 +181,7 @@ fn every_kind_of_payload_arrives_as_it_was_sent() {
     });
     stage.run_to_the_end();
     assert_eq!((nothings.len(), numbers.take()), (1, vec![u64::MAX]));
-    assert_eq!(texts.take(), ["", "plain", "grüße, 世界"]);
+    assert_eq!(texts.take(), TEXTS);
     assert_eq!(singles.take(), [readings()[1]]);
     assert_eq!(runs.take(), [readings().to_vec(), vec![]]);
     assert_eq!(bytes.take(), LENGTHS.map(pattern));
@@ -239,10 +195,10 @@ fn a_thousand_sends_and_invokes_mixed_at_random_arrive_in_the_order_of_the_calls
     for seed in ["1", "88172645463325252"] {
         let stage = Stage::new();
         let order = Notes::new();
-        let (sent, invoked) = (order.clone(), order.clone());
-        stage.hear(NUMBER, move |_, number| sent.add(*number));
+        let (sent, invoked) = (order.adding(), order.adding());
+        stage.hear(NUMBER, move |_, number| sent(*number));
         stage.answer(ADD, move |_, [number, one]| {
-            invoked.add(*number);
+            invoked(*number);
             Ok(number + one)
         });
         let window = stage.play_with(mixes_sends_and_invokes, &["1000", seed]);
@@ -254,17 +210,16 @@ fn a_thousand_sends_and_invokes_mixed_at_random_arrive_in_the_order_of_the_calls
 }
 
 #[test]
-fn the_threads_of_one_renderer_keep_each_its_own_order() {
+fn each_thread_of_a_renderer_keeps_its_own_order() {
     let stage = Stage::new();
     let numbers = stage.notes(NUMBERED);
     stage.play(|ipc| {
         thread::scope(|scope| {
             for sender in 0..4 {
-                let ipc = &ipc;
                 scope.spawn(move || {
-                    for number in 0..2000 {
+                    (0..2000).for_each(|number| {
                         ipc.send(NUMBERED, &Numbered { sender, number }).unwrap();
-                    }
+                    });
                 });
             }
         });
@@ -279,7 +234,7 @@ fn the_threads_of_one_renderer_keep_each_its_own_order() {
 }
 
 #[test]
-fn main_knows_the_sender_by_its_connection_and_replies_to_no_one_else() {
+fn main_knows_the_sender_by_its_connection_and_replies_to_that_one_only() {
     let stage = Stage::new();
     let senders = stage.note(NUMBER, move |event, process_id| {
         let sender = event.sender();
@@ -288,16 +243,14 @@ fn main_knows_the_sender_by_its_connection_and_replies_to_no_one_else() {
         event.reply(TICK, &(1000 + u64::from(sender.id()))).unwrap();
         sender.id()
     });
-    let windows: Vec<_> = (0..3)
-        .map(|_| {
-            stage.play(|ipc| {
-                let answers = ipc.notes(TICK);
-                ipc.send(NUMBER, &u64::from(process::id())).unwrap();
-                ipc.run_until("the answer", || !answers.is_empty());
-                ipc.report(format!("window {}: {:?}", ipc.id(), answers.take()));
-            })
+    let windows = [(); 3].map(|()| {
+        stage.play(|ipc| {
+            let answers = ipc.notes(TICK);
+            ipc.send(NUMBER, &u64::from(process::id())).unwrap();
+            ipc.run_until("the answer", || !answers.is_empty());
+            ipc.report(format!("window {}: {:?}", ipc.id(), answers.take()));
         })
-        .collect();
+    });
     stage.run_to_the_end();
     for window in &windows {
         let id = window.id();
@@ -306,12 +259,11 @@ fn main_knows_the_sender_by_its_connection_and_replies_to_no_one_else() {
     }
     let mut senders = senders.take();
     senders.sort_unstable();
-    assert!(senders.into_iter().eq(windows.iter().map(|window| window.id())));
+    assert_eq!(senders, windows.map(|window| window.id()));
 }
 
 #[test]
-fn a_loan_arrives_as_it_was_written_one_dropped_never_happened_and_one_held_blocks_only_its_thread()
-{
+fn a_loan_arrives_as_written_a_dropped_one_is_not_sent_and_a_held_one_blocks_only_its_thread() {
     let stage = Stage::new();
     let numbers = stage.note(NUMBERED, move |_, message| (message.sender, message.number));
     stage.play(lends_itself_room);
@@ -319,22 +271,15 @@ fn a_loan_arrives_as_it_was_written_one_dropped_never_happened_and_one_held_bloc
     assert_eq!(numbers.take(), [(1, 1), (1, 3), (2, 4), (1, 5)]);
 }
 
-// --- renderers and main processes ---------------------------------------------------------------
-
-/// One for each cue, with a text in between. Arguments: COUNT.
-fn sends_numbers_on_cue(ipc: &Renderer) {
-    let cues = ipc.cues();
-    for number in 0..ipc.number(0) {
-        cues.wait();
-        ipc.send(NUMBER, &number).unwrap();
-        ipc.report(number);
-    }
-}
-
 /// Arguments: COUNT SEED.
 fn mixes_sends_and_invokes(ipc: &Renderer) {
     let mut random = ipc.number(1);
     let mut invocations = Vec::new();
+    let settle = |invocations: &mut Vec<(u64, Invocation<u64, Failure>)>| {
+        for (number, invocation) in invocations.drain(..) {
+            assert_eq!(invocation.wait(), Ok(number + 1));
+        }
+    };
     for number in 0..ipc.number(0) {
         // Marsaglia's xorshift.
         random ^= random << 13;
@@ -346,21 +291,16 @@ fn mixes_sends_and_invokes(ipc: &Renderer) {
             invocations.push((number, ipc.invoke(ADD, &[number, 1]).unwrap()));
         }
         if invocations.len() == 100 {
-            for (number, invocation) in invocations.drain(..) {
-                assert_eq!(invocation.wait(), Ok(number + 1));
-            }
+            settle(&mut invocations);
         }
     }
-    for (number, invocation) in invocations {
-        assert_eq!(invocation.wait(), Ok(number + 1));
-    }
+    settle(&mut invocations);
 }
 
 fn lends_itself_room(ipc: &Renderer) {
     let mut loan = ipc.loan(NUMBERED).unwrap();
     assert_eq!(*loan, Numbered { sender: 0, number: 0 }, "a loan starts as zeroes");
-    loan.sender = 1;
-    loan.number = 1;
+    *loan = Numbered { sender: 1, number: 1 };
     loan.send();
 
     let mut dropped = ipc.loan(NUMBERED).unwrap();
@@ -368,17 +308,16 @@ fn lends_itself_room(ipc: &Renderer) {
     drop(dropped);
 
     let mut held = ipc.loan(NUMBERED).unwrap();
+    let source = SendError::LoanHeld { channel: "numbered" };
     let refused = ipc.send(NUMBERED, &Numbered { sender: 1, number: 0 });
-    assert_eq!(refused, Err(SendError::LoanHeld { channel: "numbered" }));
+    assert_eq!(refused, Err(source.clone()));
     assert!(matches!(ipc.loan(NUMBERED).map(drop), Err(SendError::LoanHeld { .. })));
     let refused = ipc.send_all(NUMBERED, &[Numbered { sender: 1, number: 0 }]);
-    let source = SendError::LoanHeld { channel: "numbered" };
     assert_eq!(refused, Err(SendAllError { sent: 0, source }));
     assert!(ipc.invoke(ADD, &[1, 2]).is_err());
-    held.sender = 1;
-    held.number = 3;
+    *held = Numbered { sender: 1, number: 3 };
     thread::scope(|scope| {
-        // Another thread has to wait for the loan's end, and then gets through.
+        // Another thread waits for the loan's end, and then gets through.
         let other = scope.spawn(|| ipc.send(NUMBERED, &Numbered { sender: 2, number: 4 }));
         held.send();
         assert_eq!(other.join().unwrap(), Ok(()));

@@ -1,63 +1,49 @@
-//! What an application's validators refuse, nobody hears.
+//! An application's validators refuse messages before any listener or handler gets them.
 
 use tests::prelude::*;
 
 #[test]
-fn what_a_validator_refuses_reaches_nobody_and_an_invoke_is_told_why() {
+fn a_refused_message_reaches_no_listener_and_an_invoke_is_told_why() {
     let stage = Stage::new();
-    let (heard, asked, seen) = (Notes::new(), Notes::new(), Notes::new());
-    let notes = heard.clone();
-    stage.hear(NUMBER, move |_, number| notes.add(*number));
-    let notes = seen.clone();
-    stage
-        .ipc
-        .validate(NUMBER, move |event, number| {
-            notes.add(event.sender_id());
-            if *number == 13 { Err("unlucky".to_owned()) } else { Ok(()) }
-        })
-        .unwrap();
-    // Not reached by what the first refuses.
-    let notes = seen.clone();
-    stage
-        .ipc
-        .validate(NUMBER, move |event, number| {
-            assert_ne!(*number, 13);
-            notes.add(event.sender_id());
-            Ok(())
-        })
-        .unwrap();
+    let (heard, asked, seen) = (stage.notes(NUMBER), Notes::new(), Notes::new());
+    let (first, second) = (seen.adding(), seen.adding());
+    let lucky = move |event: &IpcMainEvent<'_>, number: &u64| {
+        first(event.sender_id());
+        if *number == 13 { Err("unlucky".to_owned()) } else { Ok(()) }
+    };
+    stage.ipc.validate(NUMBER, lucky).unwrap();
+    // A message that the first refuses does not reach the second.
+    let next = move |event: &IpcMainEvent<'_>, number: &u64| {
+        assert_ne!(*number, 13);
+        second(event.sender_id());
+        Ok(())
+    };
+    stage.ipc.validate(NUMBER, next).unwrap();
 
-    let notes = asked.clone();
+    let note = asked.adding();
     stage.answer(READ, move |_, path| {
-        notes.add(path.to_owned());
+        note(path.to_owned());
         Ok(format!("contents of {path}"))
     });
-    stage
-        .ipc
-        .validate(READ, |_, path| {
-            if path.contains("..") { Err("it leads upwards".to_owned()) } else { Ok(()) }
-        })
-        .unwrap();
+    let below = |path: &str| {
+        if path.contains("..") { Err("it leads upwards".to_owned()) } else { Ok(()) }
+    };
+    stage.ipc.validate(READ, move |_, path| below(path)).unwrap();
     stage.answer(ADD, |_, _| panic!("it is not reached"));
-    stage.ipc.validate(ADD, |_, _| panic!("as the test wants it")).unwrap();
+    stage.ipc.validate(ADD, |_, _| panic!("this panic is part of the test")).unwrap();
 
     let window = stage.play(|ipc| {
-        for number in [1, 13, 2, 13, 3] {
-            ipc.send(NUMBER, &number).unwrap();
-        }
-        let refused = read(ipc, "../secret").unwrap_err();
+        [1, 13, 2, 13, 3].iter().for_each(|number| ipc.send(NUMBER, number).unwrap());
+        let refused = ipc.ask(READ, "../secret").unwrap_err();
+        let text = "Error invoking remote method 'read': rejected: it leads upwards";
+        assert_eq!(refused.to_string(), text);
         let why = "it leads upwards".to_owned();
         assert_eq!(refused, InvokeError::Rejected { channel: "read", why });
-        assert_eq!(
-            refused.to_string(),
-            "Error invoking remote method 'read': rejected: it leads upwards"
-        );
-        assert_eq!(read(ipc, "file"), Ok("contents of file".to_owned()));
-        let panicked = ipc.invoke(ADD, &[1, 2]).unwrap().wait().unwrap_err();
+        assert_eq!(ipc.ask(READ, "file"), Ok("contents of file".to_owned()));
+        let panicked = ipc.ask(ADD, &[1, 2]).unwrap_err();
         assert!(matches!(&panicked, InvokeError::Rejected { why, .. } if why.contains("panicked")));
-        ipc.report("done");
     });
-    assert_eq!(stage.run_to_the_end(), ["done"]);
+    stage.run_to_the_end();
     assert_eq!(heard.take(), [1, 2, 3]);
     assert_eq!(asked.take(), ["file"]);
     assert_eq!(seen.take(), [window.id(); 8]);
@@ -70,42 +56,20 @@ fn a_refusal_is_a_violation_if_the_policy_says_so() {
     let stage = Stage::new();
     stage.hear(NUMBER, |_, _| ());
     stage.ipc.validate(NUMBER, |_, _| Err("never".to_owned())).unwrap();
-    let strict = || allow_everything().rejection_is_violation(true);
-    let insist = |policy| {
-        let window = stage.launch(renderer(insists, &["10"]), policy);
-        stage.run_until_gone(&window)
+    let insists: RendererScene = |ipc| {
+        (0..10).for_each(|_| _ = ipc.send(NUMBER, &13));
+        let _ = ipc.run_for(Duration::from_secs(60));
     };
-    let reason = |ending: &Ending| ending.details.reason.clone();
-
-    let ending = insist(strict());
-    let GoneReason::ProtocolViolation(violation) = reason(&ending) else { panic!("{ending:?}") };
-    assert!(matches!(violation, Violation::Rejected { .. }));
-    assert_eq!(violation.name(), "rejected");
-    assert_eq!((ending.counters.rejected, ending.counters.violations), (1, 1));
-
-    let ending = insist(strict().on_violation(OnViolation::Tolerate(4)));
-    assert!(matches!(reason(&ending), GoneReason::ProtocolViolation(_)));
-    assert_eq!((ending.counters.rejected, ending.counters.violations), (5, 5));
-}
-
-#[test]
-fn a_channel_that_the_contract_does_not_have_cannot_be_validated() {
-    const UNKNOWN: Event<u64> = Event::new("unknown");
-    let stage = Stage::new();
-    let refused = stage.ipc.validate(UNKNOWN, |_, _| Ok(()));
-    assert_eq!(refused, Err(RegisterError::UnknownChannel { channel: "unknown" }));
-}
-
-// --- renderers and main processes ---------------------------------------------------------------
-
-fn read(ipc: &Renderer, path: &str) -> Result<String, InvokeError> {
-    ipc.invoke(READ, path).unwrap().wait()
-}
-
-/// On what main refuses, each time. Arguments: COUNT.
-fn insists(ipc: &Renderer) {
-    for _ in 0..ipc.number(0) {
-        let _ = ipc.send(NUMBER, &13);
+    let strict = allow_everything().rejection_is_violation(true);
+    let tolerant = strict.clone().on_violation(OnViolation::Tolerate(4));
+    for (policy, count) in [(strict, 1), (tolerant, 5)] {
+        let window = stage.launch(renderer(insists, &[]), policy);
+        let ending = stage.run_until_gone(&window);
+        let GoneReason::ProtocolViolation(violation) = &ending.details.reason else {
+            panic!("{ending:?}")
+        };
+        assert!(matches!(violation, Violation::Rejected { .. }));
+        assert_eq!(violation.name(), "rejected");
+        assert_eq!((ending.counters.rejected, ending.counters.violations), (count, count));
     }
-    let _ = ipc.run_for(Duration::from_secs(60));
 }

@@ -1,7 +1,7 @@
-//! Nobody sleeps through what it waits for.
+//! A process that sleeps is woken by everything that it waits for.
 //!
 //! Elsewhere loops run in short slices, so that a lost wake would cost some time and not be noticed. Here each
-//! side sleeps in one run of its loop, and a wake that is lost is a test that fails.
+//! side sleeps in one run of its loop, and a lost wake fails the test.
 
 use std::{
     sync::mpsc,
@@ -11,9 +11,9 @@ use std::{
 
 use tests::prelude::*;
 
-/// Enough for every way in which two processes can just miss each other to occur now and then.
+/// Enough for each race between a sleeper and its waker to occur now and then.
 const ROUNDS: u64 = 300;
-/// In so many of them at least somebody must have slept, or the test has tested nothing.
+/// The sleeps in these rounds without which the test has tested nothing.
 const ASLEEP_MIN: u64 = ROUNDS / 20;
 
 fn sleepy_stage() -> Stage {
@@ -31,10 +31,6 @@ fn stop(ipc: &IpcMain, running: JoinHandle<()>) {
     ipc.stop();
     eventually("the loop ends", || running.is_finished());
     running.join().unwrap();
-}
-
-fn wait_for_reports(stage: &Stage, text: &str, count: usize) {
-    eventually(text, || stage.reports().iter().filter(|report| *report == text).count() == count);
 }
 
 #[test]
@@ -57,19 +53,6 @@ fn a_renderer_that_sleeps_is_woken_by_a_push_by_a_topic_and_by_an_invoke() {
 }
 
 #[test]
-fn a_main_that_sleeps_is_woken_by_its_renderers() {
-    let stage = sleepy_stage();
-    stage.answer(ASK, |_, number| Ok(*number));
-    let window = stage.play_process(asks_and_sleeps, &[&ROUNDS.to_string()]);
-    let running = run_in_background(&stage.ipc);
-    wait_for_reports(&stage, "answered", 1);
-    eventually("it has ended", || stage.endings().len() == 1);
-    stop(&stage.ipc, running);
-    let parks = window.counters().parks;
-    assert!(parks >= ASLEEP_MIN, "it slept {parks} times only");
-}
-
-#[test]
 fn a_main_that_sleeps_is_woken_by_its_own_threads() {
     let stage = sleepy_stage();
     let running = run_in_background(&stage.ipc);
@@ -80,7 +63,7 @@ fn a_main_that_sleeps_is_woken_by_its_own_threads() {
     });
     for round in 0..ROUNDS {
         let asked = windows[0].invoke(ASK, &round, LIMIT).unwrap();
-        assert_eq!(asked.wait(), Ok(round), "waiting beside the thread that drives");
+        assert_eq!(asked.wait(), Ok(round), "a wait beside the thread that drives");
     }
     windows[1].close();
     eventually("it has gone", || stage.endings().len() == 1);
@@ -88,54 +71,65 @@ fn a_main_that_sleeps_is_woken_by_its_own_threads() {
     assert_eq!(stage.endings()[0].window, windows[1].id());
 }
 
-#[test]
-fn a_reply_from_another_thread_wakes_the_caller_that_sleeps_for_it() {
+/// A renderer sleeps until each reply comes from a main that sleeps too. Returns how often main slept.
+fn sleeps_of_main(register: impl FnOnce(&Stage)) -> u64 {
     let stage = sleepy_stage();
-    let (sender, asked) = mpsc::channel();
-    stage.answer_later(ASK, move |_, number, responder| {
-        sender.send((*number, responder)).unwrap();
-    });
+    register(&stage);
+    let scene: ProcessScene = |arguments| {
+        let ipc = arguments.connect_with(parks());
+        (0..ROUNDS).for_each(|number| assert_eq!(ipc.ask(ASK, &number), Ok(number)));
+    };
+    let window = stage.play_process(scene, &[]);
+    let running = run_in_background(&stage.ipc);
+    eventually("it has ended", || stage.endings().len() == 1);
+    stop(&stage.ipc, running);
+    assert_eq!(stage.endings()[0].details.reason, GoneReason::CleanExit);
+    window.counters().parks
+}
+
+/// Calls a function for each item that comes, in another thread and late enough that both loops mostly sleep.
+fn later<T: Send + 'static>(mut call: impl FnMut(T) + Send + 'static) -> mpsc::Sender<T> {
+    let (sender, items) = mpsc::channel();
     thread::spawn(move || {
-        for (number, responder) in asked {
-            // Long enough for both loops to go to sleep, most of the time.
+        for item in items {
             thread::sleep(Duration::from_micros(200));
-            responder.reply(&number);
+            call(item);
         }
     });
-    let running = run_in_background(&stage.ipc);
-    stage.play_process(asks_and_sleeps, &[&ROUNDS.to_string()]);
-    wait_for_reports(&stage, "answered", 1);
-    stop(&stage.ipc, running);
+    sender
+}
+
+#[test]
+fn a_main_that_sleeps_is_woken_by_its_renderers() {
+    let parks = sleeps_of_main(Stage::answer_all);
+    assert!(parks >= ASLEEP_MIN, "it slept {parks} times only");
+}
+
+#[test]
+fn a_reply_from_another_thread_wakes_the_caller_that_sleeps_for_it() {
+    sleeps_of_main(|stage| {
+        let sender = later(|(number, to): (u64, Responder<u64, Failure>)| _ = to.reply(&number));
+        stage.answer_later(ASK, move |_, &number, to| sender.send((number, to)).unwrap());
+    });
 }
 
 #[test]
 fn a_handlers_future_that_another_thread_wakes_wakes_the_loop() {
-    let stage = sleepy_stage();
-    let (sender, wakers) = mpsc::channel::<Waker>();
-    stage.answer_async(ASK, move |_, number| {
-        let sender = sender.clone();
-        let mut polled = false;
-        std::future::poll_fn(move |context| {
-            if std::mem::replace(&mut polled, true) {
-                return Poll::Ready(Ok(number));
-            }
-            sender.send(context.waker().clone()).unwrap();
-            Poll::Pending
-        })
+    sleeps_of_main(|stage| {
+        let sender = later(Waker::wake);
+        stage.answer_async(ASK, move |_, number| {
+            let sender = sender.clone();
+            let mut polled = false;
+            std::future::poll_fn(move |context| {
+                if std::mem::replace(&mut polled, true) {
+                    return Poll::Ready(Ok(number));
+                }
+                sender.send(context.waker().clone()).unwrap();
+                Poll::Pending
+            })
+        });
     });
-    thread::spawn(move || {
-        for waker in wakers {
-            thread::sleep(Duration::from_micros(200));
-            waker.wake();
-        }
-    });
-    let running = run_in_background(&stage.ipc);
-    stage.ipc.launch(process(asks_and_sleeps, &["300"]), allow_everything()).unwrap();
-    wait_for_reports(&stage, "answered", 1);
-    stop(&stage.ipc, running);
 }
-
-// --- renderers and main processes ---------------------------------------------------------------
 
 fn parks() -> Config {
     Config { wait: WaitStrategy::Park, ..Config::default() }
@@ -150,13 +144,4 @@ fn answers_when_woken(arguments: &Arguments) {
     ipc.answer(ASK, |_, number| Ok(*number));
     ipc.report("listening");
     assert!(matches!(ipc.run(), Err(RunError::MainGone)));
-}
-
-/// Sleeps until each answer comes. Arguments: TIMES.
-fn asks_and_sleeps(arguments: &Arguments) {
-    let ipc = arguments.connect_with(parks());
-    for number in 0..arguments.number(0) {
-        assert_eq!(ipc.invoke(ASK, &number).unwrap().wait(), Ok(number));
-    }
-    ipc.report("answered");
 }

@@ -1,4 +1,4 @@
-//! Renderers that give up what they do not need: every door is shut, and everything still works.
+//! Renderers in the sandbox: every door is shut, and everything still works.
 
 #![allow(unsafe_code, reason = "a thread blocks a signal; system calls")]
 
@@ -6,7 +6,7 @@ mod doors;
 
 use std::{
     collections::BTreeMap,
-    env, fs, io,
+    env, io,
     mem::MaybeUninit,
     net::TcpListener,
     os::{
@@ -35,44 +35,21 @@ use tests::{
 
 const LEN: usize = 4 << 20;
 
-/// What hostile code would like to reach.
-struct Prey {
-    folder: Folder,
-    abstract_socket: String,
-    tcp: TcpListener,
-    _sockets: [UnixListener; 2],
-}
-
-impl Prey {
-    fn new() -> Self {
-        let abstract_socket = unique_name("ringbridge-prey");
-        let folder = Folder::new("prey");
-        let abstract_address = SocketAddr::from_abstract_name(&abstract_socket).unwrap();
-        let sockets = [
-            UnixListener::bind(folder.join("socket")).unwrap(),
-            UnixListener::bind_addr(&abstract_address).unwrap(),
-        ];
-        let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
-        Self { folder, abstract_socket, tcp, _sockets: sockets }
-    }
-
-    fn arguments(&self, how: &str) -> [String; 5] {
-        [
-            how.to_owned(),
-            process::id().to_string(),
-            self.folder.text().to_owned(),
-            self.abstract_socket.clone(),
-            self.tcp.local_addr().unwrap().port().to_string(),
-        ]
-    }
-}
-
-/// Has a renderer try all doors, and returns what it saw.
+/// Has a renderer try all doors, and returns its report.
 fn try_doors(how: &str, command: impl FnOnce(&[&str]) -> Command) -> Value {
-    let (stage, prey) = (Stage::new(), Prey::new());
-    let arguments = prey.arguments(how);
-    let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
-    stage.launch(command(&arguments), allow_everything());
+    let (stage, folder) = (Stage::new(), Folder::new("doors"));
+    let abstract_socket = unique_name("ringbridge-doors");
+    let abstract_address = SocketAddr::from_abstract_name(&abstract_socket).unwrap();
+    let _sockets = [
+        UnixListener::bind(folder.join("socket")).unwrap(),
+        UnixListener::bind_addr(&abstract_address).unwrap(),
+    ];
+    let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = tcp.local_addr().unwrap().port();
+    let main = process::id() as i32;
+    let targets = Targets { main, folder: folder.to_path_buf(), abstract_socket, port };
+    let targets = serde_json::to_string(&targets).unwrap();
+    stage.launch(command(&[how, &targets]), allow_everything());
     let [seen] = &stage.run_to_the_end()[..] else { panic!("{:?}", stage.reports()) };
     serde_json::from_str(seen).unwrap()
 }
@@ -86,12 +63,19 @@ fn lacking(what: &str, scene: Command) -> Command {
     process(lacks, &words)
 }
 
-/// The threads that did not see what was expected.
-fn wrong(seen: &Value, door: &Door, expected: impl Fn(&str) -> bool) -> Vec<String> {
-    let threads = seen["threads"].as_object().unwrap();
-    let seen = threads.iter().map(|(thread, outcomes)| (thread, &outcomes[door.name]));
-    let wrong = seen.filter(|(_, outcome)| !outcome.as_str().is_some_and(&expected));
-    wrong.map(|(thread, outcome)| format!("{} ({thread} thread): {outcome}", door.name)).collect()
+/// Checks the outcome of each door in each thread, if one is expected.
+fn expect_outcomes(seen: &Value, expected: impl Fn(&Door) -> Option<&'static str>) {
+    let mut wrong = Vec::new();
+    for door in DOORS {
+        let Some(expected) = expected(door) else { continue };
+        for (thread, outcomes) in seen["threads"].as_object().unwrap() {
+            let outcome = &outcomes[door.name];
+            if !outcome.as_str().is_some_and(|outcome| outcome.starts_with(expected)) {
+                wrong.push(format!("{} ({thread} thread): {outcome}", door.name));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
 // --- every door --------------------------------------------------------------------------------------
@@ -100,22 +84,20 @@ fn wrong(seen: &Value, door: &Door, expected: impl Fn(&str) -> bool) -> Vec<Stri
 fn in_the_sandbox_every_door_is_shut_for_every_thread() {
     let seen = try_doors("sandboxed", |arguments| renderer(tries_doors, arguments));
     assert_eq!(seen["missing"], json!([]));
-    let failed = DOORS.iter().flat_map(|door| wrong(&seen, door, |outcome| outcome == SHUT));
-    assert_eq!(failed.collect::<Vec<_>>(), Vec::<String>::new());
+    expect_outcomes(&seen, |_| Some(SHUT));
 }
 
-/// Else the test above would show nothing.
+/// Otherwise the test above would show nothing.
 #[test]
 fn without_the_sandbox_the_same_doors_are_open() {
     let seen = try_doors("free", |arguments| renderer(tries_doors, arguments));
     let is_root = rustix::process::geteuid().is_root();
-    let failed = DOORS.iter().flat_map(|door| match door.open {
-        Open::ToAll => wrong(&seen, door, |outcome| outcome == "ok"),
-        Open::ToRoot if is_root => wrong(&seen, door, |outcome| outcome == "ok"),
-        Open::ToRootInVain if is_root => wrong(&seen, door, |outcome| outcome.starts_with("errno")),
-        Open::ToRoot | Open::ToRootInVain | Open::NotTried => Vec::new(),
+    expect_outcomes(&seen, |door| match door.open {
+        Open::ToAll => Some("ok"),
+        Open::ToRoot if is_root => Some("ok"),
+        Open::ToRootInVain if is_root => Some("errno"),
+        Open::ToRoot | Open::ToRootInVain | Open::NotTried => None,
     });
-    assert_eq!(failed.collect::<Vec<_>>(), Vec::<String>::new());
 }
 
 /// The second wall stands without the first, and for the threads that were there before.
@@ -124,11 +106,7 @@ fn without_a_filter_of_system_calls_landlock_and_the_lack_of_capabilities_still_
     let seen =
         try_doors("sandboxed", |arguments| lacking("seccomp", renderer(tries_doors, arguments)));
     assert_eq!(seen["missing"], json!(["system-calls"]));
-    let failed = DOORS.iter().flat_map(|door| match door.landlock {
-        Some(expected) => wrong(&seen, door, |outcome| outcome == expected),
-        None => Vec::new(),
-    });
-    assert_eq!(failed.collect::<Vec<_>>(), Vec::<String>::new());
+    expect_outcomes(&seen, |door| door.landlock);
 }
 
 #[test]
@@ -136,11 +114,10 @@ fn without_landlock_the_filter_of_system_calls_still_holds() {
     let seen =
         try_doors("sandboxed", |arguments| lacking("landlock", renderer(tries_doors, arguments)));
     assert_eq!(seen["missing"], json!(["file-system", "network", "other-processes"]));
-    let failed = DOORS.iter().flat_map(|door| wrong(&seen, door, |outcome| outcome == SHUT));
-    assert_eq!(failed.collect::<Vec<_>>(), Vec::<String>::new());
+    expect_outcomes(&seen, |_| Some(SHUT));
 }
 
-/// Numbers mean other calls there, so that a filter of numbers must not see them.
+/// There the numbers mean other calls, so a filter of numbers must not admit any.
 #[cfg(target_arch = "x86_64")]
 #[test]
 fn a_call_by_another_table_is_the_end() {
@@ -153,14 +130,10 @@ fn a_call_by_another_table_is_the_end() {
             std::arch::asm!("int 0x80", inlateout("eax") 20 => _, options(nostack));
         }
     });
-    let ending = stage.run_until_gone(&window);
-    assert_eq!(ending.details.reason, GoneReason::Crashed);
+    let RenderProcessGone { reason, exit_code } = stage.run_until_gone(&window).details;
+    assert_eq!(reason, GoneReason::Crashed);
     // By the filter; or the kernel has no such table.
-    assert!(
-        [Signal::SYS, Signal::SEGV]
-            .map(|kind| Some(kind.as_raw()))
-            .contains(&ending.details.exit_code)
-    );
+    assert!([Signal::SYS, Signal::SEGV].map(|kind| Some(kind.as_raw())).contains(&exit_code));
     assert_eq!(stage.reports_of(&window).len(), 1, "it was in the sandbox");
 }
 
@@ -173,31 +146,23 @@ fn no_thread_of_a_renderer_has_any_rights_left() {
         assert!(matches!(ipc.run(), Err(RunError::MainGone)));
     });
     stage.run_until("it is in the sandbox", || !stage.reports().is_empty());
-    let threads: Vec<_> = fs::read_dir(format!("/proc/{}/task", window.os_process_id()))
-        .unwrap()
-        .map(|thread| fs::read_to_string(thread.unwrap().path().join("status")).unwrap())
-        .collect();
+    let threads = statuses_of_threads(window.os_process_id());
     assert!(threads.len() >= 2, "its own and the one that watches main");
     for status in threads {
-        let field = |name: &str| {
-            let line = status.lines().find_map(|line| line.strip_prefix(name));
-            line.unwrap_or_else(|| panic!("{status}")).trim().to_owned()
-        };
-        for set in ["CapInh:", "CapPrm:", "CapEff:", "CapAmb:"] {
-            assert_eq!(field(set), "0000000000000000", "{set}");
-        }
+        let sets = [status.capinh, status.capprm, status.capeff, status.capamb.unwrap()];
+        assert_eq!(sets, [0; 4]);
         if rustix::process::geteuid().is_root() {
-            assert_eq!(field("CapBnd:"), "0000000000000000");
+            assert_eq!(status.capbnd, Some(0));
         }
-        assert_eq!((field("NoNewPrivs:").as_str(), field("Seccomp:").as_str()), ("1", "2"));
+        assert_eq!((status.nonewprivs, status.seccomp), (Some(1), Some(2)));
     }
-    // It still dies with its main, and can be ended by it.
+    // Main can still kill it.
     stage.kill(&window);
 }
 
 // --- everything works --------------------------------------------------------------------------------
 
-/// Waits until the numbers that came are these.
+/// Waits for as many numbers, and checks them.
 fn expect_numbers(stage: &Stage, numbers: &Notes<u64>, expected: &[u64]) {
     stage.run_until("the answers", || numbers.len() >= expected.len());
     assert_eq!(numbers.take(), expected);
@@ -206,16 +171,11 @@ fn expect_numbers(stage: &Stage, numbers: &Notes<u64>, expected: &[u64]) {
 #[test]
 fn in_the_sandbox_all_patterns_work_asleep_with_threads_and_with_large_payloads() {
     let stage = Stage::with(Config { wait: WaitStrategy::Park, ..config() });
-    let (numbers, numbered, large_ones, pictures) =
-        (Notes::new(), Notes::new(), Notes::new(), Notes::new());
-    let notes = numbers.clone();
-    stage.hear(NUMBER, move |_, number| notes.add(*number));
-    let notes = numbered.clone();
-    stage.hear(NUMBERED, move |_, numbered| notes.add((numbered.sender, numbered.number)));
-    let notes = large_ones.clone();
-    stage.hear(BYTES, move |_, bytes| notes.add(is_large(bytes, LEN, notes.len() as u64 + 2)));
-    let notes = pictures.clone();
-    stage.hear(PICTURE, move |_, picture| notes.add(picture[1][1]));
+    let numbers = stage.notes(NUMBER);
+    let numbered = stage.note(NUMBERED, |_, numbered| (numbered.sender, numbered.number));
+    let mut seeds = 2..;
+    let large_ones = stage.note(BYTES, move |_, bytes| is_large(bytes, LEN, seeds.next().unwrap()));
+    let pictures = stage.note(PICTURE, |_, picture| picture[1][1]);
     stage.answer(ASK, |_, number| Ok(*number));
     stage.answer(ECHO, |_, bytes| Ok(bytes.to_vec()));
 
@@ -264,12 +224,11 @@ fn report_of(stage: &Stage, window: &WebContents) -> String {
 }
 
 #[test]
-fn who_needs_all_of_it_gets_all_or_an_error_that_says_what_is_missing() {
+fn a_renderer_that_needs_the_whole_sandbox_gets_it_or_an_error_that_names_the_missing_part() {
     let stage = Stage::new();
     let window = stage.play(needs_all_of_the_sandbox);
-    assert!(
-        report_of(&stage, &window).starts_with("shut: capabilities, new-privileges, file-system")
-    );
+    let report = report_of(&stage, &window);
+    assert!(report.starts_with("shut: capabilities, new-privileges, file-system"), "{report}");
     let cases = [
         ("landlock", "not shut: file-system (the kernel has no Landlock); not shut: network"),
         ("seccomp", "not shut: system-calls (the kernel has no filters of system calls"),
@@ -278,10 +237,8 @@ fn who_needs_all_of_it_gets_all_or_an_error_that_says_what_is_missing() {
         let command = lacking(what, renderer(needs_all_of_the_sandbox, &[]));
         let window = stage.launch(command, allow_everything());
         let report = report_of(&stage, &window);
-        assert!(
-            report.starts_with("the sandbox is not complete") && report.contains(text),
-            "{report}"
-        );
+        assert!(report.starts_with("the sandbox is not complete"), "{report}");
+        assert!(report.contains(text), "{report}");
     }
 }
 
@@ -312,7 +269,7 @@ fn a_thread_that_cannot_be_reached_is_an_error() {
 
 // --- the demo ----------------------------------------------------------------------------------------
 
-/// The line about the sandbox, and what the summary says.
+/// The line about the sandbox, and the summary's word.
 fn sandbox_of(lines: &[Value]) -> (&Value, &str) {
     let find = |event: &str, role: Value| {
         lines.iter().find(|line| line["event"] == event && line["role"] == role).unwrap()
@@ -379,16 +336,10 @@ fn in_the_sandbox_ctrl_c_and_mains_death_end_a_renderer_as_before() {
 
 // --- renderers and main processes ---------------------------------------------------------------
 
-/// Reports what it saw from a thread that was there before, from the one that has entered, and
-/// from a new one; or without a sandbox, from one. Arguments: sandboxed|free MAIN FOLDER
-/// ABSTRACT-SOCKET PORT.
+/// Reports the outcomes in a thread that was there before the sandbox, in the one that has entered it and in a new one;
+/// or without a sandbox, in one. Arguments: sandboxed|free TARGETS.
 fn tries_doors(ipc: &Renderer) {
-    let targets = Targets {
-        main: ipc.number(1) as i32,
-        folder: (&ipc.arguments[2]).into(),
-        abstract_socket: ipc.arguments[3].clone(),
-        port: ipc.number(4) as u16,
-    };
+    let targets: Targets = serde_json::from_str(&ipc.arguments[1]).unwrap();
     let attempts = |tried: fn(&Door) -> bool, targets: &Targets| -> BTreeMap<&str, String> {
         let doors = DOORS.iter().filter(|door| tried(door));
         doors.map(|door| (door.name, door.attempt(targets))).collect()
@@ -398,21 +349,21 @@ fn tries_doors(ipc: &Renderer) {
         return ipc.report(json!({ "missing": [], "threads": { "only": seen } }));
     }
     let (go, gone) = mpsc::channel::<()>();
-    let earlier = thread::spawn({
-        let targets = targets.clone();
-        move || {
+    thread::scope(|scope| {
+        let targets = &targets;
+        let earlier = scope.spawn(move || {
             gone.recv().unwrap();
-            attempts(|_| true, &targets)
-        }
+            attempts(|_| true, targets)
+        });
+        let sandbox = ipc.sandbox().unwrap();
+        go.send(()).unwrap();
+        let earlier = earlier.join().unwrap();
+        let entered = attempts(|_| true, targets);
+        let later = scope.spawn(move || attempts(|_| true, targets)).join().unwrap();
+        let missing: Vec<_> = sandbox.missing().iter().map(|missing| missing.part.name()).collect();
+        let threads = json!({ "earlier": earlier, "entered": entered, "later": later });
+        ipc.report(json!({ "missing": missing, "threads": threads }));
     });
-    let sandbox = ipc.sandbox().unwrap();
-    go.send(()).unwrap();
-    let earlier = earlier.join().unwrap();
-    let entered = attempts(|_| true, &targets);
-    let later = thread::spawn(move || attempts(|_| true, &targets)).join().unwrap();
-    let missing: Vec<_> = sandbox.missing().iter().map(|missing| missing.part.name()).collect();
-    let threads = json!({ "earlier": earlier, "entered": entered, "later": later });
-    ipc.report(json!({ "missing": missing, "threads": threads }));
 }
 
 /// Everything that a renderer does, asleep whenever it can. Arguments: LEN.
@@ -433,7 +384,7 @@ fn works_in_the_sandbox(arguments: &Arguments) {
     assert!(sandbox.is_complete(), "{sandbox}");
     go.send(()).unwrap();
 
-    // What this side begins.
+    // The renderer begins.
     let later = thread::spawn({
         let ipc = ipc.clone();
         move || sends_numbered(&ipc, 2)
@@ -452,17 +403,18 @@ fn works_in_the_sandbox(arguments: &Arguments) {
     }
     uses_the_standard_library();
 
-    // What main begins.
-    let (from_push, from_topic, from_blob, from_bulletin) =
-        (ipc.clone(), ipc.clone(), ipc.clone(), ipc.clone());
-    ipc.hear(TICK, move |_, number| from_push.send(NUMBER, number).unwrap());
-    ipc.follow(NEWS, move |_, number| from_topic.send(NUMBER, number).unwrap());
-    ipc.follow(BULLETIN, move |_, text| {
-        from_bulletin.send(NUMBER, &(text.len() as u64)).unwrap();
-    });
+    // Main begins.
+    let says = || {
+        let ipc = ipc.clone();
+        move |number: u64| ipc.send(NUMBER, &number).unwrap()
+    };
+    let (push, news, bulletin, blob) = (says(), says(), says(), says());
+    ipc.hear(TICK, move |_, number| push(*number));
+    ipc.follow(NEWS, move |_, number| news(*number));
+    ipc.follow(BULLETIN, move |_, text| bulletin(text.len() as u64));
     ipc.hear(BLOB, move |_, bytes| {
         assert!(is_large(bytes, len, 9));
-        from_blob.send(NUMBER, &9).unwrap();
+        blob(9);
     });
     ipc.answer(ASK, |_, number| Ok(*number));
     ipc.answer(ECHO, |_, bytes| Ok(bytes.to_vec()));
@@ -477,12 +429,11 @@ fn sends_numbered(ipc: &Renderer, sender: u64) {
     }
 }
 
-/// What an ordinary program does without thinking of the system.
+/// Does what the standard library promises to ordinary programs.
 fn uses_the_standard_library() {
+    // It grows, so that its memory moves.
     let mut numbers = Vec::new();
-    for number in 0..4_000_000_u64 {
-        numbers.push(number);
-    }
+    (0..4_000_000_u64).for_each(|number| numbers.push(number));
     drop(numbers);
     let named = thread::Builder::new().name("named".to_owned()).spawn(|| {
         thread::sleep(Duration::from_millis(1));
@@ -499,14 +450,11 @@ fn uses_the_standard_library() {
 }
 
 fn needs_all_of_the_sandbox(ipc: &Renderer) {
-    match ipc.sandbox().unwrap().complete() {
-        Ok(sandbox) => ipc.report(sandbox),
-        Err(error) => ipc.report(error),
-    }
+    let complete = ipc.sandbox().unwrap().complete();
+    ipc.report(complete.map_or_else(|error| error.to_string(), |sandbox| sandbox.to_string()));
 }
 
-/// Stays until main goes, for the test to look at from outside.
-/// What a full-screen program does with a terminal that it has, and what it must not.
+/// Does what a full-screen program does with a terminal that it has, and tries what it must not.
 fn uses_a_terminal_in_the_sandbox(ipc: &Renderer) {
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
     let person = openpt(flags).unwrap();
@@ -533,7 +481,7 @@ fn uses_a_terminal_in_the_sandbox(ipc: &Renderer) {
     let size = tcgetwinsize(&terminal).unwrap();
     assert_eq!((size.ws_row, size.ws_col), (7, 70));
 
-    // Not so much as its size is changed, and nothing typed into it, which would be for whoever reads there next.
+    // It cannot change the size, nor type into the terminal for the next process that reads there.
     assert_eq!(tcsetwinsize(&terminal, size), Err(Errno::PERM));
     // SAFETY: the call reads one byte of a string that lives for ever.
     let typed = unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSTI, c"x".as_ptr()) };
@@ -544,12 +492,12 @@ fn uses_a_terminal_in_the_sandbox(ipc: &Renderer) {
 /// `landlock|seccomp SCENE PROGRAM ARGUMENTS`: becomes the program, on a kernel that lacks that
 /// system call, as far as the program can tell.
 fn lacks(arguments: &Arguments) {
-    let numbers = match arguments[0].as_str() {
-        "landlock" => [libc::SYS_landlock_create_ruleset],
-        "seccomp" => [libc::SYS_seccomp],
+    let number = match arguments[0].as_str() {
+        "landlock" => libc::SYS_landlock_create_ruleset,
+        "seccomp" => libc::SYS_seccomp,
         other => panic!("'{other}' is not known"),
     };
-    let rules = numbers.map(|number| (number, Vec::new())).into();
+    let rules = [(number, Vec::new())].into();
     let missing = SeccompAction::Errno(libc::ENOSYS.cast_unsigned());
     let architecture = env::consts::ARCH.try_into().unwrap();
     let filter = SeccompFilter::new(rules, SeccompAction::Allow, missing, architecture).unwrap();

@@ -37,7 +37,7 @@ use crate::{
     session::control_channel::ControlChannel,
     shm::{
         backing::Backing,
-        region::{Region, WriterSide},
+        region::{Access, Region},
     },
     trace,
     wire::handshake::encode,
@@ -72,9 +72,9 @@ impl Board {
     fn create(backing: &Backing, endpoint: &str) -> io::Result<Self> {
         let len = Region::ring_len(board::CAPACITY);
         let name = format!("ringbridge-board-{endpoint}");
-        let region = Region::create(backing, &name, len, WriterSide::Creator)?;
+        let region = Region::create(backing, &name, len, Access::Write)?;
         let memory = region.topic().expect("made with a ring's length");
-        memory.control.initialise(board::CAPACITY);
+        memory.control.identity.initialise(board::CAPACITY);
         Ok(Self { region, writer: TopicWriter::new(memory, 0), record: Vec::new() })
     }
 }

@@ -1,6 +1,11 @@
 //! Opening a session: its memory, its window, and the process of a renderer that main launches.
 
-use std::{io, process::Command, sync::Arc, time::Instant};
+use std::{
+    io,
+    process::Command,
+    sync::{Arc, OnceLock},
+    time::Instant,
+};
 
 use fixedbitset::FixedBitSet;
 
@@ -13,14 +18,17 @@ use super::{
 use crate::{
     config::Config,
     event_loop::error::LaunchError,
+    metrics::counters::SessionCounters,
     os::process::Inherited,
     peer::{
-        Port, PortParts, SessionLimits, Side,
-        large::{limits::AttachmentLimits, main_side::MainSide, outgoing::Attachments},
+        Link, Port, SessionLimits, Side,
+        large::{
+            limits::AttachmentLimits, main_attachments::MainAttachments, outgoing::Attachments,
+        },
         link::Reason,
     },
     policy::{Policy, quota::Allowance},
-    primitives::Ordering,
+    primitives::{AtomicU32, Ordering},
     ring::{
         consumer::{Consumer, Writer},
         producer::Producer,
@@ -29,7 +37,7 @@ use crate::{
         control_channel::ControlChannel,
         transport::{self, ENDPOINT_VARIABLE},
     },
-    shm::region::{Region, WriterSide},
+    shm::region::{Access, Region},
     trace,
     wake::bell::PeerBell,
     web_contents::WebContents,
@@ -68,19 +76,19 @@ impl MainShared {
         }
         let Config { main_capacity, renderer_capacity, prefault, .. } = self.config;
         let backing = self.meeting.backing();
-        let region = |name, capacity, writer| {
-            let region = Region::create(&backing, name, Region::ring_len(capacity), writer)
+        let region = |name, capacity, access| {
+            let region = Region::create(&backing, name, Region::ring_len(capacity), access)
                 .map_err(resources("memory"))?;
             if prefault {
                 region.prefault().map_err(resources("memory"))?;
             }
             Ok::<_, LaunchError>(region)
         };
-        let main_region = region("ringbridge-main", main_capacity, WriterSide::Creator)?;
-        let renderer_region = region("ringbridge-renderer", renderer_capacity, WriterSide::Peer)?;
+        let main_region = region("ringbridge-main", main_capacity, Access::Write)?;
+        let renderer_region = region("ringbridge-renderer", renderer_capacity, Access::Read)?;
         let own = main_region.outbox().expect("made with a ring's length");
         let peer = renderer_region.outbox().expect("made with a ring's length");
-        own.control.initialise(main_capacity);
+        own.control.identity.initialise(main_capacity);
         let signals = control.mains_signals().map_err(resources("an eventfd"))?;
 
         // Relaxed: only that no two are the same matters.
@@ -91,11 +99,12 @@ impl MainShared {
         let (signal, interrupt) = signals;
         let notices = self.notices.clone();
         let tell = move || notices.push(window, Reason::Untidy);
-        let main_side = MainSide::new(control.clone(), backing, attached, kept_max, tell);
-        let port = Port::new(PortParts {
+        let main = MainAttachments::new(control.clone(), backing, attached, kept_max, tell);
+        let producer = Producer::new(own.data, peer.control.clone(), 0);
+        let link = Link {
             side: Side::Main,
             window,
-            peer_pid: pid,
+            peer_pid: AtomicU32::new(pid),
             channels: self.channels.clone(),
             allowed,
             limits: SessionLimits {
@@ -105,16 +114,16 @@ impl MainShared {
                 received_max: policy.message_max as u64,
                 rejection_is_violation: policy.rejection_is_violation,
             },
+            counters: SessionCounters::default(),
             bell: PeerBell::new(signal, own.control.clone(), peer.control.clone()),
             interrupt,
-            producer: Producer::new(own.data, peer.control.clone(), 0),
-            inbox_capacity: renderer_capacity,
             own: own.control,
             peer: peer.control,
             event_loop: self.event_loop.clone(),
-            attachments: Attachments::Main(Arc::new(main_side)),
-            attached_max: attached.message_max,
-        });
+            gone: OnceLock::new(),
+        };
+        let attachments = Attachments::Main(Arc::new(main));
+        let port = Port::new(link, producer, renderer_capacity, attachments, attached.message_max);
         self.add_window(&port);
         let payload_max = payload_max(renderer_capacity).min(policy.message_max);
         let frame_len_max = padded(HEADER_LEN + payload_max);

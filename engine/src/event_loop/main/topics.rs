@@ -12,7 +12,7 @@ use crate::{
     shm::{
         backing::Backing,
         handle::MemoryHandle,
-        region::{Region, WriterSide},
+        region::{Access, Region},
     },
     sync::snapshot::{Cached, Snapshot},
     wire::words::fence_before_look,
@@ -85,12 +85,12 @@ impl TopicChannel {
         let capacity = config.topic_capacity;
         let name = format!("ringbridge-topic-{name}");
         let len = Region::ring_len(capacity);
-        let region = Region::create(backing, &name, len, WriterSide::Creator)?;
+        let region = Region::create(backing, &name, len, Access::Write)?;
         if config.prefault {
             region.prefault()?;
         }
         let memory = region.topic().expect("made with a ring's length");
-        memory.control.initialise(capacity);
+        memory.control.identity.initialise(capacity);
         let subscribers = Snapshot::new(Vec::new());
         let writer = TopicWriter::new(memory, 0);
         let publishing = Mutex::new(Publishing { writer, subscribers: subscribers.cached() });

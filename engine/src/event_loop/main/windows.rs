@@ -20,7 +20,7 @@ use crate::{
     kill_points::{KillPoint, reach},
     os::report::Event,
     peer::{
-        dispatch::{Request, Routes},
+        dispatch::{FollowUp, Routes},
         link::Reason,
         requests::outcome::Awaited,
     },
@@ -169,18 +169,18 @@ impl Windows {
             reach(KillPoint::FrameHandled);
             session.consumer.advance(frame);
             match received {
-                Ok(Request::Nothing) => {}
-                Ok(Request::Publish { len }) => {
+                Ok(FollowUp::Nothing) => {}
+                Ok(FollowUp::Publish { len }) => {
                     attached += len;
                     session.publish();
                     // Other windows, the clock and the sockets have their turn.
                     progress.took_long = true;
                     break;
                 }
-                Ok(Request::Subscribe(topic)) => {
+                Ok(FollowUp::Subscribe(topic)) => {
                     main.topics.get(topic).inspect(|topic| topic.subscribe(&session.port));
                 }
-                Ok(Request::Unsubscribe(topic)) => {
+                Ok(FollowUp::Unsubscribe(topic)) => {
                     main.topics.get(topic).inspect(|topic| topic.unsubscribe(&session.port));
                 }
                 Err(violation) => {

@@ -6,14 +6,18 @@ use super::{shared::RendererShared, topics::ReadTopics};
 use crate::{
     event_loop::driver::{BATCH, Progress, Source, Stop},
     kill_points::{KillPoint, reach},
-    os::clock::{self, Punctual},
+    os::{
+        clock::{self, Punctual},
+        processor,
+    },
     peer::{
-        dispatch::{Request, Routes},
+        dispatch::{FollowUp, Routes},
         requests::outcome::Awaited,
     },
     ring::consumer::Consumer,
     session::liveness::GoneReason,
     sync::{loop_cell::LoopKey, snapshot::Cached},
+    wake::adaptive::Waiter,
 };
 
 pub(crate) struct Inbox {
@@ -24,11 +28,23 @@ pub(crate) struct Inbox {
     pub(super) key: LoopKey,
     /// When the next request expires.
     request_until: Option<Instant>,
+    /// Rings in a row from this thread's processor.
+    rung_beside: u32,
 }
+
+/// Rings in a row from this thread's processor, after which the thread leaves it.
+const RUNG_BESIDE_MAX: u32 = 2;
 
 impl Inbox {
     pub(super) fn new(consumer: Consumer, routes: Cached<Routes>, key: LoopKey) -> Self {
-        Self { consumer, topics: ReadTopics::default(), routes, key, request_until: None }
+        Self {
+            consumer,
+            topics: ReadTopics::default(),
+            routes,
+            key,
+            request_until: None,
+            rung_beside: 0,
+        }
     }
 
     #[inline]
@@ -66,7 +82,7 @@ impl Inbox {
             reach(KillPoint::FrameHandled);
             let is_alone = self.consumer.is_published();
             self.consumer.advance(frame);
-            let took_long = matches!(received, Ok(Request::Publish { .. }));
+            let took_long = matches!(received, Ok(FollowUp::Publish { .. }));
             let settled = awaited.as_ref().is_some_and(|awaited| awaited.settled);
             // Perhaps no thread drives for a long time after the awaited reply. Main would call this renderer
             // unresponsive for a message in front of the reply, but not for the reply.
@@ -124,6 +140,24 @@ impl Source for Inbox {
             }
         }
         Progress { taken, took_long }
+    }
+
+    /// Moves this thread away from the sender, where messages come by a clock.
+    ///
+    /// A ring pulls the woken thread to the sender's processor. There the spin before the next message would keep
+    /// the sender from sending it in time, so that neither is ever awake for the other. Irregular messages are
+    /// better off on one processor: a wake-up across processors takes longer.
+    #[cold]
+    fn woken(&mut self, renderer: &RendererShared, waiter: &mut Waiter) {
+        let sender = renderer.port.peer.bell.rung_on();
+        let beside = sender.is_some() && sender == processor::current();
+        self.rung_beside = if beside { self.rung_beside + 1 } else { 0 };
+        let leaves = self.rung_beside >= RUNG_BESIDE_MAX && waiter.has_beat();
+        let left = leaves && sender.is_some_and(processor::leave);
+        if leaves {
+            self.rung_beside = 0;
+        }
+        waiter.set_beside_sender(beside && !left);
     }
 
     fn is_over(&self, renderer: &RendererShared) -> bool {

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    sync::{Arc, Weak},
+    sync::{Arc, OnceLock, Weak},
     thread,
 };
 
@@ -17,12 +17,14 @@ use crate::{
     config::Config,
     contract::{ChannelKind, channel_table::ChannelTable},
     event_loop::driver::SharedLoop,
+    metrics::counters::SessionCounters,
     peer::{
-        Port, PortParts, SessionLimits, Side,
+        Link, Port, SessionLimits, Side,
         dispatch::{Dispatcher, Routes},
         large::{borrower::Borrower, limits::AttachmentLimits, outgoing::Attachments},
         router::Router,
     },
+    primitives::AtomicU32,
     ring::{
         consumer::{Consumer, Writer},
         producer::Producer,
@@ -63,10 +65,13 @@ impl RendererSession {
         let borrower = Arc::new(Borrower::new(control.clone(), limits, early));
         let (routes, key) = carried.unwrap_or_else(|| (Router::new(table.len()), LoopKey::new()));
         let session = Arc::new_cyclic(|event_loop: &Weak<Self>| {
-            let port = Port::new(PortParts {
+            let pid = control.peer_credentials().map_or(0, |credentials| credentials.pid);
+            let producer = Producer::new(own.data, main.control.clone(), 0)
+                .limited_to(usize::try_from(welcome.message_max).unwrap_or(usize::MAX));
+            let link = Link {
                 side: Side::Renderer,
                 window: welcome.window,
-                peer_pid: control.peer_credentials().map_or(0, |credentials| credentials.pid),
+                peer_pid: AtomicU32::new(pid),
                 channels: Arc::new(table),
                 allowed,
                 limits: SessionLimits {
@@ -76,24 +81,29 @@ impl RendererSession {
                     received_max: u64::MAX,
                     rejection_is_violation: false,
                 },
+                counters: SessionCounters::default(),
                 bell: PeerBell::new(signal, own.control.clone(), main.control.clone()),
                 interrupt,
-                producer: Producer::new(own.data, main.control.clone(), 0)
-                    .limited_to(usize::try_from(welcome.message_max).unwrap_or(usize::MAX)),
-                inbox_capacity: welcome.main_capacity as usize,
                 own: own.control.clone(),
                 peer: main.control,
                 event_loop: event_loop.clone(),
-                attachments: Attachments::Renderer(borrower.clone()),
-                attached_max: limits.lent_message_max().min(welcome.message_max),
-            });
+                gone: OnceLock::new(),
+            };
+            let port = Port::new(
+                link,
+                producer,
+                welcome.main_capacity as usize,
+                Attachments::Renderer(borrower.clone()),
+                limits.lent_message_max().min(welcome.message_max),
+            );
             let woken = port.clone();
             let executor = Executor::new(Arc::new(move || wake(&woken)));
             let routes = Snapshot::new(routes);
             let key_name = key.id();
             let consumer = Consumer::new(Writer::Main, main.data, own.control, 0);
             let inbox = Inbox::new(consumer, routes.cached(), key);
-            let waiter = Waiter::foreseeing(config.wait, config.spin_ceiling);
+            let waiter =
+                Waiter::foreseeing(config.wait, config.spin_ceiling, config.awake_percent_max);
             let shared = RendererShared {
                 origin,
                 config,

@@ -96,7 +96,8 @@ impl ReadTopics {
                 port.counters.topic_lost.add_alone(received.lost);
                 let routes = routes.refresh();
                 let delivery = Delivery { port, lost: received.lost };
-                dispatcher.emit(&delivery, *number, self.copy.as_slice(), routes, key);
+                let route = routes.route(*number);
+                dispatcher.emit(&delivery, route, self.copy.as_slice(), key);
             }
         }
         taken

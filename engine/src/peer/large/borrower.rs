@@ -1,20 +1,14 @@
 //! A renderer's end: the memory that main hands over, in both directions.
 //!
-//! Everything comes over the control channel. The watching thread reads it, and so does any thread
-//! that needs what has come: the driver for a frame that names memory that it does not know yet (main
-//! sends the memory first), and a thread that has asked for memory. So a listener that sends a large
-//! message never waits for another thread of this process.
-//!
-//! Lent memory is not reserved for a thread. A thread registers the size that it needs, and takes what
-//! comes. Memory that comes too late, or that a call asked for and did not wait for, serves the next
-//! call. It is given back if that call needs another size.
-//!
-//! A second message of one size is likely to be followed by a third. So main is asked for the next
-//! memory when this one is taken: main answers while this one is filled, and the renderer fills while
-//! main reads. At most one is asked for *ahead*. It has no pages yet.
-//!
-//! The renderer keeps account of its quota as main does. So it waits until main has read something, as
-//! for room in a ring, and is not refused.
+//! - **Who reads the control channel.** The watching thread, and any thread that needs what has come.
+//!   So a listener that sends a large message never waits for another thread of this process. Main
+//!   sends memory before the frame that names it.
+//! - **Lent memory belongs to no thread.** A thread registers the size that it needs, and takes what
+//!   comes. Memory that came too late serves the next call of its size, or is given back.
+//! - **Asking ahead.** After two messages of one size a third is likely. Main is asked for its memory
+//!   when the second is taken, and answers while that is filled. At most one is asked for ahead.
+//! - **The quota.** The renderer keeps account as main does. So it waits until main has read
+//!   something, as for room in a ring, and is not refused.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -76,6 +70,7 @@ pub(crate) struct Borrower {
     came: Condvar,
 }
 
+#[derive(Default)]
 struct BorrowerState {
     packet: Box<[u8]>,
     /// Main's buffers, or why they could not be mapped.
@@ -119,27 +114,13 @@ impl Borrower {
         limits: AttachmentLimits,
         early: Vec<(Parcel, Vec<MemoryHandle>)>,
     ) -> Self {
-        let mut state = BorrowerState {
-            packet: vec![0; PARCEL_MAX].into(),
-            mapped: HashMap::new(),
-            asked: Vec::new(),
-            wanted: Vec::new(),
-            taken: 0,
-            lent: Vec::new(),
-            refused: Vec::new(),
-            returns: Vec::new(),
-            in_flight: VecDeque::new(),
-            used: 0,
-            used_bytes: 0,
-            ended: false,
-        };
+        let packet = vec![0; PARCEL_MAX].into();
+        let mut state = BorrowerState { packet, ..BorrowerState::default() };
         for (parcel, handles) in early {
             state.receive(parcel, handles);
         }
         Self { control, limits, state: Mutex::new(state), came: Condvar::default() }
     }
-
-    // --- the control channel -------------------------------------------------------------------------
 
     /// Receives parcels until main hangs up. For the watching thread.
     pub(crate) fn watch(&self) {
@@ -158,18 +139,14 @@ impl Borrower {
     fn receive_parcels(&self, state: &mut BorrowerState) -> bool {
         let mut came = false;
         while !state.ended {
-            let received = match self.control.try_receive(&mut state.packet, 1) {
-                Ok(received) if received.len > 0 => received,
+            let (len, handles) = match self.control.try_receive(&mut state.packet, 1) {
+                Ok(received) => (received.len, received.handles),
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => break,
-                // Main has hung up, or the session cannot go on without a parcel that failed.
-                _ => {
-                    state.ended = true;
-                    came = true;
-                    break;
-                }
+                Err(_) => (0, Vec::new()),
             };
-            match Answer::parse(&state.packet[..received.len]) {
-                Ok(Answer::Parcel(parcel)) => state.receive(parcel, received.handles),
+            match Answer::parse(&state.packet[..len]) {
+                Ok(Answer::Parcel(parcel)) => state.receive(parcel, handles),
+                // Main has hung up, or the session cannot go on without a parcel that failed.
                 _ => state.ended = true,
             }
             came = true;
@@ -202,8 +179,6 @@ impl Borrower {
         }
     }
 
-    // --- memory to fill ------------------------------------------------------------------------------
-
     /// Registers that this thread needs memory for `len` bytes.
     pub(super) fn want(&self, len: usize) -> Wanting<'_> {
         let size = len.next_multiple_of(PAGE);
@@ -214,7 +189,12 @@ impl Borrower {
     /// Returns whether to ask main for more memory of this size, which was just taken. If that cannot
     /// be sent, call [`not_asked`](Self::not_asked).
     pub(super) fn asks_ahead(&self, size: usize, consumed: u64) -> bool {
-        self.state.lock().asks_ahead(size, consumed, self.limits)
+        let state = &mut *self.state.lock();
+        let is_one_of_many = std::mem::replace(&mut state.taken, size) == size;
+        let has_one = state.lent.iter().any(|grant| grant.blank.size() == size)
+            || state.asked.iter().any(|asked| asked.size == size);
+        let asked = Asked { size, ahead: true };
+        is_one_of_many && !has_one && state.ask(asked, consumed, self.limits)
     }
 
     /// Takes back a request for memory that was not sent.
@@ -266,9 +246,30 @@ impl Wanting<'_> {
 
     /// Returns the next action. Main has read up to `consumed`.
     pub(super) fn step(&self, consumed: u64) -> BorrowStep {
-        let mut state = self.borrower.state.lock();
-        self.borrower.receive_parcels(&mut state);
-        state.step(self.size, consumed, self.borrower.limits)
+        let Self { borrower, size } = *self;
+        let state = &mut *borrower.state.lock();
+        borrower.receive_parcels(state);
+        if state.ended {
+            return BorrowStep::Ended;
+        }
+        if let Some(place) = state.lent.iter().position(|grant| grant.blank.size() == size) {
+            return BorrowStep::Take(state.lent.swap_remove(place));
+        }
+        // Memory that lies idle here may fill the quota.
+        if let Some(place) = state.refused.iter().position(|(refused, _)| *refused == size) {
+            let why = state.refused.swap_remove(place).1;
+            return state.give_idle_back().map_or(BorrowStep::Refused(why), BorrowStep::GiveBack);
+        }
+        if let Some(id) = state.returns.pop() {
+            return BorrowStep::GiveBack(id);
+        }
+        if !state.lacks_request(size) {
+            return BorrowStep::Wait;
+        }
+        if state.ask(Asked { size, ahead: false }, consumed, borrower.limits) {
+            return BorrowStep::Ask;
+        }
+        state.give_idle_back().map_or(BorrowStep::Full, BorrowStep::GiveBack)
     }
 
     /// Waits for main's answer. Returns whether the deadline has passed before it came.
@@ -348,38 +349,6 @@ impl BorrowerState {
         }
     }
 
-    fn step(&mut self, size: usize, consumed: u64, limits: AttachmentLimits) -> BorrowStep {
-        if self.ended {
-            return BorrowStep::Ended;
-        }
-        if let Some(place) = self.lent.iter().position(|grant| grant.blank.size() == size) {
-            return BorrowStep::Take(self.lent.swap_remove(place));
-        }
-        if let Some(place) = self.refused.iter().position(|(refused, _)| *refused == size) {
-            let why = self.refused.swap_remove(place).1;
-            // The quota may be full of memory that lies idle here.
-            return self.give_idle_back().map_or(BorrowStep::Refused(why), BorrowStep::GiveBack);
-        }
-        if let Some(id) = self.returns.pop() {
-            return BorrowStep::GiveBack(id);
-        }
-        if !self.lacks_request(size) {
-            return BorrowStep::Wait;
-        }
-        if self.ask(Asked { size, ahead: false }, consumed, limits) {
-            return BorrowStep::Ask;
-        }
-        // Memory that lies idle here may be in the way.
-        self.give_idle_back().map_or(BorrowStep::Full, BorrowStep::GiveBack)
-    }
-
-    fn asks_ahead(&mut self, size: usize, consumed: u64, limits: AttachmentLimits) -> bool {
-        let is_one_of_many = std::mem::replace(&mut self.taken, size) == size;
-        let has_one = self.lent.iter().any(|grant| grant.blank.size() == size)
-            || self.asked.iter().any(|asked| asked.size == size);
-        is_one_of_many && !has_one && self.ask(Asked { size, ahead: true }, consumed, limits)
-    }
-
     /// Notes a request, if it fits into the quota.
     fn ask(&mut self, asked: Asked, consumed: u64, limits: AttachmentLimits) -> bool {
         while let Some((_, size)) =
@@ -436,7 +405,7 @@ mod tests {
     use crate::{
         metrics::counters::SessionCounters,
         os::Socket,
-        peer::large::main_side::{Content, MainSide},
+        peer::large::main_attachments::{Content, MainAttachments},
         shm::backing::Backing,
         wire::handshake::encode,
     };
@@ -446,22 +415,26 @@ mod tests {
         AttachmentLimits { message_max: 1 << 30, lent_bytes_max: 2 * SIZE as u64, lent_max: 2 };
 
     /// Both ends of one session, and what main counts.
-    fn session() -> (MainSide, Borrower, SessionCounters) {
+    fn session() -> (MainAttachments, Borrower, SessionCounters) {
         session_of(2)
     }
 
     /// The same, with room for so many attachments of [`SIZE`].
-    fn session_of(lent_max: u16) -> (MainSide, Borrower, SessionCounters) {
+    fn session_of(lent_max: u16) -> (MainAttachments, Borrower, SessionCounters) {
         let lent_bytes_max = u64::from(lent_max) * SIZE as u64;
         let limits = AttachmentLimits { lent_bytes_max, lent_max, ..LIMITS };
         let (ours, theirs) = Socket::pair().unwrap();
-        let main = MainSide::new(Arc::new(ours.into()), Backing::sealed(), limits, 1 << 20, || ());
+        let main =
+            MainAttachments::new(Arc::new(ours.into()), Backing::sealed(), limits, 1 << 20, || ());
         let borrower = Borrower::new(Arc::new(theirs.into()), limits, Vec::new());
         (main, borrower, SessionCounters::default())
     }
 
     /// Goes through the steps as a sender does, with main at hand. `None`: main has to read first.
-    fn borrow(session: &(MainSide, Borrower, SessionCounters), consumed: u64) -> Option<Grant> {
+    fn borrow(
+        session: &(MainAttachments, Borrower, SessionCounters),
+        consumed: u64,
+    ) -> Option<Grant> {
         let (main, borrower, counters) = session;
         let wanting = borrower.want(SIZE);
         loop {
@@ -525,7 +498,7 @@ mod tests {
     }
 
     /// Fills the next and asks ahead, as a sender does; says whether main was asked.
-    fn fill_next(session: &(MainSide, Borrower, SessionCounters), until: u64) -> bool {
+    fn fill_next(session: &(MainAttachments, Borrower, SessionCounters), until: u64) -> bool {
         let (main, borrower, counters) = session;
         let grant = borrow(session, 0).unwrap();
         let asks = borrower.asks_ahead(SIZE, 0);
@@ -628,7 +601,7 @@ mod tests {
     #[test]
     fn mains_buffers_are_mapped_when_a_frame_names_them_until_they_are_forgotten() {
         let (main, borrower, counters) = session();
-        let mut buffer = main.fill(Content::Bytes(&[7; SIZE]), 0, &counters).unwrap();
+        let mut buffer = main.fill(Content::Bytes(&[7; SIZE]), 0, &counters).unwrap().unwrap();
         let id = buffer.id;
         assert!(matches!(borrower.open(id, 1), Err(OpenError::Violation(_))), "not sent yet");
         assert!(main.announce(&mut buffer));
@@ -636,13 +609,14 @@ mod tests {
         assert_eq!(*borrower.open(id, SIZE as u64).unwrap(), [7; SIZE]);
         assert!(borrower.open(id, 1 << 20).is_err(), "longer than it is");
         // Read: it is used again, for the same mapping.
-        let buffer = main.fill(Content::Bytes(&[8; SIZE]), 64, &counters).unwrap();
+        let buffer = main.fill(Content::Bytes(&[8; SIZE]), 64, &counters).unwrap().unwrap();
         assert_eq!((buffer.id, counters.attachment_buffers.get()), (id, 1));
         main.named(buffer, 128);
         assert_eq!(*borrower.open(id, SIZE as u64).unwrap(), [8; SIZE]);
         // Two larger ones fill the pool, which forgets it.
         for until in [192, 256] {
-            let mut larger = main.fill(Content::Bytes(&[9; 512 * 1024]), 128, &counters).unwrap();
+            let mut larger =
+                main.fill(Content::Bytes(&[9; 512 * 1024]), 128, &counters).unwrap().unwrap();
             assert!(main.announce(&mut larger));
             main.named(larger, until);
         }
@@ -671,7 +645,7 @@ mod tests {
     fn nothing_is_left_after_the_end() {
         let session = session();
         let (main, borrower, counters) = &session;
-        let buffer = main.fill(Content::Bytes(&[7; SIZE]), 0, counters).unwrap();
+        let buffer = main.fill(Content::Bytes(&[7; SIZE]), 0, counters).unwrap().unwrap();
         let _lent = borrow(&session, 0).unwrap();
         main.end();
         borrower.end();

@@ -1,6 +1,4 @@
-//! The limits of one session's attachments, and the errors about them.
-
-use std::io;
+//! The limits of one session's attachments, and the error of opening one.
 
 use crate::{shm::attachment::PAGE, wire::frame::Violation};
 
@@ -31,12 +29,4 @@ pub(crate) enum OpenError {
     Violation(Violation),
     /// The operating system refused, in its words.
     System(String),
-}
-
-/// Why there is no memory of main's for a payload.
-#[derive(Debug)]
-pub(crate) enum FillError {
-    /// Not now: the renderer must read something first.
-    Full,
-    System(io::Error),
 }

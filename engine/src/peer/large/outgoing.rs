@@ -4,18 +4,18 @@ use std::{io, sync::Arc};
 
 use super::{
     borrower::{Borrower, Grant},
-    main_side::{Content, MainSide},
+    main_attachments::{Content, MainAttachments},
     pool::Buffer,
 };
 use crate::{
     kill_points::{KillPoint, reach},
-    shm::attachment::Writable,
+    shm::attachment::{Blank, Writable},
 };
 
 /// One end of a session's attachments.
 #[derive(Clone)]
 pub(crate) enum Attachments {
-    Main(Arc<MainSide>),
+    Main(Arc<MainAttachments>),
     Renderer(Arc<Borrower>),
 }
 
@@ -29,33 +29,45 @@ pub(in crate::peer) struct OutgoingPayload {
 
 enum Memory {
     /// Main's buffer, which the renderer maps.
-    Pooled(Arc<MainSide>, Buffer),
-    /// Memory that main has lent, until it is sealed.
-    Unsealed(Arc<Borrower>, Grant, Option<Writable>),
-    /// The same, sealed.
-    Sealed(Arc<Borrower>, u64, usize),
+    Pooled(Arc<MainAttachments>, Buffer),
+    /// Memory that main has lent to this renderer.
+    Lent {
+        borrower: Arc<Borrower>,
+        id: u64,
+        size: usize,
+        /// `None` once it is sealed.
+        blank: Option<Blank>,
+        /// While it is written in place.
+        mapped: Option<Writable>,
+    },
 }
 
 impl OutgoingPayload {
-    pub(super) fn pooled(main: &Arc<MainSide>, buffer: Buffer, len: usize) -> Self {
+    pub(super) fn pooled(main: &Arc<MainAttachments>, buffer: Buffer, len: usize) -> Self {
         Self { memory: Some(Memory::Pooled(main.clone(), buffer)), len }
     }
 
     /// Fills memory that main has lent, and seals it unless it is to be written in place.
     pub(super) fn lent(
         borrower: &Arc<Borrower>,
-        grant: Grant,
+        Grant { id, blank }: Grant,
         content: Content<'_>,
     ) -> io::Result<Self> {
-        let memory = Some(Memory::Unsealed(borrower.clone(), grant, None));
-        let mut payload = Self { memory, len: content.len() };
-        if let Some(Memory::Unsealed(_, grant, mapped)) = &mut payload.memory {
+        let memory = Memory::Lent {
+            borrower: borrower.clone(),
+            id,
+            size: blank.size(),
+            blank: Some(blank),
+            mapped: None,
+        };
+        let mut payload = Self { memory: Some(memory), len: content.len() };
+        if let Some(Memory::Lent { blank: Some(blank), mapped, .. }) = &mut payload.memory {
             match content {
                 Content::Bytes(bytes) => {
-                    grant.blank.fill(bytes)?;
+                    blank.fill(bytes)?;
                     payload.seal()?;
                 }
-                Content::Zeroes(len) => *mapped = Some(grant.blank.map(len)?),
+                Content::Zeroes(len) => *mapped = Some(blank.map(len)?),
             }
         }
         Ok(payload)
@@ -69,28 +81,19 @@ impl OutgoingPayload {
     pub(in crate::peer) fn id(&self) -> u64 {
         match &self.memory {
             Some(Memory::Pooled(_, buffer)) => buffer.id,
-            Some(Memory::Unsealed(_, grant, _)) => grant.id,
-            Some(Memory::Sealed(_, id, _)) => *id,
+            Some(Memory::Lent { id, .. }) => *id,
             None => unreachable!("it is consumed by what names it"),
         }
     }
 
     /// Ends all writing to it. For a renderer's, after it was written in place.
     pub(in crate::peer) fn seal(&mut self) -> io::Result<()> {
-        match self.memory.take() {
-            Some(Memory::Unsealed(borrower, Grant { id, blank }, mapped)) => {
-                reach(KillPoint::AttachmentFilled);
-                // Sealing fails while a writable mapping is left.
-                drop(mapped);
-                let size = blank.size();
-                self.memory = Some(Memory::Sealed(borrower, id, size));
-                blank.seal()
-            }
-            memory => {
-                self.memory = memory;
-                Ok(())
-            }
-        }
+        let Some(Memory::Lent { blank, mapped, .. }) = &mut self.memory else { return Ok(()) };
+        let Some(blank) = blank.take() else { return Ok(()) };
+        reach(KillPoint::AttachmentFilled);
+        // Sealing fails while a writable mapping is left.
+        *mapped = None;
+        blank.seal()
     }
 
     /// Hands new memory of main's to the renderer, before a frame names it. `false`: no room now.
@@ -106,11 +109,7 @@ impl OutgoingPayload {
     pub(in crate::peer) fn named(mut self, until: u64) -> bool {
         match self.memory.take() {
             Some(Memory::Pooled(main, buffer)) => main.named(buffer, until),
-            Some(Memory::Unsealed(borrower, Grant { blank, .. }, _)) => {
-                borrower.named(blank.size(), until);
-                false
-            }
-            Some(Memory::Sealed(borrower, _, size)) => {
+            Some(Memory::Lent { borrower, size, .. }) => {
                 borrower.named(size, until);
                 false
             }
@@ -122,7 +121,7 @@ impl OutgoingPayload {
     pub(in crate::peer) fn bytes(&self) -> &[u8] {
         match &self.memory {
             Some(Memory::Pooled(_, buffer)) => &buffer.memory[..self.len],
-            Some(Memory::Unsealed(_, _, Some(mapped))) => &mapped[..self.len],
+            Some(Memory::Lent { mapped: Some(mapped), .. }) => &mapped[..self.len],
             _ => unreachable!("only a loan reads it, before it is sealed"),
         }
     }
@@ -130,7 +129,7 @@ impl OutgoingPayload {
     pub(in crate::peer) fn bytes_mut(&mut self) -> &mut [u8] {
         match &mut self.memory {
             Some(Memory::Pooled(_, buffer)) => &mut buffer.memory[..self.len],
-            Some(Memory::Unsealed(_, _, Some(mapped))) => &mut mapped[..self.len],
+            Some(Memory::Lent { mapped: Some(mapped), .. }) => &mut mapped[..self.len],
             _ => unreachable!("only a loan writes it, before it is sealed"),
         }
     }
@@ -140,10 +139,7 @@ impl Drop for OutgoingPayload {
     fn drop(&mut self) {
         match self.memory.take() {
             Some(Memory::Pooled(main, buffer)) => main.discard(buffer),
-            Some(Memory::Unsealed(borrower, Grant { id, blank }, _)) => {
-                borrower.not_needed(id, blank.size());
-            }
-            Some(Memory::Sealed(borrower, id, size)) => borrower.not_needed(id, size),
+            Some(Memory::Lent { borrower, id, size, .. }) => borrower.not_needed(id, size),
             None => {}
         }
     }

@@ -1,12 +1,16 @@
 //! The outcome of a request, and the caller that waits for it.
 
 use std::{
+    cell::Cell,
     task::Waker,
     thread::Thread,
     time::{Duration, Instant},
 };
 
-use super::{Expired, Requests, Stale};
+use super::{
+    Requests,
+    table::{Expired, Stale},
+};
 use crate::{
     peer::large::body::Body, session::liveness::GoneReason, shm::aligned::AlignedBuf,
     wire::id::RequestId,
@@ -36,15 +40,11 @@ pub(crate) enum FailCode {
 impl FailCode {
     /// Reads a code. One of a newer build is read as [`FailCode::ReplyFailed`].
     pub(crate) fn from_wire(code: u8) -> Self {
-        match code {
-            1 => Self::NoHandler,
-            2 => Self::Panicked,
-            3 => Self::ReplyNeverSent,
-            4 => Self::BadArguments,
-            6 => Self::QuotaReached,
-            7 => Self::Rejected,
-            _ => Self::ReplyFailed,
-        }
+        use FailCode::*;
+        [NoHandler, Panicked, ReplyNeverSent, BadArguments, QuotaReached, Rejected]
+            .into_iter()
+            .find(|known| *known as u8 == code)
+            .unwrap_or(ReplyFailed)
     }
 }
 
@@ -61,34 +61,41 @@ pub(crate) enum Ending {
     Gone(GoneReason),
 }
 
-/// An outcome that waits to be taken. It stays with its slot, so its buffer is used again.
+/// The bytes of a reply of the peer.
+pub(in crate::peer) enum ReplyBytes<'a> {
+    InBand(&'a [u8]),
+    Attached(Body),
+}
+
+impl ReplyBytes<'_> {
+    #[inline]
+    pub(in crate::peer) fn as_slice(&self) -> &[u8] {
+        match self {
+            Self::InBand(bytes) => bytes,
+            Self::Attached(body) => body,
+        }
+    }
+}
+
+/// An outcome that waits to be taken.
 #[derive(Default)]
 pub(crate) struct Outcome {
     ending: Ending,
     bytes: AlignedBuf,
-    /// The bytes, if they were attached. Dropped when they are taken.
+    /// The bytes, if they were attached.
     attached: Option<Body>,
 }
 
 impl Outcome {
-    pub(in crate::peer) fn set(&mut self, ending: &Ending, bytes: &[u8]) {
-        self.ending.clone_from(ending);
-        self.bytes.fill(bytes);
-        self.attached = None;
+    fn bytes(&self) -> &[u8] {
+        self.attached.as_deref().unwrap_or(self.bytes.as_slice())
     }
+}
 
-    pub(in crate::peer) fn set_attached(&mut self, ending: &Ending, body: Body) {
-        self.ending.clone_from(ending);
-        self.attached = Some(body.into_kept());
-    }
-
-    /// Hands the bytes out, for the last time.
-    fn take<T>(&mut self, take: impl FnOnce(&Ending, &[u8]) -> T) -> T {
-        match self.attached.take() {
-            None => take(&self.ending, self.bytes.as_slice()),
-            Some(attached) => take(&self.ending, &attached),
-        }
-    }
+thread_local! {
+    /// The outcome that this thread took last. Its buffer goes to the slot of the next one that the
+    /// thread takes, so a stored reply allocates nothing.
+    static LAST_TAKEN: Cell<Outcome> = Cell::default();
 }
 
 /// The requests of one session.
@@ -143,48 +150,70 @@ impl SessionRequests {
         true
     }
 
-    /// Stores the outcome of a request, which `set` writes. Returns the caller to notify.
+    /// Stores the outcome of a request. Returns the caller to notify.
     pub(in crate::peer) fn store(
         &self,
         id: RequestId,
-        set: impl FnOnce(&mut Outcome),
+        ending: &Ending,
+        reply: ReplyBytes<'_>,
     ) -> Result<Option<Notify>, Stale> {
-        self.work(|table| table.settle(id, set))
+        self.work(|table| {
+            table.settle(id, |outcome| {
+                outcome.ending.clone_from(ending);
+                match reply {
+                    ReplyBytes::InBand(bytes) => outcome.bytes.fill(bytes),
+                    ReplyBytes::Attached(body) => outcome.attached = Some(body.into_kept()),
+                }
+            })
+        })
     }
 
-    /// Takes a settled request's outcome. `None`: it is still pending.
+    /// Takes a settled request's outcome, which `take` reads without the lock. `None`: it is still
+    /// pending.
     pub(in crate::peer) fn take<T>(
         &self,
         id: RequestId,
         take: impl FnOnce(&Ending, &[u8]) -> T,
     ) -> Option<T> {
-        let taken = self.work(|table| table.take(id, |outcome| outcome.take(take)));
-        taken.expect("an invocation's slot is its own until it is taken")
+        // There is none in a destructor at the thread's end.
+        let mut outcome = LAST_TAKEN.try_with(Cell::take).unwrap_or_default();
+        let is_settled = self
+            .work(|table| table.take(id, &mut outcome))
+            .expect("an invocation's slot is its own until it is taken");
+        let taken = is_settled.then(|| take(&outcome.ending, outcome.bytes()));
+        outcome.attached = None;
+        let _ = LAST_TAKEN.try_with(|last| last.set(outcome));
+        taken
     }
 
-    /// Registers the caller to notify. `false`: the request is settled already.
-    pub(in crate::peer) fn notify(&self, id: RequestId, caller: impl FnOnce() -> Notify) -> bool {
-        self.work(|table| table.notify(id, caller)) == Ok(true)
+    /// Registers the caller to notify. `Err`: the request is settled already, and the caller comes back.
+    pub(in crate::peer) fn notify(&self, id: RequestId, caller: Notify) -> Result<(), Notify> {
+        let replaced = self.work(|table| table.notify(id, caller))?;
+        // Without the lock: a waker is the application's.
+        drop(replaced);
+        Ok(())
     }
 
     /// Gives a request up, unless its outcome was taken. Returns whether cancels wait to be sent.
     pub(in crate::peer) fn abandon(&self, id: RequestId) -> bool {
-        self.work(|table| {
-            // An outcome that nobody will take is dropped.
-            if !matches!(table.take(id, |outcome| outcome.take(|_, _| ())), Ok(Some(()))) {
-                table.abandon(id);
-            }
-            table.next_cancel().is_some()
-        })
+        // Dropped without the lock.
+        let mut outcome = Outcome::default();
+        let (_caller, cancels_wait) = self.work(|table| {
+            let is_taken = table.take(id, &mut outcome) == Ok(true);
+            let caller = if is_taken { None } else { table.abandon(id) };
+            (caller, table.next_cancel().is_some())
+        });
+        cancels_wait
     }
 
     /// Settles what is overdue at `now`.
     pub(in crate::peer) fn expire(&self, now: Instant) -> Expired<Notify> {
-        let expire = |outcome: &mut Outcome, timeout| {
-            outcome.ending = Ending::TimedOut(timeout);
-            outcome.bytes.clear();
-        };
-        self.timed.look(|| self.work(|table| table.expire(now, expire)))
+        self.look_at_deadlines(|table| {
+            table.expire(now, |outcome, timeout| {
+                outcome.ending = Ending::TimedOut(timeout);
+                outcome.bytes.clear();
+            })
+        })
     }
 
     /// Settles everything that is pending, and begins nothing any more. Returns the callers to notify.

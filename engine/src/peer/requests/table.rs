@@ -1,7 +1,7 @@
 //! The slots of the requests that this process has sent and that are not answered yet.
 //!
-//! The slots are used again and again. A request's id carries the slot's *generation*, so a late,
-//! repeated or forged reply cannot settle the next request in the slot:
+//! A request's id carries its slot's *generation*, so a late, repeated or forged reply cannot settle
+//! the next request in the slot:
 //!
 //! ```text
 //!            begin              settle                        take
@@ -10,11 +10,9 @@
 //!                        └── abandon ──────────────────────▶ Free, next generation
 //! ```
 //!
-//! A request is settled once. A request that ends early (its time-out passed, or its caller dropped
-//! it) leaves its id in the list of cancels, which is sent to the peer when there is room.
-//!
-//! The table knows no ring, thread or clock: time is an argument. `O`, the outcome, stays with its
-//! slot, so its buffer is used again. [`RequestTable::new`] allocates all memory.
+//! A request is settled once. One that ends early, by its time-out or because its caller dropped it,
+//! leaves its id in the list of cancels, which is sent when there is room. The table knows no ring,
+//! thread or clock: time is an argument. [`RequestTable::new`] allocates all memory.
 
 use std::{
     collections::VecDeque,
@@ -25,7 +23,7 @@ use crate::{model::guarded, wire::id::RequestId};
 
 /// An error: no request with this id waits. It was settled, given up, or never existed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Stale(pub(crate) RequestId);
+pub(crate) struct Stale;
 
 /// The requests that [`RequestTable::expire`] ended.
 #[derive(Debug)]
@@ -63,7 +61,6 @@ pub(crate) struct RequestTable<N, O> {
 }
 
 impl<N, O: Default> RequestTable<N, O> {
-    /// Makes a table of `slots` slots whose generations begin at `generation`.
     pub(crate) fn new(slots: u16, generation: u64) -> Self {
         let slot = |index: u16| RequestSlot {
             generation,
@@ -81,12 +78,12 @@ impl<N, O: Default> RequestTable<N, O> {
         }
     }
 
-    /// Returns how many requests are not settled.
+    /// The requests that are not settled.
     pub(crate) fn pending(&self) -> usize {
         self.pending
     }
 
-    /// Returns how many requests are settled and not taken.
+    /// The requests that are settled and not taken.
     pub(crate) fn done(&self) -> usize {
         self.done
     }
@@ -126,7 +123,7 @@ impl<N, O: Default> RequestTable<N, O> {
     ) -> Result<Option<N>, Stale> {
         let slot = self.slot(id)?;
         let RequestState::Pending { notify, timeout, .. } = &mut slot.state else {
-            return Err(Stale(id));
+            return Err(Stale);
         };
         let (notify, timed) = (notify.take(), timeout.is_some());
         fill(&mut slot.outcome);
@@ -137,68 +134,58 @@ impl<N, O: Default> RequestTable<N, O> {
         Ok(notify)
     }
 
-    /// Registers the caller to notify, in place of an earlier one. `false`: the request is settled
-    /// already, and `caller` was not called.
-    pub(crate) fn notify(
-        &mut self,
-        id: RequestId,
-        caller: impl FnOnce() -> N,
-    ) -> Result<bool, Stale> {
-        match &mut self.slot(id)?.state {
-            RequestState::Pending { notify, .. } => {
-                *notify = Some(caller());
-                Ok(true)
-            }
-            RequestState::Done => {
-                guarded!("RequestTable::notify: too late", Ok(false), else Ok(true))
-            }
-            RequestState::Free { .. } => Err(Stale(id)),
+    /// Registers the caller to notify, and returns the one before. `Err`: the request is settled
+    /// already, and `caller` comes back.
+    pub(crate) fn notify(&mut self, id: RequestId, caller: N) -> Result<Option<N>, N> {
+        match self.slot(id).map(|slot| &mut slot.state) {
+            Ok(RequestState::Pending { notify, .. }) => Ok(notify.replace(caller)),
+            _ => guarded!("RequestTable::notify: too late", Err(caller), else Ok(Some(caller))),
         }
     }
 
-    /// Takes the outcome of a settled request and frees its slot. `None`: it is still pending.
-    pub(crate) fn take<R>(
-        &mut self,
-        id: RequestId,
-        read: impl FnOnce(&mut O) -> R,
-    ) -> Result<Option<R>, Stale> {
+    /// Exchanges the outcome of a settled request for `outcome`, whose buffer stays with the slot, and
+    /// frees the slot. `false`: it is still pending.
+    pub(crate) fn take(&mut self, id: RequestId, outcome: &mut O) -> Result<bool, Stale> {
         let slot = self.slot(id)?;
         match slot.state {
-            RequestState::Pending { .. } => Ok(None),
-            RequestState::Free { .. } => Err(Stale(id)),
+            RequestState::Pending { .. } => Ok(false),
+            RequestState::Free { .. } => Err(Stale),
             RequestState::Done => {
-                let result = read(&mut slot.outcome);
+                std::mem::swap(&mut slot.outcome, outcome);
                 self.retract(id);
-                Ok(Some(result))
+                Ok(true)
             }
         }
     }
 
-    /// Gives a request up. If it was pending, its handler is to be told.
-    pub(crate) fn abandon(&mut self, id: RequestId) {
-        let Ok(slot) = self.slot(id) else { return };
+    /// Gives a request up, and returns the caller that is not to be notified any more. If the request
+    /// was pending, its handler is to be told.
+    pub(crate) fn abandon(&mut self, id: RequestId) -> Option<N> {
+        let slot = self.slot(id).ok()?;
         if matches!(slot.state, RequestState::Pending { .. }) {
             self.cancels.push_back(id);
         }
-        self.retract(id);
+        self.retract(id)
     }
 
-    /// Frees the slot of a request without a cancel: its outcome is in its caller's hands.
-    pub(crate) fn retract(&mut self, id: RequestId) {
+    /// Frees the slot of a request without a cancel: its outcome is in its caller's hands. Returns the
+    /// caller, if it was to be notified.
+    pub(crate) fn retract(&mut self, id: RequestId) -> Option<N> {
         let next = self.free;
-        let Ok(slot) = self.slot(id) else { return };
+        let slot = self.slot(id).ok()?;
         if matches!(slot.state, RequestState::Free { .. }) {
-            return;
+            return None;
         }
         slot.generation = RequestId::next_generation(slot.generation);
-        match std::mem::replace(&mut slot.state, RequestState::Free { next }) {
-            RequestState::Pending { timeout, .. } => {
-                self.pending -= 1;
-                self.timed -= usize::from(timeout.is_some());
-            }
-            _ => self.done -= 1,
-        }
+        let state = std::mem::replace(&mut slot.state, RequestState::Free { next });
         self.free = Some(id.slot());
+        let RequestState::Pending { notify, timeout, .. } = state else {
+            self.done -= 1;
+            return None;
+        };
+        self.pending -= 1;
+        self.timed -= usize::from(timeout.is_some());
+        notify
     }
 
     /// Settles with `fill` the requests whose deadline has passed at `now`, and sets the deadlines of
@@ -271,7 +258,7 @@ impl<N, O: Default> RequestTable<N, O> {
         self.slots
             .get_mut(usize::from(id.slot()))
             .filter(|slot| guarded!("RequestTable::slot: generation", slot.generation == id.generation(), else true))
-            .ok_or(Stale(id))
+            .ok_or(Stale)
     }
 }
 
@@ -283,6 +270,11 @@ mod tests {
 
     const TIMEOUT: Duration = Duration::from_secs(1);
 
+    fn taken(table: &mut Table, id: RequestId) -> Result<Option<u32>, Stale> {
+        let mut outcome = 0;
+        Ok(table.take(id, &mut outcome)?.then_some(outcome))
+    }
+
     #[test]
     fn a_late_reply_is_stale_even_when_its_slot_is_in_use_again() {
         let mut table = Table::new(1, 1);
@@ -292,12 +284,12 @@ mod tests {
         assert_eq!(table.begin(), None);
         table.expire(now, |_, _| unreachable!("the first look sets the deadline"));
         table.expire(now + TIMEOUT, |outcome, _| *outcome = 7);
-        assert_eq!(table.take(first, |outcome| *outcome), Ok(Some(7)));
+        assert_eq!(taken(&mut table, first), Ok(Some(7)));
 
         let second = table.begin().unwrap();
-        assert_eq!(table.settle(first, |_| ()), Err(Stale(first)));
+        assert_eq!(table.settle(first, |_| ()), Err(Stale));
         assert_eq!(table.settle(second, |outcome| *outcome = 9), Ok(None));
-        assert_eq!(table.take(second, |outcome| *outcome), Ok(Some(9)));
+        assert_eq!(taken(&mut table, second), Ok(Some(9)));
     }
 
     #[test]
@@ -305,9 +297,9 @@ mod tests {
         let mut table = Table::new(2, 1);
         let id = table.begin().unwrap();
         assert_eq!(table.settle(id, |_| ()), Ok(None));
-        assert_eq!(table.settle(id, |_| ()), Err(Stale(id)));
+        assert_eq!(table.settle(id, |_| ()), Err(Stale));
         table.retract(id);
-        assert_eq!(table.settle(id, |_| ()), Err(Stale(id)));
+        assert_eq!(table.settle(id, |_| ()), Err(Stale));
         assert_eq!((table.pending(), table.done()), (0, 0));
     }
 
@@ -315,16 +307,17 @@ mod tests {
     fn a_forged_slot_is_stale() {
         let mut table = Table::new(1, 1);
         let forged = RequestId::new(1, 9);
-        assert_eq!(table.settle(forged, |_| ()), Err(Stale(forged)));
+        assert_eq!(table.settle(forged, |_| ()), Err(Stale));
     }
 
     #[test]
     fn a_caller_that_asked_for_it_is_notified_once() {
         let mut table = Table::new(1, 1);
         let id = table.begin().unwrap();
-        assert_eq!(table.notify(id, || "waiter"), Ok(true));
+        assert_eq!(table.notify(id, "first"), Ok(None));
+        assert_eq!(table.notify(id, "waiter"), Ok(Some("first")));
         assert_eq!(table.settle(id, |_| ()), Ok(Some("waiter")));
-        assert_eq!(table.notify(id, || "too late"), Ok(false));
+        assert_eq!(table.notify(id, "too late"), Err("too late"));
     }
 
     #[test]
@@ -352,7 +345,7 @@ mod tests {
         assert_eq!(table.expire(now, |_, _| ()).next, Some(now + TIMEOUT));
         let expired = table.expire(now + TIMEOUT, |outcome, _| *outcome = 7);
         assert_eq!((expired.count, expired.next), (1, None));
-        assert_eq!(table.take(late, |outcome| *outcome), Ok(Some(7)));
+        assert_eq!(taken(&mut table, late), Ok(Some(7)));
     }
 
     #[test]
@@ -369,10 +362,10 @@ mod tests {
     fn every_pending_request_fails_when_the_peer_goes() {
         let mut table = Table::new(3, 1);
         let ids: Vec<_> = (0..3).map(|_| table.begin().unwrap()).collect();
-        table.notify(ids[1], || "waiter").unwrap();
+        table.notify(ids[1], "waiter").unwrap();
         assert_eq!(table.close(|outcome| *outcome = 1), ["waiter"]);
         for id in ids {
-            assert_eq!(table.take(id, |outcome| *outcome), Ok(Some(1)));
+            assert_eq!(taken(&mut table, id), Ok(Some(1)));
         }
         assert_eq!(table.begin(), None, "none begins after the end");
     }
@@ -401,11 +394,12 @@ mod loom_tests {
                 }
             });
             let me = thread::current();
-            while table.lock().notify(id, || me.clone()) == Ok(true) {
+            while table.lock().notify(id, me.clone()).is_ok() {
                 thread::park();
             }
-            let outcome = table.lock().take(id, |outcome| *outcome);
-            assert_eq!(outcome, Ok(Some(7)));
+            let mut outcome = 0;
+            assert_eq!(table.lock().take(id, &mut outcome), Ok(true));
+            assert_eq!(outcome, 7);
             driver.join().unwrap();
         });
     }
@@ -427,7 +421,7 @@ mod loom_tests {
             let successor = table.lock().begin().unwrap();
             let settled = settlers.into_iter().map(|settler| settler.join().unwrap());
             assert!(settled.filter(|settled| *settled).count() <= 1);
-            assert_eq!(table.lock().take(successor, |_| ()), Ok(None));
+            assert_eq!(table.lock().take(successor, &mut 0), Ok(false));
         });
     }
 }

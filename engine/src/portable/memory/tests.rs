@@ -35,7 +35,7 @@ fn regions_and_attachments_are_what_they_are_in_sealed_memory() {
 
 #[test]
 fn a_region_is_there_whole_from_the_start_and_is_neither_forked_nor_dumped() {
-    let ours = Region::create(&backing(), "", LEN, WriterSide::Creator).unwrap();
+    let ours = Region::create(&backing(), "", LEN, Access::Write).unwrap();
     let theirs = Region::open(ours.handle().clone(), LEN, Access::Read).unwrap();
     assert_eq!((region::tests::mapped(&ours), region::tests::mapped(&theirs)), (LEN, 0));
     theirs.prefault().unwrap();
@@ -47,7 +47,7 @@ fn a_region_is_there_whole_from_the_start_and_is_neither_forked_nor_dumped() {
 
 #[test]
 fn a_region_of_another_size_is_refused() {
-    let ours = Region::create(&backing(), "", LEN, WriterSide::Creator).unwrap();
+    let ours = Region::create(&backing(), "", LEN, Access::Write).unwrap();
     let opened = |announced| Region::open(ours.handle().clone(), announced, Access::Read);
     assert!(matches!(opened(2 * LEN), Err(RegionError::Size { .. })));
     assert!(opened(LEN).is_ok());
@@ -76,8 +76,8 @@ fn where_there_is_no_room_for_it_is_an_error_and_no_crash() {
         return;
     }
     let backing = backing();
-    let fits = Region::create(&backing, "", LEN, WriterSide::Creator).unwrap();
-    Region::create(&backing, "", Region::ring_len(1 << 20), WriterSide::Creator).unwrap_err();
+    let fits = Region::create(&backing, "", LEN, Access::Write).unwrap();
+    Region::create(&backing, "", Region::ring_len(1 << 20), Access::Write).unwrap_err();
     fits.outbox().unwrap().data[0].store(42, Relaxed);
 }
 

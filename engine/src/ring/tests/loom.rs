@@ -33,12 +33,12 @@ fn receive(consumer: &mut Consumer) -> (u16, Vec<u8>) {
     }
 }
 
-/// Guards `commit`'s Release and `observe`'s Acquire, of frames and of pads.
+/// Guards the Release of `commit` and the Acquire of `frame_at`, of frames and of pads.
 #[test]
 fn loom_two_frames_across_a_pad_arrive_whole_and_in_order() {
     check_bounded(
         3,
-        &[("HeadCell::commit: Release", WRONG), ("HeadCell::observe: Acquire", WRONG)],
+        &[("HeadCell::commit: Release", WRONG), ("Cells::frame_at: Acquire", WRONG)],
         || {
             let (mut producer, mut consumer, _) = ring(512, 0);
             // Six cells on: the start of the next lap holds an old header, to be overwritten in time.

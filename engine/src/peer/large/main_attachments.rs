@@ -5,7 +5,7 @@ use std::{io, sync::Arc};
 use super::{
     body::Body,
     lender::Lender,
-    limits::{AttachmentLimits, FillError, OpenError},
+    limits::{AttachmentLimits, OpenError},
     pool::{Buffer, Pool, Taken},
     post::Post,
 };
@@ -35,7 +35,7 @@ impl Content<'_> {
 }
 
 /// Main's end of one session's attachments.
-pub(crate) struct MainSide {
+pub(crate) struct MainAttachments {
     backing: Backing,
     pool: Mutex<Pool>,
     lender: Mutex<Lender>,
@@ -45,7 +45,7 @@ pub(crate) struct MainSide {
     tell: Box<dyn Fn() + Send + Sync>,
 }
 
-impl MainSide {
+impl MainAttachments {
     /// `kept_max` is how many bytes stay here for reuse. `tell` tells the loop that there is something to
     /// [tidy](Self::tidy) up.
     pub(crate) fn new(
@@ -65,37 +65,29 @@ impl MainSide {
         }
     }
 
-    // --- to the renderer ---------------------------------------------------------------------------
-
     /// Puts the content into a buffer that the renderer does not read. The renderer has read up to
-    /// `consumed`.
+    /// `consumed`. `None`: it must read more first.
     pub(in crate::peer) fn fill(
         &self,
         content: Content<'_>,
         consumed: u64,
         counters: &SessionCounters,
-    ) -> Result<Buffer, FillError> {
-        let taken = self.pool.lock().take(content.len(), consumed).ok_or(FillError::Full)?;
+    ) -> Option<io::Result<Buffer>> {
+        let taken = self.pool.lock().take(content.len(), consumed)?;
         // The content is written without the lock: other threads send meanwhile.
-        match taken {
+        Some(match taken {
             Taken::Again(mut buffer) => match write(&mut buffer.memory, content) {
                 Ok(()) => Ok(buffer),
                 Err(error) => {
                     self.discard(buffer);
-                    Err(FillError::System(error))
+                    Err(error)
                 }
             },
-            Taken::New { id, size } => match self.make(id, size, content) {
-                Ok(buffer) => {
-                    counters.attachment_buffers.add();
-                    Ok(buffer)
-                }
-                Err(error) => {
-                    self.pool.lock().not_made(size);
-                    Err(FillError::System(error))
-                }
-            },
-        }
+            Taken::New { id, size } => self
+                .make(id, size, content)
+                .inspect(|_| counters.attachment_buffers.add())
+                .inspect_err(|_| self.pool.lock().no_longer_busy(size)),
+        })
     }
 
     fn make(&self, id: u64, size: usize, content: Content<'_>) -> io::Result<Buffer> {
@@ -135,8 +127,6 @@ impl MainSide {
         self.make_untidy();
     }
 
-    // --- from the renderer -------------------------------------------------------------------------
-
     /// Answers a renderer that asks for memory.
     pub(in crate::peer) fn lend(
         &self,
@@ -170,8 +160,6 @@ impl MainSide {
         let lent = self.lender.lock().claim(id, len).map_err(OpenError::Violation)?;
         lent.open(id, len as usize).map(Body::Sealed)
     }
-
-    // --- the loop's part -----------------------------------------------------------------------------
 
     /// Call after making something that is to be tidied up.
     fn make_untidy(&self) {
