@@ -120,7 +120,7 @@ struct Driver<S> {
     waiter: Waiter,
     /// Frames since the clock was looked at.
     busy_frames: usize,
-    kept_house: Option<Instant>,
+    next_house: Option<Instant>,
 }
 
 impl<S: Source> Driver<S> {
@@ -186,11 +186,8 @@ impl<S: Source> Driver<S> {
                     thread::yield_now();
                     self.waiter.yielded();
                 }
-                _ if self
-                    .kept_house
-                    .is_none_or(|last| now.duration_since(last) >= HOUSEKEEPING_EVERY) =>
-                {
-                    self.kept_house = Some(now);
+                _ if self.next_house.is_none_or(|next| next <= now) => {
+                    self.next_house = now.checked_add(HOUSEKEEPING_EVERY);
                     self.source.keep_house(shared, now)?;
                 }
                 _ => {}
@@ -211,7 +208,7 @@ pub(crate) struct SharedLoop<S: Source> {
 
 impl<S: Source> SharedLoop<S> {
     pub(crate) fn new(shared: Arc<S::Shared>, source: S, waiter: Waiter) -> Self {
-        let driver = Driver { source, waiter, busy_frames: 0, kept_house: None };
+        let driver = Driver { source, waiter, busy_frames: 0, next_house: None };
         Self {
             shared,
             driver: DriverLock::new(driver),

@@ -107,21 +107,9 @@ impl Connection {
 }
 
 impl Session {
-    /// Returns how many frames may be taken in this turn. Reads the clock only when a quota is used up.
-    /// `Err`: the window is to be held until then.
-    #[inline]
-    pub(super) fn allowed_batch(&mut self) -> Result<usize, Instant> {
-        match &self.allowance {
-            Some(allowance) => match allowance.frames(BATCH) {
-                0 => self.refill(),
-                allowed => Ok(allowed),
-            },
-            None => Ok(BATCH),
-        }
-    }
-
+    /// Refills the quotas, and returns how many frames they allow. `Err`: the window is to be held until then.
     #[cold]
-    fn refill(&mut self) -> Result<usize, Instant> {
+    pub(super) fn refill(&mut self) -> Result<usize, Instant> {
         let Some(allowance) = &mut self.allowance else { return Ok(BATCH) };
         let now = Instant::now();
         allowance.fill(now);

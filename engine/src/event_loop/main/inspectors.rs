@@ -5,14 +5,12 @@
 //!                 10 times a second, while an inspector observes
 //! ```
 //!
-//! The board holds copies. Counters in the board itself would cost every frame a pointer, and a cache line
-//! that an inspector's processor has just taken. A copy costs some microseconds, whatever the number of
-//! inspectors. It takes at most a hundredth of the loop's time: a longer pause follows an expensive record
-//! ([`SHARE`]). Without inspectors there is no board and no timer.
+//! The board holds copies: counters in shared memory would cost every frame a cache line that an inspector's
+//! processor has just taken. A copy takes some microseconds for all inspectors together, and at most a
+//! hundredth of the loop's time ([`SHARE`]). Without inspectors there is no board and no timer.
 //!
-//! An inspector can only read. It gets one descriptor, of memory that the kernel lets only main write or
-//! resize. It holds one descriptor of main's, and [`INSPECTORS_MAX`] of them are let in. Anything that it
-//! sends ends its visit.
+//! An inspector gets one descriptor, of memory that only main can write or resize. Anything that it sends ends
+//! its visit.
 
 use std::{
     io,

@@ -31,7 +31,7 @@ pub(super) struct Notice {
 pub(super) struct Notices {
     queue: Mutex<Vec<Notice>>,
     /// Something does not wait for the next housekeeping.
-    urgent: Flag,
+    pub(super) urgent: Flag,
     meeting: Arc<dyn Meeting>,
 }
 
@@ -67,11 +67,6 @@ impl Notices {
         if self.is_elsewhere() {
             self.meeting.ring();
         }
-    }
-
-    #[inline]
-    pub(super) fn are_urgent(&self) -> bool {
-        self.urgent.is_raised()
     }
 
     pub(super) fn is_empty(&self) -> bool {

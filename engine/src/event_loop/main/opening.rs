@@ -155,9 +155,8 @@ impl MainShared {
         let mut handles: Vec<_> = regions.iter().map(Region::handle).collect();
         handles.extend(&bell);
         let mut topics = Vec::new();
-        for (number, handle) in
-            self.topics.handles(|number| port.allowed.contains(usize::from(number)))
-        {
+        let is_allowed = |(number, _): &(u16, _)| port.allowed.contains(usize::from(*number));
+        for (number, handle) in self.topics.handles().filter(is_allowed) {
             if topics.len() == TOPICS_MAX {
                 let why = format!("more than {TOPICS_MAX} topics for one renderer");
                 return Err(io::Error::other(why));

@@ -55,16 +55,10 @@ impl Topics {
         self.by_number.iter().flatten().for_each(|topic| topic.unsubscribe(port));
     }
 
-    /// The handles by which a renderer maps the topics that `allowed` lets it read.
-    pub(super) fn handles(
-        &self,
-        allowed: impl Fn(u16) -> bool,
-    ) -> impl Iterator<Item = (u16, &MemoryHandle)> {
+    /// The numbers and handles of all topics.
+    pub(super) fn handles(&self) -> impl Iterator<Item = (u16, &MemoryHandle)> {
         let numbered = (0..).zip(&self.by_number);
-        numbered.filter_map(move |(number, topic)| {
-            let topic = topic.as_ref().filter(|_| allowed(number))?;
-            Some((number, topic.region.handle()))
-        })
+        numbered.filter_map(|(number, topic)| Some((number, topic.as_ref()?.region.handle())))
     }
 }
 

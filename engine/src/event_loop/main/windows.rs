@@ -135,13 +135,16 @@ impl Windows {
         let mut progress = Progress { taken: 0, took_long: false };
         let Some(connection) = self.connections[place].as_mut() else { return progress };
         let Some(session) = connection.session.as_mut() else { return progress };
-        let batch = match session.allowed_batch() {
-            Ok(batch) => batch,
-            Err(until) => {
-                self.hold(place, until);
-                return progress;
-            }
-        };
+        let mut batch = session.allowance.as_ref().map_or(BATCH, |each| each.frames(BATCH));
+        if batch == 0 {
+            batch = match session.refill() {
+                Ok(batch) => batch,
+                Err(until) => {
+                    self.hold(place, until);
+                    return progress;
+                }
+            };
+        }
         let began = session.consumer.position();
         let (mut room_given, mut attached) = (0, 0);
         let mut broken = None;
@@ -367,7 +370,7 @@ impl Source for Windows {
             }
         }
         self.look_at_armed_in_turn(progress.taken);
-        if main.notices.are_urgent() {
+        if main.notices.urgent.is_raised() {
             self.attend(main);
         }
         progress.taken += main.dispatcher.executor.run_ready();
