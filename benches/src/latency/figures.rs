@@ -35,7 +35,6 @@ pub(super) struct Figures {
     pub(super) floor_p50_ns: u64,
     /// The subject's p50 in floors: the median over the slices.
     pub(super) ratio_p50: f64,
-    /// The range of the ratio in nine of ten slices.
     pub(super) ratio_range: [f64; 2],
     /// The round trip of two bare futexes, for a subject that sleeps in them.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -256,6 +256,7 @@ impl Windows {
         for place in 0..self.connections.len() {
             self.end_session(main, place, GoneReason::Closed);
         }
+        main.meeting.settle();
         // A process that main did not launch to die with it lives on, and is not waited for.
         while self.connections.iter_mut().flatten().any(|each| each.dies_with_session().is_some()) {
             let now = Instant::now();

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     event_loop::driver::{BATCH, Progress, Source, Stop},
     kill_points::{KillPoint, reach},
-    os::report::Event,
+    os::{processor, report::Event},
     peer::{
         dispatch::{FollowUp, Routes},
         link::Reason,
@@ -32,6 +32,7 @@ use crate::{
     },
     shm::aligned::AlignedBuf,
     sync::{loop_cell::LoopKey, snapshot::Cached},
+    wake::adaptive::WaitStrategy,
     wire::handshake::PACKET_MAX,
 };
 
@@ -49,6 +50,9 @@ pub(super) enum Input {
 }
 
 const INPUTS: [Input; 3] = [Input::ControlChannel, Input::Bell, Input::Process];
+
+/// Quick looks at a window of which one is a look in whole.
+const WHOLE_LOOK_EVERY: u32 = 64;
 
 /// The windows of a main process, and what the loop keeps about them.
 pub(crate) struct Windows {
@@ -123,6 +127,24 @@ impl Windows {
     pub(super) fn session(&mut self, place: usize) -> Option<&mut Session> {
         self.connection(place)?.session.as_mut()
     }
+
+    /// A quick look at a window that had nothing lately: it touches the connection and the ring. Now and then it
+    /// returns `false` in any case, so that the window is looked at in whole.
+    #[inline(always)]
+    fn is_idle(&mut self, place: usize) -> bool {
+        let Some(Some(connection)) = self.connections.get_mut(place) else { return false };
+        let Some(session) = &connection.session else { return false };
+        if connection.first_look.is_put_off(|| session.consumer.has_frame()) {
+            return true;
+        }
+        if session.consumer.has_frame() || session.port.sender.has_deferred() {
+            return false;
+        }
+        connection.quiet = connection.quiet.saturating_add(1);
+        !connection.quiet.is_multiple_of(WHOLE_LOOK_EVERY)
+    }
+
+    // --- frames ----------------------------------------------------------------------------------
 
     /// Takes the frames of one window, up to a batch.
     #[inline]
@@ -215,7 +237,14 @@ impl Windows {
             session.publish();
             session.port.sender.flush();
         }
-        connection.quiet = if progress.taken > 0 { 0 } else { connection.quiet.saturating_add(1) };
+        if progress.taken > 0 {
+            connection.quiet = 1;
+            if main.config.wait != WaitStrategy::Park {
+                connection.first_look.begin(processor::ticks().unwrap_or_default());
+            }
+        } else {
+            connection.quiet = connection.quiet.saturating_add(1);
+        }
         if let Some(violation) = broken {
             self.end_session(main, place, GoneReason::ProtocolViolation(violation));
         }
@@ -356,6 +385,10 @@ impl Source for Windows {
         let mut progress = Progress { taken: 0, took_long: false };
         let mut index = 0;
         while let Some(&place) = self.busy.get(index) {
+            if self.is_idle(place) {
+                index += 1;
+                continue;
+            }
             let Progress { taken, took_long } = self.take_frames(main, place, awaited);
             progress.taken += taken;
             progress.took_long |= took_long;

@@ -103,22 +103,14 @@ pub(crate) type SessionRequests = Requests<Notify, Outcome>;
 
 /// The request whose reply the driving thread itself waits for.
 pub(crate) struct Awaited<'a> {
-    requests: &'a SessionRequests,
-    id: RequestId,
+    pub(in crate::peer) requests: &'a SessionRequests,
+    pub(in crate::peer) id: RequestId,
     /// Takes the outcome; called once at most.
-    take: &'a mut dyn FnMut(&Ending, &[u8]),
+    pub(in crate::peer) take: &'a mut dyn FnMut(&Ending, &[u8]),
     pub(crate) settled: bool,
 }
 
-impl<'a> Awaited<'a> {
-    pub(in crate::peer) fn new(
-        requests: &'a SessionRequests,
-        id: RequestId,
-        take: &'a mut dyn FnMut(&Ending, &[u8]),
-    ) -> Self {
-        Self { requests, id, take, settled: false }
-    }
-
+impl Awaited<'_> {
     /// Takes the outcome if it was stored: by an earlier driver, at the deadline, or at the end of the
     /// session.
     #[inline]
