@@ -1,7 +1,7 @@
-//! How a main process is doing, seen from another process of the same user: what `ringbridge inspect` shows.
+//! The view of a main process from another process of the same user, for `ringbridge inspect`.
 //!
-//! Main shows it on a *board*, memory that the kernel lets nobody else write (`event_loop/main/inspectors.rs` says
-//! what that costs main, `inspection/board.rs` what lies there). Numbers and names of channels, no payloads.
+//! Main shows numbers and the names of channels, no payloads, on a *board*: memory that only main can write.
+//! `event_loop/main/inspectors.rs` describes its costs, `inspection/board.rs` its contents.
 
 use std::{
     fmt,
@@ -11,7 +11,7 @@ use std::{
 use crate::{
     inspection::{
         attach::{InspectError, attach, fingerprint},
-        board::{self, BoardError, BoardSlot, WindowState},
+        board::{self, BoardSlot, WindowState},
     },
     metrics::{MainMetrics, SessionMetrics, counters::Counters, sleeps::Sleeps},
     ring::broadcast::TopicReader,
@@ -19,13 +19,13 @@ use crate::{
     shm::aligned::AlignedBuf,
 };
 
-/// How long main may take to let an inspector in: its loop must come to it.
+/// The longest time in which main's loop lets an inspector in.
 const ATTACH_TIMEOUT: Duration = Duration::from_secs(5);
-/// Between two looks at the board while nothing new is there.
+/// The time between two looks at the board.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
-/// Watches one main process, as long as it lives. Main shows its numbers some ten times a second, to all who
-/// watch at once, and does nothing for it when nobody does.
+/// An observer of one main process. Main shows its numbers some ten times a second to all inspectors at once,
+/// and does nothing while there are none.
 ///
 /// ```no_run
 /// # fn main() -> Result<(), ringbridge::Error> {
@@ -45,7 +45,7 @@ pub struct Inspector {
     buffer: AlignedBuf,
 }
 
-/// How a main process was at one moment.
+/// The state of a main process at one moment.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Inspection {
@@ -53,19 +53,19 @@ pub struct Inspection {
     pub endpoint: String,
     /// Main's process id.
     pub pid: u32,
-    /// How long the endpoint had been open.
+    /// The time since the endpoint was opened.
     pub open_for: Duration,
     /// The numbers of the endpoint as a whole.
     pub metrics: MainMetrics,
-    /// How long main's loop slept, each time.
+    /// The sleeps of main's loop.
     pub sleeps: Sleeps,
     /// Its windows, up to 256 of them.
     pub windows: Vec<InspectedWindow>,
-    /// How many more there are.
+    /// The number of windows beyond these.
     pub windows_unshown: u32,
 }
 
-/// How one window was.
+/// The state of one window.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct InspectedWindow {
@@ -73,17 +73,17 @@ pub struct InspectedWindow {
     pub id: u32,
     /// Its renderer's process id.
     pub pid: u32,
-    /// What main did with it.
+    /// The attention that main gives it.
     pub state: WindowState,
-    /// How long it had been there.
+    /// The time since its session was opened.
     pub open_for: Duration,
-    /// Its policy in a line: limits on what is sent, and the channels that are allowed. Cut, with "…", where it is long.
+    /// Its policy in a line: limits, and the allowed channels. A long one is cut with "…".
     pub policy: String,
-    /// Whether it had sent something that main had not taken.
+    /// It had sent something that main had not taken.
     pub unread: bool,
-    /// What waited, and for whom, seen from main.
+    /// Its metrics, seen from main.
     pub metrics: SessionMetrics,
-    /// What had happened, seen from main.
+    /// Its counters, seen from main.
     pub counters: Counters,
 }
 
@@ -92,34 +92,30 @@ impl Inspector {
     ///
     /// # Errors
     ///
-    /// If there is none, if it belongs to another user or another version, or if too many are watching. Its loop must be
-    /// running: else this takes 5 s and then fails.
+    /// If there is none, if it belongs to another user or another version, or if too many inspectors are watching.
+    /// If its loop does not run, this fails after 5 s.
     pub fn attach(endpoint: &str) -> Result<Self, InspectError> {
         let (control, board) = attach(endpoint, ATTACH_TIMEOUT)?;
         Ok(Self { control, board: TopicReader::new(board), buffer: AlignedBuf::new() })
     }
 
-    /// What main shows next, if it does so within `timeout`; it does not while its loop is busy with one thing.
-    /// What it has shown meanwhile is skipped.
+    /// Waits for the next record of main, at most for `timeout`. Older records are skipped. Main shows none while
+    /// its loop is busy with one thing.
     ///
     /// # Errors
     ///
-    /// [`InspectError::Gone`] when main is, and [`InspectError::BadBoard`] if what it shows makes no sense.
+    /// [`InspectError::Gone`] when main is gone, and [`InspectError::BadBoard`] if the record is invalid.
     pub fn next(&mut self, timeout: Duration) -> Result<Option<Inspection>, InspectError> {
         let deadline = Instant::now().checked_add(timeout);
         loop {
             if self.board.latest(&mut self.buffer).is_some() {
-                let bad = |error: BoardError| match error {
-                    BoardError::OtherBuild => InspectError::OtherBuild,
-                    error => InspectError::BadBoard { why: error.to_string() },
-                };
-                return Inspection::parse(self.buffer.as_slice()).map(Some).map_err(bad);
+                return Inspection::parse(self.buffer.as_slice()).map(Some);
             }
             let left =
                 deadline.map_or(LOOK_EVERY, |end| end.saturating_duration_since(Instant::now()));
             let found = self.control.poll_readable(Some(left.min(LOOK_EVERY)))?;
             if found.hangup || found.readable {
-                // Main says nothing to who watches, so this is its end.
+                // Main sends an inspector nothing more, so this is its end.
                 return Err(InspectError::Gone);
             }
             if left.is_zero() {
@@ -136,11 +132,11 @@ impl fmt::Debug for Inspector {
 }
 
 impl Inspection {
-    fn parse(record: &[u8]) -> Result<Self, BoardError> {
+    fn parse(record: &[u8]) -> Result<Self, InspectError> {
         let (head, slots) = board::parse(record, fingerprint())?;
         let windows = slots.iter().map(InspectedWindow::from_slot);
         Ok(Self {
-            endpoint: board::text(&head.name, head.name_len)?.to_owned(),
+            endpoint: board::text(&head.name, head.name_len)?,
             pid: head.pid,
             open_for: Duration::from_nanos(head.open_ns),
             metrics: MainMetrics::from_values(first(&head.metrics)),
@@ -152,14 +148,14 @@ impl Inspection {
 }
 
 impl InspectedWindow {
-    fn from_slot(slot: &BoardSlot) -> Result<Self, BoardError> {
+    fn from_slot(slot: &BoardSlot) -> Result<Self, InspectError> {
         let (metrics, counters) = slot.metrics.split_at(SessionMetrics::COUNT);
         Ok(Self {
             id: slot.id,
             pid: slot.pid,
             state: slot.state()?,
             open_for: Duration::from_nanos(slot.open_ns),
-            policy: board::text(&slot.policy, slot.policy_len)?.to_owned(),
+            policy: board::text(&slot.policy, slot.policy_len)?,
             unread: slot.unread != 0,
             metrics: SessionMetrics::from_values(first(metrics)),
             counters: Counters::from_values(first(counters)),

@@ -6,7 +6,7 @@ use std::{fmt, future::Future, process::Command, sync::Arc, time::Duration};
 
 pub use events::{IpcMainEvent, IpcMainInvokeEvent};
 
-use crate::event_loop::main::{endpoint::MainEndpoint, hooks::Restarted, shared::MainShared};
+use crate::event_loop::main::{endpoint::MainEndpoint, shared::MainShared};
 pub use crate::event_loop::main::{
     hooks::{Candidate, MainCounters, RenderProcessGone},
     restart::{LaunchOptions, RestartPolicy, Restarts},
@@ -79,7 +79,7 @@ impl IpcMain {
         Ok(Self { endpoint: MainEndpoint::open(name, contract, config)? })
     }
 
-    fn shared(&self) -> &MainShared {
+    fn shared(&self) -> &Arc<MainShared> {
         &self.endpoint.shared
     }
 
@@ -333,18 +333,15 @@ impl IpcMain {
 
     /// Calls `listener` when a renderer has finished the handshake.
     pub fn on_did_connect(&self, mut listener: impl FnMut(&WebContents) + Send + 'static) {
-        let hook = move |window: WebContents| listener(&window);
-        self.shared().hooks.did_connect.add(hook);
+        self.shared().hooks.did_connect.add(move |window, ()| listener(window));
     }
 
     /// Calls `listener` when a renderer went for any reason: Electron's `render-process-gone`.
     pub fn on_render_process_gone(
         &self,
-        mut listener: impl FnMut(&WebContents, &RenderProcessGone) + Send + 'static,
+        listener: impl FnMut(&WebContents, &RenderProcessGone) + Send + 'static,
     ) {
-        let hook =
-            move |(window, details): (WebContents, RenderProcessGone)| listener(&window, &details);
-        self.shared().hooks.process_gone.add(hook);
+        self.shared().hooks.process_gone.add(listener);
     }
 
     /// Calls `listener` when main has launched a crashed renderer again ([`LaunchOptions::restart`]), with
@@ -357,9 +354,7 @@ impl IpcMain {
         &self,
         mut listener: impl FnMut(&WebContents, Result<&WebContents, &LaunchError>) + Send + 'static,
     ) {
-        self.shared().hooks.restarted.add(move |(old, new): (WebContents, Restarted)| {
-            listener(&old, new.as_ref().map_err(AsRef::as_ref));
-        });
+        self.shared().hooks.restarted.add(move |old, new| listener(old, new.as_ref()));
     }
 
     /// Calls `listener` when a renderer has taken nothing for
@@ -368,20 +363,20 @@ impl IpcMain {
     ///
     /// A renderer that takes a backlog slowly publishes its position at least after each eighth of its ring.
     pub fn on_unresponsive(&self, mut listener: impl FnMut(&WebContents) + Send + 'static) {
-        self.shared().hooks.unresponsive.add(move |window: WebContents| listener(&window));
+        self.shared().hooks.unresponsive.add(move |window, ()| listener(window));
         self.shared().watch_responsiveness();
     }
 
     /// Calls `listener` when a renderer that was [unresponsive](Self::on_unresponsive) takes something again:
     /// Electron's `responsive`.
     pub fn on_responsive(&self, mut listener: impl FnMut(&WebContents) + Send + 'static) {
-        self.shared().hooks.responsive.add(move |window: WebContents| listener(&window));
+        self.shared().hooks.responsive.add(move |window, ()| listener(window));
         self.shared().watch_responsiveness();
     }
 
     /// The windows whose session is not over, in the order of their numbers.
     pub fn windows(&self) -> Vec<WebContents> {
-        self.shared().windows.list().into_iter().map(WebContents::new).collect()
+        self.shared().windows().into_iter().map(WebContents::new).collect()
     }
 
     // --- driving ---------------------------------------------------------------------------------
@@ -455,6 +450,6 @@ impl IpcMain {
 
 impl fmt::Debug for IpcMain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "IpcMain({} windows)", self.shared().windows.len())
+        write!(f, "IpcMain({} windows)", self.shared().windows_len())
     }
 }

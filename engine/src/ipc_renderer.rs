@@ -33,7 +33,7 @@ use crate::{
         renderer::{
             session::{Carried, RendererSession},
             shared::{Origin, RendererShared},
-            topics::TopicChange,
+            topics::ReadTopic,
         },
     },
     metrics::{SessionMetrics, counters::Counters},
@@ -479,8 +479,8 @@ impl IpcRenderer {
             return Err(SendError::UnknownChannel { channel: name });
         };
         let reader = TopicReader::new(memory);
-        let change = TopicChange::Add { number, reader, conflate };
-        self.change_topics(name, change, Label::new(Kind::Subscribe, number))
+        let topic = Some(ReadTopic { reader, conflate });
+        self.change_topics(name, topic, Label::new(Kind::Subscribe, number))
     }
 
     /// Stops reading a topic and removes its listeners.
@@ -492,17 +492,16 @@ impl IpcRenderer {
         let key = topic.key();
         let number = self.inner.port.permitted(&key)?;
         self.inner.dispatcher.routes.update(|routes| routes.remove_all_listeners(Some(number)));
-        let change = TopicChange::Remove { number };
-        self.change_topics(key.name(), change, Label::new(Kind::Unsubscribe, number))
+        self.change_topics(key.name(), None, Label::new(Kind::Unsubscribe, number))
     }
 
     fn change_topics(
         &self,
         name: &'static str,
-        change: TopicChange,
+        topic: Option<ReadTopic>,
         label: Label,
     ) -> Result<(), SendError> {
-        self.inner.topics.change(change);
+        self.inner.topics.change(label.channel, topic);
         self.inner.wake();
         // A new reader exists before main is told: what is published from here on is seen.
         self.inner.port.commit_patiently(name, label, &[], Patience::Usual)

@@ -123,7 +123,7 @@ struct Driver<S> {
     waiter: Waiter,
     /// Frames since the clock was looked at.
     busy_frames: usize,
-    kept_house: Option<Instant>,
+    next_house: Option<Instant>,
 }
 
 impl<S: Source> Driver<S> {
@@ -192,11 +192,8 @@ impl<S: Source> Driver<S> {
                     thread::yield_now();
                     self.waiter.yielded();
                 }
-                _ if self
-                    .kept_house
-                    .is_none_or(|last| now.duration_since(last) >= HOUSEKEEPING_EVERY) =>
-                {
-                    self.kept_house = Some(now);
+                _ if self.next_house.is_none_or(|next| next <= now) => {
+                    self.next_house = now.checked_add(HOUSEKEEPING_EVERY);
                     self.source.keep_house(shared, now)?;
                 }
                 _ => {}
@@ -204,15 +201,6 @@ impl<S: Source> Driver<S> {
         }
         self.source.leave(shared);
         Ok(())
-    }
-
-    /// Takes one turn without waiting. Returns how much there was.
-    fn poll(&mut self, shared: &S::Shared) -> io::Result<usize> {
-        let _inside = reentrancy::mark(shared.current_loop());
-        self.source.look_everywhere();
-        let taken = self.source.turn(shared, &mut None).taken;
-        self.source.keep_house(shared, Instant::now())?;
-        Ok(taken)
     }
 }
 
@@ -226,7 +214,7 @@ pub(crate) struct SharedLoop<S: Source> {
 
 impl<S: Source> SharedLoop<S> {
     pub(crate) fn new(shared: Arc<S::Shared>, source: S, waiter: Waiter) -> Self {
-        let driver = Driver { source, waiter, busy_frames: 0, kept_house: None };
+        let driver = Driver { source, waiter, busy_frames: 0, next_house: None };
         Self {
             shared,
             driver: DriverLock::new(driver),
@@ -235,7 +223,7 @@ impl<S: Source> SharedLoop<S> {
         }
     }
 
-    /// Drives until a stop is asked for, the source is over, or the time is.
+    /// Drives until a stop is asked for, or the source or the time is over.
     pub(crate) fn run(&self, duration: Option<Duration>) -> Result<(), RunError> {
         let _running = self.running.begin()?;
         let mut driver = self.driver.take();
@@ -249,9 +237,12 @@ impl<S: Source> SharedLoop<S> {
     /// Takes one turn without waiting. Returns how much there was.
     pub(crate) fn poll(&self) -> Result<usize, RunError> {
         let _running = self.running.begin()?;
-        let mut driver = self.driver.take();
-        let taken = driver.poll(&self.shared)?;
-        let is_over = taken == 0 && driver.source.is_over(&self.shared);
+        let source = &mut self.driver.take().source;
+        let _inside = reentrancy::mark(self.shared.current_loop());
+        source.look_everywhere();
+        let taken = source.turn(&self.shared, &mut None).taken;
+        source.keep_house(&self.shared, Instant::now())?;
+        let is_over = taken == 0 && source.is_over(&self.shared);
         if is_over { Err(RunError::MainGone) } else { Ok(taken) }
     }
 

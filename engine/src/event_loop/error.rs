@@ -21,7 +21,7 @@ pub enum LaunchError {
         "cannot prepare a renderer's session ({what}): {source}; is a limit of descriptors or memory reached?"
     )]
     Resources {
-        /// The part that failed.
+        /// The failed part.
         what: &'static str,
         /// The system's error.
         source: io::Error,

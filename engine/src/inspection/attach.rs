@@ -12,7 +12,7 @@
 //! has no ring, no window and no rights.
 
 use std::{
-    io,
+    fmt, io,
     time::{Duration, Instant},
 };
 
@@ -27,7 +27,7 @@ use crate::{
     },
     wire::{
         fnv::{FNV_OFFSET, fnv1a},
-        handshake::{BadPacket, encode, parse},
+        handshake::{encode, parse},
     },
 };
 
@@ -57,6 +57,16 @@ pub(crate) enum InspectorAnswer {
     Refused {
         why: String,
     },
+}
+
+impl InspectorAnswer {
+    /// The reason of a refusal, as main reports it.
+    pub(crate) fn why(&self) -> &str {
+        match self {
+            Self::Refused { why } => why,
+            Self::Version { .. } | Self::Board { .. } => "it inspects in another version",
+        }
+    }
 }
 
 impl InspectorHello {
@@ -124,34 +134,29 @@ pub(crate) fn attach(
 ) -> Result<(ControlChannel, TopicMemory), InspectError> {
     let control = endpoint::connect_anyhow(name, timeout)?;
     control.send(&encode(&InspectorHello::new()), &[]).map_err(hung_up)?;
-    let deadline = Instant::now() + timeout;
-    while !control.poll_readable(Some(deadline.saturating_duration_since(Instant::now())))?.readable
-    {
-        if deadline <= Instant::now() {
-            return Err(ConnectError::TimedOut(timeout).into());
-        }
-    }
     let mut packet = vec![0; ANSWER_MAX];
-    let received = control.try_receive(&mut packet, 1).map_err(hung_up)?;
+    let received = control.receive_before(Instant::now() + timeout, &mut packet, 1);
+    let received = received.map_err(hung_up)?.ok_or(ConnectError::TimedOut(timeout))?;
     if received.len == 0 {
         return Err(InspectError::Gone);
     }
-    let answer =
-        parse(&packet[..received.len]).map_err(|BadPacket(why)| InspectError::BadBoard { why })?;
-    let capacity = match answer {
+    let capacity = match parse(&packet[..received.len]).map_err(bad_board)? {
         InspectorAnswer::Board { capacity } => capacity as usize,
         InspectorAnswer::Version { .. } => return Err(InspectError::OtherBuild),
         InspectorAnswer::Refused { why } => return Err(InspectError::Refused { why }),
     };
-    let bad = |why: String| InspectError::BadBoard { why };
     let handle = received.handles.into_iter().next();
-    let handle = handle.ok_or_else(|| bad("its memory is missing".to_owned()))?;
+    let handle = handle.ok_or_else(|| bad_board("its memory is missing"))?;
     // A region that another process could write or resize is not mapped.
-    let region = Region::open(handle, Region::ring_len(capacity), Access::Read)
-        .map_err(|error| bad(error.to_string()))?;
-    let board = region.topic().map_err(|error| bad(error.to_string()))?;
-    board.control.identity.check(capacity).map_err(|error| bad(error.to_string()))?;
+    let region =
+        Region::open(handle, Region::ring_len(capacity), Access::Read).map_err(bad_board)?;
+    let board = region.topic().map_err(bad_board)?;
+    board.control.identity.check(capacity).map_err(bad_board)?;
     Ok((control, board))
+}
+
+pub(super) fn bad_board(why: impl fmt::Display) -> InspectError {
+    InspectError::BadBoard { why: why.to_string() }
 }
 
 /// A broken connection is main's hang-up.
@@ -197,7 +202,7 @@ mod tests {
         let endpoint = Endpoint::bind(&name, Backend::Sealed).unwrap();
         let attaching = thread::spawn(move || attach(&name, Duration::from_secs(20)).map(drop));
         let control = loop {
-            if let Some(control) = endpoint.accept().unwrap() {
+            if let Some(control) = endpoint.meeting().accept().unwrap() {
                 break control;
             }
             thread::yield_now();

@@ -15,6 +15,7 @@
 //! shows a torn record. Its numbers stand in the order in which this build declares them, and `fingerprint`
 //! tells a reader that was built from another list.
 
+use super::attach::{InspectError, bad_board};
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 
 /// The capacity of a board, in bytes.
@@ -110,14 +111,6 @@ impl WindowState {
     const ALL: [Self; 6] =
         [Self::Launching, Self::Joining, Self::Live, Self::Held, Self::Storming, Self::Ending];
 
-    pub(crate) fn to_wire(self) -> u32 {
-        self as u32
-    }
-
-    fn from_wire(state: u32) -> Option<Self> {
-        Self::ALL.get(state as usize).copied()
-    }
-
     /// A short name: `launching`, `live` …
     pub fn name(self) -> &'static str {
         match self {
@@ -137,53 +130,41 @@ impl Head {
     }
 }
 
-/// Bytes that are no record of a board.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum BoardError {
-    #[error("{len} bytes are too few for a record")]
-    Truncated { len: usize },
-    #[error("this is no board (it starts with {found:?})")]
-    Magic { found: [u8; 8] },
-    #[error("the record has {len} bytes, and says that {slots} windows follow its head")]
-    Length { len: usize, slots: u32 },
-    #[error("main was built from another version of this library")]
-    OtherBuild,
-    #[error("window {window} is in state {state}, and there is no such")]
-    State { window: u32, state: u32 },
-    #[error("a text says that it has {len} bytes of {max}, or is no text")]
-    Text { len: u64, max: usize },
-}
-
 /// Checks a record, and returns its head and slots.
-pub(crate) fn parse(bytes: &[u8], fingerprint: u64) -> Result<(Head, Vec<BoardSlot>), BoardError> {
+pub(crate) fn parse(
+    bytes: &[u8],
+    fingerprint: u64,
+) -> Result<(Head, Vec<BoardSlot>), InspectError> {
     let len = bytes.len();
     let Ok((head, rest)) = Head::read_from_prefix(bytes) else {
-        return Err(BoardError::Truncated { len });
+        return Err(bad_board(format!("{len} bytes are too few for a record")));
     };
     if head.magic != MAGIC {
-        return Err(BoardError::Magic { found: head.magic });
+        return Err(bad_board(format!("this is no board (it starts with {:?})", head.magic)));
     }
     // First: in another build the other fields may have other meanings.
     if head.version != VERSION || head.fingerprint != fingerprint {
-        return Err(BoardError::OtherBuild);
+        return Err(InspectError::OtherBuild);
     }
-    let slots = head.slots;
-    let expected = (slots as usize).checked_mul(size_of::<BoardSlot>());
-    if slots as usize > SLOTS_MAX || expected != Some(rest.len()) {
-        return Err(BoardError::Length { len, slots });
+    let expected = (head.slots as usize).checked_mul(size_of::<BoardSlot>());
+    let slots = rest.chunks_exact(size_of::<BoardSlot>()).map(BoardSlot::read_from_bytes);
+    match slots.collect::<Result<Vec<_>, _>>() {
+        Ok(slots) if slots.len() <= SLOTS_MAX && expected == Some(rest.len()) => Ok((head, slots)),
+        _ => Err(bad_board(format!(
+            "the record has {len} bytes, and says that {} windows follow its head",
+            head.slots
+        ))),
     }
-    let slots = rest.chunks_exact(size_of::<BoardSlot>()).map(|slot| {
-        BoardSlot::read_from_bytes(slot).map_err(|_| BoardError::Length { len, slots })
-    });
-    let slots = slots.collect::<Result<_, _>>()?;
-    Ok((head, slots))
 }
 
 /// The text in the first `len` bytes of a field.
-pub(crate) fn text(field: &[u8], len: u64) -> Result<&str, BoardError> {
-    let error = BoardError::Text { len, max: field.len() };
+pub(crate) fn text(field: &[u8], len: u64) -> Result<String, InspectError> {
     let bytes = usize::try_from(len).ok().and_then(|len| field.get(..len));
-    bytes.and_then(|bytes| str::from_utf8(bytes).ok()).ok_or(error)
+    let text = bytes.and_then(|bytes| str::from_utf8(bytes).ok()).map(str::to_owned);
+    text.ok_or_else(|| {
+        let max = field.len();
+        bad_board(format!("a text says that it has {len} bytes of {max}, or is no text"))
+    })
 }
 
 /// Copies a text into a field, cut with "…" if it does not fit, and returns its length.
@@ -202,13 +183,12 @@ pub(crate) fn put_text(field: &mut [u8], text: &str) -> u64 {
 const CUT: &str = "…";
 
 impl BoardSlot {
-    pub(crate) fn new() -> Self {
-        Self::new_zeroed()
-    }
-
-    pub(crate) fn state(&self) -> Result<WindowState, BoardError> {
-        let (window, state) = (self.id, self.state);
-        WindowState::from_wire(state).ok_or(BoardError::State { window, state })
+    pub(crate) fn state(&self) -> Result<WindowState, InspectError> {
+        let state = WindowState::ALL.get(self.state as usize).copied();
+        state.ok_or_else(|| {
+            let (window, state) = (self.id, self.state);
+            bad_board(format!("window {window} is in state {state}, and there is no such"))
+        })
     }
 }
 
@@ -227,7 +207,7 @@ mod tests {
 
     #[test]
     fn a_record_comes_out_as_it_went_in() {
-        let slots = [1, 2].map(|id| BoardSlot { id, ..BoardSlot::new() });
+        let slots = [1, 2].map(|id| BoardSlot { id, ..BoardSlot::new_zeroed() });
         let (head, found) = parse(&record(&slots), BUILD).unwrap();
         assert_eq!(head.slots, 2);
         assert_eq!(found.iter().map(|slot| slot.id).collect::<Vec<_>>(), [1, 2]);
@@ -235,32 +215,33 @@ mod tests {
 
     #[test]
     fn whatever_is_no_record_of_this_build_has_a_name() {
-        let honest = record(&[BoardSlot::new()]);
-        let failed = |bytes: &[u8]| parse(bytes, BUILD).unwrap_err();
-        assert_eq!(failed(&honest[..511]), BoardError::Truncated { len: 511 });
+        let honest = record(&[BoardSlot::new_zeroed()]);
+        let failed = |bytes: &[u8]| parse(bytes, BUILD).unwrap_err().to_string();
+        let too_few = "what main shows cannot be read: 511 bytes are too few for a record";
+        assert_eq!(failed(&honest[..511]), too_few);
         for len in [512, honest.len() - 1] {
-            assert_eq!(failed(&honest[..len]), BoardError::Length { len, slots: 1 });
+            assert!(failed(&honest[..len]).contains(&format!("{len} bytes, and says that 1")));
         }
         let changed = |at: usize, byte: u8| {
             let mut bytes = honest.clone();
             bytes[at] = byte;
             failed(&bytes)
         };
-        assert!(matches!(changed(0, b'x'), BoardError::Magic { .. }));
-        assert_eq!(changed(8, 99), BoardError::OtherBuild);
-        assert_eq!(changed(16, 99), BoardError::OtherBuild);
-        assert!(matches!(changed(14, 1), BoardError::Length { slots: 65_537, .. }));
+        assert!(changed(0, b'x').contains("no board"));
+        assert_eq!(changed(8, 99), InspectError::OtherBuild.to_string());
+        assert_eq!(changed(16, 99), InspectError::OtherBuild.to_string());
+        assert!(changed(14, 1).contains("65537 windows"));
     }
 
     #[test]
     fn a_text_is_cut_between_characters_and_its_length_is_not_believed() {
         let mut field = [0; 5];
         let len = put_text(&mut field, "abcä");
-        assert_eq!(text(&field, len), Ok("abcä"));
+        assert_eq!(text(&field, len).unwrap(), "abcä");
         let len = put_text(&mut field, "aäbcd");
-        assert_eq!(text(&field, len), Ok("a…"));
+        assert_eq!(text(&field, len).unwrap(), "a…");
         for len in [6, u64::MAX] {
-            assert_eq!(text(&field, len), Err(BoardError::Text { len, max: 5 }));
+            assert!(text(&field, len).unwrap_err().to_string().contains("bytes of 5"));
         }
         assert!(text(&[0xff], 1).is_err());
     }
@@ -268,12 +249,12 @@ mod tests {
     #[test]
     fn a_state_that_there_is_none_of_is_an_error() {
         for (number, state) in (0..).zip(WindowState::ALL) {
-            let slot = BoardSlot { state: number, ..BoardSlot::new() };
-            assert_eq!(slot.state(), Ok(state));
-            assert_eq!(state.to_wire(), number);
+            let slot = BoardSlot { state: number, ..BoardSlot::new_zeroed() };
+            assert_eq!(slot.state().unwrap(), state);
+            assert_eq!(state as u32, number);
         }
-        let slot = BoardSlot { id: 4, state: 6, ..BoardSlot::new() };
-        assert_eq!(slot.state(), Err(BoardError::State { window: 4, state: 6 }));
+        let slot = BoardSlot { id: 4, state: 6, ..BoardSlot::new_zeroed() };
+        assert!(slot.state().unwrap_err().to_string().contains("window 4 is in state 6"));
     }
 
     proptest! {

@@ -1,21 +1,21 @@
-//! Endpoint names: where a main process is found by renderers that it did not launch.
+//! Endpoint names, by which renderers find a main process that did not launch them.
 //!
 //! ```text
 //!   $XDG_RUNTIME_DIR/ringbridge/     or /tmp/ringbridge-UID/; 0700, this user's
 //!       NAME.lock    locked (flock) while its main process lives
-//!       NAME.sock    0600; replaced by whoever has the lock
+//!       NAME.sock    0600; replaced by the holder of the lock
 //! ```
 //!
-//! The kernel drops the lock when its holder dies, however it dies, so a name is never blocked by a
-//! dead process. A child that the dead one was just launching has a copy of the lock, and of the listening
-//! socket, until its exec or its end a moment later; so who finds a name in use looks again for
-//! that long before it believes it. (Whether the socket answers says nothing: the child's copy does too.) Who
-//! removes the lock file holds its lock, and who takes a lock checks that the file is still the one with that name.
+//! The kernel drops the lock however its holder dies, so a dead process blocks no name. A child that the dead
+//! process was launching has a copy of the lock and of the listening socket until its exec or its end. So a
+//! process that finds a name in use looks again for that long. (An answer of the socket proves nothing: the
+//! child's copy answers too.) A lock file is removed under its lock, and a process that takes a lock checks that
+//! the file still has that name.
 
 use std::{
     env,
     fs::{self, TryLockError},
-    io::{self, ErrorKind},
+    io::ErrorKind,
     path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
@@ -33,10 +33,10 @@ use crate::{
     },
 };
 
-/// How long a name may be, in bytes: a socket's path has room for 107 in all.
+/// The longest name, in bytes: a socket's path has room for 107 in all.
 pub(crate) const NAME_MAX: usize = 48;
 
-/// A bound name: its lock, and by what renderers find it. Dropping it removes both.
+/// A bound name: its lock, and the means by which renderers find it. Dropping it removes both.
 pub(crate) struct Endpoint {
     meeting: Arc<dyn Meeting>,
     /// `None`: it is being dropped.
@@ -52,13 +52,14 @@ impl Endpoint {
         let io = |source| BindError::Io { endpoint: name.to_owned(), source };
         let in_use = || BindError::NameInUse { endpoint: name.to_owned() };
         let folder = folder();
-        make_folder(&folder)?;
+        make_folder(&folder)
+            .map_err(|why| BindError::UnsafeFolder { path: folder.clone(), why })?;
         let lock = match take_lock_soon(&folder.join(format!("{name}.lock"))) {
             Ok(lock) => lock,
             Err(TryLockError::WouldBlock) => return Err(in_use()),
             Err(TryLockError::Error(error)) => return Err(io(error)),
         };
-        // With the lock in hand, whatever there is of that name is left over from the dead.
+        // Under the lock, all that there is of that name is left over from the dead.
         for each in TRANSPORTS {
             if each.sweep(name).map_err(io)?.is_none() && each.backend() == backend {
                 return Err(in_use());
@@ -70,16 +71,11 @@ impl Endpoint {
     pub(crate) fn meeting(&self) -> &Arc<dyn Meeting> {
         &self.meeting
     }
-
-    /// Lets in the next one who waits. Never blocks.
-    pub(crate) fn accept(&self) -> io::Result<Option<ControlChannel>> {
-        self.meeting.accept()
-    }
 }
 
 impl Drop for Endpoint {
     fn drop(&mut self) {
-        // While the lock is held, so nobody else's files are meant.
+        // While the lock is held, so these are no other process's files.
         self.meeting.close();
         let _ = self.lock.take().map(Lock::remove);
     }
@@ -104,7 +100,7 @@ pub(crate) fn connect(
     }
 }
 
-/// Connects to the main process behind `name` by whichever way it is to be found.
+/// Connects to the main process behind `name` by the first transport that finds it.
 pub(crate) fn connect_anyhow(
     name: &str,
     timeout: Duration,
@@ -131,23 +127,19 @@ pub(super) fn folder() -> PathBuf {
     }
 }
 
-/// Makes the folder, or checks that the one that is there is this user's alone.
-pub(super) fn make_folder(folder: &Path) -> Result<(), BindError> {
-    let unsafe_folder = |why: String| BindError::UnsafeFolder { path: folder.to_owned(), why };
+/// Makes the folder, or checks that the one that is there is this user's alone. The error is the reason.
+pub(super) fn make_folder(folder: &Path) -> Result<(), String> {
     match files::make_folder(folder) {
-        Ok(()) => return Ok(()),
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-        Err(error) => return Err(unsafe_folder(error.to_string())),
-    }
-    // Not following a link, which somebody else may have put there.
-    let found = fs::symlink_metadata(folder).map_err(|error| unsafe_folder(error.to_string()))?;
-    match files::strangers_may_enter(&found) {
-        Some(why) => Err(unsafe_folder(why)),
-        None => Ok(()),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            // Not following a link, which another user may have put there.
+            let found = fs::symlink_metadata(folder).map_err(|error| error.to_string())?;
+            files::strangers_may_enter(&found).map_or(Ok(()), Err)
+        }
+        made => made.map_err(|error| error.to_string()),
     }
 }
 
-/// How long a child that a killed main process was launching may hold the lock: it has to be scheduled once.
+/// The time for which the child of a killed main process may hold the lock: it has to be scheduled once.
 const HALF_LAUNCHED_MAX: Duration = Duration::from_millis(500);
 /// Between two looks at a lock that is held.
 const LOCK_LOOK_EVERY: Duration = Duration::from_millis(1);
@@ -247,6 +239,6 @@ pub(crate) mod tests {
         fs::set_permissions(&folder, PermissionsExt::from_mode(0o755)).unwrap();
         let refused = make_folder(&folder);
         fs::remove_dir(&folder).unwrap();
-        assert!(matches!(refused, Err(BindError::UnsafeFolder { .. })));
+        assert_eq!(refused, Err("its mode is 755; make it 700".to_owned()));
     }
 }

@@ -1,7 +1,7 @@
-//! Which endpoints this user has, which of them are alive, and the removal of those that are not.
+//! The list of this user's endpoints, and the removal of dead ones.
 //!
-//! Alive is whose lock file is locked: the kernel drops the lock with its holder. Looking takes a shared lock for a
-//! moment where nobody holds one; a main process that is just binding that name tries again, as it does for any other.
+//! An endpoint is alive while its lock file is locked: the kernel drops the lock with its holder. A look takes a
+//! shared lock for a moment if there is no holder. A main process that binds that name meanwhile tries again.
 
 use std::{
     collections::BTreeSet,
@@ -18,13 +18,14 @@ use crate::{
         error::EndpointsError,
     },
 };
+
 /// A name that a main process of this user has bound, or had.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EndpointInfo {
     /// The endpoint's name.
     pub name: String,
-    /// Whether its main process is there; else it was killed, and its files are what is left.
+    /// Its main process is there. Otherwise it was killed and has left its files.
     pub alive: bool,
     /// That process's id, if it is alive and can be seen from here.
     pub pid: Option<u32>,
@@ -45,16 +46,16 @@ pub fn endpoints() -> Result<Vec<EndpointInfo>, EndpointsError> {
     found.map_err(|source| EndpointsError::Io { path: folder.clone(), source })
 }
 
-/// What a main process that was killed had left of its endpoint.
+/// The remains of an endpoint whose main process was killed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SweptEndpoint {
     /// The endpoint's name.
     pub name: String,
-    /// How many segments of shared memory it had left ([`Backend::Portable`](crate::Backend)): with the sealed
-    /// backend memory goes with its last user.
+    /// Segments of shared memory that were left ([`Backend::Portable`](crate::Backend)): with the sealed backend
+    /// memory goes with its last user.
     pub segments: usize,
-    /// How large they were, in bytes.
+    /// Their size, in bytes.
     pub bytes: u64,
 }
 
@@ -67,31 +68,22 @@ pub struct SweptEndpoint {
 /// As [`endpoints`], or if a file cannot be removed.
 pub fn sweep_endpoints() -> Result<Vec<SweptEndpoint>, EndpointsError> {
     let folder = folder();
-    let mut swept = Vec::new();
-    for name in names(&folder)?.union(&orphans(&folder)?) {
-        let found = sweep(&folder, name);
-        swept.extend(
-            found.map_err(|source| EndpointsError::Io { path: folder.join(name), source })?,
-        );
-    }
-    Ok(swept)
-}
-
-/// The names that have lost their lock files, or that are looked for from elsewhere.
-fn orphans(folder: &Path) -> Result<BTreeSet<String>, EndpointsError> {
-    let orphans: BTreeSet<_> =
-        TRANSPORTS.iter().flat_map(|transport| transport.orphans()).collect();
+    let mut names = names(&folder)?;
+    let orphans: Vec<_> = TRANSPORTS.iter().flat_map(|transport| transport.orphans()).collect();
     if !orphans.is_empty() {
-        // Their locks are to be taken there.
-        make_folder(folder).map_err(|error| EndpointsError::Io {
-            path: folder.to_owned(),
-            source: io::Error::other(error),
-        })?;
+        // Their locks are taken there.
+        make_folder(&folder)
+            .map_err(|why| EndpointsError::UnsafeFolder { path: folder.clone(), why })?;
     }
-    Ok(orphans)
+    names.extend(orphans);
+    let sweep = |name: &String| {
+        let io = |source| EndpointsError::Io { path: folder.join(name), source };
+        sweep(&folder, name).map_err(io).transpose()
+    };
+    names.iter().filter_map(sweep).collect()
 }
 
-/// Removes a name's files if nobody has it. Under its lock, as whoever binds it would.
+/// Removes a name's files if no process has it. Under its lock, as a process that binds it would.
 fn sweep(folder: &Path, name: &str) -> io::Result<Option<SweptEndpoint>> {
     let lock_path = folder.join(format!("{name}.lock"));
     let lock = match Lock::take(&lock_path) {
@@ -109,7 +101,7 @@ fn sweep(folder: &Path, name: &str) -> io::Result<Option<SweptEndpoint>> {
     Ok(Some(swept))
 }
 
-/// The names that there are files of.
+/// The names that have files.
 fn names(folder: &Path) -> Result<BTreeSet<String>, EndpointsError> {
     let io = |source| EndpointsError::Io { path: folder.to_owned(), source };
     match fs::symlink_metadata(folder) {
@@ -134,11 +126,11 @@ fn names(folder: &Path) -> Result<BTreeSet<String>, EndpointsError> {
     Ok(names)
 }
 
-/// Who holds a lock file: `None`: nobody, `Some(None)`: somebody whom this process cannot see.
+/// The process that holds a lock file. `None`: there is none. `Some(None)`: it is not visible from here.
 fn holder(path: &Path) -> io::Result<Option<Option<u32>>> {
     let file = match open_lock(path) {
         Ok(file) => file,
-        // A socket without a lock is one that nobody has.
+        // A socket without a lock has no owner.
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
@@ -149,7 +141,7 @@ fn holder(path: &Path) -> io::Result<Option<Option<u32>>> {
     }
 }
 
-/// The process that has locked the file, as the kernel tells anyone.
+/// The process that has locked the file, by the kernel's public list.
 #[cfg(target_os = "linux")]
 fn locker_of(file: &File) -> Option<u32> {
     use std::os::unix::fs::MetadataExt;
@@ -159,7 +151,7 @@ fn locker_of(file: &File) -> Option<u32> {
     let found = file.metadata().ok()?;
     let (device, inode) = (found.dev(), found.ino());
     let id = format!("{:02x}:{:02x}:{inode}", major(device), minor(device));
-    // "1: FLOCK  ADVISORY  WRITE 4711 00:1b:2342 0 EOF"; who waits for a lock has an arrow in front.
+    // "1: FLOCK  ADVISORY  WRITE 4711 00:1b:2342 0 EOF"; a process that waits has an arrow in front.
     fs::read_to_string("/proc/locks").ok()?.lines().find_map(|line| {
         let fields: Vec<_> = line.split_whitespace().collect();
         match fields[..] {
@@ -169,7 +161,7 @@ fn locker_of(file: &File) -> Option<u32> {
     })
 }
 
-/// Other kernels tell it to nobody.
+/// Other kernels have no such list.
 #[cfg(not(target_os = "linux"))]
 fn locker_of(_: &File) -> Option<u32> {
     None

@@ -24,7 +24,7 @@ use crate::{
     },
 };
 
-/// What main handed over.
+/// The memory and the signals that main handed over.
 pub(crate) struct Joined {
     pub(crate) welcome: Welcome,
     /// Main's outbox, which is read here.
@@ -37,14 +37,14 @@ pub(crate) struct Joined {
     pub(crate) interrupt: Interrupt,
     /// The topics that the policy allows, by channel number.
     pub(crate) topics: Vec<(u16, TopicMemory)>,
-    /// What main sent before its welcome.
+    /// The parcels that main sent before its welcome.
     pub(crate) early: Vec<Early>,
 }
 
-/// A parcel, and what it hands over.
+/// A parcel, and the memory that it hands over.
 pub(crate) type Early = (Parcel, Vec<MemoryHandle>);
 
-/// Says hello, maps what main answers with, and says so.
+/// Says hello, maps the memory that main answers with, and says so.
 pub(crate) fn join(
     control: &ControlChannel,
     declared: &[Declaration],
@@ -55,8 +55,8 @@ pub(crate) fn join(
     let (welcome, handles) = shake_hands(control, declared, timeout, &mut early)?;
     reach(KillPoint::WelcomeReceived);
     let mut handles = handles.into_iter();
-    let mut map = |capacity: u32, access| {
-        let handle = handles.next().ok_or_else(|| bad_answer("a ring is missing"))?;
+    let map = |handle: Option<MemoryHandle>, capacity: u32, access| {
+        let handle = handle.ok_or_else(|| bad_answer("a memory is missing"))?;
         let region = Region::open(handle, Region::ring_len(capacity as usize), access)
             .map_err(not_mapped)?;
         if prefault {
@@ -64,8 +64,9 @@ pub(crate) fn join(
         }
         Ok::<_, ConnectError>(region)
     };
-    let main = map(welcome.main_capacity, Access::Read)?.outbox().map_err(bad_answer)?;
-    let own = map(welcome.renderer_capacity, Access::Write)?.outbox().map_err(bad_answer)?;
+    let main = map(handles.next(), welcome.main_capacity, Access::Read)?;
+    let own = map(handles.next(), welcome.renderer_capacity, Access::Write)?;
+    let (main, own) = (main.outbox().map_err(bad_answer)?, own.outbox().map_err(bad_answer)?);
     own.control.identity.initialise(welcome.renderer_capacity as usize);
     main.control.identity.check(welcome.main_capacity as usize).map_err(bad_answer)?;
 
@@ -73,13 +74,7 @@ pub(crate) fn join(
     let (signal, interrupt) = signals.ok_or_else(|| bad_answer("the eventfd is missing"))?;
     let mut topics = Vec::with_capacity(welcome.topics.len());
     for &(number, capacity) in &welcome.topics {
-        let handle = handles.next().ok_or_else(|| bad_answer("a topic is missing"))?;
-        let region = Region::open(handle, Region::ring_len(capacity as usize), Access::Read)
-            .map_err(not_mapped)?;
-        if prefault {
-            region.prefault()?;
-        }
-        let topic = region.topic().map_err(bad_answer)?;
+        let topic = map(handles.next(), capacity, Access::Read)?.topic().map_err(bad_answer)?;
         topic.control.identity.check(capacity as usize).map_err(bad_answer)?;
         topics.push((number, topic));
     }
@@ -100,37 +95,29 @@ fn shake_hands(
     reach(KillPoint::HelloSent);
     let deadline = Instant::now() + timeout;
     let mut packet = vec![0; PACKET_MAX];
-    let (answer, handles) = loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(ConnectError::TimedOut(timeout));
-        }
-        let found = control.poll_readable(Some(left))?;
-        if !found.readable && !found.hangup {
-            continue;
-        }
-        let received = control.try_receive(&mut packet, TOPICS_MAX + 3).map_err(hung_up)?;
+    let refusal = loop {
+        let received = control.receive_before(deadline, &mut packet, TOPICS_MAX + 3);
+        let received = received.map_err(hung_up)?.ok_or(ConnectError::TimedOut(timeout))?;
         if received.len == 0 {
             return Err(ConnectError::HungUp);
         }
         match Answer::parse(&packet[..received.len]).map_err(bad_answer)? {
             Answer::Parcel(parcel) => early.push((parcel, received.handles)),
-            answer => break (answer, received.handles),
+            Answer::Welcome(welcome) => return Ok((welcome, received.handles)),
+            Answer::Refused(refusal) => break refusal,
         }
     };
-    match answer {
-        Answer::Welcome(welcome) => Ok((welcome, handles)),
-        Answer::Parcel(_) => Err(bad_answer("a parcel in place of an answer")),
-        Answer::Refused(JoinRefusal::Version { main }) => {
-            Err(ConnectError::VersionMismatch { ours: PROTOCOL_VERSION, theirs: main })
+    Err(match refusal {
+        JoinRefusal::Version { main } => {
+            ConnectError::VersionMismatch { ours: PROTOCOL_VERSION, theirs: main }
         }
-        Answer::Refused(JoinRefusal::NotAdmitted { why }) => Err(ConnectError::Refused { why }),
-        Answer::Refused(JoinRefusal::TypeMismatch { kind, channel, main }) => {
+        JoinRefusal::NotAdmitted { why } => ConnectError::Refused { why },
+        JoinRefusal::TypeMismatch { kind, channel, main } => {
             let ours = declared.iter().find(|ours| ours.kind == kind && ours.name == channel);
             let ours = ours.map_or_else(|| "unknown".to_owned(), |ours| ours.schema.clone());
-            Err(ConnectError::TypeMismatch { channel, ours, theirs: main })
+            ConnectError::TypeMismatch { channel, ours, theirs: main }
         }
-    }
+    })
 }
 
 /// A broken connection is main's hang-up.
@@ -141,7 +128,7 @@ fn hung_up(error: io::Error) -> ConnectError {
     }
 }
 
-/// What main has announced cannot be mapped; perhaps because main is dead, and the next one has removed it.
+/// The error of memory that cannot be mapped; perhaps main is dead, and the next main has removed it.
 pub(crate) fn not_mapped(error: RegionError) -> ConnectError {
     if error.is_removed() { ConnectError::HungUp } else { bad_answer(error) }
 }

@@ -4,11 +4,6 @@ use std::{fmt, process::ExitStatus};
 
 use crate::wire::frame::Violation;
 
-// Signal numbers, the same on every Unix.
-const SIGINT: i32 = 2;
-const SIGKILL: i32 = 9;
-const SIGTERM: i32 = 15;
-
 /// The reason of a process's end, in Electron's words where Electron has them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -64,9 +59,10 @@ pub(crate) fn reason_of(status: ExitStatus) -> (GoneReason, i32) {
     match (status.code(), signal_of(status)) {
         (Some(0), _) => (GoneReason::CleanExit, 0),
         (Some(code), _) => (GoneReason::AbnormalExit, code),
-        (None, Some(signal @ (SIGINT | SIGKILL | SIGTERM))) => (GoneReason::Killed, signal),
+        // SIGINT, SIGKILL, SIGTERM: the same numbers on every Unix.
+        (None, Some(signal @ (2 | 9 | 15))) => (GoneReason::Killed, signal),
         (None, Some(signal)) => (GoneReason::Crashed, signal),
-        // Not an end; waiting reports only ends.
+        // No end: waiting reports only ends.
         (None, None) => (GoneReason::AbnormalExit, -1),
     }
 }

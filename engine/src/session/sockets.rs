@@ -76,17 +76,20 @@ impl Transport for Sockets {
 }
 
 pub(crate) fn connect(name: &str) -> Result<Socket, ConnectError> {
-    let endpoint = || name.to_owned();
-    let socket = Socket::connect(&path(name)).map_err(|error| match error.kind() {
-        ErrorKind::NotFound => ConnectError::NoSuchEndpoint { endpoint: endpoint() },
-        ErrorKind::ConnectionRefused => ConnectError::Stale { endpoint: endpoint() },
-        _ => ConnectError::Io(error),
-    })?;
-    let uid = socket.peer_credentials()?.uid;
-    if uid == process::user_id() {
-        Ok(socket)
-    } else {
-        Err(ConnectError::ForeignServer { endpoint: endpoint(), uid })
+    let endpoint = name.to_owned();
+    let socket = match Socket::connect(&path(name)) {
+        Ok(socket) => socket,
+        Err(error) => {
+            return Err(match error.kind() {
+                ErrorKind::NotFound => ConnectError::NoSuchEndpoint { endpoint },
+                ErrorKind::ConnectionRefused => ConnectError::Stale { endpoint },
+                _ => ConnectError::Io(error),
+            });
+        }
+    };
+    match socket.peer_credentials()?.uid {
+        uid if uid == process::user_id() => Ok(socket),
+        uid => Err(ConnectError::ForeignServer { endpoint, uid }),
     }
 }
 
@@ -94,7 +97,7 @@ fn path(name: &str) -> PathBuf {
     folder().join(format!("{name}.sock"))
 }
 
-/// `None`: closed, so that whoever waits there is refused.
+/// `None`: it is closed, and connections that wait are refused.
 type Door = Arc<Mutex<Option<Listener>>>;
 
 struct SocketMeeting {
@@ -132,7 +135,7 @@ impl Meeting for SocketMeeting {
     }
 
     fn ring(&self) {
-        // It fails only when its count is at the limit, and then it has rung.
+        // It fails only if its count is at the limit, and then it has rung.
         let _ = self.bell.ring();
     }
 
@@ -238,32 +241,17 @@ struct SocketPoller {
 
 impl Poller for SocketPoller {
     fn add(&mut self, source: PollSource<'_>, token: u64) -> io::Result<()> {
-        match source {
-            PollSource::Door => {
-                let door = self.door.lock();
-                self.epoll.add(door.as_ref().ok_or(ErrorKind::NotFound)?, token, Trigger::Level)
-            }
-            PollSource::Bell(control) => self.epoll.add(bell(control)?, token, Trigger::Edge),
-            PollSource::ControlChannel(control) => {
-                self.epoll.add(&control.link::<SocketLink>()?.socket, token, Trigger::Level)
-            }
-            PollSource::Process(process) => {
-                self.epoll.add(descriptor(process)?, token, Trigger::Level)
-            }
-        }
+        let trigger = match source {
+            PollSource::Bell(_) => Trigger::Edge,
+            _ => Trigger::Level,
+        };
+        let door = self.door.lock();
+        self.epoll.add(descriptor(source, &door).ok_or(ErrorKind::NotFound)?, token, trigger)
     }
 
     fn remove(&mut self, source: PollSource<'_>, _token: u64) -> io::Result<()> {
-        match source {
-            PollSource::Door => {
-                self.epoll.remove(self.door.lock().as_ref().ok_or(ErrorKind::NotFound)?)
-            }
-            PollSource::Bell(control) => self.epoll.remove(bell(control)?),
-            PollSource::ControlChannel(control) => {
-                self.epoll.remove(&control.link::<SocketLink>()?.socket)
-            }
-            PollSource::Process(process) => self.epoll.remove(descriptor(process)?),
-        }
+        let door = self.door.lock();
+        self.epoll.remove(descriptor(source, &door).ok_or(ErrorKind::NotFound)?)
     }
 
     fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
@@ -271,10 +259,11 @@ impl Poller for SocketPoller {
     }
 }
 
-fn bell(control: &ControlChannel) -> io::Result<&EventFd> {
-    control.link::<SocketLink>()?.bell.get().ok_or_else(|| ErrorKind::NotFound.into())
-}
-
-fn descriptor(process: &LaunchedProcess) -> io::Result<&OwnedFd> {
-    process.0.downcast_ref().ok_or_else(|| ErrorKind::NotFound.into())
+fn descriptor<'a>(source: PollSource<'a>, door: &'a Option<Listener>) -> Option<BorrowedFd<'a>> {
+    Some(match source {
+        PollSource::Door => door.as_ref()?.as_fd(),
+        PollSource::Bell(control) => control.link::<SocketLink>()?.bell.get()?.as_fd(),
+        PollSource::ControlChannel(control) => control.link::<SocketLink>()?.socket.as_fd(),
+        PollSource::Process(process) => process.0.downcast_ref::<OwnedFd>()?.as_fd(),
+    })
 }

@@ -1,9 +1,9 @@
-//! How processes find each other, tie themselves together and share memory: the seam between the backends.
+//! The traits by which processes find each other, connect and share memory. Each backend implements them.
 //!
 //! ```text
 //!   Transport   by an endpoint's name:  bind ─▶ Meeting      connect, inherit ─▶ ControlChannel
 //!   Meeting     main's side of a bound name:  accept, tie ─▶ ControlChannel
-//!                                             backing ─▶ memory      poller ─▶ what main's loop sleeps on
+//!                                             backing ─▶ memory      poller ─▶ sleep of main's loop
 //! ```
 //!
 //! `Config::backend` chooses in [`of`]. The code above does not depend on the choice; an endpoint and a
@@ -23,7 +23,7 @@ use crate::{
     shm::backing::Backing,
 };
 
-/// One way in which processes meet. Names were checked by the caller.
+/// The names of one backend. The caller has checked them.
 pub(crate) trait Transport: Sync {
     fn backend(&self) -> Backend;
 
@@ -33,7 +33,7 @@ pub(crate) trait Transport: Sync {
     /// Connects to the main process behind `name`, if it is this user's.
     fn connect(&self, name: &str, timeout: Duration) -> Result<ControlChannel, ConnectError>;
 
-    /// Whether an endpoint of this name is found in this way: a main process, or what one has left.
+    /// Returns whether this backend knows an endpoint of this name: a main process, or its remains.
     fn finds(&self, name: &str) -> bool;
 
     /// The environment variable by which a launched renderer finds its session.
@@ -42,25 +42,25 @@ pub(crate) trait Transport: Sync {
     /// Connects to the main process that has launched this one, by the variable's value.
     fn inherit(&self, value: &str) -> Result<ControlChannel, ConnectError>;
 
-    /// Removes what a dead main process has left of `name`. The caller holds the name's lock. `None`: there is
-    /// something of a process that runs, which is left alone.
+    /// Removes the remains of `name`. The caller holds the name's lock. `None`: a running process uses something of
+    /// it, which stays.
     fn sweep(&self, name: &str) -> io::Result<Option<Leftovers>>;
 
-    /// The names that have lost their lock file and are found in this way alone.
+    /// The names that have lost their lock file, and that only this backend finds.
     fn orphans(&self) -> Vec<String>;
 }
 
-/// What a dead main process had left and was removed.
+/// The removed remains of a dead main process.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Leftovers {
-    /// Segments of memory, and how many bytes they had.
+    /// Segments of memory, and their size in bytes.
     pub(crate) segments: usize,
     pub(crate) bytes: u64,
 }
 
 /// Main's side of a bound name.
 pub(crate) trait Meeting: Send + Sync {
-    /// How main makes memory for those whom it meets.
+    /// The kind of memory that main makes.
     fn backing(&self) -> Backing;
 
     /// Lets in the next renderer that waits. Never blocks.
@@ -84,28 +84,28 @@ pub(crate) trait Meeting: Send + Sync {
     fn settle(&self) {}
 }
 
-/// A process that main has launched, by what tells of its end.
+/// The notifier of the end of a process that main launched.
 pub(crate) struct LaunchedProcess(pub(crate) Box<dyn Any + Send + Sync>);
 
-/// The token of a [`Meeting::ring`], which is heard by nobody.
+/// The token of a [`Meeting::ring`], which only ends the sleep.
 pub(crate) const INTERRUPT: u64 = u64::MAX - 1;
 
-/// What main's loop sleeps on, and what it hears.
+/// The sleep of main's loop, and the events that end it.
 pub(crate) trait Poller: Send {
-    /// Listens to `source` from now on, and hears of what is there already.
+    /// Listens to `source`, and reports events that are there already.
     fn add(&mut self, source: PollSource<'_>, token: u64) -> io::Result<()>;
 
-    /// Listens to it no more; an error if it did not.
+    /// Stops listening to `source`; an error if it did not.
     fn remove(&mut self, source: PollSource<'_>, token: u64) -> io::Result<()>;
 
-    /// Sleeps until something happens, at most for `timeout`, and puts it into `events` in place of what was there.
-    /// May come back early with nothing: callers loop.
+    /// Sleeps until there are events, at most for `timeout`, and replaces the content of `events`. May come back
+    /// early with none: callers loop.
     fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()>;
 }
 
-/// What can be listened to.
+/// A source of events.
 pub(crate) enum PollSource<'a> {
-    /// Renderers that want to be let in.
+    /// Renderers that connect.
     Door,
     /// A renderer that has rung.
     Bell(&'a Arc<ControlChannel>),
@@ -129,7 +129,7 @@ pub(crate) fn variables() -> impl Iterator<Item = &'static str> {
     TRANSPORTS.iter().map(|transport| transport.variable())
 }
 
-/// Whether main has launched this process into a session.
+/// Returns whether main has launched this process into a session.
 pub(crate) fn was_launched() -> bool {
     variables().any(|variable| env::var_os(variable).is_some())
 }

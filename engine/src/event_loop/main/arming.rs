@@ -6,7 +6,7 @@
 
 use std::time::Instant;
 
-use super::windows::Windows;
+use super::windows::{Input, Windows};
 use crate::{
     kill_points::{KillPoint, reach},
     trace,
@@ -43,13 +43,12 @@ impl Windows {
     /// Asks the renderer to ring with its next frame. The caller takes the window out of the busy ones.
     /// `false`: the renderer has sent one meanwhile.
     pub(super) fn arm(&mut self, place: usize) -> bool {
-        let Some(connection) = self.connection(place) else { return true };
         // It fails only for want of memory, and then the window is looked at as before.
-        if connection.session.is_some() && connection.deaf && !self.listen_to_bell(place, true) {
+        if self.listen(place, Input::Bell, true).is_err() {
             return false;
         }
-        let armed = self.armed.len();
-        let Some(connection) = self.connection(place) else { return true };
+        let Self { connections, armed, .. } = self;
+        let Some(connection) = connections[place].as_mut() else { return true };
         let Some(session) = connection.session.as_mut() else { return true };
         session.port.own.parked.announce();
         reach(KillPoint::ParkAnnounced);
@@ -59,8 +58,8 @@ impl Windows {
             return false;
         }
         session.port.counters.parks.add_alone(1);
-        connection.armed = Some(armed);
-        self.armed.push(place);
+        connection.armed = Some(armed.len());
+        armed.push(place);
         true
     }
 
@@ -69,9 +68,9 @@ impl Windows {
         let Some(connection) = self.connection(place) else { return false };
         let Some(at) = connection.armed.take() else { return false };
         connection.quiet = 0;
-        if let Some(session) = &connection.session {
+        if let Some(port) = connection.port() {
             reach(KillPoint::ParkEnded);
-            session.port.own.parked.withdraw();
+            port.own.parked.withdraw();
         }
         self.armed.swap_remove(at);
         // The last one has moved there, unless it was this one.
@@ -123,15 +122,12 @@ impl Windows {
     /// rings are not heard.
     #[cold]
     pub(super) fn hold(&mut self, place: usize, until: Instant) {
-        let Some(connection) = self.connection(place) else { return };
-        let Some(session) = connection.session.as_mut() else { return };
+        let Some(session) = self.session(place) else { return };
         session.port.counters.throttled.add_alone(1);
         trace::held(session.port.window);
         session.publish();
         session.port.sender.flush();
-        if !connection.deaf {
-            self.listen_to_bell(place, false);
-        }
+        let _ = self.listen(place, Input::Bell, false);
         self.busy.retain(|&busy| busy != place);
         self.hold_until(place, until);
     }
@@ -141,10 +137,7 @@ impl Windows {
     #[inline]
     pub(super) fn hold_in_flood(&mut self, place: usize) -> bool {
         let until = self.connection(place).and_then(|connection| connection.rings.next_look());
-        until.is_some_and(|until| {
-            self.hold_until(place, until);
-            true
-        })
+        until.inspect(|until| self.hold_until(place, *until)).is_some()
     }
 
     fn hold_until(&mut self, place: usize, until: Instant) {
@@ -162,8 +155,7 @@ impl Windows {
         self.busy.push(place);
     }
 
-    /// Notes that a window has rung. If that was for nothing, and too often, its rings are not heard for a
-    /// while.
+    /// Acts on a window's ring. If that was for nothing, and too often, its rings are not heard for a while.
     pub(super) fn heed_ring(&mut self, place: usize) {
         let Some(connection) = self.connection(place) else { return };
         let Some(session) = connection.session.as_mut() else { return };
@@ -171,7 +163,7 @@ impl Windows {
         if !connection.deaf && connection.rings.note(position, has_news) {
             session.port.counters.storms.add_alone(1);
             trace::storm(session.port.window);
-            self.listen_to_bell(place, false);
+            let _ = self.listen(place, Input::Bell, false);
         }
         self.make_busy(place);
     }

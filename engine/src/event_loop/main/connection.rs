@@ -13,15 +13,8 @@ use crate::{
     shm::region::Region,
     trace,
     wake::first_look::FirstLook,
-    wire::{frame::Violation, handshake::Welcome},
+    wire::frame::Violation,
 };
-
-/// A session's memory, as the handshake hands it over.
-pub(super) struct Handover {
-    pub(super) welcome: Welcome,
-    pub(super) main_region: Region,
-    pub(super) renderer_region: Region,
-}
 
 /// A session with its window: everything but its socket.
 pub(super) struct Session {
@@ -33,8 +26,8 @@ pub(super) struct Session {
     /// When it was opened, and its policy in a line, for inspectors.
     pub(super) opened: Instant,
     pub(super) summary: String,
-    /// Until it is handed over.
-    pub(super) handover: Option<Handover>,
+    /// Main's outbox and the renderer's, until the handshake hands them over.
+    pub(super) regions: Option<[Region; 2]>,
 }
 
 /// The longest delay of the first look at a renderer's ring, in ticks: 0.2 to 0.4 µs. The next request of a renderer
@@ -47,20 +40,27 @@ pub(super) enum Stage {
     Hello,
     Ready,
     Live,
+    /// An inspector's, which has no session.
+    Observing,
     /// The session is over; the process may not be.
     Ending,
+}
+
+/// A process that main launched.
+pub(super) struct Launched {
+    pub(super) child: Child,
+    pub(super) process: LaunchedProcess,
+    pub(super) recipe: Recipe,
+    pub(super) at: Instant,
 }
 
 pub(super) struct Connection {
     pub(super) control: Arc<ControlChannel>,
     pub(super) stage: Stage,
-    /// `None`: it is not admitted yet.
+    /// `None`: it is not admitted yet, or an inspector's.
     pub(super) session: Option<Session>,
-    pub(super) child: Option<(Child, LaunchedProcess)>,
-    /// How, and when, main launched it.
-    pub(super) launched: Option<(Recipe, Instant)>,
-    /// Main kills the process if it outlives its session for too long.
-    pub(super) dies_with_session: bool,
+    /// `None`: main did not launch its process.
+    pub(super) launched: Option<Box<Launched>>,
     /// When the present stage must be over.
     pub(super) stage_until: Option<Instant>,
     /// When the next of main's requests to it expires.
@@ -69,7 +69,7 @@ pub(super) struct Connection {
     pub(super) held_until: Option<Instant>,
     /// Its place in the list of the armed windows.
     pub(super) armed: Option<usize>,
-    /// The poller does not hear its bell: it was held, and has not been armed since.
+    /// The poller does not hear its bell: it has no session yet, or was held and has not been armed since.
     pub(super) deaf: bool,
     pub(super) rings: WakeFlood,
     /// Looks in a row that found no frame.
@@ -77,7 +77,6 @@ pub(super) struct Connection {
     /// When to look for a frame after the last one.
     pub(super) first_look: FirstLook,
     pub(super) violations: u32,
-    pub(super) hung_up: bool,
 }
 
 impl Connection {
@@ -86,24 +85,27 @@ impl Connection {
             control,
             stage: Stage::Hello,
             session: None,
-            child: None,
             launched: None,
-            dies_with_session: true,
             stage_until: None,
             request_until: None,
             held_until: None,
             armed: None,
-            deaf: false,
+            deaf: true,
             rings: WakeFlood::default(),
             quiet: 0,
             first_look: FirstLook::new(FIRST_LOOK_MAX),
             violations: 0,
-            hung_up: false,
         }
     }
 
     pub(super) fn port(&self) -> Option<&Arc<Port>> {
         self.session.as_ref().map(|session| &session.port)
+    }
+
+    /// Returns the process, if main kills it when it outlives its session for too long.
+    pub(super) fn dies_with_session(&mut self) -> Option<&mut Child> {
+        let launched = self.launched.as_mut()?;
+        launched.recipe.options.die_with_main.then_some(&mut launched.child)
     }
 
     /// The earliest of its deadlines.
@@ -113,17 +115,9 @@ impl Connection {
 }
 
 impl Session {
-    /// Returns how many frames may be taken in this turn. Reads the clock only when a quota is used up.
-    /// `Err`: the window is to be held until then.
-    #[inline]
-    pub(super) fn allowed_batch(&mut self) -> Result<usize, Instant> {
-        let Some(allowance) = &mut self.allowance else { return Ok(BATCH) };
-        let allowed = allowance.frames(BATCH);
-        if allowed > 0 { Ok(allowed) } else { self.refill() }
-    }
-
+    /// Refills the quotas, and returns how many frames they allow. `Err`: the window is to be held until then.
     #[cold]
-    fn refill(&mut self) -> Result<usize, Instant> {
+    pub(super) fn refill(&mut self) -> Result<usize, Instant> {
         let Some(allowance) = &mut self.allowance else { return Ok(BATCH) };
         let now = Instant::now();
         allowance.fill(now);

@@ -1,16 +1,13 @@
 //! Opening main's endpoint.
 
 use std::{
+    collections::BTreeMap,
     sync::{Arc, Weak},
     time::Instant,
 };
 
 use super::{
-    hooks::Hooks,
-    launcher::Launcher,
-    notices::Notices,
-    shared::{MainShared, WindowTable},
-    topics::Topics,
+    hooks::Hooks, launcher::Launcher, notices::Notices, shared::MainShared, topics::Topics,
     windows::Windows,
 };
 use crate::{
@@ -20,7 +17,7 @@ use crate::{
     metrics::{counters::Counter, sleeps::SleepCounters},
     os::process,
     peer::{dispatch::Dispatcher, router::Router},
-    primitives::{AtomicBool, AtomicU32},
+    primitives::{AtomicBool, AtomicU32, Mutex},
     session::{endpoint::Endpoint, error::BindError},
     sync::{loop_cell::LoopKey, snapshot::Snapshot},
     trace,
@@ -47,9 +44,7 @@ impl MainEndpoint {
         // Each window needs a few descriptors. The launch that meets the limit reports it.
         let _ = process::raise_descriptor_limit();
 
-        let Config { topic_capacity, prefault, .. } = config;
-        let topics = Topics::create(&meeting.backing(), &declared, topic_capacity, prefault);
-        let topics = topics.map_err(io)?;
+        let topics = Topics::create(&meeting.backing(), &declared, &config).map_err(io)?;
         let channels = Arc::new(ChannelTable::new(declared.into_iter().map(Some).collect()));
         let routes = Snapshot::new(Router::new(channels.len()));
         let key = LoopKey::new();
@@ -72,7 +67,8 @@ impl MainEndpoint {
                 dispatcher: Dispatcher { routes, executor, key: key_name },
                 meeting,
                 notices,
-                windows: WindowTable::new(),
+                windows: Mutex::new(BTreeMap::new()),
+                next_window: AtomicU32::new(1),
                 topics,
                 hooks: Hooks::default(),
                 launcher: Launcher::default(),

@@ -1,7 +1,7 @@
 //! Connections that come in, and what they say: the handshake of renderers, inspectors, and the hang-up.
 
 use std::{
-    io,
+    io::ErrorKind,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -10,11 +10,10 @@ use super::{
     connection::{Connection, Stage},
     hooks::Candidate,
     shared::MainShared,
-    token::{LISTENER, TokenKind, token},
-    windows::Windows,
+    windows::{Input, LISTENER, Windows},
 };
 use crate::{
-    inspection::attach::{InspectorAnswer, InspectorHello},
+    inspection::attach::InspectorHello,
     kill_points::{KillPoint, reach},
     os::report::Event,
     primitives::Ordering,
@@ -48,7 +47,7 @@ impl Windows {
     /// Takes in a connection that waits, if there is room for it.
     pub(super) fn accept(&mut self) {
         let Some(endpoint) = &self.endpoint else { return };
-        let control = match endpoint.accept() {
+        let control = match endpoint.meeting().accept() {
             Ok(Some(control)) => control,
             Ok(None) => return,
             Err(_) => {
@@ -58,16 +57,15 @@ impl Windows {
                 return;
             }
         };
-        if self.candidates >= CANDIDATES_MAX {
+        let is_candidate =
+            |each: &&Connection| each.session.is_none() && each.stage == Stage::Hello;
+        if self.connections.iter().flatten().filter(is_candidate).count() >= CANDIDATES_MAX {
             return;
         }
         let place = self.insert(Connection::new(Arc::new(control)), HELLO_TIMEOUT);
-        match self.listen_to_control(place) {
-            Ok(()) => self.candidates += 1,
-            Err(_) => {
-                self.connections[place] = None;
-                self.reschedule(place);
-            }
+        if self.listen(place, Input::ControlChannel, true).is_err() {
+            self.connections[place] = None;
+            self.reschedule(place);
         }
     }
 
@@ -79,27 +77,9 @@ impl Windows {
         }
     }
 
-    pub(super) fn listen_to_control(&mut self, place: usize) -> io::Result<()> {
-        let Self { connections, poller, .. } = self;
-        let Some(Some(connection)) = connections.get(place) else { return Ok(()) };
-        let source = PollSource::ControlChannel(&connection.control);
-        poller.add(source, token(place, TokenKind::ControlChannel))
-    }
-
-    pub(super) fn stop_listening(&mut self, place: usize) {
-        if let Some(Some(connection)) = self.connections.get(place) {
-            // It fails only if it was never added.
-            let source = PollSource::ControlChannel(&connection.control);
-            let _ = self.poller.remove(source, token(place, TokenKind::ControlChannel));
-        }
-    }
-
     /// Reads what came over the control: a part of the handshake, or the end.
     pub(super) fn hear(&mut self, main: &MainShared, place: usize, event: &Event) {
         let Some(Some(connection)) = self.connections.get(place) else { return };
-        if connection.stage == Stage::Ending {
-            return self.stop_listening(place);
-        }
         if !event.readable {
             if event.hangup {
                 self.hung_up(main, place);
@@ -110,25 +90,29 @@ impl Windows {
         match connection.control.try_receive(&mut self.packet, 0) {
             Ok(received) if received.len == 0 => self.hung_up(main, place),
             Ok(received) => self.hear_packet(main, place, received.len),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
             // It ended without reading all that main had sent.
-            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {
-                self.hung_up(main, place);
-            }
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => self.hung_up(main, place),
             Err(_) => self.misused(main, place),
         }
     }
 
-    /// Ends a session over whose control something came that the library does not send.
+    /// Ends a connection over which something came that the library does not send.
     fn misused(&mut self, main: &MainShared, place: usize) {
         let Some(connection) = self.connection(place) else { return };
-        let reason = match &connection.session {
-            Some(session) if connection.stage == Stage::Live => {
+        let reason = match (&connection.session, connection.stage) {
+            (Some(session), Stage::Live) => {
                 session.note_violation(&Violation::UnexpectedPacket, false);
                 GoneReason::ProtocolViolation(Violation::UnexpectedPacket)
             }
-            _ => {
-                main.refuse(&connection.control, "it speaks another protocol");
+            (_, stage) => {
+                main.refuse(
+                    &connection.control,
+                    match stage {
+                        Stage::Observing => "an inspector has nothing to say",
+                        _ => "it speaks another protocol",
+                    },
+                );
                 GoneReason::LaunchFailed
             }
         };
@@ -138,37 +122,44 @@ impl Windows {
     fn hear_packet(&mut self, main: &MainShared, place: usize, len: usize) {
         let Some(Some(connection)) = self.connections.get_mut(place) else { return };
         let packet = &self.packet[..len];
-        if connection.stage == Stage::Hello
-            && connection.session.is_none()
-            && let Some(hello) = InspectorHello::parse(packet)
-        {
-            return self.let_observe(main, place, hello);
-        }
-        let answered = match connection.stage {
-            Stage::Hello => match Hello::parse(packet) {
-                Ok(Ok(hello)) => {
-                    reach(KillPoint::HelloReceived);
-                    self.welcome(main, place, &hello)
-                }
-                Ok(Err(refusal)) => Err(Some(refusal)),
-                Err(_) => Err(None),
-            },
-            Stage::Ready if Ready::parse(packet).is_ok() => {
+        let inspector = InspectorHello::parse(packet).filter(|_| connection.session.is_none());
+        let answered = match (connection.stage, inspector) {
+            (Stage::Hello, Some(hello)) => {
+                let Self { inspectors, connections, .. } = self;
+                let admitted = hello.and_then(|()| inspectors.admit(main, connections, place));
+                self.reschedule(place);
+                admitted.map_err(|refusal| Some((refusal.why().to_owned(), encode(&refusal))))
+            }
+            (Stage::Hello, None) => {
+                let welcomed = match Hello::parse(packet) {
+                    Ok(Ok(hello)) => {
+                        reach(KillPoint::HelloReceived);
+                        self.welcome(main, place, &hello)
+                    }
+                    Ok(Err(refusal)) => Err(Some(refusal)),
+                    Err(_) => Err(None),
+                };
+                welcomed.map_err(|refusal| {
+                    let refusal = refusal?;
+                    Some((refusal.why().to_owned(), encode(&Answer::Refused(refusal))))
+                })
+            }
+            (Stage::Ready, _) if Ready::parse(packet).is_ok() => {
                 reach(KillPoint::ReadyReceived);
                 self.connected(main, place);
                 Ok(())
             }
             // Nothing is expected any more, or something else was.
-            Stage::Ready | Stage::Live | Stage::Ending => Err(None),
+            _ => Err(None),
         };
         match answered {
             Ok(()) => {}
             Err(None) => self.misused(main, place),
-            Err(Some(refusal)) => {
+            Err(Some((why, answer))) => {
                 if let Some(connection) = self.connection(place) {
-                    main.refuse(&connection.control, refusal.why());
+                    main.refuse(&connection.control, &why);
                     // A renderer that does not read its refusal misses it.
-                    let _ = connection.control.try_send(&encode(&Answer::Refused(refusal)), &[]);
+                    let _ = connection.control.try_send(&answer, &[]);
                 }
                 self.end_session(main, place, GoneReason::LaunchFailed);
             }
@@ -185,7 +176,7 @@ impl Windows {
             port.set_connected();
             // Relaxed: a pid, for people.
             trace::session_connected(port.window, port.peer_pid.load(Ordering::Relaxed));
-            main.hooks.connected(&port);
+            main.hooks.did_connect.run(&port, &());
         }
     }
 
@@ -198,78 +189,37 @@ impl Windows {
     ) -> Result<(), Option<JoinRefusal>> {
         let not_admitted = |why: String| Some(JoinRefusal::NotAdmitted { why });
         let Some(connection) = self.connection(place) else { return Ok(()) };
+        let control = connection.control.clone();
         let newly_admitted = match connection.session {
             Some(_) => None,
             None => {
-                let peer = connection.control.peer_credentials().map_err(|_| None)?;
+                let peer = control.peer_credentials().map_err(|_| None)?;
                 let candidate = Candidate::new(peer.pid, peer.uid, peer.gid);
                 let policy = main.hooks.admit(&candidate).map_err(not_admitted)?;
-                let session = main.open_session(policy, peer.pid, &connection.control);
+                let session = main.open_session(policy, peer.pid, &control);
                 Some(session.map_err(|error| not_admitted(error.to_string()))?)
             }
         };
         let session = connection.session.as_ref().or(newly_admitted.as_ref());
         let Some(port) = session.map(|session| session.port.clone()) else { return Ok(()) };
-        let grants = match grants(&hello.offers, &main.channels, &port.allowed) {
-            Ok(grants) => grants,
-            Err(refusal) => {
-                if newly_admitted.is_some() {
-                    // It never was a window that the application saw.
-                    main.forget_window(&port);
-                }
-                return Err(Some(refusal));
+        let grants = grants(&hello.offers, &main.channels, &port.allowed).inspect_err(|_| {
+            if newly_admitted.is_some() {
+                // It never was a window that the application saw.
+                main.forget_window(&port);
             }
-        };
+        })?;
         if let Some(session) = newly_admitted {
-            // Its control is listened to already: at this stage `begin_session` leaves that out.
-            connection.stage = Stage::Ready;
-            self.candidates -= 1;
             self.begin_session(place, session).map_err(|error| not_admitted(error.to_string()))?;
         }
-        let Some(connection) = self.connection(place) else { return Ok(()) };
-        let Some(session) = connection.session.as_mut() else { return Ok(()) };
-        let Some(mut handover) = session.handover.take() else { return Err(None) };
-        handover.welcome.grants = grants;
+        let Some(session) = self.session(place) else { return Ok(()) };
+        let regions = session.regions.take().ok_or(None)?;
         reach(KillPoint::SessionOpened);
-        main.send_welcome(&connection.control, &port, handover)
+        main.send_welcome(&control, session, &regions, grants)
             .map_err(|error| not_admitted(error.to_string()))?;
         reach(KillPoint::WelcomeSent);
-        connection.stage = Stage::Ready;
+        if let Some(connection) = self.connection(place) {
+            connection.stage = Stage::Ready;
+        }
         Ok(())
-    }
-
-    // --- inspectors ------------------------------------------------------------------------------
-
-    /// Lets an inspector observe, or tells it why not.
-    fn let_observe(&mut self, main: &MainShared, place: usize, hello: Result<(), InspectorAnswer>) {
-        self.stop_listening(place);
-        let Some(connection) = self.connections[place].take() else { return };
-        self.reschedule(place);
-        // An inspector has no place among the renderers.
-        self.candidates -= 1;
-        let admitted = hello
-            .and_then(|()| self.inspectors.admit(main, &mut *self.poller, &connection.control));
-        if let Err(answer) = admitted {
-            let why = match &answer {
-                InspectorAnswer::Refused { why } => why,
-                _ => "it inspects in another version",
-            };
-            main.refuse(&connection.control, why);
-            // An inspector that does not read its refusal misses it.
-            let _ = connection.control.try_send(&encode(&answer), &[]);
-        }
-    }
-
-    /// Ends the visit of an inspector that has gone, or says something, which ours does not.
-    pub(super) fn hear_inspector(&mut self, main: &MainShared, place: usize) {
-        let Some(control) = self.inspectors.remove(main, &mut *self.poller, place) else { return };
-        let went = match control.try_receive(&mut self.packet, 0) {
-            Ok(received) => received.len == 0,
-            // It has not even read what main answered.
-            Err(error) => error.kind() == io::ErrorKind::ConnectionReset,
-        };
-        if !went {
-            main.refuse(&control, "an inspector has nothing to say");
-        }
     }
 }

@@ -6,42 +6,37 @@ use std::{
 };
 
 use crate::{
-    event_loop::error::LaunchError,
-    os::process,
-    peer::Port,
-    policy::Policy,
-    primitives::{AtomicBool, Mutex, Ordering},
-    session::liveness::GoneReason,
-    web_contents::WebContents,
+    event_loop::error::LaunchError, os::process, peer::Port, policy::Policy, primitives::Mutex,
+    session::liveness::GoneReason, web_contents::WebContents,
 };
 
-/// The window of a renderer that was launched again, or why it could not be.
-pub(crate) type Restarted = Result<WebContents, Arc<LaunchError>>;
+/// The window of a renderer that was launched again, or the reason why it could not be.
+pub(crate) type Restarted = Result<WebContents, LaunchError>;
 
 type Admission = Box<dyn FnMut(&Candidate) -> Result<Policy, String> + Send>;
+type Hook<D> = dyn FnMut(&WebContents, &D) + Send;
 
-/// The hooks of one kind, in the order of their registration.
-pub(crate) struct HookList<A>(Mutex<Vec<Arc<Mutex<Hook<A>>>>>);
-type Hook<A> = dyn FnMut(A) + Send;
+/// The hooks of one kind, in the order of their registration. Each is called with a window and details.
+pub(crate) struct HookList<D>(Mutex<Vec<Arc<Mutex<Hook<D>>>>>);
 
-impl<A> Default for HookList<A> {
+impl<D> Default for HookList<D> {
     fn default() -> Self {
         Self(Mutex::new(Vec::new()))
     }
 }
 
-impl<A> HookList<A> {
-    pub(crate) fn add(&self, hook: impl FnMut(A) + Send + 'static) {
+impl<D> HookList<D> {
+    pub(crate) fn add(&self, hook: impl FnMut(&WebContents, &D) + Send + 'static) {
         self.0.lock().push(Arc::new(Mutex::new(hook)));
     }
 
     /// Runs them all. Their panics are counted for the session.
-    fn run(&self, port: &Port, argument: impl Fn() -> A) {
+    pub(super) fn run(&self, port: &Arc<Port>, details: &D) {
         // A hook may add another one.
         let hooks = self.0.lock().clone();
+        let window = WebContents::new(port.clone());
         for hook in hooks {
-            let argument = argument();
-            if catch_unwind(AssertUnwindSafe(|| (hook.lock())(argument))).is_err() {
+            if catch_unwind(AssertUnwindSafe(|| (hook.lock())(&window, details))).is_err() {
                 port.counters.panics.add();
             }
         }
@@ -52,13 +47,11 @@ impl<A> HookList<A> {
 #[derive(Default)]
 pub(crate) struct Hooks {
     admission: Mutex<Option<Admission>>,
-    pub(crate) did_connect: HookList<WebContents>,
-    pub(crate) process_gone: HookList<(WebContents, RenderProcessGone)>,
-    pub(crate) restarted: HookList<(WebContents, Restarted)>,
-    pub(crate) unresponsive: HookList<WebContents>,
-    pub(crate) responsive: HookList<WebContents>,
-    /// There is a hook of either of these two.
-    watches: AtomicBool,
+    pub(crate) did_connect: HookList<()>,
+    pub(crate) process_gone: HookList<RenderProcessGone>,
+    pub(crate) restarted: HookList<Restarted>,
+    pub(crate) unresponsive: HookList<()>,
+    pub(crate) responsive: HookList<()>,
 }
 
 impl Hooks {
@@ -81,39 +74,13 @@ impl Hooks {
         }
     }
 
-    /// From now on the loop watches whether renderers take what is sent to them.
-    pub(super) fn watch(&self) {
-        // Relaxed: the list of windows is locked and gone through afterwards; a window that comes later is
-        // added under that lock before this is read.
-        self.watches.store(true, Ordering::Relaxed);
-    }
-
-    pub(super) fn watches(&self) -> bool {
-        self.watches.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn connected(&self, port: &Arc<Port>) {
-        self.did_connect.run(port, || WebContents::new(port.clone()));
-    }
-
-    pub(super) fn gone(&self, port: &Arc<Port>, exit_code: Option<i32>) {
-        let reason = port.gone().cloned().unwrap_or(GoneReason::Disconnected);
-        let details = RenderProcessGone { reason, exit_code };
-        self.process_gone.run(port, || (WebContents::new(port.clone()), details.clone()));
-    }
-
-    pub(super) fn launched_again(&self, old: &Arc<Port>, new: Result<&Arc<Port>, LaunchError>) {
-        let new = new.map(|port| WebContents::new(port.clone())).map_err(Arc::new);
-        self.restarted.run(old, || (WebContents::new(old.clone()), new.clone()));
-    }
-
-    pub(super) fn responsiveness(&self, port: &Arc<Port>, responsive: bool) {
-        let hooks = if responsive { &self.responsive } else { &self.unresponsive };
-        hooks.run(port, || WebContents::new(port.clone()));
+    /// Returns whether the application wants to know of renderers that take nothing.
+    pub(super) fn watch_responsiveness(&self) -> bool {
+        [&self.unresponsive, &self.responsive].iter().any(|hooks| !hooks.0.lock().is_empty())
     }
 }
 
-/// How a renderer went: Electron's `render-process-gone` details.
+/// The end of a renderer: Electron's `render-process-gone` details.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RenderProcessGone {
     /// Why.
@@ -122,7 +89,7 @@ pub struct RenderProcessGone {
     pub exit_code: Option<i32>,
 }
 
-/// A process that asks to attach. The kernel tells all of it.
+/// A process that asks to attach, as the kernel describes it.
 #[derive(Clone, Debug)]
 pub struct Candidate {
     process_id: u32,
@@ -151,7 +118,7 @@ impl Candidate {
     }
 }
 
-/// What happened to the endpoint as a whole. What happened in a session is in
+/// Counters of the endpoint as a whole. Those of a session are in
 /// [`WebContents::counters`](crate::WebContents::counters).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]

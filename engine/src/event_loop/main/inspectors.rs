@@ -5,27 +5,23 @@
 //!                 10 times a second, while an inspector observes
 //! ```
 //!
-//! The board holds copies. Counters in the board itself would cost every frame a pointer, and a cache line
-//! that an inspector's processor has just taken. A copy costs some microseconds, whatever the number of
-//! inspectors. It takes at most a hundredth of the loop's time: a longer pause follows an expensive record
-//! ([`SHARE`]). Without inspectors there is no board and no timer.
+//! The board holds copies: counters in shared memory would cost every frame a cache line that an inspector's
+//! processor has just taken. A copy takes some microseconds for all inspectors together, and at most a
+//! hundredth of the loop's time ([`SHARE`]). Without inspectors there is no board and no timer.
 //!
-//! An inspector can only read. It gets one descriptor, of memory that the kernel lets only main write or
-//! resize. It holds one descriptor of main's, and [`INSPECTORS_MAX`] of them are let in. Anything that it
-//! sends ends its visit.
+//! An inspector gets one descriptor, of memory that only main can write or resize. Anything that it sends ends
+//! its visit.
 
 use std::{
     io,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
-use zerocopy::IntoBytes;
+use zerocopy::{FromZeros, IntoBytes};
 
 use super::{
     connection::{Connection, Stage},
     shared::MainShared,
-    token::{TokenKind, token},
 };
 use crate::{
     inspection::{
@@ -36,10 +32,7 @@ use crate::{
     os::process,
     primitives::Ordering,
     ring::broadcast::TopicWriter,
-    session::{
-        control_channel::ControlChannel,
-        transport::{PollSource, Poller},
-    },
+    session::control_channel::ControlChannel,
     shm::{
         backing::Backing,
         region::{Access, Region},
@@ -49,7 +42,7 @@ use crate::{
 };
 
 /// The most inspectors at once.
-pub(super) const INSPECTORS_MAX: usize = 16;
+const INSPECTORS_MAX: usize = 16;
 /// The shortest time between two records.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// The pause after a record is this many times the time that the record took, if that is longer.
@@ -59,11 +52,9 @@ const _: () = assert!(MainMetrics::COUNT <= board::MAIN_METRICS_MAX);
 const _: () = assert!(SessionMetrics::COUNT + Counters::COUNT <= board::WINDOW_METRICS_MAX);
 const _: () = assert!(sleeps::BUCKETS == board::SLEEP_BUCKETS);
 
+/// The board, which is there while an inspector observes.
 #[derive(Default)]
 pub(super) struct Inspectors {
-    /// Who watches; the place is in its token.
-    inspectors: Vec<Option<Arc<ControlChannel>>>,
-    /// There while anybody watches.
     board: Option<Board>,
     /// Not before then is there another record.
     next: Option<Instant>,
@@ -84,99 +75,61 @@ impl Board {
         memory.control.identity.initialise(board::CAPACITY);
         Ok(Self { region, writer: TopicWriter::new(memory, 0), record: Vec::new() })
     }
+}
 
-    /// Hands its memory over.
-    fn show_to(&self, control: &ControlChannel) -> io::Result<()> {
-        let answer = InspectorAnswer::Board { capacity: board::CAPACITY as u32 };
-        control.try_send(&encode(&answer), &[self.region.handle()])
-    }
-
-    fn write(&mut self, head: &Head, slots: impl Iterator<Item = BoardSlot>) {
-        self.record.clear();
-        self.record.extend_from_slice(head.as_bytes());
-        slots.for_each(|slot| self.record.extend_from_slice(slot.as_bytes()));
-        // The fullest record fits: see `inspection::board`.
-        let written = self.writer.publish(&self.record);
-        debug_assert!(written.is_ok());
-    }
+/// The number of inspectors that observe.
+fn observers(connections: &[Option<Connection>]) -> usize {
+    let connections = connections.iter().flatten();
+    connections.filter(|connection| connection.stage == Stage::Observing).count()
 }
 
 impl Inspectors {
-    fn count(&self) -> usize {
-        self.inspectors.iter().flatten().count()
-    }
-
-    /// Lets an inspector observe, or says why not.
+    /// Lets an inspector observe, or returns why not.
     pub(super) fn admit(
         &mut self,
         main: &MainShared,
-        poller: &mut dyn Poller,
-        control: &Arc<ControlChannel>,
+        connections: &mut [Option<Connection>],
+        place: usize,
     ) -> Result<(), InspectorAnswer> {
-        let refused = |why: &str| InspectorAnswer::Refused { why: why.to_owned() };
-        if !control.peer_credentials().is_ok_and(|peer| peer.uid == process::user_id()) {
-            return Err(refused("it belongs to another user"));
+        let refused = |why: String| Err(InspectorAnswer::Refused { why });
+        let observers = observers(connections);
+        let Some(connection) = connections[place].as_mut() else { return Ok(()) };
+        if !connection.control.peer_credentials().is_ok_and(|peer| peer.uid == process::user_id()) {
+            return refused("it belongs to another user".to_owned());
         }
-        if self.count() >= INSPECTORS_MAX {
-            return Err(refused(&format!("{INSPECTORS_MAX} inspectors are watching already")));
+        if observers >= INSPECTORS_MAX {
+            return refused(format!("{INSPECTORS_MAX} inspectors are watching already"));
         }
-        let shown = self.show_to(main, poller, control);
-        self.note(main);
-        shown.map_err(|error| refused(&error.to_string()))
-    }
-
-    fn show_to(
-        &mut self,
-        main: &MainShared,
-        poller: &mut dyn Poller,
-        control: &Arc<ControlChannel>,
-    ) -> io::Result<()> {
-        let board = match &mut self.board {
-            Some(board) => board,
-            none => none.insert(Board::create(&main.meeting.backing(), &main.name)?),
-        };
-        board.show_to(control)?;
-        let free = self.inspectors.iter().position(Option::is_none);
-        let place = free.unwrap_or(self.inspectors.len());
-        poller.add(PollSource::ControlChannel(control), token(place, TokenKind::Inspector))?;
-        if place == self.inspectors.len() {
-            self.inspectors.push(None);
+        if let Err(error) = self.show_to(main, &connection.control) {
+            return refused(error.to_string());
         }
-        self.inspectors[place] = Some(control.clone());
+        connection.stage = Stage::Observing;
+        connection.stage_until = None;
+        self.count(main, connections);
         Ok(())
     }
 
-    /// Ends a visit.
-    pub(super) fn remove(
-        &mut self,
-        main: &MainShared,
-        poller: &mut dyn Poller,
-        place: usize,
-    ) -> Option<Arc<ControlChannel>> {
-        let control = self.inspectors.get_mut(place)?.take()?;
-        let token = token(place, TokenKind::Inspector);
-        let _ = poller.remove(PollSource::ControlChannel(&control), token);
-        self.note(main);
-        Some(control)
-    }
-
-    pub(super) fn close(&mut self, main: &MainShared) {
-        self.inspectors.clear();
-        self.note(main);
-    }
-
-    /// Call when their number may have changed. The board goes with the last of them. The pause stays: an
-    /// inspector that comes and goes gets no more records than one that stays.
-    fn note(&mut self, main: &MainShared) {
-        let count = self.count() as u32;
+    /// Call when the number of inspectors may have changed. The board goes with the last of them. The pause
+    /// stays: an inspector that comes and goes gets no more records than one that stays.
+    pub(super) fn count(&mut self, main: &MainShared, connections: &[Option<Connection>]) {
+        let count = observers(connections) as u32;
         if count == 0 {
-            self.inspectors.clear();
             self.board = None;
         }
         // Relaxed: for people.
         if main.inspectors.swap(count, Ordering::Relaxed) != count {
             trace::inspectors(count);
         }
+    }
+
+    /// Hands the board's memory over.
+    fn show_to(&mut self, main: &MainShared, control: &ControlChannel) -> io::Result<()> {
+        let board = match &mut self.board {
+            Some(board) => board,
+            none => none.insert(Board::create(&main.meeting.backing(), &main.name)?),
+        };
+        let answer = InspectorAnswer::Board { capacity: board::CAPACITY as u32 };
+        control.try_send(&encode(&answer), &[board.region.handle()])
     }
 
     /// Shows the inspectors how things are, if it is time to. Returns when it is again.
@@ -195,8 +148,15 @@ impl Inspectors {
         head.slots = count.min(SLOTS_MAX) as u32;
         head.unshown = count.saturating_sub(SLOTS_MAX) as u32;
         head.fingerprint = fingerprint();
+        board.record.clear();
+        board.record.extend_from_slice(head.as_bytes());
         let windows = connections.iter_mut().flatten().filter_map(Connection::picture);
-        board.write(&head, windows.take(SLOTS_MAX));
+        for slot in windows.take(SLOTS_MAX) {
+            board.record.extend_from_slice(slot.as_bytes());
+        }
+        // The fullest record fits: see `inspection::board`.
+        let written = board.writer.publish(&board.record);
+        debug_assert!(written.is_ok());
         let pause = (now.elapsed() * SHARE).max(LOOK_EVERY);
         self.next = now.checked_add(pause);
         self.next
@@ -220,7 +180,8 @@ impl Connection {
     /// What a record says of a window.
     fn picture(&mut self) -> Option<BoardSlot> {
         let state = match self.stage {
-            Stage::Hello => WindowState::Launching,
+            // An inspector is no window.
+            Stage::Hello | Stage::Observing => WindowState::Launching,
             Stage::Ready => WindowState::Joining,
             Stage::Ending => WindowState::Ending,
             Stage::Live if self.rings.are_ignored() => WindowState::Storming,
@@ -229,10 +190,10 @@ impl Connection {
         };
         let session = self.session.as_mut()?;
         let port = &session.port;
-        let mut slot = BoardSlot::new();
+        let mut slot = BoardSlot::new_zeroed();
         slot.id = port.window;
         slot.pid = port.peer_pid.load(Ordering::Relaxed);
-        slot.state = state.to_wire();
+        slot.state = state as u32;
         slot.open_ns = since(session.opened);
         slot.policy_len = board::put_text(&mut slot.policy, &session.summary);
         let (metrics, counters) = slot.metrics.split_at_mut(SessionMetrics::COUNT);

@@ -12,15 +12,12 @@
 //! The work of a turn depends on the windows that are busy, not on how many there are. Main never waits
 //! for a renderer here. Each wait for a step of a renderer has a deadline.
 //!
-//! | module | what it is |
+//! | module | contents |
 //! | --- | --- |
-//! | [`endpoint`] | opens the endpoint |
-//! | [`windows`], [`arming`] | the source: frames and notices; quiet and held windows |
-//! | [`handshake`], [`sessions`] | connections that come in; how sessions begin and end |
-//! | [`connection`], [`deadlines`] | one connection with its session; the next deadline of each |
-//! | [`shared`], [`notices`], [`hooks`], [`topics`] | what all threads share, in parts with one job each |
-//! | [`opening`], [`launching`], [`launcher`], [`restart`] | memory of a session; launches, and again after a crash |
-//! | [`token`] | the names of the poller's events |
+//! | [`endpoint`], [`shared`], [`notices`], [`hooks`], [`topics`] | opens the endpoint; the parts that all threads share |
+//! | [`windows`], [`arming`], [`deadlines`] | the source: frames, notices, events; quiet and held windows |
+//! | [`connection`], [`handshake`], [`sessions`] | a connection; how it comes in; how sessions begin and end |
+//! | [`opening`], [`launcher`], [`restart`] | a session's memory and process; launches, and again after a crash |
 //! | [`responsiveness`], [`wake_flood`], [`inspectors`] | windows that take nothing; that ring for nothing; observers |
 
 mod arming;
@@ -31,14 +28,12 @@ mod handshake;
 pub(crate) mod hooks;
 mod inspectors;
 mod launcher;
-mod launching;
 mod notices;
 mod opening;
 mod responsiveness;
 pub(crate) mod restart;
 mod sessions;
 pub(crate) mod shared;
-mod token;
 mod topics;
 mod wake_flood;
-pub(crate) mod windows;
+mod windows;

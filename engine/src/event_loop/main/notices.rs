@@ -31,7 +31,7 @@ pub(super) struct Notice {
 pub(super) struct Notices {
     queue: Mutex<Vec<Notice>>,
     /// Something does not wait for the next housekeeping.
-    urgent: Flag,
+    pub(super) urgent: Flag,
     meeting: Arc<dyn Meeting>,
 }
 
@@ -69,21 +69,14 @@ impl Notices {
         }
     }
 
-    #[inline]
-    pub(super) fn are_urgent(&self) -> bool {
-        self.urgent.is_raised()
-    }
-
     pub(super) fn is_empty(&self) -> bool {
         !self.urgent.is_raised() && self.queue.lock().is_empty()
     }
 
     /// Swaps the queue for an empty one, so that no memory is allocated.
     pub(super) fn take(&self, empty: &mut Vec<Notice>) {
-        if self.urgent.is_raised() {
-            // Before the queue, which is filled before the flag is raised.
-            self.urgent.take();
-        }
+        // Before the queue, which is filled before the flag is raised.
+        self.urgent.take();
         std::mem::swap(empty, &mut *self.queue.lock());
     }
 

@@ -55,12 +55,10 @@ impl Responsiveness {
     /// Begins to watch a window to which something was sent, if it has not taken that already.
     pub(super) fn watch(&mut self, port: Arc<Port>, from_elsewhere: bool, now: Instant) {
         // Two threads may tell of it, or one while it is still watched.
-        if self.watched.iter().any(|known| Arc::ptr_eq(&known.port, &port)) {
-            return;
-        }
-        let each = WatchedWindow::new(port, now);
-        if from_elsewhere || !each.may_leave() {
-            self.watched.push(each);
+        let is_known = self.watched.iter().any(|known| Arc::ptr_eq(&known.port, &port));
+        if !is_known && (from_elsewhere || !may_leave(&port)) {
+            let consumed = port.consumed();
+            self.watched.push(WatchedWindow { port, consumed, since: now, unresponsive: false });
         }
     }
 
@@ -68,66 +66,51 @@ impl Responsiveness {
     pub(super) fn look(&mut self, main: &MainShared, now: Instant) -> Option<Instant> {
         if self.next.is_some_and(|next| next <= now) {
             self.next = None;
-            self.look_at_watched(main, now);
+            self.watched.retain_mut(|each| each.stays(main, now, self.after));
         }
         if self.next.is_none() && !self.watched.is_empty() {
             self.next = now.checked_add(self.look_every);
         }
         self.next
     }
-
-    fn look_at_watched(&mut self, main: &MainShared, now: Instant) {
-        let mut index = 0;
-        while let Some(each) = self.watched.get_mut(index) {
-            if each.port.gone().is_some() {
-                self.watched.swap_remove(index);
-                continue;
-            }
-            let before = each.unresponsive;
-            let unread_frames = each.look(now, self.after);
-            if each.unresponsive != before {
-                let tell = if each.unresponsive { trace::unresponsive } else { trace::responsive };
-                tell(each.port.window);
-                main.hooks.responsiveness(&each.port, !each.unresponsive);
-            }
-            if unread_frames || !each.may_leave() {
-                index += 1;
-            } else {
-                self.watched.swap_remove(index);
-            }
-        }
-    }
 }
 
 impl WatchedWindow {
-    fn new(port: Arc<Port>, now: Instant) -> Self {
-        let consumed = port.consumed();
-        Self { port, consumed, since: now, unresponsive: false }
-    }
-
-    /// Returns whether there is something that it has not taken.
-    fn look(&mut self, now: Instant, after: Duration) -> bool {
-        let unread_frames = self.port.sender.has_unread_messages();
-        let consumed = self.port.consumed();
-        let moves = consumed != self.consumed;
-        self.consumed = consumed;
-        // One that has not connected yet has a deadline of its own.
-        if !unread_frames || moves || !self.port.is_connected() {
-            self.since = now;
-            self.unresponsive = false;
-        } else if now.saturating_duration_since(self.since) >= after {
-            self.unresponsive = true;
-        }
-        unread_frames
-    }
-
-    /// Returns whether it has taken all. Then the loop is told of the next send.
-    fn may_leave(&self) -> bool {
-        if self.port.sender.has_unread_messages() {
+    /// Looks at the window, and tells the application of a change. Returns whether it is looked at again.
+    fn stays(&mut self, main: &MainShared, now: Instant, after: Duration) -> bool {
+        let Self { port, consumed, since, unresponsive } = self;
+        if port.gone().is_some() {
             return false;
         }
-        self.port.sender.tell_of_next_send();
-        // A thread that was sending meanwhile has not seen the wish.
-        !self.port.sender.has_unread_messages()
+        let has_unread = port.sender.has_unread_messages();
+        let (consumed_before, before) = (*consumed, *unresponsive);
+        *consumed = port.consumed();
+        // One that has not connected yet has a deadline of its own.
+        if !has_unread || *consumed != consumed_before || !port.is_connected() {
+            *since = now;
+            *unresponsive = false;
+        } else if now.saturating_duration_since(*since) >= after {
+            *unresponsive = true;
+        }
+        if *unresponsive != before {
+            let (tell, hooks): (fn(u32), _) = if *unresponsive {
+                (trace::unresponsive, &main.hooks.unresponsive)
+            } else {
+                (trace::responsive, &main.hooks.responsive)
+            };
+            tell(port.window);
+            hooks.run(port, &());
+        }
+        has_unread || !may_leave(port)
     }
+}
+
+/// Returns whether a window has taken all. Then the loop is told of the next send.
+fn may_leave(port: &Port) -> bool {
+    if port.sender.has_unread_messages() {
+        return false;
+    }
+    port.sender.tell_of_next_send();
+    // A thread that was sending meanwhile has not seen the wish.
+    !port.sender.has_unread_messages()
 }

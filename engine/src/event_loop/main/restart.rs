@@ -6,31 +6,30 @@
 
 use std::{
     io,
-    process::{Child, Command},
+    process::Command,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use crate::{
-    os::process::{CHILD_SOCKET, Inherited, Program},
+    os::process::{CHILD_SOCKET, Program},
     peer::Port,
     policy::Policy,
     session::liveness::GoneReason,
 };
 
-/// Whether main launches a renderer again when it went.
+/// The cases in which main launches a renderer again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RestartPolicy {
-    /// It is gone.
+    /// In none.
     #[default]
     Never,
-    /// When it crashed: ended with a status other than 0, was killed, or ended before it had connected. Not when it
-    /// ended with status 0, was [closed](crate::WebContents::close), hung up, or broke the protocol: who did that
-    /// once is not to be trusted again.
+    /// When it crashed: it ended with a status other than 0, was killed, or ended before it had connected. Not when
+    /// it ended with status 0, was [closed](crate::WebContents::close), hung up, or broke the protocol.
     OnCrash(Restarts),
 }
 
-/// How often, and when, a renderer that crashed is launched again.
+/// The number and the delays of launches after crashes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Restarts {
     /// How many times in a row.
@@ -39,7 +38,7 @@ pub struct Restarts {
     pub backoff: Duration,
     /// The longest wait.
     pub backoff_max: Duration,
-    /// Who has lived for so long begins again to count.
+    /// A renderer that lived for this time begins again to count.
     pub forgiven_after: Duration,
 }
 
@@ -54,15 +53,14 @@ impl Default for Restarts {
     }
 }
 
-/// How a renderer is launched.
+/// Options of launching a renderer.
 #[derive(Clone, Copy, Debug)]
 pub struct LaunchOptions {
-    /// Whether the kernel kills the renderer when main dies (Linux's: elsewhere nothing does, and this is as if it were
-    /// off). On by default; off, it takes what was
-    /// committed and ends by itself, or waits for another main
+    /// The kernel kills the renderer when main dies (on Linux only). On by default. If off, the renderer takes
+    /// what was committed and ends by itself, or waits for another main
     /// ([`IpcRenderer::reconnect`](crate::IpcRenderer::reconnect)).
     pub die_with_main: bool,
-    /// Whether it is launched again when it crashed. Never by default.
+    /// Never launched again, by default.
     pub restart: RestartPolicy,
 }
 
@@ -80,11 +78,11 @@ pub(super) struct PendingRestart {
 }
 
 /// All that a renderer is launched with, each time.
-pub(crate) struct Recipe {
+pub(super) struct Recipe {
     pub(super) program: Program,
     pub(super) policy: Policy,
     pub(super) options: LaunchOptions,
-    /// In a row.
+    /// Crashes in a row.
     crashes: u32,
 }
 
@@ -98,18 +96,9 @@ impl Recipe {
         Ok(Self { program, policy, options, crashes: 0 })
     }
 
-    pub(super) fn start(&mut self, inherited: Inherited) -> io::Result<Child> {
-        self.program.start(inherited)
-    }
-
-    /// Returns whether main kills the process if it outlives its session for too long.
-    pub(crate) fn dies_with_session(&self) -> bool {
-        self.options.die_with_main
-    }
-
-    /// Returns after which time it is launched again, if it is: it went for `reason` after it had lived for
+    /// Returns the time after which it is launched again, if it is: it went for `reason` after it had lived for
     /// this time.
-    pub(crate) fn restart_after(
+    pub(super) fn restart_after(
         &mut self,
         reason: &GoneReason,
         lived: Duration,
@@ -129,9 +118,8 @@ impl Recipe {
             self.crashes = 0;
         }
         self.crashes += 1;
-        let doublings = self.crashes - 1;
         let backoff = 2_u32
-            .checked_pow(doublings)
+            .checked_pow(self.crashes - 1)
             .and_then(|factor| restarts.backoff.checked_mul(factor))
             .map_or(restarts.backoff_max, |backoff| backoff.min(restarts.backoff_max));
         (self.crashes <= restarts.max).then_some(backoff)

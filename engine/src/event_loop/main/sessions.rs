@@ -16,23 +16,21 @@ use std::{
 };
 
 use super::{
-    connection::{Connection, Session, Stage},
-    launcher::{Arrival, Newcomer},
+    connection::{Launched, Session, Stage},
+    hooks::RenderProcessGone,
+    launcher::Arrival,
     restart::{PendingRestart, Recipe},
     shared::MainShared,
-    token::{TokenKind, token},
-    windows::Windows,
+    windows::{Input, Windows},
 };
 use crate::{
     event_loop::driver::{Source, SourceShared},
     peer::{Port, link::Reason},
     primitives::Ordering,
-    session::{
-        liveness::{GoneReason, reason_of},
-        transport::PollSource,
-    },
+    session::liveness::{GoneReason, reason_of},
     sync::reentrancy,
     trace,
+    web_contents::WebContents,
     wire::CELL,
 };
 
@@ -44,59 +42,49 @@ impl Windows {
 
     /// Takes in a renderer that was launched, or the news that it could not be.
     pub(super) fn arrive(&mut self, main: &MainShared, arrival: Arrival) {
-        match arrival {
+        let (connection, session, old) = match arrival {
+            Arrival::Launched { connection, session, old } => (connection, session, old),
             Arrival::Failed { failed, old } => {
                 let (mut recipe, error) = *failed;
                 let again = recipe.restart_after(&GoneReason::LaunchFailed, Duration::ZERO);
                 self.restart_in(again, recipe, &old);
-                main.hooks.launched_again(&old, Err(error));
+                return main.hooks.restarted.run(&old, &Err(error));
             }
-            Arrival::Launched(newcomer) => {
-                let Newcomer { session, control, child, process, recipe, launched, predecessor } =
-                    *newcomer;
-                let timeout = session.policy.handshake_timeout;
-                let connection = Connection {
-                    child: Some((child, process)),
-                    dies_with_session: recipe.dies_with_session(),
-                    launched: Some((recipe, launched)),
-                    ..Connection::new(control)
-                };
-                let place = self.insert(connection, timeout);
-                if let Some(old) = predecessor {
-                    main.hooks.launched_again(&old, Ok(&session.port));
-                }
-                match self.begin_session(place, session) {
-                    // The application may have closed it while it was on its way.
-                    Ok(()) => self.look_after(main, place, Reason::Ended),
-                    Err(_) => {
-                        // Without its events the session cannot live, nor its process's end be noticed.
-                        self.end_session(main, place, GoneReason::LaunchFailed);
-                        self.abandon(main, place);
-                    }
-                }
-            }
+        };
+        let place = self.insert(*connection, session.policy.handshake_timeout);
+        if let Some(old) = old {
+            main.hooks.restarted.run(&old, &Ok(WebContents::new(session.port.clone())));
         }
+        let begun = self.begin_session(place, *session);
+        if begun.and_then(|()| self.listen(place, Input::ControlChannel, true)).is_ok() {
+            // The application may have closed it while it was on its way.
+            return self.look_after(main, place, Reason::Ended);
+        }
+        // Without its events the session cannot live, nor its process's end be noticed.
+        self.end_session(main, place, GoneReason::LaunchFailed);
+        if let Some(launched) = self.connection(place).and_then(|each| each.launched.as_mut()) {
+            // It fails only if it has ended; a killed process does not keep its reaper waiting.
+            let _ = launched.child.kill();
+            let _ = launched.child.wait();
+        }
+        self.forget(main, place, None);
     }
 
     /// Listens to a session that has its window now.
     pub(super) fn begin_session(&mut self, place: usize, session: Session) -> io::Result<()> {
-        let Self { connections, poller, .. } = self;
-        let Some(Some(connection)) = connections.get_mut(place) else { return Ok(()) };
+        let Some(connection) = self.connection(place) else { return Ok(()) };
+        let is_launched = connection.launched.is_some();
         // What was sent and asked before told a loop that did not know it.
         connection.request_until = session.port.expire(Instant::now());
-        self.untidy.push(place);
-        self.places.insert(session.port.window, place);
+        let window = session.port.window;
         connection.session = Some(session);
-        if let Some((_, process)) = &connection.child {
-            poller.add(PollSource::Process(process), token(place, TokenKind::Process))?;
-        }
-        if connection.stage == Stage::Hello {
-            self.listen_to_control(place)?;
-        }
+        self.places.insert(window, place);
+        self.untidy.push(place);
         self.reschedule(place);
-        if !self.listen_to_bell(place, true) {
-            return Err(io::Error::other("its bell cannot be heard"));
+        if is_launched {
+            self.listen(place, Input::Process, true)?;
         }
+        self.listen(place, Input::Bell, true)?;
         self.busy.push(place);
         Ok(())
     }
@@ -106,13 +94,8 @@ impl Windows {
     /// Ends the session of a renderer that hung up: it ended, or it closed its socket. What it committed is
     /// still delivered.
     pub(super) fn hung_up(&mut self, main: &MainShared, place: usize) {
-        let Some(connection) = self.connection(place) else { return };
-        if std::mem::replace(&mut connection.hung_up, true) {
-            return;
-        }
-        let was_launched = connection.child.is_some();
-        self.stop_listening(place);
-        if was_launched {
+        let _ = self.listen(place, Input::ControlChannel, false);
+        if self.connection(place).is_some_and(|connection| connection.launched.is_some()) {
             // Its exit status is the better reason; it comes within moments, or it is not ending.
             self.set_stage_deadline(place, GRACE);
         } else {
@@ -124,8 +107,8 @@ impl Windows {
     /// Reaps a process that main launched and that has ended.
     pub(super) fn reap(&mut self, main: &MainShared, place: usize) {
         let Some(connection) = self.connection(place) else { return };
-        let Some((child, _)) = connection.child.as_mut() else { return };
-        let (reason, exit_code) = match child.try_wait() {
+        let Some(launched) = connection.launched.as_mut() else { return };
+        let (reason, exit_code) = match launched.child.try_wait() {
             Ok(Some(status)) => {
                 let (reason, code) = reason_of(status);
                 (reason, Some(code))
@@ -138,25 +121,8 @@ impl Windows {
         self.drain(main, place);
         let reason = if never_connected { GoneReason::LaunchFailed } else { reason };
         self.end_session(main, place, reason);
-        if let Some(Some(connection)) = self.connections.get(place)
-            && let Some((_, process)) = &connection.child
-        {
-            let source = PollSource::Process(process);
-            let _ = self.poller.remove(source, token(place, TokenKind::Process));
-        }
+        let _ = self.listen(place, Input::Process, false);
         self.forget(main, place, exit_code);
-    }
-
-    /// Kills a process whose end would not be noticed, and forgets it.
-    fn abandon(&mut self, main: &MainShared, place: usize) {
-        if let Some(connection) = self.connection(place)
-            && let Some((mut child, _)) = connection.child.take()
-        {
-            // It fails only if it has ended; a killed process does not keep its reaper waiting.
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-        self.forget(main, place, None);
     }
 
     /// Delivers what a renderer committed before it went: at most what its ring can hold.
@@ -173,7 +139,7 @@ impl Windows {
                 session.port.incoming.mark_orphaned();
                 session.allowance = None;
             }
-            match self.take_frames(main, place, &mut None, &mut false) {
+            match self.take_frames(main, place, &mut None).taken {
                 0 => return,
                 frames => taken += frames,
             }
@@ -186,10 +152,9 @@ impl Windows {
         match connection.stage {
             Stage::Hello | Stage::Ready => self.end_session(main, place, GoneReason::LaunchFailed),
             Stage::Live => self.end_session(main, place, GoneReason::Disconnected),
+            Stage::Observing => {}
             Stage::Ending => {
-                if connection.dies_with_session
-                    && let Some((child, _)) = &mut connection.child
-                {
+                if let Some(child) = connection.dies_with_session() {
                     // Its end is told by the poller. It fails only if it has ended by itself.
                     let _ = child.kill();
                 }
@@ -207,10 +172,8 @@ impl Windows {
         if !self.disarm(place) {
             self.busy.retain(|&busy| busy != place);
         }
-        self.stop_listening(place);
-        let heard = self.connection(place).is_some_and(|connection| !connection.deaf);
-        if heard {
-            self.listen_to_bell(place, false);
+        for input in [Input::ControlChannel, Input::Bell] {
+            let _ = self.listen(place, input, false);
         }
         let Some(connection) = self.connection(place) else { return };
         let _ = connection.control.shutdown();
@@ -219,11 +182,11 @@ impl Windows {
             trace::session_ended(session.port.window, reason.name());
             main.forget_window(&session.port);
         }
-        match &mut connection.child {
+        match &mut connection.launched {
             None => self.forget(main, place, None),
-            Some((child, _)) => {
+            Some(launched) => {
                 if matches!(reason, GoneReason::ProtocolViolation(_)) {
-                    let _ = child.kill();
+                    let _ = launched.child.kill();
                 }
                 self.set_stage_deadline(place, GRACE);
             }
@@ -235,19 +198,20 @@ impl Windows {
         let Some(connection) = self.connections[place].take() else { return };
         self.reschedule(place);
         let Some(session) = connection.session else {
-            self.candidates -= 1;
-            return;
+            return self.inspectors.count(main, &self.connections);
         };
         let port = session.port;
         self.places.remove(&port.window);
         if let Some(exit_code) = exit_code {
             trace::process_ended(port.window, exit_code);
         }
-        if let (Some((mut recipe, launched)), Some(reason)) = (connection.launched, port.gone()) {
-            let again = recipe.restart_after(reason, launched.elapsed());
+        if let (Some(launched), Some(reason)) = (connection.launched, port.gone()) {
+            let Launched { mut recipe, at, .. } = *launched;
+            let again = recipe.restart_after(reason, at.elapsed());
             self.restart_in(again.filter(|_| !main.is_closed()), recipe, &port);
         }
-        main.hooks.gone(&port, exit_code);
+        let reason = port.gone().cloned().unwrap_or(GoneReason::Disconnected);
+        main.hooks.process_gone.run(&port, &RenderProcessGone { reason, exit_code });
     }
 
     // --- restarts --------------------------------------------------------------------------------
@@ -289,13 +253,12 @@ impl Windows {
         main.launcher.settle();
         self.attend(main);
         self.restarts.clear();
-        self.inspectors.close(main);
         for place in 0..self.connections.len() {
             self.end_session(main, place, GoneReason::Closed);
         }
         main.meeting.settle();
         // A process that main did not launch to die with it lives on, and is not waited for.
-        while self.connections.iter().flatten().any(|connection| connection.dies_with_session) {
+        while self.connections.iter_mut().flatten().any(|each| each.dies_with_session().is_some()) {
             let now = Instant::now();
             let next = self.keep_deadlines(main, now);
             let timeout = next.map_or(GRACE, |next| next.saturating_duration_since(now));

@@ -1,4 +1,4 @@
-//! What all threads of the main process share, in parts with one job each.
+//! The state that all threads of the main process share.
 
 use std::{
     collections::BTreeMap,
@@ -6,11 +6,16 @@ use std::{
     time::Instant,
 };
 
-use super::{hooks::Hooks, launcher::Launcher, notices::Notices, topics::Topics};
+use super::{
+    hooks::{Hooks, MainCounters},
+    launcher::Launcher,
+    notices::Notices,
+    topics::Topics,
+};
 use crate::{
     config::Config,
     contract::{Channel, Topic, channel_table::ChannelTable, payload::Payload},
-    event_loop::{driver::SourceShared, main::hooks::MainCounters},
+    event_loop::driver::SourceShared,
     metrics::{MainMetrics, counters::Counter, sleeps::SleepCounters},
     peer::{
         Port,
@@ -34,57 +39,22 @@ pub(crate) struct MainShared {
     pub(crate) dispatcher: Dispatcher,
     pub(super) meeting: Arc<dyn Meeting>,
     pub(super) notices: Arc<Notices>,
-    pub(crate) windows: WindowTable,
+    /// The windows whose session is not over, by number.
+    pub(super) windows: Mutex<BTreeMap<u32, Arc<Port>>>,
+    /// The number of the next window. None is given twice.
+    pub(super) next_window: AtomicU32,
     pub(super) topics: Topics,
     pub(crate) hooks: Hooks,
     pub(super) launcher: Launcher,
     pub(super) refused: Counter,
     /// How long the loop slept.
     pub(crate) sleeps: SleepCounters,
-    /// How many inspectors observe.
+    /// The number of inspectors that observe.
     pub(super) inspectors: AtomicU32,
     /// For the ports of its sessions.
     pub(super) event_loop: Weak<dyn EventLoop>,
     /// For jobs of the launching thread.
     pub(super) weak: Weak<Self>,
-}
-
-/// The windows whose session is not over, by number.
-pub(crate) struct WindowTable {
-    windows: Mutex<BTreeMap<u32, Arc<Port>>>,
-    next: AtomicU32,
-}
-
-impl WindowTable {
-    pub(super) fn new() -> Self {
-        Self { windows: Mutex::new(BTreeMap::new()), next: AtomicU32::new(1) }
-    }
-
-    /// Returns a number that was never given before.
-    pub(super) fn next_number(&self) -> u32 {
-        // Relaxed: only that no two are the same matters.
-        self.next.fetch_add(1, Ordering::Relaxed)
-    }
-
-    pub(super) fn insert(&self, port: &Arc<Port>) {
-        self.windows.lock().insert(port.window, port.clone());
-    }
-
-    pub(super) fn remove(&self, window: u32) {
-        self.windows.lock().remove(&window);
-    }
-
-    pub(super) fn get(&self, window: u32) -> Option<Arc<Port>> {
-        self.windows.lock().get(&window).cloned()
-    }
-
-    pub(crate) fn list(&self) -> Vec<Arc<Port>> {
-        self.windows.lock().values().cloned().collect()
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.windows.lock().len()
-    }
 }
 
 impl MainShared {
@@ -93,16 +63,34 @@ impl MainShared {
         self.closed.load(Ordering::Relaxed)
     }
 
+    pub(crate) fn windows(&self) -> Vec<Arc<Port>> {
+        self.windows.lock().values().cloned().collect()
+    }
+
+    pub(crate) fn windows_len(&self) -> usize {
+        self.windows.lock().len()
+    }
+
+    pub(super) fn window(&self, number: u32) -> Option<Arc<Port>> {
+        self.windows.lock().get(&number).cloned()
+    }
+
+    pub(super) fn add_window(&self, port: &Arc<Port>) {
+        self.windows.lock().insert(port.window, port.clone());
+        if self.hooks.watch_responsiveness() {
+            port.sender.tell_of_next_send();
+        }
+    }
+
     /// Ends the state of a window whose session is over.
     pub(super) fn forget_window(&self, port: &Arc<Port>) {
-        self.windows.remove(port.window);
+        self.windows.lock().remove(&port.window);
         self.topics.unsubscribe_from_all(port);
     }
 
-    /// Has the loop watch the windows to which something is sent.
+    /// Has the loop watch the windows to which something is sent. Call after adding a hook for that.
     pub(crate) fn watch_responsiveness(&self) {
-        self.hooks.watch();
-        self.windows.windows.lock().values().for_each(|port| port.sender.tell_of_next_send());
+        self.windows.lock().values().for_each(|port| port.sender.tell_of_next_send());
     }
 
     /// Counts, and reports, a connection that is not let in.
@@ -133,7 +121,7 @@ impl MainShared {
     pub(crate) fn metrics(&self) -> MainMetrics {
         let MainCounters { refused, published } = self.counters();
         MainMetrics {
-            windows: self.windows.len() as u64,
+            windows: self.windows_len() as u64,
             // Relaxed: for people.
             inspectors: self.inspectors.load(Ordering::Relaxed).into(),
             refused,

@@ -3,6 +3,7 @@
 use std::{io, sync::Arc};
 
 use crate::{
+    config::Config,
     contract::{ChannelKind, Declaration},
     metrics::counters::Counter,
     peer::Port,
@@ -27,21 +28,14 @@ impl Topics {
     pub(super) fn create(
         backing: &Backing,
         declared: &[Declaration],
-        capacity: usize,
-        prefault: bool,
+        config: &Config,
     ) -> io::Result<Self> {
-        let topic = |channel: &Declaration| match channel.kind {
-            ChannelKind::Topic => {
-                TopicChannel::create(backing, channel.name, capacity, prefault).map(Some)
-            }
-            _ => Ok(None),
+        let topic = |channel: &Declaration| {
+            let is_topic = channel.kind == ChannelKind::Topic;
+            is_topic.then(|| TopicChannel::create(backing, channel.name, config)).transpose()
         };
         let by_number = declared.iter().map(topic).collect::<Result<_, _>>()?;
         Ok(Self { by_number, published: Counter::default() })
-    }
-
-    fn get(&self, number: u16) -> Option<&TopicChannel> {
-        self.by_number.get(usize::from(number))?.as_ref()
     }
 
     /// Publishes a message. `None`: there is no such topic.
@@ -53,37 +47,23 @@ impl Topics {
         Some(published)
     }
 
-    pub(super) fn subscribe(&self, number: u16, port: &Arc<Port>) {
-        if let Some(topic) = self.get(number) {
-            topic.subscribe(port);
-        }
-    }
-
-    pub(super) fn unsubscribe(&self, number: u16, port: &Arc<Port>) {
-        if let Some(topic) = self.get(number) {
-            topic.unsubscribe(port);
-        }
+    pub(super) fn get(&self, number: u16) -> Option<&TopicChannel> {
+        self.by_number.get(usize::from(number))?.as_ref()
     }
 
     pub(super) fn unsubscribe_from_all(&self, port: &Arc<Port>) {
         self.by_number.iter().flatten().for_each(|topic| topic.unsubscribe(port));
     }
 
-    /// The handles by which a renderer maps the topics that `allowed` lets it read.
-    pub(super) fn handles(
-        &self,
-        allowed: impl Fn(u16) -> bool,
-    ) -> impl Iterator<Item = (u16, &MemoryHandle)> {
+    /// The numbers and handles of all topics.
+    pub(super) fn handles(&self) -> impl Iterator<Item = (u16, &MemoryHandle)> {
         let numbered = (0..).zip(&self.by_number);
-        numbered.filter_map(move |(number, topic)| {
-            let topic = topic.as_ref().filter(|_| allowed(number))?;
-            Some((number, topic.region.handle()))
-        })
+        numbered.filter_map(|(number, topic)| Some((number, topic.as_ref()?.region.handle())))
     }
 }
 
 /// One topic: its memory, and its subscribers.
-struct TopicChannel {
+pub(super) struct TopicChannel {
     region: Region,
     subscribers: Snapshot<Vec<Arc<Port>>>,
     publishing: Mutex<Publishing>,
@@ -95,22 +75,20 @@ struct Publishing {
 }
 
 impl TopicChannel {
-    fn create(backing: &Backing, name: &str, capacity: usize, prefault: bool) -> io::Result<Self> {
-        let region = Region::create(
-            backing,
-            &format!("ringbridge-topic-{name}"),
-            Region::ring_len(capacity),
-            Access::Write,
-        )?;
-        if prefault {
+    fn create(backing: &Backing, name: &str, config: &Config) -> io::Result<Self> {
+        let capacity = config.topic_capacity;
+        let name = format!("ringbridge-topic-{name}");
+        let len = Region::ring_len(capacity);
+        let region = Region::create(backing, &name, len, Access::Write)?;
+        if config.prefault {
             region.prefault()?;
         }
         let memory = region.topic().expect("made with a ring's length");
         memory.control.identity.initialise(capacity);
         let subscribers = Snapshot::new(Vec::new());
-        let publishing =
-            Publishing { writer: TopicWriter::new(memory, 0), subscribers: subscribers.cached() };
-        Ok(Self { region, subscribers, publishing: Mutex::new(publishing) })
+        let writer = TopicWriter::new(memory, 0);
+        let publishing = Mutex::new(Publishing { writer, subscribers: subscribers.cached() });
+        Ok(Self { region, subscribers, publishing })
     }
 
     /// Writes a message once and wakes the subscribers that sleep. Returns its sequence.
@@ -125,7 +103,7 @@ impl TopicChannel {
         Ok(sequence)
     }
 
-    fn subscribe(&self, port: &Arc<Port>) {
+    pub(super) fn subscribe(&self, port: &Arc<Port>) {
         self.subscribers.update(|ports| {
             if !ports.iter().any(|known| Arc::ptr_eq(known, port)) {
                 ports.push(port.clone());
@@ -135,10 +113,9 @@ impl TopicChannel {
         port.bell.frames_committed(&port.counters.wakes);
     }
 
-    fn unsubscribe(&self, port: &Arc<Port>) {
+    pub(super) fn unsubscribe(&self, port: &Arc<Port>) {
         self.subscribers.update(|ports| ports.retain(|known| !Arc::ptr_eq(known, port)));
         // The publisher's copy too, which would keep the memory of the dead until the next message.
-        let mut publishing = self.publishing.lock();
-        publishing.subscribers.refresh();
+        self.publishing.lock().subscribers.refresh();
     }
 }

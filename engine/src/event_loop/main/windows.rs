@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    io,
+    io::{self, ErrorKind},
     time::{Duration, Instant},
 };
 
@@ -14,7 +14,6 @@ use super::{
     responsiveness::Responsiveness,
     restart::PendingRestart,
     shared::MainShared,
-    token::{LISTENER, TokenKind, parse, token},
 };
 use crate::{
     event_loop::driver::{BATCH, Progress, Source, Stop},
@@ -40,6 +39,17 @@ use crate::{
 /// How many eighths of a window's ring a turn may have to give back: of long messages it takes fewer. (Of short
 /// ones, a batch is less than an eighth of all but the smallest rings.)
 const ROOM_GIVEN_MAX: u32 = 2;
+/// The poller's token of renderers that connect.
+pub(super) const LISTENER: u64 = u64::MAX;
+/// An input of a connection. With the connection's place it makes a token of the poller.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Input {
+    ControlChannel,
+    Bell,
+    Process,
+}
+
+const INPUTS: [Input; 3] = [Input::ControlChannel, Input::Bell, Input::Process];
 
 /// Quick looks at a window of which one is a look in whole.
 const WHOLE_LOOK_EVERY: u32 = 64;
@@ -59,15 +69,13 @@ pub(crate) struct Windows {
     pub(super) next_armed: usize,
     /// What has been done since armed windows were looked at.
     pub(super) effort: usize,
-    pub(super) deadlines: Deadlines,
+    deadlines: Deadlines,
     /// Places of the windows that have attachments to free.
     pub(super) untidy: Vec<usize>,
-    /// Connections that are not admitted yet.
-    pub(super) candidates: usize,
     /// When to listen for connections again. `None`: it does.
     pub(super) listening_from: Option<Instant>,
     pub(super) restarts: Vec<PendingRestart>,
-    pub(super) responsiveness: Responsiveness,
+    responsiveness: Responsiveness,
     pub(super) inspectors: Inspectors,
     pub(super) packet: Vec<u8>,
     routes: Cached<Routes>,
@@ -98,7 +106,6 @@ impl Windows {
             effort: 0,
             deadlines: Deadlines::default(),
             untidy: Vec::new(),
-            candidates: 0,
             listening_from: None,
             restarts: Vec::new(),
             responsiveness: Responsiveness::new(unresponsive_after),
@@ -139,29 +146,31 @@ impl Windows {
 
     // --- frames ----------------------------------------------------------------------------------
 
-    /// Takes the frames of one window, up to a batch. Returns how many.
+    /// Takes the frames of one window, up to a batch.
     #[inline]
     pub(super) fn take_frames(
         &mut self,
         main: &MainShared,
         place: usize,
         awaited: &mut Option<&mut Awaited<'_>>,
-        took_long: &mut bool,
-    ) -> usize {
-        let Some(connection) = self.connections[place].as_mut() else { return 0 };
-        let Some(session) = connection.session.as_mut() else { return 0 };
-        let (mut taken, mut room_given) = (0, 0);
-        let mut broken = None;
-        let batch = match session.allowed_batch() {
-            Ok(batch) => batch,
-            Err(until) => {
-                self.hold(place, until);
-                return 0;
-            }
-        };
+    ) -> Progress {
+        let mut progress = Progress { taken: 0, took_long: false };
+        let Some(connection) = self.connections[place].as_mut() else { return progress };
+        let Some(session) = connection.session.as_mut() else { return progress };
+        let mut batch = session.allowance.as_ref().map_or(BATCH, |each| each.frames(BATCH));
+        if batch == 0 {
+            batch = match session.refill() {
+                Ok(batch) => batch,
+                Err(until) => {
+                    self.hold(place, until);
+                    return progress;
+                }
+            };
+        }
         let began = session.consumer.position();
-        let mut attached = 0;
-        while taken < batch {
+        let (mut room_given, mut attached) = (0, 0);
+        let mut broken = None;
+        while progress.taken < batch {
             let frame = match session.consumer.peek() {
                 Ok(Some(frame)) => frame,
                 Ok(None) => break,
@@ -171,17 +180,14 @@ impl Windows {
                     break;
                 }
             };
-            taken += 1;
+            progress.taken += 1;
             reach(KillPoint::FrameReceived);
             session.consumer.copy_payload(&frame, &mut self.scratch);
-            let routes = self.routes.refresh();
-            let header = frame.header;
-            let bytes = self.scratch.as_slice();
             let received = main.dispatcher.receive(
                 &session.port,
-                header,
-                bytes,
-                routes,
+                frame.header,
+                self.scratch.as_slice(),
+                self.routes.refresh(),
                 &mut self.key,
                 awaited.as_deref_mut(),
             );
@@ -193,11 +199,15 @@ impl Windows {
                     attached += len;
                     session.publish();
                     // Other windows, the clock and the sockets have their turn.
-                    *took_long = true;
+                    progress.took_long = true;
                     break;
                 }
-                Ok(FollowUp::Subscribe(topic)) => main.topics.subscribe(topic, &session.port),
-                Ok(FollowUp::Unsubscribe(topic)) => main.topics.unsubscribe(topic, &session.port),
+                Ok(FollowUp::Subscribe(topic)) => {
+                    main.topics.get(topic).inspect(|topic| topic.subscribe(&session.port));
+                }
+                Ok(FollowUp::Unsubscribe(topic)) => {
+                    main.topics.get(topic).inspect(|topic| topic.unsubscribe(&session.port));
+                }
                 Err(violation) => {
                     connection.violations = connection.violations.saturating_add(1);
                     let tolerated = match session.policy.on_violation {
@@ -220,13 +230,14 @@ impl Windows {
             }
         }
         if let Some(allowance) = &mut session.allowance {
-            allowance.take(taken, session.consumer.position().wrapping_sub(began) + attached);
+            let bytes = session.consumer.position().wrapping_sub(began) + attached;
+            allowance.take(progress.taken, bytes);
         }
-        if taken < BATCH {
+        if progress.taken < BATCH {
             session.publish();
             session.port.sender.flush();
         }
-        if taken > 0 {
+        if progress.taken > 0 {
             connection.quiet = 1;
             if main.config.wait != WaitStrategy::Park {
                 connection.first_look.begin(processor::ticks().unwrap_or_default());
@@ -237,7 +248,7 @@ impl Windows {
         if let Some(violation) = broken {
             self.end_session(main, place, GoneReason::ProtocolViolation(violation));
         }
-        taken
+        progress
     }
 
     // --- notices and deadlines -------------------------------------------------------------------
@@ -253,7 +264,7 @@ impl Windows {
         }
         for Notice { window, reason, from_elsewhere } in notices.drain(..) {
             if reason == Reason::Sent {
-                if let Some(port) = main.windows.get(window) {
+                if let Some(port) = main.window(window) {
                     self.responsiveness.watch(port, from_elsewhere, Instant::now());
                 }
             } else if let Some(&place) = self.places.get(&window) {
@@ -267,18 +278,20 @@ impl Windows {
     pub(super) fn look_after(&mut self, main: &MainShared, place: usize, reason: Reason) {
         let Some(connection) = self.connection(place) else { return };
         let Some(port) = connection.port().cloned() else { return };
-        if reason == Reason::Begun {
-            connection.request_until = port.expire(Instant::now());
-            return self.reschedule(place);
-        }
-        if reason == Reason::Untidy {
-            return self.untidy.push(place);
-        }
-        port.sender.flush();
-        // A port that has ended itself was broken off, by another thread that found a violation.
-        let closed = || port.close_requested().then_some(GoneReason::Closed);
-        if let Some(reason) = port.gone().cloned().or_else(closed) {
-            self.end_session(main, place, reason);
+        match reason {
+            Reason::Begun => {
+                connection.request_until = port.expire(Instant::now());
+                self.reschedule(place);
+            }
+            Reason::Untidy => self.untidy.push(place),
+            _ => {
+                port.sender.flush();
+                // A port that has ended itself was broken off, by another thread that found a violation.
+                let closed = || port.close_requested().then_some(GoneReason::Closed);
+                if let Some(reason) = port.gone().cloned().or_else(closed) {
+                    self.end_session(main, place, reason);
+                }
+            }
         }
     }
 
@@ -286,10 +299,8 @@ impl Windows {
     fn fall_due(&mut self, main: &MainShared, place: usize, now: Instant) {
         let Some(connection) = self.connection(place) else { return };
         let is_due = |deadline: &mut Instant| *deadline <= now;
-        if let Some(port) = connection.port().cloned()
-            && connection.request_until.take_if(is_due).is_some()
-        {
-            connection.request_until = port.expire(now);
+        if connection.request_until.take_if(is_due).is_some() {
+            connection.request_until = connection.port().and_then(|port| port.expire(now));
         }
         if connection.held_until.take_if(is_due).is_some() {
             self.release(place);
@@ -324,43 +335,45 @@ impl Windows {
             main.sleeps.note(began.elapsed());
         }
         for event in &events {
+            let token = event.token as usize;
+            let (place, input) = (token / INPUTS.len(), INPUTS[token % INPUTS.len()]);
             match event.token {
                 LISTENER => self.accept(),
                 // Edge-triggered, so it need not be read. The turn looks at what it was for.
                 INTERRUPT => {}
-                token => self.act_on(main, token, event),
+                // An earlier event of this batch may have ended it.
+                _ if self.connection(place).is_none() => {}
+                _ => match input {
+                    Input::ControlChannel => self.hear(main, place, event),
+                    Input::Bell => self.heed_ring(place),
+                    Input::Process => self.reap(main, place),
+                },
             }
         }
         self.events = events;
         waited
     }
 
-    fn act_on(&mut self, main: &MainShared, token: u64, event: &Event) {
-        let (place, kind) = parse(token);
-        match kind {
-            TokenKind::Inspector => self.hear_inspector(main, place),
-            // An earlier event of this batch may have ended it.
-            _ if self.connection(place).is_none() => {}
-            TokenKind::Bell => self.heed_ring(place),
-            TokenKind::Process => self.reap(main, place),
-            TokenKind::ControlChannel => self.hear(main, place, event),
-        }
-    }
-
-    /// Adds the bell of a window to the poller, or removes it. `false`: the system refuses.
-    pub(super) fn listen_to_bell(&mut self, place: usize, listens: bool) -> bool {
+    /// Adds an input of a connection to the poller, or removes it. A bell may be so already.
+    pub(super) fn listen(&mut self, place: usize, input: Input, listens: bool) -> io::Result<()> {
         let Self { connections, poller, .. } = self;
-        let Some(Some(connection)) = connections.get_mut(place) else { return false };
-        if connection.session.is_none() {
-            return false;
+        let connection = connections.get_mut(place).and_then(Option::as_mut);
+        let connection = connection.ok_or(ErrorKind::NotFound)?;
+        if input == Input::Bell && connection.deaf != listens {
+            return Ok(());
         }
-        let bell = PollSource::Bell(&connection.control);
-        let token = token(place, TokenKind::Bell);
-        let done = if listens { poller.add(bell, token) } else { poller.remove(bell, token) };
-        if done.is_ok() {
+        let source = match (input, &connection.launched) {
+            (Input::ControlChannel, _) => PollSource::ControlChannel(&connection.control),
+            (Input::Bell, _) => PollSource::Bell(&connection.control),
+            (Input::Process, Some(launched)) => PollSource::Process(&launched.process),
+            (Input::Process, None) => return Err(ErrorKind::NotFound.into()),
+        };
+        let token = (place * INPUTS.len() + input as usize) as u64;
+        if listens { poller.add(source, token) } else { poller.remove(source, token) }?;
+        if input == Input::Bell {
             connection.deaf = !listens;
         }
-        done.is_ok()
+        Ok(())
     }
 }
 
@@ -369,14 +382,16 @@ impl Source for Windows {
 
     #[inline]
     fn turn(&mut self, main: &MainShared, awaited: &mut Option<&mut Awaited<'_>>) -> Progress {
-        let (mut taken, mut took_long) = (0, false);
+        let mut progress = Progress { taken: 0, took_long: false };
         let mut index = 0;
         while let Some(&place) = self.busy.get(index) {
             if self.is_idle(place) {
                 index += 1;
                 continue;
             }
-            taken += self.take_frames(main, place, awaited, &mut took_long);
+            let Progress { taken, took_long } = self.take_frames(main, place, awaited);
+            progress.taken += taken;
+            progress.took_long |= took_long;
             if self.busy.get(index) != Some(&place) {
                 // Its session has ended or is held, and it has left the list.
                 continue;
@@ -387,12 +402,12 @@ impl Source for Windows {
                 index += 1;
             }
         }
-        self.look_at_armed_in_turn(taken);
-        if main.notices.are_urgent() {
+        self.look_at_armed_in_turn(progress.taken);
+        if main.notices.urgent.is_raised() {
             self.attend(main);
         }
-        taken += main.dispatcher.executor.run_ready();
-        Progress { taken, took_long }
+        progress.taken += main.dispatcher.executor.run_ready();
+        progress
     }
 
     fn keep_deadlines(&mut self, main: &MainShared, now: Instant) -> Option<Instant> {

@@ -181,9 +181,8 @@ impl RendererSession {
         self.with_source(|inbox| {
             inbox.topics.apply(topics);
             let routes = dispatcher.routes.load().renumbered(table.len(), number).map_err(name)?;
-            let topics = inbox.topics.topics.iter().map(|topic| {
-                let number = number(topic.number).ok_or_else(|| name(topic.number));
-                number.map(|number| (number, topic.conflate))
+            let topics = inbox.topics.topics.iter().map(|(&old, topic)| {
+                number(old).map(|number| (number, topic.conflate)).ok_or_else(|| name(old))
             });
             let topics = topics.collect::<Result<_, _>>()?;
             // The old loop calls no listener any more: it has lost the key, too.

@@ -44,7 +44,7 @@ impl RendererShared {
 
 impl SourceShared for RendererShared {
     fn current_loop(&self) -> CurrentLoop {
-        current_loop(&self.port)
+        CurrentLoop::renderer(&*self.port)
     }
 
     fn wake(&self) {
@@ -59,14 +59,10 @@ impl SourceShared for RendererShared {
     }
 }
 
-fn current_loop(port: &Port) -> CurrentLoop {
-    CurrentLoop::renderer(port)
-}
-
-/// Ends the sleep of the loop of this port, unless this is the loop's own thread, which looks at everything before it
-/// sleeps.
+/// Ends the sleep of the loop of this port, unless this is the loop's own thread, which looks at everything
+/// before it sleeps.
 pub(super) fn wake(port: &Port) {
-    if reentrancy::now() != current_loop(port) {
+    if reentrancy::now() != CurrentLoop::renderer(port) {
         port.interrupt.raise();
     }
 }

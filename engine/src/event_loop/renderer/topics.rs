@@ -1,5 +1,7 @@
 //! The topics of a renderer: those that it may read, and those that its loop reads.
 
+use std::{collections::BTreeMap, sync::Arc};
+
 use crate::{
     peer::{
         Port,
@@ -10,27 +12,21 @@ use crate::{
     shm::{aligned::AlignedBuf, shared::TopicMemory},
     sync::{loop_cell::LoopKey, snapshot::Cached},
 };
-use std::sync::Arc;
 
 /// The topics that the policy allows, and changes on their way to the loop.
 pub(crate) struct TopicList {
     /// By channel number.
     allowed: Vec<(u16, TopicMemory)>,
-    changes: Mutex<Vec<TopicChange>>,
+    /// `None`: the topic is not read any more.
+    changes: Mutex<Vec<(u16, Option<ReadTopic>)>>,
     changed: AtomicBool,
 }
 
-/// A topic reader on its way into or out of the loop.
-pub(crate) enum TopicChange {
-    Add {
-        number: u16,
-        reader: TopicReader,
-        /// Only the newest message is of interest.
-        conflate: bool,
-    },
-    Remove {
-        number: u16,
-    },
+/// A topic that the loop reads.
+pub(crate) struct ReadTopic {
+    pub(crate) reader: TopicReader,
+    /// Only the newest message is of interest.
+    pub(crate) conflate: bool,
 }
 
 impl TopicList {
@@ -44,8 +40,8 @@ impl TopicList {
     }
 
     /// Leaves a change for the loop, which the caller wakes.
-    pub(crate) fn change(&self, change: TopicChange) {
-        self.changes.lock().push(change);
+    pub(crate) fn change(&self, number: u16, topic: Option<ReadTopic>) {
+        self.changes.lock().push((number, topic));
         // Relaxed: the lock hands over the change; a driver that sees the flag late is woken.
         self.changed.store(true, Ordering::Relaxed);
     }
@@ -56,17 +52,10 @@ impl TopicList {
     }
 }
 
-/// A topic that the loop reads.
-pub(super) struct ReadTopic {
-    pub(super) number: u16,
-    reader: TopicReader,
-    pub(super) conflate: bool,
-}
-
-/// The topics that the loop reads.
+/// The topics that the loop reads, by channel number.
 #[derive(Default)]
 pub(super) struct ReadTopics {
-    pub(super) topics: Vec<ReadTopic>,
+    pub(super) topics: BTreeMap<u16, ReadTopic>,
     copy: AlignedBuf,
 }
 
@@ -75,17 +64,11 @@ impl ReadTopics {
     pub(super) fn apply(&mut self, list: &TopicList) {
         let mut changes = list.changes.lock();
         list.changed.store(false, Ordering::Relaxed);
-        for change in changes.drain(..) {
-            match change {
-                TopicChange::Add { number, reader, conflate } => {
-                    match self.topics.iter_mut().find(|topic| topic.number == number) {
-                        Some(topic) => topic.conflate = conflate,
-                        None => self.topics.push(ReadTopic { number, reader, conflate }),
-                    }
-                }
-                TopicChange::Remove { number } => {
-                    self.topics.retain(|topic| topic.number != number);
-                }
+        for (number, topic) in changes.drain(..) {
+            match (topic, self.topics.get_mut(&number)) {
+                (Some(topic), Some(known)) => known.conflate = topic.conflate,
+                (Some(topic), None) => _ = self.topics.insert(number, topic),
+                (None, _) => _ = self.topics.remove(&number),
             }
         }
     }
@@ -100,7 +83,7 @@ impl ReadTopics {
         batch: usize,
     ) -> usize {
         let mut taken = 0;
-        for topic in &mut self.topics {
+        for (number, topic) in &mut self.topics {
             for _ in 0..batch {
                 let received = if topic.conflate {
                     topic.reader.latest(&mut self.copy)
@@ -113,7 +96,7 @@ impl ReadTopics {
                 port.counters.topic_lost.add_alone(received.lost);
                 let routes = routes.refresh();
                 let delivery = Delivery { port, lost: received.lost };
-                let route = routes.route(topic.number);
+                let route = routes.route(*number);
                 dispatcher.emit(&delivery, route, self.copy.as_slice(), key);
             }
         }
@@ -121,6 +104,6 @@ impl ReadTopics {
     }
 
     pub(super) fn has_news(&self) -> bool {
-        self.topics.iter().any(|topic| topic.reader.has_news())
+        self.topics.values().any(|topic| topic.reader.has_news())
     }
 }
