@@ -3,17 +3,13 @@
 use std::{
     fmt::Display,
     fs,
-    io::{self, BufRead, BufReader},
     ops::RangeInclusive,
     path::{Path, PathBuf},
     process::ExitCode,
     str::FromStr,
-    sync::mpsc::{self, Receiver},
-    thread,
 };
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use serde::Serialize;
 
 use crate::Error;
 
@@ -46,26 +42,6 @@ pub(crate) fn progress(steps: usize, template: &str) -> Result<ProgressBar, Erro
     let target = ProgressDrawTarget::stderr();
     let style = ProgressStyle::with_template(template)?;
     Ok(ProgressBar::with_draw_target(Some(steps as u64), target).with_style(style))
-}
-
-pub(crate) fn print_json<R: Serialize>(rows: &[R]) -> Result<(), Error> {
-    rows.iter().try_for_each(|row| {
-        println!("{}", serde_json::to_string(row)?);
-        Ok(())
-    })
-}
-
-/// Reads lines in another thread, so that a receiver can wait with a timeout. The channel ends with the input.
-pub(crate) fn lines(input: impl io::Read + Send + 'static) -> Receiver<String> {
-    let (sender, lines) = mpsc::channel();
-    thread::spawn(move || {
-        for line in BufReader::new(input).lines().map_while(Result::ok) {
-            if sender.send(line).is_err() {
-                return;
-            }
-        }
-    });
-    lines
 }
 
 /// The files of a report, besides standard output.

@@ -19,9 +19,16 @@ mod system;
 mod units;
 pub mod watched;
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use crate::pair::job::{PAYLOAD_MAX, PAYLOAD_MIN};
 pub use crate::pair::{Limit, Pair, Slice, job::Job, take_part};
 use crate::system::Pins;
+
+/// Locks a value that is consistent at every moment, so a panic elsewhere does not matter.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// An error of any kind. A benchmark only prints it.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;

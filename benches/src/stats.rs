@@ -75,7 +75,6 @@ impl Distribution {
     }
 }
 
-/// Returns the greatest values, the greatest first.
 pub(crate) fn longest<T: Ord>(samples: impl Iterator<Item = T>, most: usize) -> Vec<T> {
     let mut longest: Vec<T> = samples.collect();
     if longest.len() > most {
@@ -136,7 +135,6 @@ pub(crate) struct Spread {
 }
 
 impl Spread {
-    /// Returns `None` if there is no value.
     pub(crate) fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
         let mut values: Vec<f64> = values.into_iter().collect();
         values.sort_by(f64::total_cmp);
@@ -150,7 +148,6 @@ impl Spread {
         Some(Self { median, min, max })
     }
 
-    /// Converts each figure by an increasing function.
     pub(crate) fn map(self, convert: impl Fn(f64) -> f64) -> Self {
         let Self { median, min, max } = self;
         Self { median: convert(median), min: convert(min), max: convert(max) }

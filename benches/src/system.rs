@@ -81,7 +81,7 @@ pub(crate) fn machine_busy_ns() -> ProcResult<u64> {
     Ok((total.user + total.nice + total.system + interrupts) * TICK_NS)
 }
 
-/// The CPU time and sleeps of a process, read from outside so that the process does not wake up.
+/// The CPU time and sleeps of processes, read from outside so that they do not wake up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Usage {
     pub(crate) cpu_ns: u64,
@@ -89,43 +89,35 @@ pub(crate) struct Usage {
 }
 
 impl Usage {
-    /// Sums the threads of a process, except `but_for`.
-    pub(crate) fn of(process: u32, but_for: Option<i32>) -> ProcResult<Self> {
+    /// Sums the threads of the processes, except `but_for`.
+    pub(crate) fn of(processes: &[u32], but_for: Option<i32>) -> ProcResult<Self> {
         let mut usage = Self::default();
-        for task in Process::new(process as i32)?.tasks()? {
-            let task = task?;
-            if Some(task.tid) != but_for {
-                match Self::of_thread(&task) {
-                    // The thread has ended since it was listed.
-                    Err(ProcError::NotFound(_)) => {}
-                    Err(ProcError::Io(error, _))
-                        if error.raw_os_error() == Some(Errno::SRCH.raw_os_error()) => {}
-                    thread => usage = usage + thread?,
+        for &process in processes {
+            for task in Process::new(process as i32)?.tasks()? {
+                let task = task?;
+                if Some(task.tid) != but_for {
+                    match usage.add_thread(&task) {
+                        // The thread has ended since it was listed.
+                        Err(ProcError::NotFound(_)) => {}
+                        Err(ProcError::Io(error, _))
+                            if error.raw_os_error() == Some(Errno::SRCH.raw_os_error()) => {}
+                        thread => thread?,
+                    }
                 }
             }
         }
         Ok(usage)
     }
 
-    fn of_thread(task: &Task) -> ProcResult<Self> {
+    fn add_thread(&mut self, task: &Task) -> ProcResult<()> {
         let switches = task.status()?.voluntary_ctxt_switches.unwrap_or(0);
-        Ok(Self { cpu_ns: task.schedstat()?.sum_exec_runtime, switches })
+        self.cpu_ns += task.schedstat()?.sum_exec_runtime;
+        self.switches += switches;
+        Ok(())
     }
-}
 
-impl std::ops::Add for Usage {
-    type Output = Self;
-
-    fn add(self, other: Self) -> Self {
-        Self { cpu_ns: self.cpu_ns + other.cpu_ns, switches: self.switches + other.switches }
-    }
-}
-
-impl std::ops::Sub for Usage {
-    type Output = Self;
-
-    fn sub(self, earlier: Self) -> Self {
-        // A thread that ended in between is missing in the later figures.
+    /// Returns the difference. A thread that ended in between is missing in the later figures.
+    pub(crate) fn since(self, earlier: Self) -> Self {
         Self {
             cpu_ns: self.cpu_ns.saturating_sub(earlier.cpu_ns),
             switches: self.switches.saturating_sub(earlier.switches),
@@ -170,19 +162,19 @@ mod tests {
             .unwrap();
         let mut to = child.stdin.take().unwrap();
         let mut from = BufReader::new(child.stdout.take().unwrap());
-        let before = Usage::of(child.id(), None).unwrap();
+        let before = Usage::of(&[child.id()], None).unwrap();
         let deadline = Instant::now() + Duration::from_secs(20);
         loop {
             to.write_all(b"work\n").unwrap();
             from.read_line(&mut String::new()).unwrap();
-            let used = Usage::of(child.id(), None).unwrap() - before;
+            let used = Usage::of(&[child.id()], None).unwrap().since(before);
             if used.switches >= 3 && used.cpu_ns >= 3_000_000 {
                 break;
             }
             assert!(Instant::now() < deadline, "{used:?}");
         }
         // Its one thread is left out.
-        assert_eq!(Usage::of(child.id(), Some(child.id() as i32)).unwrap().cpu_ns, 0);
+        assert_eq!(Usage::of(&[child.id()], Some(child.id() as i32)).unwrap().cpu_ns, 0);
         drop(to);
         child.wait().unwrap();
     }

@@ -6,19 +6,18 @@
 
 use std::{
     env,
-    io::{self, Write},
-    process::{Child, ChildStdin, Command, ExitCode, Stdio},
-    sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError},
+    io::Read,
+    process::{Child, Command, ExitCode, Stdio},
+    thread,
     time::{Duration, Instant},
 };
 
 use clap::Parser;
 use ringbridge::Inspector;
-use serde_json::json;
 
 use crate::{
     Error, Job, Pair,
-    cli::{exit, lines},
+    cli::exit,
     pair::job::{Backend, Wait},
     stats::quantile,
     take_part,
@@ -31,12 +30,6 @@ struct Arguments {
     /// Time to measure in all.
     #[arg(long, default_value_t = 20.0)]
     seconds: f64,
-    /// Wait strategy of both processes.
-    #[arg(long, value_enum, default_value_t = Wait::Spin)]
-    wait: Wait,
-    /// Print one JSON object.
-    #[arg(long)]
-    json: bool,
     /// Endpoint that the third process watches.
     #[arg(long, hide = true, value_name = "ENDPOINT")]
     watch: Option<String>,
@@ -50,56 +43,44 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// The most by which the median may grow.
 const RATIO_MAX: f64 = 1.02;
 
-/// Runs the whole program.
+/// Runs the whole program, its renderer, or the third process.
 pub fn main() -> ExitCode {
     take_part().unwrap_or_else(|| {
         let arguments = Arguments::parse();
-        exit(
-            "watched",
-            match &arguments.watch {
-                Some(endpoint) => watch(endpoint).map(|()| true),
-                None => measure(&arguments),
-            },
-        )
+        let done = match &arguments.watch {
+            Some(endpoint) => watch(endpoint),
+            None => measure(arguments.seconds),
+        };
+        exit("watched", done)
     })
 }
 
-fn measure(arguments: &Arguments) -> Result<bool, Error> {
-    let mut pair = Pair::launch(Job::alone(arguments.wait, Backend::Sealed, true)?)?;
-    let mut watcher = Watcher::launch(pair.endpoint())?;
-    let pairs = (arguments.seconds / 2.0 / SLICE.as_secs_f64()).ceil().max(1.0) as usize;
+fn measure(seconds: f64) -> Result<bool, Error> {
+    let mut pair = Pair::launch(Job::alone(Wait::Spin, Backend::Sealed, true)?)?;
+    let pairs = (seconds / 2.0 / SLICE.as_secs_f64()).ceil().max(1.0) as usize;
     slice(&mut pair)?;
     let (mut alone, mut watched, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..pairs {
         let before = slice(&mut pair)?;
-        watcher.tell(&mut pair, "watch")?;
+        let watcher = Watcher::launch(&mut pair)?;
         let during = slice(&mut pair)?;
-        watcher.tell(&mut pair, "leave")?;
+        drop(watcher);
+        // Main notices that the watcher is gone.
+        pair.invoke_untimed(BATCH)?;
         alone.push(before);
         watched.push(during);
         ratios.push(during / before);
     }
-    drop(watcher);
     pair.close()?;
     let [alone, watched] = [&mut alone, &mut watched].map(|medians| quantile(medians, 0.5));
     let [low, ratio, high] = [0.1, 0.5, 0.9].map(|part| quantile(&mut ratios, part));
-    if arguments.json {
-        let ratios = json!({ "p10": low, "p50": ratio, "p90": high });
-        println!(
-            "{}",
-            json!({ "alone_ns": alone, "watched_ns": watched, "ratio": ratios, "slices": 2 * pairs })
-        );
-    } else {
-        println!(
-            "invoke, 48 bytes, median of batches of {BATCH}: alone {alone:.1} ns, watched {watched:.1} ns"
-        );
-        println!("watched / alone: {ratio:.4} ({low:.4} to {high:.4}), of {pairs} pairs of slices");
-        println!(
-            "{}",
-            if ratio < RATIO_MAX { "holds: less than 1.02" } else { "DOES NOT HOLD: 1.02 or more" }
-        );
-    }
-    Ok(ratio < RATIO_MAX)
+    println!(
+        "invoke, 48 bytes, median of batches of {BATCH}: alone {alone:.1} ns, watched {watched:.1} ns"
+    );
+    println!("watched / alone: {ratio:.4} ({low:.4} to {high:.4}), of {pairs} pairs of slices");
+    let holds = ratio < RATIO_MAX;
+    println!("{}", if holds { "holds: less than 1.02" } else { "DOES NOT HOLD: 1.02 or more" });
+    Ok(holds)
 }
 
 /// Returns the median of the batches, in nanoseconds for each invoke.
@@ -113,66 +94,42 @@ fn slice(pair: &mut Pair) -> Result<f64, Error> {
     Ok(quantile(&mut batches, 0.5))
 }
 
-// --- the third process -----------------------------------------------------------------------------
-
-struct Watcher {
-    child: Child,
-    orders: ChildStdin,
-    answers: Receiver<String>,
-}
+/// The third process.
+struct Watcher(Child);
 
 impl Watcher {
-    fn launch(endpoint: &str) -> Result<Self, Error> {
-        let mut child = Command::new(env::current_exe()?)
-            .args(["--watch", endpoint])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let orders = child.stdin.take().ok_or("it was asked for")?;
-        let answers = lines(child.stdout.take().ok_or("it was asked for")?);
-        Ok(Self { child, orders, answers })
-    }
-
-    /// Gives an order, and keeps main's loop running until it is obeyed.
-    fn tell(&mut self, pair: &mut Pair, order: &str) -> Result<(), Error> {
-        writeln!(self.orders, "{order}")?;
-        loop {
-            pair.invoke_untimed(BATCH)?;
-            match self.answers.try_recv() {
-                Ok(answer) if answer == order => return Ok(()),
-                Ok(answer) => return Err(answer.into()),
-                Err(TryRecvError::Empty) => {}
-                Err(TryRecvError::Disconnected) => return Err("the watcher ended".into()),
+    /// Launches it, and keeps main's loop running until it watches.
+    fn launch(pair: &mut Pair) -> Result<Self, Error> {
+        let mut command = Command::new(env::current_exe()?);
+        command.args(["--watch", pair.endpoint()]).stdout(Stdio::piped());
+        let mut watcher = Self(command.spawn()?);
+        let output = watcher.0.stdout.as_mut().ok_or("the watcher has no output")?;
+        let watches = thread::scope(|scope| {
+            let reading = scope.spawn(|| output.read_exact(&mut [0]).is_ok());
+            while !reading.is_finished() {
+                pair.invoke_untimed(BATCH)?;
             }
-        }
+            Ok::<_, Error>(reading.join().unwrap_or(false))
+        });
+        if watches? { Ok(watcher) } else { Err("the watcher ended".into()) }
     }
 }
 
 impl Drop for Watcher {
     fn drop(&mut self) {
         // It fails only if the process has ended.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
-/// Watches and leaves as ordered, and acknowledges each order.
-fn watch(endpoint: &str) -> Result<(), Error> {
-    let orders = lines(io::stdin());
-    let mut inspector = None;
+/// Watches until it is killed or main is gone.
+fn watch(endpoint: &str) -> Result<bool, Error> {
+    let mut inspector = Inspector::attach(endpoint)?;
+    println!("watching");
     loop {
-        match orders.recv_timeout(LOOK_EVERY) {
-            Ok(order) => {
-                inspector = (order == "watch").then(|| Inspector::attach(endpoint)).transpose()?;
-                println!("{order}");
-            }
-            Err(RecvTimeoutError::Timeout) => {
-                if let Some(inspector) = &mut inspector {
-                    inspector.next(Duration::ZERO)?;
-                }
-            }
-            Err(RecvTimeoutError::Disconnected) => return Ok(()),
-        }
+        thread::sleep(LOOK_EVERY);
+        inspector.next(Duration::ZERO)?;
     }
 }
 

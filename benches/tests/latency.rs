@@ -54,14 +54,3 @@ fn either_backend_is_measured_and_named() {
         assert!(table.starts_with(&format!("Invoke, 48 bytes, Adaptive, {backend}: ")), "{table}");
     }
 }
-
-#[test]
-fn a_page_that_cannot_be_written_is_refused_before_anything_is_measured() {
-    let output = Command::new(env!("CARGO_BIN_EXE_latency"))
-        .args(["--seconds", "3600", "--html", "/no/such/folder/page"])
-        .output()
-        .expect("latency runs");
-    assert_eq!(output.status.code(), Some(1));
-    let complaint = String::from_utf8_lossy(&output.stderr);
-    assert!(complaint.starts_with("latency: /no/such/folder/page: "), "{complaint}");
-}

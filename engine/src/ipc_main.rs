@@ -53,8 +53,8 @@ use crate::{
 /// # }
 /// ```
 ///
-/// A listener that keeps an `IpcMain` keeps it alive for ever: let it keep a [`WebContents`], or
-/// [`close`](IpcMain::close) the endpoint.
+/// A listener that holds an `IpcMain` keeps the endpoint alive for ever. Hold a [`WebContents`] instead,
+/// or [`close`](IpcMain::close) the endpoint.
 #[derive(Clone)]
 pub struct IpcMain {
     endpoint: Arc<MainEndpoint>,
@@ -65,7 +65,7 @@ impl IpcMain {
     ///
     /// # Errors
     ///
-    /// [`BindError::NameInUse`] if another main process has it, and keeps it for half a second.
+    /// [`BindError::NameInUse`] if another main process keeps the name for half a second.
     pub fn bind(name: &str, contract: Contract) -> Result<Self, BindError> {
         Self::bind_with(name, contract, Config::default())
     }
@@ -85,8 +85,8 @@ impl IpcMain {
 
     // --- listening -------------------------------------------------------------------------------
 
-    /// Calls `listener` for every message on the channel, from whichever renderer. Listeners of one
-    /// channel run in the order of their registration; the same one may be registered twice.
+    /// Calls `listener` for every message on the channel, from any renderer. Listeners of one channel run
+    /// in the order of their registration; the same one may be registered twice.
     ///
     /// # Errors
     ///
@@ -144,15 +144,14 @@ impl IpcMain {
         self.shared().dispatcher.routes.update(|routes| routes.remove_all_listeners(None));
     }
 
-    /// Asks `validator` about every message of an event, or the arguments of every invoke of a method, before
-    /// a listener or handler sees them.
+    /// Calls `validator` for every message of an event, or the arguments of every invoke of a method, before
+    /// a listener or handler gets them.
     ///
-    /// `Err` is the objection: a message is dropped and counted
-    /// ([`Counters::rejected`](crate::Counters::rejected)), an invoke fails with
+    /// `Err` is an objection. A message is then dropped and counted
+    /// ([`Counters::rejected`](crate::Counters::rejected)); an invoke fails with
     /// [`InvokeError::Rejected`](crate::InvokeError::Rejected). With
-    /// [`Policy::rejection_is_violation`] it is a violation too. Validators of one channel are asked in the
-    /// order of their registration, until one objects or panics. They stay for good. Each decodes the payload
-    /// for itself.
+    /// [`Policy::rejection_is_violation`] it is a violation too. Validators of one channel run in the order
+    /// of their registration, until one objects or panics. They stay for good. Each decodes the payload.
     ///
     /// ```no_run
     /// # use ringbridge::{IpcMain, Method};
@@ -185,7 +184,7 @@ impl IpcMain {
     ///
     /// # Errors
     ///
-    /// [`RegisterError::SecondHandler`] if the method has its handler.
+    /// [`RegisterError::SecondHandler`] if the method has a handler.
     pub fn handle<A: Payload + ?Sized, R: Payload + ?Sized, E: HandlerError + ?Sized>(
         &self,
         method: Method<A, R, E>,
@@ -219,8 +218,8 @@ impl IpcMain {
         })
     }
 
-    /// Answers a method's invokes later, or from other threads: the [`Responder`] goes wherever the
-    /// answer is made. Invokes overlap, and replies go in any order.
+    /// Answers a method's invokes later, or from other threads, with a [`Responder`]. Invokes overlap, and
+    /// replies go in any order.
     ///
     /// # Errors
     ///
@@ -241,7 +240,7 @@ impl IpcMain {
     }
 
     /// Answers a method's invokes by futures, which the loop runs, many at a time. A future is dropped
-    /// where it stands when its caller cancels, times out or goes.
+    /// when its caller cancels, times out or goes.
     ///
     /// # Errors
     ///
@@ -279,8 +278,8 @@ impl IpcMain {
 
     // --- publishing ------------------------------------------------------------------------------
 
-    /// Publishes a message on a topic with one write for all subscribers. It waits for none of them; a
-    /// subscriber that is lapped is told how many messages it lost.
+    /// Publishes a message on a topic with one write for all subscribers. It waits for none of them. A
+    /// subscriber that is lapped gets the number of lost messages.
     ///
     /// Returns the message's sequence number in its topic, from 1.
     ///
@@ -298,12 +297,12 @@ impl IpcMain {
     // --- windows ---------------------------------------------------------------------------------
 
     /// Launches a renderer process. It finds its session by
-    /// [`IpcRenderer::connect`](crate::IpcRenderer::connect); what is sent to it before waits in its
-    /// ring. It dies with main.
+    /// [`IpcRenderer::connect`](crate::IpcRenderer::connect); earlier messages wait in its ring. It dies
+    /// with main.
     ///
     /// # Errors
     ///
-    /// If it cannot be started or its memory cannot be had. A program that starts and never connects
+    /// If it cannot be started, or there is no memory for it. A program that starts and never connects
     /// is reported by [`on_render_process_gone`](Self::on_render_process_gone).
     pub fn launch(&self, command: Command, policy: Policy) -> Result<WebContents, LaunchError> {
         self.launch_with(command, policy, LaunchOptions::default())
@@ -323,8 +322,8 @@ impl IpcMain {
         self.shared().launch(command, policy, options)
     }
 
-    /// Admits renderers that attach by name: `hook` gives each its policy, or says why not. Without a
-    /// hook nobody is admitted; processes of other users never are.
+    /// Admits renderers that attach by name: `hook` returns the policy of each, or the reason for a refusal.
+    /// Without a hook no process is admitted; processes of other users never are.
     pub fn on_attach(
         &self,
         hook: impl FnMut(&Candidate) -> Result<Policy, String> + Send + 'static,
@@ -338,7 +337,7 @@ impl IpcMain {
         self.shared().hooks.did_connect.add(hook);
     }
 
-    /// Calls `listener` when a renderer went, however it went: Electron's `render-process-gone`.
+    /// Calls `listener` when a renderer went for any reason: Electron's `render-process-gone`.
     pub fn on_render_process_gone(
         &self,
         mut listener: impl FnMut(&WebContents, &RenderProcessGone) + Send + 'static,
@@ -348,12 +347,12 @@ impl IpcMain {
         self.shared().hooks.process_gone.add(hook);
     }
 
-    /// Calls `listener` when main has launched a renderer again that crashed
-    /// ([`LaunchOptions::restart`]): with the window that went, and the one that has taken its place, which has
-    /// not connected yet. What is sent to it now waits in its ring.
+    /// Calls `listener` when main has launched a crashed renderer again ([`LaunchOptions::restart`]), with
+    /// the window that went and the one in its place. The new one has not connected yet; messages to it
+    /// wait in its ring.
     ///
-    /// `Err`: it could not be launched. There is another attempt if the first window's
-    /// [`restarts_in`](WebContents::restarts_in) says so.
+    /// `Err`: it could not be launched. The first window's
+    /// [`restarts_in`](WebContents::restarts_in) tells whether there is another attempt.
     pub fn on_render_process_restarted(
         &self,
         mut listener: impl FnMut(&WebContents, Result<&WebContents, &LaunchError>) + Send + 'static,
@@ -365,8 +364,7 @@ impl IpcMain {
 
     /// Calls `listener` when a renderer has taken nothing for
     /// [`Config::unresponsive_after`](crate::Config::unresponsive_after), although a message or an invoke of
-    /// main's waits for it: Electron's `unresponsive`. Main goes on as before, and may
-    /// [`close`](WebContents::close) it.
+    /// main's waits for it: Electron's `unresponsive`. Main may [`close`](WebContents::close) it.
     ///
     /// A renderer that takes a backlog slowly publishes its position at least after each eighth of its ring.
     pub fn on_unresponsive(&self, mut listener: impl FnMut(&WebContents) + Send + 'static) {
@@ -397,7 +395,7 @@ impl IpcMain {
         self.endpoint.run(None)
     }
 
-    /// Runs the loop for so long, or until it is stopped.
+    /// Runs the loop for this time, or until it is stopped.
     ///
     /// # Errors
     ///
@@ -406,7 +404,7 @@ impl IpcMain {
         self.endpoint.run(Some(duration))
     }
 
-    /// Takes what is there, and returns how many frames and tasks it was. Never sleeps.
+    /// Takes the frames and tasks that are there, and returns their number. Never sleeps.
     ///
     /// # Errors
     ///
@@ -420,8 +418,8 @@ impl IpcMain {
         self.endpoint.stop();
     }
 
-    /// Ends every session and gives the name up. Launched renderers see main go; those that are not
-    /// gone after 2 s are killed. Their `render-process-gone` events are delivered before this returns.
+    /// Ends every session and gives the name up. Launched renderers see main go, and are killed after 2 s.
+    /// Their `render-process-gone` events are delivered before this returns.
     ///
     /// # Errors
     ///
@@ -430,13 +428,13 @@ impl IpcMain {
         self.endpoint.close()
     }
 
-    /// What happened so far to the endpoint as a whole.
+    /// The counters of the endpoint as a whole.
     pub fn counters(&self) -> MainCounters {
         self.shared().counters()
     }
 
-    /// How the endpoint as a whole is doing at this moment. Each window's own is
-    /// [`WebContents::metrics`].
+    /// The state of the endpoint as a whole at this moment. Each window has its own
+    /// [`metrics`](WebContents::metrics).
     ///
     /// ```no_run
     /// # fn f(ipc: &ringbridge::IpcMain) {

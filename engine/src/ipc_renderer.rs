@@ -60,7 +60,7 @@ use crate::{
     wire::frame::{Kind, Label},
 };
 
-/// The first pause between two looks for a main that is gone, and the longest: each is twice the last.
+/// The first and the longest pause between two looks for a main that is gone. Each is twice the last.
 const LOOK_AGAIN: [Duration; 2] = [Duration::from_millis(2), Duration::from_millis(100)];
 
 /// A renderer process's endpoint. Cheap to clone; all clones are the same session.
@@ -90,7 +90,7 @@ pub struct IpcRenderer {
 /// The handle that all clones share. A thread that drives in the background holds the session itself, so
 /// that the last clone's end can end it.
 struct Handle {
-    /// Of the session, one step nearer for what is called often.
+    /// The session's. One load nearer, since every send reads it.
     port: Arc<Port>,
     session: Arc<RendererSession>,
 }
@@ -115,21 +115,21 @@ impl Drop for Handle {
     }
 }
 
-/// What a listener learns beside the message.
+/// The circumstances of a message, for its listener.
 #[derive(Clone, Copy)]
 pub struct IpcRendererEvent<'a> {
     delivery: &'a Delivery<'a>,
 }
 
 impl IpcRendererEvent<'_> {
-    /// How many messages of this topic were lost just before this one, because the writer lapped
-    /// this reader. Always 0 for a push.
+    /// The messages of this topic that were lost just before this one, because the writer lapped this
+    /// reader. Always 0 for a push.
     pub fn lost(&self) -> u64 {
         self.delivery.lost
     }
 }
 
-/// What a handler in a renderer learns beside the arguments.
+/// The circumstances of an invoke, for its handler in a renderer.
 #[derive(Clone, Copy)]
 pub struct IpcRendererInvokeEvent<'a> {
     call: Call<'a>,
@@ -147,13 +147,13 @@ impl IpcRenderer {
     ///
     /// # Errors
     ///
-    /// [`ConnectError::NotLaunched`] if none did; [`ConnectError::TypeMismatch`] if a channel differs
-    /// between the two builds.
+    /// [`ConnectError::NotLaunched`] if no main process launched this one;
+    /// [`ConnectError::TypeMismatch`] if a channel differs between the two builds.
     pub fn connect(contract: Contract) -> Result<Self, ConnectError> {
         Self::connect_with(contract, Config::default())
     }
 
-    /// Connects to the main process that launched this one, with settings of its own.
+    /// Connects to the main process that launched this one, with settings.
     ///
     /// # Errors
     ///
@@ -165,17 +165,17 @@ impl IpcRenderer {
         Self::begin(control, origin, config)
     }
 
-    /// Connects to the main process that has bound the endpoint `name`, as this same user.
+    /// Connects to the main process of the same user that has bound the endpoint `name`.
     ///
     /// # Errors
     ///
-    /// [`ConnectError::NoSuchEndpoint`] or [`ConnectError::Stale`] if nobody listens there;
+    /// [`ConnectError::NoSuchEndpoint`] or [`ConnectError::Stale`] if no process listens there;
     /// [`ConnectError::Refused`] if main does not admit this process.
     pub fn attach(name: &str, contract: Contract) -> Result<Self, ConnectError> {
         Self::attach_with(name, contract, Config::default())
     }
 
-    /// Connects by name, with settings of its own.
+    /// Connects by name, with settings.
     ///
     /// # Errors
     ///
@@ -191,13 +191,13 @@ impl IpcRenderer {
         Self::begin(control, origin, config)
     }
 
-    /// Waits up to `timeout` for a main process to bind the endpoint again, and begins a session with it: after
-    /// main's end, when [`run`](Self::run) has said [`RunError::MainGone`]. (A session that still lives ends here.)
+    /// Waits up to `timeout` for a main process to bind the endpoint again, and begins a session with it.
+    /// For use after [`RunError::MainGone`]; a session that still lives ends here.
     ///
-    /// The new endpoint has this one's listeners, handlers and subscriptions, under the same ids, and its settings.
-    /// What main had committed is delivered first, and what was pending fails once, with
-    /// [`InvokeError::Gone`]. This endpoint and its clones stay what they are, the ends of a session that is over;
-    /// so what may still send, listeners among them, should be given the new one.
+    /// The new endpoint has the settings, listeners, handlers and subscriptions of this one, under the same
+    /// ids. Messages that the old main had committed are delivered first. Pending invokes fail once, with
+    /// [`InvokeError::Gone`]. This endpoint and its clones stay ends of the old session: give the new one
+    /// to all code that sends, listeners among it.
     ///
     /// ```no_run
     /// # use std::time::Duration;
@@ -210,15 +210,16 @@ impl IpcRenderer {
     /// # }
     /// ```
     ///
-    /// It finds main by name: by that with which it [attached](Self::attach), or that of the main which launched
-    /// it ([`LaunchOptions::die_with_main`](crate::LaunchOptions::die_with_main) must be off for it to outlive
-    /// that), which must admit it ([`IpcMain::on_attach`](crate::IpcMain::on_attach)).
+    /// It finds main by the name with which it [attached](Self::attach), or by the name of the main that
+    /// launched it. A launched renderer outlives its main only without
+    /// [`LaunchOptions::die_with_main`](crate::LaunchOptions::die_with_main). The new main must admit it
+    /// ([`IpcMain::on_attach`](crate::IpcMain::on_attach)).
     ///
     /// # Errors
     ///
-    /// As [`attach`](Self::attach), after the time-out if nobody is there; at once if main refuses. Then this
-    /// endpoint keeps its listeners, and the call may be repeated. [`ConnectError::ChannelMissing`] if the new main
-    /// lacks a channel, or its policy does not allow one, on which something is registered.
+    /// As [`attach`](Self::attach), after the time-out if no main is there; at once if main refuses. Then
+    /// this endpoint keeps its listeners, and the call may be repeated. [`ConnectError::ChannelMissing`] if
+    /// something is registered on a channel that the new main lacks or does not allow.
     pub fn reconnect(&self, timeout: Duration) -> Result<Self, ConnectError> {
         if reentrancy::any() {
             return Err(ConnectError::InsideListener);
@@ -243,13 +244,13 @@ impl IpcRenderer {
         )?;
         let renderer = Self { inner: Handle::new(session) };
         for (number, conflate) in topics {
-            // Main has gone again if it cannot be told, and then its loop says so.
+            // It fails if main has gone again, which the loop reports.
             let _ = renderer.read_topic("topic", number, conflate);
         }
         Ok(renderer)
     }
 
-    /// Whether this process was launched by a main process, so that [`connect`](Self::connect) can work.
+    /// Returns whether a main process launched this one, so that [`connect`](Self::connect) can work.
     pub fn was_launched() -> bool {
         transport::was_launched()
     }
@@ -279,25 +280,21 @@ impl IpcRenderer {
     ///
     /// Messages and invokes of one renderer arrive in the order of the calls.
     ///
-    /// A message longer than the ring carries travels in memory that main provides, up to
+    /// A message that is too long for the ring travels in memory that main provides, up to
     /// [`Policy::attachment_bytes_max`](crate::Policy::attachment_bytes_max) and
-    /// [`Config::attachment_max`](crate::Config::attachment_max): then this waits for main's answer too,
-    /// in the same time.
+    /// [`Config::attachment_max`](crate::Config::attachment_max). Then this waits for main's answer too,
+    /// within the same time.
     ///
     /// # Errors
     ///
-    /// Why it was not sent; nothing was.
+    /// The reason why the message was not sent.
     #[inline]
     pub fn send<T: Payload + ?Sized>(&self, event: Event<T>, message: &T) -> Result<(), SendError> {
-        let port = &self.inner.port;
-        port.send(event.key(), message, Patience::Usual)
+        self.inner.port.send(event.key(), message, Patience::Usual)
     }
 
-    /// Sends many messages, in order, as [`send`](Self::send) would one after the other, but
-    /// at less cost for each: the peer is looked after once for many, and small messages flow at the
-    /// speed of the memory between the two processors.
-    ///
-    /// Messages of other threads may come between.
+    /// Sends many messages in order, each as [`send`](Self::send) would, at less cost: the outbox is
+    /// locked and the peer woken once for many. Messages of other threads may come between.
     ///
     /// ```no_run
     /// # use ringbridge::{Event, IpcRenderer};
@@ -309,7 +306,7 @@ impl IpcRenderer {
     ///
     /// # Errors
     ///
-    /// Why one of them was not sent, and how many were.
+    /// The reason why one of them was not sent, and how many were.
     pub fn send_all<T: Payload + ?Sized>(
         &self,
         event: Event<T>,
@@ -318,8 +315,8 @@ impl IpcRenderer {
         self.inner.port.send_all(event.key(), messages, Patience::Usual)
     }
 
-    /// Sends a message to main, or fails at once with [`SendError::Full`]. A message longer than the ring
-    /// carries fails so until the memory for it has come from main, which the first call asks for.
+    /// Sends a message to main, or fails at once with [`SendError::Full`]. If the message is too long for
+    /// the ring, the first call asks main for memory, and calls fail until it has come.
     ///
     /// # Errors
     ///
@@ -333,7 +330,7 @@ impl IpcRenderer {
         self.inner.port.send(event.key(), message, Patience::None)
     }
 
-    /// Sends a message to main; waits for room no longer than `timeout`.
+    /// Sends a message to main. Waits for room no longer than `timeout`.
     ///
     /// # Errors
     ///
@@ -347,15 +344,14 @@ impl IpcRenderer {
         self.inner.port.send(event.key(), message, Patience::For(timeout))
     }
 
-    /// Lends room in the ring for one message, to be written in place and then sent. One that
-    /// is longer than the ring carries is written in the memory that it travels in.
+    /// Lends room in the ring for one message, to be written in place and then sent. A message that is too
+    /// long for the ring is written in the memory that it travels in.
     ///
     /// # Errors
     ///
     /// As [`send`](Self::send).
     pub fn loan<T: FixedLayout>(&self, event: Event<T>) -> Result<Loan<'_, T>, SendError> {
-        let port = &self.inner.port;
-        Loan::begin(port, event.key(), Patience::Usual)
+        Loan::begin(&self.inner.port, event.key(), Patience::Usual)
     }
 
     /// Asks main to run a method, with the default deadline of
@@ -435,11 +431,11 @@ impl IpcRenderer {
     }
 
     /// Calls `listener` for every message published on the topic from now on. A reader that is
-    /// lapped is told how many it lost: [`IpcRendererEvent::lost`].
+    /// lapped gets the number of lost messages: [`IpcRendererEvent::lost`].
     ///
     /// # Errors
     ///
-    /// As [`on`](Self::on), or if main could not be told.
+    /// As [`on`](Self::on), or if main could not be notified.
     pub fn subscribe<T: Payload + ?Sized>(
         &self,
         topic: Topic<T>,
@@ -448,10 +444,8 @@ impl IpcRenderer {
         self.subscribe_as(topic, false, listener)
     }
 
-    /// Calls `listener` for the newest message only, whenever this process gets to look; what was
-    /// skipped counts as lost.
-    ///
-    /// A topic is read in one way in one process: the last subscription decides.
+    /// Calls `listener` for the newest message only, whenever this process looks. Skipped messages count
+    /// as lost. A process reads a topic in one way: the last subscription decides.
     ///
     /// # Errors
     ///
@@ -485,32 +479,33 @@ impl IpcRenderer {
             return Err(SendError::UnknownChannel { channel: name });
         };
         let reader = TopicReader::new(memory);
-        self.change_topics(TopicChange::Add { number, reader, conflate });
-        // The reader exists before main is told: what is published from here on is seen.
-        self.tell_main(name, number, Kind::Subscribe)
+        let change = TopicChange::Add { number, reader, conflate };
+        self.change_topics(name, change, Label::new(Kind::Subscribe, number))
     }
 
     /// Stops reading a topic and removes its listeners.
     ///
     /// # Errors
     ///
-    /// If main could not be told; it is not read any more all the same.
+    /// If main could not be notified. The topic is not read any more all the same.
     pub fn unsubscribe<T: Payload + ?Sized>(&self, topic: Topic<T>) -> Result<(), SendError> {
         let key = topic.key();
         let number = self.inner.port.permitted(&key)?;
         self.inner.dispatcher.routes.update(|routes| routes.remove_all_listeners(Some(number)));
-        self.change_topics(TopicChange::Remove { number });
-        self.tell_main(key.name(), number, Kind::Unsubscribe)
+        let change = TopicChange::Remove { number };
+        self.change_topics(key.name(), change, Label::new(Kind::Unsubscribe, number))
     }
 
-    fn change_topics(&self, change: TopicChange) {
+    fn change_topics(
+        &self,
+        name: &'static str,
+        change: TopicChange,
+        label: Label,
+    ) -> Result<(), SendError> {
         self.inner.topics.change(change);
         self.inner.wake();
-    }
-
-    fn tell_main(&self, name: &'static str, number: u16, kind: Kind) -> Result<(), SendError> {
-        let port = &self.inner.port;
-        port.commit_patiently(name, Label::new(kind, number), &[], Patience::Usual)
+        // A new reader exists before main is told: what is published from here on is seen.
+        self.inner.port.commit_patiently(name, label, &[], Patience::Usual)
     }
 
     fn listen<T: Payload + ?Sized>(
@@ -526,8 +521,7 @@ impl IpcRenderer {
     }
 
     pub(crate) fn registrable(&self, key: &ChannelKey) -> Result<u16, RegisterError> {
-        let number =
-            self.inner.port.channels.number(key).ok_or_else(|| RegisterError::unknown(key))?;
+        let number = self.number(key)?;
         if self.inner.port.allowed.contains(usize::from(number)) {
             Ok(number)
         } else {
@@ -547,7 +541,7 @@ impl IpcRenderer {
         method: Method<A, R, E>,
         mut handler: impl FnMut(&IpcRendererInvokeEvent<'_>, &A) -> Handled<R, E> + Send + 'static,
     ) -> Result<(), RegisterError> {
-        let number = self.handled(&method.key())?;
+        let number = self.number(&method.key())?;
         self.inner.dispatcher.handle(method, number, Times::Always, move |call, arguments| {
             handler(&IpcRendererInvokeEvent { call }, arguments)
         })
@@ -563,7 +557,7 @@ impl IpcRenderer {
         method: Method<A, R, E>,
         mut handler: impl FnMut(&IpcRendererInvokeEvent<'_>, &A, Responder<R, E>) + Send + 'static,
     ) -> Result<(), RegisterError> {
-        let number = self.handled(&method.key())?;
+        let number = self.number(&method.key())?;
         self.inner.dispatcher.handle_deferred(method, number, move |call, arguments, responder| {
             handler(&IpcRendererInvokeEvent { call }, arguments, responder);
         })
@@ -586,7 +580,7 @@ impl IpcRenderer {
         E: HandlerError + ?Sized + 'static,
         F: Future<Output = Handled<R, E>> + Send + 'static,
     {
-        let number = self.handled(&method.key())?;
+        let number = self.number(&method.key())?;
         self.inner.dispatcher.handle_async(method, number, move |call, arguments| {
             handler(&IpcRendererInvokeEvent { call }, arguments)
         })
@@ -602,12 +596,12 @@ impl IpcRenderer {
         }
     }
 
-    fn handled(&self, key: &ChannelKey) -> Result<u16, RegisterError> {
+    fn number(&self, key: &ChannelKey) -> Result<u16, RegisterError> {
         self.inner.port.channels.number(key).ok_or_else(|| RegisterError::unknown(key))
     }
 
-    /// Whether this renderer's policy allows the channel: for a user interface that offers only what works. Main
-    /// enforces the policy, whatever is asked here.
+    /// Returns whether this renderer's policy allows the channel: for a user interface that offers only
+    /// what works. Main enforces the policy in any case.
     ///
     /// ```no_run
     /// # use ringbridge::{Event, IpcRenderer};
@@ -626,12 +620,12 @@ impl IpcRenderer {
     ///
     /// # Errors
     ///
-    /// [`RunError::MainGone`] when main went; everything that it sent before has been delivered.
+    /// [`RunError::MainGone`] when main went. Everything that it sent before has been delivered.
     pub fn run(&self) -> Result<(), RunError> {
         self.inner.session.run(None)
     }
 
-    /// Runs listeners and handlers for so long.
+    /// Runs listeners and handlers for this time.
     ///
     /// # Errors
     ///
@@ -640,7 +634,8 @@ impl IpcRenderer {
         self.inner.session.run(Some(duration))
     }
 
-    /// Takes what is there, runs its listeners and handlers, and returns how much it was. Never sleeps.
+    /// Runs the listeners and handlers of the messages that are there, and returns the number of messages.
+    /// Never sleeps.
     ///
     /// # Errors
     ///
@@ -666,20 +661,20 @@ impl IpcRenderer {
 
     // --- the sandbox -------------------------------------------------------------------------------
 
-    /// Gives up what this process does not need to talk to main, for good: see [`Sandbox`](crate::Sandbox).
+    /// Gives up every right that this process does not need to talk to main, for good: see
+    /// [`Sandbox`](crate::Sandbox).
     ///
-    /// From here on no file is opened, no socket, process or shared memory made, no other process
-    /// signalled or looked into, and nothing mapped executable, by any thread of this process,
-    /// whatever runs in it. Sending, invoking, listening, topics and large payloads work as before, and
-    /// so do threads, memory, clocks, and what is open: standard output, say. What is refused is an
-    /// error (`EPERM`, or `EACCES`), not the end.
+    /// From here on no thread of this process can open a file, make a socket, a process or shared memory,
+    /// signal or inspect another process, or map memory as executable. Sending, invoking, listening,
+    /// topics and large payloads work as before. So do threads, memory, clocks and open descriptors such
+    /// as standard output. A refused call fails with `EPERM` or `EACCES`.
     ///
-    /// Do before what needs more: read files, load libraries, build an asynchronous runtime, connect
-    /// other sessions; and close what hostile code must not have. Descriptors that are open stay open: they
-    /// belong to whoever has opened them. A renderer that came by a name cannot come again.
+    /// Before this call, read files, load libraries, build an asynchronous runtime and connect other
+    /// sessions. Close descriptors that hostile code must not have, since open ones stay open. A renderer
+    /// that attached by name cannot reconnect.
     ///
-    /// What the kernel does not have is missing, and said so; the rest is enforced all the same. Calling it again
-    /// does nothing, and returns the same.
+    /// Missing kernel features are reported; the others are enforced. A second call does nothing, and
+    /// returns the same.
     ///
     /// ```no_run
     /// # use ringbridge::{Contract, IpcRenderer};
@@ -695,13 +690,13 @@ impl IpcRenderer {
     /// # }
     /// ```
     ///
-    /// Threads that run already are interrupted for a moment by SIGURG.
+    /// Running threads are interrupted for a moment by SIGURG.
     ///
     /// # Errors
     ///
-    /// [`SandboxError::Trusted`](crate::SandboxError::Trusted) with a backend that has no walls. Otherwise if something
-    /// that the kernel has could not be enforced, as when a thread blocks all signals. Then end the process:
-    /// some of it may be.
+    /// [`SandboxError::Trusted`](crate::SandboxError::Trusted) with a backend that trusts its renderers.
+    /// Otherwise if a feature of this kernel could not be enforced, as when a thread blocks all signals.
+    /// Then end the process, since a part of the sandbox may be in force.
     #[cfg(all(feature = "sandbox", target_os = "linux"))]
     pub fn sandbox(&self) -> Result<crate::Sandbox, crate::SandboxError> {
         if self.backend() != Backend::Sealed {
@@ -710,22 +705,22 @@ impl IpcRenderer {
         crate::sandbox::enter()
     }
 
-    /// How this session's processes share memory: as main has bound its endpoint.
+    /// How this session's processes share memory: the backend with which main has bound its endpoint.
     pub fn backend(&self) -> Backend {
         self.inner.origin.backend
     }
 
-    /// Whether main is there.
+    /// Returns whether main is there.
     pub fn is_connected(&self) -> bool {
         self.inner.is_connected()
     }
 
-    /// What happened so far.
+    /// The session's counters.
     pub fn counters(&self) -> Counters {
         self.inner.port.counters.read()
     }
 
-    /// How the session is doing at this moment: what waits, and for whom.
+    /// The session's state at this moment: what waits, and in which process.
     pub fn metrics(&self) -> SessionMetrics {
         self.inner.port.metrics()
     }

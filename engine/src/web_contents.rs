@@ -18,11 +18,11 @@ use crate::{
     session::liveness::GoneReason,
 };
 
-/// One renderer, as main sees it. Cheap to clone, `Send` and `Sync`; it outlives the renderer, and
-/// then every send fails with [`SendError::Gone`].
+/// One renderer, as main sees it. Cheap to clone, `Send` and `Sync`. It outlives the renderer; then
+/// every send fails with [`SendError::Gone`].
 ///
-/// Pushes to one window arrive in the order of the calls; there is no order across windows. A
-/// message sent before the renderer has connected waits in its ring.
+/// Pushes to one window arrive in the order of the calls. A message that is sent before the renderer
+/// has connected waits in its ring.
 #[derive(Clone)]
 pub struct WebContents {
     port: Arc<Port>,
@@ -33,39 +33,35 @@ impl WebContents {
         Self { port }
     }
 
-    /// The window's number: unique within this main process, never used again.
+    /// The window's number. A main process never uses it again.
     pub fn id(&self) -> u32 {
         self.port.window
     }
 
-    /// The renderer's process id, from the kernel. 0 if it is in a namespace that this process does
-    /// not see.
+    /// The renderer's process id, from the kernel. 0 if this process does not see its namespace.
     pub fn os_process_id(&self) -> u32 {
         // Relaxed: a process id, for display.
         self.port.peer_pid.load(Ordering::Relaxed)
     }
 
     /// Pushes a message to the renderer. Waits while its ring is full, up to
-    /// [`Config::send_timeout`](crate::Config::send_timeout); inside a listener or handler of main,
-    /// which must not wait for a renderer, fails at once with [`SendError::Full`].
+    /// [`Config::send_timeout`](crate::Config::send_timeout). A listener or handler of main must not wait
+    /// for a renderer: there it fails at once with [`SendError::Full`].
     ///
-    /// A message longer than the ring carries travels in memory of its own, up to
-    /// [`Config::attachment_max`](crate::Config::attachment_max); and so many bytes may be on their way, so
-    /// that waiting may be for that.
+    /// A message that is too long for the ring travels in memory of its own. At most
+    /// [`Config::attachment_max`](crate::Config::attachment_max) bytes may be on their way, and this
+    /// waits for room among them too.
     ///
     /// # Errors
     ///
-    /// Why it was not sent; nothing was.
+    /// The reason why the message was not sent.
     #[inline]
     pub fn send<T: Payload + ?Sized>(&self, push: Push<T>, message: &T) -> Result<(), SendError> {
         self.port.send(push.key(), message, Patience::Usual)
     }
 
-    /// Pushes many messages, in order, as [`send`](Self::send) would one after the other, but
-    /// at less cost for each: the peer is looked after once for many, and small messages flow at the
-    /// speed of the memory between the two processors.
-    ///
-    /// Messages of other threads may come between.
+    /// Pushes many messages in order, each as [`send`](Self::send) would, at less cost: the outbox is
+    /// locked and the peer woken once for many. Messages of other threads may come between.
     ///
     /// ```no_run
     /// # use ringbridge::{Push, WebContents};
@@ -77,7 +73,7 @@ impl WebContents {
     ///
     /// # Errors
     ///
-    /// Why one of them was not sent, and how many were.
+    /// The reason why one of them was not sent, and how many were.
     pub fn send_all<T: Payload + ?Sized>(
         &self,
         push: Push<T>,
@@ -100,7 +96,7 @@ impl WebContents {
         self.port.send(push.key(), message, Patience::None)
     }
 
-    /// Pushes a message; waits for room no longer than `timeout` (inside main's loop, not at all).
+    /// Pushes a message. Waits for room no longer than `timeout`, and not at all inside main's loop.
     ///
     /// # Errors
     ///
@@ -114,8 +110,8 @@ impl WebContents {
         self.port.send(push.key(), message, Patience::For(timeout))
     }
 
-    /// Lends room in the renderer's ring for one message, to be written in place and then sent. One that
-    /// is longer than the ring carries is written in the memory that it travels in.
+    /// Lends room in the renderer's ring for one message, to be written in place and then sent. A message
+    /// that is too long for the ring is written in the memory that it travels in.
     ///
     /// # Errors
     ///
@@ -124,8 +120,7 @@ impl WebContents {
         Loan::begin(&self.port, push.key(), Patience::Usual)
     }
 
-    /// Asks the renderer to run a method. The deadline is mandatory: a renderer is not trusted to
-    /// answer.
+    /// Asks the renderer to run a method. The deadline is mandatory: a renderer may never answer.
     ///
     /// # Errors
     ///
@@ -145,8 +140,8 @@ impl WebContents {
         self.port.large.message_max()
     }
 
-    /// Ends the session: the renderer sees main go, and `render-process-gone` has the reason `closed`.
-    /// A renderer that main launched is killed if it does not end by itself within a grace of 2 s.
+    /// Ends the session. The renderer sees main go, and `render-process-gone` has the reason `closed`. A
+    /// renderer that main launched is killed if it does not end by itself within 2 s.
     pub fn close(&self) {
         self.port.request_close();
     }
@@ -156,19 +151,19 @@ impl WebContents {
         self.port.gone().cloned()
     }
 
-    /// For a renderer that crashed: how long after that main launches it again, as
-    /// [`LaunchOptions::restart`](crate::LaunchOptions::restart) says. `None`: it does not. Known when
-    /// `render-process-gone` is told; [`close`](Self::close) ends the waiting, and then it is not launched.
+    /// The time after a crash at which main launches the renderer again, by
+    /// [`LaunchOptions::restart`](crate::LaunchOptions::restart). `None`: it does not. Known from
+    /// `render-process-gone` on. [`close`](Self::close) before that time prevents the launch.
     pub fn restarts_in(&self) -> Option<Duration> {
-        self.port.restarts_in()
+        *self.port.restarts_in.lock()
     }
 
-    /// What happened in this session so far, seen from main.
+    /// The session's counters, seen from main.
     pub fn counters(&self) -> Counters {
         self.port.counters.read()
     }
 
-    /// How this session is doing at this moment: what waits, and for whom.
+    /// The session's state at this moment: what waits, and in which process.
     pub fn metrics(&self) -> SessionMetrics {
         self.port.metrics()
     }

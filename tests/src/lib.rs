@@ -25,7 +25,7 @@ mod registering;
 pub mod scene;
 pub mod scenes;
 pub mod screen;
-mod shorthands;
+pub mod shorthands;
 pub mod siege;
 pub mod stage;
 pub mod stress;

@@ -11,4 +11,4 @@ pub use ringbridge::*;
 pub use rustix::process::Signal;
 pub use serde_json::{Value, json};
 
-pub use crate::{contract::*, proc::*, processes::*, scene::*, scenes::*, stage::*};
+pub use crate::{contract::*, proc::*, processes::*, scene::*, scenes::*, shorthands::*, stage::*};

@@ -1,11 +1,12 @@
 //! Steps that many tests take, in one call each.
 
-use std::io::PipeWriter;
+use std::{io::PipeWriter, process::Command};
 
 use ringbridge::{HandlerError, InvokeError, Method, Payload, Policy, WebContents};
 
 use crate::{
     contract::{ADD, ASK, ECHO},
+    demo::run,
     scene::{Renderer, RendererScene},
     stage::{Notes, Stage},
 };
@@ -66,4 +67,11 @@ impl<T: Send + 'static> Notes<T> {
         let notes = self.clone();
         move |note| notes.add(note)
     }
+}
+
+/// Runs a program that must end with the exit code 1. Returns its standard error.
+pub fn error_of(command: &mut Command) -> String {
+    let (code, output, errors) = run(command);
+    assert_eq!(code, Some(1), "{command:?}: {output}");
+    errors
 }

@@ -16,7 +16,6 @@ use crate::{
 /// A bounce below this is between near processors.
 const NEAR_BELOW_NS: u64 = 200;
 
-/// The result of one slice.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Outcome {
     /// When it began since the run did. The run sets it.
@@ -74,7 +73,6 @@ const ANY_RATIO: Metric = |outcome| Some(P50(outcome)? / FLOOR(outcome)?.max(1.0
 /// The p50 in floors, if the floor did not change.
 pub(super) const RATIO: Metric =
     |outcome| ANY_RATIO(outcome).filter(|_| outcome.placement() != Placement::Moved);
-/// Messages a second.
 pub(super) const RATE: Metric = |outcome| Some(outcome.rate(outcome.slice.count)? * 1e9);
 /// The CPU time of each process, in parts of one core.
 pub(super) const MAIN_CPU: Metric = |outcome| outcome.rate(outcome.slice.cpu_ns[0]);
@@ -112,7 +110,6 @@ impl Cell {
         self.outcomes().filter_map(move |(_, outcome)| metric(outcome))
     }
 
-    /// Returns the spread of a figure over the rounds.
     pub(super) fn spread(&self, metric: Metric) -> Option<Spread> {
         Spread::of(self.values(metric))
     }

@@ -10,10 +10,9 @@ use super::cell::{
 use crate::{
     pair::job::{SMALL, Setting, Task, Work},
     stats::Spread,
-    units::Short,
+    units,
 };
 
-/// A claim about a subject at a task.
 struct Claim {
     text: &'static str,
     subject: &'static str,
@@ -181,15 +180,14 @@ impl Check {
         self.claim.text
     }
 
-    /// Returns what is required and what was measured.
     pub(super) fn figures(&self) -> (String, String) {
         let required = match self.claim.bound {
-            AtMost(most) => format!("<= {}", Short(most)),
-            AtLeast(least) => format!(">= {}", Short(least)),
+            AtMost(most) => format!("<= {}", units::short(most)),
+            AtLeast(least) => format!(">= {}", units::short(least)),
             Shown => "-".to_owned(),
         };
         let measured = self.measured.map(|Spread { median, min, max }| {
-            format!("{} ({} to {})", Short(median), Short(min), Short(max))
+            format!("{} ({} to {})", units::short(median), units::short(min), units::short(max))
         });
         (required, measured.unwrap_or_else(|| "nothing".to_owned()))
     }
@@ -209,7 +207,6 @@ impl Check {
         }
     }
 
-    /// Returns the verdict for a reader.
     pub(super) fn shown(&self) -> String {
         match self.verdict() {
             "not-measured" if self.never_near => "no slice was near".to_owned(),

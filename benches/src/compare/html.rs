@@ -10,10 +10,9 @@ use crate::{
     peers::{Kind, SUBJECTS},
     report::{Bar, FLOORS, Machine, OTHERS, OURS, Outlier, Page, Paint, Series, picture as draw},
     stats::Spread,
-    units::{Count, Percent, Time},
+    units,
 };
 
-/// Writes the whole page. `table` is the report as text.
 pub(super) fn write(
     machine: &Machine,
     cells: &[Cell],
@@ -92,7 +91,7 @@ fn write_task(page: &mut Page, rows: &[Cell], work: Work) -> Result<(), Error> {
     if work == Work::RoundTrip {
         let ratios = bars(rows, |row| {
             let (ratio, p50) = (row.ratio()?, row.spread(P50)?.median);
-            Some((ratio, format!("{:.2} = {}", ratio.median, Time(p50))))
+            Some((ratio, format!("{:.2} = {}", ratio.median, units::time(p50))))
         });
         page.bars("p50 in floors", &ratios, |ratio| ratio.to_string())?;
     }
@@ -105,16 +104,17 @@ fn write_task(page: &mut Page, rows: &[Cell], work: Work) -> Result<(), Error> {
         Work::Stream => {
             let rates = bars(rows, |row| {
                 let (rate, gib) = (row.spread(RATE)?, row.gib_per_second()?.median);
-                Some((rate, format!("{}/s = {gib:.2} GiB/s", Count(rate.median))))
+                Some((rate, format!("{}/s = {gib:.2} GiB/s", units::count(rate.median))))
             });
-            page.bars("messages a second", &rates, |rate| Count(rate).to_string())?;
+            page.bars("messages a second", &rates, units::count)?;
         }
         Work::Idle => {}
     }
     if matches!(work, Work::Push | Work::Idle) {
         let mut parts = bars(rows, |row| {
             let [main, renderer] = [row.spread(MAIN_CPU)?.median, row.spread(RENDERER_CPU)?.median];
-            let label = format!("{} main + {} renderer", Percent(main), Percent(renderer));
+            let label =
+                format!("{} main + {} renderer", units::percent(main), units::percent(renderer));
             // A log axis has no zero; a hundredth of a per cent is none.
             let part = (main + renderer).max(1e-4) * 100.0;
             Some((Spread { median: part, min: part, max: part }, label))

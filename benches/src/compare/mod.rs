@@ -6,7 +6,7 @@
 //!      └────────────── outcome ────────────┘
 //! ```
 //!
-//! `run` goes round after round through all cells, and sleeps while `slice` measures one. `cell` computes the
+//! `run` goes round after round through all cells, and sleeps while two processes measure one. `cell` computes the
 //! figures of the outcomes, `checks` decides the claims, `table` and `html` print both.
 
 mod cell;
@@ -14,7 +14,6 @@ mod checks;
 mod html;
 mod options;
 mod run;
-mod slice;
 mod table;
 
 use std::{
@@ -24,7 +23,7 @@ use std::{
 
 use clap::Parser;
 
-pub(crate) use self::slice::slice_main;
+pub(crate) use self::run::slice_main;
 use self::{
     cell::Cell,
     checks::Check,

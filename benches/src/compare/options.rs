@@ -10,7 +10,7 @@ use crate::{
     cli::{Output, number_in},
     pair::job::{Backend, SMALL, Setting, Task, Work},
     peers::{Kind, LEFT_OUT, SUBJECTS, Subject, find},
-    units::Bytes,
+    units,
 };
 
 /// The payloads of round trips and streams by default; and of streams only, one that no ring carries.
@@ -77,7 +77,7 @@ fn parse_size(text: &str) -> Result<usize, String> {
     match digits.parse::<usize>().ok().zip(unit).and_then(|(number, unit)| number.checked_mul(unit))
     {
         Some(bytes) if (PAYLOAD_MIN..=PAYLOAD_MAX).contains(&bytes) => Ok(bytes),
-        _ => Err(format!("it must be from {PAYLOAD_MIN} to {}", Bytes(PAYLOAD_MAX))),
+        _ => Err(format!("it must be from {PAYLOAD_MIN} to {}", units::bytes(PAYLOAD_MAX))),
     }
 }
 

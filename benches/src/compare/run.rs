@@ -1,8 +1,11 @@
 //! The run: every round visits each subject once per task, one slice at a time.
 //!
-//! This process sleeps while a slice is measured. The processes of a slice are one process group, its files
-//! are in one folder, and the names of its shared memory have one prefix. So all of it is removed with the
-//! slice, however that ended.
+//! In a slice, two processes connect, warm up, and measure a task between two floors, while this process sleeps.
+//! They exist for this slice only. So no other process of the comparison runs, a subject that crashes ends one
+//! slice, and each slice has other memory.
+//!
+//! The processes of a slice are one process group, its files are in one folder, and the names of its shared
+//! memory have one prefix. So all of it is removed with the slice, however that ended.
 
 use std::{
     env, fs,
@@ -18,20 +21,31 @@ use std::{
 use procfs::ProcResult;
 use ringbridge::{Config, IpcMain};
 use rustix::process::{Pid, Signal, kill_process_group, test_kill_process};
+use serde::{Deserialize, Serialize};
 
-use super::{
-    cell::{Cell, Outcome},
-    slice::{IDLE_MARGIN, Said},
-};
+use super::cell::{Cell, Outcome};
 use crate::{
-    Error,
+    Error, Limit, Pair,
     pair::{
         job::{Assignment, Chosen, Job, Setting, Task, Work},
         stage::Control,
     },
     peers::Subject,
-    system::{Pins, Usage},
+    system::{Pins, Usage, machine_busy_ns},
 };
+
+const MESSAGES_MAX: u64 = 4 << 20;
+const FLOOR_MAX: u64 = 1 << 17;
+/// The time before an idle pair is looked at, and afterwards.
+pub(super) const IDLE_MARGIN: Duration = Duration::from_millis(200);
+
+/// A message from main to the run.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Said {
+    /// The processes of both sides, which are idle from now on.
+    Idle([u32; 2]),
+    Ended(Result<Box<Outcome>, String>),
+}
 
 /// The time for launching, connecting and ending that a slice may take beyond its own.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -92,7 +106,6 @@ impl Plan {
         }
     }
 
-    /// Measures all cells, and calls `visited` after each slice.
     pub(super) fn run(&self, mut visited: impl FnMut(&Cell)) -> Result<Vec<Cell>, Error> {
         let mut cells = self.cells();
         let place = Place::make()?;
@@ -161,7 +174,7 @@ impl Plan {
         control.set_patience(self.measured(task) + self.warm(task) + PATIENCE)?;
         let outcome = group.conduct(&control, self.measured(task));
         let complaint = fs::read(&errors).unwrap_or_default();
-        place.clear()?;
+        place.clear();
         outcome.map_err(|error| explain(&error, &String::from_utf8_lossy(&complaint)).into())
     }
 }
@@ -169,6 +182,45 @@ impl Plan {
 fn has_failed_too_often(cell: &Cell) -> bool {
     let last = cell.rounds.iter().rev().take(FAILURES_MAX);
     last.filter(|round| !matches!(round, Some(Ok(_)))).count() == FAILURES_MAX
+}
+
+/// Runs the main process of a slice. `times_ns` are those of the warm-up, the measuring, and a floor.
+pub(crate) fn slice_main(run: &Control, job: Job, times_ns: [u64; 3]) -> Result<(), Error> {
+    let outcome = measure(run, job, times_ns);
+    run.say(&Said::Ended(outcome.map(Box::new).map_err(|error| error.to_string())))
+}
+
+fn measure(
+    run: &Control,
+    job: Job,
+    [warm_ns, time_ns, floor_ns]: [u64; 3],
+) -> Result<Outcome, Error> {
+    let work = job.task.work;
+    let limit = |time_ns| Limit { count: MESSAGES_MAX, time_ns };
+    let floor = Limit { count: FLOOR_MAX, time_ns: floor_ns };
+    let mut pair = Pair::launch(job)?;
+    pair.work(limit(warm_ns))?;
+    let before = pair.bounce(floor)?;
+    if work == Work::Idle {
+        run.say(&Said::Idle([process::id(), pair.renderer]))?;
+    }
+    let busy = machine_busy_ns()?;
+    let slice = pair.work(limit(time_ns))?;
+    let busy = machine_busy_ns()? - busy;
+    let after = pair.bounce(floor)?;
+    pair.close()?;
+
+    let [Some(before), Some(after)] = [before.p50_ns, after.p50_ns] else {
+        return Err("the floor was not measured: it had no time".into());
+    };
+    let elapsed = if work == Work::Stream { slice.elapsed } else { slice.main_elapsed };
+    Ok(Outcome {
+        floors_ns: [before, after],
+        elapsed_ns: elapsed.as_nanos() as u64,
+        others_cpu_ns: busy as i64 - slice.cpu_ns.iter().sum::<u64>() as i64,
+        slice,
+        ..Outcome::default()
+    })
 }
 
 /// Returns an error of a slice in one line, with the last line of the processes' standard error.
@@ -181,7 +233,6 @@ fn explain(error: &Error, complaint: &str) -> String {
     }
 }
 
-/// The process group of a slice. Dropping it kills the processes.
 struct Group(Child);
 
 /// The group that is running, for the interrupt handler.
@@ -251,84 +302,65 @@ impl Drop for Group {
 /// Lets two processes come to rest, and returns what they use afterwards, seen from outside.
 fn watch_idle([main, renderer]: [u32; 2], time: Duration) -> ProcResult<([Usage; 2], Duration)> {
     thread::sleep(IDLE_MARGIN);
-    let look = || -> ProcResult<_> { Ok([Usage::of(main, None)?, Usage::of(renderer, None)?]) };
+    let look =
+        || -> ProcResult<_> { Ok([Usage::of(&[main], None)?, Usage::of(&[renderer], None)?]) };
     let (before, began) = (look()?, Instant::now());
     thread::sleep(time);
     let (after, elapsed) = (look()?, began.elapsed());
-    Ok(([after[0] - before[0], after[1] - before[1]], elapsed))
+    Ok(([after[0].since(before[0]), after[1].since(before[1])], elapsed))
 }
 
-/// The place of the slices' sockets, files and shared memory.
+/// The place of the sockets, files and shared memory of a run's slices. Dropping it removes all of them.
 struct Place {
     folder: PathBuf,
+    /// The prefix of the names in `/dev/shm`, which is also the name of Ringbridge's endpoint.
     prefix: String,
 }
 
-const SHARED_MEMORY: &str = "/dev/shm";
-
 impl Place {
-    fn make() -> Result<Self, Error> {
-        sweep();
-        let id = process::id();
-        let folder = env::temp_dir().join(format!("{FOLDER}{id}"));
-        DirBuilder::new().mode(0o700).create(&folder)?;
-        Ok(Self { folder, prefix: prefix(id) })
+    fn of(process: u32) -> Self {
+        let folder = env::temp_dir().join(format!("{FOLDER}{process}"));
+        Self { folder, prefix: format!("ringbridge_compare_{process}_") }
     }
 
-    fn clear(&self) -> Result<(), Error> {
-        remove_memory(&self.prefix);
-        for entry in fs::read_dir(&self.folder)? {
-            remove(&entry?.path());
+    /// Makes the place of this run, and removes those of killed runs.
+    fn make() -> Result<Self, Error> {
+        for entry in fs::read_dir(env::temp_dir())?.flatten() {
+            let name = entry.file_name();
+            let id = name.to_str().and_then(|name| name.strip_prefix(FOLDER)?.parse().ok());
+            if let Some(id) = id
+                && Pid::from_raw(id).is_some_and(|pid| test_kill_process(pid).is_err())
+            {
+                drop(Self::of(id as u32));
+            }
         }
-        Ok(())
+        let place = Self::of(process::id());
+        DirBuilder::new().mode(0o700).create(&place.folder)?;
+        Ok(place)
+    }
+
+    /// Removes what one slice has left.
+    fn clear(&self) {
+        let files = |folder: &Path| fs::read_dir(folder).into_iter().flatten().flatten();
+        for entry in files(Path::new("/dev/shm")) {
+            if entry.file_name().to_string_lossy().starts_with(&self.prefix) {
+                remove(&entry.path());
+            }
+        }
+        files(&self.folder).for_each(|entry| remove(&entry.path()));
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        remove_memory(&self.prefix);
-        remove_segments(&self.prefix);
+        self.clear();
+        let backend = ringbridge::Backend::Portable;
+        let config = Config { backend, protect_memory: false, ..Config::default() };
+        // Binding a name removes the segments that dead processes have left of it. If that fails they stay,
+        // like files that cannot be removed.
+        let _ = IpcMain::bind_with(&self.prefix, &[], config);
         remove(&self.folder);
     }
-}
-
-fn prefix(id: u32) -> String {
-    format!("ringbridge_compare_{id}_")
-}
-
-/// Removes what killed runs have left.
-fn sweep() {
-    for entry in fs::read_dir(env::temp_dir()).into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        let id = name.to_str().and_then(|name| name.strip_prefix(FOLDER)).map(str::parse::<u32>);
-        if let Some(Ok(id)) = id
-            && Pid::from_raw(id as i32).is_some_and(|pid| test_kill_process(pid).is_err())
-        {
-            remove_memory(&prefix(id));
-            remove_segments(&prefix(id));
-            remove(&entry.path());
-        }
-    }
-}
-
-fn remove_memory(prefix: &str) {
-    for entry in fs::read_dir(SHARED_MEMORY).into_iter().flatten().flatten() {
-        if entry.file_name().to_string_lossy().starts_with(prefix) {
-            remove(&entry.path());
-        }
-    }
-}
-
-/// Removes the segments of Ringbridge's slices, whose endpoint is named by the prefix: binding a name removes
-/// what dead processes have left of it.
-fn remove_segments(prefix: &str) {
-    let config = Config {
-        backend: ringbridge::Backend::Portable,
-        protect_memory: false,
-        ..Config::default()
-    };
-    // If that fails they stay, like files that cannot be removed.
-    let _ = IpcMain::bind_with(prefix, &[], config);
 }
 
 /// Removes a file or folder. One that is in use or gone already is ignored.

@@ -9,19 +9,11 @@ use super::{
     },
     checks::Check,
 };
-use crate::{
-    pair::job::Work,
-    report::Machine,
-    stats::Spread,
-    units::{Count, Percent, Time},
-};
+use crate::{pair::job::Work, report::Machine, stats::Spread, units};
 
 /// A column of a table: its head, its width, and the figure of a row.
 type Column = (&'static str, usize, fn(&Cell) -> Option<String>);
 
-const TIME: fn(f64) -> String = |ns| Time(ns).to_string();
-const SHARE: fn(f64) -> String = |part| Percent(part).to_string();
-const COUNT: fn(f64) -> String = |count| Count(count).to_string();
 const TENTHS: fn(f64) -> String = |value| format!("{value:.1}");
 const HUNDREDTHS: fn(f64) -> String = |value| format!("{value:.2}");
 
@@ -34,25 +26,26 @@ fn range(spread: Option<Spread>, show: fn(f64) -> String) -> Option<String> {
     Some(format!("({}..{})", show(min), show(max)))
 }
 
-const MAIN: Column = ("main CPU", 10, |cell| median(cell.spread(MAIN_CPU), SHARE));
-const RENDERER: Column = ("rend. CPU", 10, |cell| median(cell.spread(RENDERER_CPU), SHARE));
-const MIDDLE: Column = ("p50", 9, |cell| median(cell.spread(P50), TIME));
-const MIDDLE_RANGE: Column = ("(min..max)", 24, |cell| range(cell.spread(P50), TIME));
-const TAIL: Column = ("p99", 9, |cell| median(cell.spread(P99), TIME));
+const MAIN: Column = ("main CPU", 10, |cell| median(cell.spread(MAIN_CPU), units::percent));
+const RENDERER: Column =
+    ("rend. CPU", 10, |cell| median(cell.spread(RENDERER_CPU), units::percent));
+const MIDDLE: Column = ("p50", 9, |cell| median(cell.spread(P50), units::time));
+const MIDDLE_RANGE: Column = ("(min..max)", 24, |cell| range(cell.spread(P50), units::time));
+const TAIL: Column = ("p99", 9, |cell| median(cell.spread(P99), units::time));
 
 const ROUND_TRIP: &[Column] = &[
     MIDDLE,
     MIDDLE_RANGE,
-    ("p90", 9, |cell| median(cell.spread(P90), TIME)),
+    ("p90", 9, |cell| median(cell.spread(P90), units::time)),
     TAIL,
-    ("p99.9", 9, |cell| median(cell.spread(P999), TIME)),
-    ("max", 9, |cell| Some(TIME(cell.samples()?.max() as f64))),
+    ("p99.9", 9, |cell| median(cell.spread(P999), units::time)),
+    ("max", 9, |cell| Some(units::time(cell.samples()?.max() as f64))),
     ("in floors", 11, |cell| median(cell.ratio(), HUNDREDTHS)),
     ("(min..max)", 20, |cell| range(cell.ratio(), HUNDREDTHS)),
 ];
 const STREAM: &[Column] = &[
-    ("messages/s", 12, |cell| median(cell.spread(RATE), COUNT)),
-    ("(min..max)", 24, |cell| range(cell.spread(RATE), COUNT)),
+    ("messages/s", 12, |cell| median(cell.spread(RATE), units::count)),
+    ("(min..max)", 24, |cell| range(cell.spread(RATE), units::count)),
     ("GiB/s", 9, |cell| median(cell.gib_per_second(), HUNDREDTHS)),
     MAIN,
     RENDERER,
@@ -64,12 +57,12 @@ const PUSH: &[Column] = &[
     MIDDLE,
     MIDDLE_RANGE,
     TAIL,
-    ("send p50", 10, |cell| median(cell.spread(SEND_P50), TIME)),
+    ("send p50", 10, |cell| median(cell.spread(SEND_P50), units::time)),
     ("lost", 7, |cell| Some(cell.sum(LOST).to_string())),
     ("of", 8, |cell| Some(cell.sum(SENT).to_string())),
     MAIN,
     RENDERER,
-    ("unwoken", 9, |cell| median(cell.spread(UNWOKEN), SHARE)),
+    ("unwoken", 9, |cell| median(cell.spread(UNWOKEN), units::percent)),
 ];
 const IDLE: &[Column] = &[
     MAIN,
@@ -116,10 +109,10 @@ fn table(text: &mut String, rows: &[Cell]) -> fmt::Result {
     let [near, far, moved] = [Placement::Near, Placement::Far, Placement::Moved].map(placed);
     write!(text, "== {}: {near} slices near, {far} far, {moved} moved", first.task)?;
     if let Some(floor) = Spread::of(rows.iter().filter_map(|row| Some(row.spread(FLOOR)?.median))) {
-        write!(text, "; floor {}", Time(floor.median))?;
+        write!(text, "; floor {}", units::time(floor.median))?;
     }
     if let Some(others) = Spread::of(rows.iter().filter_map(Cell::others_cpu)) {
-        write!(text, "; others used {} of a core", Percent(others.median))?;
+        write!(text, "; others used {} of a core", units::percent(others.median))?;
     }
     writeln!(text, " ==")?;
     let columns = match first.task.work {

@@ -89,7 +89,6 @@ fn counted<R>(work: impl FnOnce() -> R) -> R {
     work()
 }
 
-/// Performs an operation [`CALLS`] times, counted, after a warm-up that is not counted.
 pub(super) fn perform(operation: Operation) -> Result<(), Error> {
     let stage = Stage::open(operation.renderers())?;
     for _ in 0..WARM_UP {
@@ -128,20 +127,17 @@ impl Stage {
             let arrived = arrived.clone();
             move || arrived.store(arrived.load(Ordering::Relaxed) + 1, Ordering::Relaxed)
         };
-        let arrives_here = arrives();
-        ipc.on(SEND, move |_event, _message| arrives_here())?;
-        let arrives_here = arrives();
+        let (sent, asked) = (arrives(), arrives());
+        ipc.on(SEND, move |_event, _message| sent())?;
         ipc.handle(ECHO, move |_event, message| {
-            arrives_here();
+            asked();
             Ok(*message)
         })?;
-
         let renderers = attach(&ipc, &name, renderers)?;
         for renderer in &renderers {
-            let arrives_here = arrives();
-            renderer.on(PUSH, move |_event, _message| arrives_here())?;
-            let arrives_here = arrives();
-            renderer.subscribe(TOPIC, move |_event, _message| arrives_here())?;
+            let (pushed, published) = (arrives(), arrives());
+            renderer.on(PUSH, move |_event, _message| pushed())?;
+            renderer.subscribe(TOPIC, move |_event, _message| published())?;
         }
         // Main takes the subscriptions, so that each turn begins with empty rings.
         while ipc.poll()? > 0 {}

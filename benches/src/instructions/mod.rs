@@ -8,7 +8,7 @@ mod hot_path;
 use std::{
     collections::BTreeMap,
     env, fs,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, ExitCode, Stdio},
 };
 
@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use self::hot_path::{CALLS, Operation, perform};
 use crate::{
     Error,
-    cli::{exit, print_json, progress},
+    cli::{exit, progress},
 };
 
 /// Counts the instructions of the hot path with valgrind, and compares them with the budget.
@@ -28,15 +28,9 @@ use crate::{
 #[derive(Debug, Parser)]
 #[command(name = "instructions", version)]
 struct Arguments {
-    /// Print one JSON object a line instead of a table.
-    #[arg(long)]
-    json: bool,
     /// Write the counts into the budget, instead of comparing with it.
     #[arg(long)]
     update: bool,
-    /// File of the budget.
-    #[arg(long, value_name = "FILE", default_value_os_t = committed_budget())]
-    budget: PathBuf,
     /// Perform one operation, which valgrind counts.
     #[arg(long, value_enum, hide = true)]
     perform: Option<Operation>,
@@ -54,20 +48,13 @@ struct Budget {
     instructions: BTreeMap<Operation, f64>,
 }
 
-#[derive(Debug, Serialize)]
 struct Row {
     operation: Operation,
     instructions: f64,
-    #[serde(skip_serializing_if = "Option::is_none")]
     budget: Option<f64>,
     /// The difference to the budget, in percent of it.
-    #[serde(skip_serializing_if = "Option::is_none")]
     above_percent: Option<f64>,
     ok: bool,
-}
-
-fn committed_budget() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("instructions.json")
 }
 
 /// Runs the whole program.
@@ -75,28 +62,29 @@ pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = match arguments.perform {
         Some(operation) => perform(operation).map(|()| true),
-        None => compare(&arguments),
+        None => compare(arguments.update),
     };
     exit("instructions", done)
 }
 
-fn compare(arguments: &Arguments) -> Result<bool, Error> {
+fn compare(updates: bool) -> Result<bool, Error> {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("instructions.json");
     let rustc = rustc_version();
     let counts = count_all()?;
-    if arguments.update {
+    if updates {
         let budget = Budget { rustc, slack_percent: SLACK_PERCENT, instructions: counts };
-        fs::write(&arguments.budget, serde_json::to_string_pretty(&budget)? + "\n")?;
-        println!("wrote {}", arguments.budget.display());
+        fs::write(&file, serde_json::to_string_pretty(&budget)? + "\n")?;
+        println!("wrote {}", file.display());
         return Ok(true);
     }
-    let text = fs::read_to_string(&arguments.budget)
-        .map_err(|error| format!("{}: {error}", arguments.budget.display()))?;
+    let text = fs::read_to_string(&file).map_err(|error| format!("{}: {error}", file.display()))?;
     let budget: Budget = serde_json::from_str(&text)?;
     let rows: Vec<Row> =
         counts.iter().map(|(&operation, &count)| budget.judge(operation, count)).collect();
-    print(&rows, arguments.json)?;
+    print(&rows);
     let ok = rows.iter().all(|row| row.ok);
-    if ok && rows.iter().any(|row| row.is_below(budget.slack_percent)) {
+    let mut above = rows.iter().filter_map(|row| row.above_percent);
+    if ok && above.any(|above| above < -budget.slack_percent) {
         eprintln!(
             "Fewer than the budget allows: run this with --update, so that it stays that way."
         );
@@ -105,19 +93,13 @@ fn compare(arguments: &Arguments) -> Result<bool, Error> {
         eprintln!(
             "The hot path takes more instructions than its budget ({}). Shorten it; or, if the change is \
              worth it, run this with --update and commit the new budget.",
-            arguments.budget.display(),
+            file.display(),
         );
         if budget.rustc != rustc {
             eprintln!("The budget was counted with {}, this is {rustc}.", budget.rustc);
         }
     }
     Ok(ok)
-}
-
-impl Row {
-    fn is_below(&self, slack_percent: f64) -> bool {
-        self.above_percent.is_some_and(|above| above < -slack_percent)
-    }
 }
 
 impl Budget {
@@ -136,16 +118,15 @@ impl Budget {
 }
 
 fn count_all() -> Result<BTreeMap<Operation, f64>, Error> {
-    let operations = Operation::value_variants();
-    let bar = progress(operations.len(), "{wide_bar} {msg}")?;
-    let mut counts = BTreeMap::new();
-    for &operation in operations {
+    let bar = progress(Operation::value_variants().len(), "{wide_bar} {msg}")?;
+    let counts = Operation::value_variants().iter().map(|&operation| {
         bar.set_message(name(operation));
-        counts.insert(operation, count(operation)?);
         bar.inc(1);
-    }
+        Ok((operation, count(operation)?))
+    });
+    let counts = counts.collect();
     bar.finish_and_clear();
-    Ok(counts)
+    counts
 }
 
 /// Counts the instructions of one call, to a tenth.
@@ -160,8 +141,7 @@ fn count(operation: Operation) -> Result<f64, Error> {
         .output()
         .map_err(|error| format!("valgrind: {error}; it is in the package 'valgrind'"))?;
     let messages = String::from_utf8_lossy(&output.stderr);
-    let collected = collected(&messages);
-    match collected {
+    match collected(&messages) {
         Some(collected) if output.status.success() && collected > CALLS => {
             Ok((collected as f64 / CALLS as f64 * 10.0).round() / 10.0)
         }
@@ -178,7 +158,6 @@ fn name(operation: Operation) -> String {
     operation.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
 }
 
-/// Returns the version of the compiler that `cargo` would run here.
 fn rustc_version() -> String {
     let output = Command::new("rustc").arg("--version").output();
     output.map_or_else(
@@ -187,10 +166,7 @@ fn rustc_version() -> String {
     )
 }
 
-fn print(rows: &[Row], json: bool) -> Result<(), Error> {
-    if json {
-        return print_json(rows);
-    }
+fn print(rows: &[Row]) {
     println!("{:<20}{:>14}{:>12}{:>10}", "operation", "instructions", "budget", "");
     for row in rows {
         let budget = row.budget.map_or_else(|| "none".to_owned(), |budget| format!("{budget:.1}"));
@@ -202,7 +178,6 @@ fn print(rows: &[Row], json: bool) -> Result<(), Error> {
             row.instructions
         );
     }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -11,10 +11,9 @@ use crate::{
     pair::job::{Backend, Wait},
     report::{Bar, FLOORS, Machine, OURS, Outlier, Page, Paint, Series, picture},
     stats::{Distribution, quantile},
-    units::{Count, Time},
+    units,
 };
 
-/// The name of the bare cache line.
 const FLOOR: &str = "bounce";
 /// The longest samples of a slice that are kept: of the subject, and of the floor.
 const OUTLIERS: [usize; 2] = [2, 1];
@@ -176,7 +175,7 @@ impl Report {
             } else {
                 (p50 / floor, None)
             };
-            let label = format!("{value:.2} = {}", Time(p50));
+            let label = format!("{value:.2} = {}", units::time(p50));
             Bar { name: each.name, paint: each.paint, value, ends, label }
         });
         let bars: Vec<_> = bars.collect();
@@ -200,11 +199,12 @@ impl Figures {
     /// Returns the names and values of the figures, short for a terminal and long for a page.
     fn rows(&self) -> impl Iterator<Item = (&'static str, String, String)> {
         let time = |name, ns: u64| {
-            let long = if ns < 1000 { String::new() } else { format!("{} = ", Time(ns as f64)) };
+            let long =
+                if ns < 1000 { String::new() } else { format!("{} = ", units::time(ns as f64)) };
             (name, format!("{ns} ns"), format!("{long}{ns} ns"))
         };
         let (rate, ratio) = (self.per_second, format!("{:.3}", self.ratio_p50));
-        let rate_long = format!("{} = {rate}", Count(rate as f64));
+        let rate_long = format!("{} = {rate}", units::count(rate as f64));
         [
             Some(time("p50", self.p50_ns)),
             Some(time("p99", self.p99_ns)),

@@ -13,7 +13,7 @@ use serde::Serialize;
 use self::figures::{Report, Tally};
 use crate::{
     Error, Job, Limit, PAYLOAD_MAX, PAYLOAD_MIN, Pair,
-    cli::{Output, exit, number_in, print_json, progress},
+    cli::{Output, exit, number_in, progress},
     pair::{
         job::{Backend, Wait, Work},
         take_part,
@@ -100,7 +100,7 @@ fn report(arguments: &Arguments) -> Result<bool, Error> {
     let report = measure(arguments)?;
     report.write(&arguments.output)?;
     if arguments.json {
-        print_json(&[report.figures])?;
+        println!("{}", serde_json::to_string(&report.figures)?);
     } else {
         println!("{}", report.figures);
     }

@@ -14,7 +14,7 @@ use crate::{
     Error,
     latency::Pattern,
     system::{Pins, keep_to},
-    units::Bytes,
+    units,
 };
 
 /// The shortest payload, in bytes: every message carries a stamp.
@@ -23,7 +23,6 @@ pub(crate) const PAYLOAD_MAX: usize = 16 << 20;
 /// The payload that shares a cache line with Ringbridge's header.
 pub(crate) const SMALL: usize = 48;
 
-/// The environment variable by which a launched process learns its assignment.
 const VARIABLE: &str = "RINGBRIDGE_BENCH";
 
 /// The wait strategy of both processes.
@@ -85,7 +84,6 @@ pub(crate) enum Setting {
     OneCore,
 }
 
-/// One task, for every subject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Task {
     pub(crate) work: Work,
@@ -104,8 +102,8 @@ impl Task {
 impl fmt::Display for Task {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.work {
-            Work::RoundTrip => write!(f, "round-trip {}", Bytes(self.payload))?,
-            Work::Stream => write!(f, "stream {}", Bytes(self.payload))?,
+            Work::RoundTrip => write!(f, "round-trip {}", units::bytes(self.payload))?,
+            Work::Stream => write!(f, "stream {}", units::bytes(self.payload))?,
             Work::Push => write!(f, "push {} kHz", self.rate_hz / 1000)?,
             Work::Idle => f.write_str("idle")?,
         }
@@ -119,7 +117,6 @@ impl fmt::Display for Task {
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum Chosen {
-    /// A subject of the comparison, by name.
     Named(String),
     /// Ringbridge by itself, for `latency` and the benchmarks.
     Alone(Wait, Backend),

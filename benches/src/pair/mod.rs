@@ -20,7 +20,6 @@ pub(crate) mod job;
 pub(crate) mod side;
 pub(crate) mod stage;
 
-/// The names that a peer needs.
 pub(crate) mod prelude {
     pub(crate) use super::{
         Limit,
@@ -61,7 +60,6 @@ const REASON_GRACE: Duration = Duration::from_millis(500);
 const SAMPLES_TOUCHED_MAX: u64 = 4 << 20;
 /// No round trip takes less.
 const ROUND_TRIP_MIN_NS: u64 = 100;
-/// The longest samples that a report names.
 const LONGEST: usize = 6;
 /// The time in which a renderer gets from the order into its loop, before the first push.
 const SETTLING_NS: u64 = 100_000;
@@ -79,7 +77,6 @@ impl Limit {
         Self { count, time_ns: u64::MAX }
     }
 
-    /// Limits the time only.
     pub(crate) const fn time(time_ns: u64) -> Self {
         Self { count: u64::MAX, time_ns }
     }
@@ -97,13 +94,10 @@ impl Limit {
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 enum Order {
-    /// Does the work of the job's task.
     Work(Limit),
-    /// Invokes this often without reading the clock.
     Untimed(u64),
     /// Leads the bouncing of this cache line.
     Bounce(u32, Limit),
-    /// Leads the bouncing of two futexes.
     BounceFutex(Limit),
 }
 
@@ -177,7 +171,6 @@ impl Pair {
         self.order(Order::Bounce(self.line, limit), limit)
     }
 
-    /// Bounces two futexes.
     pub(crate) fn bounce_futex(&mut self, limit: Limit) -> Result<Slice, Error> {
         self.order(Order::BounceFutex(limit), limit)
     }
@@ -210,7 +203,6 @@ impl Pair {
 }
 
 impl Slice {
-    /// Adds the renderer's figures to main's.
     fn with(self, theirs: Self) -> Result<Self, Error> {
         let (here, there) = (self.stream, theirs.stream);
         let mut slice = Self {

@@ -200,22 +200,3 @@ fn silent(error: io::Error) -> Error {
         _ => error.into(),
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn values_and_descriptors_arrive_in_the_order_they_were_sent() {
-        let (ours, theirs) = Control::pair().unwrap();
-        let theirs = Control(theirs.into());
-        ours.say("first").unwrap();
-        ours.give(&[stdin(), stdin()]).unwrap();
-        ours.say(&[1, 2]).unwrap();
-        assert_eq!(theirs.hear::<String>().unwrap(), "first");
-        let [_, _]: [OwnedFd; 2] = theirs.take().unwrap();
-        assert_eq!(theirs.hear::<[i32; 2]>().unwrap(), [1, 2]);
-        drop(theirs);
-        assert!(ours.hear::<()>().unwrap_err().to_string().contains("ended early"));
-    }
-}

@@ -105,7 +105,6 @@ impl Link for PublishSubscribe {
     }
 }
 
-/// Connects by request-response. Both sides poll.
 pub(super) fn request(stage: &mut Stage) -> Result<Box<dyn Side>, Error> {
     stage.launch()?;
     let payload = stage.payload();

@@ -43,7 +43,6 @@ use crate::{
 /// Connects this process's side. In main, it also launches the renderer.
 type Connect = fn(&mut Stage) -> Result<Box<dyn Side>, Error>;
 
-/// Returns the reason why a subject cannot do a task.
 type Unable = fn(Task) -> Option<&'static str>;
 
 /// What a subject is to the reader of a chart, and how it connects.
@@ -62,7 +61,6 @@ pub(crate) struct Subject {
     /// A short description, which ends with how its receiver waits.
     pub(crate) about: &'static str,
     pub(crate) kind: Kind,
-    /// The crate whose version counts.
     pub(crate) package: Option<&'static str>,
     /// Whether its receiver gives the processor up while it waits. If not, the two sides would wait for the
     /// ends of each other's time slices on one core.
@@ -119,7 +117,6 @@ const fn ring(backend: Backend, wait: Wait, way: Way) -> Ringbridge {
     Ringbridge { backend, wait, way }
 }
 
-/// All subjects, in the order of the report.
 #[rustfmt::skip]
 pub(crate) static SUBJECTS: &[Subject] = &[
     floor("bounce", "floor: one cache line with plain atomics, which keeps the newest push only; both spin", not_for_words, |stage| words(stage, false)),
@@ -187,7 +184,6 @@ pub(crate) fn find(name: &str) -> Result<&'static Subject, Error> {
     })
 }
 
-/// Connects this process's side of the subject that the job chose.
 pub(crate) fn connect(stage: &mut Stage) -> Result<Box<dyn Side>, Error> {
     let kind = match &stage.job.subject {
         Chosen::Named(name) => find(name)?.kind,

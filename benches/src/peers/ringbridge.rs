@@ -5,7 +5,7 @@ use std::{
     hint::black_box,
     marker::PhantomData,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
@@ -20,6 +20,7 @@ use ringbridge::{
 use super::ring_len;
 use crate::{
     board::Board,
+    lock,
     pair::{
         job::{Backend, Wait},
         prelude::*,
@@ -457,9 +458,4 @@ impl<M: Message + ?Sized> Side for Renderer<M> {
         }
         Ok(StreamPart::default())
     }
-}
-
-/// The value is consistent at every moment, so a panic elsewhere does not matter.
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

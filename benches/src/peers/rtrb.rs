@@ -2,12 +2,12 @@
 //!
 //! Small messages are elements, as its users would choose; longer ones are chunks of bytes.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::queue_len;
-use crate::pair::prelude::*;
+use crate::{lock, pair::prelude::*};
 
 pub(super) fn threads(stage: &mut Stage) -> Result<Box<dyn Side>, Error> {
     let payload = stage.payload();
@@ -35,13 +35,12 @@ static BYTE_ENDS: Place<u8> = Mutex::new(None);
 
 /// Returns this side's ends of a ring each way. Main makes them, and leaves the renderer's in `place`.
 fn ends<T>(stage: &mut Stage, len: usize, place: &Place<T>) -> Result<Ends<T>, Error> {
-    let lock = || place.lock().unwrap_or_else(PoisonError::into_inner);
     if !stage.is_main {
-        return lock().take().ok_or_else(|| "no ring was handed over".into());
+        return lock(place).take().ok_or_else(|| "no ring was handed over".into());
     }
     let [(to_renderer, from_main), (to_main, from_renderer)] =
         [RingBuffer::new(len), RingBuffer::new(len)];
-    *lock() = Some(Ends { to: to_main, from: from_main });
+    *lock(place) = Some(Ends { to: to_main, from: from_main });
     stage.start_thread()?;
     Ok(Ends { to: to_renderer, from: from_renderer })
 }

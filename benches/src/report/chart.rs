@@ -19,7 +19,7 @@ use plotters::{
 };
 
 use super::Escaped;
-use crate::{Error, stats::Distribution, units::RoundTime};
+use crate::{Error, stats::Distribution, units};
 
 const INK: RGBColor = RGBColor(0x1f, 0x23, 0x28);
 const SOFT: RGBColor = RGBColor(0x59, 0x63, 0x6e);
@@ -207,7 +207,7 @@ pub(super) fn percentiles(
             .x_label_area_size(40)
             .y_label_area_size(66)
             .build_cartesian_2d(across.coord(), up.coord())?;
-        let time = |value: &f64| RoundTime(*value).to_string();
+        let time = |value: &f64| units::round_time(*value);
         draw_grid(&mut chart, &percentile, Some(&time), "percentile")?;
         let mut names = Vec::new();
         for (each, curve) in series.iter().zip(&curves) {
@@ -228,7 +228,7 @@ pub(super) fn percentiles(
         for ((_, each, p50), y) in names.iter().zip(places) {
             let line = each.paint.colour.stroke_width(each.paint.width);
             area.draw(&PathElement::new([(x + 14, y), (x + 28, y)], line))?;
-            let name = format!("{} {}", each.name, crate::units::Time(*p50));
+            let name = format!("{} {}", each.name, units::time(*p50));
             area.draw_text(&name, &font(INK, 12.0, LEFT), (x + 34, y))?;
         }
         Ok(())
@@ -273,8 +273,8 @@ pub(super) fn histogram(label: &str, across: &LogAxis, each: &Series<'_>) -> Res
             .x_label_area_size(26)
             .y_label_area_size(82)
             .build_cartesian_2d(across.coord(), up.coord())?;
-        let share = |value: &f64| crate::units::RoundShare(*value).to_string();
-        draw_grid(&mut chart, &|value| RoundTime(*value).to_string(), Some(&share), "")?;
+        let share = |value: &f64| units::round_share(*value);
+        draw_grid(&mut chart, &|value| units::round_time(*value), Some(&share), "")?;
         let fill = each.paint.colour.filled();
         chart.draw_series(columns.iter().map(|column| {
             Rectangle::new([(column.from, up.min), (column.to, column.share)], fill)
@@ -293,7 +293,7 @@ pub(super) fn dots(label: &str, outliers: &[Outlier<'_>]) -> Result<String, Erro
             .x_label_area_size(40)
             .y_label_area_size(66)
             .build_cartesian_2d(0.0..if end > 0.0 { end } else { 1.0 }, up.coord())?;
-        let time = |value: &f64| RoundTime(*value).to_string();
+        let time = |value: &f64| units::round_time(*value);
         let seconds = |value: &f64| format!("{value:.1} s");
         draw_grid(&mut chart, &seconds, Some(&time), "since the run began")?;
         chart.draw_series(outliers.iter().map(|each| {

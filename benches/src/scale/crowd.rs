@@ -4,7 +4,7 @@ use std::{
     env,
     process::{self, Command},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -12,11 +12,10 @@ use std::{
 
 use ringbridge::{Config, IpcMain, Policy, WebContents};
 
-use super::{
-    messages::{CONTRACT, ECHO, FAILED, MESSAGE, ORDER, Order, REPORT, Report},
-    renderer::give_endpoint,
+use super::renderer::{
+    CONTRACT, ECHO, ENDPOINT_VARIABLE, FAILED, MESSAGE, ORDER, Order, REPORT, Report,
 };
-use crate::{Error, pair::side::stamp, stats::Distribution, system::now_ns};
+use crate::{Error, lock, pair::side::stamp, stats::Distribution, system::now_ns};
 
 /// The time that an untimed step may take on a busy machine.
 const GRACE: Duration = Duration::from_secs(60);
@@ -33,12 +32,9 @@ pub(super) struct Crowd {
     pub(super) ipc: IpcMain,
     name: String,
     pub(super) windows: Vec<WebContents>,
-    /// The times from `launch` to the end of the handshake, one renderer after the other.
-    pub(super) connecting: Vec<Duration>,
     arrivals: Arc<Arrivals>,
 }
 
-/// The state that the listeners change.
 #[derive(Default)]
 struct Arrivals {
     /// The messages of each window; window ids begin at 1. Only the loop's thread adds.
@@ -67,42 +63,33 @@ impl Crowd {
         let arrivals = Arc::new(Arrivals { counts, ..Arrivals::default() });
         arrivals.listen(&ipc)?;
         ipc.on_attach(|_candidate| Ok(policy()));
-        Ok(Self {
-            ipc,
-            name,
-            windows: Vec::with_capacity(renderers),
-            connecting: Vec::with_capacity(renderers),
-            arrivals,
-        })
+        Ok(Self { ipc, name, windows: Vec::with_capacity(renderers), arrivals })
     }
 
-    /// Launches this program once for each renderer. Calls `launched` with their number so far.
-    pub(super) fn launch(&mut self, launched: impl FnMut(usize)) -> Result<(), Error> {
-        self.launch_under(std::iter::repeat_with(policy), launched)
-    }
-
-    /// As [`launch`](Self::launch), with a policy for each.
-    pub(super) fn launch_under(
+    /// Launches this program once for each policy, one after the other. Returns the times from `launch` to the
+    /// end of the handshake, and calls `launched` with their number so far.
+    pub(super) fn launch(
         &mut self,
-        policies: impl IntoIterator<Item = Policy>,
+        policies: impl Iterator<Item = Policy>,
         mut launched: impl FnMut(usize),
-    ) -> Result<(), Error> {
+    ) -> Result<Vec<Duration>, Error> {
+        let mut times = Vec::new();
         let program = env::current_exe()?;
         let renderers = self.arrivals.counts.len();
         for (number, policy) in (1..=renderers).zip(policies) {
             let mut command = Command::new(&program);
-            give_endpoint(&mut command, &self.name);
+            command.env(ENDPOINT_VARIABLE, &self.name);
             let began = Instant::now();
             self.windows.push(self.ipc.launch(command, policy)?);
             self.run_until("a renderer connects", || {
                 self.arrivals.connected.load(Ordering::Relaxed) as usize >= number
             })?;
-            self.connecting.push(began.elapsed());
+            times.push(began.elapsed());
             launched(number);
         }
         // Each renderer reports once when it listens.
         self.reports(renderers)?;
-        Ok(())
+        Ok(times)
     }
 
     pub(super) fn order(&self, windows: &[WebContents], order: Order) -> Result<(), Error> {
@@ -123,11 +110,8 @@ impl Crowd {
     }
 
     fn run_until(&self, what: &str, done: impl Fn() -> bool) -> Result<(), Error> {
-        if self.run(GRACE, done)? {
-            Ok(())
-        } else {
-            Err(format!("not within {GRACE:?}: {what}").into())
-        }
+        let error = || format!("not within {GRACE:?}: {what}").into();
+        self.run(GRACE, done)?.then_some(()).ok_or_else(error)
     }
 
     /// Runs the loop until `done` or the end of the time. Listeners stop the loop when they change something.
@@ -164,11 +148,6 @@ impl Crowd {
     /// Takes the latencies of paced messages since the last call.
     pub(super) fn take_latencies(&self) -> Distribution {
         std::mem::take(&mut *lock(&self.arrivals.latencies))
-    }
-
-    pub(super) fn dismiss(self) -> Result<(), Error> {
-        // Unlike `drop`, this returns errors.
-        Ok(self.ipc.close()?)
     }
 }
 
@@ -219,11 +198,6 @@ impl Arrivals {
     }
 }
 
-/// The values are consistent at every moment, so a panic elsewhere does not matter.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn policy() -> Policy {
+pub(super) fn policy() -> Policy {
     Policy::deny_all().allow_all(CONTRACT)
 }

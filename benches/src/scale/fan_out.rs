@@ -12,8 +12,8 @@ use indicatif::ProgressBar;
 use serde::Serialize;
 
 use super::{
-    crowd::Crowd,
-    messages::{NEWS, Order, PUSH, Task, stamped},
+    crowd::{Crowd, policy},
+    renderer::{NEWS, Order, PUSH, Task, stamped},
 };
 use crate::{Error, stats::quantile, units};
 
@@ -29,9 +29,7 @@ pub(super) struct FanOut {
     subscribers: usize,
     /// The cost of a `publish`: the median over the slices.
     publish_ns: f64,
-    /// The cost in the cheapest slice.
     publish_least_ns: f64,
-    /// The cost of one `send` to each of them.
     send_to_each_ns: f64,
     /// The comparison with the first row; `None` in that row.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -61,7 +59,8 @@ pub(super) fn judge(mut rows: Vec<FanOut>) -> Vec<FanOut> {
 
 pub(super) fn measure(subscribers: usize, bar: &ProgressBar) -> Result<FanOut, Error> {
     let mut crowd = Crowd::gather(subscribers)?;
-    crowd.launch(|connected| bar.set_message(format!("{connected} of {subscribers} connected")))?;
+    let launched = |number| bar.set_message(format!("{number} of {subscribers} connected"));
+    crowd.launch(std::iter::repeat_with(policy), launched)?;
     crowd.order(&crowd.windows, Order::timed(Task::Subscribe, Duration::ZERO))?;
     crowd.reports(subscribers)?;
 
@@ -80,7 +79,6 @@ pub(super) fn measure(subscribers: usize, bar: &ProgressBar) -> Result<FanOut, E
     if wakes > 4 * subscribers as u64 {
         return Err(format!("{wakes} wake-ups: the subscribers were not awake").into());
     }
-    crowd.dismiss()?;
     Ok(FanOut {
         subscribers,
         publish_ns: quantile(&mut publishing, 0.5),
@@ -90,7 +88,6 @@ pub(super) fn measure(subscribers: usize, bar: &ProgressBar) -> Result<FanOut, E
     })
 }
 
-/// Returns the nanoseconds of one of `count` calls.
 fn time_each<E>(count: u32, mut call: impl FnMut() -> Result<(), E>) -> Result<f64, E> {
     let began = Instant::now();
     for _ in 0..count {

@@ -5,12 +5,12 @@
 use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
-use ringbridge::{Policy, Quota, WebContents};
+use ringbridge::{Quota, WebContents};
 use serde::Serialize;
 
 use super::{
-    crowd::Crowd,
-    messages::{CONTRACT, Order, Task},
+    crowd::{Crowd, policy},
+    renderer::{Order, Task},
 };
 use crate::{Error, stats::median, units};
 
@@ -21,7 +21,6 @@ const SETTLING: Duration = Duration::from_millis(50);
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(super) struct HeldFlood {
     quota: u64,
-    /// The frames that it sent.
     taken_per_second: f64,
     throttled: u64,
     /// A round trip alone: the median over the slices of each slice's median.
@@ -29,16 +28,13 @@ pub(super) struct HeldFlood {
     alone_p99_ns: u64,
     beside_p50_ns: u64,
     beside_p99_ns: u64,
-    /// `beside_p50_ns` divided by `alone_p50_ns`.
     ratio: f64,
 }
 
-/// Measures one quota, in frames a second.
 pub(super) fn measure(quota: u64, time: Duration, bar: &ProgressBar) -> Result<HeldFlood, Error> {
     let mut crowd = Crowd::gather(2)?;
-    let free = Policy::deny_all().allow_all(CONTRACT);
-    let held = free.clone().frames_quota(Quota::per_second(quota));
-    crowd.launch_under([free, held], |_| ())?;
+    let held = policy().frames_quota(Quota::per_second(quota));
+    crowd.launch([policy(), held].into_iter(), |_| ())?;
     let (asking, flood) = (&crowd.windows[..1], &crowd.windows[1..]);
     let slice = time / SLICES;
     let (mut alone, mut beside) = (Vec::new(), Vec::new());
@@ -60,7 +56,6 @@ pub(super) fn measure(quota: u64, time: Duration, bar: &ProgressBar) -> Result<H
     }
     let [alone_p50_ns, alone_p99_ns] = medians(&alone);
     let [beside_p50_ns, beside_p99_ns] = medians(&beside);
-    crowd.dismiss()?;
     Ok(HeldFlood {
         quota,
         taken_per_second: taken as f64 / flooded.as_secs_f64(),

@@ -11,13 +11,13 @@ use procfs::{ProcError, ProcResult};
 use serde::Serialize;
 
 use super::{
-    crowd::Crowd,
-    messages::{Order, Task},
+    crowd::{Crowd, policy},
+    renderer::{Order, Task},
 };
 use crate::{
     Error,
     system::{Usage, memory_kib, open_descriptors, thread_cpu_ns},
-    units::{self, Count, Time},
+    units,
 };
 
 /// The time from an order until all renderers obey it.
@@ -77,11 +77,12 @@ pub(super) fn measure(renderers: usize, time: Duration, bar: &ProgressBar) -> Re
     let mut crowd = Crowd::gather(renderers)?;
     let each = |figure: u64, before: u64| figure.saturating_sub(before) as f64 / renderers as f64;
     let (memory, descriptors) = (memory_kib(id())?, open_descriptors()?);
-    crowd.launch(|connected| next(&format!("{connected} of {renderers} connected")))?;
+    let launched = |number| next(&format!("{number} of {renderers} connected"));
+    let mut connecting = crowd.launch(std::iter::repeat_with(policy), launched)?;
     row.main_memory_kib = each(memory_kib(id())?, memory);
     row.main_descriptors = each(open_descriptors()?, descriptors);
-    crowd.connecting.sort();
-    row.launch_p50_ns = crowd.connecting[renderers / 2].as_nanos() as u64;
+    connecting.sort();
+    row.launch_p50_ns = connecting[renderers / 2].as_nanos() as u64;
     next("attaching");
     let attach = Order { count: ATTACHES, ..Order::timed(Task::Attach, Duration::ZERO) };
     crowd.order(&crowd.windows[..1], attach)?;
@@ -104,11 +105,9 @@ pub(super) fn measure(renderers: usize, time: Duration, bar: &ProgressBar) -> Re
     next("all are idle");
     let idle = idle(&crowd, time)?;
     (row.idle_switches, row.idle_processor_ns) = (idle.switches, idle.cpu_ns);
-    crowd.dismiss()?;
     Ok(row)
 }
 
-/// Lets all renderers send as fast as main takes it.
 fn load(crowd: &Crowd, time: Duration, row: &mut Row) -> Result<(), Error> {
     crowd.order(&crowd.windows, Order::timed(Task::Stream, time + 2 * SETTLING))?;
     crowd.run_for(SETTLING)?;
@@ -161,40 +160,35 @@ fn pace(crowd: &Crowd, time: Duration, floods: bool) -> Result<Paced, Error> {
 
 /// Measures all processes while none sends anything. Another thread reads the figures, except its own.
 fn idle(crowd: &Crowd, time: Duration) -> Result<Usage, Error> {
-    let processes: Vec<u32> = crowd.windows.iter().map(|window| window.os_process_id()).collect();
+    let mut processes: Vec<u32> =
+        crowd.windows.iter().map(|window| window.os_process_id()).collect();
+    processes.push(id());
     let running = crowd.ipc.clone();
     let looking = thread::spawn(move || {
         let me = rustix::thread::gettid().as_raw_nonzero().get();
-        let look = || -> ProcResult<Usage> {
-            processes
-                .iter()
-                .chain([&id()])
-                .try_fold(Usage::default(), |sum, &process| Ok(sum + Usage::of(process, Some(me))?))
-        };
         thread::sleep(SETTLING);
-        let before = look();
+        let before = Usage::of(&processes, Some(me));
         thread::sleep(time);
-        let after = look();
+        let after = Usage::of(&processes, Some(me));
         running.stop();
-        Ok::<_, ProcError>(after? - before?)
+        Ok::<_, ProcError>(after?.since(before?))
     });
     // Without a deadline, for which the loop would wake up.
     crowd.ipc.run()?;
     Ok(looking.join().map_err(|_| "looking at the processes panicked")??)
 }
 
-/// A line of the table: its name, and its cell for a row.
 type Line = (&'static str, fn(&Row) -> String);
 
 const LINES: &[Line] = &[
     ("renderers", |row| row.renderers.to_string()),
-    ("launch to connected, p50", |row| Time(row.launch_p50_ns as f64).to_string()),
-    ("`attach`, p50", |row| Time(row.attach_p50_ns as f64).to_string()),
+    ("launch to connected, p50", |row| units::time(row.launch_p50_ns as f64)),
+    ("`attach`, p50", |row| units::time(row.attach_p50_ns as f64)),
     ("main's memory, each", |row| format!("{:.0} KiB", row.main_memory_kib)),
     ("the same, every ring lapped", |row| format!("{:.0} KiB", row.main_memory_lapped_kib)),
     ("a renderer's memory, ring lapped", |row| format!("{:.0} KiB", row.renderer_memory_kib)),
     ("main's descriptors, each", |row| format!("{:.1}", row.main_descriptors)),
-    ("all send: messages/s", |row| Count(row.messages_per_second).to_string()),
+    ("all send: messages/s", |row| units::count(row.messages_per_second)),
     ("all send: main's CPU, each message", |row| format!("{:.0} ns", row.main_ns_per_message)),
     ("all send: least, greatest fair share", |row| {
         format!("{:.2}, {:.2}", row.least_share, row.greatest_share)
@@ -209,11 +203,11 @@ const LINES: &[Line] = &[
         flooded(row, |paced| pair(paced.p50_ns, paced.p99_ns))
     }),
     ("beside a flood: the flood's messages/s", |row| {
-        flooded(row, |paced| Count(paced.flood_per_second.unwrap_or(0.0)).to_string())
+        flooded(row, |paced| units::count(paced.flood_per_second.unwrap_or(0.0)))
     }),
     ("one invokes, others quiet: p50, p99", |row| pair(row.invoke_p50_ns, row.invoke_p99_ns)),
     ("all idle: wake-ups, CPU of all", |row| {
-        format!("{}, {}", row.idle_switches, Time(row.idle_processor_ns as f64))
+        format!("{}, {}", row.idle_switches, units::time(row.idle_processor_ns as f64))
     }),
 ];
 
@@ -222,7 +216,7 @@ fn flooded(row: &Row, say: impl Fn(&Paced) -> String) -> String {
 }
 
 fn pair(one: u64, other: u64) -> String {
-    format!("{}, {}", Time(one as f64), Time(other as f64))
+    format!("{}, {}", units::time(one as f64), units::time(other as f64))
 }
 
 pub(super) fn table(rows: &[Row], markdown: bool) -> String {

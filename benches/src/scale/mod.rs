@@ -14,7 +14,6 @@ mod crowd;
 mod fan_out;
 mod held_flood;
 mod measure;
-mod messages;
 mod renderer;
 
 use std::{process::ExitCode, time::Duration};
@@ -25,7 +24,7 @@ use serde::Serialize;
 
 use crate::{
     Error,
-    cli::{exit, number_in, print_json, progress},
+    cli::{exit, number_in, progress},
 };
 
 /// Measures one main process with many renderers: memory, connecting, cost and fairness.
@@ -115,9 +114,12 @@ fn print<R: Serialize>(
     measured: &[R],
     table: fn(&[R], bool) -> String,
 ) -> Result<(), Error> {
-    if how.json {
-        return print_json(measured);
+    if !how.json {
+        print!("{}", table(measured, how.markdown));
+        return Ok(());
     }
-    print!("{}", table(measured, how.markdown));
-    Ok(())
+    measured.iter().try_for_each(|row| {
+        println!("{}", serde_json::to_string(row)?);
+        Ok(())
+    })
 }

@@ -1,32 +1,96 @@
-//! The renderer's half: obeys main's orders, and reports.
+//! The messages between a crowd and its main process, and the renderer's half: it obeys main's orders, and
+//! reports.
 
 use std::{
     collections::VecDeque,
     env,
-    process::{Command, ExitCode},
-    sync::{Arc, Mutex, PoisonError},
+    process::ExitCode,
+    sync::{Arc, Mutex},
     thread,
     time::Duration,
 };
 
-use ringbridge::{Config, IpcRenderer, RunError};
+use ringbridge::{Config, Contract, Event, IpcRenderer, Method, Push, RunError, Topic};
 
-use super::messages::{
-    CONTRACT, ECHO, FAILED, MESSAGE, NEWS, ORDER, Order, REPORT, Report, Task, stamped,
-};
-use crate::{Error, cli::exit, stats::Distribution, system::now_ns};
+use crate::{Error, cli::exit, lock, pair::side::set_stamp, stats::Distribution, system::now_ns};
+
+ringbridge::payload! {
+    /// The next task of a renderer.
+    pub(super) enum Task: u32 {
+        /// Send as fast as main takes it.
+        Stream = 0,
+        /// Send at intervals.
+        Pace = 1,
+        /// Invoke in a loop.
+        Invoke = 2,
+        /// Connect by name `count` times, each session beside this one.
+        Attach = 3,
+        /// Subscribe to the topic, and never read it. Main sees an awake renderer.
+        Subscribe = 4,
+    }
+}
+
+ringbridge::payload! {
+    /// From main: an order with a time or a count.
+    pub(super) struct Order {
+        pub(super) task: Task,
+        pub(super) count: u32,
+        pub(super) time_ns: u64,
+        pub(super) interval_ns: u64,
+    }
+}
+
+ringbridge::payload! {
+    /// From a renderer: an order is done. The first report says that the renderer listens.
+    pub(super) struct Report {
+        pub(super) count: u64,
+        pub(super) p50_ns: u64,
+        pub(super) p99_ns: u64,
+    }
+}
+
+/// A message that shares a cache line with its header. The stamp is the time of a paced message, or 0.
+pub(super) type Message = [u8; 48];
+
+pub(super) const ORDER: Push<Order> = Push::new("order");
+pub(super) const REPORT: Event<Report> = Event::new("report");
+/// The reason why a renderer cannot continue.
+pub(super) const FAILED: Event<str> = Event::new("failed");
+pub(super) const MESSAGE: Event<Message> = Event::new("message");
+pub(super) const ECHO: Method<Message, Message> = Method::new("echo");
+pub(super) const PUSH: Push<Message> = Push::new("push");
+pub(super) const NEWS: Topic<Message> = Topic::new("news");
+
+pub(super) const CONTRACT: Contract = &[&ORDER, &REPORT, &FAILED, &MESSAGE, &ECHO, &PUSH, &NEWS];
+
+pub(super) fn stamped(stamp: u64) -> Message {
+    let mut message = [0; size_of::<Message>()];
+    set_stamp(&mut message, stamp);
+    message
+}
+
+impl Order {
+    pub(super) fn timed(task: Task, time: Duration) -> Self {
+        Self { task, count: 0, time_ns: time.as_nanos() as u64, interval_ns: 0 }
+    }
+}
+
+impl Report {
+    fn count(count: u64) -> Self {
+        Self { count, p50_ns: 0, p99_ns: 0 }
+    }
+
+    fn of(all: &Distribution) -> Self {
+        Self { count: all.count(), p50_ns: all.at(0.5), p99_ns: all.at(0.99) }
+    }
+}
 
 /// The environment variable that tells a renderer the name to attach to.
-const ENDPOINT_VARIABLE: &str = "RINGBRIDGE_SCALE";
+pub(super) const ENDPOINT_VARIABLE: &str = "RINGBRIDGE_SCALE";
 /// Messages of a stream between two readings of the clock.
 const STREAM_BATCH: u64 = 64;
 /// The period in which a resting renderer checks whether main is alive.
 const REST: Duration = Duration::from_millis(50);
-
-/// Tells a renderer that is about to be launched the name to attach to.
-pub(super) fn give_endpoint(command: &mut Command, name: &str) {
-    command.env(ENDPOINT_VARIABLE, name);
-}
 
 /// Does the part of a renderer, if this process was launched as one, and returns its exit status.
 pub(super) fn take_part() -> Option<ExitCode> {
@@ -39,7 +103,7 @@ fn serve() -> Result<(), Error> {
     let orders = Arc::new(Mutex::new(VecDeque::new()));
     let (ordered, running) = (orders.clone(), ipc.clone());
     ipc.on(ORDER, move |_event, order| {
-        ordered.lock().unwrap_or_else(PoisonError::into_inner).push_back(*order);
+        lock(&ordered).push_back(*order);
         running.stop();
     })?;
     ipc.send(REPORT, &Report::count(0))?;
@@ -51,7 +115,7 @@ fn serve() -> Result<(), Error> {
         }
         loop {
             // The lock is not held while the order is obeyed.
-            let order = orders.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+            let order = lock(&orders).pop_front();
             let Some(order) = order else { break };
             match obey(&ipc, order) {
                 Ok(report) => ipc.send(REPORT, &report)?,
@@ -62,7 +126,10 @@ fn serve() -> Result<(), Error> {
                 }
             }
             if order.task == Task::Subscribe {
-                rest(&ipc);
+                // Without running the loop, so that main sees an awake renderer.
+                while ipc.is_connected() {
+                    thread::sleep(REST);
+                }
                 return Ok(());
             }
         }
@@ -79,13 +146,6 @@ fn obey(ipc: &IpcRenderer, order: Order) -> Result<Report, Error> {
             ipc.subscribe(NEWS, |_event, _message| ())?;
             Ok(Report::count(0))
         }
-    }
-}
-
-/// Waits until main is gone without running the loop, so that main sees an awake renderer.
-fn rest(ipc: &IpcRenderer) {
-    while ipc.is_connected() {
-        thread::sleep(REST);
     }
 }
 

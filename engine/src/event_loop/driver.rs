@@ -20,7 +20,7 @@ use std::{
 use crate::{
     event_loop::error::RunError,
     peer::{
-        link::{DriveEnd, EventLoop, Reason},
+        link::{EventLoop, Reason},
         requests::outcome::Awaited,
     },
     primitives::{AtomicBool, Ordering},
@@ -132,14 +132,14 @@ impl<S: Source> Driver<S> {
         stop: Stop<'_>,
         mut awaited: Option<&mut Awaited<'_>>,
         timeout: Option<Duration>,
-    ) -> io::Result<DriveEnd> {
+    ) -> io::Result<()> {
         let _inside = reentrancy::mark(shared.current_loop());
         let mut deadline = None;
         loop {
             if let Some(awaited) = &mut awaited {
                 awaited.take_stored();
                 if awaited.settled {
-                    return Ok(DriveEnd::Settled);
+                    return Ok(());
                 }
             }
             let Progress { taken, took_long } = self.source.turn(shared, &mut awaited);
@@ -147,7 +147,7 @@ impl<S: Source> Driver<S> {
                 self.source.woken(shared, &mut self.waiter);
             }
             if awaited.as_ref().is_some_and(|awaited| awaited.settled) {
-                return Ok(DriveEnd::Settled);
+                return Ok(());
             }
             if stop.is_asked() || self.source.is_over(shared) {
                 // The end of the session, perhaps on another thread, has settled everything.
@@ -197,7 +197,7 @@ impl<S: Source> Driver<S> {
             }
         }
         self.source.leave(shared);
-        Ok(DriveEnd::Elapsed)
+        Ok(())
     }
 
     /// Takes one turn without waiting. Returns how much there was.
@@ -281,24 +281,20 @@ impl<S: Source> EventLoop for SharedLoop<S> {
         awaited: &mut Awaited<'_>,
         timeout: Option<Duration>,
         me: Option<&Thread>,
-    ) -> Option<DriveEnd> {
-        let mut driver = match me {
+    ) -> bool {
+        let driver = match me {
             Some(me) => self.driver.take_or_queue(me),
             None => self.driver.try_take(),
-        }?;
-        let driven = driver.drive(&self.shared, Stop(None), Some(awaited), timeout);
-        Some(driven.unwrap_or_else(elapsed_early))
+        };
+        let Some(mut driver) = driver else { return false };
+        // If the system refuses to wait, it is as if the deadline had passed.
+        let _ = driver.drive(&self.shared, Stop(None), Some(awaited), timeout);
+        true
     }
 
     fn notice(&self, window: u32, reason: Reason) {
         self.shared.notice(window, reason);
     }
-}
-
-/// The end of a drive because the system refuses to wait: as if the deadline had passed.
-#[cold]
-fn elapsed_early(_: io::Error) -> DriveEnd {
-    DriveEnd::Elapsed
 }
 
 impl<S: Source> Drop for SharedLoop<S> {

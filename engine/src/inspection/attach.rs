@@ -150,7 +150,7 @@ pub(crate) fn attach(
     let region = Region::open(handle, Region::ring_len(capacity), Access::Read)
         .map_err(|error| bad(error.to_string()))?;
     let board = region.topic().map_err(|error| bad(error.to_string()))?;
-    board.control.check_identity(capacity).map_err(|error| bad(error.to_string()))?;
+    board.control.identity.check(capacity).map_err(|error| bad(error.to_string()))?;
     Ok((control, board))
 }
 
@@ -187,7 +187,7 @@ mod tests {
 
     fn opened(region: &Region) {
         let memory = region.topic().unwrap();
-        memory.control.initialise(CAPACITY);
+        memory.control.identity.initialise(CAPACITY);
         TopicWriter::new(memory, 0);
     }
 

@@ -1,4 +1,4 @@
-//! What listeners and handlers of the main process are told.
+//! The circumstances of a message or invoke, for listeners and handlers of the main process.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::{
     web_contents::WebContents,
 };
 
-/// What a listener in main learns beside the message. Who sent it comes from the connection.
+/// The circumstances of a message, for its listener in main. The sender comes from the connection.
 #[derive(Clone, Copy)]
 pub struct IpcMainEvent<'a> {
     pub(super) delivery: &'a Delivery<'a>,
@@ -31,12 +31,11 @@ impl IpcMainEvent<'_> {
     ///
     /// As [`WebContents::send`] inside the loop: never waits.
     pub fn reply<T: Payload + ?Sized>(&self, push: Push<T>, message: &T) -> Result<(), SendError> {
-        let port = self.delivery.port;
-        port.send(push.key(), message, Patience::Usual)
+        self.delivery.port.send(push.key(), message, Patience::Usual)
     }
 }
 
-/// What a handler in main learns beside the arguments.
+/// The circumstances of an invoke, for its handler in main.
 #[derive(Clone, Copy)]
 pub struct IpcMainInvokeEvent<'a> {
     pub(super) call: Call<'a>,
@@ -53,8 +52,8 @@ impl IpcMainInvokeEvent<'_> {
         self.call.port.window
     }
 
-    /// How long the caller waits for the reply, from when it asked; up to an eighth more than it
-    /// said. `None`: for ever.
+    /// How long the caller waits for the reply, from its request on. Up to an eighth more than it set.
+    /// `None`: for ever.
     pub fn timeout(&self) -> Option<Duration> {
         self.call.timeout.duration()
     }

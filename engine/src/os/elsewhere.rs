@@ -24,10 +24,8 @@ pub(crate) mod futex {
 
     /// Ends early, as a wait may. For interrupts without an event; no session here has one.
     pub(crate) fn wait_either(
-        _shared: &AtomicU32,
-        _shared_seen: u32,
-        _private: &AtomicU32,
-        _private_seen: u32,
+        _shared: (&AtomicU32, u32),
+        _private: (&AtomicU32, u32),
         deadline: Option<Instant>,
     ) -> io::Result<()> {
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));

@@ -50,21 +50,19 @@ pub(crate) fn wait(
     ended(futex::wait(word, scope.flags(), seen, timeout.as_ref()))
 }
 
+/// A word, and the value that its sleeper has seen there.
+pub(crate) type Seen<'a> = (&'a AtomicU32, u32);
+
 /// Sleeps while `shared` and `private` both hold the values seen, at most until `deadline`.
 ///
 /// Another process may own the first word. The second is this process's own, and interrupts the wait.
 pub(crate) fn wait_either(
-    shared: &AtomicU32,
-    shared_seen: u32,
-    private: &AtomicU32,
-    private_seen: u32,
+    shared: Seen<'_>,
+    private: Seen<'_>,
     deadline: Option<Instant>,
 ) -> io::Result<()> {
     let deadline = deadline.map(|at| clock::timespec_of(Duration::from_nanos(clock::at_ns(at))));
-    let words = [
-        waiter(shared, shared_seen, WaitFlags::empty()),
-        waiter(private, private_seen, WaitFlags::PRIVATE),
-    ];
+    let words = [waiter(shared, WaitFlags::empty()), waiter(private, WaitFlags::PRIVATE)];
     let woken = futex::waitv(&words, WaitvFlags::empty(), deadline.as_ref(), ClockId::Monotonic);
     ended(woken.map(drop))
 }
@@ -75,7 +73,7 @@ pub(crate) fn wake_all(word: &AtomicU32, scope: Scope) {
     let _ = futex::wake(word, scope.flags(), i32::MAX as u32);
 }
 
-fn waiter(word: &AtomicU32, seen: u32, flags: WaitFlags) -> Wait {
+fn waiter((word, seen): Seen<'_>, flags: WaitFlags) -> Wait {
     let mut waiter = Wait::new();
     waiter.val = u64::from(seen);
     waiter.uaddr = WaitPtr::new(word.as_ptr().cast());
@@ -133,7 +131,7 @@ mod tests {
         let took = timed(
             move || {
                 while theirs[0].load(Ordering::Acquire) == 0 {
-                    wait_either(&theirs[0], 0, &theirs[1], 0, Some(deadline)).unwrap();
+                    wait_either((&theirs[0], 0), (&theirs[1], 0), Some(deadline)).unwrap();
                 }
             },
             || {
@@ -152,7 +150,7 @@ mod tests {
         let took = timed(
             move || {
                 while theirs[1].load(Ordering::Acquire) == 0 {
-                    wait_either(&theirs[0], 0, &theirs[1], 0, Some(deadline)).unwrap();
+                    wait_either((&theirs[0], 0), (&theirs[1], 0), Some(deadline)).unwrap();
                 }
             },
             || {
@@ -167,13 +165,13 @@ mod tests {
     fn a_wait_of_two_words_ends_with_its_deadline() {
         let (shared, private) = (AtomicU32::new(0), AtomicU32::new(0));
         let deadline = Instant::now() + SOON;
-        wait_either(&shared, 0, &private, 0, Some(deadline)).unwrap();
+        wait_either((&shared, 0), (&private, 0), Some(deadline)).unwrap();
         assert!(Instant::now() >= deadline);
     }
 
     #[test]
     fn a_deadline_that_has_passed_does_not_sleep() {
         let (shared, private) = (AtomicU32::new(0), AtomicU32::new(0));
-        wait_either(&shared, 0, &private, 0, Some(Instant::now())).unwrap();
+        wait_either((&shared, 0), (&private, 0), Some(Instant::now())).unwrap();
     }
 }

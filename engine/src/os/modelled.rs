@@ -38,10 +38,8 @@ pub(crate) mod futex {
 
     /// Sleeps while `shared` and `private` both hold the values seen. No deadline passes in a model.
     pub(crate) fn wait_either(
-        shared: &AtomicU32,
-        shared_seen: u32,
-        private: &AtomicU32,
-        private_seen: u32,
+        (shared, shared_seen): (&AtomicU32, u32),
+        (private, private_seen): (&AtomicU32, u32),
         _deadline: Option<Instant>,
     ) -> io::Result<()> {
         {

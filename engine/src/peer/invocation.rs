@@ -1,8 +1,8 @@
 //! Waiting for a reply: blocking, as a future, or with a callback.
 //!
-//! A blocking wait drives the inbox itself. On the fast path a reply goes from the ring straight into
-//! the caller's hands: nothing is stored, and no other thread is woken. If another thread drives, it
-//! stores the reply with its request and unparks the waiting thread.
+//! A blocking wait drives the inbox itself: the reply goes from the ring straight to its caller, and
+//! no other thread is woken. If another thread drives, it stores the reply with its request and
+//! unparks the waiting thread.
 
 use std::{
     cell::Cell,
@@ -20,7 +20,6 @@ use crate::{
     contract::{Method, payload::Payload},
     peer::{
         error::{HandlerError, InvokeError, SendError},
-        link::DriveEnd,
         port::Port,
         requests::outcome::{Awaited, Ending, FailCode, Notify},
         sender::FramePayload,
@@ -38,8 +37,7 @@ use crate::{
 /// Dropping it gives it up, and tells the handler to stop.
 #[must_use = "dropping an invocation cancels it; wait(), .await or then() get the reply"]
 pub struct Invocation<R: Payload + ?Sized, E: Payload + ?Sized> {
-    /// `None` once its outcome was taken.
-    pending: Option<PendingRequest>,
+    pending: PendingRequest,
     types: PhantomData<fn(&R, &E)>,
 }
 
@@ -95,7 +93,7 @@ impl<R: Payload + ?Sized, E: HandlerError + ?Sized> Invocation<R, E> {
             taken: Cell::new(false),
             polled: Cell::new(false),
         };
-        Ok(Self { pending: Some(pending), types: PhantomData })
+        Ok(Self { pending, types: PhantomData })
     }
 
     /// Waits for the reply, driving this process's loop meanwhile: its listeners and handlers run.
@@ -103,23 +101,20 @@ impl<R: Payload + ?Sized, E: HandlerError + ?Sized> Invocation<R, E> {
     /// # Errors
     ///
     /// How the invoke failed; [`InvokeError::InsideListener`] at once, inside a listener or handler.
-    pub fn wait(mut self) -> InvokeResult<R, E> {
-        let pending = self.pending.take().expect("taken only by what consumes the invocation");
-        let timeout = pending.timeout;
-        let mut decoded = Decoded::<R, E>::default();
-        let waited = pending
-            .wait(timeout, &mut |ending, bytes| decoded.take(pending.channel, ending, bytes));
-        match waited {
-            Ok(true) => match decoded.reply {
-                Some(reply) => Ok(reply),
-                None => decoded.into_result(),
-            },
-            Ok(false) => {
-                pending.port.counters.timed_out.add();
-                let timeout = timeout.unwrap_or_default();
-                Err(InvokeError::TimedOut { channel: pending.channel, timeout })
-            }
-            Err(Inside) => Err(InvokeError::InsideListener { channel: pending.channel }),
+    pub fn wait(self) -> InvokeResult<R, E> {
+        let pending = self.pending;
+        let (channel, timeout) = (pending.channel, pending.timeout);
+        if reentrancy::any() {
+            return Err(InvokeError::InsideListener { channel });
+        }
+        let mut decoded = Decoded::<R, E>::NOTHING;
+        if !pending.wait(timeout, &mut |ending, bytes| decoded.take(channel, ending, bytes)) {
+            pending.port.counters.timed_out.add();
+            return Err(InvokeError::TimedOut { channel, timeout: timeout.unwrap_or_default() });
+        }
+        match decoded.reply {
+            Some(reply) => Ok(reply),
+            None => decoded.into_result(),
         }
     }
 
@@ -129,26 +124,21 @@ impl<R: Payload + ?Sized, E: HandlerError + ?Sized> Invocation<R, E> {
     /// # Errors
     ///
     /// The invocation itself, if the time-out passed first, or inside a listener or handler.
-    pub fn wait_timeout(mut self, timeout: Duration) -> Result<InvokeResult<R, E>, Self> {
-        let pending = self.pending.take().expect("taken only by what consumes the invocation");
-        let mut decoded = Decoded::<R, E>::default();
-        let waited = pending.wait(Some(timeout), &mut |ending, bytes| {
-            decoded.take(pending.channel, ending, bytes);
-        });
-        match waited {
-            Ok(true) => Ok(decoded.into_result()),
-            Ok(false) | Err(Inside) => Err(Self { pending: Some(pending), types: PhantomData }),
+    pub fn wait_timeout(self, timeout: Duration) -> Result<InvokeResult<R, E>, Self> {
+        if reentrancy::any() {
+            return Err(self);
         }
+        let (pending, mut decoded) = (&self.pending, Decoded::<R, E>::NOTHING);
+        let mut take = |ending: &Ending, bytes: &[u8]| decoded.take(pending.channel, ending, bytes);
+        if pending.wait(Some(timeout), &mut take) { Ok(decoded.into_result()) } else { Err(self) }
     }
 
     /// Leaves a callback that gets the result on the thread that drives the loop.
-    pub fn then(mut self, callback: impl FnOnce(InvokeResult<R, E>) + Send + 'static) {
-        let pending = self.pending.take().expect("taken only by what consumes the invocation");
-        let port = pending.port.clone();
-        let id = pending.id;
-        let call = move || {
-            callback(pending.try_take::<R, E>().expect("called when it is settled"));
-        };
+    pub fn then(self, callback: impl FnOnce(InvokeResult<R, E>) + Send + 'static) {
+        let pending = self.pending;
+        assert!(!pending.taken.get(), "a poll has taken its outcome");
+        let (port, id) = (pending.port.clone(), pending.id);
+        let call = move || callback(pending.try_take::<R, E>().expect("it is settled"));
         match port.sender.requests.notify(id, Notify::Callback(Box::new(call))) {
             Ok(()) => port.enforce_deadline(),
             Err(caller) => port.notify(caller),
@@ -156,41 +146,32 @@ impl<R: Payload + ?Sized, E: HandlerError + ?Sized> Invocation<R, E> {
     }
 }
 
-/// A blocking wait inside a listener or handler.
-struct Inside;
-
 impl PendingRequest {
-    /// `Ok(false)`: the time-out passed, and the request is still pending. Else `take` got its outcome.
-    fn wait(
-        &self,
-        timeout: Option<Duration>,
-        take: &mut dyn FnMut(&Ending, &[u8]),
-    ) -> Result<bool, Inside> {
-        if reentrancy::any() {
-            return Err(Inside);
-        }
+    /// `false`: the time-out passed, and the request is still pending. Else `take` got its outcome.
+    fn wait(&self, timeout: Option<Duration>, take: &mut dyn FnMut(&Ending, &[u8])) -> bool {
+        assert!(!self.taken.get(), "a poll has taken its outcome");
         let mut awaited = Awaited::new(&self.port.sender.requests, self.id, take);
-        if self.drive_for(&mut awaited, timeout, None).is_none() {
+        if !self.drive_for(&mut awaited, timeout, None) {
             self.wait_beside_driver(&mut awaited, timeout);
         }
         self.taken.set(awaited.settled);
-        Ok(awaited.settled)
+        awaited.settled
     }
 
-    /// Drives until the request is settled. `None`: another thread drives.
+    /// Drives until the request is settled. `false`: another thread drives.
     #[inline(always)]
     fn drive_for(
         &self,
         awaited: &mut Awaited<'_>,
         timeout: Option<Duration>,
         me: Option<&Thread>,
-    ) -> Option<DriveEnd> {
+    ) -> bool {
         match self.port.event_loop.upgrade() {
             Some(event_loop) => event_loop.drive_for(awaited, timeout, me),
             None => {
                 // The endpoint was dropped, which settled everything.
                 awaited.take_stored();
-                Some(DriveEnd::Elapsed)
+                true
             }
         }
     }
@@ -207,7 +188,7 @@ impl PendingRequest {
                 return awaited.take_stored();
             }
             let now = Instant::now();
-            if self.drive_for(awaited, left(now), Some(&me)).is_some() {
+            if self.drive_for(awaited, left(now), Some(&me)) {
                 return;
             }
             match left(now) {
@@ -221,7 +202,7 @@ impl PendingRequest {
     fn try_take<R: Payload + ?Sized, E: HandlerError + ?Sized>(
         &self,
     ) -> Option<InvokeResult<R, E>> {
-        let mut decoded = Decoded::<R, E>::default();
+        let mut decoded = Decoded::<R, E>::NOTHING;
         let requests = &self.port.sender.requests;
         requests.take(self.id, |ending, bytes| decoded.take(self.channel, ending, bytes))?;
         self.taken.set(true);
@@ -245,23 +226,22 @@ impl<R: Payload + ?Sized, E: HandlerError + ?Sized> Future for Invocation<R, E> 
     /// # Panics
     ///
     /// If polled again after it was ready.
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let pending = self.pending.as_ref().expect("polled after it was ready");
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let pending = &self.pending;
+        assert!(!pending.taken.get(), "polled after it was ready");
         let is_first = !pending.polled.replace(true);
         // Another poll is likely to find it settled.
-        let mut result = if is_first { None } else { pending.try_take::<R, E>() };
-        if result.is_none() {
-            let caller = Notify::Waker(context.waker().clone());
-            if pending.port.sender.requests.notify(pending.id, caller).is_ok() {
-                if is_first {
-                    pending.port.enforce_deadline();
-                }
-                return Poll::Pending;
-            }
-            result = pending.try_take::<R, E>();
+        if !is_first && let Some(result) = pending.try_take::<R, E>() {
+            return Poll::Ready(result);
         }
-        self.pending = None;
-        Poll::Ready(result.expect("it is settled"))
+        let caller = Notify::Waker(context.waker().clone());
+        if pending.port.sender.requests.notify(pending.id, caller).is_err() {
+            return Poll::Ready(pending.try_take::<R, E>().expect("it is settled"));
+        }
+        if is_first {
+            pending.port.enforce_deadline();
+        }
+        Poll::Pending
     }
 }
 
@@ -275,14 +255,9 @@ struct Decoded<R: Payload + ?Sized, E: HandlerError + ?Sized> {
     error: Option<Box<InvokeError<E::Owned>>>,
 }
 
-impl<R: Payload + ?Sized, E: HandlerError + ?Sized> Default for Decoded<R, E> {
-    #[inline]
-    fn default() -> Self {
-        Self { reply: None, error: None }
-    }
-}
-
 impl<R: Payload + ?Sized, E: HandlerError + ?Sized> Decoded<R, E> {
+    const NOTHING: Self = Self { reply: None, error: None };
+
     /// Called once.
     #[inline]
     fn take(&mut self, channel: &'static str, ending: &Ending, bytes: &[u8]) {

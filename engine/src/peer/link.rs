@@ -48,24 +48,17 @@ pub(crate) struct SessionLimits {
 
 /// The loop of this process, as its sessions and their callers reach it.
 pub(crate) trait EventLoop: Send + Sync {
-    /// Drives until the awaited request is settled or the time-out has passed. `None`: another
+    /// Drives until the awaited request is settled or the time-out has passed. `false`: another
     /// thread drives, and unparks `me` when it stops.
     fn drive_for(
         &self,
         awaited: &mut Awaited<'_>,
         timeout: Option<Duration>,
         me: Option<&Thread>,
-    ) -> Option<DriveEnd>;
+    ) -> bool;
 
     /// Tells the loop that something happened to a window outside its rings, and ends the loop's sleep.
     fn notice(&self, window: u32, reason: Reason);
-}
-
-/// Why a drive ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum DriveEnd {
-    Settled,
-    Elapsed,
 }
 
 /// Why the loop is to look after a window.
@@ -107,7 +100,7 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    /// Returns how the peer went, if it did.
+    /// How the peer went, if it did.
     #[inline]
     pub(crate) fn gone(&self) -> Option<&GoneReason> {
         self.gone.get()
@@ -136,10 +129,7 @@ impl Link {
 
     /// Returns the channel's number, if both contracts have it.
     pub(crate) fn known(&self, key: &ChannelKey) -> Result<u16, SendError> {
-        self.channels.number(key).ok_or_else(|| {
-            self.counters.unknown_channels.add();
-            SendError::UnknownChannel { channel: key.name() }
-        })
+        self.channels.number(key).ok_or_else(|| self.not_permitted(key, false))
     }
 
     /// Returns the channel's number, if the policy lets this session use it.
@@ -147,7 +137,7 @@ impl Link {
     pub(crate) fn permitted(&self, key: &ChannelKey) -> Result<u16, SendError> {
         match self.channels.number(key) {
             Some(number) if self.allowed.contains(usize::from(number)) => Ok(number),
-            _ => Err(self.not_permitted(key)),
+            found => Err(self.not_permitted(key, found.is_some())),
         }
     }
 
@@ -157,11 +147,15 @@ impl Link {
     }
 
     #[cold]
-    fn not_permitted(&self, key: &ChannelKey) -> SendError {
-        self.known(key).err().unwrap_or_else(|| {
+    fn not_permitted(&self, key: &ChannelKey, is_known: bool) -> SendError {
+        let channel = key.name();
+        if is_known {
             self.counters.forbidden.add();
-            SendError::Forbidden { channel: key.name() }
-        })
+            SendError::Forbidden { channel }
+        } else {
+            self.counters.unknown_channels.add();
+            SendError::UnknownChannel { channel }
+        }
     }
 
     /// Checks that the peer may send a message of this kind and length on this channel.

@@ -20,10 +20,11 @@ use crate::{
         large::{main_attachments::Content, outgoing::OutgoingPayload},
         link::{Limit, Patience},
         port::Port,
-        sender::{LockedOutbox, SendRefusal},
+        sender::{Outbox, SendRefusal},
     },
     ring::producer::Reservation,
-    wire::{frame::Label, kind::Kind},
+    sync::owner_lock::Guard,
+    wire::{attached::Attached, frame::Label, kind::Kind},
 };
 
 /// A message of type `T` under construction in the ring itself, or in its attachment. It starts as
@@ -34,7 +35,7 @@ use crate::{
 pub struct Loan<'a, T: FixedLayout> {
     port: &'a Port,
     /// `None` once it was sent.
-    room: Option<(LockedOutbox<'a>, Reservation)>,
+    room: Option<(Guard<'a, Outbox>, Reservation)>,
     label: Label,
     /// `None`: the message is in the ring.
     attached: Option<OutgoingPayload>,
@@ -65,15 +66,12 @@ impl<'a, T: FixedLayout> Loan<'a, T> {
         attached: &mut Option<OutgoingPayload>,
     ) -> Result<Self, SendRefusal> {
         let mut outbox = port.sender.open()?;
-        outbox.send_deferred()?;
-        let reservation = match attached {
-            Some(payload) => outbox.reserve_attached(payload)?,
-            None => {
-                let reservation = outbox.reserve(size_of::<T>())?;
-                outbox.producer_mut().payload_mut(&reservation).zero();
-                reservation
-            }
-        };
+        port.sender.send_deferred(&mut outbox)?;
+        let len = if attached.is_some() { Attached::LEN } else { size_of::<T>() };
+        let reservation = port.sender.reserve(&mut outbox, len, attached)?;
+        if attached.is_none() {
+            outbox.producer.payload_mut(&reservation).zero();
+        }
         let (room, attached) = (Some((outbox, reservation)), attached.take());
         Ok(Self { port, room, label, attached, payload: PhantomData })
     }
@@ -84,19 +82,19 @@ impl<'a, T: FixedLayout> Loan<'a, T> {
         let Some((mut outbox, reservation)) = self.room.take() else {
             unreachable!("only send takes the room, and it consumes the loan")
         };
-        let mut sent = true;
-        match self.attached.take() {
-            None => outbox.producer_mut().commit(reservation, self.label),
-            Some(mut payload) => match payload.seal() {
-                Ok(()) => outbox.commit_attached(reservation, self.label, payload),
-                Err(_) => {
-                    self.port.counters.attachments_lost.add();
-                    self.attached = Some(payload);
-                    sent = false;
-                }
-            },
+        let sender = &self.port.sender;
+        if self.attached.as_mut().is_some_and(|payload| payload.seal().is_err()) {
+            // Dropping the loan gives the memory back.
+            self.port.counters.attachments_lost.add();
+            return;
         }
-        outbox.close(u64::from(sent));
+        match self.attached.take() {
+            None => outbox.producer.commit(reservation, self.label),
+            Some(payload) => {
+                sender.commit_attached(&mut outbox, reservation, self.label, payload);
+            }
+        }
+        sender.close(outbox, 1);
     }
 }
 
@@ -106,7 +104,7 @@ impl<T: FixedLayout> Deref for Loan<'_, T> {
     fn deref(&self) -> &T {
         let bytes = match (&self.attached, &self.room) {
             (Some(payload), _) => payload.bytes(),
-            (None, Some((outbox, reservation))) => outbox.producer().payload(reservation),
+            (None, Some((outbox, reservation))) => outbox.producer.payload(reservation),
             (None, None) => unreachable!("only send takes the room, and it consumes the loan"),
         };
         T::try_ref_from_bytes(bytes).expect("written as a T")
@@ -117,7 +115,7 @@ impl<T: FixedLayout> DerefMut for Loan<'_, T> {
     fn deref_mut(&mut self) -> &mut T {
         let bytes = match (&mut self.attached, &mut self.room) {
             (Some(payload), _) => payload.bytes_mut(),
-            (None, Some((outbox, reservation))) => outbox.producer_mut().payload_mut(reservation),
+            (None, Some((outbox, reservation))) => outbox.producer.payload_mut(reservation),
             (None, None) => unreachable!("only send takes the room, and it consumes the loan"),
         };
         T::try_mut_from_bytes(bytes).expect("zeroes, or written as a T")

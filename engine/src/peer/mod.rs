@@ -20,11 +20,11 @@
 //!
 //! Above them: [`invocation`] waits for a reply, [`responder`] gives one, [`loan`] writes in place,
 //! [`dispatch`] acts on a frame of the peer, [`router`] and [`typed_handlers`] hold the application's
-//! code for it. [`error`]: the errors of all these calls.
+//! code for it.
 //!
-//! Locks, in the order in which they may be nested: outbox, then requests or attachments, then
-//! incoming. No thread holds one while it waits for the peer. None is held while application code
-//! runs, except the outbox during a [`loan`] and while a batch is encoded.
+//! Locks nest in this order: outbox, then requests or attachments, then incoming. No thread holds one
+//! while it waits for the peer. Application code runs under none, except the outbox's during a
+//! [`loan`] and while a batch is encoded.
 
 #[cfg(not(loom))]
 pub(crate) mod dispatch;

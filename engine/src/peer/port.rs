@@ -43,7 +43,7 @@ pub(crate) struct Port {
     connected: AtomicBool,
     close_requested: AtomicBool,
     /// The time after which the peer is launched again.
-    restarts_in: Mutex<Option<Duration>>,
+    pub(crate) restarts_in: Mutex<Option<Duration>>,
 }
 
 impl Deref for Port {
@@ -74,8 +74,6 @@ impl Port {
             restarts_in: Mutex::new(None),
         })
     }
-
-    // --- messages ------------------------------------------------------------------------------------
 
     /// Sends one message.
     #[inline]
@@ -166,8 +164,6 @@ impl Port {
         result.map_err(|refusal| sender.explain(refusal, channel, len, limit))
     }
 
-    // --- our requests --------------------------------------------------------------------------------
-
     /// Begins a request that was refused at first. `None`: too many are pending.
     #[cold]
     pub(super) fn request_patiently(
@@ -248,8 +244,6 @@ impl Port {
         }
     }
 
-    // --- the end -------------------------------------------------------------------------------------
-
     /// Ends the session: nothing is sent any more, and everything that waits ends. Only the first
     /// reason counts.
     pub(crate) fn end(&self, reason: GoneReason) {
@@ -272,16 +266,6 @@ impl Port {
     pub(crate) fn close_requested(&self) -> bool {
         self.close_requested.load(Ordering::Relaxed)
     }
-
-    pub(crate) fn restarts_in(&self) -> Option<Duration> {
-        *self.restarts_in.lock()
-    }
-
-    pub(crate) fn set_restarts_in(&self, span: Option<Duration>) {
-        *self.restarts_in.lock() = span;
-    }
-
-    // --- the driver's part ---------------------------------------------------------------------------
 
     /// Notes that the handshake is over.
     pub(crate) fn set_connected(&self) {

@@ -1,20 +1,15 @@
 //! Who listens to a channel and who handles it: Electron's `EventEmitter` and handler map.
 //!
 //! Listeners run in the order of their registration; the same one may be registered twice. A channel
-//! has one handler at the most. `once` and `handle_once` are taken out *before* they run, so that they
-//! may register again from inside. Removing listeners leaves handlers alone. What validates a channel's messages
-//! stays for good.
+//! has one handler at most. `once` and `handle_once` are taken out *before* they run, so that they
+//! may register again from inside. Validators stay for good.
 //!
-//! The router is generic over what it stores: it knows no payload, no ring and no clock. It is held
-//! in a [`Snapshot`](crate::sync::snapshot::Snapshot), hence `Clone`.
+//! The router knows no payload, no ring and no clock. It is in a
+//! [`Snapshot`](crate::sync::snapshot::Snapshot), hence `Clone`.
 
 /// Names one registration, to remove it by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ListenerId(u64);
-
-/// A channel has its handler already.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct SecondHandler;
 
 /// How often a registration serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,19 +96,15 @@ impl<L: Clone, H: Clone, V: Clone> Router<L, H, V> {
         }
     }
 
-    pub(crate) fn handle(
-        &mut self,
-        channel: u16,
-        times: Times,
-        function: H,
-    ) -> Result<(), SecondHandler> {
+    /// Sets the channel's handler; `false` if it has one.
+    pub(crate) fn handle(&mut self, channel: u16, times: Times, function: H) -> bool {
         let id = self.next_id();
         let place = &mut self.routes[usize::from(channel)].handler;
-        if place.is_some() {
-            return Err(SecondHandler);
+        let is_free = place.is_none();
+        if is_free {
+            *place = Some(Registered { id, times, function });
         }
-        *place = Some(Registered { id, times, function });
-        Ok(())
+        is_free
     }
 
     /// Silent when there is none, as in Electron.
@@ -157,11 +148,11 @@ mod tests {
     #[test]
     fn a_second_handler_is_refused_until_the_first_is_removed() {
         let mut router = Router::<&str, _, ()>::new(1);
-        assert_eq!(router.handle(0, Times::Always, "a"), Ok(()));
-        assert_eq!(router.handle(0, Times::Always, "b"), Err(SecondHandler));
+        assert!(router.handle(0, Times::Always, "a"));
+        assert!(!router.handle(0, Times::Always, "b"));
         router.remove_handler(0);
         router.remove_handler(0);
-        assert_eq!(router.handle(0, Times::Always, "b"), Ok(()));
+        assert!(router.handle(0, Times::Always, "b"));
     }
 
     #[test]
@@ -169,7 +160,7 @@ mod tests {
         let mut router = Router::<_, _, ()>::new(2);
         router.on(0, Times::Always, "a");
         router.on(1, Times::Always, "b");
-        router.handle(0, Times::Always, "h").unwrap();
+        assert!(router.handle(0, Times::Always, "h"));
         router.remove_all_listeners(Some(0));
         assert_eq!((names(&router, 0).len(), names(&router, 1).len()), (0, 1));
         router.remove_all_listeners(None);
@@ -182,7 +173,7 @@ mod tests {
         let mut router = Router::<_, _, ()>::new(3);
         router.on(0, Times::Always, "a");
         let id = router.on(2, Times::Once, "c");
-        router.handle(2, Times::Always, "h").unwrap();
+        assert!(router.handle(2, Times::Always, "h"));
         let mut moved =
             router.renumbered(2, |old| [Some(1), None, Some(0)][usize::from(old)]).unwrap();
         assert_eq!((names(&moved, 0), names(&moved, 1)), (vec!["c"], vec!["a"]));
@@ -195,10 +186,10 @@ mod tests {
     #[test]
     fn a_handler_for_one_call_is_taken_once_and_never_its_successor() {
         let mut router = Router::<&str, _, ()>::new(1);
-        router.handle(0, Times::Once, "a").unwrap();
+        assert!(router.handle(0, Times::Once, "a"));
         let id = router.route(0).unwrap().handler.as_ref().unwrap().id;
         assert!(router.take_handler(0, id));
-        router.handle(0, Times::Once, "b").unwrap();
+        assert!(router.handle(0, Times::Once, "b"));
         assert!(!router.take_handler(0, id));
         assert!(router.route(0).unwrap().handler.is_some());
     }

@@ -2,10 +2,10 @@
 //!
 //! ```text
 //!   any thread                                             the loop
-//!   open ───▶ lock, is the peer there?                     flush ─▶ deferred frames, as room allows
-//!   send_deferred ─▶ replies in order, then cancels
-//!   put ────▶ reserve, write, commit                       patiently ◀─ a full ring: spin, then
-//!   close ──▶ count, unlock, wake the peer if it sleeps                 sleep on the peer's bell
+//!   open           lock; is the peer there?                flush ─▶ deferred frames, as room allows
+//!   send_deferred  replies in order, then cancels
+//!   put            reserve, write, commit                  patiently ◀─ a full ring: spin, then
+//!   close          unlock; wake the peer if it sleeps                   sleep on the peer's bell
 //! ```
 //!
 //! A reply never waits: one that finds no room is kept in the backlog. The backlog is bounded by the
@@ -28,7 +28,7 @@ use crate::{
         unread_frames::UnreadFrames,
     },
     session::liveness::GoneReason,
-    sync::owner_lock::{Guard, OwnerLock},
+    sync::owner_lock::{Guard, HeldHere, OwnerLock},
     wake::space_waiters::SpaceWaiters,
     wire::{
         attached::Attached,
@@ -96,8 +96,8 @@ pub(crate) struct Sender {
 }
 
 /// The state that one thread at a time writes.
-struct Outbox {
-    producer: Producer,
+pub(super) struct Outbox {
+    pub(super) producer: Producer,
     backlog: VecDeque<DeferredReply>,
     /// Attached payloads are counted elsewhere.
     backlog_bytes: usize,
@@ -111,12 +111,6 @@ struct DeferredReply {
     label: Label,
     bytes: Box<[u8]>,
     attached: Option<OutgoingPayload>,
-}
-
-/// The outbox, locked by this thread.
-pub(super) struct LockedOutbox<'a> {
-    sender: &'a Sender,
-    outbox: Guard<'a, Outbox>,
 }
 
 impl Sender {
@@ -136,8 +130,6 @@ impl Sender {
         }
     }
 
-    // --- one frame -----------------------------------------------------------------------------------
-
     /// Commits one frame and wakes the peer if it sleeps.
     // Always inline: the label travels in registers then.
     #[inline(always)]
@@ -147,9 +139,9 @@ impl Sender {
         payload: FramePayload<'_>,
     ) -> Result<(), SendRefusal> {
         let mut outbox = self.open()?;
-        outbox.send_deferred()?;
-        outbox.put(label, payload)?;
-        outbox.close(1);
+        self.send_deferred(&mut outbox)?;
+        self.put(&mut outbox, label, payload)?;
+        self.close(outbox, 1);
         Ok(())
     }
 
@@ -162,9 +154,9 @@ impl Sender {
         timeout: Option<Duration>,
         payload: FramePayload<'_>,
     ) -> Result<RequestId, SendRefusal> {
-        let mut locked = self.open()?;
-        let spare = locked.outbox.spare.take();
-        let Some(id) = spare.or_else(|| self.requests.work(|table| table.begin())) else {
+        let mut outbox = self.open()?;
+        let begun = outbox.spare.take().or_else(|| self.requests.work(|table| table.begin()));
+        let Some(id) = begun else {
             // The end of the session closes the table.
             return Err(self
                 .link
@@ -174,21 +166,21 @@ impl Sender {
         let label = Label { id: Some(id), ..label };
         reach(KillPoint::RequestBegun);
         // After the id was taken: if its slot was a cancelled request's, the cancel goes first.
-        if let Err(refusal) = locked.send_deferred().and_then(|()| locked.put(label, payload)) {
-            locked.outbox.spare = Some(id);
+        let sent =
+            self.send_deferred(&mut outbox).and_then(|()| self.put(&mut outbox, label, payload));
+        if let Err(refusal) = sent {
+            outbox.spare = Some(id);
             return Err(refusal);
         }
         // From here on the frame travels, and no thread waits for the following steps.
         reach(KillPoint::RequestCommitted);
-        locked.outbox.spare = self.requests.work(|table| {
+        outbox.spare = self.requests.work(|table| {
             table.set_timeout(id, timeout);
             table.begin()
         });
         let loop_must_know = timeout.is_some() && self.requests.timed_begun();
-        self.link.counters.frames_sent.add_alone(1);
         self.link.counters.invokes_sent.add_alone(1);
-        drop(locked);
-        self.wake_peer();
+        self.close(outbox, 1);
         if loop_must_know {
             // Without the outbox's lock: the notice may drop the last share of the loop.
             self.link.notice(Reason::Begun);
@@ -199,14 +191,108 @@ impl Sender {
     /// Locks the outbox, if the peer is there. Fails if this thread holds it already: for a loan, or
     /// because it encodes a batch.
     #[inline(always)]
-    pub(super) fn open(&self) -> Result<LockedOutbox<'_>, SendRefusal> {
+    pub(super) fn open(&self) -> Result<Guard<'_, Outbox>, SendRefusal> {
         self.link.bell.will_look();
-        let Ok(outbox) = self.outbox.lock() else { return Err(SendRefusal::LoanHeld) };
+        let outbox = self.outbox.lock().map_err(|HeldHere| SendRefusal::LoanHeld)?;
         if self.link.gone().is_some() {
             return Err(SendRefusal::Gone);
         }
         reach(KillPoint::SendBegun);
-        Ok(LockedOutbox { sender: self, outbox })
+        Ok(outbox)
+    }
+
+    /// Commits one frame.
+    // Always inline: each caller knows the kind of its payload.
+    #[inline(always)]
+    fn put(
+        &self,
+        outbox: &mut Outbox,
+        label: Label,
+        payload: FramePayload<'_>,
+    ) -> Result<(), SendRefusal> {
+        let bytes = match payload {
+            FramePayload::Bytes(bytes) => bytes,
+            FramePayload::Attached(payload) => return self.put_attached(outbox, label, payload),
+        };
+        let producer = &mut outbox.producer;
+        let reservation = producer.reserve(bytes.len()).map_err(|error| self.refusal(error))?;
+        reach(KillPoint::FrameReserved);
+        producer.write(&reservation, bytes);
+        reach(KillPoint::PayloadWritten);
+        producer.commit(reservation, label);
+        Ok(())
+    }
+
+    #[cold]
+    fn put_attached(
+        &self,
+        outbox: &mut Outbox,
+        label: Label,
+        attached: &mut Option<OutgoingPayload>,
+    ) -> Result<(), SendRefusal> {
+        let reservation = self.reserve(outbox, Attached::LEN, attached)?;
+        if let Some(payload) = attached.take() {
+            self.commit_attached(outbox, reservation, label, payload);
+        }
+        Ok(())
+    }
+
+    /// Reserves room for one frame. An attachment's new memory is handed over now, since the commit
+    /// cannot fail.
+    pub(super) fn reserve(
+        &self,
+        outbox: &mut Outbox,
+        len: usize,
+        attached: &mut Option<OutgoingPayload>,
+    ) -> Result<Reservation, SendRefusal> {
+        let reserved = outbox.producer.reserve(len).map_err(|error| self.refusal(error))?;
+        if let Some(payload) = attached {
+            if !payload.announce() {
+                return Err(SendRefusal::Full);
+            }
+            reach(KillPoint::AttachmentAnnounced);
+        }
+        Ok(reserved)
+    }
+
+    /// Commits the frame, of [`Attached::LEN`] bytes, that names an attachment.
+    pub(super) fn commit_attached(
+        &self,
+        outbox: &mut Outbox,
+        reservation: Reservation,
+        label: Label,
+        payload: OutgoingPayload,
+    ) {
+        let len = payload.len() as u64;
+        outbox.producer.write(&reservation, &Attached::encode(label, payload.id(), len));
+        outbox.producer.commit(reservation, Label::new(Kind::Attached, label.channel));
+        self.link.counters.attachments_sent.add_alone(1);
+        reach(KillPoint::AttachmentNamed);
+        if payload.named(outbox.producer.position()) {
+            // The loop frees the memory once it was read, and may sleep then.
+            self.space_waiters.ask();
+        }
+    }
+
+    #[cold]
+    fn refusal(&self, error: ReserveError) -> SendRefusal {
+        match error {
+            ReserveError::Full => SendRefusal::Full,
+            ReserveError::TooLarge { max, .. } => SendRefusal::TooLarge { max },
+            ReserveError::Peer(violation) => {
+                self.link.break_off(violation);
+                SendRefusal::Gone
+            }
+        }
+    }
+
+    /// Counts the frames that were committed, unlocks, and wakes the peer if it sleeps.
+    #[inline]
+    pub(super) fn close(&self, outbox: Guard<'_, Outbox>, frames: u64) {
+        self.link.counters.frames_sent.add_alone(frames);
+        drop(outbox);
+        reach(KillPoint::SendCommitted);
+        self.wake_peer();
     }
 
     /// Wakes the peer if it sleeps, and tells the loop if it asked for that. Call after a commit.
@@ -233,8 +319,6 @@ impl Sender {
         self.loop_wants_frame.store(true, Ordering::Relaxed);
         fence_before_look();
     }
-
-    // --- no room -------------------------------------------------------------------------------------
 
     /// Makes an attempt, and repeats it until there is room or the limit is over.
     #[cold]
@@ -305,8 +389,6 @@ impl Sender {
         }
     }
 
-    // --- deferred frames: replies and cancels --------------------------------------------------------
-
     /// Keeps a reply that found no room until there is some. `Err`: the reason for the caller why it
     /// is not kept.
     pub(super) fn keep(
@@ -315,18 +397,17 @@ impl Sender {
         bytes: &[u8],
         attached: &mut Option<OutgoingPayload>,
     ) -> Result<(), String> {
-        let mut locked = match self.open() {
-            Ok(locked) => locked,
+        let mut outbox = match self.open() {
+            Ok(outbox) => outbox,
             Err(SendRefusal::LoanHeld) => return Err(LOAN_HELD.to_owned()),
             // The caller is gone.
             Err(_) => return Ok(()),
         };
-        let outbox = &mut *locked.outbox;
         // An honest peer has no more requests pending than its quota.
         let max = self.link.limits.owed_max;
         if outbox.backlog.len() >= usize::from(max) {
             // Without the outbox's lock: the notice may drop the last share of the loop.
-            drop(locked);
+            drop(outbox);
             self.link.break_off(Violation::TooManyPending { max: max.into() });
             return Ok(());
         }
@@ -340,7 +421,7 @@ impl Sender {
         outbox.backlog.push_back(reply);
         self.link.counters.backlogged.add();
         self.requests.defer();
-        locked.ask_for_room();
+        self.ask_for_room(&mut outbox);
         Ok(())
     }
 
@@ -363,10 +444,8 @@ impl Sender {
         if self.link.gone().is_some() {
             return;
         }
-        let sent = self
-            .outbox
-            .try_lock()
-            .is_ok_and(|outbox| LockedOutbox { sender: self, outbox }.send_deferred().is_ok());
+        let locked = self.outbox.try_lock();
+        let sent = locked.is_ok_and(|mut outbox| self.send_deferred(&mut outbox).is_ok());
         if !sent {
             self.space_waiters.ask();
             self.link.notice(Reason::Deferred);
@@ -376,11 +455,56 @@ impl Sender {
     /// Sends the deferred frames, as far as there is room. For the driver.
     pub(crate) fn flush(&self) {
         if self.requests.has_deferred()
-            && let Ok(mut locked) = self.open()
-            && locked.send_deferred().is_err()
+            && let Ok(mut outbox) = self.open()
+            && self.send_deferred(&mut outbox).is_err()
         {
-            locked.ask_for_room();
+            self.ask_for_room(&mut outbox);
         }
+    }
+
+    /// Asks the peer to ring when there is room for the deferred frames.
+    fn ask_for_room(&self, outbox: &mut Outbox) {
+        self.space_waiters.ask();
+        // After asking: room that came before the peer saw that has rung nobody.
+        let _still_full = self.send_deferred(outbox);
+    }
+
+    /// Sends the deferred frames, before any other frame: so replies stay in order and neither list grows.
+    #[inline]
+    pub(super) fn send_deferred(&self, outbox: &mut Outbox) -> Result<(), SendRefusal> {
+        if self.requests.has_deferred() { self.send_deferred_now(outbox) } else { Ok(()) }
+    }
+
+    #[cold]
+    fn send_deferred_now(&self, outbox: &mut Outbox) -> Result<(), SendRefusal> {
+        let before = self.link.counters.frames_sent.get();
+        let result = self.commit_deferred(outbox);
+        if self.link.counters.frames_sent.get() != before {
+            // Now: the caller may find no room for its own frame, and then wakes nobody.
+            self.wake_peer();
+        }
+        result
+    }
+
+    fn commit_deferred(&self, outbox: &mut Outbox) -> Result<(), SendRefusal> {
+        let sent = &self.link.counters.frames_sent;
+        while let Some(mut reply) = outbox.backlog.pop_front() {
+            let payload = FramePayload::of(&reply.bytes, &mut reply.attached);
+            if let Err(refusal) = self.put(outbox, reply.label, payload) {
+                outbox.backlog.push_front(reply);
+                return Err(refusal);
+            }
+            sent.add_alone(1);
+            outbox.backlog_bytes -= reply.bytes.len();
+        }
+        self.requests.send_cancels(|id| {
+            let cancel = Label { id: Some(id), ..Label::new(Kind::Cancel, 0) };
+            self.put(outbox, cancel, FramePayload::Bytes(&[]))?;
+            sent.add_alone(1);
+            Ok::<_, SendRefusal>(())
+        })?;
+        self.space_waiters.none_deferred();
+        Ok(())
     }
 
     /// Drops the backlog: the session is over.
@@ -393,8 +517,6 @@ impl Sender {
         }
     }
 
-    // --- many frames ---------------------------------------------------------------------------------
-
     /// Commits messages until one is refused, and wakes the peer once. Returns how many.
     ///
     /// A single send locks the outbox and looks for a sleeping peer each time, and both wait until the
@@ -405,17 +527,15 @@ impl Sender {
         messages: &[impl Borrow<T>],
     ) -> usize {
         let Ok(mut outbox) = self.open() else { return 0 };
-        if outbox.send_deferred().is_err() {
+        if self.send_deferred(&mut outbox).is_err() {
             return 0;
         }
-        let mut batch = Batch { outbox: Some(outbox), committed: 0 };
+        let mut batch = Batch { sender: self, outbox: Some(outbox), committed: 0 };
         // Encoding may run the application's code. If that sends, the lock refuses it; if it panics,
         // the messages before it are sent.
         let _all = messages.iter().all(|message| batch.add(label, message.borrow()));
         batch.committed as usize
     }
-
-    // --- what the loop and the application look at --------------------------------------------------
 
     /// Returns whether the peer has not consumed a message or request. For the driver.
     pub(crate) fn has_unread_messages(&self) -> bool {
@@ -429,160 +549,11 @@ impl Sender {
     }
 }
 
-impl LockedOutbox<'_> {
-    /// Commits one frame.
-    // Always inline: the kind of payload is known to each caller.
-    #[inline(always)]
-    fn put(&mut self, label: Label, payload: FramePayload<'_>) -> Result<(), SendRefusal> {
-        match payload {
-            FramePayload::Bytes(bytes) => {
-                let reserved = self.outbox.producer.reserve(bytes.len());
-                let reservation = reserved.map_err(|error| self.refusal(error))?;
-                reach(KillPoint::FrameReserved);
-                self.outbox.producer.write(&reservation, bytes);
-                reach(KillPoint::PayloadWritten);
-                self.outbox.producer.commit(reservation, label);
-                Ok(())
-            }
-            FramePayload::Attached(payload) => self.put_attached(label, payload),
-        }
-    }
-
-    #[cold]
-    fn put_attached(
-        &mut self,
-        label: Label,
-        attached: &mut Option<OutgoingPayload>,
-    ) -> Result<(), SendRefusal> {
-        let Some(payload) = attached else { return Ok(()) };
-        let reservation = self.reserve_attached(payload)?;
-        if let Some(payload) = attached.take() {
-            self.commit_attached(reservation, label, payload);
-        }
-        Ok(())
-    }
-
-    /// Reserves room for one frame.
-    pub(super) fn reserve(&mut self, len: usize) -> Result<Reservation, SendRefusal> {
-        self.outbox.producer.reserve(len).map_err(|error| self.refusal(error))
-    }
-
-    /// Reserves room for the frame that names an attachment. New memory is handed over now, since the
-    /// commit cannot fail.
-    pub(super) fn reserve_attached(
-        &mut self,
-        payload: &mut OutgoingPayload,
-    ) -> Result<Reservation, SendRefusal> {
-        let reservation = self.reserve(Attached::LEN)?;
-        if !payload.announce() {
-            return Err(SendRefusal::Full);
-        }
-        reach(KillPoint::AttachmentAnnounced);
-        Ok(reservation)
-    }
-
-    /// Commits the frame that names an attachment.
-    pub(super) fn commit_attached(
-        &mut self,
-        reservation: Reservation,
-        label: Label,
-        payload: OutgoingPayload,
-    ) {
-        let producer = &mut self.outbox.producer;
-        let len = payload.len() as u64;
-        producer.write(&reservation, &Attached::encode(label, payload.id(), len));
-        producer.commit(reservation, Label::new(Kind::Attached, label.channel));
-        let position = producer.position();
-        self.sender.link.counters.attachments_sent.add_alone(1);
-        reach(KillPoint::AttachmentNamed);
-        if payload.named(position) {
-            // The loop frees the memory once it was read, and may sleep then.
-            self.sender.space_waiters.ask();
-        }
-    }
-
-    #[cold]
-    fn refusal(&self, error: ReserveError) -> SendRefusal {
-        match error {
-            ReserveError::Full => SendRefusal::Full,
-            ReserveError::TooLarge { max, .. } => SendRefusal::TooLarge { max },
-            ReserveError::Peer(violation) => {
-                self.sender.link.break_off(violation);
-                SendRefusal::Gone
-            }
-        }
-    }
-
-    pub(super) fn producer(&self) -> &Producer {
-        &self.outbox.producer
-    }
-
-    pub(super) fn producer_mut(&mut self) -> &mut Producer {
-        &mut self.outbox.producer
-    }
-
-    /// Sends the deferred frames, before any other frame: so replies stay in order and neither list grows.
-    #[inline]
-    pub(super) fn send_deferred(&mut self) -> Result<(), SendRefusal> {
-        if self.sender.requests.has_deferred() { self.send_deferred_now() } else { Ok(()) }
-    }
-
-    #[cold]
-    fn send_deferred_now(&mut self) -> Result<(), SendRefusal> {
-        let sent = &self.sender.link.counters.frames_sent;
-        let before = sent.get();
-        let result = self.commit_deferred();
-        if sent.get() != before {
-            // Now: the caller may find no room for its own frame, and then wakes nobody.
-            self.sender.wake_peer();
-        }
-        result
-    }
-
-    fn commit_deferred(&mut self) -> Result<(), SendRefusal> {
-        let sender = self.sender;
-        let sent = &sender.link.counters.frames_sent;
-        while let Some(mut reply) = self.outbox.backlog.pop_front() {
-            let payload = FramePayload::of(&reply.bytes, &mut reply.attached);
-            if let Err(refusal) = self.put(reply.label, payload) {
-                self.outbox.backlog.push_front(reply);
-                return Err(refusal);
-            }
-            sent.add_alone(1);
-            self.outbox.backlog_bytes -= reply.bytes.len();
-        }
-        sender.requests.send_cancels(|id| {
-            let cancel = Label { id: Some(id), ..Label::new(Kind::Cancel, 0) };
-            self.put(cancel, FramePayload::Bytes(&[]))?;
-            sent.add_alone(1);
-            Ok::<_, SendRefusal>(())
-        })?;
-        sender.space_waiters.none_deferred();
-        Ok(())
-    }
-
-    /// Asks the peer to ring when there is room for the deferred frames.
-    fn ask_for_room(&mut self) {
-        self.sender.space_waiters.ask();
-        // After asking: room that came before the peer saw that has rung nobody.
-        let _still_full = self.send_deferred();
-    }
-
-    /// Counts the frames that were committed, unlocks, and wakes the peer if it sleeps.
-    #[inline]
-    pub(super) fn close(self, frames: u64) {
-        let Self { sender, outbox } = self;
-        sender.link.counters.frames_sent.add_alone(frames);
-        drop(outbox);
-        reach(KillPoint::SendCommitted);
-        sender.wake_peer();
-    }
-}
-
 /// The frames that were committed under one lock. However it ends, the peer is woken.
 struct Batch<'a> {
+    sender: &'a Sender,
     /// Taken at the end.
-    outbox: Option<LockedOutbox<'a>>,
+    outbox: Option<Guard<'a, Outbox>>,
     committed: u64,
 }
 
@@ -591,7 +562,8 @@ impl Batch<'_> {
     #[inline(always)]
     fn add<T: Payload + ?Sized>(&mut self, label: Label, message: &T) -> bool {
         let Some(outbox) = &mut self.outbox else { return false };
-        let put = message.encode(|bytes| outbox.put(label, FramePayload::Bytes(bytes)));
+        let sender = self.sender;
+        let put = message.encode(|bytes| sender.put(outbox, label, FramePayload::Bytes(bytes)));
         let is_committed = matches!(put, Ok(Ok(())));
         self.committed += u64::from(is_committed);
         is_committed
@@ -603,7 +575,7 @@ impl Drop for Batch<'_> {
         if let Some(outbox) = self.outbox.take()
             && self.committed > 0
         {
-            outbox.close(self.committed);
+            self.sender.close(outbox, self.committed);
         }
     }
 }

@@ -138,8 +138,7 @@ impl Dispatcher {
         handler: impl FnMut(Call<'_>, &Arc<Executor>, &[u8]) -> Result<(), DecodeError> + Send + 'static,
     ) -> Result<(), RegisterError> {
         let handler = Arc::new(LoopCell::new(self.key, handler));
-        self.routes
-            .update(|routes| routes.handle(number, times, handler))
-            .map_err(|_| RegisterError::SecondHandler { channel })
+        let is_set = self.routes.update(|routes| routes.handle(number, times, handler));
+        if is_set { Ok(()) } else { Err(RegisterError::SecondHandler { channel }) }
     }
 }

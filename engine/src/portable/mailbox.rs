@@ -123,7 +123,7 @@ impl Mailbox {
         watcher: Option<Watcher>,
     ) -> io::Result<Self> {
         let Parts { page, segment, own, peer: theirs } = parts;
-        own.control.initialise(MAIL_CAPACITY);
+        own.control.identity.initialise(MAIL_CAPACITY);
         let consumer = Consumer::new(Writer::Renderer, theirs.data, own.control.clone(), 0);
         let mains = page.clone().map(|page| &page.mains_event);
         let renderers = page.clone().map(|page| &page.renderers_event);
@@ -316,15 +316,8 @@ impl Signal for RingerSignal {
 }
 
 impl Sleep for Arc<Sleepers> {
-    fn sleep(
-        &self,
-        bell: &Bell,
-        bell_seen: u32,
-        interrupt: &Interrupt,
-        seen: u32,
-        deadline: Option<Instant>,
-    ) {
-        let unchanged = || bell.read() == bell_seen && interrupt.read() == seen;
+    fn sleep(&self, bell: (&Bell, u32), own: (&Interrupt, u32), deadline: Option<Instant>) {
+        let unchanged = || bell.0.read() == bell.1 && own.0.read() == own.1;
         self.sleep_while(unchanged, deadline);
     }
 

@@ -31,11 +31,10 @@ use crate::primitives::{
     Ordering::{AcqRel, Acquire, Relaxed},
 };
 use crate::shm::shared::Atomics;
-use crate::wire::Line;
-use crate::wire::identity::{Identity, IdentityError};
+use crate::wire::identity::{Identity, IdentityError, Line};
 
-const DIRECTORY_MAGIC: [u8; 8] = *b"ringdir\0";
-const SESSION_MAGIC: [u8; 8] = *b"ringses\0";
+const DIRECTORY_MAGIC: u64 = u64::from_ne_bytes(*b"ringdir\0");
+const SESSION_MAGIC: u64 = u64::from_ne_bytes(*b"ringses\0");
 
 /// How many renderers may be about to attach at once.
 pub(crate) const CLAIMS: usize = 64;
@@ -233,7 +232,7 @@ pub(crate) struct EventPlace {
 /// See the [module](self).
 #[repr(C)]
 pub(crate) struct DirectoryPage {
-    identity: Line<Identity>,
+    identity: Line<Identity<DIRECTORY_MAGIC>>,
     pub(crate) main: Line<Presence>,
     /// The endpoint's name, ended by zeroes.
     name: Line<[AtomicU64; NAME_WORDS]>,
@@ -244,7 +243,7 @@ pub(crate) struct DirectoryPage {
 /// See the [module](self).
 #[repr(C)]
 pub(crate) struct SessionPage {
-    identity: Line<Identity>,
+    identity: Line<Identity<SESSION_MAGIC>>,
     /// Main has ended this session.
     pub(crate) main_left: Line<SharedFlag>,
     pub(crate) renderer: Line<Presence>,
@@ -290,11 +289,11 @@ impl DirectoryPage {
         for (word, bytes) in self.name.iter().zip(bytes.as_chunks().0) {
             word.store(u64::from_ne_bytes(*bytes), Relaxed);
         }
-        self.identity.initialise(DIRECTORY_MAGIC, DIRECTORY_LEN);
+        self.identity.initialise(DIRECTORY_LEN);
     }
 
     pub(crate) fn check_identity(&self) -> Result<(), IdentityError> {
-        self.identity.check(DIRECTORY_MAGIC, DIRECTORY_LEN)
+        self.identity.check(DIRECTORY_LEN)
     }
 
     /// Whether a renderer knocks.
@@ -319,11 +318,11 @@ impl SessionPage {
             // Relaxed, like the identity: whoever learns the page's number learns it after this.
             word.store(number, Relaxed);
         }
-        self.identity.initialise(SESSION_MAGIC, SESSION_LEN);
+        self.identity.initialise(SESSION_LEN);
     }
 
     pub(crate) fn check_identity(&self) -> Result<(), IdentityError> {
-        self.identity.check(SESSION_MAGIC, SESSION_LEN)
+        self.identity.check(SESSION_LEN)
     }
 
     pub(crate) fn mail(&self) -> [u32; 2] {

@@ -10,17 +10,14 @@
 //! Main writes each message once for all readers, and no reader can slow it down. A reader keeps its position
 //! private. If the writer lapped it, it learns the exact number of messages that it missed.
 //!
-//! # Why no reader gets a torn copy
+//! **Why no reader gets a torn copy.** The writer *stakes* its claim to the end of the new record, then writes, then
+//! publishes the record's start in `newest`. A reader copies a record and *then* reads the claim. If the claim is at
+//! most a capacity beyond the record's start, the writer has overwritten no word of the copy. Otherwise the reader
+//! discards the copy; until then it has relied on nothing in it, not even on the length. (As in Agrona's broadcast
+//! buffer.)
 //!
-//! The writer *stakes* its claim to the end of the new record, then writes, then publishes the record's start
-//! in `newest`. A reader copies a record and *then* reads the claim. If the claim is at most a capacity beyond
-//! the record's start, the writer has overwritten no word of the copy. Otherwise the reader discards the copy;
-//! until then it has relied on nothing in it, not even on the length. (As in Agrona's broadcast buffer.)
-//!
-//! # Why the count is exact
-//!
-//! Each record has its sequence, and a reader remembers the last one. A new reader starts behind the newest
-//! record and learns its sequence. Record 0, which opens each topic, makes sure that there is one.
+//! **Why the count is exact.** Each record has its sequence, and a reader remembers the last one. A new reader starts
+//! behind the newest record and learns its sequence. Record 0, which opens each topic, makes sure that there is one.
 //!
 //! Readers trust the writer, which is main. They never leave the ring all the same.
 
@@ -41,8 +38,8 @@ use crate::{
     },
 };
 
-/// The most copies that a reader discards in one call. The newest record outlives the writing of the next one,
-/// so even a second attempt is rare.
+/// The most copies that a reader discards in one call. A second attempt is rare: the newest record outlives the
+/// writing of the next one.
 const ATTEMPTS_MAX: usize = 4;
 
 /// The writing end, in main. Not `Clone`: a topic has one.
@@ -77,7 +74,6 @@ impl TopicWriter {
         writer
     }
 
-    /// The longest message, in bytes.
     pub(crate) fn payload_max(&self) -> usize {
         payload_max(self.cells.capacity())
     }

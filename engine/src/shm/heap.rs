@@ -9,19 +9,17 @@ use crate::{
 };
 
 impl OutboxMemory {
-    /// A fresh outbox with `capacity` bytes of data.
     pub(crate) fn heap(capacity: usize) -> Self {
         let control = OutboxControl::default();
-        control.initialise(capacity);
+        control.identity.initialise(capacity);
         Self { control: Shared::from_box(Box::new(control)), data: zeroed_words(capacity) }
     }
 }
 
 impl TopicMemory {
-    /// A fresh topic with `capacity` bytes of data.
     pub(crate) fn heap(capacity: usize) -> Self {
         let control = TopicControl::default();
-        control.initialise(capacity);
+        control.identity.initialise(capacity);
         Self { control: Shared::from_box(Box::new(control)), data: zeroed_words(capacity) }
     }
 }

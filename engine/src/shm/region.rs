@@ -34,7 +34,6 @@ use crate::{
     wire::{CONTROL_LEN, outbox::OutboxControl, topic::TopicControl},
 };
 
-/// The smallest ring of a region.
 const CAPACITY_MIN: usize = 4096;
 
 const _: () = assert!(align_of::<OutboxControl>() <= CONTROL_LEN);
@@ -48,7 +47,6 @@ pub(crate) struct LayoutError {
     pub(crate) len: usize,
 }
 
-/// A piece of shared memory, mapped here.
 #[derive(Debug)]
 pub(crate) struct Region {
     mapping: Arc<Mapping>,
@@ -90,7 +88,6 @@ impl Region {
         CONTROL_LEN + capacity
     }
 
-    /// The handle for the other process.
     pub(crate) fn handle(&self) -> &MemoryHandle {
         &self.handle
     }
@@ -403,7 +400,8 @@ pub(crate) mod tests {
                     futex::wait(word, 0, Some(much_later), Scope::Shared).unwrap();
                 }
                 while word.load(Ordering::Acquire) == 1 {
-                    futex::wait_either(word, 1, &interrupt, 0, Some(start + much_later)).unwrap();
+                    futex::wait_either((word, 1), (&interrupt, 0), Some(start + much_later))
+                        .unwrap();
                 }
             });
             let word = bell(&ours);

@@ -125,7 +125,6 @@ fn write_to_start(memory: &OwnedFd, payload: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Unmaps memory when it is dropped.
 struct Unmap {
     start: NonNull<u8>,
     len: usize,

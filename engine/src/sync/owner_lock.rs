@@ -167,7 +167,6 @@ impl<T> OwnerLock<T> {
         }
     }
 
-    /// Leaves as the owner.
     #[inline]
     fn leave(&self) {
         // Release: pairs with the Acquire in `revoke`; makes the owner's accesses to the value visible.

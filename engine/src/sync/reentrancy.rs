@@ -60,12 +60,9 @@ impl Drop for Marked {
 #[derive(Default)]
 pub(crate) struct Running(Mutex<()>);
 
-/// The reason why a run cannot begin.
 #[derive(Debug)]
 pub(crate) enum RunRefused {
-    /// This thread is inside a loop's turn.
     InsideListener,
-    /// Another thread runs this loop.
     AlreadyRunning,
 }
 

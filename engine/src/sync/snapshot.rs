@@ -46,7 +46,6 @@ impl<T: Clone> Snapshot<T> {
 }
 
 impl<T> Cached<T> {
-    /// The newest value.
     #[inline]
     pub(crate) fn refresh(&mut self) -> &Arc<T> {
         self.0.load()

@@ -137,15 +137,8 @@ impl PeerBell {
 
 /// Puts this process's threads to sleep on the peer's bell and on a word of this process.
 pub(crate) trait Sleep: Send + Sync {
-    /// Sleeps while `bell` and `interrupt` hold the values seen, or until the deadline. May return early.
-    fn sleep(
-        &self,
-        bell: &Bell,
-        bell_seen: u32,
-        interrupt: &Interrupt,
-        seen: u32,
-        deadline: Option<Instant>,
-    );
+    /// Sleeps while `bell` and `own` hold the values seen, or until the deadline. May return early.
+    fn sleep(&self, bell: (&Bell, u32), own: (&Interrupt, u32), deadline: Option<Instant>);
 
     /// Ends the sleeps on `word`, which was changed.
     fn wake(&self, word: &AtomicU32);
@@ -154,16 +147,9 @@ pub(crate) trait Sleep: Send + Sync {
 struct FutexSleep;
 
 impl Sleep for FutexSleep {
-    fn sleep(
-        &self,
-        bell: &Bell,
-        bell_seen: u32,
-        interrupt: &Interrupt,
-        seen: u32,
-        deadline: Option<Instant>,
-    ) {
+    fn sleep(&self, bell: (&Bell, u32), own: (&Interrupt, u32), deadline: Option<Instant>) {
         // It fails only for an unmapped address. The caller would spin then.
-        let _ = futex::wait_either(bell.word(), bell_seen, &interrupt.word, seen, deadline);
+        let _ = futex::wait_either((bell.0.word(), bell.1), (&own.0.word, own.1), deadline);
     }
 
     fn wake(&self, word: &AtomicU32) {
@@ -203,7 +189,7 @@ impl Interrupt {
     /// Sleeps until the peer rings `bell`, this is raised, or the deadline passes. Returns at once if the bell or this
     /// has changed since it was read.
     pub(crate) fn sleep(&self, bell: &Bell, bell_seen: u32, seen: u32, deadline: Option<Instant>) {
-        self.sleep.sleep(bell, bell_seen, self, seen, deadline);
+        self.sleep.sleep((bell, bell_seen), (self, seen), deadline);
     }
 }
 

@@ -9,8 +9,7 @@
 //!
 //! A thread that finds the lock taken enters the queue and *then* marks the lock as wanted. That fails if the
 //! lock has become free. The driver frees the lock and learns in the same step whether it was wanted. So no
-//! thread sleeps beside a free lock. An invoke that has its reply leaves the lock by this one step; a mutex has
-//! no such step.
+//! thread sleeps beside a free lock. A mutex has no such step.
 
 #![allow(unsafe_code, reason = "this is a lock, and guards the driver's state")]
 
@@ -57,14 +56,8 @@ impl<T> DriverLock<T> {
     #[inline]
     pub(crate) fn try_take(&self) -> Option<DriverGuard<'_, T>> {
         // Acquire: pairs with the Release in `DriverGuard::drop`; makes the last driver's writes visible.
-        self.state
-            .compare_exchange(
-                FREE,
-                TAKEN,
-                guarded!("DriverLock::try_take: Acquire", Acquire),
-                Relaxed,
-            )
-            .ok()?;
+        let acquire = guarded!("DriverLock::try_take: Acquire", Acquire);
+        self.state.compare_exchange(FREE, TAKEN, acquire, Relaxed).ok()?;
         Some(DriverGuard { driver_lock: self })
     }
 
@@ -73,23 +66,24 @@ impl<T> DriverLock<T> {
         if let Some(driving) = self.try_take() {
             return Some(driving);
         }
-        {
-            let mut queue = self.queue.lock();
-            if !queue.iter().any(|waiting| waiting.id() == me.id()) {
-                queue.push(me.clone());
-            }
+        let mut queue = self.queue.lock();
+        if !queue.iter().any(|waiting| waiting.id() == me.id()) {
+            queue.push(me.clone());
         }
+        drop(queue);
         loop {
             // Relaxed: the driver that finds the lock wanted locks the queue after this thread did. If it had locked
             // it before, it would have freed the driver lock before this look.
-            match guarded!("DriverLock::take_or_queue: only if taken", self.state.compare_exchange(TAKEN, WANTED, Relaxed, Relaxed), else { self.state.store(WANTED, Relaxed); Ok::<u32, u32>(TAKEN) })
-            {
-                Ok(_) | Err(WANTED) => return None,
-                Err(_) => {
-                    if let Some(driving) = self.try_take() {
-                        return Some(driving);
-                    }
-                }
+            let exchanged = self.state.compare_exchange(TAKEN, WANTED, Relaxed, Relaxed);
+            let marked = guarded!("DriverLock::take_or_queue: only if taken", exchanged, else {
+                self.state.store(WANTED, Relaxed);
+                Ok(TAKEN)
+            });
+            if matches!(marked, Ok(_) | Err(WANTED)) {
+                return None;
+            }
+            if let Some(driving) = self.try_take() {
+                return Some(driving);
             }
         }
     }
@@ -98,10 +92,10 @@ impl<T> DriverLock<T> {
     pub(crate) fn take(&self) -> DriverGuard<'_, T> {
         let me = thread::current();
         loop {
-            if let Some(driving) = self.take_or_queue(&me) {
-                return driving;
+            match self.take_or_queue(&me) {
+                Some(driving) => return driving,
+                None => thread::park(),
             }
-            thread::park();
         }
     }
 
@@ -134,9 +128,8 @@ impl<T> Drop for DriverGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
         // Release: pairs with the Acquire in `try_take`; makes this driver's writes visible.
-        if self.driver_lock.state.swap(FREE, guarded!("DriverGuard::drop: Release", Release))
-            == WANTED
-        {
+        let release = guarded!("DriverGuard::drop: Release", Release);
+        if self.driver_lock.state.swap(FREE, release) == WANTED {
             self.driver_lock.wake_queue();
         }
     }

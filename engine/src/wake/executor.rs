@@ -33,7 +33,6 @@ pub(crate) struct Executor {
     interrupt: Interrupt,
 }
 
-/// One future.
 pub(crate) struct Task {
     executor: Weak<Executor>,
     /// `None` while it is polled, and once it is finished or cancelled.
@@ -103,7 +102,6 @@ impl Executor {
 }
 
 impl Task {
-    /// Drops the future.
     pub(crate) fn cancel(&self) {
         // First: a poll that has taken the future out looks at the flag when it has put it back.
         self.cancelled.raise();

@@ -12,13 +12,12 @@
 //!
 //! A few equal intervals make a *beat*. From then on each arrival corrects the beat's phase and period (an
 //! alpha-beta filter). The margin grows by a step with each arrival during a doze, and shrinks by a 256th of a
-//! step with each other one. So it covers the jitter of the sender and of the timer for all but a fraction of a
-//! percent of the arrivals.
+//! step with each other one. So it covers nearly all jitter of the sender and of the timer.
 //!
 //! An arrival off the beat does not change it. A beat that is wrong more than one time in five is dropped, and
 //! the next one needs twice as many equal intervals. So an irregular stream causes few mistakes.
 //!
-//! Times are nanoseconds on any one scale. This module reads no clock and does not sleep.
+//! Times are nanoseconds on any one scale.
 
 /// Messages within this time of an arrival belong to it: they come from one tick. With a beat the time is at most
 /// half of its period.
@@ -48,13 +47,11 @@ const MARGIN_MIN: u64 = 2_000;
 const MARGIN_STEP: u64 = 8_000;
 const MARGIN_DECAY: u64 = MARGIN_STEP / 256;
 
-/// The prediction at a moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outlook {
     Unknown,
     /// No message before this moment. A sleeper that wakes up then is awake for the next one.
     QuietUntil(u64),
-    /// A message is due now.
     Due,
 }
 
@@ -129,12 +126,8 @@ impl Rhythm {
         if wake > now + SLEEP_MIN { Outlook::QuietUntil(wake) } else { Outlook::Due }
     }
 
-    /// Notes an arrival.
     pub(super) fn arrived(&mut self, at: u64, met: Met) {
-        let Some(last) = self.last else {
-            self.last = Some(at);
-            return;
-        };
+        let last = *self.last.get_or_insert(at);
         let interval = at.saturating_sub(last);
         if interval < self.tick() {
             return;
@@ -159,14 +152,16 @@ impl Rhythm {
             beat.stray(at);
         } else {
             beat.correct(at, error);
-            if met == Met::Dozing {
-                beat.lose();
+            match met {
+                Met::Dozing => {
+                    beat.lose();
+                    self.margin = (self.margin + MARGIN_STEP).min(window);
+                }
+                Met::Awake => {
+                    self.margin = self.margin.saturating_sub(MARGIN_DECAY).max(MARGIN_MIN);
+                }
+                Met::Parked => {}
             }
-            self.margin = match met {
-                Met::Dozing => (self.margin + MARGIN_STEP).min(window),
-                Met::Awake => self.margin.saturating_sub(MARGIN_DECAY).max(MARGIN_MIN),
-                Met::Parked => self.margin,
-            };
         }
         if beat.hits >= TRUSTED_AFTER {
             self.alike_needed = ALIKE_MIN;
@@ -229,7 +224,6 @@ impl Beat {
         self.worth = self.worth.saturating_sub(WORTH_LOSS);
     }
 
-    /// Counts an arrival off the beat.
     fn stray(&mut self, at: u64) {
         self.lose();
         self.hits = 0;

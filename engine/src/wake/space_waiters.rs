@@ -13,7 +13,6 @@ use crate::{
 
 pub(crate) struct SpaceWaiters {
     own: Shared<OutboxControl>,
-    /// The number of waiting threads.
     waiters: Mutex<u32>,
 }
 

@@ -33,8 +33,10 @@ use crate::wire::{CELL, HEADER_LEN, padded};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Label {
     pub(crate) kind: Kind,
+    /// A [`TimeoutCode`] in an invoke, a code of failure in a `Fail`, else zero.
     pub(crate) flags: u8,
     pub(crate) channel: u16,
+    /// The request that this frame begins, answers or ends.
     pub(crate) id: Option<RequestId>,
 }
 
@@ -52,24 +54,20 @@ impl Label {
     }
 }
 
-/// The header of a frame of this process, or a checked one.
+/// The header of a frame of this process, or a checked one: a [`Label`] and a length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Header {
     pub(crate) kind: Kind,
-    /// A [`TimeoutCode`] in an invoke, a code of failure in a `Fail`, else zero.
     pub(crate) flags: u8,
     pub(crate) channel: u16,
-    /// The request that this frame begins, answers or ends.
     pub(crate) id: Option<RequestId>,
     pub(crate) payload_len: u32,
 }
 
 impl Header {
-    /// A pad of `len` bytes.
     #[inline]
     pub(crate) fn pad(len: usize) -> Self {
-        let payload_len = (len - HEADER_LEN) as u32;
-        Self { kind: Kind::Pad, flags: 0, channel: 0, id: None, payload_len }
+        Label::new(Kind::Pad, 0).with_payload((len - HEADER_LEN) as u32)
     }
 
     #[inline]
@@ -83,7 +81,6 @@ impl Header {
         self.id.map_or(0, RequestId::to_wire)
     }
 
-    /// The frame's length in the ring.
     #[inline]
     pub(crate) fn padded_len(self) -> usize {
         padded(HEADER_LEN + self.payload_len as usize)
@@ -94,7 +91,6 @@ impl Header {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct WireHeader(pub(crate) u64);
 
-/// The limits of a frame at its position.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place {
     /// From the start of the frame to the end of the ring.

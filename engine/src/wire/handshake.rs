@@ -27,14 +27,12 @@ pub(crate) const PROTOCOL_VERSION: u32 = 3;
 pub(crate) const PACKET_MAX: usize = 128 * 1024;
 /// The most topics that one renderer may be allowed: each is a descriptor in one packet.
 pub(crate) const TOPICS_MAX: usize = 64;
-/// The most channels of a contract.
 pub(crate) const CHANNELS_MAX: usize = 512;
 /// The longest name of a channel, in bytes.
 pub(crate) const CHANNEL_NAME_MAX: usize = 128;
 
 const MAGIC: u32 = u32::from_le_bytes(*b"rbrg");
 
-/// The renderer's first packet.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Hello {
     magic: u32,
@@ -64,7 +62,6 @@ pub enum ChannelKind {
     Topic,
 }
 
-/// Any packet from main.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Answer {
     Welcome(Welcome),
@@ -79,7 +76,6 @@ pub(crate) struct Welcome {
     /// The capacities of the two rings, in bytes.
     pub(crate) main_capacity: u32,
     pub(crate) renderer_capacity: u32,
-    /// The number of channels in main's contract.
     pub(crate) channels: u16,
     /// For each offer, in its order.
     pub(crate) grants: Vec<Grant>,
@@ -99,20 +95,12 @@ pub(crate) struct Welcome {
 /// The channel's number and whether the policy allows it; `None` if main's contract lacks it.
 pub(crate) type Grant = Option<(u16, bool)>;
 
+/// `main` is main's version, or its schema of the channel.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum JoinRefusal {
-    Version {
-        main: u32,
-    },
-    /// `main` is main's schema of the channel.
-    TypeMismatch {
-        kind: ChannelKind,
-        channel: String,
-        main: String,
-    },
-    NotAdmitted {
-        why: String,
-    },
+    Version { main: u32 },
+    TypeMismatch { kind: ChannelKind, channel: String, main: String },
+    NotAdmitted { why: String },
 }
 
 impl JoinRefusal {
@@ -151,16 +139,13 @@ impl Hello {
         if hello.version != PROTOCOL_VERSION {
             return Ok(Err(JoinRefusal::Version { main: PROTOCOL_VERSION }));
         }
-        if hello.offers.len() > CHANNELS_MAX {
-            return Err(BadPacket(format!(
-                "{} channels: at most {CHANNELS_MAX}",
-                hello.offers.len()
-            )));
+        let count = hello.offers.len();
+        if count > CHANNELS_MAX {
+            return Err(BadPacket(format!("{count} channels: at most {CHANNELS_MAX}")));
         }
         if hello.offers.iter().any(|offer| offer.name.len() > CHANNEL_NAME_MAX) {
-            return Err(BadPacket(format!(
-                "a channel's name is longer than {CHANNEL_NAME_MAX} bytes"
-            )));
+            let why = format!("a channel's name is longer than {CHANNEL_NAME_MAX} bytes");
+            return Err(BadPacket(why));
         }
         Ok(Ok(hello))
     }
@@ -178,12 +163,10 @@ impl Ready {
     }
 
     pub(crate) fn parse(bytes: &[u8]) -> Result<(), BadPacket> {
-        let ready: Self = parse(bytes)?;
-        if ready.magic == MAGIC {
-            Ok(())
-        } else {
-            Err(BadPacket("not ready: wrong magic number".to_owned()))
+        if parse::<Self>(bytes)?.magic == MAGIC {
+            return Ok(());
         }
+        Err(BadPacket("not ready: wrong magic number".to_owned()))
     }
 }
 
@@ -200,10 +183,9 @@ pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, BadPacket> {
     let packet = T::deserialize(&mut rmp_serde::Deserializer::new(&mut rest))
         .map_err(|error| BadPacket(format!("malformed packet: {error}")))?;
     if rest.is_empty() {
-        Ok(packet)
-    } else {
-        Err(BadPacket(format!("{} bytes behind the end of the packet", rest.len())))
+        return Ok(packet);
     }
+    Err(BadPacket(format!("{} bytes behind the end of the packet", rest.len())))
 }
 
 #[cfg(test)]

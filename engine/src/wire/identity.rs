@@ -1,4 +1,4 @@
-//! The first line of every control page: its magic number, its version and the ring's capacity.
+//! The first [`Line`] of every control page: its magic number, its version and the ring's capacity.
 //!
 //! ```text
 //!   0               8       12      16              24
@@ -33,7 +33,7 @@ const VERSION: u32 = 1;
 // Relaxed: the owner writes these constants before it sends the memory to another process.
 #[derive(Debug, Default)]
 #[repr(C)]
-pub(crate) struct Identity {
+pub(crate) struct Identity<const MAGIC: u64> {
     magic: AtomicU64,
     version: AtomicU32,
     reserved: AtomicU32,
@@ -41,19 +41,21 @@ pub(crate) struct Identity {
 }
 
 #[cfg(not(loom))]
-const _: () = assert!(size_of::<Identity>() == 24);
+const _: () = assert!(size_of::<Identity<0>>() == 24);
 
-impl Identity {
-    pub(crate) fn initialise(&self, magic: [u8; 8], capacity: usize) {
-        self.magic.store(u64::from_ne_bytes(magic), Relaxed);
+impl<const MAGIC: u64> Identity<MAGIC> {
+    /// Writes the identity into a page of zeroes. Owner only, before the peer has the memory.
+    pub(crate) fn initialise(&self, capacity: usize) {
+        self.magic.store(MAGIC, Relaxed);
         self.version.store(VERSION, Relaxed);
         self.capacity.store(capacity as u64, Relaxed);
     }
 
-    pub(crate) fn check(&self, magic: [u8; 8], capacity: usize) -> Result<(), IdentityError> {
-        let found = self.magic.load(Relaxed);
-        if found != u64::from_ne_bytes(magic) {
-            return Err(IdentityError::Magic { found });
+    /// Checks that the owner made such a page, for `capacity` bytes.
+    pub(crate) fn check(&self, capacity: usize) -> Result<(), IdentityError> {
+        let magic = self.magic.load(Relaxed);
+        if magic != MAGIC {
+            return Err(IdentityError::Magic { found: magic });
         }
         let found = self.version.load(Relaxed);
         if found != VERSION {
@@ -81,12 +83,15 @@ mod tests {
 
     #[test]
     fn every_difference_has_a_name() {
-        let identity = Identity::default();
-        identity.initialise(*b"a magic.", 4096);
-        assert_eq!(identity.check(*b"a magic.", 4096), Ok(()));
-        assert!(matches!(identity.check(*b"another.", 4096), Err(IdentityError::Magic { .. })));
-        assert!(matches!(identity.check(*b"a magic.", 8192), Err(IdentityError::Capacity { .. })));
+        let identity = Identity::<7>::default();
+        assert_eq!(identity.check(4096), Err(IdentityError::Magic { found: 0 }));
+        identity.initialise(4096);
+        assert_eq!(identity.check(4096), Ok(()));
+        identity.magic.store(8, Relaxed);
+        assert_eq!(identity.check(4096), Err(IdentityError::Magic { found: 8 }));
+        identity.initialise(4096);
+        assert!(matches!(identity.check(8192), Err(IdentityError::Capacity { .. })));
         identity.version.store(VERSION + 1, Relaxed);
-        assert!(matches!(identity.check(*b"a magic.", 4096), Err(IdentityError::Version { .. })));
+        assert!(matches!(identity.check(4096), Err(IdentityError::Version { .. })));
     }
 }

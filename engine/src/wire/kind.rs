@@ -1,7 +1,6 @@
 //! The kinds of frames: one entry each. The checks of a header, of the channel and of the direction
 //! follow from the entry; `peer/dispatch.rs` acts on each kind.
 
-/// The channels on which frames of one kind go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ChannelUse {
     /// The frame names no channel, or one that is checked with its request or its attachment.
@@ -12,25 +11,18 @@ pub(crate) enum ChannelUse {
     Topic,
 }
 
-/// The rules for frames of one kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Rules {
-    /// It belongs to a request, and must name one.
     pub(crate) names_request: bool,
-    /// It may carry flags.
     pub(crate) has_flags: bool,
-    /// It may carry a payload.
     pub(crate) has_payload: bool,
-    /// Its payload may be attached.
     pub(crate) attachable: bool,
-    /// Only a renderer sends it.
     pub(crate) from_renderer_only: bool,
     /// It asks something of its receiver, which is unresponsive until it takes the frame.
     pub(crate) asks_something: bool,
     pub(crate) channel: ChannelUse,
 }
 
-/// A frame without anything.
 const BARE: Rules = Rules {
     names_request: false,
     has_flags: false,
@@ -40,16 +32,12 @@ const BARE: Rules = Rules {
     asks_something: false,
     channel: ChannelUse::None,
 };
-/// A message of either side.
 const MESSAGE: Rules = Rules { has_payload: true, attachable: true, asks_something: true, ..BARE };
-/// The end of a request.
 const ANSWER: Rules = Rules { names_request: true, has_payload: true, ..BARE };
-/// A word of a renderer to main.
 const WORD: Rules = Rules { has_payload: true, from_renderer_only: true, ..BARE };
 
 macro_rules! kinds {
     ($($(#[doc = $doc:literal])* $name:ident = $number:literal: $rules:expr;)*) => {
-        /// The purpose of a frame.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[repr(u8)]
         pub(crate) enum Kind {

@@ -33,8 +33,6 @@ pub(crate) mod parcel;
 pub(crate) mod topic;
 pub(crate) mod words;
 
-pub(crate) use identity::Line;
-
 /// The unit of room in a ring: one cache line.
 pub(crate) const CELL: usize = 64;
 pub(crate) const WORDS_PER_CELL: usize = CELL / size_of::<u64>();

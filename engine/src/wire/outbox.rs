@@ -20,17 +20,17 @@
 //! hostile to its peer. The peer's producer checks `consumed`; `parked`, `space_wanted` and `alarm` only
 //! decide whether the peer rings the owner.
 
-use crate::wire::Line;
-use crate::wire::identity::{Identity, IdentityError};
-use crate::wire::words::{Alarm, Bell, Cursor, Epoch};
+use crate::wire::{
+    identity::{Identity, Line},
+    words::{Alarm, Bell, Cursor, Epoch},
+};
 
-const MAGIC: [u8; 8] = *b"ringbox\0";
+const MAGIC: u64 = u64::from_ne_bytes(*b"ringbox\0");
 
-/// The control page of an outbox.
 #[derive(Debug, Default)]
 #[repr(C)]
 pub(crate) struct OutboxControl {
-    identity: Line<Identity>,
+    pub(crate) identity: Line<Identity<MAGIC>>,
     /// The owner's read position in its inbox. Its consumer publishes it late, on purpose.
     pub(crate) consumed: Line<Cursor>,
     /// Odd while the owner sleeps for frames. Written by the thread that drives its inbox.
@@ -55,31 +55,3 @@ const _: () = {
     assert!(size_of::<OutboxControl>() == 512);
     assert!(size_of::<OutboxControl>() <= super::CONTROL_LEN);
 };
-
-impl OutboxControl {
-    /// Writes the identity into a page of zeroes. Owner only, before the peer has the memory.
-    pub(crate) fn initialise(&self, capacity: usize) {
-        self.identity.initialise(MAGIC, capacity);
-    }
-
-    /// Checks that the owner made an outbox of `capacity` bytes.
-    pub(crate) fn check_identity(&self, capacity: usize) -> Result<(), IdentityError> {
-        self.identity.check(MAGIC, capacity)
-    }
-}
-
-#[cfg(all(test, not(loom)))]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_outbox_says_what_it_is() {
-        let control = OutboxControl::default();
-        control.initialise(4096);
-        assert_eq!(control.check_identity(4096), Ok(()));
-        assert_eq!(
-            control.check_identity(8192),
-            Err(IdentityError::Capacity { found: 4096, expected: 8192 })
-        );
-    }
-}

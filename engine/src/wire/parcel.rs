@@ -5,9 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The longest packet with a parcel, in bytes.
 pub(crate) const PARCEL_MAX: usize = 16 * 1024;
-/// The most buffers that one parcel can forget.
 pub(crate) const FORGET_MAX: usize = 1024;
 
 /// One packet from main, with a descriptor where memory is handed over.

@@ -14,18 +14,18 @@
 //! in word 1, its payload, whole cells. Sequences start at 1. The record with sequence 0 opens the topic and
 //! has no payload. So a topic is never empty, and one record tells a new reader its position and sequence.
 
-use crate::wire::Line;
-use crate::wire::identity::{Identity, IdentityError};
-use crate::wire::words::{Claim, Cursor};
-use crate::wire::{CELL, HEADER_LEN};
+use crate::wire::{
+    CELL, HEADER_LEN,
+    identity::{Identity, Line},
+    words::{Claim, Cursor},
+};
 
-const MAGIC: [u8; 8] = *b"ringtop\0";
+const MAGIC: u64 = u64::from_ne_bytes(*b"ringtop\0");
 
-/// The control page of a topic.
 #[derive(Debug, Default)]
 #[repr(C)]
 pub(crate) struct TopicControl {
-    identity: Line<Identity>,
+    pub(crate) identity: Line<Identity<MAGIC>>,
     pub(crate) claim: Claim,
     pub(crate) newest: Cursor,
 }
@@ -39,18 +39,6 @@ const _: () = {
     assert!(size_of::<TopicControl>() == 256);
     assert!(size_of::<TopicControl>() <= super::CONTROL_LEN);
 };
-
-impl TopicControl {
-    /// Writes the identity into a page of zeroes. Main only, before a reader has the memory.
-    pub(crate) fn initialise(&self, capacity: usize) {
-        self.identity.initialise(MAGIC, capacity);
-    }
-
-    /// Checks that main made a topic of `capacity` bytes.
-    pub(crate) fn check_identity(&self, capacity: usize) -> Result<(), IdentityError> {
-        self.identity.check(MAGIC, capacity)
-    }
-}
 
 /// The longest record, header included: a quarter of the ring. So the newest record, the next one and a pad
 /// between them always fit together, and the writer never overwrites the newest.

@@ -182,7 +182,6 @@ impl Bell {
         self.processor.load(Relaxed).checked_sub(1)
     }
 
-    /// Returns the word for a system call.
     pub(crate) fn word(&self) -> &AtomicU32 {
         &self.word
     }

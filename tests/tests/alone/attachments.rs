@@ -6,11 +6,7 @@ use std::sync::Mutex;
 
 use ringbridge::zerocopy::IntoBytes;
 use rustix::io::pwrite;
-use tests::{
-    attacker::{session::seal, until, wire},
-    prelude::*,
-    siege::beside,
-};
+use tests::{attacker::session::seal, prelude::*, siege::beside};
 
 const MIB: usize = 1 << 20;
 const LEN: usize = 16 * MIB;
@@ -333,24 +329,6 @@ fn a_renderer_waits_for_room_in_its_policys_quota_of_attachments() {
 }
 
 #[test]
-fn a_send_that_does_not_wait_finds_its_memory_the_next_time() {
-    let stage = Stage::new();
-    let heard = stage.note(BYTES, move |_, bytes| is_large(bytes, MIB, 0));
-    let window = stage.play(|ipc| {
-        let payload = large(MIB, 0);
-        let began = Instant::now();
-        while let Err(error) = ipc.try_send(BYTES, &payload) {
-            assert_eq!(error, SendError::Full { channel: "bytes" });
-            assert!(began.elapsed() < LIMIT);
-            thread::yield_now();
-        }
-    });
-    stage.run_to_the_end();
-    assert_eq!(heard.take(), [true]);
-    assert_eq!(window.counters().attachment_buffers, 1, "it asked once");
-}
-
-#[test]
 fn replies_that_main_keeps_count_and_the_refusal_names_the_limit() {
     let stage = Stage::new();
     let heard = stage.note(BYTES, move |_, bytes| is_large(bytes, LEN, 2));
@@ -441,24 +419,7 @@ fn a_main_that_ends_leaves_a_renderer_that_sends_or_waits_for_memory_with_an_err
     assert_clean();
 }
 
-// Lies that end a session are in the catalogue of attacks.
-
-#[test]
-fn a_flood_of_requests_gets_its_quota_and_then_refusals_and_no_mapping() {
-    let stage = Stage::new();
-    let connected = stage.connected();
-    beside(&stage, allow_everything(), |session| {
-        for _ in 0..40 {
-            assert!(session.number(wire::ASK, MIB as u64));
-            until("an answer", || session.socket.descriptors().is_some());
-        }
-    });
-    let counters = connected.take().remove(0).counters();
-    assert_eq!((counters.attachment_buffers, counters.attachments_refused), (32, 8));
-    stage.run_until("it is gone", || !stage.endings().is_empty());
-    assert_clean();
-}
-
+/// Lies that end a session are in the catalogue of attacks.
 #[test]
 fn a_lie_that_is_tolerated_is_counted_and_the_session_goes_on() {
     let (stage, order) = noting_stage(MIB);

@@ -9,14 +9,6 @@ fn attach_with(name: &str, config: Config) -> Result<(), ConnectError> {
 }
 
 #[test]
-fn a_name_that_is_not_bound_is_no_endpoint() {
-    let name = unique_name("nobody");
-    let refused = attach_with(&name, config()).unwrap_err();
-    assert!(matches!(&refused, ConnectError::NoSuchEndpoint { endpoint } if *endpoint == name));
-    assert!(refused.to_string().contains(&name));
-}
-
-#[test]
 fn a_renderer_that_attaches_with_the_other_backend_is_told_so() {
     let stage = Stage::open();
     let backend = match config().backend {
@@ -29,7 +21,11 @@ fn a_renderer_that_attaches_with_the_other_backend_is_told_so() {
 }
 
 #[test]
-fn a_bad_name_is_refused_on_both_sides() {
+fn a_bad_name_is_refused_on_both_sides_and_an_unbound_one_is_no_endpoint() {
+    let name = unique_name("nobody");
+    let refused = attach_with(&name, config()).unwrap_err();
+    assert!(matches!(&refused, ConnectError::NoSuchEndpoint { endpoint } if *endpoint == name));
+    assert!(refused.to_string().contains(&name));
     let long = "x".repeat(49);
     for name in ["", ".", "..", "a/b", "/tmp/x", "a\0b", "ä", &long] {
         let bound = IpcMain::bind_with(name, CONTRACT, config()).map(drop);
@@ -131,20 +127,6 @@ fn another_build_that_main_launched_is_refused_likewise_and_is_a_failed_launch()
     assert_eq!(stage.ipc.counters().refused, 1);
 }
 
-#[test]
-fn a_contract_in_another_order_or_with_fewer_channels_is_no_other_build() {
-    let stage = Stage::open();
-    let (texts, sums) = (stage.notes(TEXT), Notes::new());
-    let ipc = stage.attach(&[&NUMBER, &ADD, &TEXT]).unwrap();
-    ipc.send(TEXT, "hello").unwrap();
-    ipc.invoke(ADD, &[20, 3]).unwrap().then(sums.adding());
-    stage.run_until("the reply", || {
-        ipc.poll().unwrap();
-        !sums.is_empty()
-    });
-    assert_eq!((sums.take(), texts.take()), (vec![Ok(23)], vec!["hello".to_owned()]));
-}
-
 /// The reason why main does not let a renderer attach.
 fn refusal(stage: &Stage) -> String {
     let refused = stage.attach(CONTRACT).map(drop);
@@ -153,17 +135,12 @@ fn refusal(stage: &Stage) -> String {
 }
 
 #[test]
-fn without_an_admission_hook_no_renderer_may_attach() {
+fn the_last_admission_hook_decides_and_without_one_or_with_a_panic_no_renderer_may_attach() {
     let stage = Stage::new();
     let why = refusal(&stage);
     assert!(why.contains("admits no renderers"), "{why}");
     assert_eq!(stage.ipc.counters().refused, 1);
     assert!(stage.endings().is_empty(), "a refused process was never a window");
-}
-
-#[test]
-fn the_last_admission_hook_decides_and_says_why_not_and_a_panic_admits_nobody() {
-    let stage = Stage::new();
     stage.ipc.on_attach(|candidate| {
         assert_eq!(candidate.process_id(), std::process::id());
         Err("not on a Sunday".to_owned())

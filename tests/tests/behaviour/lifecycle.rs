@@ -66,8 +66,14 @@ fn messages_that_were_sent_before_a_crash_are_delivered() {
 }
 
 #[test]
-fn a_program_that_never_connects_is_a_failed_launch() {
+fn a_program_that_does_not_exist_or_never_connects_is_a_failed_launch() {
     let stage = Stage::new();
+    let refused = stage.ipc.launch(Command::new("/no/such/program"), allow_everything());
+    let error = refused.unwrap_err();
+    assert!(matches!(error, LaunchError::Spawn { .. }));
+    assert!(error.to_string().contains("/no/such/program"), "{error}");
+    assert!(stage.ipc.windows().is_empty());
+
     let ended_at_once = stage.launch(Command::new("/bin/true"), allow_everything());
     let ending = stage.run_until_gone(&ended_at_once);
     assert_eq!(ending.details, gone(GoneReason::LaunchFailed, 0));
@@ -79,18 +85,6 @@ fn a_program_that_never_connects_is_a_failed_launch() {
     assert_eq!(ending.details, gone(GoneReason::LaunchFailed, Signal::KILL.as_raw()));
     assert!(!exists(idle.os_process_id()));
     assert!(stage.ipc.windows().is_empty());
-}
-
-#[test]
-fn a_program_that_does_not_exist_is_an_error_and_leaves_no_window() {
-    let stage = Stage::new();
-    let refused = stage.ipc.launch(Command::new("/no/such/program"), allow_everything());
-    let error = refused.unwrap_err();
-    assert!(matches!(error, LaunchError::Spawn { .. }));
-    assert!(error.to_string().contains("/no/such/program"), "{error}");
-    assert!(stage.ipc.windows().is_empty());
-    stage.play_with(sends_numbers, &["1"]);
-    stage.run_to_the_end();
 }
 
 #[test]
@@ -215,8 +209,9 @@ fn a_window_that_main_closes_sees_main_go_and_is_gone_with_that_reason() {
 }
 
 #[test]
-fn closing_main_ends_every_renderer_and_kills_one_that_does_not_notice() {
+fn closing_main_ends_every_renderer_kills_one_that_does_not_notice_and_frees_the_name() {
     let stage = Stage::new();
+    assert!(!endpoint_files(stage.name()).is_empty());
     let (stubborn, _input) =
         stage.play_ready_with_input(does_not_notice_the_end, &[], allow_everything());
     let windows = [(); 2].map(|()| stage.play_ready(stays, &[]));
@@ -230,6 +225,10 @@ fn closing_main_ends_every_renderer_and_kills_one_that_does_not_notice() {
     assert!(windows.iter().chain([&stubborn]).all(|window| !exists(window.os_process_id())));
     let refused = stage.ipc.launch(renderer(stays, &[]), allow_everything());
     assert!(matches!(refused, Err(LaunchError::Closed)), "{refused:?}");
+    assert!(endpoint_files(stage.name()).is_empty());
+    let again = IpcMain::bind_with(stage.name(), CONTRACT, config()).expect("the name is free");
+    drop(again);
+    assert!(endpoint_files(stage.name()).is_empty());
 }
 
 #[test]
@@ -244,18 +243,6 @@ fn closing_main_neither_kills_nor_awaits_a_renderer_that_may_outlive_it() {
     assert!(is_alive(window.os_process_id()));
     sign.write_all(b".").unwrap();
     eventually("it ends by itself", || !is_alive(window.os_process_id()));
-}
-
-#[test]
-fn an_endpoint_leaves_no_file_and_gives_its_name_free() {
-    let stage = Stage::new();
-    assert!(!endpoint_files(stage.name()).is_empty());
-    stage.play_ready(stays, &[]);
-    stage.ipc.close().unwrap();
-    assert!(endpoint_files(stage.name()).is_empty());
-    let again = IpcMain::bind_with(stage.name(), CONTRACT, config()).expect("the name is free");
-    drop(again);
-    assert!(endpoint_files(stage.name()).is_empty());
 }
 
 #[test]

@@ -17,7 +17,7 @@ fn watchful_stage() -> (Stage, Changes) {
         unresponsive((window.id(), "unresponsive", Instant::now()));
     });
     stage.ipc.on_responsive(move |window| responsive((window.id(), "responsive", Instant::now())));
-    stage.answer_all();
+    stage.answer(ASK, |_, number| Ok(*number));
     (stage, changes)
 }
 
@@ -117,7 +117,7 @@ fn a_renderer_that_drives_only_while_it_waits_has_taken_what_came_before_its_rep
     let scene: RendererScene = |ipc| {
         // The reply is there when the listener returns.
         ipc.hear(TICK, |_, _| thread::sleep(Duration::from_millis(20)));
-        assert_eq!(ipc.invoke(ADD, &[1, 2]).unwrap().wait().unwrap(), 3);
+        assert_eq!(ipc.ask(ADD, &[1, 2]), Ok(3));
         ipc.report("has its reply");
         loop {
             thread::park();

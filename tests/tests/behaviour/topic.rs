@@ -206,14 +206,6 @@ fn a_renderer_that_has_unsubscribed_neither_hears_nor_loses_messages_until_it_su
     assert_eq!(stage.run_to_the_end()[3..], ["[(0, 1), (0, 501)]"]);
 }
 
-#[test]
-fn publishing_without_subscribers_is_no_error() {
-    let stage = stage_with_small_topics();
-    for number in 1..=1000 {
-        assert_eq!(stage.ipc.publish(NEWS, &number).unwrap(), number);
-    }
-}
-
 /// The messages of a reader, each with the number of lost ones just before it.
 type Read = Notes<(u64, u64)>;
 

@@ -2,173 +2,150 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader},
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    time::{Duration, Instant},
 };
 
-use fantoccini::{Client, ClientBuilder, Locator, wd::Capabilities};
+use fantoccini::{
+    Client, ClientBuilder, Locator,
+    elements::Element,
+    error::CmdError,
+    wd::{Capabilities, WindowHandle},
+};
 use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
 use tests::{
     proc::descendants,
-    processes::{Killed, LIMIT, has_tool},
+    processes::{Killed, Lines, has_tool, within},
 };
 use tokio::runtime::Runtime;
 
-/// The colours that the page's reader prefers.
-#[derive(Clone, Copy)]
+/// The colours that the page's reader prefers, with Blink's numbers for them.
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum Scheme {
-    Light,
-    Dark,
+    Dark = 0,
+    Light = 1,
 }
 
 /// Chromium with one tab, or several.
 pub(crate) struct Browser {
     client: Client,
     runtime: Runtime,
-    driver: Driver,
+    /// It ends the browser that it has started.
+    driver: Killed,
 }
 
-/// chromedriver, which ends the browser that it has started.
-struct Driver {
-    child: Killed,
-    port: u16,
-}
-
-impl Driver {
-    fn start() -> Self {
-        let child = Command::new("chromedriver")
-            .arg("--port=0")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn();
-        let mut child = child.expect("it is in the PATH");
-        let mut output = BufReader::new(child.stdout.take().expect("it was asked for"));
-        let mut port = None;
-        let mut line = String::new();
-        while port.is_none() && output.read_line(&mut line).expect("it is text") > 0 {
-            port = line
-                .rsplit_once("started successfully on port ")
-                .and_then(|(_, rest)| rest.trim().trim_end_matches('.').parse().ok());
-            line.clear();
-        }
-        Self {
-            child: Killed(child),
-            port: port.expect("chromedriver says on which port it listens"),
-        }
-    }
+/// Starts chromedriver. Returns its port too.
+fn start_driver() -> (Killed, u16) {
+    let mut command = Command::new("chromedriver");
+    command.arg("--port=0").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn().expect("it is in the PATH");
+    let output = Lines::of(child.stdout.take().expect("a pipe"));
+    let port = std::iter::from_fn(|| output.next_text()).find_map(|line| {
+        let (_, rest) = line.rsplit_once("started successfully on port ")?;
+        rest.trim().trim_end_matches('.').parse().ok()
+    });
+    (Killed(child), port.expect("chromedriver prints its port"))
 }
 
 impl Browser {
-    /// Starts one; `None` if there is none on this machine, which was said.
+    /// Starts one; `None` if this machine has none, of which the test's output tells.
     pub(crate) fn start(scheme: Scheme) -> Option<Self> {
         if !(has_tool("chromium", "chromium") && has_tool("chromedriver", "chromium-driver")) {
             return None;
         }
-        let driver = Driver::start();
-        // Blink's numbers for the two.
-        let scheme = match scheme {
-            Scheme::Dark => 0,
-            Scheme::Light => 1,
-        };
+        let (driver, port) = start_driver();
+        // Chromium's own sandbox does not work for root, who runs tests in containers.
         let arguments = [
-            "--headless=new".to_owned(),
-            // Chromium's own sandbox does not work for root, as whom tests run in containers.
-            "--no-sandbox".to_owned(),
-            "--disable-dev-shm-usage".to_owned(),
-            "--disable-gpu".to_owned(),
-            "--window-size=1280,1150".to_owned(),
-            "--js-flags=--expose-gc".to_owned(),
-            format!("--blink-settings=preferredColorScheme={scheme}"),
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-dev-shm-usage",
+            "--disable-gpu",
+            "--window-size=1280,1150",
+            "--js-flags=--expose-gc",
+            &format!("--blink-settings=preferredColorScheme={}", scheme as u8),
         ];
         let mut capabilities = Capabilities::new();
         capabilities.insert("goog:chromeOptions".to_owned(), json!({ "args": arguments }));
         let runtime = Runtime::new().expect("there are threads");
-        let connected = runtime.block_on(
-            ClientBuilder::new(HttpConnector::new())
-                .capabilities(capabilities)
-                .connect(&format!("http://127.0.0.1:{}", driver.port)),
-        );
+        let (mut builder, url) =
+            (ClientBuilder::new(HttpConnector::new()), format!("http://127.0.0.1:{port}"));
+        let connected = runtime.block_on(builder.capabilities(capabilities).connect(&url));
         let client = connected.expect("Chromium can be started");
         Some(Self { client, runtime, driver })
     }
 
-    pub(crate) fn open(&self, url: &str) {
-        self.runtime.block_on(self.client.goto(url)).expect("the browser goes there");
+    /// Does something that must succeed.
+    fn must<T>(&self, what: &str, doing: impl Future<Output = Result<T, CmdError>>) -> T {
+        self.runtime.block_on(doing).unwrap_or_else(|error| panic!("{what}: {error}"))
     }
 
-    /// Opens another tab, and goes on in that. Returns the names of this and of that.
-    pub(crate) fn open_tab(&self, url: &str) -> [fantoccini::wd::WindowHandle; 2] {
-        let names = self.runtime.block_on(async {
+    pub(crate) fn open(&self, url: &str) {
+        self.must(url, self.client.goto(url));
+    }
+
+    /// Opens another tab, and goes on in that. Returns the names of the old one and the new one.
+    pub(crate) fn open_tab(&self, url: &str) -> [WindowHandle; 2] {
+        let tabs = self.must("a new tab", async {
             let old = self.client.window().await?;
             let new = self.client.new_window(true).await?.handle;
             self.client.switch_to_window(new.clone()).await?;
-            Ok::<_, fantoccini::error::CmdError>([old, new])
+            Ok([old, new])
         });
         self.open(url);
-        names.expect("the browser has tabs")
+        tabs
     }
 
-    pub(crate) fn switch_to(&self, tab: &fantoccini::wd::WindowHandle) {
-        self.runtime.block_on(self.client.switch_to_window(tab.clone())).expect("the tab is there");
+    pub(crate) fn switch_to(&self, tab: &WindowHandle) {
+        self.must("another tab", self.client.switch_to_window(tab.clone()));
     }
 
     pub(crate) fn reload(&self) {
-        self.runtime.block_on(self.client.refresh()).expect("the page is there");
+        self.must("reload", self.client.refresh());
     }
 
-    /// What a function body returns in the page.
+    /// Runs a function body in the page and returns its value.
     pub(crate) fn run(&self, script: &str) -> Value {
-        let ran = self.runtime.block_on(self.client.execute(script, Vec::new()));
-        ran.unwrap_or_else(|error| panic!("{script}: {error}"))
+        self.must(script, self.client.execute(script, Vec::new()))
     }
 
-    /// What the promise of an expression comes to: its value, or `{ "error": its message }`.
+    /// The value of a promise, or `{ "error": its message }`.
     pub(crate) fn promise(&self, expression: &str) -> Value {
         let script = format!(
             "const done = arguments[arguments.length - 1]; \
              Promise.resolve({expression}).then(done, (error) => done({{ error: error.message }}));"
         );
-        let ran = self.runtime.block_on(self.client.execute_async(&script, Vec::new()));
-        ran.unwrap_or_else(|error| panic!("{expression}: {error}"))
+        self.must(expression, self.client.execute_async(&script, Vec::new()))
     }
 
-    /// The text of an element.
+    /// The message with which an invoke fails.
+    pub(crate) fn invoke_error(&self, arguments: &str) -> String {
+        let result = self.promise(&format!("electron.invoke({arguments})"));
+        result["error"].as_str().unwrap_or_else(|| panic!("{arguments}: {result}")).to_owned()
+    }
+
     pub(crate) fn text(&self, selector: &str) -> String {
         let script = format!("return document.querySelector({}).innerText", json!(selector));
         self.run(&script).as_str().unwrap_or_default().to_owned()
     }
 
-    /// Clicks an element, as a pointer would.
-    pub(crate) fn click(&self, selector: &str) {
-        let clicked = self
-            .runtime
-            .block_on(async { self.client.find(Locator::Css(selector)).await?.click().await });
-        clicked.unwrap_or_else(|error| panic!("{selector}: {error}"));
+    fn find(&self, selector: &str) -> Element {
+        self.must(selector, self.client.find(Locator::Css(selector)))
     }
 
-    /// Types into an element that has the focus, or the one given.
+    /// Clicks an element, as a pointer would.
+    pub(crate) fn click(&self, selector: &str) {
+        self.must(selector, self.find(selector).click());
+    }
+
     pub(crate) fn type_into(&self, selector: &str, keys: &str) {
-        let typed = self.runtime.block_on(async {
-            self.client.find(Locator::Css(selector)).await?.send_keys(keys).await
-        });
-        typed.unwrap_or_else(|error| panic!("{selector}: {error}"));
+        self.must(selector, self.find(selector).send_keys(keys));
     }
 
     /// Waits until a function body returns `true` in the page.
     pub(crate) fn eventually(&self, what: &str, script: &str) {
-        let deadline = Instant::now() + LIMIT;
-        while self.run(script) != true {
-            assert!(
-                Instant::now() < deadline,
-                "not within {LIMIT:?}: {what}; the page says:\n{}",
-                self.text("body")
-            );
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        let came = within(tests::processes::LIMIT, || self.run(script) == true);
+        assert!(came, "not in time: {what}; the page says:\n{}", self.text("body"));
     }
 
     /// Waits until an element's text is this.
@@ -180,16 +157,26 @@ impl Browser {
 
     /// Waits until an element's text contains this.
     pub(crate) fn mentions(&self, selector: &str, text: &str) {
-        let script = format!(
-            "return !!document.querySelector('{selector}')?.textContent.includes({})",
-            json!(text)
-        );
+        let element = format!("document.querySelector('{selector}')");
+        let script = format!("return !!{element}?.textContent.includes({})", json!(text));
         self.eventually(&format!("{selector} mentions '{text}'"), &script);
     }
 
-    /// Keeps a picture of the page where a build machine looks for what a run has made.
+    /// Collects what comes on `statistics` from now on in `seen`, and waits for so many.
+    pub(crate) fn see_statistics(&self, count: usize) {
+        self.run("window.seen = []; electron.on('statistics', stats => window.seen.push(stats));");
+        self.see_more_statistics(count);
+    }
+
+    /// Waits for so many that are newer.
+    pub(crate) fn see_more_statistics(&self, count: usize) {
+        self.run("window.seen = []");
+        self.eventually("statistics come", &format!("return window.seen.length >= {count}"));
+    }
+
+    /// Keeps a picture of the page in the folder for a run's results.
     pub(crate) fn keep_picture(&self, name: &str) -> PathBuf {
-        let png = self.runtime.block_on(self.client.screenshot()).expect("the browser can draw");
+        let png = self.must("a picture", self.client.screenshot());
         let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("it is in a folder");
         let folder = target.join("ci");
         fs::create_dir_all(&folder).expect("the target folder can be written");
@@ -200,7 +187,7 @@ impl Browser {
 
     /// The process ids of the browser and of all that it has started.
     pub(crate) fn processes(&self) -> Vec<u32> {
-        descendants(self.driver.child.0.id())
+        descendants(self.driver.0.id())
     }
 }
 

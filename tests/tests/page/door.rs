@@ -1,18 +1,18 @@
-//! What is no page of this renderer: requests without the token, under foreign names, and pages that do not keep the
-//! protocol. No browser is needed to be that.
+//! Forged clients: requests without the token, under foreign names, and pages that break the protocol. They are
+//! programs, so no browser is needed.
 
 use std::{
     io::{Read, Write},
     net::TcpStream,
-    process::Stdio,
     time::Duration,
 };
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tests::{
-    demo::{Demo, run},
-    processes::{LIMIT, Program},
+    demo::Demo,
+    processes::{LIMIT, Program, eventually},
+    shorthands::error_of,
 };
 use tungstenite::{
     Message, WebSocket,
@@ -21,23 +21,23 @@ use tungstenite::{
     protocol::frame::coding::CloseCode,
 };
 
-use super::{Served, next_log, url};
+use super::{Served, url};
 
-/// The answer to a request with exactly these lines.
-fn answer(served: &Served, lines: &[&str]) -> String {
+const INVOKE: &str = r#"{"type":"invoke","id":1,"channel":"get-system-info"}"#;
+const FRAME: &str = r#"{"type":"frame"}"#;
+
+/// The status and the text of the answer to a request for a path under this host name.
+fn get(served: &Served, path: &str, host: &str) -> (String, String) {
     let mut stream = TcpStream::connect(served.host()).unwrap();
     stream.set_read_timeout(Some(LIMIT)).unwrap();
-    write!(stream, "{}\r\nConnection: close\r\n\r\n", lines.join("\r\n")).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
-    answer
+    let status = answer.split_whitespace().nth(1).expect("it is HTTP");
+    (status.to_owned(), answer)
 }
 
-fn status(answer: &str) -> &str {
-    answer.split_whitespace().nth(1).expect("it is HTTP")
-}
-
-/// What a page of this server asks for.
+/// The request of this server's page.
 fn page_request(served: &Served) -> Request<()> {
     let mut request = format!("ws://{}/socket", served.host()).into_client_request().unwrap();
     let headers = request.headers_mut();
@@ -52,7 +52,7 @@ struct Page(WebSocket<TcpStream>);
 
 impl Page {
     fn open(served: &Served) -> Self {
-        let mut page = Self::try_open(served, page_request(served)).expect("it is let in");
+        let mut page = Self::try_open(served, page_request(served)).expect("it is admitted");
         // The renderer may not have reached main yet.
         while page.next_of("session")["session"].is_null() {}
         page
@@ -67,28 +67,32 @@ impl Page {
             Err(tungstenite::HandshakeError::Failure(tungstenite::Error::Http(response))) => {
                 Err(response.status())
             }
-            Err(error) => panic!("neither let in nor refused: {error}"),
+            Err(error) => panic!("neither admitted nor refused: {error}"),
         }
     }
 
-    /// Once the socket has been closed it fails, which is no matter here.
+    /// Fails once the socket has been closed, which is no error here.
     fn say(&mut self, text: &str) {
         let _ = self.0.send(Message::text(text));
     }
 
-    /// The next thing of this type that it is told.
+    fn next(&mut self) -> Option<Value> {
+        match self.0.read().expect("it is connected") {
+            Message::Text(text) => Some(serde_json::from_str(&text).unwrap()),
+            _ => None,
+        }
+    }
+
+    /// The next message of this type.
     fn next_of(&mut self, kind: &str) -> Value {
         loop {
-            if let Message::Text(text) = self.0.read().expect("it is connected") {
-                let told: Value = serde_json::from_str(&text).unwrap();
-                if told["type"] == kind {
-                    return told;
-                }
+            if let Some(told) = self.next().filter(|told| told["type"] == kind) {
+                return told;
             }
         }
     }
 
-    /// Reads till the end: the code that it was closed with; `None` if the connection was cut.
+    /// The code with which the socket is closed; `None` if the connection is cut.
     fn close_code(&mut self) -> Option<CloseCode> {
         loop {
             match self.0.read() {
@@ -100,21 +104,25 @@ impl Page {
     }
 }
 
-#[test]
-fn without_the_token_nobody_gets_in() {
-    let served = Served::start(&[]);
-    let wrong = "0".repeat(64);
-    for protocols in
-        ["ringbridge".to_owned(), format!("ringbridge, {wrong}"), served.token().to_owned()]
-    {
-        let mut request = page_request(&served);
-        let protocols = HeaderValue::try_from(protocols).unwrap();
-        request.headers_mut().insert("sec-websocket-protocol", protocols);
-        assert_eq!(Page::try_open(&served, request).err(), Some(StatusCode::FORBIDDEN));
+/// Checks that a page is refused whose request has this header, or lacks it.
+fn expect_forbidden(served: &Served, header: &'static str, value: Option<&str>) {
+    let mut request = page_request(served);
+    let headers = request.headers_mut();
+    headers.remove(header);
+    if let Some(value) = value {
+        headers.insert(header, HeaderValue::try_from(value).unwrap());
     }
-    let mut request = page_request(&served);
-    request.headers_mut().remove("sec-websocket-protocol");
-    assert_eq!(Page::try_open(&served, request).err(), Some(StatusCode::FORBIDDEN));
+    let refused = Page::try_open(served, request).err();
+    assert_eq!(refused, Some(StatusCode::FORBIDDEN), "{header}: {value:?}");
+}
+
+#[test]
+fn a_request_without_the_token_is_refused() {
+    let served = Served::start(&[]);
+    let wrong = format!("ringbridge, {}", "0".repeat(64));
+    for protocols in [Some("ringbridge"), Some(&*wrong), Some(served.token()), None] {
+        expect_forbidden(&served, "sec-websocket-protocol", protocols);
+    }
     Page::open(&served);
     let (status, lines) = served.end();
     assert!(status.success());
@@ -126,34 +134,23 @@ fn another_sites_page_is_refused_though_it_had_the_token() {
     let served = Served::start(&[]);
     let other_name = format!("http://localhost:{}", served.host().rsplit(':').next().unwrap());
     for origin in ["https://evil.example", "null", "http://127.0.0.1", &other_name] {
-        let mut request = page_request(&served);
-        request.headers_mut().insert("origin", HeaderValue::try_from(origin).unwrap());
-        assert_eq!(Page::try_open(&served, request).err(), Some(StatusCode::FORBIDDEN), "{origin}");
+        expect_forbidden(&served, "origin", Some(origin));
     }
-    let mut request = page_request(&served);
-    request.headers_mut().remove("origin");
-    assert_eq!(Page::try_open(&served, request).err(), Some(StatusCode::FORBIDDEN));
+    expect_forbidden(&served, "origin", None);
 }
 
 #[test]
 fn a_name_that_was_rebound_to_this_address_is_refused_for_every_path() {
     let served = Served::start(&[]);
     let port = served.host().rsplit(':').next().unwrap();
+    let [evil, other] = ["evil.example", "10.0.0.1"].map(|name| format!("{name}:{port}"));
     for path in ["/", "/electron.js", "/socket", "/nothing"] {
-        for host in [
-            &format!("evil.example:{port}"),
-            "127.0.0.1",
-            "127.0.0.1:1",
-            &format!("10.0.0.1:{port}"),
-        ] {
-            let answer =
-                answer(&served, &[&format!("GET {path} HTTP/1.1"), &format!("Host: {host}")]);
-            assert_eq!(status(&answer), "403", "{path} of {host}");
+        for host in [&evil, "127.0.0.1", "127.0.0.1:1", &other] {
+            assert_eq!(get(&served, path, host).0, "403", "{path} of {host}");
         }
     }
     for host in [&format!("localhost:{port}"), served.host()] {
-        let answer = answer(&served, &["GET / HTTP/1.1", &format!("Host: {host}")]);
-        assert_eq!(status(&answer), "200", "{host}");
+        assert_eq!(get(&served, "/", host).0, "200", "{host}");
     }
 }
 
@@ -167,9 +164,8 @@ fn every_answer_keeps_the_page_to_this_server() {
         ("/dashboard.js", "200"),
         ("/x", "404"),
     ] {
-        let host = format!("Host: {}", served.host());
-        let answer = answer(&served, &[&format!("GET {path} HTTP/1.1"), &host]);
-        assert_eq!(status(&answer), expected, "{path}");
+        let (status, answer) = get(&served, path, served.host());
+        assert_eq!(status, expected, "{path}");
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
         let head = head.to_lowercase();
         for header in [
@@ -192,7 +188,7 @@ fn every_answer_keeps_the_page_to_this_server() {
 }
 
 #[test]
-fn what_is_too_long_too_much_or_makes_no_sense_ends_that_page_only() {
+fn messages_that_are_too_long_too_many_or_malformed_end_that_page_only() {
     let served = Served::start(&[]);
     let mut honest = Page::open(&served);
     let long = json!({ "type": "send", "channel": "log-message", "value": "x".repeat(70_000) });
@@ -202,31 +198,29 @@ fn what_is_too_long_too_much_or_makes_no_sense_ends_that_page_only() {
     assert!(matches!(page.close_code(), Some(CloseCode::Size) | None));
 
     let mut page = Page::open(&served);
-    (0..2000).for_each(|_| page.say(r#"{"type":"frame"}"#));
+    (0..2000).for_each(|_| page.say(FRAME));
     assert!(matches!(page.close_code(), Some(CloseCode::Library(4002)) | None));
 
     let deep = format!(r#"{{"type":"send","channel":"x","value":{}"#, "[".repeat(10_000));
-    for nonsense in ["", "null", "{", r#"{"type":"quit"}"#, r#"{"type":"on"}"#, &deep] {
+    let malformed = ["", "null", "{", r#"{"type":"quit"}"#, r#"{"type":"on"}"#, &deep];
+    let binary = Message::binary(vec![0; 10]);
+    for message in malformed.map(Message::text).into_iter().chain([binary]) {
         let mut page = Page::open(&served);
-        page.say(nonsense);
-        assert_eq!(page.close_code(), Some(CloseCode::Library(4003)), "{nonsense:.40}");
+        page.0.send(message.clone()).unwrap();
+        assert_eq!(page.close_code(), Some(CloseCode::Library(4003)), "{message:.40}");
     }
-    let mut page = Page::open(&served);
-    let _ = page.0.send(Message::binary(vec![0; 10]));
-    assert_eq!(page.close_code(), Some(CloseCode::Library(4003)));
 
-    honest.say(r#"{"type":"invoke","id":7,"channel":"get-system-info"}"#);
+    honest.say(INVOKE);
     assert!(honest.next_of("reply")["value"]["cpuModel"].is_string());
     honest.say(r#"{"type":"send","channel":"log-message","value":"still here"}"#);
-    assert_eq!(next_log(&served.main), "still here");
+    assert_eq!(served.next_log(), "still here");
     let (_, lines) = served.end();
-    let closed =
-        lines.iter().find(|line| line.contains("closed as")).expect("it is in the summary");
-    assert!(closed.contains("too long 1, too fast 1, malformed 7"), "{closed}");
+    let summed = "too long 1, too fast 1, malformed 7";
+    assert!(lines.iter().any(|line| line.contains("closed as") && line.contains(summed)));
 }
 
 #[test]
-fn a_page_that_asks_too_much_at_once_is_told_so_and_its_questions_end_with_it() {
+fn a_page_with_too_many_invokes_is_told_so_and_they_end_with_it() {
     let served = Served::start(&[]);
     let mut page = Page::open(&served);
     served.main.signal(Signal::STOP);
@@ -240,7 +234,7 @@ fn a_page_that_asks_too_much_at_once_is_told_so_and_its_questions_end_with_it() 
     drop(page);
     // Another page has places of its own.
     let mut page = Page::open(&served);
-    page.say(r#"{"type":"invoke","id":1,"channel":"get-system-info"}"#);
+    page.say(INVOKE);
     served.main.signal(Signal::CONT);
     let reply = page.next_of("reply");
     assert_eq!(reply["id"], 1);
@@ -252,30 +246,25 @@ fn a_page_gets_a_frame_only_when_it_has_drawn_the_one_before() {
     let served = Served::start(&["--push-interval", "100us"]);
     let mut page = Page::open(&served);
     page.say(r#"{"type":"on","channel":"statistics"}"#);
-    page.say(r#"{"type":"frame"}"#);
+    page.say(FRAME);
     page.next_of("frame");
-    // It draws for a while. An invoke shows that nothing else was sent meanwhile.
+    // It draws for a while. The invoke shows that nothing else was sent meanwhile.
     std::thread::sleep(Duration::from_millis(300));
-    page.say(r#"{"type":"invoke","id":1,"channel":"get-system-info"}"#);
-    let Message::Text(next) = page.0.read().unwrap() else { panic!("it was told something else") };
-    let next: Value = serde_json::from_str(&next).unwrap();
-    assert_eq!(next["type"], "reply", "{next}");
-    page.say(r#"{"type":"frame"}"#);
-    let frame = page.next_of("frame");
-    let count = frame["pushes"][0]["count"].as_u64().unwrap();
-    assert!(count > 100, "one stands for all that came meanwhile: {count}");
+    page.say(INVOKE);
+    assert_eq!(page.next().expect("a text")["type"], "reply");
+    page.say(FRAME);
+    let count = page.next_of("frame")["pushes"][0]["count"].as_u64().unwrap();
+    assert!(count > 100, "a frame stands for all pushes since the last one: {count}");
 }
 
 #[test]
-fn there_are_only_so_many_pages() {
+fn the_number_of_pages_is_limited() {
     let served = Served::start(&[]);
     let mut pages: Vec<_> = (0..16).map(|_| Page::open(&served)).collect();
     let refused = Page::try_open(&served, page_request(&served)).err();
     assert_eq!(refused, Some(StatusCode::SERVICE_UNAVAILABLE));
     pages.pop();
-    tests::processes::eventually("a place is free again", || {
-        Page::try_open(&served, page_request(&served)).is_ok()
-    });
+    eventually("a place is free again", || Page::try_open(&served, page_request(&served)).is_ok());
 }
 
 #[test]
@@ -289,26 +278,19 @@ fn pages_are_told_when_the_renderer_ends() {
 }
 
 #[test]
-fn other_machines_are_let_in_only_if_that_is_said_twice() {
+fn other_machines_are_admitted_only_with_two_flags_and_senseless_flags_are_refused() {
     let demo = Demo::new();
-    let (code, _, errors) = run(&mut demo.page(&["--listen", "0.0.0.0:0"]));
-    assert_eq!(code, Some(1));
-    assert!(errors.contains("--listen-anywhere"), "{errors}");
-
+    for (mut command, named) in [
+        (demo.page(&["--listen", "0.0.0.0:0"]), "--listen-anywhere"),
+        (demo.page(&["--require-sandbox"]), "sandbox"),
+        (demo.renderer(&["--listen", "127.0.0.1:0"]), "--view web"),
+    ] {
+        let errors = error_of(&mut command);
+        assert!(errors.contains(named), "{errors}");
+    }
     let mut renderer =
         Program::start(&mut demo.page(&["--listen", "0.0.0.0:0", "--listen-anywhere"]));
     assert!(url(&renderer).starts_with("http://0.0.0.0:"));
     renderer.signal(Signal::TERM);
     assert!(renderer.end().success());
-}
-
-#[test]
-fn what_makes_no_sense_with_a_page_is_refused() {
-    let demo = Demo::new();
-    let (code, _, errors) = run(&mut demo.page(&["--require-sandbox"]));
-    assert_eq!(code, Some(1));
-    assert!(errors.contains("sandbox"), "{errors}");
-    let (code, _, errors) = run(demo.renderer(&["--listen", "127.0.0.1:0"]).stderr(Stdio::piped()));
-    assert_eq!(code, Some(1));
-    assert!(errors.contains("--view web"), "{errors}");
 }

@@ -1,4 +1,4 @@
-//! The page of `renderer-proc --view web`, in a real browser and against what only looks like one.
+//! The page of `renderer-proc --view web`, in a real browser and against forged clients.
 
 mod browser;
 mod door;
@@ -15,6 +15,9 @@ use tests::{
     processes::{Folder, Program},
 };
 
+/// A folder with a file that main may serve.
+const FOLDER: &str = env!("CARGO_MANIFEST_DIR");
+
 /// A main process, and a renderer whose user interface is a page.
 struct Served {
     demo: Demo,
@@ -26,19 +29,23 @@ struct Served {
 impl Served {
     fn start(main_arguments: &[&str]) -> Self {
         let demo = Demo::new();
-        let main = start_main(&demo, main_arguments);
+        let main = demo.serve(main_arguments);
         let renderer = Program::start(&mut demo.page(&[]));
         let url = url(&renderer);
         Self { demo, main, renderer, url }
     }
 
-    /// The same, with its page open in a browser; `None` if there is no browser, which was said.
+    /// The same, with its page open in a browser; `None` if there is no browser.
     fn in_browser(main_arguments: &[&str]) -> Option<(Self, Browser)> {
         let browser = Browser::start(Scheme::Light)?;
         let served = Self::start(main_arguments);
-        browser.open(&served.url);
-        browser.shows("#link", "live");
+        served.show_in(&browser);
         Some((served, browser))
+    }
+
+    fn show_in(&self, browser: &Browser) {
+        browser.open(&self.url);
+        browser.shows("#link", "live");
     }
 
     /// `127.0.0.1:PORT`.
@@ -51,6 +58,11 @@ impl Served {
         self.url.rsplit_once('#').expect("the token is the fragment").1
     }
 
+    /// The next line that a renderer logged.
+    fn next_log(&self) -> Value {
+        self.main.lines.next_of("log_message")["message"].clone()
+    }
+
     /// Ends the renderer, and returns the last lines that it printed.
     fn end(mut self) -> (ExitStatus, Vec<String>) {
         self.renderer.signal(Signal::TERM);
@@ -59,75 +71,56 @@ impl Served {
     }
 }
 
-fn start_main(demo: &Demo, arguments: &[&str]) -> Program {
-    let main = demo.start(&[&["--renderers", "0"], arguments].concat());
-    main.lines.next_of("listening");
-    main
-}
-
 /// The address that the renderer prints.
 fn url(renderer: &Program) -> String {
-    let line = std::iter::from_fn(|| renderer.lines.next_text())
-        .find(|line| line.contains("http://"))
-        .expect("it says where the page is");
-    line[line.find("http://").expect("it was found")..].to_owned()
+    let mut lines = std::iter::from_fn(|| renderer.lines.next_text());
+    lines.find_map(|line| Some(line[line.find("http://")?..].to_owned())).expect("an address")
 }
-
-/// The next line that a renderer logged, other than those of other sessions.
-fn next_log(main: &Program) -> Value {
-    main.lines.next_of("log_message")["message"].clone()
-}
-
-/// Counts what comes on `statistics`, and keeps the newest.
-const COUNT_STATISTICS: &str =
-    "window.seen = []; electron.on('statistics', stats => window.seen.push(stats));";
-
-// --- in a browser --------------------------------------------------------------------------------
 
 #[test]
-fn page_code_written_for_electron_runs_as_it_stands() {
-    let folder = env!("CARGO_MANIFEST_DIR");
-    let Some((served, browser)) = Served::in_browser(&["--files", folder]) else { return };
+fn page_code_written_for_electron_runs_unchanged() {
+    let Some((served, browser)) = Served::in_browser(&["--files", FOLDER]) else { return };
     assert_eq!(browser.run("return location.hash"), "", "the token is not in sight");
 
     // Statistics move, by Electron's names.
-    browser.run(COUNT_STATISTICS);
-    browser.eventually("statistics come", "return window.seen.length >= 20");
+    browser.see_statistics(20);
     let [first, last] = ["0", "window.seen.length - 1"]
         .map(|at| browser.run(&format!("return window.seen[{at}].sequence")).as_u64().unwrap());
-    assert!(last > first + 19, "each is newer than the one before: {first}, {last}");
+    assert!(last >= first + 19, "each is newer than the one before: {first}, {last}");
     browser.eventually(
         "the machine has been sampled",
-        "const stats = window.seen.at(-1); \
-         return stats.cpuUsage >= 0 && stats.cpuUsage !== null && stats.coreUsage.length > 0 && stats.memoryUsed > 0",
+        "const stats = window.seen.at(-1); return stats.cpuUsage >= 0 && stats.cpuUsage !== null \
+         && stats.coreUsage.length > 0 && stats.memoryUsed > 0",
     );
 
-    // Main answers.
     browser.run("window.electron.send('log-message', 'User clicked a button!')");
-    assert_eq!(next_log(&served.main), "User clicked a button!");
+    assert_eq!(served.next_log(), "User clicked a button!");
     let info = browser.promise("window.electron.invoke('get-system-info')");
     assert!(is_processors_model(info["cpuModel"].as_str().unwrap()), "{info}");
     let text = browser.promise("electron.invoke('read-file', 'Cargo.toml')");
-    assert_eq!(text, fs::read_to_string(format!("{folder}/Cargo.toml")).unwrap());
+    assert_eq!(text, fs::read_to_string(format!("{FOLDER}/Cargo.toml")).unwrap());
 
-    // And refuses, in Electron's words.
-    let error =
-        |expression: &str| browser.promise(expression)["error"].as_str().unwrap().to_owned();
-    assert_eq!(
-        error("electron.invoke('read-file', '/etc/passwd')"),
-        "Error invoking remote method 'read-file': the path is absolute or leads out of the folder that main \
-         serves"
-    );
-    assert_eq!(
-        error("electron.invoke('format-disk')"),
-        "Error invoking remote method 'format-disk': Error: the channel 'format-disk' is not exposed to this page \
-         for 'invoke'"
-    );
-    assert_eq!(
-        error("electron.invoke('get-system-info', { all: true })"),
-        "Error invoking remote method 'get-system-info': Error: bad value for 'get-system-info': expected no \
-         argument, got an object"
-    );
+    // Refusals are in Electron's words.
+    for (arguments, method, why) in [
+        (
+            "'read-file', '/etc/passwd'",
+            "read-file",
+            "the path is absolute or leads out of the folder that main serves",
+        ),
+        (
+            "'format-disk'",
+            "format-disk",
+            "Error: the channel 'format-disk' is not exposed to this page for 'invoke'",
+        ),
+        (
+            "'get-system-info', { all: true }",
+            "get-system-info",
+            "Error: bad value for 'get-system-info': expected no argument, got an object",
+        ),
+    ] {
+        let expected = format!("Error invoking remote method '{method}': {why}");
+        assert_eq!(browser.invoke_error(arguments), expected);
+    }
 }
 
 #[test]
@@ -146,7 +139,7 @@ fn listeners_come_and_go_as_in_electron() {
     browser.eventually("many frames have come", "return calls.always >= 10");
     let calls = browser.run("return calls");
     assert_eq!([&calls["once"], &calls["removed"], &calls["unsubscribed"]], [1, 1, 1], "{calls}");
-    assert_eq!(calls["after"], calls["always"], "one that throws is no matter to the others");
+    assert_eq!(calls["after"], calls["always"], "a listener that throws disturbs no other");
     browser.run("electron.removeAllListeners('statistics'); window.left = calls.always");
     browser.promise("electron.invoke('get-system-info')");
     assert_eq!(browser.run("return calls.always - left"), 0);
@@ -154,10 +147,7 @@ fn listeners_come_and_go_as_in_electron() {
 
 #[test]
 fn the_dashboard_shows_the_machine_and_answers_clicks_and_keys() {
-    let Some((served, browser)) = Served::in_browser(&["--files", env!("CARGO_MANIFEST_DIR")])
-    else {
-        return;
-    };
+    let Some((served, browser)) = Served::in_browser(&["--files", FOLDER]) else { return };
     for figure in ["cpu", "memory", "rate", "latency", "trip", "lost", "updates", "load"] {
         let known =
             format!("return /^[0-9]/.test(document.querySelector('#{figure}').textContent)");
@@ -171,9 +161,9 @@ fn the_dashboard_shows_the_machine_and_answers_clicks_and_keys() {
     let machine = browser.text("#machine");
     assert!(machine.starts_with(&host_name()), "{machine}");
 
-    // The keyboard does what the pointer does.
+    // The keyboard does the same as the pointer.
     browser.type_into("#log", " Twice.\u{e007}");
-    assert_eq!(next_log(&served.main), "User clicked a button! Twice.");
+    assert_eq!(served.next_log(), "User clicked a button! Twice.");
     browser.click("#info");
     browser.mentions("#output", "cpuModel");
     browser.run("document.querySelector('#file').value = 'no-such-file'");
@@ -184,69 +174,48 @@ fn the_dashboard_shows_the_machine_and_answers_clicks_and_keys() {
     assert_eq!(browser.run("return document.querySelector('#pause').ariaPressed"), "true");
     browser.shows("#updates", "0/s");
     browser.type_into("#pause", " ");
-    browser.eventually(
-        "it goes on",
-        "return Number.parseInt(document.querySelector('#updates').textContent) > 0",
-    );
+    let goes_on = "return Number.parseInt(document.querySelector('#updates').textContent) > 0";
+    browser.eventually("it goes on", goes_on);
 }
 
 #[test]
 fn the_page_says_that_main_is_gone_and_goes_on_when_it_is_back() {
     let Some((mut served, browser)) = Served::in_browser(&[]) else { return };
-    browser.run(COUNT_STATISTICS);
-    browser.eventually("statistics come", "return window.seen.length > 0");
-
-    served.main.signal(Signal::KILL);
-    served.main.end();
-    browser.eventually(
-        "the page says so",
-        "return document.querySelector('#link').textContent === 'main gone' \
-         && !document.querySelector('#banner').hidden",
+    browser.see_statistics(1);
+    // This invoke is pending when main dies.
+    served.main.signal(Signal::STOP);
+    browser.run(
+        "window.asked = null; electron.invoke('get-system-info') \
+         .then(() => { asked = 'answered'; }, (error) => { asked = error.message; });",
     );
-    let error = browser.promise("electron.invoke('get-system-info')")["error"].clone();
+    assert_eq!(browser.run("return window.asked"), Value::Null);
+    served.main.kill();
+    browser.eventually("it is settled", "return window.asked !== null");
+    let asked = browser.run("return window.asked").as_str().unwrap().to_owned();
+    assert!(asked.starts_with("Error invoking remote method 'get-system-info': "), "{asked}");
+    assert!(asked.contains("gone"), "{asked}");
+    browser.shows("#link", "main gone");
+    browser.eventually("a banner", "return !document.querySelector('#banner').hidden");
     assert_eq!(
-        error,
+        browser.invoke_error("'get-system-info'"),
         "Error invoking remote method 'get-system-info': Error: the main process is gone"
     );
 
-    served.main = start_main(&served.demo, &[]);
+    served.main = served.demo.serve(&[]);
     browser.shows("#link", "live");
-    browser.run("window.seen = []");
-    browser.eventually("what it listened to comes again", "return window.seen.length > 0");
+    browser.see_more_statistics(1);
     assert!(browser.promise("electron.invoke('get-system-info')")["cpuModel"].is_string());
     assert_eq!(browser.run("return document.querySelector('#banner').hidden"), true);
-}
-
-#[test]
-fn what_a_page_has_asked_fails_when_main_dies() {
-    let Some((mut served, browser)) = Served::in_browser(&["--files", env!("CARGO_MANIFEST_DIR")])
-    else {
-        return;
-    };
-    served.main.signal(Signal::STOP);
-    browser.run(
-        "window.asked = null; \
-         electron.invoke('get-system-info').then(() => { asked = 'answered'; }, (error) => { asked = error.message; });",
-    );
-    assert_eq!(browser.run("return window.asked"), Value::Null);
-    served.main.signal(Signal::KILL);
-    served.main.end();
-    browser.eventually("it is settled", "return window.asked !== null");
-    let asked = browser.run("return window.asked");
-    let asked = asked.as_str().unwrap();
-    assert!(asked.starts_with("Error invoking remote method 'get-system-info': "), "{asked}");
-    assert!(asked.contains("gone"), "{asked}");
 }
 
 #[test]
 fn a_renderer_can_be_there_before_main_and_its_page_waits() {
     let demo = Demo::new();
     let renderer = Program::start(&mut demo.page(&[]));
-    let url = url(&renderer);
     let Some(browser) = Browser::start(Scheme::Light) else { return };
-    browser.open(&url);
+    browser.open(&url(&renderer));
     browser.shows("#link", "main gone");
-    let _main = start_main(&demo, &[]);
+    let _main = demo.serve(&[]);
     browser.shows("#link", "live");
 }
 
@@ -267,24 +236,16 @@ fn main_launches_a_renderer_with_a_page_which_ends_with_it() {
 
 #[test]
 fn two_pages_of_one_renderer_have_sessions_of_their_own() {
-    let served = Served::start(&[]);
-    let Some(browser) = Browser::start(Scheme::Light) else { return };
-    browser.open(&served.url);
-    browser.shows("#link", "live");
+    let Some((served, browser)) = Served::in_browser(&[]) else { return };
     let [first, second] = browser.open_tab(&served.url);
     browser.shows("#link", "live");
-    browser.run(COUNT_STATISTICS);
-    browser.eventually("statistics come to the second", "return window.seen.length > 10");
-
+    browser.see_statistics(10);
     browser.switch_to(&first);
-    browser.run(COUNT_STATISTICS);
-    browser.eventually("statistics come to the first", "return window.seen.length > 10");
+    browser.see_statistics(10);
     browser.run("electron.send('log-message', 'one'); electron.removeAllListeners();");
-    assert_eq!(next_log(&served.main), "one");
-
+    assert_eq!(served.next_log(), "one");
     browser.switch_to(&second);
-    browser.run("window.seen = []");
-    browser.eventually("they still come to the second", "return window.seen.length > 10");
+    browser.see_more_statistics(10);
     assert!(browser.promise("electron.invoke('get-system-info')")["cpuModel"].is_string());
 }
 
@@ -294,59 +255,48 @@ fn a_tab_keeps_its_token_and_a_page_without_one_says_what_to_do() {
     let Some(browser) = Browser::start(Scheme::Light) else { return };
     browser.open(&format!("http://{}/", served.host()));
     browser.mentions("#banner", "the address that renderer-proc printed");
-    browser.open(&served.url);
-    browser.shows("#link", "live");
+    served.show_in(&browser);
     browser.reload();
     browser.shows("#link", "live");
 }
 
 #[test]
-fn what_the_policy_denies_is_shown_and_refused() {
+fn the_page_shows_and_refuses_channels_that_the_policy_denies() {
     let folder = Folder::new("policy");
     let policy = folder
         .with("policy.toml", "[allow]\nevents = [\"log-message\"]\npushes = [\"statistics\"]\n");
-    let Some((_served, browser)) = Served::in_browser(&["--policy", &policy]) else {
-        return;
-    };
+    let Some((_served, browser)) = Served::in_browser(&["--policy", &policy]) else { return };
     let shown = browser.text("#policy");
     assert_eq!(shown.matches("denied").count(), 2, "{shown}");
     assert_eq!(shown.matches("allowed").count(), 2, "{shown}");
-    let error = browser.promise("electron.invoke('read-file', 'x')")["error"].clone();
     assert_eq!(
-        error,
+        browser.invoke_error("'read-file', 'x'"),
         "Error invoking remote method 'read-file': Error: the channel 'read-file' is not exposed to this page for \
          'invoke'"
     );
 }
 
-/// Pictures for people: `target/ci/page-light.png` and `page-dark.png`.
+/// Keeps pictures for people: `target/ci/page-light.png` and `page-dark.png`.
 #[test]
 fn the_page_looks_the_same_in_light_and_dark() {
-    let served = Served::start(&["--files", env!("CARGO_MANIFEST_DIR")]);
-    for (scheme, name, is_dark) in
-        [(Scheme::Light, "page-light.png", false), (Scheme::Dark, "page-dark.png", true)]
-    {
+    let served = Served::start(&["--files", FOLDER]);
+    for (scheme, name, ground) in [
+        (Scheme::Light, "page-light.png", "rgb(244, 245, 247)"),
+        (Scheme::Dark, "page-dark.png", "rgb(14, 17, 23)"),
+    ] {
         let Some(browser) = Browser::start(scheme) else { return };
-        browser.open(&served.url);
-        browser.shows("#link", "live");
+        served.show_in(&browser);
         let dark = browser.run("return matchMedia('(prefers-color-scheme: dark)').matches");
-        assert_eq!(dark, is_dark);
-        browser.click("#log-send");
-        browser.click("#file-read");
-        browser.click("#info");
+        assert_eq!(dark, matches!(scheme, Scheme::Dark));
+        ["#log-send", "#file-read", "#info"].iter().for_each(|button| browser.click(button));
         let readings = "return /^[0-9]/.test(document.querySelector('#trip-page').textContent) \
                         && document.querySelector('#cores').children.length > 0";
         browser.eventually("there is something to see", readings);
-        assert!(
-            browser
-                .run("return document.documentElement.scrollWidth <= innerWidth")
-                .as_bool()
-                .unwrap(),
-            "nothing sticks out"
-        );
+        let fits = browser.run("return document.documentElement.scrollWidth <= innerWidth");
+        assert_eq!(fits, true, "the page is not wider than its window");
         let picture = browser.keep_picture(name);
         assert!(fs::metadata(picture).unwrap().len() > 20_000, "there is something in it");
-        let grounds = browser.run("return getComputedStyle(document.body).backgroundColor");
-        assert_eq!(grounds, json!(if is_dark { "rgb(14, 17, 23)" } else { "rgb(244, 245, 247)" }));
+        let shown = browser.run("return getComputedStyle(document.body).backgroundColor");
+        assert_eq!(shown, json!(ground));
     }
 }

@@ -1,5 +1,5 @@
-//! Named segments outlive who has made them. What a killed main process leaves is removed by the next one or by the
-//! sweep, and never what belongs to a living one; what somebody else has put in their place is an error and no crash.
+//! Named segments outlive their process. The next main process or the sweep removes those of a dead one, and never
+//! those of a living one. A foreign segment in their place is an error and no crash.
 
 #![allow(unsafe_code, reason = "a process forks as a C program would")]
 
@@ -26,26 +26,20 @@ const LIFE_MAX_US: u64 = 30_000;
 /// The next one binds the name within this.
 const AT_ONCE: Duration = Duration::from_secs(1);
 
-fn config() -> Config {
-    Config { backend: Backend::Portable, ..tests::stage::config() }
-}
-
 fn bind(endpoint: &str) -> Result<IpcMain, BindError> {
     IpcMain::bind_with(endpoint, CONTRACT, config())
 }
 
-/// An endpoint that nobody has any more, and what its segments are called. This process must have no other.
-fn endpoint(purpose: &str) -> (SweptName, SegmentNames) {
+/// Binds an endpoint, which must be the only one of this process. Returns its name and its segments' names too.
+fn endpoint(purpose: &str) -> (SweptName, IpcMain, SegmentNames) {
     let name = SweptName(unique_name(purpose));
     let ipc = bind(&name.0).unwrap();
     let segments = SegmentNames::of_process(std::process::id()).expect("its directory is mapped");
     assert!(!segments.existing().is_empty());
-    drop(ipc);
-    assert_eq!(segments.existing(), Vec::<PathBuf>::new());
-    (name, segments)
+    (name, ipc, segments)
 }
 
-/// By which a test knows that it is alone in a process, with a folder for endpoints that nobody else sweeps.
+/// The environment variable of a process with one test only, and with a folder for endpoints that no other sweeps.
 const ALONE: &str = "RINGBRIDGE_TEST_ALONE";
 
 /// Runs the calling test once more, in a process of its own; `false` in that process.
@@ -70,11 +64,13 @@ fn is_run_alone() -> bool {
 }
 
 #[test]
-fn nothing_is_left_of_main_processes_that_are_killed_with_their_renderers_at_any_moment() {
+fn main_processes_killed_with_their_renderers_at_any_moment_leave_nothing() {
     if is_run_alone() {
         return;
     }
-    let (name, segments) = endpoint("killed");
+    let (name, ipc, segments) = endpoint("killed");
+    drop(ipc);
+    assert_eq!(segments.existing(), Vec::<PathBuf>::new());
     let mut rng = Rng::with_seed(SEED);
     let (mut left, mut slowest) = (0, Duration::ZERO);
     for round in 0..KILLS {
@@ -85,7 +81,7 @@ fn nothing_is_left_of_main_processes_that_are_killed_with_their_renderers_at_any
             .spawn()
             .unwrap();
         if round % 2 == 0 {
-            // From its first step as a main process on: to become one takes its time on a busy machine.
+            // Its life counts from its first step as a main process, which comes late on a busy machine.
             assert!(within(10 * AT_ONCE, || !endpoint_files(&name.0).is_empty()));
         }
         thread::sleep(life);
@@ -118,18 +114,16 @@ fn nothing_is_left_of_main_processes_that_are_killed_with_their_renderers_at_any
 }
 
 #[test]
-fn what_belongs_to_a_living_main_process_is_never_swept_even_without_its_lock() {
+fn segments_of_a_living_main_process_are_never_swept_even_without_its_lock() {
     if is_run_alone() {
         return;
     }
-    let name = SweptName(unique_name("living"));
-    let ipc = bind(&name.0).unwrap();
+    let (name, ipc, segments) = endpoint("living");
     ipc.on_attach(|_| Ok(allow_everything()));
-    let segments = SegmentNames::of_process(std::process::id()).unwrap();
     let before = segments.existing();
     assert_eq!(sweep_endpoints().unwrap(), []);
     assert_eq!(segments.existing(), before);
-    // Somebody has replaced the file that it has locked.
+    // Another process has replaced the file that it has locked.
     for file in endpoint_files(&name.0) {
         fs::remove_file(&file).unwrap();
         fs::write(&file, "").unwrap();
@@ -148,13 +142,11 @@ fn what_belongs_to_a_living_main_process_is_never_swept_even_without_its_lock() 
 }
 
 #[test]
-fn what_is_no_directory_of_ours_is_an_error_for_renderers_and_no_crash_for_anybody() {
+fn a_foreign_directory_is_an_error_for_renderers_and_crashes_no_process() {
     if is_run_alone() {
         return;
     }
-    let name = SweptName(unique_name("foreign"));
-    let ipc = bind(&name.0).unwrap();
-    let segments = SegmentNames::of_process(std::process::id()).unwrap();
+    let (name, ipc, segments) = endpoint("foreign");
     let directory = segments.directory();
     let whole = fs::read(&directory).unwrap();
     drop(ipc);
@@ -164,7 +156,7 @@ fn what_is_no_directory_of_ours_is_an_error_for_renderers_and_no_crash_for_anybo
         fs::write(&directory, bytes).unwrap();
         fs::set_permissions(&directory, Permissions::from_mode(mode)).unwrap();
     };
-    // The next main process makes its own in its place: who died early leaves such.
+    // The next main process makes its own in its place: a process that died early leaves such files.
     let is_replaced = |what: &str| {
         assert!(bind(&name.0).is_ok(), "{what}");
         assert_eq!(segments.existing(), Vec::<PathBuf>::new(), "{what}");
@@ -185,7 +177,7 @@ fn what_is_no_directory_of_ours_is_an_error_for_renderers_and_no_crash_for_anybo
         is_replaced("of somebody else");
     }
 
-    // What others may write is not touched.
+    // A file that others may write is not touched.
     put(&whole, 0o644);
     assert!(matches!(attach(), Err(ConnectError::BadAnswer(_))));
     assert!(matches!(bind(&name.0), Err(BindError::Io { .. })));
@@ -200,14 +192,7 @@ fn what_is_no_directory_of_ours_is_an_error_for_renderers_and_no_crash_for_anybo
 }
 
 #[test]
-fn a_name_that_cannot_be_one_is_refused() {
-    let long = "x".repeat(49);
-    for name in ["", ".", "a/b", "/x", "a\0b", "ä", long.as_str()] {
-        assert!(matches!(bind(name), Err(BindError::BadName { .. })), "{name:?}");
-        let attached = IpcRenderer::attach_with(name, CONTRACT, config());
-        assert!(matches!(attached, Err(ConnectError::BadName { .. })), "{name:?}");
-    }
-    // And so is the name of a segment by which a launched renderer finds its session.
+fn a_launched_renderer_refuses_the_name_of_a_segment_that_cannot_be_one() {
     let long = format!("/ringbridge-0123456789.{}", "1".repeat(300));
     for segment in ["", "x", "/ringbridge-0123456789.1/../x", "/ringbridge-0123456789.1", &long] {
         let mut renderer = renderer(stays, &[]);
@@ -234,8 +219,6 @@ fn a_forked_child_that_exits_removes_nothing() {
     assert_eq!(segments.existing(), Vec::<PathBuf>::new());
 }
 
-// --- renderers and main processes ---------------------------------------------------------------
-
 /// Launches renderers and talks to them, for ever. Arguments: ENDPOINT.
 fn is_killed_at_any_moment(arguments: &Arguments) {
     let ipc = bind(&arguments[0]).expect("the name is free");
@@ -252,7 +235,7 @@ fn is_killed_at_any_moment(arguments: &Arguments) {
     ipc.run().expect("nobody else runs it");
 }
 
-/// Says when the child has exited, and serves on until it is told to end. Arguments: ENDPOINT.
+/// Prints a line when the child has exited, and serves on until a sign. Arguments: ENDPOINT.
 fn forks_a_child_that_exits(arguments: &Arguments) {
     let ipc = bind(&arguments[0]).expect("the name is free");
     ipc.run_for(Duration::from_millis(1)).expect("nobody else runs it");

@@ -1,10 +1,10 @@
-//! The engine's examples as users run them: each says what it is there to show, and ends by itself.
+//! The engine's examples as users run them: each prints its results and ends by itself.
 
 use std::{fs, path::Path};
 
 use tests::{demo::run, prelude::*};
 
-/// Runs an example to its end, where nobody else's endpoints are, and returns its lines in alphabetical order:
+/// Runs an example to its end, in a folder of endpoints of its own, and returns its lines in alphabetical order:
 /// two processes print them.
 fn lines_of(example: &str) -> Vec<String> {
     let runtime = Folder::new(example);
@@ -25,18 +25,8 @@ fn every_example_has_a_test_here() {
     for entry in fs::read_dir(folder).expect("the examples are there") {
         let path = entry.expect("a file").path();
         let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
-        assert!(tests.contains(&format!("lines_of(\"{name}\")")), "{name}");
+        assert!(tests.contains(&format!("\"{name}\"")), "{name}");
     }
-}
-
-#[test]
-fn a_log_message_goes_to_main_though_its_sender_ends_at_once() {
-    let expected = [
-        "renderer 1 is gone: clean-exit",
-        "renderer 1: User clicked a button!",
-        "renderer 1: User closed the window.",
-    ];
-    assert_eq!(lines_of("log_message"), expected);
 }
 
 #[test]
@@ -72,44 +62,45 @@ fn a_topic_reaches_every_renderer_by_one_write() {
 }
 
 #[test]
-fn main_asks_a_renderer_and_waits_no_longer_than_it_says() {
+fn the_other_examples_print_these_lines() {
+    let [log_message, invoke_renderer, large_payload, policy, crash] =
+        ["log_message", "invoke_renderer", "large_payload", "policy", "crash"].map(lines_of);
+    let expected = [
+        "renderer 1 is gone: clean-exit",
+        "renderer 1: User clicked a button!",
+        "renderer 1: User closed the window.",
+    ];
+    assert_eq!(log_message, expected);
     let expected = [
         "main: no reply to 'think' within 100ms",
         "main: refused: there is no text",
         "main: the text is 45 pixels wide",
     ];
-    assert_eq!(lines_of("invoke_renderer"), expected);
-}
-
-#[test]
-fn a_large_payload_comes_and_goes_and_one_beyond_the_policy_does_not() {
+    assert_eq!(invoke_renderer, expected);
+    let raise = "raise the limit in Config or Policy, or split it";
+    let too_large = format!(
+        "renderer: a message of 8388609 bytes on 'invert' is too large: at most 8388608 fit; {raise}"
+    );
     let expected = [
         "main: 1 attachment received, 1 sent",
         "main: 8 MiB from renderer 1",
         "renderer: 8 MiB came back, each byte as it should be",
-        "renderer: a message of 8388609 bytes on 'invert' is too large: at most 8388608 fit; raise \
-         the limit in Config or Policy, or split it",
+        &too_large,
     ];
-    assert_eq!(lines_of("large_payload"), expected);
-}
-
-#[test]
-fn a_policy_and_a_validator_refuse_what_they_should() {
+    assert_eq!(large_payload, expected);
+    let too_large = format!(
+        "renderer: a message of 65 bytes on 'log-message' is too large: at most 64 fit; {raise}"
+    );
     let expected = [
         "main: 1 invoke was rejected by its validator",
         "renderer 1: that was all",
         "renderer: Error invoking remote method 'read-file': rejected: '/etc/shadow' is not among \
          the files to be read",
-        "renderer: a message of 65 bytes on 'log-message' is too large: at most 64 fit; raise the \
-         limit in Config or Policy, or split it",
+        &too_large,
         "renderer: allowed: Linux",
         "renderer: the policy of this renderer does not allow the channel 'delete-file'",
     ];
-    assert_eq!(lines_of("policy"), expected);
-}
-
-#[test]
-fn a_crash_ends_what_was_pending_and_another_renderer_takes_over() {
+    assert_eq!(policy, expected);
     let expected = [
         "main: another one is launched in 50ms",
         "main: no reply to 'progress': the other process is gone (crashed)",
@@ -119,5 +110,5 @@ fn a_crash_ends_what_was_pending_and_another_renderer_takes_over() {
         "main: renderer 2 is gone: clean-exit",
         "main: renderer 2 takes the place of renderer 1",
     ];
-    assert_eq!(lines_of("crash"), expected);
+    assert_eq!(crash, expected);
 }

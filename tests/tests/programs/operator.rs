@@ -12,7 +12,7 @@ use tests::{
     screen::Screen,
 };
 
-/// A place for endpoints of its own, so that nobody else's are listed or swept.
+/// A folder of endpoints of its own, so that no other test's are listed or swept.
 struct Place(Folder);
 
 impl Place {
@@ -26,19 +26,24 @@ impl Place {
         command
     }
 
-    /// Runs the tool to its end, which must be a good one; each line that it prints, as JSON.
-    fn lines(&self, arguments: &[&str]) -> Vec<Value> {
+    /// Runs the tool and returns its output. It must succeed.
+    fn output(&self, arguments: &[&str]) -> String {
         let (code, output, errors) = run(&mut self.tool(arguments));
         assert_eq!((code, errors.as_str()), (Some(0), ""), "{arguments:?}");
-        output.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        output
     }
 
-    /// The one line that the tool prints when it cannot do it.
+    /// The same with `--json`: each line of the output.
+    fn lines(&self, arguments: &[&str]) -> Vec<Value> {
+        parsed(&self.output(&[arguments, &["--json"]].concat()))
+    }
+
+    /// The one line that the tool prints when it fails.
     fn complaint(&self, arguments: &[&str]) -> String {
         let (code, output, errors) = run(&mut self.tool(arguments));
         assert_eq!((code, output.as_str()), (Some(1), ""), "{arguments:?}");
         assert_eq!(errors.lines().count(), 1, "{errors}");
-        errors.trim_end().strip_prefix("ringbridge: ").expect("it says who speaks").to_owned()
+        errors.trim_end().strip_prefix("ringbridge: ").expect("it begins with its name").to_owned()
     }
 
     /// Starts a main process here.
@@ -49,35 +54,46 @@ impl Place {
     }
 }
 
-// --- list, sweep -----------------------------------------------------------------------------------
+fn parsed(output: &str) -> Vec<Value> {
+    output.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// Starts a main process with renderers, and waits until they have connected. Returns their process ids too.
+fn main_with_renderers(place: &Place, demo: &Demo, renderers: usize) -> (Program, Vec<String>) {
+    let main = place.main(demo, &["--renderers", &renderers.to_string()]);
+    let connected = (0..renderers).map(|_| main.lines.next_of("did_connect")["pid"].to_string());
+    let connected = connected.collect();
+    (main, connected)
+}
 
 #[test]
-fn who_is_alive_is_listed_and_only_what_the_dead_have_left_is_swept() {
+fn living_endpoints_are_listed_and_only_the_files_of_dead_ones_are_swept() {
     let place = Place::new();
-    assert!(place.lines(&["list", "--json"]).is_empty(), "there is not even a folder");
+    assert!(place.lines(&["list"]).is_empty(), "there is not even a folder");
     let (living, dying) = (Demo::new(), Demo::new());
     let mut alive = place.main(&living, &["--renderers", "0"]);
+    let columns = format!("{}  alive  {}\n", living.endpoint(), alive.id());
+    assert_eq!(place.output(&["list"]), columns);
     let mut killed = place.main(&dying, &["--renderers", "0"]);
-    let listed = place.lines(&["list", "--json"]);
-    for (demo, main) in [(&living, &alive), (&dying, &killed)] {
-        let line = json!({ "endpoint": demo.endpoint(), "state": "alive", "pid": main.id() });
-        assert!(listed.contains(&line), "{listed:?}");
-    }
-    assert_eq!(listed.len(), 2);
-    assert!(place.lines(&["sweep", "--json"]).is_empty());
+    let alive_line = json!({ "endpoint": living.endpoint(), "state": "alive", "pid": alive.id() });
+    let dying_line = json!({ "endpoint": dying.endpoint(), "state": "alive", "pid": killed.id() });
+    let is_listed = |expected: &[&Value]| {
+        let listed = place.lines(&["list"]);
+        let all = expected.iter().all(|line| listed.contains(line));
+        assert!(all && listed.len() == expected.len(), "{listed:?}");
+    };
+    is_listed(&[&alive_line, &dying_line]);
+    assert!(place.lines(&["sweep"]).is_empty());
 
     killed.kill();
-    let listed = place.lines(&["list", "--json"]);
     let stale = json!({ "endpoint": dying.endpoint(), "state": "stale", "pid": null });
-    assert!(listed.len() == 2 && listed.contains(&stale), "{listed:?}");
-    let swept = place.lines(&["sweep", "--json"]);
+    is_listed(&[&alive_line, &stale]);
     let gone = json!({ "swept": "endpoint", "name": dying.endpoint(), "segments": 0, "bytes": 0 });
-    assert_eq!(swept, [gone]);
-    let listed = place.lines(&["list", "--json"]);
-    assert!(listed.len() == 1 && listed[0]["endpoint"] == living.endpoint(), "{listed:?}");
+    assert_eq!(place.lines(&["sweep"]), [gone]);
+    is_listed(&[&alive_line]);
 
-    // Who was not swept is there as before.
-    assert_eq!(place.lines(&["inspect", "--json", living.endpoint()])[0]["pid"], alive.id());
+    // The living one is there as before.
+    assert_eq!(place.lines(&["inspect", living.endpoint()])[0]["pid"], alive.id());
     alive.signal(Signal::TERM);
     assert!(alive.end().success());
     let files = fs::read_dir(place.0.join("ringbridge")).unwrap();
@@ -85,25 +101,12 @@ fn who_is_alive_is_listed_and_only_what_the_dead_have_left_is_swept() {
 }
 
 #[test]
-fn what_people_read_is_in_columns() {
-    let place = Place::new();
-    let demo = Demo::new();
-    let main = place.main(&demo, &["--renderers", "0"]);
-    let (code, output, _) = run(&mut place.tool(&["list"]));
-    assert_eq!(code, Some(0));
-    assert_eq!(output, format!("{}  alive  {}\n", demo.endpoint(), main.id()));
-}
-
-// --- inspect -------------------------------------------------------------------------------------
-
-#[test]
-fn what_is_inspected_is_what_main_reports_at_its_end() {
-    let place = Place::new();
-    let demo = Demo::new();
-    let mut main = place.main(&demo, &[]);
-    let renderer = main.lines.next_of("did_connect")["pid"].as_u64().unwrap() as u32;
+fn an_inspection_shows_what_main_reports_at_its_end() {
+    let (place, demo) = (Place::new(), Demo::new());
+    let (mut main, renderers) = main_with_renderers(&place, &demo, 1);
+    let renderer = renderers[0].parse().unwrap();
     main.lines.next_of("log_message");
-    let inspect = || place.lines(&["inspect", demo.endpoint(), "--json"]).remove(0);
+    let inspect = || place.lines(&["inspect", demo.endpoint()]).remove(0);
     eventually("it has asked several times", || {
         inspect()["windows"][0]["counters"]["invokes_received"].as_u64() >= Some(5)
     });
@@ -113,10 +116,8 @@ fn what_is_inspected_is_what_main_reports_at_its_end() {
     inspect();
     let seen = inspect();
     main.signal(Signal::TERM);
-    let summary = main.lines.next_of("summary");
-    let lines = main.lines.rest();
-    let summary = lines.last().unwrap_or(&summary);
-    assert!(main.end().success());
+    let lines = main.finish();
+    let summary = lines.last().unwrap();
 
     assert_eq!(seen["endpoint"], demo.endpoint());
     assert_eq!((&seen["pid"], &seen["metrics"]["windows"]), (&json!(main.id()), &json!(1)));
@@ -131,38 +132,28 @@ fn what_is_inspected_is_what_main_reports_at_its_end() {
 
 #[test]
 fn a_page_for_people_names_every_window_and_its_policy() {
-    let place = Place::new();
-    let demo = Demo::new();
-    let main = place.main(&demo, &["--renderers", "2"]);
-    let renderers = [(); 2].map(|()| main.lines.next_of("did_connect")["pid"].to_string());
+    let (place, demo) = (Place::new(), Demo::new());
+    let (main, renderers) = main_with_renderers(&place, &demo, 2);
     // By then it is in the middle of its work.
     main.lines.next_of("statistics");
-    let (code, page, _) = run(&mut place.tool(&["inspect", demo.endpoint()]));
-    assert_eq!(code, Some(0));
-    for text in [
-        demo.endpoint(),
-        "main sleeps",
-        "statistics",
-        "frames_received",
-        &renderers[0],
-        &renderers[1],
-    ] {
+    let page = place.output(&["inspect", demo.endpoint()]);
+    let texts = [demo.endpoint(), "main sleeps", "statistics", "frames_received"];
+    for text in texts.into_iter().chain(renderers.iter().map(String::as_str)) {
         assert!(page.contains(text), "no {text} in:\n{page}");
     }
 }
 
 #[test]
-fn whatever_cannot_be_done_is_one_line_that_says_why() {
-    let place = Place::new();
+fn each_failure_is_one_line_with_its_reason() {
+    let (place, demo) = (Place::new(), Demo::new());
     let nobody = place.complaint(&["inspect", "nobody"]);
     assert!(nobody.starts_with("there is no endpoint 'nobody'"), "{nobody}");
     let name = place.complaint(&["top", "--json", "no/name"]);
     assert_eq!(name, "'no/name' is no endpoint name");
-    let demo = Demo::new();
     let mut main = place.main(&demo, &["--renderers", "0"]);
     let no_terminal = place.complaint(&["top", demo.endpoint()]);
     assert!(no_terminal.starts_with("standard output is no terminal"), "{no_terminal}");
-    // One that hears nothing is not waited for without end.
+    // The wait for a main that does not answer has a limit.
     main.signal(Signal::STOP);
     eventually("it has stopped", || is_stopped(main.id()));
     let began = Instant::now();
@@ -175,14 +166,10 @@ fn whatever_cannot_be_done_is_one_line_that_says_why() {
     assert_eq!(code, Some(2), "{errors}");
 }
 
-// --- top -----------------------------------------------------------------------------------------
-
 #[test]
 fn top_prints_an_object_a_second_for_programs_until_main_is_gone() {
-    let place = Place::new();
-    let demo = Demo::new();
-    let mut main = place.main(&demo, &["--push-interval", "1ms"]);
-    main.lines.next_of("did_connect");
+    let (place, demo) = (Place::new(), Demo::new());
+    let (mut main, _) = main_with_renderers(&place, &demo, 1);
     let mut top = place.tool(&["top", demo.endpoint(), "--json"]);
     let mut top = top.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let lines = Lines::of(top.stdout.take().unwrap());
@@ -202,10 +189,8 @@ fn top_prints_an_object_a_second_for_programs_until_main_is_gone() {
 
 #[test]
 fn top_gives_the_terminal_back_whichever_way_it_ends() {
-    let place = Place::new();
-    let demo = Demo::new();
-    let mut main = place.main(&demo, &["--renderers", "2"]);
-    let renderers = [(); 2].map(|()| main.lines.next_of("did_connect")["pid"].to_string());
+    let (place, demo) = (Place::new(), Demo::new());
+    let (mut main, renderers) = main_with_renderers(&place, &demo, 2);
     let start = || {
         let screen = Screen::start(&mut place.tool(&["top", demo.endpoint()]), 120, 30);
         for text in ["WINDOW", demo.endpoint(), &renderers[0], &renderers[1]] {
@@ -234,8 +219,7 @@ fn top_gives_the_terminal_back_whichever_way_it_ends() {
     assert!(text.contains("ringbridge: the main process is gone"), "{text}");
 }
 
-/// Waits for the end of a program that has the terminal, and sees that it has left that as it found it. Returns what can
-/// be read then.
+/// Waits for a program's end, and checks that it leaves its terminal as a new one. Returns the screen's text too.
 fn ends_tidily(mut screen: Screen) -> (ExitStatus, String) {
     let status = screen.end();
     eventually("the screen is given back", || !screen.is_taken_over() && !screen.hides_cursor());
@@ -244,35 +228,37 @@ fn ends_tidily(mut screen: Screen) -> (ExitStatus, String) {
     (status, screen.text())
 }
 
-// --- doctor --------------------------------------------------------------------------------------
-
-/// What a finding says of a check.
+/// The grade of a check. Only a good one has no remedy.
 fn grade<'a>(findings: &'a [Value], check: &str) -> &'a str {
     let finding = findings.iter().find(|finding| finding["check"] == check);
     let finding = finding.unwrap_or_else(|| panic!("no {check} in {findings:?}"));
-    let has_remedy = finding["remedy"].is_string();
-    assert_eq!(has_remedy, finding["grade"] != "ok", "who finds fault says what to do: {finding}");
+    assert_eq!(finding["remedy"].is_string(), finding["grade"] != "ok", "{finding}");
     finding["grade"].as_str().unwrap()
 }
 
 #[test]
-fn the_machine_that_runs_these_tests_is_fit_and_a_session_works_on_it() {
+fn the_doctor_finds_this_machine_fit_and_a_session_works_on_it() {
     let place = Place::new();
-    let findings = place.lines(&["doctor", "--json"]);
-    for required in
-        ["shared memory", "futex_waitv", "eventfd in epoll", "sockets", "pidfd", "a session"]
-    {
+    let findings = place.lines(&["doctor"]);
+    for required in [
+        "shared memory",
+        "futex_waitv",
+        "eventfd in epoll",
+        "sockets",
+        "pidfd",
+        "a session",
+        "endpoints' folder",
+    ] {
         assert_eq!(grade(&findings, required), "ok");
     }
     for other in ["membarrier", "Landlock", "the sandbox", "descriptors", "cores"] {
         grade(&findings, other);
     }
-    assert!(place.lines(&["list", "--json"]).is_empty(), "it leaves nothing");
-    assert_eq!(grade(&findings, "endpoints' folder"), "ok");
+    assert!(place.lines(&["list"]).is_empty(), "it leaves nothing");
 }
 
 #[test]
-fn a_folder_that_others_can_open_and_a_low_limit_are_found() {
+fn the_doctor_finds_a_folder_that_others_can_open_and_a_low_limit() {
     let place = Place::new();
     let folder = place.0.join("ringbridge");
     fs::create_dir(&folder).unwrap();
@@ -282,8 +268,7 @@ fn a_folder_that_others_can_open_and_a_low_limit_are_found() {
     limited.arg(demo_program("ringbridge")).env("XDG_RUNTIME_DIR", &*place.0);
     let (code, output, errors) = run(&mut limited);
     assert_eq!((code, errors.as_str()), (Some(3), ""));
-    let findings: Vec<_> = output.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!(grade(&findings, "endpoints' folder"), "fail");
-    assert_eq!(grade(&findings, "a session"), "fail");
-    assert_eq!(grade(&findings, "descriptors"), "note");
+    let findings = parsed(&output);
+    let checks = ["endpoints' folder", "a session", "descriptors"];
+    assert_eq!(checks.map(|check| grade(&findings, check)), ["fail", "fail", "note"]);
 }

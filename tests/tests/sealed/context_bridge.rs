@@ -1,28 +1,22 @@
-//! What of a renderer's channels a page gets, and how it hears.
+//! The channels that a page gets from its renderer, and its pushes.
 
 use tests::prelude::*;
 
 #[test]
-fn a_page_gets_what_is_exposed_and_the_policy_allows_and_no_push_is_counted_twice() {
+fn a_page_gets_exposed_channels_that_the_policy_allows_and_no_push_is_counted_twice() {
     let stage = Stage::new();
-    stage.answer(ADD, |_, [left, right]| Ok(left + right));
-    stage.answer(ASK, |_, number| Ok(*number));
+    stage.answer_all();
     let policy = Policy::deny_all().allow(REPORT).allow(ADD).allow(ASK).allow(CUE).allow(TICK);
     let window = stage.launch(process(exposes_channels_to_a_page, &[]), policy);
     stage.run_until_reported("ready for ticks");
-    for tick in 1..=100 {
-        window.send(TICK, &tick).unwrap();
-    }
+    (1..=100).for_each(|tick| window.send(TICK, &tick).unwrap());
     stage.run_until_reported("the bridge is gone");
     window.send(TICK, &101).unwrap();
     stage.run_to_the_end();
     assert_eq!(window.counters().violations, 0);
 }
 
-// --- renderers and main processes ---------------------------------------------------------------
-
 const UNKNOWN: Event<u64> = Event::new("an-event-of-its-own");
-
 const WITH_UNKNOWN: Contract = &[&UNKNOWN, &REPORT, &NUMBER, &ADD, &ASK, &CUE, &TICK];
 
 fn number(text: &str) -> Result<u64, String> {
@@ -34,38 +28,28 @@ fn exposes_channels_to_a_page(arguments: &Arguments) {
     let ipc = arguments.connect_as(WITH_UNKNOWN, Config::default());
     let mut bridge = ContextBridge::<String>::new(&ipc);
 
-    // What the renderer may not, its page may not.
+    // A channel that the renderer may not use is not exposed.
     let event = |event| Exposed::send(event, |text: String| number(&text));
-    assert_eq!(
-        bridge.expose_in_main_world(event(NUMBER)),
-        Err(ExposeError::Forbidden { channel: "number" })
-    );
-    assert_eq!(
-        bridge.expose_in_main_world(event(UNKNOWN)),
-        Err(ExposeError::UnknownChannel { channel: "an-event-of-its-own" })
-    );
+    let refused = bridge.expose_in_main_world(event(NUMBER));
+    assert_eq!(refused, Err(ExposeError::Forbidden { channel: "number" }));
+    let refused = bridge.expose_in_main_world(event(UNKNOWN));
+    assert_eq!(refused, Err(ExposeError::UnknownChannel { channel: "an-event-of-its-own" }));
     assert_eq!(bridge.channels().count(), 0);
 
     bridge.expose_in_main_world(Exposed::send(REPORT, Ok)).unwrap();
-    assert_eq!(
-        bridge.expose_in_main_world(Exposed::send(REPORT, Ok)),
-        Err(ExposeError::Twice { channel: "report" })
-    );
+    let refused = bridge.expose_in_main_world(Exposed::send(REPORT, Ok));
+    assert_eq!(refused, Err(ExposeError::Twice { channel: "report" }));
     let sum = |text: String| {
         let (left, right) = text.split_once('+').ok_or("expected a sum")?;
         Ok([number(left)?, number(right)?])
     };
     bridge.expose_in_main_world(Exposed::invoke(ADD, sum, |sum| Ok(sum.to_string()))).unwrap();
-    bridge
-        .expose_in_main_world(Exposed::invoke(
-            ASK,
-            |text: String| number(&text),
-            |_answer| Err("no text for it".to_owned()),
-        ))
-        .unwrap();
+    let no_text = |_: u64| Err("no text for it".to_owned());
+    let ask = Exposed::invoke(ASK, |text: String| number(&text), no_text);
+    bridge.expose_in_main_world(ask).unwrap();
     bridge.expose_in_main_world(Exposed::on(TICK, u64::to_string)).unwrap();
 
-    // Nor may it do what was not exposed, or in another way.
+    // Neither may the page use another channel, nor one of these in another way.
     let refused =
         |kind, channel: &str| BridgeError::NotExposed { kind, channel: channel.to_owned() };
     let text = String::new;
@@ -79,27 +63,20 @@ fn exposes_channels_to_a_page(arguments: &Arguments) {
     for channel in ["report", "add", "cue"] {
         assert_eq!(bridge.on(channel).map(drop), Err(refused(ChannelKind::Push, channel)));
     }
-    assert_eq!(ipc.counters().frames_sent, 0, "main has heard of none of it");
+    assert_eq!(ipc.counters().frames_sent, 0, "nothing of it was sent to main");
 
-    // What it may, it may.
-    let bad = BridgeError::BadValue {
-        kind: ChannelKind::Method,
-        channel: "add",
-        why: "expected a sum".to_owned(),
-    };
+    let why = "expected a sum".to_owned();
+    let bad = BridgeError::BadValue { kind: ChannelKind::Method, channel: "add", why };
     assert_eq!(bridge.invoke("add", "2".to_owned()).map(drop), Err(bad));
-    let mut ticks = bridge.on("tick").map_err(|error| error.to_string()).unwrap();
-    let added = bridge.invoke("add", "2+3".to_owned()).map_err(|error| error.to_string()).unwrap();
-    let asked = bridge.invoke("ask", "1".to_owned()).map_err(|error| error.to_string()).unwrap();
+    let Ok(mut ticks) = bridge.on("tick") else { panic!("it is exposed") };
+    let Ok(added) = bridge.invoke("add", "2+3".to_owned()) else { panic!("it is exposed") };
+    let Ok(asked) = bridge.invoke("ask", "1".to_owned()) else { panic!("it is exposed") };
     ipc.drive_in_background().unwrap();
     assert_eq!(block_on(added), Ok("5".to_owned()));
-    assert_eq!(
-        block_on(asked),
-        Err(BridgeError::Invoke { channel: "ask", message: "no text for it".to_owned() })
-    );
+    let message = "no text for it".to_owned();
+    assert_eq!(block_on(asked), Err(BridgeError::Invoke { channel: "ask", message }));
     bridge.send("report", "ready for ticks".to_owned()).unwrap();
-    let mut heard = 0;
-    let mut newest = text();
+    let (mut heard, mut newest) = (0, text());
     while newest != "100" {
         block_on(ticks.changed());
         let ticks = ticks.take().expect("something has changed");
@@ -110,5 +87,5 @@ fn exposes_channels_to_a_page(arguments: &Arguments) {
 
     drop(bridge);
     ipc.report("the bridge is gone");
-    eventually("a tick comes that nobody listens to", || ipc.counters().unheard > 0);
+    eventually("a tick comes for which there is no listener", || ipc.counters().unheard > 0);
 }

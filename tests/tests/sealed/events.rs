@@ -1,4 +1,4 @@
-//! What the library tells of sessions, and what a renderer cannot have it say.
+//! The library's events: their order and content, and that no renderer can forge one.
 
 use std::{
     io,
@@ -8,7 +8,7 @@ use std::{
 use tests::{attacks, prelude::*, siege::attacker_command};
 use tracing_subscriber::{filter::LevelFilter, util::SubscriberInitExt};
 
-/// Everything that is told on a test's thread, as it would be logged.
+/// The events of a test's thread, as they would be logged.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
@@ -23,7 +23,7 @@ impl Write for Log {
 }
 
 impl Log {
-    /// Begins one. It goes on until the second value is dropped.
+    /// Begins a log, which ends when the second value is dropped.
     fn begin() -> (Self, impl Sized) {
         let log = Self::default();
         let writer = log.clone();
@@ -39,7 +39,7 @@ impl Log {
         String::from_utf8(self.0.lock().unwrap().clone()).expect("it is text")
     }
 
-    /// Each of these is told, in this order.
+    /// Checks that it has these texts in this order.
     fn assert_told(&self, lines: &[&str]) {
         let log = self.text();
         let mut rest = log.as_str();
@@ -51,14 +51,12 @@ impl Log {
 }
 
 #[test]
-fn a_sessions_life_is_told_from_its_beginning_to_its_end() {
+fn a_session_is_logged_from_its_beginning_to_its_end() {
     let (log, _until_the_end) = Log::begin();
     let stage = Stage::new();
-    let window = stage.launch(renderer(stays, &[]), Policy::deny_all().allow_all(CONTRACT));
-    stage.run_until_reported("connected");
+    let window = stage.play_ready(stays, &[]);
     let (id, pid) = (window.id(), window.os_process_id());
-    signal(pid, Signal::KILL);
-    stage.run_until_gone(&window);
+    stage.kill(&window);
     let name = stage.name().to_owned();
     drop(stage);
     log.assert_told(&[
@@ -71,56 +69,55 @@ fn a_sessions_life_is_told_from_its_beginning_to_its_end() {
     ]);
 }
 
+/// Launches an attacker and runs until it is gone.
+fn attack(stage: &Stage, name: &str) -> WebContents {
+    let attack = attacks::find(name);
+    let command = attacker_command(attack, stage, std::process::id());
+    let window = stage.launch(command, (attack.policy)(allow_everything()));
+    stage.run_until_gone(&window);
+    window
+}
+
 #[test]
-fn a_violation_is_told_with_its_name_and_whether_it_is_tolerated() {
+fn a_violation_is_logged_with_its_name_and_whether_it_is_tolerated() {
     let (log, _until_the_end) = Log::begin();
-    for (attack, violation, tolerated) in [
+    for (name, violation, tolerated) in [
         ("kind-that-is-none", "unknown-kind", false),
         ("violations-that-are-tolerated", "", true),
         ("packet-after-the-handshake", "unexpected-packet", false),
     ] {
-        let stage = Stage::new();
-        let attack = attacks::find(attack);
-        let command = attacker_command(attack, &stage, std::process::id());
-        let window = stage.launch(command, (attack.policy)(allow_everything()));
-        stage.run_until_gone(&window);
+        let window = attack(&Stage::new(), name);
         let (id, pid) = (window.id(), window.os_process_id());
-        let told = format!(
-            "WARN ringbridge: protocol violation window={id} pid={pid} violation=\"{violation}"
-        );
-        log.assert_told(&[&told, &format!("tolerated={tolerated}")]);
+        log.assert_told(&[
+            &format!("WARN ringbridge: protocol violation window={id} pid={pid}"),
+            &format!("violation=\"{violation}"),
+            &format!("tolerated={tolerated}"),
+        ]);
     }
 }
 
 #[test]
-fn who_is_not_let_in_is_told_with_why_and_without_what_it_said() {
+fn a_refused_connection_is_logged_with_its_reason_and_forges_no_line() {
     let (log, _until_the_end) = Log::begin();
     let stage = Stage::new();
     stage.ipc.on_attach(|_| Err("not\u{1b}[31m today\nERROR ringbridge: all is lost".to_owned()));
-    let name = stage.name().to_owned();
-    let attaching = thread::spawn(move || IpcRenderer::attach(&name, CONTRACT).map(drop));
-    stage.run_until("it is refused", || attaching.is_finished());
-    assert!(attaching.join().unwrap().is_err());
+    assert!(stage.attach(CONTRACT).is_err());
     let log = log.text();
-    let line = log.lines().find(|line| line.contains("connection refused")).expect("it is told");
-    let pid = std::process::id();
-    assert!(
-        line.starts_with(&format!(" WARN ringbridge: connection refused pid={pid} why=\"not")),
-        "{line}"
-    );
-    // Whatever a hook quotes, no line is forged and no terminal obeys.
+    let start =
+        format!(" WARN ringbridge: connection refused pid={} why=\"not", std::process::id());
+    assert!(log.lines().any(|line| line.starts_with(&start)), "{log}");
+    // Whatever a hook quotes, it adds no line and no escape sequence.
     assert!(!log.contains('\u{1b}'), "{log}");
     assert!(!log.lines().any(|line| line.starts_with("ERROR")), "{log}");
 }
 
 #[test]
-fn who_is_held_for_its_quota_and_who_rings_in_a_storm_is_told() {
+fn a_renderer_over_its_quota_and_one_that_rings_without_end_are_logged() {
     let (log, _until_the_end) = Log::begin();
     let stage = Stage::new();
     stage.hear(NUMBER, |_, _| ());
     let policy = allow_everything().frames_quota(Quota::per_second(1000).burst(20));
-    let (window, mut sign) = stage.play_with_input(sends_numbers_at_a_sign, &["100"], policy);
-    stage.run_until_reported("ready");
+    let (window, mut sign) = stage.play_ready_with_input(sends_numbers_at_a_sign, &["100"], policy);
     sign.write_all(b".").unwrap();
     stage.run_until_reported("sent");
     let id = window.id();
@@ -130,12 +127,7 @@ fn who_is_held_for_its_quota_and_who_rings_in_a_storm_is_told() {
     ]);
     stage.close(&window);
 
-    let attack = attacks::find("rings-without-frames");
-    let window =
-        stage.launch(attacker_command(attack, &stage, std::process::id()), allow_everything());
-    stage.run_until_gone(&window);
-    log.assert_told(&[&format!(
-        "WARN ringbridge: rings without sending, too often: not heard for a while window={}",
-        window.id()
-    )]);
+    let id = attack(&stage, "rings-without-frames").id();
+    let rings = "rings without sending, too often: not heard for a while";
+    log.assert_told(&[&format!("WARN ringbridge: {rings} window={id}")]);
 }

@@ -1,50 +1,34 @@
-//! What an inspector sees of a main process, and what being watched costs it.
+//! The view of an inspector on a main process, and its cost for that process.
 
-use std::{process::Stdio, sync::mpsc};
+use std::process::Stdio;
 
 use tests::prelude::*;
 
-/// What main shows next, with its loop running.
-fn look(stage: &Stage, inspector: &mut Inspector) -> Inspection {
-    let mut seen = None;
-    stage.run_until("main shows itself", || {
-        seen = inspector.next(Duration::ZERO).expect("main is there");
-        seen.is_some()
-    });
-    seen.expect("it was found")
-}
-
-/// Looks until what is seen is so.
+/// Looks, with main's loop running, until a record is as it should be.
 fn look_until(
     stage: &Stage,
     inspector: &mut Inspector,
     what: &str,
     condition: impl Fn(&Inspection) -> bool,
 ) -> Inspection {
-    let deadline = Instant::now() + LIMIT;
-    loop {
-        let seen = look(stage, inspector);
-        if condition(&seen) {
-            return seen;
-        }
-        assert!(Instant::now() < deadline, "not within {LIMIT:?}: {what}: {seen:?}");
-    }
+    let mut seen = None;
+    stage.run_until(what, || {
+        seen = inspector.next(Duration::ZERO).expect("main is there");
+        seen.as_ref().is_some_and(&condition)
+    });
+    seen.expect("it was found")
+}
+
+fn look(stage: &Stage, inspector: &mut Inspector) -> Inspection {
+    look_until(stage, inspector, "main shows itself", |_| true)
 }
 
 /// Attaches from another thread, as main's loop must run meanwhile.
-fn attach(stage: &Stage) -> Result<Inspector, InspectError> {
-    let (sender, attached) = mpsc::channel();
+fn attach(stage: &Stage) -> Inspector {
     let name = stage.name().to_owned();
-    thread::spawn(move || {
-        // Who waits for it may have given up.
-        let _ = sender.send(Inspector::attach(&name));
-    });
-    let mut result = None;
-    stage.run_until("the inspector is answered", || {
-        result = attached.try_recv().ok();
-        result.is_some()
-    });
-    result.expect("it was found")
+    let attaching = thread::spawn(move || Inspector::attach(&name));
+    stage.run_until("the inspector is answered", || attaching.is_finished());
+    attaching.join().unwrap().expect("main is there")
 }
 
 #[test]
@@ -58,7 +42,7 @@ fn an_inspector_sees_what_main_counts() {
     ];
     stage.run_until("both are connected", || stage.reports().len() == 2);
     stage.ipc.publish(NEWS, &1).unwrap();
-    let mut inspector = attach(&stage).unwrap();
+    let mut inspector = attach(&stage);
     let seen = look(&stage, &mut inspector);
 
     assert_eq!((seen.endpoint.as_str(), seen.pid), (stage.name(), std::process::id()));
@@ -84,23 +68,23 @@ fn an_inspector_sees_what_main_counts() {
 }
 
 #[test]
-fn what_waits_in_a_ring_and_for_an_answer_is_seen() {
+fn an_inspector_sees_messages_in_a_ring_and_pending_invokes() {
     let stage = Stage::new();
     let kept = Notes::new();
-    let keeping = kept.clone();
+    let keep = kept.adding();
     stage.answer_later(ASK, move |_, number, responder| match number {
-        1 => keeping.add(responder),
+        1 => keep(responder),
         _ => _ = responder.reply(number),
     });
     let asks = stage.play(asks_and_stays);
     stage.run_until("it has asked", || kept.len() == 1);
     // It waits for its input and takes nothing.
-    let (stuck, mut sign) = stage.play_with_input(does_not_notice_the_end, &[], allow_everything());
-    stage.run_until_reported("connected");
+    let (stuck, mut sign) =
+        stage.play_ready_with_input(does_not_notice_the_end, &[], allow_everything());
     (0..10).for_each(|tick| stuck.send(TICK, &tick).unwrap());
     let asked: Vec<_> = (0..3).map(|number| stuck.invoke(ASK, &number, LIMIT).unwrap()).collect();
 
-    let mut inspector = attach(&stage).unwrap();
+    let mut inspector = attach(&stage);
     let seen = look(&stage, &mut inspector);
     let [asks_seen, stuck_seen] = &seen.windows[..] else { panic!("{seen:?}") };
     assert_eq!((asks_seen.id, asks_seen.metrics.unanswered_invokes), (asks.id(), 1));
@@ -118,10 +102,10 @@ fn what_waits_in_a_ring_and_for_an_answer_is_seen() {
 }
 
 #[test]
-fn the_states_of_a_window_are_seen() {
+fn an_inspector_sees_the_states_of_a_window() {
     let stage = Stage::new();
     stage.hear(NUMBER, |_, _| ());
-    let mut inspector = attach(&stage).unwrap();
+    let mut inspector = attach(&stage);
     assert!(look(&stage, &mut inspector).windows.is_empty());
 
     let (silent, sign) = with_input(process(never_connects, &[]));
@@ -133,8 +117,7 @@ fn the_states_of_a_window_are_seen() {
     drop(sign);
 
     let policy = allow_everything().frames_quota(Quota::per_second(20).burst(4));
-    let (held, mut sign) = stage.play_with_input(sends_numbers_at_a_sign, &["60"], policy);
-    stage.run_until_reported("ready");
+    let (held, mut sign) = stage.play_ready_with_input(sends_numbers_at_a_sign, &["60"], policy);
     sign.write_all(b".").unwrap();
     let seen = look_until(&stage, &mut inspector, "it is held", |seen| {
         seen.windows.iter().any(|window| window.state == WindowState::Held && window.unread)
@@ -146,10 +129,9 @@ fn the_states_of_a_window_are_seen() {
 }
 
 #[test]
-fn main_wakes_up_for_who_watches_and_for_nobody_else() {
+fn main_wakes_up_for_an_inspector_and_only_then() {
     let stage = Stage::with(Config { wait: WaitStrategy::Park, ..config() });
-    stage.play(stays);
-    stage.run_until_reported("connected");
+    stage.play_ready(stays, &[]);
     let ipc = stage.ipc.clone();
     let running = thread::spawn(move || ipc.run().unwrap());
     let sleeps = || stage.ipc.metrics().sleeps;
@@ -170,7 +152,7 @@ fn main_wakes_up_for_who_watches_and_for_nobody_else() {
     assert!(board());
 
     drop(inspector);
-    eventually("the board goes with the last who watches", || !board());
+    eventually("the board goes with the last inspector", || !board());
     assert_eq!(stage.ipc.metrics().inspectors, 0);
     assert!(within(LIMIT, || sleeps_in(Duration::from_millis(500)) == 0), "it is idle again");
     stage.ipc.stop();
@@ -180,7 +162,7 @@ fn main_wakes_up_for_who_watches_and_for_nobody_else() {
 #[test]
 fn more_windows_than_a_record_holds_are_counted() {
     let stage = Stage::with(Config { prefault: false, main_capacity: 4096, ..config() });
-    let mut inspector = attach(&stage).unwrap();
+    let mut inspector = attach(&stage);
     // They wait for an input that never ends.
     let (input, _writer) = std::io::pipe().unwrap();
     let launch = |_| {
@@ -196,11 +178,11 @@ fn more_windows_than_a_record_holds_are_counted() {
 }
 
 #[test]
-fn nobody_to_watch_is_told_from_one_who_is_gone() {
+fn a_name_that_is_not_bound_and_a_main_that_is_gone_are_different_errors() {
     let nobody = Inspector::attach("nobody-has-this-name").unwrap_err();
     assert!(matches!(nobody, InspectError::Connect(ConnectError::NoSuchEndpoint { .. })));
     let stage = Stage::new();
-    let mut inspector = attach(&stage).unwrap();
+    let mut inspector = attach(&stage);
     look(&stage, &mut inspector);
     drop(stage);
     assert!(matches!(inspector.next(LIMIT), Err(InspectError::Gone)));
@@ -209,7 +191,7 @@ fn nobody_to_watch_is_told_from_one_who_is_gone() {
 #[test]
 fn a_main_that_is_busy_shows_nothing_and_is_waited_for() {
     let stage = Stage::new();
-    let mut inspector = attach(&stage).unwrap();
+    let mut inspector = attach(&stage);
     while inspector.next(Duration::ZERO).unwrap().is_some() {}
     let began = Instant::now();
     assert!(inspector.next(Duration::from_millis(50)).unwrap().is_none());

@@ -81,7 +81,7 @@ impl Board {
         let name = format!("ringbridge-board-{endpoint}");
         let region = Region::create(backing, &name, len, Access::Write)?;
         let memory = region.topic().expect("made with a ring's length");
-        memory.control.initialise(board::CAPACITY);
+        memory.control.identity.initialise(board::CAPACITY);
         Ok(Self { region, writer: TopicWriter::new(memory, 0), record: Vec::new() })
     }
 

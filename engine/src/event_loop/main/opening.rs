@@ -76,7 +76,7 @@ impl MainShared {
         let renderer_region = region("ringbridge-renderer", renderer_capacity, Access::Read)?;
         let own = main_region.outbox().expect("made with a ring's length");
         let peer = renderer_region.outbox().expect("made with a ring's length");
-        own.control.initialise(main_capacity);
+        own.control.identity.initialise(main_capacity);
         let signals = control.mains_signals().map_err(resources("an eventfd"))?;
 
         let window = self.windows.next_number();

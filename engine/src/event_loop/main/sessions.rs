@@ -254,7 +254,7 @@ impl Windows {
 
     /// Has a renderer launched again after this time, if at all.
     fn restart_in(&mut self, span: Option<Duration>, recipe: Recipe, old: &Arc<Port>) {
-        old.set_restarts_in(span);
+        *old.restarts_in.lock() = span;
         if let Some(span) = span {
             trace::restarts(old.window, u64::try_from(span.as_millis()).unwrap_or(u64::MAX));
         }

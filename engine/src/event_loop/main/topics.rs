@@ -106,7 +106,7 @@ impl TopicChannel {
             region.prefault()?;
         }
         let memory = region.topic().expect("made with a ring's length");
-        memory.control.initialise(capacity);
+        memory.control.identity.initialise(capacity);
         let subscribers = Snapshot::new(Vec::new());
         let publishing =
             Publishing { writer: TopicWriter::new(memory, 0), subscribers: subscribers.cached() };

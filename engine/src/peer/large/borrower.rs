@@ -70,6 +70,7 @@ pub(crate) struct Borrower {
     came: Condvar,
 }
 
+#[derive(Default)]
 struct BorrowerState {
     packet: Box<[u8]>,
     /// Main's buffers, or why they could not be mapped.
@@ -113,27 +114,13 @@ impl Borrower {
         limits: AttachmentLimits,
         early: Vec<(Parcel, Vec<MemoryHandle>)>,
     ) -> Self {
-        let mut state = BorrowerState {
-            packet: vec![0; PARCEL_MAX].into(),
-            mapped: HashMap::new(),
-            asked: Vec::new(),
-            wanted: Vec::new(),
-            taken: 0,
-            lent: Vec::new(),
-            refused: Vec::new(),
-            returns: Vec::new(),
-            in_flight: VecDeque::new(),
-            used: 0,
-            used_bytes: 0,
-            ended: false,
-        };
+        let packet = vec![0; PARCEL_MAX].into();
+        let mut state = BorrowerState { packet, ..BorrowerState::default() };
         for (parcel, handles) in early {
             state.receive(parcel, handles);
         }
         Self { control, limits, state: Mutex::new(state), came: Condvar::default() }
     }
-
-    // --- the control channel -------------------------------------------------------------------------
 
     /// Receives parcels until main hangs up. For the watching thread.
     pub(crate) fn watch(&self) {
@@ -152,18 +139,14 @@ impl Borrower {
     fn receive_parcels(&self, state: &mut BorrowerState) -> bool {
         let mut came = false;
         while !state.ended {
-            let received = match self.control.try_receive(&mut state.packet, 1) {
-                Ok(received) if received.len > 0 => received,
+            let (len, handles) = match self.control.try_receive(&mut state.packet, 1) {
+                Ok(received) => (received.len, received.handles),
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => break,
-                // Main has hung up, or the session cannot go on without a parcel that failed.
-                _ => {
-                    state.ended = true;
-                    came = true;
-                    break;
-                }
+                Err(_) => (0, Vec::new()),
             };
-            match Answer::parse(&state.packet[..received.len]) {
-                Ok(Answer::Parcel(parcel)) => state.receive(parcel, received.handles),
+            match Answer::parse(&state.packet[..len]) {
+                Ok(Answer::Parcel(parcel)) => state.receive(parcel, handles),
+                // Main has hung up, or the session cannot go on without a parcel that failed.
                 _ => state.ended = true,
             }
             came = true;
@@ -195,8 +178,6 @@ impl Borrower {
             Some(Ok(memory)) => Ok(Body::OfMain { memory: memory.clone(), len: len as usize }),
         }
     }
-
-    // --- memory to fill ------------------------------------------------------------------------------
 
     /// Registers that this thread needs memory for `len` bytes.
     pub(super) fn want(&self, len: usize) -> Wanting<'_> {

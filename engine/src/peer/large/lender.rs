@@ -6,11 +6,15 @@
 //!                    └───── GiveBack, the end ──────────────────────────────────────▶
 //! ```
 //!
-//! Everything up to "nothing" counts against the renderer's quota, in bytes and in number, used or
-//! not. Main compares what a frame says with what is written down here, and looks at its own
-//! descriptor, so the renderer cannot show it other memory. Each piece of memory is used once.
+//! Everything up to "nothing" counts against the renderer's quota, in bytes and in number. Main checks
+//! a frame against its own record and its own descriptor, so the renderer cannot show it other memory.
+//! Each piece of memory is used once.
 
-use std::{collections::HashMap, ops::Deref, sync::Arc};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    ops::Deref,
+    sync::Arc,
+};
 
 use super::limits::{AttachmentLimits, OpenError};
 use crate::{
@@ -84,15 +88,11 @@ impl Lender {
         if !fits {
             return Ok(Err(NotLent::Quota { bytes, count }));
         }
-        let made = Blank::create(&self.backing, size as usize).map(|blank| {
-            let handle = blank.handle();
-            (blank, handle)
-        });
-        let (blank, handle) = match made {
-            Ok(made) => made,
+        let blank = match Blank::create(&self.backing, size as usize) {
+            Ok(blank) => blank,
             Err(error) => return Ok(Err(NotLent::NoMemory { why: error.to_string() })),
         };
-        let id = self.next_id;
+        let (id, handle) = (self.next_id, blank.handle());
         self.next_id += 1;
         let charge = Charge::new(&self.usage, size);
         self.lent.insert(id, Lent { blank, charge });
@@ -101,12 +101,15 @@ impl Lender {
 
     /// Takes out what a frame names, so that no other frame can name it.
     pub(crate) fn claim(&mut self, id: u64, len: u64) -> Result<Lent, Violation> {
-        let lent = self.lent.get(&id).ok_or(Violation::UnknownAttachment { id })?;
-        let size = lent.blank.size() as u64;
+        let Entry::Occupied(lent) = self.lent.entry(id) else {
+            return Err(Violation::UnknownAttachment { id });
+        };
+        let size = lent.get().blank.size() as u64;
         if len > size {
-            return Err(Violation::AttachmentLength { id, len, size });
+            Err(Violation::AttachmentLength { id, len, size })
+        } else {
+            Ok(lent.remove())
         }
-        self.lent.remove(&id).ok_or(Violation::UnknownAttachment { id })
     }
 
     pub(crate) fn take_back(&mut self, id: u64) -> Result<(), Violation> {

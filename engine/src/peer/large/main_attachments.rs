@@ -65,8 +65,6 @@ impl MainAttachments {
         }
     }
 
-    // --- to the renderer ---------------------------------------------------------------------------
-
     /// Puts the content into a buffer that the renderer does not read. The renderer has read up to
     /// `consumed`. `None`: it must read more first.
     pub(in crate::peer) fn fill(
@@ -74,28 +72,22 @@ impl MainAttachments {
         content: Content<'_>,
         consumed: u64,
         counters: &SessionCounters,
-    ) -> io::Result<Option<Buffer>> {
-        let Some(taken) = self.pool.lock().take(content.len(), consumed) else { return Ok(None) };
+    ) -> Option<io::Result<Buffer>> {
+        let taken = self.pool.lock().take(content.len(), consumed)?;
         // The content is written without the lock: other threads send meanwhile.
-        match taken {
+        Some(match taken {
             Taken::Again(mut buffer) => match write(&mut buffer.memory, content) {
-                Ok(()) => Ok(Some(buffer)),
+                Ok(()) => Ok(buffer),
                 Err(error) => {
                     self.discard(buffer);
                     Err(error)
                 }
             },
-            Taken::New { id, size } => match self.make(id, size, content) {
-                Ok(buffer) => {
-                    counters.attachment_buffers.add();
-                    Ok(Some(buffer))
-                }
-                Err(error) => {
-                    self.pool.lock().not_made(size);
-                    Err(error)
-                }
-            },
-        }
+            Taken::New { id, size } => self
+                .make(id, size, content)
+                .inspect(|_| counters.attachment_buffers.add())
+                .inspect_err(|_| self.pool.lock().no_longer_busy(size)),
+        })
     }
 
     fn make(&self, id: u64, size: usize, content: Content<'_>) -> io::Result<Buffer> {
@@ -135,8 +127,6 @@ impl MainAttachments {
         self.make_untidy();
     }
 
-    // --- from the renderer -------------------------------------------------------------------------
-
     /// Answers a renderer that asks for memory.
     pub(in crate::peer) fn lend(
         &self,
@@ -170,8 +160,6 @@ impl MainAttachments {
         let lent = self.lender.lock().claim(id, len).map_err(OpenError::Violation)?;
         lent.open(id, len as usize).map(Body::Sealed)
     }
-
-    // --- the loop's part -----------------------------------------------------------------------------
 
     /// Call after making something that is to be tidied up.
     fn make_untidy(&self) {

@@ -1,7 +1,7 @@
 //! Large payloads: those longer than a frame of the ring can be.
 //!
-//! Such a payload lies in memory of its own, an *attachment*. A small frame in the ring names it, so a
-//! large message keeps its place in the order, and its sender its back-pressure.
+//! Such a payload lies in memory of its own, an *attachment*. A small frame in the ring names it, so
+//! the order of messages and the back-pressure stay.
 //!
 //! ```text
 //!   main to a renderer                          a renderer to main
@@ -15,16 +15,13 @@
 //! ```
 //!
 //! - [`limits`]: the limits and the errors. [`body`]: a payload of the peer.
-//! - [`main_attachments`]: main's end, made of [`pool`] (its buffers), [`lender`] (what it lent) and [`post`]
-//!   (its parcels).
-//! - [`borrower`]: a renderer's end of both ways.
-//! - [`outgoing`]: one payload of ours, whichever end. [`transfer`]: how it gets its memory, with waiting.
+//! - [`main_attachments`]: main's end, with [`pool`] (its buffers), [`lender`] (the memory that it lent)
+//!   and [`post`] (its parcels). [`borrower`]: a renderer's end.
+//! - [`outgoing`]: one payload of ours. [`transfer`]: how it gets its memory. Only this file sends
+//!   frames and waits; the rest knows no ring.
 //!
-//! Invariants: main makes all memory and never waits for a renderer here. A renderer's quota bounds the
-//! memory that it can make main keep. A handle is closed once its memory is mapped or handed over.
-//! Everything is freed when the session ends.
-//!
-//! Only [`transfer`] sends frames and waits. The rest knows no ring and no channel.
+//! Main makes all memory. A renderer's quota bounds the memory that it can make main keep. A handle is
+//! closed once its memory is mapped or handed over. Everything is freed when the session ends.
 
 pub(crate) mod body;
 pub(crate) mod borrower;

@@ -8,10 +8,9 @@
 //! ```
 //!
 //! Sizes are powers of two, so the next payload of about the same length fits again. Memory that is
-//! never written is never allocated. A buffer goes to the renderer once, and both map it from then on:
-//! a payload that finds one costs a copy, no page fault and no system call.
-//!
-//! A renderer that lies about how far it has read sees its own payloads change.
+//! never written is never allocated. Both processes keep a buffer mapped, so a payload that finds one
+//! costs a copy, no page fault and no system call. A renderer that lies about how far it has read sees
+//! its own payloads change.
 
 use std::collections::VecDeque;
 
@@ -34,10 +33,11 @@ pub(in crate::peer) struct Buffer {
 pub(super) enum Taken {
     /// A buffer with unspecified content.
     Again(Buffer),
-    /// A buffer that the caller makes, or else reports with [`Pool::not_made`].
+    /// A buffer that the caller makes, or else reports with [`Pool::no_longer_busy`].
     New { id: u64, size: usize },
 }
 
+#[derive(Default)]
 pub(super) struct Pool {
     busy_bytes_max: u64,
     kept_max: u64,
@@ -57,18 +57,7 @@ pub(super) struct Pool {
 
 impl Pool {
     pub(crate) fn new(busy_bytes_max: u64, kept_max: u64) -> Self {
-        Self {
-            busy_bytes_max,
-            kept_max,
-            next_id: 1,
-            free: VecDeque::new(),
-            free_bytes: 0,
-            in_flight: VecDeque::new(),
-            busy: 0,
-            busy_bytes: 0,
-            forgotten: Vec::new(),
-            ended: false,
-        }
+        Self { busy_bytes_max, kept_max, next_id: 1, ..Self::default() }
     }
 
     /// Takes a buffer for `len` bytes. The renderer has read up to `consumed`. `None`: it must read more
@@ -90,11 +79,6 @@ impl Pool {
         let id = self.next_id;
         self.next_id += 1;
         Some(Taken::New { id, size })
-    }
-
-    /// Notes that the system refused to make a buffer.
-    pub(crate) fn not_made(&mut self, size: usize) {
-        self.no_longer_busy(size);
     }
 
     /// Notes that a frame that ends at `until` names the buffer. Returns whether it is freed, and not
@@ -160,7 +144,8 @@ impl Pool {
         }
     }
 
-    fn no_longer_busy(&mut self, size: usize) {
+    /// Takes a buffer off the account: it was read, or was not made.
+    pub(super) fn no_longer_busy(&mut self, size: usize) {
         self.busy -= 1;
         self.busy_bytes -= size as u64;
     }
@@ -252,7 +237,7 @@ mod tests {
         pool.discard(buffer);
         assert!(!taken(&mut pool, 1, 0).unwrap().1);
         let Some(Taken::New { size, .. }) = pool.take(1, 0) else { panic!("there is no other") };
-        pool.not_made(size);
+        pool.no_longer_busy(size);
         assert_eq!(pool.busy, 1);
     }
 

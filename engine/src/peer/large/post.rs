@@ -1,8 +1,7 @@
 //! Main's parcels for one renderer, over the session's control channel.
 //!
-//! Never waits. A renderer reads its end whenever something comes, so a full channel means that it does
-//! not read. Answers to its requests then wait here, up to a limit: to ask on beyond that is a
-//! violation. Main's own parcels wait where they come from.
+//! Never waits. A full channel means that the renderer does not read. Answers to its requests then wait
+//! here, up to a limit; a further request is a violation. Main's own parcels wait where they come from.
 
 use std::{collections::VecDeque, sync::Arc};
 

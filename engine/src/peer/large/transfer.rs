@@ -6,14 +6,10 @@
 //!                └─ Ask for the next, if this is not the first of its size
 //! ```
 //!
-//! The payload is written before the outbox is locked, so other threads send meanwhile. After that the
-//! message is sent as any other, by a frame that names the attachment.
+//! The payload is written before the outbox is locked, so other threads send meanwhile.
 //!
 //! Main never waits for a renderer here. A renderer waits for main's answer to `Ask`, within the limit
-//! of its call; main answers from its loop, which never waits. A call that must not wait asks, fails,
-//! and finds the memory the next time.
-
-use std::io;
+//! of its call. A call that must not wait asks, fails, and finds the memory the next time.
 
 use super::{
     body::Body,
@@ -66,8 +62,6 @@ impl Large {
         self.message_max
     }
 
-    // --- sending -------------------------------------------------------------------------------------
-
     /// Puts content into memory of its own.
     pub(in crate::peer) fn fill(
         &self,
@@ -76,40 +70,34 @@ impl Large {
         content: Content<'_>,
         limit: Limit,
     ) -> Result<OutgoingPayload, SendError> {
-        let (len, max) = (content.len(), self.message_max);
+        let (link, len, max) = (&sender.link, content.len(), self.message_max);
         if len > max {
-            sender.link.counters.too_large.add();
+            link.counters.too_large.add();
             return Err(SendError::TooLarge { channel, len, max });
         }
-        let link = &sender.link;
         let filled = match &self.attachments {
             Attachments::Main(main) => sender.patiently(limit, || {
                 if link.gone().is_some() {
                     return Err(SendRefusal::Gone);
                 }
-                match main.fill(content, link.consumed(), &link.counters) {
-                    Ok(Some(buffer)) => Ok(Ok(OutgoingPayload::pooled(main, buffer, len))),
-                    Ok(None) => Err(SendRefusal::Full),
-                    Err(error) => Ok(Err(no_memory(channel, len, &error))),
-                }
+                let filled = main.fill(content, link.consumed(), &link.counters);
+                let filled = filled.ok_or(SendRefusal::Full)?;
+                Ok(filled.map(|buffer| OutgoingPayload::pooled(main, buffer, len)))
             }),
             Attachments::Renderer(borrower) => {
                 let wanting = borrower.want(len);
                 let borrow = || self.borrow(sender, borrower, &wanting, limit);
-                sender.patiently(limit, borrow).map(|borrowed| {
-                    let grant =
-                        borrowed.map_err(|why| refused(link, borrower, why, channel, len))?;
-                    OutgoingPayload::lent(borrower, grant, content).map_err(|error| {
-                        self.give_back(sender);
-                        no_memory(channel, len, &error)
-                    })
-                })
+                match sender.patiently(limit, borrow) {
+                    Ok(Ok(grant)) => Ok(OutgoingPayload::lent(borrower, grant, content)
+                        .inspect_err(|_| self.give_back(sender))),
+                    Ok(Err(why)) => return Err(refused(link, borrower, why, channel, len)),
+                    Err(refusal) => Err(refusal),
+                }
             }
         };
-        match filled {
-            Ok(filled) => filled,
-            Err(refusal) => Err(sender.explain(refusal, channel, len, limit)),
-        }
+        filled
+            .map_err(|refusal| sender.explain(refusal, channel, len, limit))?
+            .map_err(|error| SendError::NoMemory { channel, len, why: error.to_string() })
     }
 
     /// Takes memory that main has lent, and asks for it as needed. `Ok(Err(None))`: main has hung up.
@@ -161,8 +149,6 @@ impl Large {
         }
     }
 
-    // --- receiving -----------------------------------------------------------------------------------
-
     /// Answers a renderer that asks for memory, or takes back memory that it does not need: the kind of
     /// frame says which. Only a renderer sends these.
     #[cold]
@@ -202,8 +188,6 @@ impl Large {
         Ok(opened)
     }
 
-    // --- the loop's part -----------------------------------------------------------------------------
-
     /// Frees what the renderer has read. Returns whether there is more to free later.
     pub(crate) fn tidy(&self, link: &Link) -> bool {
         match &self.attachments {
@@ -231,10 +215,6 @@ fn ask(sender: &Sender, borrower: &Borrower, size: usize) -> Result<(), SendRefu
 
 fn commit_word(sender: &Sender, kind: Kind, word: u64) -> Result<(), SendRefusal> {
     sender.commit(Label::new(kind, 0), FramePayload::Bytes(&word.to_le_bytes()))
-}
-
-fn no_memory(channel: &'static str, len: usize, error: &io::Error) -> SendError {
-    SendError::NoMemory { channel, len, why: error.to_string() }
 }
 
 fn refused(

@@ -40,15 +40,11 @@ pub(crate) enum FailCode {
 impl FailCode {
     /// Reads a code. One of a newer build is read as [`FailCode::ReplyFailed`].
     pub(crate) fn from_wire(code: u8) -> Self {
-        match code {
-            1 => Self::NoHandler,
-            2 => Self::Panicked,
-            3 => Self::ReplyNeverSent,
-            4 => Self::BadArguments,
-            6 => Self::QuotaReached,
-            7 => Self::Rejected,
-            _ => Self::ReplyFailed,
-        }
+        use FailCode::*;
+        [NoHandler, Panicked, ReplyNeverSent, BadArguments, QuotaReached, Rejected]
+            .into_iter()
+            .find(|known| *known as u8 == code)
+            .unwrap_or(ReplyFailed)
     }
 }
 

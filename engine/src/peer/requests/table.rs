@@ -1,7 +1,7 @@
 //! The slots of the requests that this process has sent and that are not answered yet.
 //!
-//! The slots are used again and again. A request's id carries the slot's *generation*, so a late,
-//! repeated or forged reply cannot settle the next request in the slot:
+//! A request's id carries its slot's *generation*, so a late, repeated or forged reply cannot settle
+//! the next request in the slot:
 //!
 //! ```text
 //!            begin              settle                        take
@@ -10,11 +10,9 @@
 //!                        └── abandon ──────────────────────▶ Free, next generation
 //! ```
 //!
-//! A request is settled once. A request that ends early (its time-out passed, or its caller dropped
-//! it) leaves its id in the list of cancels, which is sent to the peer when there is room.
-//!
-//! The table knows no ring, thread or clock: time is an argument. `O`, the outcome, stays with its
-//! slot, so its buffer is used again. [`RequestTable::new`] allocates all memory.
+//! A request is settled once. One that ends early, by its time-out or because its caller dropped it,
+//! leaves its id in the list of cancels, which is sent when there is room. The table knows no ring,
+//! thread or clock: time is an argument. [`RequestTable::new`] allocates all memory.
 
 use std::{
     collections::VecDeque,
@@ -25,7 +23,7 @@ use crate::{model::guarded, wire::id::RequestId};
 
 /// An error: no request with this id waits. It was settled, given up, or never existed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Stale(pub(crate) RequestId);
+pub(crate) struct Stale;
 
 /// The requests that [`RequestTable::expire`] ended.
 #[derive(Debug)]
@@ -63,7 +61,6 @@ pub(crate) struct RequestTable<N, O> {
 }
 
 impl<N, O: Default> RequestTable<N, O> {
-    /// Makes a table of `slots` slots whose generations begin at `generation`.
     pub(crate) fn new(slots: u16, generation: u64) -> Self {
         let slot = |index: u16| RequestSlot {
             generation,
@@ -81,12 +78,12 @@ impl<N, O: Default> RequestTable<N, O> {
         }
     }
 
-    /// Returns how many requests are not settled.
+    /// The requests that are not settled.
     pub(crate) fn pending(&self) -> usize {
         self.pending
     }
 
-    /// Returns how many requests are settled and not taken.
+    /// The requests that are settled and not taken.
     pub(crate) fn done(&self) -> usize {
         self.done
     }
@@ -126,7 +123,7 @@ impl<N, O: Default> RequestTable<N, O> {
     ) -> Result<Option<N>, Stale> {
         let slot = self.slot(id)?;
         let RequestState::Pending { notify, timeout, .. } = &mut slot.state else {
-            return Err(Stale(id));
+            return Err(Stale);
         };
         let (notify, timed) = (notify.take(), timeout.is_some());
         fill(&mut slot.outcome);
@@ -152,7 +149,7 @@ impl<N, O: Default> RequestTable<N, O> {
         let slot = self.slot(id)?;
         match slot.state {
             RequestState::Pending { .. } => Ok(false),
-            RequestState::Free { .. } => Err(Stale(id)),
+            RequestState::Free { .. } => Err(Stale),
             RequestState::Done => {
                 std::mem::swap(&mut slot.outcome, outcome);
                 self.retract(id);
@@ -261,7 +258,7 @@ impl<N, O: Default> RequestTable<N, O> {
         self.slots
             .get_mut(usize::from(id.slot()))
             .filter(|slot| guarded!("RequestTable::slot: generation", slot.generation == id.generation(), else true))
-            .ok_or(Stale(id))
+            .ok_or(Stale)
     }
 }
 
@@ -290,7 +287,7 @@ mod tests {
         assert_eq!(taken(&mut table, first), Ok(Some(7)));
 
         let second = table.begin().unwrap();
-        assert_eq!(table.settle(first, |_| ()), Err(Stale(first)));
+        assert_eq!(table.settle(first, |_| ()), Err(Stale));
         assert_eq!(table.settle(second, |outcome| *outcome = 9), Ok(None));
         assert_eq!(taken(&mut table, second), Ok(Some(9)));
     }
@@ -300,9 +297,9 @@ mod tests {
         let mut table = Table::new(2, 1);
         let id = table.begin().unwrap();
         assert_eq!(table.settle(id, |_| ()), Ok(None));
-        assert_eq!(table.settle(id, |_| ()), Err(Stale(id)));
+        assert_eq!(table.settle(id, |_| ()), Err(Stale));
         table.retract(id);
-        assert_eq!(table.settle(id, |_| ()), Err(Stale(id)));
+        assert_eq!(table.settle(id, |_| ()), Err(Stale));
         assert_eq!((table.pending(), table.done()), (0, 0));
     }
 
@@ -310,7 +307,7 @@ mod tests {
     fn a_forged_slot_is_stale() {
         let mut table = Table::new(1, 1);
         let forged = RequestId::new(1, 9);
-        assert_eq!(table.settle(forged, |_| ()), Err(Stale(forged)));
+        assert_eq!(table.settle(forged, |_| ()), Err(Stale));
     }
 
     #[test]
