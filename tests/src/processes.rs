@@ -135,27 +135,24 @@ pub fn left_out(why: &str) {
 /// workspace, as it has built this program, so that it compiles nothing twice with other features.
 pub fn programs() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(build_programs)
-}
-
-fn build_programs() -> PathBuf {
-    let this = env::current_exe().expect("a running program has a path");
-    // target/PROFILE/deps/TEST
-    let folder = this.ancestors().nth(2).expect("tests are built into a folder of folders");
-    let profile = match folder.file_name().and_then(|name| name.to_str()) {
-        Some("debug") | None => "dev",
-        Some(profile) => profile,
-    };
-    let target = folder.parent().expect("a profile's folder is in the target folder");
-    let built = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .args(["build", "--quiet", "--workspace", "--examples", "--bin=main-proc"])
-        .args(["--bin=renderer-proc", "--bin=ringbridge", "--profile", profile, "--target-dir"])
-        .arg(target)
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .status()
-        .expect("cargo can be started");
-    assert!(built.success(), "the programs cannot be built");
-    folder.to_owned()
+    BUILT.get_or_init(|| {
+        let this = env::current_exe().expect("a running program has a path");
+        // target/PROFILE/deps/TEST
+        let folder = this.ancestors().nth(2).expect("tests are built into a folder of folders");
+        let profile = match folder.file_name().and_then(|name| name.to_str()) {
+            Some("debug") | None => "dev",
+            Some(profile) => profile,
+        };
+        let built = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+            .args(["build", "--quiet", "--workspace", "--examples", "--bin=main-proc"])
+            .args(["--bin=renderer-proc", "--bin=ringbridge", "--profile", profile, "--target-dir"])
+            .arg(folder.parent().expect("a profile's folder is in the target folder"))
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .status()
+            .expect("cargo can be started");
+        assert!(built.success(), "the programs cannot be built");
+        folder.to_owned()
+    })
 }
 
 /// The existing files of an endpoint. None exists once its main process has closed it.

@@ -50,21 +50,10 @@ pub struct Siege {
 
 /// The bystander's measurement between two marks.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub struct Latency {
-    pub invokes: usize,
-    pub median: Duration,
-    pub longest: Duration,
-}
-
-/// The effect of an attack on main and the bystander.
-#[derive(Clone, Copy, Debug)]
-pub struct Outcome {
-    /// The bystander's invokes just before.
-    pub before: Latency,
-    /// And from its start to its end.
-    pub during: Latency,
-    /// The growth of main's resident memory, in bytes.
-    pub growth: u64,
+struct Latency {
+    invokes: usize,
+    median: Duration,
+    longest: Duration,
 }
 
 impl Default for Siege {
@@ -89,13 +78,11 @@ impl Siege {
         Self { stage, bystander, asked: Cell::new(0), answered: Notes::new(), never_answered }
     }
 
-    /// Runs an attack, and checks its verdict and that main and the bystander go on.
-    ///
-    /// `None` if it was left out, which is printed.
-    pub fn withstand(&self, attack: &Attack) -> Option<Outcome> {
+    /// Runs an attack, and checks its verdict and that main and the bystander go on. Prints its effect on them.
+    pub fn withstand(&self, attack: &Attack) {
+        let (name, began) = (attack.name, Instant::now());
         if attack.stopped_by == StoppedBy::AnotherUser && !system::can_change_user() {
-            left_out(&format!("'{}' must be run by another user, which takes root", attack.name));
-            return None;
+            return left_out(&format!("'{name}' must be run by another user, which takes root"));
         }
         self.measure();
         self.run_for_invokes(INVOKES);
@@ -112,16 +99,17 @@ impl Siege {
         let during = self.measure();
         if attack.verdict == Verdict::Refused {
             let refused = self.stage.ipc.counters().refused - refused;
-            assert!(refused > 0, "{}: nobody was refused", attack.name);
+            assert!(refused > 0, "{name}: main refused no connection");
         }
         self.check_bystander(attack);
         lock(&self.never_answered).retain(|responder| !responder.is_cancelled());
         let growth = resident_memory().saturating_sub(memory);
-        assert!(growth <= GROWTH_MAX, "{}: main has grown by {growth} bytes", attack.name);
+        let took = began.elapsed();
+        println!("{name} in {took:.1?}: {during:.1?} after {before:.1?}, {growth} bytes");
+        assert!(growth <= GROWTH_MAX, "{name}: main has grown by {growth} bytes");
         let most = before.median * SLOWER_MAX + SLOWER_SPARED;
-        assert!(during.median <= most, "{}: {during:?} after {before:?}", attack.name);
+        assert!(during.median <= most, "{name}: {during:?} after {before:?}");
         self.stage.forget();
-        Some(Outcome { before, during, growth })
     }
 
     fn withstand_launched(&self, attack: &Attack) {

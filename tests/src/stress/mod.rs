@@ -35,7 +35,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use clap::{Args, CommandFactory, Parser, error::ErrorKind};
+use clap::{CommandFactory, Parser, error::ErrorKind};
 use ringbridge::*;
 use rustix::process::{
     Resource, Rlimit, Signal, getppid, getrlimit, set_parent_process_death_signal, setrlimit,
@@ -62,17 +62,11 @@ type Fatal = Box<dyn Error + Send + Sync>;
 const SILENCE_MAX: Duration = Duration::from_secs(20);
 
 /// Kills, stops and starves processes that talk, and counts what got lost.
-#[derive(Debug, Parser)]
+#[derive(Clone, Debug, Parser)]
 #[command(name = "stress", version, after_help = AFTER_HELP)]
-struct Arguments {
+struct Options {
     #[arg(long, hide = true, value_parser = |text: &str| serde_json::from_str::<Role>(text))]
     role: Option<Role>,
-    #[command(flatten)]
-    options: Options,
-}
-
-#[derive(Clone, Debug, Args)]
-struct Options {
     /// How the processes share memory and wake each other; over portable they are killed and nothing else
     #[arg(long, value_enum, default_value_t)]
     backend: Over,
@@ -109,11 +103,11 @@ errors. A message is lost if it was committed to a process that lived on, and wa
 counted. A wait that does not end within 1 s of the peer's death is a hang. Recovery is the time from a
 death to the last error that reported it.
 
-Over the portable backend processes trust each other, and the waits of the library that has its events
-depend on all of them: a process that is stopped inside an event blocks all that ring it, and a clock that
-is set back prolongs a wait. So there they are killed, at any moment, but neither stopped nor starved, and
---jump-clock is refused. Segments of shared memory that are left at the end are leaks. A process that dies
-inside an event leaves two threads of its peer behind (left_behind); at most one kill in 20 may.
+Over the portable backend processes trust each other and share the waits of their events: a process that is
+stopped inside an event blocks all that ring it, and a clock that is set back prolongs a wait. So there they
+are only killed, at any moment, and --jump-clock is refused. Segments of shared memory that are left at the
+end are leaks. A process that dies inside an event leaves two threads of its peer behind
+(left_behind); at most one kill in 20 may.
 
 The same seed does the same things in the same order to the same renderers. The processes interleave
 differently each time.
@@ -254,12 +248,12 @@ fn feed() {
 }
 
 pub fn main() -> ExitCode {
-    let Arguments { role, options } = Arguments::parse();
+    let options = Options::parse();
     if options.jump_clock && options.backend == Over::Portable {
         let error = "--jump-clock cannot be used over the portable backend";
-        Arguments::command().error(ErrorKind::ArgumentConflict, error).exit();
+        Options::command().error(ErrorKind::ArgumentConflict, error).exit();
     }
-    let (name, result) = match role.as_ref().map(|role| (role, role.part)) {
+    let (name, result) = match options.role.as_ref().map(|role| (role, role.part)) {
         Some((role, Part::Main { generation })) => ("main", main_side::play(role, generation)),
         Some((role, Part::Renderer { slot, session })) => {
             ("renderer", renderer_side::play(role, slot, session))
@@ -278,10 +272,10 @@ mod tests {
 
     #[test]
     fn a_full_command_line_is_understood() {
-        Arguments::command().debug_assert();
+        Options::command().debug_assert();
         let line = "stress --renderers 8 --duration 10m --kill-every 100ms --seed 7 --json";
-        let Arguments { role, options } = Arguments::try_parse_from(line.split(' ')).unwrap();
-        assert!(role.is_none());
+        let options = Options::try_parse_from(line.split(' ')).unwrap();
+        assert!(options.role.is_none());
         assert_eq!((options.renderers, options.seed), (8, Some(7)));
         assert_eq!(options.duration, Duration::from_secs(600));
         assert_eq!(options.kill_every, Duration::from_millis(100));
@@ -291,7 +285,7 @@ mod tests {
     fn impossible_values_are_refused() {
         for bad in ["--renderers 0", "--renderers 9999", "--kill-every 1ms", "--duration x", "y"] {
             let line = std::iter::once("stress").chain(bad.split(' '));
-            assert!(Arguments::try_parse_from(line).is_err(), "{bad:?}");
+            assert!(Options::try_parse_from(line).is_err(), "{bad:?}");
         }
     }
 }

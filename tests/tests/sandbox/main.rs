@@ -295,26 +295,20 @@ fn the_demos_renderers_are_in_the_sandbox_unless_told_otherwise() {
     }
 }
 
-/// `renderer-proc` on a kernel without Landlock.
-fn renderer_without_landlock(demo: &Demo, arguments: &[&str]) -> Command {
-    lacking("landlock", demo.renderer(arguments))
-}
-
 #[test]
 fn where_a_part_is_missing_the_demo_says_so_and_does_the_rest_or_refuses() {
     demo_program("renderer-proc");
     let demo = Demo::new();
     let _main = demo.serve(&[]);
-    let mut renderer =
-        Program::start(&mut renderer_without_landlock(&demo, &["--duration", "700ms"]));
-    let lines = renderer.finish();
+    let without_landlock = |arguments: &[&str]| lacking("landlock", demo.renderer(arguments));
+    let lines = Program::start(&mut without_landlock(&["--duration", "700ms"])).finish();
     let (line, summary) = sandbox_of(&lines);
     assert_eq!((line["state"].as_str(), summary), (Some("partial"), "partial"));
     assert_eq!(line["missing"][0]["part"], "file-system");
     assert!(line["missing"][0]["why"].as_str().unwrap().contains("Landlock"));
     assert!(line["enforced"].as_array().unwrap().contains(&json!("system-calls")));
 
-    let (code, _, errors) = run(&mut renderer_without_landlock(&demo, &["--require-sandbox"]));
+    let (code, _, errors) = run(&mut without_landlock(&["--require-sandbox"]));
     assert_eq!(code, Some(1));
     assert!(errors.contains("not complete") && errors.contains("Landlock"), "{errors}");
 }
