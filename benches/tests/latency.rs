@@ -54,3 +54,14 @@ fn either_backend_is_measured_and_named() {
         assert!(table.starts_with(&format!("Invoke, 48 bytes, Adaptive, {backend}: ")), "{table}");
     }
 }
+
+#[test]
+fn a_run_above_its_limit_says_so_and_fails() {
+    let output = Command::new(env!("CARGO_BIN_EXE_latency"))
+        .args(["--count", "200", "--slices", "4", "--ratio-max", "0.001"])
+        .output()
+        .expect("latency runs");
+    assert_eq!(output.status.code(), Some(1));
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(error.contains("floors; the limit is 0.001"), "{error}");
+}

@@ -8,7 +8,7 @@ use ringbridge::{
 };
 
 /// Text of at most `N` bytes, and `N` is at most 255. Longer text is cut between two characters.
-#[derive(Clone, Copy, FromZeros, IntoBytes, KnownLayout, Immutable)]
+#[derive(Clone, Copy, PartialEq, FromZeros, IntoBytes, KnownLayout, Immutable)]
 #[zerocopy(crate = "ringbridge::zerocopy")]
 #[repr(C)]
 pub struct Text<const N: usize> {
@@ -36,12 +36,6 @@ impl<const N: usize> Text<N> {
 impl<const N: usize> FixedLayout for Text<N> {
     fn layout() -> String {
         format!("Text {{ len: u8 @0, bytes: [u8; {N}] @1 }}")
-    }
-}
-
-impl<const N: usize> PartialEq for Text<N> {
-    fn eq(&self, other: &Self) -> bool {
-        self.as_str() == other.as_str()
     }
 }
 

@@ -25,17 +25,10 @@
 //! writes. A message of up to 48 bytes travels in one cache line, without a system call while its receiver is
 //! awake.
 //!
-//! | subject | start with |
-//! | --- | --- |
-//! | types of messages | [`Payload`], [`payload!`] |
-//! | channels | [`Contract`] |
-//! | waiting | [`WaitStrategy`], [`Config`] |
-//! | rights and limits of a renderer | [`Policy`], [`Quota`] |
-//! | errors | [`SendError`], [`InvokeError`], `docs/errors.md` |
-//! | numbers | [`Counters`], [`MainMetrics`] |
-//!
-//! `docs/` in the repository has a page on each subject, `docs/from-electron.md` each call of Electron's guide, and
-//! `engine/examples/` a whole program for each pattern.
+//! Start with [`Payload`] and [`payload!`] for types of messages, [`Contract`] for channels, [`Config`] for settings,
+//! [`Policy`] for a renderer's rights and limits, and [`Counters`] and [`MainMetrics`] for numbers. `docs/` in the
+//! repository has a page on each subject, `docs/from-electron.md` each call of Electron's guide, and `engine/examples/`
+//! a whole program for each pattern.
 //!
 //! # A whole program
 //!

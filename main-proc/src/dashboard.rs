@@ -1,8 +1,7 @@
 //! The loan of main's terminal to a renderer with a dashboard.
 //!
 //! While the dashboard runs, main's lines are held back. When it ends well (by `q`, say), main ends too. When it crashes,
-//! main goes on by lines. If it was killed, main restores the terminal. (Main's errors end the dashboard, and are printed
-//! last.)
+//! main restores the terminal and goes on by lines.
 
 use std::{
     io,

@@ -1,10 +1,8 @@
 //! The files of one folder, for renderers to read.
 //!
 //! The path comes from a renderer, which is not trusted. The kernel resolves it below the folder's descriptor (`openat2`
-//! with `RESOLVE_BENEATH`), so neither `..` nor a link leads out, even if the folder changes meanwhile. A pipe or device
-//! is opened without waiting for a writer, and not read.
-//!
-//! A thread of its own reads. The number of waiting requests is bounded: the next one is refused at once.
+//! with `RESOLVE_BENEATH`), so neither `..` nor a link leads out. A thread of its own reads. The number of waiting requests
+//! is bounded.
 
 use std::{
     error::Error,
@@ -34,10 +32,8 @@ pub(crate) struct Folder(OwnedFd);
 impl Folder {
     pub(crate) fn open(path: &Path) -> Result<Self, String> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let opened = rustix::fs::open(path, flags, Mode::empty());
-        opened
-            .map(Self)
-            .map_err(|error| format!("cannot serve the folder {}: {error}", path.display()))
+        let opened = rustix::fs::open(path, flags, Mode::empty()).map(Self);
+        opened.map_err(|error| format!("cannot serve the folder {}: {error}", path.display()))
     }
 
     pub(crate) fn read(&self, path: &str) -> Result<Vec<u8>, ReadFileError> {
@@ -103,26 +99,20 @@ impl Reader {
 
     /// Queues a request. Never waits.
     pub(crate) fn read(&self, path: &str, reply: Reply) {
-        let refused = match &self.0 {
-            None => Some((reply, ReadFileError::NoFolder)),
-            Some(requests) => match requests.try_send((path.to_owned(), reply)) {
-                Ok(()) => None,
-                Err(TrySendError::Full((_, reply)) | TrySendError::Disconnected((_, reply))) => {
-                    Some((reply, ReadFileError::Busy))
-                }
-            },
+        let Some(requests) = &self.0 else {
+            reply.reject(&ReadFileError::NoFolder);
+            return;
         };
-        if let Some((reply, error)) = refused {
-            reply.reject(&error);
+        if let Err(TrySendError::Full((_, reply)) | TrySendError::Disconnected((_, reply))) =
+            requests.try_send((path.to_owned(), reply))
+        {
+            reply.reject(&ReadFileError::Busy);
         }
     }
 }
 
 fn read_all(folder: &Folder, requests: &Receiver<(String, Reply)>) {
-    for (path, reply) in requests {
-        if reply.is_cancelled() {
-            continue;
-        }
+    for (path, reply) in requests.iter().filter(|(_, reply)| !reply.is_cancelled()) {
         match folder.read(&path) {
             Ok(bytes) => reply.reply(&bytes),
             Err(error) => reply.reject(&error),

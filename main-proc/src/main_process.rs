@@ -20,9 +20,7 @@ use ringbridge::{
     WebContents,
 };
 use serde::Serialize;
-use tracing_subscriber::{
-    filter::Targets, fmt::layer, layer::SubscriberExt, util::SubscriberInitExt,
-};
+use tracing_subscriber::{fmt::layer, layer::SubscriberExt, util::SubscriberInitExt};
 
 use crate::{
     dashboard::Dashboard,
@@ -67,7 +65,9 @@ struct MainProcess {
 /// that were launched here.
 pub(crate) fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     if let Some(filter) = &options.log {
-        start_log(filter)?;
+        // Lines escape control characters, which a terminal would obey.
+        let lines = layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
+        tracing_subscriber::registry().with(lines).with(filter.clone()).try_init()?;
     }
     let renderers_processors = if options.pin { pin()? } else { Vec::new() };
     let ending = Ending::new();
@@ -140,14 +140,6 @@ pub(crate) fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     }
 }
 
-/// Writes the library's events to standard error: `info`, or levels by target as in `ringbridge=debug`.
-fn start_log(filter: &Targets) -> Result<(), Box<dyn Error>> {
-    // It escapes control characters, which a terminal would obey.
-    let lines = layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
-    tracing_subscriber::registry().with(lines).with(filter.clone()).try_init()?;
-    Ok(())
-}
-
 /// Returns the policy of the file, or the demo's own.
 fn policy(options: &Options) -> Result<Policy, String> {
     let Some(path) = &options.policy else { return Ok(contract::policy()) };
@@ -216,9 +208,7 @@ impl MainProcess {
             process.counts.renderers.fetch_add(1, Ordering::Relaxed);
             let (renderer, pid) = (window.id(), window.os_process_id());
             process.console.print(&Line::DidConnect { renderer, pid });
-            if let Some(audience) = &process.audience {
-                audience.change(Change::Add(window.clone()));
-            }
+            process.change_audience(Change::Add(window.clone()));
         });
 
         let process = self.clone();
@@ -242,9 +232,7 @@ impl MainProcess {
                 reason: details.reason.name(),
                 exit_code: details.exit_code,
             });
-            if let Some(audience) = &process.audience {
-                audience.change(Change::Remove(window.clone()));
-            }
+            process.change_audience(Change::Remove(window.clone()));
             if let Some(dashboard) = process.dashboard_of(window) {
                 dashboard.take_back(&process.console);
                 if details.reason == GoneReason::CleanExit {
@@ -263,6 +251,11 @@ impl MainProcess {
                 process.ending.request();
             }
         });
+    }
+
+    fn change_audience(&self, change: Change) {
+        // It fails only if the thread has ended.
+        let _ = self.audience.as_ref().map(|audience| audience.send(Some(change)));
     }
 
     fn dashboard_of(&self, window: &WebContents) -> Option<&Dashboard> {

@@ -25,11 +25,9 @@ pub(crate) struct Pusher {
     thread: JoinHandle<()>,
 }
 
-/// The pusher's list of windows. Cheap to clone.
-#[derive(Clone)]
-pub(crate) struct Audience(Sender<Option<Change>>);
+/// The pusher's list of windows, for changes. `None` ends the thread.
+pub(crate) type Audience = Sender<Option<Change>>;
 
-/// A change of the list.
 pub(crate) enum Change {
     Add(WebContents),
     Remove(WebContents),
@@ -49,21 +47,14 @@ impl Pusher {
             counts.skipped.store(skipped, Ordering::Relaxed);
         };
         let thread = thread::Builder::new().name("pusher".to_owned()).spawn(push)?;
-        Ok(Self { audience: Audience(changes), thread })
+        Ok(Self { audience: changes, thread })
     }
 
     /// Ends the thread. Nothing is pushed after this returns.
     pub(crate) fn end(self) {
         // Each fails only if the thread has ended by itself.
-        let _ = self.audience.0.send(None);
+        let _ = self.audience.send(None);
         let _ = self.thread.join();
-    }
-}
-
-impl Audience {
-    pub(crate) fn change(&self, change: Change) {
-        // It fails only if the thread has ended.
-        let _ = self.0.send(Some(change));
     }
 }
 

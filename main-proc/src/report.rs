@@ -10,26 +10,46 @@ use crate::main_process::Counts;
 /// enough for a pipe to take in one piece.
 const MESSAGE_LEN_MAX: usize = 512;
 
-/// A line.
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub(crate) enum Line<'a> {
-    /// Renderers can attach now.
-    Listening { role: &'static str, endpoint: &'a str, pid: u32 },
-    /// Metrics are served.
-    Metrics { url: String },
-    /// A renderer has finished the handshake.
-    DidConnect { renderer: u32, pid: u32 },
-    /// A renderer is gone.
-    RenderProcessGone { renderer: u32, reason: &'a str, exit_code: Option<i32> },
+    Listening {
+        role: &'static str,
+        endpoint: &'a str,
+        pid: u32,
+    },
+    Metrics {
+        url: String,
+    },
+    DidConnect {
+        renderer: u32,
+        pid: u32,
+    },
+    RenderProcessGone {
+        renderer: u32,
+        reason: &'a str,
+        exit_code: Option<i32>,
+    },
     /// A renderer that crashed was launched again, in another window.
-    RenderProcessRestarted { renderer: u32, successor: u32 },
+    RenderProcessRestarted {
+        renderer: u32,
+        successor: u32,
+    },
     /// A renderer that crashed could not be launched again.
-    RestartFailed { renderer: u32, why: String },
-    /// A renderer's log message.
-    LogMessage { renderer: u32, message: &'a str },
+    RestartFailed {
+        renderer: u32,
+        why: String,
+    },
+    LogMessage {
+        renderer: u32,
+        message: &'a str,
+    },
     /// The leftovers of a killed main process were removed.
-    Swept { endpoint: &'a str, segments: usize, bytes: u64 },
+    Swept {
+        endpoint: &'a str,
+        segments: usize,
+        bytes: u64,
+    },
     /// The last line.
     Summary {
         role: &'static str,
@@ -75,23 +95,20 @@ impl Display for Line<'_> {
                 });
                 write!(f, "renderer {renderer} says: {}", harmless.collect::<String>())
             }
-            Self::Swept { endpoint, segments, bytes } => {
-                write!(f, "swept the endpoint '{endpoint}'")?;
-                match segments {
-                    0 => Ok(()),
-                    _ => write!(f, ": {segments} segments of {bytes} bytes in all"),
-                }
+            Self::Swept { endpoint, segments: 0, .. } => {
+                write!(f, "swept the endpoint '{endpoint}'")
             }
+            Self::Swept { endpoint, segments, bytes } => write!(
+                f,
+                "swept the endpoint '{endpoint}': {segments} segments of {bytes} bytes in all"
+            ),
             Self::Summary { counts, .. } => {
                 let Counts { renderers, pushed, invokes, logs, dropped, wakes, skipped } = counts;
                 // Debug prints an atomic's value.
                 write!(
                     f,
-                    "ended: {renderers:?} renderers, {pushed:?} pushed, {dropped:?} dropped, "
-                )?;
-                write!(
-                    f,
-                    "{skipped:?} skipped, {wakes:?} wake-ups, {invokes:?} invokes, {logs:?} log messages"
+                    "ended: {renderers:?} renderers, {pushed:?} pushed, {dropped:?} dropped, \
+                     {skipped:?} skipped, {wakes:?} wake-ups, {invokes:?} invokes, {logs:?} log messages"
                 )
             }
         }

@@ -52,7 +52,7 @@ fn text<const N: usize>(text: Option<String>) -> Text<N> {
     Text::new(text.as_deref().map(str::trim).filter(|text| !text.is_empty()).unwrap_or("unknown"))
 }
 
-/// The handle of the sampler's thread, which ends when this is dropped.
+/// The sampler's thread, which ends when this is dropped.
 pub(crate) struct Sampler {
     latest: Arc<Mutex<Statistics>>,
     activity: Sender<Option<bool>>,

@@ -53,10 +53,7 @@ impl Console {
 
     /// Prints one line. It may be several lines for people.
     pub fn print(&self, line: &(impl Display + Serialize)) {
-        let text = match self.json {
-            true => serde_json::to_string(line),
-            false => Ok(line.to_string()),
-        };
+        let text = if self.json { serde_json::to_string(line) } else { Ok(line.to_string()) };
         let Ok(text) = text.map(|text| text + "\n") else { return self.ending.request() };
         match &mut *self.held.lock() {
             None => self.write(&text),

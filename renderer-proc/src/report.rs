@@ -27,29 +27,25 @@ pub(crate) struct Line<'a> {
     pub(crate) id: Option<u32>,
 }
 
-/// Something that happened to a renderer.
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub(crate) enum Event<'a> {
-    /// A web page is served.
-    Page { url: &'a str },
-    /// The renderer waits for a first main process.
-    NoMain { endpoint: &'a str },
-    /// The session has begun.
-    Connected { pid: u32, allowed: Vec<&'a str> },
-    /// The rights that the renderer has given up.
-    Sandbox {
-        state: &'static str,
-        enforced: Vec<&'static str>,
-        missing: Vec<Value>,
-        #[serde(skip)]
-        sandbox: Option<&'a Sandbox>,
+    Page {
+        url: &'a str,
     },
+    /// The renderer waits for a first main process.
+    NoMain {
+        endpoint: &'a str,
+    },
+    Connected {
+        pid: u32,
+        allowed: Vec<&'a str>,
+    },
+    /// The rights that the renderer has given up.
+    Sandbox(#[serde(serialize_with = "serialize_sandbox")] Option<&'a Sandbox>),
     /// Main is gone, and the renderer waits for another one.
     MainGone,
-    /// Main's description of the machine.
     SystemInfo(&'a SystemInfo),
-    /// A push.
     Statistics {
         #[serde(flatten, serialize_with = "serialize_figures")]
         statistics: &'a Statistics,
@@ -63,12 +59,16 @@ pub(crate) enum Event<'a> {
         bytes: &'a [u8],
     },
     /// A file that main did not send.
-    FileError { path: &'a str, error: ReadFileError, message: String },
+    FileError {
+        path: &'a str,
+        error: ReadFileError,
+        message: String,
+    },
     /// An invoke that failed for another reason.
-    InvokeError { message: String },
-    /// The activity of the pages.
+    InvokeError {
+        message: String,
+    },
     Pages(&'a Counts),
-    /// The last line.
     Summary {
         role: &'static str,
         ended: Ended,
@@ -102,6 +102,22 @@ pub(crate) fn figures(statistics: &Statistics) -> Value {
 
 fn serialize_figures<S: Serializer>(statistics: &Statistics, into: S) -> Result<S::Ok, S::Error> {
     figures(statistics).serialize(into)
+}
+
+#[allow(clippy::ref_option, reason = "serde passes a reference to the field")]
+fn serialize_sandbox<S: Serializer>(
+    sandbox: &Option<&Sandbox>,
+    into: S,
+) -> Result<S::Ok, S::Error> {
+    let enforced = sandbox.map_or(&[][..], Sandbox::enforced).iter().map(|part| part.name());
+    let missing = sandbox.map_or(&[][..], Sandbox::missing).iter();
+    let missing = missing.map(|missing| json!({ "part": missing.part.name(), "why": missing.why }));
+    json!({
+        "state": sandbox_state(*sandbox),
+        "enforced": enforced.collect::<Vec<_>>(),
+        "missing": missing.collect::<Vec<_>>(),
+    })
+    .serialize(into)
 }
 
 /// The reason for a renderer's end.
@@ -142,27 +158,9 @@ impl<'a> Line<'a> {
     }
 }
 
-impl<'a> Event<'a> {
-    pub(crate) fn sandbox(sandbox: Option<&'a Sandbox>) -> Self {
-        let enforced = sandbox.map_or(&[][..], Sandbox::enforced).iter();
-        let missing = sandbox.map_or(&[][..], Sandbox::missing).iter();
-        Self::Sandbox {
-            state: sandbox_state(sandbox),
-            enforced: enforced.map(|part| part.name()).collect(),
-            missing: missing
-                .map(|missing| json!({ "part": missing.part.name(), "why": missing.why }))
-                .collect(),
-            sandbox,
-        }
-    }
-}
-
 impl Display for Line<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let renderer = match self.id {
-            Some(id) => format!("renderer {id}"),
-            None => "renderer".to_owned(),
-        };
+        let renderer = self.id.map_or("renderer".to_owned(), |id| format!("renderer {id}"));
         write!(f, "{renderer}: ")?;
         match &self.event {
             Event::Page { url } => write!(f, "the page is at {url}"),
@@ -173,8 +171,8 @@ impl Display for Line<'_> {
                 let allowed = if allowed.is_empty() { "nothing" } else { &allowed.join(", ") };
                 write!(f, "connected (process {pid}); it may use {allowed}")
             }
-            Event::Sandbox { sandbox: Some(sandbox), .. } => write!(f, "in the sandbox; {sandbox}"),
-            Event::Sandbox { .. } => f.write_str("not in the sandbox"),
+            Event::Sandbox(Some(sandbox)) => write!(f, "in the sandbox; {sandbox}"),
+            Event::Sandbox(None) => f.write_str("not in the sandbox"),
             Event::MainGone => f.write_str("main is gone; waiting for it to come back"),
             Event::SystemInfo(info) => f.write_str(&system_info(info).join("; ")),
             Event::Statistics { statistics, latency_ns } => {

@@ -108,13 +108,12 @@ impl<V: Viewer> Session<V> {
         let allowed = CONTRACT.iter().filter(|channel| ipc.allows(**channel));
         let allowed = allowed.map(|channel| channel.key().name()).collect();
         self.show(Event::Connected { pid: std::process::id(), allowed });
-        self.show(Event::sandbox(self.sandbox.as_ref()));
-        {
-            let mut state = self.state.lock();
-            state.sequence.restart();
-            state.round_trip_under_way = false;
-            state.round_trip_at_ns = if ipc.allows(&GET_SYSTEM_INFO) { 0 } else { u64::MAX };
-        }
+        self.show(Event::Sandbox(self.sandbox.as_ref()));
+        let mut state = self.state.lock();
+        state.sequence.restart();
+        state.round_trip_under_way = false;
+        state.round_trip_at_ns = if ipc.allows(&GET_SYSTEM_INFO) { 0 } else { u64::MAX };
+        drop(state);
         self.viewer.begin(self)?;
         let stopped = ipc.clone();
         self.context.ending.on_request(move || stopped.stop());

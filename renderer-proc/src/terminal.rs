@@ -1,5 +1,5 @@
-//! The terminal of this program: whether it can be drawn on, its modes, and their restoration. It serves both programs: a
-//! renderer draws, and main restores the terminal after a renderer was killed.
+//! The terminal: its modes, and their restoration. A renderer draws, and main restores the terminal after a renderer was
+//! killed.
 
 use std::{env, ffi::OsString, io};
 

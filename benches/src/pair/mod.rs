@@ -25,8 +25,8 @@ pub(crate) mod prelude {
         Limit,
         job::{SMALL, Task, Work},
         side::{
-            Half, LONG, Link, OVER, STREAM_BATCH, Side, StreamPart, ask_until, read, read_stream,
-            send_stream, set_stamp, stamp, sum, unable,
+            Half, LONG, Link, OVER, STREAM_BATCH, Side, StreamPart, ask_until, read, read_all,
+            read_stream, send_stream, set_stamp, stamp, sum, unable,
         },
         stage::Stage,
     };

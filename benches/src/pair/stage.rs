@@ -87,7 +87,7 @@ impl Stage {
     }
 
     /// Starts the renderer as a thread of this process, for a peer that is made for threads.
-    #[cfg_attr(not(feature = "peers"), expect(dead_code))]
+    #[cfg_attr(not(feature = "peers"), expect(dead_code, reason = "only rtrb has threads"))]
     pub(crate) fn start_thread(&mut self) -> Result<(), Error> {
         let (control, job) = (Control(self.take_theirs()?.into()), self.job.clone());
         self.cpu_ns = thread_cpu_ns;

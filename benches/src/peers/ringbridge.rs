@@ -47,7 +47,7 @@ pub(crate) struct Ringbridge {
     pub(crate) way: Way,
 }
 
-/// How a stream is sent. A further way is a variant here, an arm in `stream` of the sending side, and a row
+/// How a stream is sent. A further way is a variant here, an arm in `work` of the sending side, and a row
 /// in the table of subjects.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Way {
@@ -361,7 +361,7 @@ impl<M: Message + ?Sized> Renderer<M> {
         let question = stamped::<M>(&mut self.message, number);
         let answer = self.ipc.invoke(Channels::<M>::ECHO, question)?.wait()?;
         let answer: &M = answer.borrow();
-        Ok(stamp(answer.as_ref()))
+        Ok(read_all(answer.as_ref()))
     }
 
     #[inline]

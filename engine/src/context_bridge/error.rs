@@ -1,7 +1,5 @@
 //! Errors of exposing a channel to a page, and of a page's calls.
 
-use std::fmt;
-
 use crate::{contract::ChannelKind, peer::error::SendError};
 
 /// An error of exposing a channel to a page.
@@ -37,7 +35,7 @@ pub enum BridgeError {
     /// The page may not use this channel, or not in this way.
     #[error(
         "{}the channel '{channel}' is not exposed to this page for '{}'",
-        InvokePrefix(*kind, channel),
+        prefix(*kind, channel),
         verb(*kind)
     )]
     NotExposed {
@@ -47,7 +45,7 @@ pub enum BridgeError {
         channel: String,
     },
     /// The page's value is none of the channel's type.
-    #[error("{}bad value for '{channel}': {why}", InvokePrefix(*kind, channel))]
+    #[error("{}bad value for '{channel}': {why}", prefix(*kind, channel))]
     BadValue {
         /// The channel's kind.
         kind: ChannelKind,
@@ -60,7 +58,7 @@ pub enum BridgeError {
     #[error(transparent)]
     Send(#[from] SendError),
     /// The invoke failed.
-    #[error("{}{message}", InvokePrefix::before(channel, message))]
+    #[error("{}", with_prefix(channel, message))]
     Invoke {
         /// The channel.
         channel: &'static str,
@@ -78,22 +76,18 @@ fn verb(kind: ChannelKind) -> &'static str {
     }
 }
 
-/// Electron's prefix for the error of an `invoke`.
-struct InvokePrefix<'a>(ChannelKind, &'a str);
+const PREFIX: &str = "Error invoking remote method";
 
-impl<'a> InvokePrefix<'a> {
-    /// No prefix, if the message has it already.
-    fn before(channel: &'a str, message: &str) -> Self {
-        let is_there = message.starts_with("Error invoking remote method");
-        Self(if is_there { ChannelKind::Event } else { ChannelKind::Method }, channel)
+/// Electron's prefix for the error of an `invoke`.
+fn prefix(kind: ChannelKind, channel: &str) -> String {
+    match kind {
+        ChannelKind::Method => format!("{PREFIX} '{channel}': Error: "),
+        _ => String::new(),
     }
 }
 
-impl fmt::Display for InvokePrefix<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            ChannelKind::Method => write!(f, "Error invoking remote method '{}': Error: ", self.1),
-            _ => Ok(()),
-        }
-    }
+/// Adds the prefix, unless the message has it already.
+fn with_prefix(channel: &str, message: &str) -> String {
+    let kind = if message.starts_with(PREFIX) { ChannelKind::Event } else { ChannelKind::Method };
+    prefix(kind, channel) + message
 }

@@ -9,9 +9,7 @@
 //! | any serde type | [`Dynamic<T>`](Dynamic) | MessagePack |
 //!
 //! Every payload has a *schema*: a text of names, types and offsets. Two builds whose schemas for a channel
-//! differ cannot connect, and the error has both texts.
-//!
-//! This file reads no shared memory: no other process can write the bytes that `decode` gets.
+//! differ cannot connect, and the error has both texts. No other process can write the bytes that `decode` gets.
 
 use std::{borrow::Borrow, fmt, mem::size_of};
 
@@ -90,8 +88,8 @@ pub trait Payload {
     /// Checks the bytes and returns an owned value.
     fn decode_owned(bytes: &[u8]) -> Result<Self::Owned, DecodeError>;
 
-    /// As [`decode_owned`](Self::decode_owned), but writes the value to `place`. Fixed layouts are copied there in
-    /// one piece, not through a `Result`.
+    /// As [`decode_owned`](Self::decode_owned), but writes the value to `place`: fixed layouts do not pass through a
+    /// `Result`.
     fn decode_into(bytes: &[u8], place: &mut Option<Self::Owned>) -> Result<(), DecodeError> {
         *place = Some(Self::decode_owned(bytes)?);
         Ok(())
@@ -195,10 +193,8 @@ impl Payload for str {
     }
 }
 
-/// Any serde type, encoded as MessagePack, for values without a fixed layout.
-///
-/// Both sides allocate, so fixed layouts are faster. The schema is the type's Rust name, so the two builds must
-/// agree on its definition.
+/// Any serde type, encoded as MessagePack. Both sides allocate, so fixed layouts are faster. The schema is the type's
+/// Rust name, so the two builds must agree on its definition.
 ///
 /// ```
 /// # use ringbridge::{Dynamic, Event};
@@ -238,9 +234,7 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Payload for Dynamic<T> {
     }
 }
 
-/// The error type of a handler whose method names no other: a message.
-///
-/// It prints as an `Error` does in Electron: `Error: <message>`.
+/// The default error type of handlers: a message. It prints as an `Error` does in Electron: `Error: <message>`.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 #[error("Error: {message}")]
 pub struct Failure {

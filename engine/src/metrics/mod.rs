@@ -1,5 +1,9 @@
 //! The numbers of an endpoint and of a window, by name.
 //!
+//! ```text
+//!   loops ──count──▶ atomics ──read──▶ a set of numbers ──▶ application, inspector
+//! ```
+//!
 //! A set of metrics is a struct of plain numbers, read at one moment, with a description of each. The suffix of a
 //! name is its unit: `_bytes`, `_ns` for nanoseconds, none for a count. A read takes a few loads and does not
 //! slow the loops that count.

@@ -83,9 +83,8 @@ impl Policy {
     }
 
     /// Sets the most bytes of large payloads that main holds for it at once: asked for, on their way, or being read.
-    /// So it is also the longest payload that it can send. 256 MiB by default.
-    ///
-    /// A renderer can make main hold this memory as long as it lives. Set less for many untrusted renderers.
+    /// So it is also the longest payload that it can send. 256 MiB by default. A renderer can make main hold this memory
+    /// as long as it lives: set less for many untrusted renderers.
     #[must_use]
     pub fn attachment_bytes_max(mut self, max: usize) -> Self {
         self.attachment_bytes_max = max;
@@ -101,9 +100,9 @@ impl Policy {
 
     /// Limits the frames (messages, invokes, replies, cancels) a second. No limit by default.
     ///
-    /// Above it main leaves further frames in the ring until they are due, and counts that
+    /// Main leaves further frames in the ring until they are due, and counts that
     /// ([`Counters::throttled`](crate::Counters::throttled)). Nothing is lost: the ring fills, and the renderer's
-    /// sends wait for space. Main does no work meanwhile. Frames of a dead renderer are delivered at once.
+    /// sends wait for space. Frames of a dead renderer are delivered at once.
     #[must_use]
     pub fn frames_quota(mut self, quota: Quota) -> Self {
         self.frames = Some(quota);

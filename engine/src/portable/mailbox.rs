@@ -154,11 +154,6 @@ impl Mailbox {
 }
 
 impl PacketLink for Mailbox {
-    /// There is space for a whole handshake, so this never waits.
-    fn send(&self, bytes: &[u8], handles: &[&MemoryHandle]) -> io::Result<()> {
-        self.try_send(bytes, handles)
-    }
-
     fn try_send(&self, bytes: &[u8], handles: &[&MemoryHandle]) -> io::Result<()> {
         if self.is_over() {
             return Err(ErrorKind::BrokenPipe.into());
@@ -244,10 +239,6 @@ impl PacketLink for Mailbox {
 
     fn mains_signals(&self) -> io::Result<(Box<dyn Signal>, Interrupt)> {
         Ok(self.signals())
-    }
-
-    fn bell_to_hand_over(&self) -> io::Result<Option<MemoryHandle>> {
-        Ok(None)
     }
 
     fn renderers_signals(

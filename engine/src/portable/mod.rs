@@ -33,8 +33,6 @@ mod mailbox;
 mod name;
 #[cfg(not(loom))]
 mod named;
-#[cfg(all(test, not(loom)))]
-mod other_process;
 #[cfg(not(loom))]
 mod poller;
 #[cfg(not(loom))]
@@ -42,6 +40,8 @@ mod processes;
 mod rendezvous;
 #[cfg(not(loom))]
 mod segments;
+#[cfg(all(test, not(loom)))]
+mod tests;
 #[cfg(not(loom))]
 mod watcher;
 
@@ -49,21 +49,3 @@ mod watcher;
 pub(crate) use directory::Names;
 #[cfg(not(loom))]
 pub use event_threads::{LeftBehind, left_behind};
-
-#[cfg(all(test, not(loom)))]
-mod tests {
-    use crate::{Backend, BindError, Config, ContractError, IpcMain, endpoints};
-
-    #[test]
-    fn isolation_that_the_portable_backend_lacks_is_refused_before_anything_is_made() {
-        let name = format!("test-no-isolation-{}", std::process::id());
-        let config =
-            Config { backend: Backend::Portable, require_isolation: true, ..Config::default() };
-        let refused = IpcMain::bind_with(&name, &[], config).map(drop);
-        assert!(
-            matches!(refused, Err(BindError::Contract(ContractError::NoIsolation))),
-            "{refused:?}"
-        );
-        assert!(endpoints().unwrap().iter().all(|endpoint| endpoint.name != name));
-    }
-}

@@ -91,10 +91,9 @@ impl Segment {
     }
 
     /// Clears the entry of the list when the name is gone.
-    pub(crate) fn listed_in(self, record: Shared<AtomicU32>) -> Segment {
-        let mut segment = self;
-        segment.record = Some(record);
-        segment
+    pub(crate) fn listed_in(mut self, record: Shared<AtomicU32>) -> Segment {
+        self.record = Some(record);
+        self
     }
 
     pub(crate) fn name(&self) -> SegmentName {

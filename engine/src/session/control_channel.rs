@@ -14,8 +14,10 @@ use crate::{
 
 /// One end of a connection that carries packets and hands over memory.
 pub(crate) trait PacketLink: Any + Send + Sync {
-    /// Sends one packet; waits while the peer's queue is full.
-    fn send(&self, bytes: &[u8], handles: &[&MemoryHandle]) -> io::Result<()>;
+    /// Sends one packet. A socket waits while the peer's queue is full. Elsewhere there is space for a whole handshake.
+    fn send(&self, bytes: &[u8], handles: &[&MemoryHandle]) -> io::Result<()> {
+        self.try_send(bytes, handles)
+    }
 
     /// Sends one packet, or fails with [`io::ErrorKind::WouldBlock`].
     fn try_send(&self, bytes: &[u8], handles: &[&MemoryHandle]) -> io::Result<()>;
@@ -39,7 +41,9 @@ pub(crate) trait PacketLink: Any + Send + Sync {
     fn mains_signals(&self) -> io::Result<(Box<dyn Signal>, Interrupt)>;
 
     /// What main hands over in its welcome for the renderer to ring, if that is a thing of its own.
-    fn bell_to_hand_over(&self) -> io::Result<Option<MemoryHandle>>;
+    fn bell_to_hand_over(&self) -> io::Result<Option<MemoryHandle>> {
+        Ok(None)
+    }
 
     /// How a renderer wakes main, and how its threads sleep. Takes what was handed over for that; `None` if it is
     /// missing.

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use crate::{
     dashboard::model::{Answer, Identity},
     measurements::{Sequence, Tally},
-    report::{Event, Line},
+    report::{Event, Line, sandbox_state},
     session::{Pushed, Session, Viewer},
 };
 
@@ -55,7 +55,9 @@ impl Viewer for Board {
                 identity.allowed = allowed.iter().map(|name| (*name).to_owned()).collect();
                 identity.is_connected = true;
             }),
-            Event::Sandbox { state, .. } => self.identify(|identity| identity.sandbox = state),
+            Event::Sandbox(sandbox) => {
+                self.identify(|identity| identity.sandbox = sandbox_state(*sandbox));
+            }
             Event::MainGone => self.identify(|identity| identity.is_connected = false),
             Event::SystemInfo(info) => self.answer(Answer::system_info(info)),
             Event::File { path, len, bytes } => self.answer(Answer::file(path, *len, bytes)),
@@ -101,7 +103,7 @@ mod tests {
         };
         let connected = || Event::Connected { pid: 9, allowed: vec!["x"] };
         assert!(shown(1, connected()).is_connected);
-        assert_eq!(shown(1, Event::sandbox(None)).sandbox, "off");
+        assert_eq!(shown(1, Event::Sandbox(None)).sandbox, "off");
         assert!(!shown(1, Event::MainGone).is_connected);
         let identity = shown(2, connected());
         assert!(identity.is_connected);

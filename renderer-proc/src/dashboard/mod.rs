@@ -4,22 +4,18 @@
 //! ```text
 //!   the loop's thread               paints, 15 times a second           waits for keys
 //!   -----------------               -------------------------           --------------
-//!   push ──▶ measure ──▶ Board ──▶  Model ──▶ view ──▶ Screen  ◀─────── Keyboard
+//!   push ──▶ measure ──▶ Board ──▶  Model ──▶ view ──▶ Screen  ◀─────── keys
 //!   answers ───────────▶ Board        ▲ │
 //!                                     │ └──▶ session: send, invoke
 //!                                   keys
 //! ```
 //!
-//! Painting has a thread of its own. A frame takes a millisecond, and on a slow terminal much longer. On the loop's
-//! thread it would delay the next push, and so distort the latencies that it shows. The loop only adds its measurements
-//! to the [`Board`]. Once a frame, the painter exchanges them for an empty set: the lock is held for a swap of two
-//! pointers. Reading keys has a third thread, since a read of half a keystroke waits for the other half.
-//!
-//! Everything that needs the file system or new descriptors happens before the sandbox is entered. Inside it, the
-//! terminal's size and modes are the only properties that can be read and set.
+//! A frame takes a millisecond, on a slow terminal much longer. On the loop's thread it would delay the next push, and
+//! so distort the latencies that it shows. So the loop only adds its measurements to the [`Board`]. Once a frame, the
+//! painter exchanges them for an empty set. Reading keys has a third thread, since a read of half a keystroke waits for
+//! the other half. Everything that needs the file system or new descriptors happens before the sandbox is entered.
 
 mod board;
-mod keyboard;
 mod model;
 mod painter;
 mod screen;
@@ -32,7 +28,11 @@ use rustix::process::set_parent_process_death_signal;
 
 use crate::{
     context::Context,
-    dashboard::{board::Board, keyboard::Keyboard, painter::Painter, screen::Screen},
+    dashboard::{
+        board::Board,
+        painter::{Painter, open_keyboard},
+        screen::Screen,
+    },
     session::Session,
     terminal,
 };
@@ -49,11 +49,11 @@ pub(crate) fn run(context: Context) -> Result<(), Box<dyn Error>> {
         set_parent_process_death_signal(None)?;
     }
     let screen = Screen::enter()?;
-    let keyboard = Keyboard::open()?;
+    open_keyboard()?;
     let sandbox = context.enter_sandbox(&ipc)?;
 
     let session = Session::new(context, ipc, sandbox, Board::default());
-    let painter = Painter::start(&session, keyboard)?;
+    let painter = Painter::start(&session)?;
     let ended = session.run();
     let painted = painter.end();
     drop(screen);

@@ -1,7 +1,6 @@
 //! The contents of the dashboard: figures over time, the last answer, and the line that the user types.
 //!
-//! Time and keys are arguments, and the result of a key is a [`Request`] to the session. So nothing here needs a
-//! terminal, a clock or a main process.
+//! Time and keys are arguments, and the result of a key is a [`Request`] to the session.
 
 use std::{collections::VecDeque, mem};
 
@@ -171,10 +170,8 @@ impl Model {
             (_, KeyCode::Char('q')) => return Some(Request::Quit),
             (Mode::Help, _) => self.mode = Mode::Watch,
             (Mode::Watch, KeyCode::Char('p' | ' ')) => {
-                self.frozen = match self.frozen.take() {
-                    Some(_) => None,
-                    None => Some(Box::new(self.figures.clone())),
-                };
+                let figures = self.frozen.is_none().then(|| Box::new(self.figures.clone()));
+                self.frozen = figures;
             }
             (_, KeyCode::Char('?' | 'h')) => self.mode = Mode::Help,
             (_, KeyCode::Char('l')) => self.type_line(Purpose::LogMessage),

@@ -1,4 +1,4 @@
-//! The thread that paints, and passes the user's requests to the session.
+//! The thread that paints, and passes the user's requests to the session. A second thread reads the keys.
 
 use std::{
     error::Error,
@@ -12,12 +12,15 @@ use std::{
 };
 
 use contract::{LOG_MESSAGE, now_ns};
-use ratatui::{Terminal, backend::CrosstermBackend, crossterm::event::KeyEvent};
+use ratatui::{
+    Terminal,
+    backend::CrosstermBackend,
+    crossterm::event::{self, Event, KeyEvent},
+};
 
 use crate::{
     dashboard::{
         board::Board,
-        keyboard::Keyboard,
         model::{Model, Purpose, Request},
         screen::Frames,
         view,
@@ -32,7 +35,7 @@ const SEND_MAX: Duration = Duration::from_millis(100);
 /// The time limit of the last frame. A terminal that reads nothing blocks the painter for ever.
 const LAST_FRAME_MAX: Duration = Duration::from_secs(1);
 
-pub(super) enum Instruction {
+enum Instruction {
     Key(KeyEvent),
     End,
 }
@@ -44,11 +47,13 @@ pub(super) struct Painter {
 }
 
 impl Painter {
-    /// Starts the thread. Its end, by a panic too, ends the session.
-    pub(super) fn start(session: &Arc<Session<Board>>, keyboard: Keyboard) -> io::Result<Self> {
+    /// Starts both threads, after [`open_keyboard`]. The painter's end, by a panic too, ends the session.
+    pub(super) fn start(session: &Arc<Session<Board>>) -> io::Result<Self> {
         let (instructions, received) = mpsc::channel();
         let (end, ended) = mpsc::channel();
-        keyboard.send_to(instructions.clone())?;
+        let keys = instructions.clone();
+        let read = move || send_keys(&keys);
+        thread::Builder::new().name("keyboard".to_owned()).spawn(read)?;
         let session = session.clone();
         let paint = move || {
             let _on_end = OnEnd { ending: session.context.ending.clone(), _ended: end };
@@ -66,6 +71,24 @@ impl Painter {
         }
         let painted = self.thread.join();
         Ok(painted.map_err(|_| "the thread that paints the dashboard has panicked")??)
+    }
+}
+
+/// Opens the keyboard, which the sandbox would not allow. The terminal is in raw mode.
+pub(super) fn open_keyboard() -> io::Result<()> {
+    // The first poll creates the library's descriptors.
+    event::poll(Duration::ZERO).map(drop)
+}
+
+/// Sends each key. Ends with the terminal or the process; nothing can wake it. The sandbox blocks the signal of a size
+/// change, so the painter reads the size before each frame.
+fn send_keys(keys: &Sender<Instruction>) {
+    while let Ok(event) = event::read() {
+        if let Event::Key(key) = event
+            && keys.send(Instruction::Key(key)).is_err()
+        {
+            return;
+        }
     }
 }
 

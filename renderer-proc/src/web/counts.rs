@@ -28,23 +28,21 @@ pub(crate) struct Counts {
 
 impl Counts {
     pub(super) fn refused(&self, refusal: Refusal) {
-        let counter = match refusal {
-            Refusal::Host => &self.refused_host,
-            Refusal::Origin => &self.refused_origin,
-            Refusal::Token => &self.refused_token,
+        match refusal {
+            Refusal::Host => self.refused_host.fetch_add(1, Relaxed),
+            Refusal::Origin => self.refused_origin.fetch_add(1, Relaxed),
+            Refusal::Token => self.refused_token.fetch_add(1, Relaxed),
         };
-        counter.fetch_add(1, Relaxed);
     }
 
     pub(super) fn closed(&self, reason: CloseReason) {
-        let counter = match reason {
-            CloseReason::Left | CloseReason::Ended => return,
-            CloseReason::TooLong => &self.too_long,
-            CloseReason::TooFast => &self.too_fast,
-            CloseReason::Malformed => &self.malformed,
-            CloseReason::Stalled => &self.stalled,
+        match reason {
+            CloseReason::Left | CloseReason::Ended => 0,
+            CloseReason::TooLong => self.too_long.fetch_add(1, Relaxed),
+            CloseReason::TooFast => self.too_fast.fetch_add(1, Relaxed),
+            CloseReason::Malformed => self.malformed.fetch_add(1, Relaxed),
+            CloseReason::Stalled => self.stalled.fetch_add(1, Relaxed),
         };
-        counter.fetch_add(1, Relaxed);
     }
 }
 

@@ -1,10 +1,9 @@
 //! Access control: the token, and the names of this server.
 //!
-//! Every process of this machine, of any user, can reach a port of the loopback device. So can every page in this
-//! user's browser. The token stops other processes: only the reader of the printed address has it. It travels in that
-//! address's fragment, which browsers do not send, and not in a cookie, which they would send to servers on other ports.
-//! Two headers of the browser stop other pages. `Host` is the name by which the browser reached this server: a foreign
-//! name that was rebound to this address is refused. `Origin` is the page that asks.
+//! Every process of this machine and every page in this user's browser can reach a port of the loopback device. The token
+//! stops other processes: only the reader of the printed address has it. It is in that address's fragment, which browsers
+//! do not send. (They would send a cookie to servers on other ports.) Two headers of the browser stop other pages. `Host`
+//! is the name by which the browser reached this server, and `Origin` the page that asks.
 
 use std::net::{IpAddr, Ipv4Addr};
 

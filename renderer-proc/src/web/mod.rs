@@ -9,15 +9,19 @@
 //!   └──────────────────────────────────────────────┘       └─────────────────────────┘
 //! ```
 //!
-//! The loop never waits for a page, and main sees no difference. A page that has drawn a push takes the newest one from
-//! where the loop leaves it. Sends and invokes of pages go from the server's threads straight into this renderer's
-//! outbox; a send that finds no space fails. Replies wake the page's task.
-//!
-//! When main goes, this process tells the pages, fails their pending invokes, and waits for main to come back. Then
-//! there is another session and another bridge, and pages receive their channels again.
+//! The loop never waits for a page. A page that has drawn a push takes the newest one. Sends and invokes of pages go from
+//! the server's threads straight into this renderer's outbox; a send that finds no space fails. Replies wake the page's
+//! task. When main goes, this process tells the pages and fails their invokes. When main comes back, there is another
+//! session and another bridge.
 //!
 //! This view has no sandbox: it needs sockets, to serve and to find main again. Safe code with limits parses the
 //! messages of a hostile page; the page's own script is in the browser's sandbox.
+//!
+//! | module | contents |
+//! | --- | --- |
+//! | `server`, `door`, `counts` | the HTTP server, its access control, its counters |
+//! | `page`, `pace`, `protocol` | one page, its limits, its messages |
+//! | `pages`, `conversions` | the session's side: bridges, readings, values as JSON |
 
 mod conversions;
 mod counts;

@@ -157,29 +157,27 @@ impl Page<'_> {
         let failure = match serde_json::from_slice(text).map_err(|_| CloseReason::Malformed)? {
             Incoming::Frame => {
                 self.frames.want();
-                None
+                Ok(())
             }
             Incoming::Off { channel } => {
                 self.heard.remove(&channel);
-                None
+                Ok(())
             }
             Incoming::On { channel } => {
-                self.hear(link.as_deref(), &channel).err().map(|why| error(channel, why))
+                self.hear(link.as_deref(), &channel).map_err(|why| error(channel, why))
             }
-            Incoming::Send { channel, value } => {
-                let sent = match link {
-                    Some(link) => link.bridge.send(&channel, value).map_err(to_text),
-                    None => Err(format!("cannot send on '{channel}': {NO_MAIN}")),
-                };
-                sent.err().map(|why| error(channel, why))
+            Incoming::Send { channel, value } => match link {
+                Some(link) => link.bridge.send(&channel, value).map_err(to_text),
+                None => Err(format!("cannot send on '{channel}': {NO_MAIN}")),
             }
+            .map_err(|why| error(channel, why)),
             Incoming::Invoke { id, channel, value } => {
-                self.invoke(link, id, &channel, value).err().map(|why| reply(id, Err(why)))
+                self.invoke(link, id, &channel, value).map_err(|why| reply(id, Err(why)))
             }
         };
         match failure {
-            Some(failure) => send(socket, &failure).await,
-            None => Ok(()),
+            Err(failure) => send(socket, &failure).await,
+            Ok(()) => Ok(()),
         }
     }
 

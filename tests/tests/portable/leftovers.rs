@@ -194,20 +194,6 @@ fn a_foreign_directory_is_an_error_for_renderers_and_crashes_no_process() {
 }
 
 #[test]
-fn a_launched_renderer_refuses_the_name_of_a_segment_that_cannot_be_one() {
-    let long = format!("/ringbridge-0123456789.{}", "1".repeat(300));
-    for segment in ["", "x", "/ringbridge-0123456789.1/../x", "/ringbridge-0123456789.1", &long] {
-        let mut renderer = renderer(stays, &[]);
-        renderer.env("RINGBRIDGE_SEGMENT", segment).stderr(Stdio::piped());
-        let output = renderer.output().unwrap();
-        // It panics with the error, as scenes do; it is not ended by a signal.
-        let complaint = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(101), "{segment:?}: {complaint}");
-        assert!(complaint.contains("NotLaunched") || complaint.contains("HungUp"), "{complaint}");
-    }
-}
-
-#[test]
 fn a_forked_child_that_exits_removes_nothing() {
     let name = SweptName(unique_name("forked"));
     let (mut command, mut sign) = with_input(process(forks_a_child_that_exits, &[&name.0]));

@@ -218,3 +218,50 @@ impl SessionRequests {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    /// A value of an application whose destructor comes back to the requests.
+    struct ComesBack(Arc<SessionRequests>);
+
+    impl Drop for ComesBack {
+        fn drop(&mut self) {
+            self.0.work(|_| ());
+        }
+    }
+
+    fn requests() -> (Arc<SessionRequests>, RequestId) {
+        let requests = Arc::new(SessionRequests::new(1));
+        let id = requests.work(|table| table.begin()).unwrap();
+        (requests, id)
+    }
+
+    #[test]
+    fn an_outcome_is_read_without_the_lock() {
+        let (requests, id) = requests();
+        assert!(requests.store(id, &Ending::Reply, ReplyBytes::InBand(b"reply")).is_ok());
+        let read = |_: &Ending, bytes: &[u8]| (bytes.to_vec(), requests.work(|table| table.done()));
+        assert_eq!(requests.take(id, read), Some((b"reply".to_vec(), 0)));
+    }
+
+    #[test]
+    fn a_caller_is_dropped_without_the_lock() {
+        let (requests, first) = requests();
+        let register = |id| {
+            let value = ComesBack(requests.clone());
+            assert!(requests.notify(id, Notify::Callback(Box::new(move || drop(value)))).is_ok());
+        };
+        register(first);
+        // In place of the first caller.
+        register(first);
+        assert!(requests.abandon(first));
+        let second = requests.work(|table| table.begin()).unwrap();
+        register(second);
+        requests.settled_in_hand(second);
+        assert_eq!(requests.work(|table| table.pending()), 0, "the hand is freed");
+    }
+}

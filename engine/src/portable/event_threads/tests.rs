@@ -10,8 +10,8 @@ use crate::{
     portable::{
         name::SegmentName,
         named::{self, Segment},
-        other_process::{OtherProcess, role, sleep_until_killed, until},
         rendezvous::EventPlace,
+        tests::other_process::{OtherProcess, role, sleep_until_killed, until},
     },
     primitives::{AtomicU32, Ordering::Relaxed},
     shm::shared::{Atomics, Shared},

@@ -5,7 +5,7 @@ mod memory;
 use std::{fs, process, thread, time::Duration};
 
 use super::*;
-use crate::portable::other_process::{self, OtherProcess, until};
+use crate::portable::tests::other_process::{self, OtherProcess, until};
 use crate::shm::shared::Atomics;
 
 const LEN: usize = 4096;

@@ -6,7 +6,7 @@ use super::super::*;
 use crate::{
     portable::{
         name::SegmentName,
-        other_process::{OtherProcess, role},
+        tests::other_process::{OtherProcess, role},
     },
     primitives::{AtomicU32, Ordering::Relaxed},
     shm::{
