@@ -71,7 +71,7 @@ impl PeerBell {
         Self { signal, own, peer, rung: AtomicU32::new(0), room_rung: AtomicU32::new(0) }
     }
 
-    /// Prefetches the peer's `parked` word, which is read after the commit. A peer that sleeps between two messages has
+    /// Prefetches the `parked` word, which is read after the commit. A peer that sleeps between two messages has
     /// just written it.
     #[inline]
     pub(crate) fn will_look(&self) {

@@ -82,7 +82,7 @@ kinds! {
     Unsubscribe = 8: Rules { from_renderer_only: true, channel: ChannelUse::Topic, ..BARE };
     /// Fills the end of a lap that the next frame does not fit into.
     Pad = 9: BARE;
-    /// A message whose payload is in an attachment. This frame's payload names it ([`Attached`](super::attached::Attached)).
+    /// A message whose payload is in an attachment, which this frame's payload names.
     Attached = 10: Rules { has_payload: true, ..BARE };
     /// A renderer asks main for memory that it can fill.
     Ask = 11: WORD;
