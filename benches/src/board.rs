@@ -43,11 +43,8 @@ pub(crate) struct Board {
     /// The lines to bounce: the leader makes one odd, the follower even. The distance that a line travels
     /// depends on its address. Messages lie on many lines, so each slice of the floor bounces another.
     lines: [Alone<AtomicU64>; LINES],
-    /// The leader's futex: the last turn that it began.
     there: Alone<AtomicU32>,
-    /// The follower's futex: the last turn that it answered.
     back: Alone<AtomicU32>,
-    /// The last stamp that was posted.
     taken: Alone<AtomicU64>,
     /// The numbers of meetings at which each side has arrived.
     arrived: [Alone<AtomicU64>; 2],
@@ -65,17 +62,14 @@ pub(crate) struct BareCell {
 
 /// The words that share a line with a header.
 const MESSAGE_WORDS: usize = 6;
-/// The number of cells in Ringbridge's ring by default.
 pub(crate) const CELLS: usize = 4096;
 
 impl BareCell {
-    /// Publishes a turn. Turns count up from 1.
     #[inline]
     pub(crate) fn say(&self, turn: u64) {
         self.turn.store(turn, Ordering::Release);
     }
 
-    /// Waits for this turn or a later one, and returns it.
     #[inline]
     pub(crate) fn hear(&self, turn: u64) -> Result<u64, Error> {
         let mut heard = 0;
@@ -110,7 +104,6 @@ impl Board {
         Ok((Self::map(&memory)?, memory))
     }
 
-    /// Maps the memory of [`create`](Self::create). The mapping stays for the rest of the process.
     pub(crate) fn map(memory: &OwnedFd) -> io::Result<&'static Self> {
         let access = ProtFlags::READ | ProtFlags::WRITE;
         // SAFETY: the kernel chooses a free range, so no mapping is replaced.
@@ -136,28 +129,19 @@ impl Board {
         spin_until(|| theirs.load(Ordering::Acquire) >= meeting)
     }
 
-    /// Posts a stamp for a spinning partner.
+    /// Posts a stamp, and wakes a partner that sleeps.
     #[inline]
-    pub(crate) fn post(&self, stamp: u64) {
+    pub(crate) fn post(&self, stamp: u64, asleep: bool) {
         self.taken.0.store(stamp, Ordering::Release);
+        if asleep {
+            // Relaxed: only the poster writes the word.
+            wake(&self.there.0, self.there.0.load(Ordering::Relaxed).wrapping_add(1));
+        }
     }
 
-    /// Returns the next stamp after `last`; spins until then.
+    /// Returns the next stamp after `last`. Spins or sleeps until then.
     #[inline]
-    pub(crate) fn next_post(&self, last: u64) -> Result<u64, Error> {
-        spin_until(|| self.taken.0.load(Ordering::Acquire) != last)?;
-        Ok(self.taken.0.load(Ordering::Acquire))
-    }
-
-    /// Posts a stamp, and wakes the partner.
-    pub(crate) fn post_and_wake(&self, stamp: u64) {
-        self.post(stamp);
-        // Relaxed: only the poster writes the word.
-        wake(&self.there.0, self.there.0.load(Ordering::Relaxed).wrapping_add(1));
-    }
-
-    /// Returns the next stamp after `last`; sleeps until then.
-    pub(crate) fn next_post_asleep(&self, last: u64) -> Result<u64, Error> {
+    pub(crate) fn next_post(&self, last: u64, asleep: bool) -> Result<u64, Error> {
         loop {
             // Read before the stamp: a stamp that is posted afterwards changes the word.
             let seen = self.there.0.load(Ordering::Acquire);
@@ -165,7 +149,11 @@ impl Board {
             if stamp != last {
                 return Ok(stamp);
             }
-            sleep_while(&self.there.0, seen)?;
+            if asleep {
+                sleep_while(&self.there.0, seen)?;
+            } else {
+                spin_until(|| self.taken.0.load(Ordering::Acquire) != last)?;
+            }
         }
     }
 

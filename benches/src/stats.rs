@@ -3,7 +3,6 @@
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
-/// The greatest value that is recorded; a longer sample counts as this.
 const SAMPLE_MAX_NS: u64 = 60_000_000_000;
 const COLUMNS_PER_DECADE: f64 = 20.0;
 
@@ -105,7 +104,6 @@ pub(crate) struct Column {
     pub(crate) share: f64,
 }
 
-/// The pairs of value and count in which a distribution travels between processes.
 type Buckets = Vec<(u64, u64)>;
 
 impl Serialize for Distribution {

@@ -1,6 +1,5 @@
 //! Numbers for people: the one place where a quantity gets its unit and its digits.
 
-/// Shows a time in nanoseconds in a suitable unit.
 pub(crate) fn time(ns: f64) -> String {
     match ns {
         ns if ns < 999.5 => format!("{ns:.0} ns"),

@@ -38,7 +38,6 @@ struct Arguments {
 /// The time of a slice: longer than main's pause between two records.
 const SLICE: Duration = Duration::from_millis(500);
 const BATCH: u64 = 1000;
-/// The period in which `top` reads.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// The most by which the median may grow.
 const RATIO_MAX: f64 = 1.02;

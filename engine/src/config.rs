@@ -42,9 +42,8 @@ pub struct Config {
     /// The way in which this process waits for messages.
     pub wait: WaitStrategy,
     /// The longest spin of [`WaitStrategy::Adaptive`] before it sleeps. The default is about the cost of a wake-up
-    /// for both sides together, so that a useless spin costs no more than a wake-up. Shorter saves CPU time,
-    /// longer saves the wake-ups of pauses up to it. It also bounds the time that a renderer is awake before and
-    /// after a push that comes by a clock (or a tenth of the period, if that is longer).
+    /// for both sides together. Shorter saves CPU time, longer saves the wake-ups of pauses up to it. It also bounds
+    /// the time that a renderer is awake around a periodic push (or a tenth of the period, if that is longer).
     pub spin_ceiling: Duration,
     /// The most time that a renderer with [`WaitStrategy::Adaptive`] is awake around pushes that come by a clock, in
     /// percent of a core. At the default, 100, only [`spin_ceiling`](Self::spin_ceiling) limits it. A lower value
@@ -58,16 +57,16 @@ pub struct Config {
     /// The ring of each topic, in bytes: a power of two. The longest payload is a little less than a
     /// quarter of it.
     pub topic_capacity: usize,
-    /// The longest payload that is sent by attachment, in memory of its own, in bytes. Also the most bytes on their
-    /// way to one renderer at once in that manner. 0: no attachments. A renderer's
-    /// [`Policy`](crate::Policy::attachment_bytes_max) limits its own sends further.
+    /// The longest payload that is sent by attachment, in memory of its own, in bytes, and the most such bytes on their
+    /// way to one renderer. 0: no attachments. [`Policy::attachment_bytes_max`](crate::Policy::attachment_bytes_max)
+    /// limits a renderer's own sends.
     pub attachment_max: usize,
     /// The most bytes of such memory that main keeps for each renderer for later payloads. A payload that finds no
     /// kept memory costs page faults, about twice the time of a copy.
     pub attachment_pool_max: usize,
-    /// Populates and maps the memory of rings and topics before a session begins. So no message takes a page
-    /// fault; else a ring's first lap has one for each page. With main's `false` a ring takes no memory before it is
-    /// used, which suits thousands of mostly silent renderers. A renderer's own setting counts for its mapping.
+    /// Populates and maps the memory of rings and topics before a session begins, so that no message takes a page
+    /// fault. With main's `false` a ring takes no memory before it is used, which suits thousands of mostly silent
+    /// renderers. A renderer's own setting counts for its mapping.
     pub prefault: bool,
     /// The longest wait of a `send` for space. In main's loop no `send` waits.
     pub send_timeout: Duration,
@@ -120,23 +119,15 @@ impl Config {
     }
 
     fn backend_where(&self, has_sealed: bool) -> Result<Backend, ContractError> {
-        if self.backend == Backend::Sealed && has_sealed {
-            return Ok(Backend::Sealed);
+        match self.backend {
+            Backend::Sealed if has_sealed => Ok(Backend::Sealed),
+            #[cfg(feature = "portable")]
+            _ if self.require_isolation => Err(ContractError::NoIsolation),
+            #[cfg(feature = "portable")]
+            _ => Ok(Backend::Portable),
+            #[cfg(not(feature = "portable"))]
+            _ => Err(ContractError::NoBackend),
         }
-        self.portable()
-    }
-
-    #[cfg(feature = "portable")]
-    fn portable(&self) -> Result<Backend, ContractError> {
-        if self.require_isolation {
-            return Err(ContractError::NoIsolation);
-        }
-        Ok(Backend::Portable)
-    }
-
-    #[cfg(not(feature = "portable"))]
-    fn portable(&self) -> Result<Backend, ContractError> {
-        Err(ContractError::NoBackend)
     }
 
     pub(crate) fn check(&self) -> Result<(), ContractError> {
@@ -146,13 +137,9 @@ impl Config {
             ("topic_capacity", self.topic_capacity),
         ];
         for (what, value) in capacities {
-            if !value.is_power_of_two() || !(CAPACITY_MIN..=CAPACITY_MAX).contains(&value) {
-                return Err(ContractError::BadCapacity {
-                    what,
-                    value,
-                    min: CAPACITY_MIN,
-                    max: CAPACITY_MAX,
-                });
+            let (min, max) = (CAPACITY_MIN, CAPACITY_MAX);
+            if !value.is_power_of_two() || !(min..=max).contains(&value) {
+                return Err(ContractError::BadCapacity { what, value, min, max });
             }
         }
         Ok(())

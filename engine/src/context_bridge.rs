@@ -1,21 +1,19 @@
-//! What of a renderer's channels a page may use: Electron's `contextBridge`.
+//! The channels of a renderer that a page may use: Electron's `contextBridge`.
 //!
-//! A page is less trusted than the renderer process that shows it: a script in a browser, say, that knows
-//! channels by name and speaks in values of its own world, `V` (JSON, say). The bridge holds which
-//! channels it has, each for one use, and how values are converted. What was not exposed is not there
-//! for it, whatever else the renderer may do; and nothing can be exposed that main's policy does not allow this
-//! renderer. Main enforces that policy all the same.
+//! A page is less trusted than the renderer process that shows it: a script in a browser, say. It knows channels by
+//! name, and its values have a type of its own world, `V` (JSON, say). The bridge holds the exposed channels, each for
+//! one use, and the conversions. A channel that main's policy does not allow this renderer cannot be exposed. Main
+//! enforces that policy too.
 //!
 //! ```text
 //!   page ── name, V ──▶ ContextBridge ── typed value ──▶ outbox ──▶ main
 //!   page ◀── V, when it asks ── the newest value ◀── listener ◀──── pushes
 //! ```
 //!
-//! A page takes pushes at its own pace. The loop's thread only leaves the newest there, which costs a
-//! copy; a page converts it when it wants it, on its own thread, and learns how many there were. So nothing
-//! piles up for a page that is slow, and the loop waits for none.
+//! A page takes pushes at its own pace. The loop's thread copies the newest one and counts it. A page converts it on its
+//! own thread. So nothing queues up for a slow page, and the loop waits for none.
 //!
-//! Topics are not exposed: a page is no reader of main's memory.
+//! Topics are not exposed: a page does not read main's memory.
 
 pub(crate) mod error;
 
@@ -42,7 +40,7 @@ use crate::{
 
 /// The channels of one renderer that a page may use.
 ///
-/// `V` is what a value is in the page's world. With JSON, in which a function would be no value:
+/// `V` is the type of a page's values. With JSON:
 ///
 /// ```no_run
 /// # use ringbridge::{ContextBridge, Event, Exposed, IpcRenderer, Method, Push};
@@ -70,35 +68,37 @@ use crate::{
 /// # }
 /// ```
 ///
-/// It belongs to one session. After [`IpcRenderer::reconnect`] make another, since the new main's policy may be
-/// another. Dropped, it takes its listeners with it.
+/// It belongs to one session. After [`IpcRenderer::reconnect`] make another, since the new main's policy may differ.
+/// Dropping it removes its listeners.
 pub struct ContextBridge<V> {
     ipc: IpcRenderer,
-    sends: HashMap<&'static str, SendWay<V>>,
-    invokes: HashMap<&'static str, InvokeWay<V>>,
-    pushes: HashMap<&'static str, Arc<dyn Newest<V>>>,
+    exposed: HashMap<(ChannelKind, &'static str), Way<V>>,
     listeners: Vec<ListenerId>,
 }
 
-type SendWay<V> = Box<dyn Fn(&IpcRenderer, V) -> Result<(), BridgeError> + Send + Sync>;
-type InvokeWay<V> =
-    Box<dyn Fn(&IpcRenderer, V) -> Result<BridgeReply<V>, BridgeError> + Send + Sync>;
+/// A page's use of a channel.
+enum Way<V> {
+    Send(Call<V, ()>),
+    Invoke(Call<V, BridgeReply<V>>),
+    On(Arc<dyn Newest<V>>),
+}
 
-/// A channel, the one use that a page may make of it, and how its values are converted.
+type Call<V, R> = Box<dyn Fn(&IpcRenderer, V) -> Result<R, BridgeError> + Send + Sync>;
+
+/// A channel, the one use that a page may make of it, and the conversions of its values.
 pub struct Exposed<V> {
     key: ChannelKey,
     open: Box<Open<V>>,
 }
 
-/// Puts a channel into the bridge.
-type Open<V> = dyn FnOnce(&mut ContextBridge<V>) -> Result<(), RegisterError>;
+/// Opens a channel for a page, with a listener if it needs one.
+type Open<V> = dyn FnOnce(&IpcRenderer) -> Result<(Way<V>, Option<ListenerId>), RegisterError>;
 
-/// A reply on its way to a page. Dropped, it gives the invoke up, and tells the handler to stop.
+/// A pending reply to a page. Dropping it cancels the invoke.
 pub type BridgeReply<V> = Pin<Box<dyn Future<Output = Result<V, BridgeError>> + Send>>;
 
 impl<V: 'static> Exposed<V> {
-    /// A page may send on `event`. `from_page` makes the message of the page's value, or says what is wrong
-    /// with that.
+    /// Lets a page send on `event`. `from_page` converts the page's value to the message, or returns what is wrong.
     pub fn send<T>(
         event: Event<T>,
         from_page: impl Fn(V) -> Result<T::Owned, String> + Send + Sync + 'static,
@@ -112,15 +112,12 @@ impl<V: 'static> Exposed<V> {
                 from_page(value).map_err(|why| bad_value(ChannelKind::Event, channel, why))?;
             Ok(ipc.try_send(event, message.borrow())?)
         };
-        let open = move |bridge: &mut ContextBridge<V>| {
-            bridge.sends.insert(channel, Box::new(send));
-            Ok(())
-        };
-        Self { key: event.key(), open: Box::new(open) }
+        let way = Way::Send(Box::new(send));
+        Self { key: event.key(), open: Box::new(|_| Ok((way, None))) }
     }
 
-    /// A page may invoke `method`. `from_page` makes the arguments of the page's value, `to_page` the page's
-    /// value of the reply; each may say that it cannot.
+    /// Lets a page invoke `method`. `from_page` converts the page's value to the arguments, `to_page` the reply to the
+    /// page's value. Each may return what is wrong.
     pub fn invoke<A, R, E>(
         method: Method<A, R, E>,
         from_page: impl Fn(V) -> Result<A::Owned, String> + Send + Sync + 'static,
@@ -151,41 +148,30 @@ impl<V: 'static> Exposed<V> {
                 Err(BridgeError::Invoke { channel, message })
             }))
         };
-        let open = move |bridge: &mut ContextBridge<V>| {
-            bridge.invokes.insert(channel, Box::new(invoke));
-            Ok(())
-        };
-        Self { key: method.key(), open: Box::new(open) }
+        let way = Way::Invoke(Box::new(invoke));
+        Self { key: method.key(), open: Box::new(|_| Ok((way, None))) }
     }
 
-    /// A page may hear `push`. `to_page` makes the page's value, of those messages only that a page takes.
+    /// Lets a page listen to `push`. `to_page` converts only the messages that a page takes.
     pub fn on<T>(push: Push<T>, to_page: impl Fn(&T) -> V + Send + Sync + 'static) -> Self
     where
         T: Payload + ToOwned<Owned = <T as Payload>::Owned> + ?Sized + 'static,
         <T as Payload>::Owned: Sync,
     {
-        let open = move |bridge: &mut ContextBridge<V>| {
+        let open = move |ipc: &IpcRenderer| {
             let slot = Arc::new(Slot::<T, _> { state: Mutex::default(), to_page });
             let filled = slot.clone();
-            let listener = bridge.ipc.on(push, move |_event, message| filled.put(message))?;
-            bridge.listeners.push(listener);
-            bridge.pushes.insert(push.name(), slot);
-            Ok(())
+            let listener = ipc.on(push, move |_event, message| filled.put(message))?;
+            Ok((Way::On(slot), Some(listener)))
         };
         Self { key: push.key(), open: Box::new(open) }
     }
 }
 
 impl<V> ContextBridge<V> {
-    /// A bridge over which nothing goes yet.
+    /// A bridge without channels.
     pub fn new(ipc: &IpcRenderer) -> Self {
-        Self {
-            ipc: ipc.clone(),
-            sends: HashMap::new(),
-            invokes: HashMap::new(),
-            pushes: HashMap::new(),
-            listeners: Vec::new(),
-        }
+        Self { ipc: ipc.clone(), exposed: HashMap::new(), listeners: Vec::new() }
     }
 
     /// Lets the page use a channel.
@@ -196,57 +182,60 @@ impl<V> ContextBridge<V> {
     /// may not use itself: main said so when the session began.
     pub fn expose_in_main_world(&mut self, exposed: Exposed<V>) -> Result<(), ExposeError> {
         let Exposed { key, open } = exposed;
-        let channel = key.name();
-        if self.channels().any(|exposed| exposed == (key.kind(), channel)) {
+        let (kind, channel) = (key.kind(), key.name());
+        if self.exposed.contains_key(&(kind, channel)) {
             return Err(ExposeError::Twice { channel });
         }
-        let opened = self.ipc.registrable(&key).and_then(|_number| open(self));
-        opened.map_err(|error| match error {
+        let opened = self.ipc.registrable(&key).and_then(|_number| open(&self.ipc));
+        let (way, listener) = opened.map_err(|error| match error {
             RegisterError::Forbidden { channel } => ExposeError::Forbidden { channel },
             _ => ExposeError::UnknownChannel { channel },
-        })
+        })?;
+        self.exposed.insert((kind, channel), way);
+        self.listeners.extend(listener);
+        Ok(())
     }
 
-    /// What is exposed.
+    /// The exposed channels.
     pub fn channels(&self) -> impl Iterator<Item = (ChannelKind, &'static str)> {
-        let sends = self.sends.keys().map(|name| (ChannelKind::Event, *name));
-        let invokes = self.invokes.keys().map(|name| (ChannelKind::Method, *name));
-        let pushes = self.pushes.keys().map(|name| (ChannelKind::Push, *name));
-        sends.chain(invokes).chain(pushes)
+        self.exposed.keys().copied()
     }
 
-    /// The page's `send`. Never waits for room.
+    /// The page's `send`. Never waits for space.
     ///
     /// # Errors
     ///
     /// If the page may not, if its value is none for this channel, or as [`IpcRenderer::try_send`].
     pub fn send(&self, channel: &str, value: V) -> Result<(), BridgeError> {
-        let send =
-            self.sends.get(channel).ok_or_else(|| not_exposed(ChannelKind::Event, channel))?;
-        send(&self.ipc, value)
+        match self.exposed.get(&(ChannelKind::Event, channel)) {
+            Some(Way::Send(send)) => send(&self.ipc, value),
+            _ => Err(not_exposed(ChannelKind::Event, channel)),
+        }
     }
 
-    /// The page's `invoke`. Somebody has to drive the renderer's loop for the reply to come, which is
-    /// converted where it is awaited.
+    /// The page's `invoke`. The reply comes while a thread drives the renderer's loop, and is converted where it is
+    /// awaited.
     ///
     /// # Errors
     ///
-    /// If the page may not, or its value is none for this channel; what goes wrong later is the reply's error.
+    /// If the page may not, or its value is none for this channel. Later errors are the reply's.
     pub fn invoke(&self, channel: &str, arguments: V) -> Result<BridgeReply<V>, BridgeError> {
-        let invoke =
-            self.invokes.get(channel).ok_or_else(|| not_exposed(ChannelKind::Method, channel))?;
-        invoke(&self.ipc, arguments)
+        match self.exposed.get(&(ChannelKind::Method, channel)) {
+            Some(Way::Invoke(invoke)) => invoke(&self.ipc, arguments),
+            _ => Err(not_exposed(ChannelKind::Method, channel)),
+        }
     }
 
-    /// The page's `on`: what main pushes from now on.
+    /// The page's `on`: main's pushes from now on.
     ///
     /// # Errors
     ///
     /// If the page may not.
     pub fn on(&self, channel: &str) -> Result<Latest<V>, BridgeError> {
-        let newest =
-            self.pushes.get(channel).ok_or_else(|| not_exposed(ChannelKind::Push, channel))?;
-        Ok(Latest { seen: newest.count(), newest: newest.clone() })
+        match self.exposed.get(&(ChannelKind::Push, channel)) {
+            Some(Way::On(newest)) => Ok(Latest { seen: newest.count(), newest: newest.clone() }),
+            _ => Err(not_exposed(ChannelKind::Push, channel)),
+        }
     }
 }
 
@@ -274,10 +263,10 @@ fn bad_value(kind: ChannelKind, channel: &'static str, why: String) -> BridgeErr
     BridgeError::BadValue { kind, channel, why }
 }
 
-/// A page's place in the pushes of one channel: it sees the newest, and how many there were.
+/// A page's position in the pushes of one channel.
 pub struct Latest<V> {
     newest: Arc<dyn Newest<V>>,
-    /// How many there had been at the last look.
+    /// The number of pushes at the last look.
     seen: u64,
 }
 
@@ -286,43 +275,38 @@ pub struct Latest<V> {
 pub struct Conflated<V> {
     /// The newest one.
     pub value: V,
-    /// How many came, this one included. All but one of them were passed over.
+    /// The number of pushes that came, this one included. The others were skipped.
     pub count: u64,
 }
 
 impl<V> Latest<V> {
-    /// The newest push, if one has come since the last look.
+    /// Takes the newest push, if one has come since the last look.
     pub fn take(&mut self) -> Option<Conflated<V>> {
         self.newest.take(&mut self.seen)
     }
 
-    /// Waits until there is something to take. Many of them can wait at once, each in a task of its own; the loop
-    /// ends a wait once.
+    /// Waits until there is a push to take. Many tasks can wait at once.
     pub async fn changed(&mut self) {
         poll_fn(|context| self.poll_changed(context)).await;
     }
 
-    /// Whether there is something to take; if not, the task is woken when there is.
+    /// Returns whether there is a push to take. If not, it wakes the task when there is.
     pub fn poll_changed(&mut self, context: &mut Context<'_>) -> Poll<()> {
         self.newest.poll(self.seen, context.waker())
     }
 }
 
-/// The newest message of a push, whatever its type.
+/// The newest message of a push of any type.
 trait Newest<V>: Send + Sync {
-    /// How many there have been.
+    /// Returns the number of messages so far.
     fn count(&self) -> u64;
-
-    /// The newest one, unless it was seen.
     fn take(&self, seen: &mut u64) -> Option<Conflated<V>>;
-
-    /// Whether there is one that was not seen; if not, the waker is called when there is.
     fn poll(&self, seen: u64, waker: &Waker) -> Poll<()>;
 }
 
-/// Where the loop leaves the newest message, and pages find it.
+/// The place in which the loop leaves the newest message for pages.
 struct Slot<T: Payload + ?Sized, F> {
-    /// Locked for moments: the loop copies a message, a page a pointer.
+    /// Locked briefly: the loop copies a message, a page a pointer.
     state: Mutex<SlotState<<T as Payload>::Owned>>,
     to_page: F,
 }
@@ -330,7 +314,7 @@ struct Slot<T: Payload + ?Sized, F> {
 struct SlotState<O> {
     count: u64,
     newest: Option<Arc<O>>,
-    /// Who waits for the next one. A task is in it once; one that has ended is called in vain, once.
+    /// The tasks that wait for the next message, each once.
     waiting: Vec<Waker>,
 }
 
@@ -348,7 +332,7 @@ where
     fn put(&self, message: &T) {
         let mut state = self.state.lock();
         state.count += 1;
-        // The memory of the one before is used again, unless a page is looking at it.
+        // Reuses the memory of the last message, unless a page reads it.
         match state.newest.as_mut().and_then(Arc::get_mut) {
             Some(newest) => message.clone_into(newest),
             None => state.newest = Some(Arc::new(message.to_owned())),

@@ -100,7 +100,7 @@
 //!   The handler runs at most once.
 //! - Every dropped message is counted: [`Counters`], [`MainCounters`].
 //! - Metrics can be read at any time: from inside ([`IpcMain::metrics`], [`WebContents::metrics`]), by another
-//!   process of the same user ([`Inspector`]), and as events of `tracing`, with the feature of that name.
+//!   process of the same user ([`Inspector`]), and with the feature `tracing` as its events.
 //! - A panic of a listener or handler is caught and counted. The caller of a handler gets an error.
 //!
 //! # Limits
@@ -167,7 +167,7 @@ mod wake;
 mod web_contents;
 mod wire;
 
-/// How processes meet in this build. The first that finds an endpoint is asked for it.
+/// The transports of this build. The first that finds an endpoint is used.
 #[cfg(not(loom))]
 const TRANSPORTS: &[&dyn session::transport::Transport] = &[
     #[cfg(target_os = "linux")]
@@ -234,6 +234,9 @@ pub use crate::{
     ticker::Ticker,
     web_contents::WebContents,
 };
+
+#[cfg(all(feature = "portable", not(loom)))]
+pub use crate::portable::{LeftBehind, left_behind};
 
 #[cfg(all(feature = "policy-file", not(loom)))]
 pub use crate::policy::file::{PolicyFile, PolicyFileError};

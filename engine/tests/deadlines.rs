@@ -7,8 +7,8 @@ use std::{
 };
 
 use ringbridge::{
-    Config, Contract, Counters, InvokeError, IpcMain, IpcRenderer, Method, Policy, WaitStrategy,
-    WebContents,
+    Config, Contract, Counters, Failure, Invocation, InvokeError, IpcMain, IpcRenderer, Method,
+    Policy, WaitStrategy,
 };
 
 const NEVER: Method<(), ()> = Method::new("never");
@@ -21,9 +21,24 @@ fn config() -> Config {
     Config { wait: WaitStrategy::Park, protect_memory: false, ..Config::default() }
 }
 
-/// Runs `test` with a main whose loop runs and a renderer whose loop runs, neither of which answers.
-fn between_sleeping_loops(name: &str, test: impl FnOnce(&WebContents, &IpcRenderer)) {
-    let name = format!("{name}-{}", std::process::id());
+fn until_parked(counters: impl Fn() -> Counters) {
+    let began = Instant::now();
+    while counters().parks == 0 {
+        assert!(began.elapsed() < LONG, "the loop never slept");
+        thread::yield_now();
+    }
+}
+
+fn assert_times_out(invocation: Invocation<(), Failure>) {
+    let (ended, end) = mpsc::channel();
+    invocation.then(move |result| ended.send(result).unwrap());
+    let result = end.recv_timeout(LONG).expect("the deadline passed unnoticed");
+    assert!(matches!(result, Err(InvokeError::TimedOut { .. })), "{result:?}");
+}
+
+#[test]
+fn a_callback_runs_when_a_deadline_passes_while_both_loops_sleep() {
+    let name = format!("deadline-{}", std::process::id());
     let main = IpcMain::bind_with(&name, CONTRACT, config()).unwrap();
     main.on_attach(|_| Ok(Policy::deny_all().allow(NEVER)));
     let (connected, window) = mpsc::channel();
@@ -41,38 +56,8 @@ fn between_sleeping_loops(name: &str, test: impl FnOnce(&WebContents, &IpcRender
     until_parked(|| renderer.counters());
     until_parked(|| window.counters());
 
-    test(&window, &renderer);
-
+    assert_times_out(renderer.invoke_with(NEVER, &(), Some(TIMEOUT)).unwrap());
+    assert_times_out(window.invoke(NEVER, &(), TIMEOUT).unwrap());
     main.stop();
     main_loop.join().unwrap().unwrap();
-}
-
-fn until_parked(counters: impl Fn() -> Counters) {
-    let began = Instant::now();
-    while counters().parks == 0 {
-        assert!(began.elapsed() < LONG, "the loop never slept");
-        thread::yield_now();
-    }
-}
-
-#[test]
-fn a_callback_hears_of_a_deadline_that_passes_while_the_renderers_loop_sleeps() {
-    between_sleeping_loops("deadline-renderer", |_, renderer| {
-        let (ended, end) = mpsc::channel();
-        let invocation = renderer.invoke_with(NEVER, &(), Some(TIMEOUT)).unwrap();
-        invocation.then(move |result| ended.send(result).unwrap());
-        let result = end.recv_timeout(LONG).expect("the deadline passed unnoticed");
-        assert!(matches!(result, Err(InvokeError::TimedOut { .. })), "{result:?}");
-    });
-}
-
-#[test]
-fn a_callback_hears_of_a_deadline_that_passes_while_mains_loop_sleeps() {
-    between_sleeping_loops("deadline-main", |window, _| {
-        let (ended, end) = mpsc::channel();
-        let invocation = window.invoke(NEVER, &(), TIMEOUT).unwrap();
-        invocation.then(move |result| ended.send(result).unwrap());
-        let result = end.recv_timeout(LONG).expect("the deadline passed unnoticed");
-        assert!(matches!(result, Err(InvokeError::TimedOut { .. })), "{result:?}");
-    });
 }

@@ -107,14 +107,10 @@ pub fn threads_of(process_id: u32) -> usize {
     tasks(process_id).count()
 }
 
-/// The threads of this process that enter events of the portable backend. Without a session they are those that a
-/// process left behind when it died inside an event.
-pub fn threads_in_events() -> usize {
-    threads_in_events_of(std::process::id())
-}
-
+/// The threads of a process that enter events of the portable backend, two for each session. Without a session they are
+/// those that a process left behind when it died inside an event.
 pub fn threads_in_events_of(process_id: u32) -> usize {
-    const NAMES: [&str; 3] = ["ringbridge-ring", "ringbridge-hear", "ringbridge-end"];
+    const NAMES: [&str; 2] = ["ringbridge-ring", "ringbridge-hear"];
     let names = tasks(process_id).filter_map(|task| Some(task.stat().ok()?.comm));
     names.filter(|name| NAMES.contains(&name.as_str())).count()
 }

@@ -3,10 +3,13 @@
 use std::{io::PipeWriter, process::Command};
 
 use ringbridge::{HandlerError, InvokeError, Method, Payload, Policy, WebContents};
+use rustix::process::Signal;
 
 use crate::{
     contract::{ADD, ASK, ECHO},
     demo::run,
+    proc::is_stopped,
+    processes::{eventually, signal},
     scene::{Renderer, RendererScene},
     stage::{Notes, Stage},
 };
@@ -49,6 +52,13 @@ impl Stage {
         (window, input)
     }
 
+    /// Launches a renderer and runs the loop until it has ended well.
+    pub fn play_to_the_end(&self, scene: RendererScene) -> WebContents {
+        let window = self.play(scene);
+        self.run_to_the_end();
+        window
+    }
+
     fn run_until_heard_of(&self, window: &WebContents) {
         self.run_until("the renderer's first report", || !self.reports_of(window).is_empty());
     }
@@ -74,4 +84,10 @@ pub fn error_of(command: &mut Command) -> String {
     let (code, output, errors) = run(command);
     assert_eq!(code, Some(1), "{command:?}: {output}");
     errors
+}
+
+/// Stops a process and waits until the kernel has stopped it.
+pub fn stop_process(process_id: u32) {
+    signal(process_id, Signal::STOP);
+    eventually("the process is stopped", || is_stopped(process_id));
 }

@@ -25,7 +25,6 @@ pub(super) struct Outcome {
     pub(super) slice: Slice,
     /// The time to which the other figures refer.
     pub(super) elapsed_ns: u64,
-    /// The number of sleeps of each side, for idle pairs.
     pub(super) switches: Option<[u64; 2]>,
     /// The CPU time of all other processes, in ticks of 10 ms: it may be a tick too little.
     pub(super) others_cpu_ns: i64,
@@ -49,18 +48,15 @@ impl Outcome {
         }
     }
 
-    /// Returns a percentile of the samples. A stream and an idle pair have none.
     fn latency_ns(&self, quantile: f64) -> Option<f64> {
         Some(&self.slice.all).filter(|all| all.count() > 0).map(|all| all.at(quantile) as f64)
     }
 
-    /// Returns a figure as a part of the elapsed time.
     fn rate(&self, figure: u64) -> Option<f64> {
         (self.elapsed_ns > 0).then(|| figure as f64 / self.elapsed_ns as f64)
     }
 }
 
-/// A figure of a slice, if it has this figure.
 pub(super) type Metric = fn(&Outcome) -> Option<f64>;
 
 pub(super) const FLOOR: Metric = |outcome| Some(outcome.floors_ns.iter().sum::<u64>() as f64 / 2.0);
@@ -100,7 +96,6 @@ pub(super) struct Cell {
 }
 
 impl Cell {
-    /// Iterates over the measured slices with the numbers of their rounds.
     pub(super) fn outcomes(&self) -> impl Iterator<Item = (usize, &Outcome)> {
         let rounds = self.rounds.iter().enumerate();
         rounds.filter_map(|(number, round)| Some((number, round.as_ref()?.as_ref().ok()?)))
@@ -122,13 +117,11 @@ impl Cell {
         self.spread(RATIO).or_else(|| self.spread(ANY_RATIO))
     }
 
-    /// Returns the bytes of a stream, in GiB a second.
     pub(super) fn gib_per_second(&self) -> Option<Spread> {
         let gib = self.task.payload as f64 / f64::from(1 << 30);
         Some(self.spread(RATE)?.map(|rate| rate * gib))
     }
 
-    /// Returns the samples of all rounds, if there are any.
     pub(super) fn samples(&self) -> Option<Distribution> {
         let mut all = Distribution::default();
         self.outcomes().for_each(|(_, outcome)| all.merge(&outcome.slice.all));

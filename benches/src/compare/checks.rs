@@ -21,7 +21,6 @@ struct Claim {
     /// The subject in whose figures it is expressed, at the same task in the same round. Empty for none.
     against: &'static str,
     bound: Bound,
-    /// Whether only slices between near processors count.
     near_only: bool,
 }
 
@@ -34,7 +33,6 @@ enum Bound {
     Shown,
 }
 
-/// A claim, and what the run says of it.
 pub(super) struct Check {
     claim: &'static Claim,
     measured: Option<Spread>,

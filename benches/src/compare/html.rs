@@ -136,7 +136,6 @@ fn bars(rows: &[Cell], of: impl Fn(&Cell) -> Option<(Spread, String)>) -> Vec<Ba
     bars.collect()
 }
 
-/// Returns what the charts do not show of a subject.
 fn remark(row: &Cell) -> String {
     if let Some(instead) = row.instead() {
         return instead;

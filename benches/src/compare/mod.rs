@@ -100,7 +100,6 @@ fn print(text: &str) -> Result<(), Error> {
     Ok(out.flush()?)
 }
 
-/// Reports of cells that were made up.
 #[cfg(test)]
 mod tests {
     use super::{cell::Outcome, checks::check, *};

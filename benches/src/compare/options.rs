@@ -109,7 +109,6 @@ impl Options {
     }
 }
 
-/// Returns the tasks of a kind of work. Without sizes, the payloads are the usual ones.
 fn tasks(work: Work, sizes: &[usize]) -> Vec<Task> {
     let chosen = if sizes.is_empty() { &SIZES } else { sizes };
     let usual = Task::new(work, SMALL);

@@ -27,7 +27,7 @@ use super::cell::{Cell, Outcome};
 use crate::{
     Error, Limit, Pair,
     pair::{
-        job::{Assignment, Chosen, Job, Setting, Task, Work},
+        job::{Chosen, Job, Setting, Task, Work},
         stage::Control,
     },
     peers::Subject,
@@ -39,7 +39,6 @@ const FLOOR_MAX: u64 = 1 << 17;
 /// The time before an idle pair is looked at, and afterwards.
 pub(super) const IDLE_MARGIN: Duration = Duration::from_millis(200);
 
-/// A message from main to the run.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Said {
     /// The processes of both sides, which are idle from now on.
@@ -49,9 +48,7 @@ pub(super) enum Said {
 
 /// The time for launching, connecting and ending that a slice may take beyond its own.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// Messages above this length take milliseconds each, so their slices are longer.
 const LONG: usize = 1 << 20;
-/// The failures in a row after which a cell is given up.
 const FAILURES_MAX: usize = 2;
 /// The prefix of the names of this program's folders. The process id follows.
 const FOLDER: &str = "ringbridge-compare-";
@@ -160,7 +157,7 @@ impl Plan {
         let [warm_ns, time_ns, floor_ns] = times.map(|time| time.as_nanos() as u64);
         let (control, theirs) = Control::pair()?;
         let times_ns = [warm_ns, time_ns, floor_ns.max(500_000)];
-        let mut command = Assignment::command(&job, Some(times_ns), theirs)?;
+        let mut command = job.command(Some(times_ns), theirs)?;
         let errors = place.folder.join("stderr");
         command
             // Peers and the engine put their sockets and files there.
@@ -235,11 +232,9 @@ fn explain(error: &Error, complaint: &str) -> String {
 
 struct Group(Child);
 
-/// The group that is running, for the interrupt handler.
 static RUNNING: AtomicI32 = AtomicI32::new(0);
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
-/// Makes Ctrl-C end the slice and the run.
 pub(super) fn end_on_interrupt() -> Result<(), Error> {
     Ok(ctrlc::set_handler(|| {
         // Stored before the group is loaded: a group that starts afterwards sees it.
@@ -339,7 +334,6 @@ impl Place {
         Ok(place)
     }
 
-    /// Removes what one slice has left.
     fn clear(&self) {
         let files = |folder: &Path| fs::read_dir(folder).into_iter().flatten().flatten();
         for entry in files(Path::new("/dev/shm")) {

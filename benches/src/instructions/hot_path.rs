@@ -44,7 +44,6 @@ const WARM_UP: usize = 8;
 /// Turns that are counted. The rings are lapped several times.
 const TURNS: usize = 200;
 
-/// The counted calls of an operation in one run.
 pub(super) const CALLS: u64 = (BATCH * TURNS) as u64;
 
 #[derive(
@@ -52,7 +51,6 @@ pub(super) const CALLS: u64 = (BATCH * TURNS) as u64;
 )]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Operation {
-    /// A renderer's `send`.
     Send,
     /// Main takes a message, up to and including its listener.
     Receive,
@@ -60,15 +58,12 @@ pub(super) enum Operation {
     Invoke,
     /// Main takes an invoke, runs its handler and replies.
     Answer,
-    /// Main's `send` to a window.
     Push,
-    /// A renderer takes a push, up to and including its listener.
     ReceivePush,
     /// Main's `publish` with one subscriber, which is awake.
     PublishToOne,
     /// Main's `publish` with eight subscribers, which are awake.
     PublishToEight,
-    /// A renderer takes a message of a topic.
     ReceiveTopic,
 }
 

@@ -44,7 +44,6 @@ const SLACK_PERCENT: f64 = 2.0;
 struct Budget {
     rustc: String,
     slack_percent: f64,
-    /// Instructions of one call.
     instructions: BTreeMap<Operation, f64>,
 }
 
@@ -129,7 +128,6 @@ fn count_all() -> Result<BTreeMap<Operation, f64>, Error> {
     counts
 }
 
-/// Counts the instructions of one call, to a tenth.
 fn count(operation: Operation) -> Result<f64, Error> {
     let output = Command::new("valgrind")
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])

@@ -17,7 +17,6 @@ use crate::{
     units,
 };
 
-/// The shortest payload, in bytes: every message carries a stamp.
 pub(crate) const PAYLOAD_MIN: usize = 8;
 pub(crate) const PAYLOAD_MAX: usize = 16 << 20;
 /// The payload that shares a cache line with Ringbridge's header.
@@ -122,6 +121,9 @@ pub(crate) enum Chosen {
     Alone(Wait, Backend),
 }
 
+/// The job of a launched process and, in the main process of a slice of the comparison, its times.
+pub(super) type Assignment = (Job, Option<[u64; 3]>);
+
 /// What a pair measures, and where.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Job {
@@ -167,40 +169,29 @@ impl Job {
         }
         Ok(())
     }
-}
 
-/// What a launched process is to do.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Assignment {
-    pub(crate) job: Job,
-    /// The times of the warm-up, the measuring and a floor, for the main process of a slice of the comparison.
-    /// The other processes are renderers.
-    pub(crate) times_ns: Option<[u64; 3]>,
-    parent: u32,
-}
-
-impl Assignment {
-    /// Returns a command that runs this program once more with this assignment and standard input.
+    /// Returns a command that runs this program once more with this job and standard input: as the renderer or, with
+    /// the times of the warm-up, the measuring and a floor, as the main process of a slice of the comparison.
     pub(crate) fn command(
-        job: &Job,
+        &self,
         times_ns: Option<[u64; 3]>,
         stdin: OwnedFd,
     ) -> Result<Command, Error> {
-        let assignment = Self { job: job.clone(), times_ns, parent: process::id() };
+        let assignment = (self, times_ns, process::id());
         let mut command = Command::new(env::current_exe()?);
         command.env(VARIABLE, serde_json::to_string(&assignment)?);
         command.stdin(stdin).stdout(Stdio::null());
         Ok(command)
     }
 
-    /// Returns the assignment that this process was launched with, if any. The process ends with its parent.
-    pub(crate) fn of_this_process() -> Result<Option<Self>, Error> {
+    /// Returns the job and the times that this process was launched with, if any. The process ends with its parent.
+    pub(super) fn of_this_process() -> Result<Option<Assignment>, Error> {
         let Ok(text) = env::var(VARIABLE) else { return Ok(None) };
-        let assignment: Self = serde_json::from_str(&text)?;
+        let (job, times_ns, parent): (_, _, u32) = serde_json::from_str(&text)?;
         set_parent_process_death_signal(Some(Signal::KILL))?;
-        if getppid().map(|pid| pid.as_raw_pid() as u32) != Some(assignment.parent) {
+        if getppid().map(|pid| pid.as_raw_pid() as u32) != Some(parent) {
             return Err("the process that launched this one has ended".into());
         }
-        Ok(Some(assignment))
+        Ok(Some((job, times_ns)))
     }
 }

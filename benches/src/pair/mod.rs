@@ -25,8 +25,8 @@ pub(crate) mod prelude {
         Limit,
         job::{SMALL, Task, Work},
         side::{
-            Half, LONG, Link, OVER, STREAM_BATCH, Side, StreamPart, ask_until, read, read_stream,
-            send_stream, set_stamp, stamp, sum, unable,
+            Half, LONG, Link, OVER, STREAM_BATCH, Side, StreamPart, ask_until, read, read_all,
+            read_stream, send_stream, set_stamp, stamp, sum, unable,
         },
         stage::Stage,
     };
@@ -42,7 +42,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use self::{
-    job::{Assignment, Chosen, Job, Setting, Task, Work},
+    job::{Chosen, Job, Setting, Task, Work},
     side::{Half, Pacer, Side, StreamPart, pushes, touched, wait_until},
     stage::{Control, Stage},
 };
@@ -52,7 +52,6 @@ use crate::{
     system::{now_ns, on_one},
 };
 
-/// How much longer than its time limit an order may take on a busy machine.
 const GRACE: Duration = Duration::from_secs(60);
 /// How long main waits for the reason of a renderer that it cannot work with.
 const REASON_GRACE: Duration = Duration::from_millis(500);
@@ -86,7 +85,6 @@ impl Limit {
         count < self.count && time_ns < self.time_ns
     }
 
-    /// Returns the time after which an order with this limit has failed.
     pub(crate) fn patience(self) -> Duration {
         Duration::from_nanos(self.time_ns).saturating_add(GRACE)
     }
@@ -113,14 +111,12 @@ pub struct Slice {
     pub sum: Duration,
     /// The samples: round trips, pushes on their way, or the means of batches of a stream.
     pub(crate) all: Distribution,
-    /// The exact median of the samples.
     pub(crate) p50_ns: Option<u64>,
     /// The longest samples: when each began since the order did, and its length.
     pub(crate) longest: Vec<(u64, u64)>,
     pub(crate) main_elapsed: Duration,
     /// The CPU time of main and of the renderer.
     pub(crate) cpu_ns: [u64; 2],
-    /// The cost of each push to its sender.
     pub(crate) cost: Option<Distribution>,
     /// Wake-ups of the renderer by main, if the subject counts them.
     pub(crate) wakes: Option<u64>,
@@ -229,14 +225,12 @@ impl Slice {
 /// Does the part of a process that a benchmark launched, and returns its exit status. Returns `None` in the
 /// process that was started by hand.
 pub fn take_part() -> Option<ExitCode> {
-    let done = match Assignment::of_this_process() {
+    let done = match Job::of_this_process() {
         Ok(None) => return None,
-        Ok(Some(Assignment { job, times_ns, .. })) => {
-            Control::of_stdin().and_then(|control| match times_ns {
-                Some(times_ns) => compare::slice_main(&control, job, times_ns),
-                None => serve(Stage::of_renderer(job, control)?),
-            })
-        }
+        Ok(Some((job, times_ns))) => Control::of_stdin().and_then(|control| match times_ns {
+            Some(times_ns) => compare::slice_main(&control, job, times_ns),
+            None => serve(Stage::of_renderer(job, control)?),
+        }),
         Err(error) => Err(error),
     };
     Some(crate::cli::exit("renderer", done.map(|()| true)))
@@ -279,7 +273,11 @@ fn half(
         *samples = touched(room);
     }
     stage.control.meet()?;
-    start_together(stage)?;
+    // So that no sample contains a wake-up from the control socket. On one core only one of them can run, and an
+    // idle pair is not timed.
+    if task.setting != Setting::OneCore && task.work != Work::Idle {
+        board.meet(is_main)?;
+    }
     if let (true, Order::Work(_), Work::Push) = (is_main, order, task.work) {
         wait_until(now_ns() + SETTLING_NS, false);
     }
@@ -323,16 +321,6 @@ fn half(
         wakes: side.wakes().zip(wakes).map(|(after, before)| after - before),
         ..Slice::default()
     })
-}
-
-/// Returns when both processes run, so that no sample contains a wake-up from the control socket. On one core
-/// only one of them can run, and an idle pair is not timed.
-fn start_together(stage: &Stage) -> Result<(), Error> {
-    let Task { work, setting, .. } = stage.job.task;
-    if setting != Setting::OneCore && work != Work::Idle {
-        stage.board.meet(stage.is_main)?;
-    }
-    Ok(())
 }
 
 /// Returns the number of samples for which memory is mapped before an order begins.

@@ -20,7 +20,7 @@ use rustix::net::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::job::{Assignment, Job};
+use super::job::Job;
 use crate::{
     Error,
     board::Board,
@@ -71,7 +71,7 @@ impl Stage {
     /// Returns a command for a subject that launches the renderer itself.
     pub(crate) fn command(&mut self) -> Result<Command, Error> {
         let stdin = self.take_theirs()?;
-        Assignment::command(&self.job, None, stdin)
+        self.job.command(None, stdin)
     }
 
     /// Launches the renderer. Does nothing in the renderer.
@@ -87,7 +87,7 @@ impl Stage {
     }
 
     /// Starts the renderer as a thread of this process, for a peer that is made for threads.
-    #[cfg_attr(not(feature = "peers"), expect(dead_code))]
+    #[cfg_attr(not(feature = "peers"), expect(dead_code, reason = "only rtrb has threads"))]
     pub(crate) fn start_thread(&mut self) -> Result<(), Error> {
         let (control, job) = (Control(self.take_theirs()?.into()), self.job.clone());
         self.cpu_ns = thread_cpu_ns;
@@ -122,13 +122,11 @@ impl Stage {
 pub(crate) struct Control(UnixStream);
 
 impl Control {
-    /// Returns this process's end, and the end for the other process.
     pub(crate) fn pair() -> Result<(Self, OwnedFd), Error> {
         let (ours, theirs) = UnixStream::pair()?;
         Ok((Self(ours), theirs.into()))
     }
 
-    /// Returns the end that this process was launched with.
     pub(super) fn of_stdin() -> Result<Self, Error> {
         Ok(Self(stdin().as_fd().try_clone_to_owned()?.into()))
     }
@@ -191,7 +189,6 @@ impl Control {
     }
 }
 
-/// Explains an error by what the other process did.
 fn silent(error: io::Error) -> Error {
     use io::ErrorKind::{BrokenPipe, ConnectionReset, TimedOut, UnexpectedEof, WouldBlock};
     match error.kind() {

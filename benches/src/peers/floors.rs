@@ -63,34 +63,24 @@ impl Side for Words {
 struct Posts {
     board: &'static Board,
     asleep: bool,
-    /// The last stamp that was taken.
     last: u64,
 }
 
 impl Link for Posts {
     #[inline]
     fn send(&mut self, message: &[u8]) -> Result<(), Error> {
-        if self.asleep {
-            self.board.post_and_wake(stamp(message));
-        } else {
-            self.board.post(stamp(message));
-        }
+        self.board.post(stamp(message), self.asleep);
         Ok(())
     }
 
     #[inline]
     fn receive<R>(&mut self, read: impl FnOnce(&[u8]) -> R) -> Result<R, Error> {
-        let board = self.board;
-        let next = if self.asleep {
-            board.next_post_asleep(self.last)
-        } else {
-            board.next_post(self.last)
-        }?;
+        let next = self.board.next_post(self.last, self.asleep)?;
         self.last = next;
         if next == OVER {
             // A partner sees a word only if it differs from the last. The sender posts no more in this order.
             self.last = 0;
-            board.post(0);
+            self.board.post(0, false);
         }
         Ok(read(&next.to_ne_bytes()))
     }
@@ -176,14 +166,10 @@ impl Side for Turns {
     }
 }
 
-/// Where a message is copied to.
 #[derive(Clone, Copy)]
 pub(super) enum Copies {
-    /// Another buffer of the same process.
     Own,
-    /// Pages that are mapped for each message.
     Fresh,
-    /// Buffers that another process reads.
     Across,
 }
 
@@ -291,7 +277,6 @@ fn memory_len(payload: usize) -> usize {
 }
 
 impl Buffers {
-    /// Maps the memory for the rest of the process.
     fn map(memory: &OwnedFd, message: Vec<u8>) -> Result<Self, Error> {
         let len = memory_len(message.len());
         // SAFETY: the kernel chooses a free range, so no mapping is replaced. The file has the length, and its

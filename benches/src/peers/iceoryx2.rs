@@ -169,7 +169,7 @@ impl Side for Asking {
             let pending = request.write_from_slice(message).send()?;
             loop {
                 if let Some(response) = pending.receive()? {
-                    return Ok(stamp(response.payload()));
+                    return Ok(read_all(response.payload()));
                 }
             }
         })?;

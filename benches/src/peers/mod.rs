@@ -43,6 +43,7 @@ use crate::{
 /// Connects this process's side. In main, it also launches the renderer.
 type Connect = fn(&mut Stage) -> Result<Box<dyn Side>, Error>;
 
+/// Returns the reason why a subject cannot do a task.
 type Unable = fn(Task) -> Option<&'static str>;
 
 /// What a subject is to the reader of a chart, and how it connects.
@@ -50,7 +51,6 @@ type Unable = fn(Task) -> Option<&'static str>;
 pub(crate) enum Kind {
     /// The machine itself, without any library.
     Floor(Connect),
-    /// Ringbridge, in one of its ways.
     Ours(Ringbridge),
     /// Another library or a facility of the kernel.
     Other(Connect),
@@ -199,7 +199,6 @@ pub(crate) fn connect(stage: &mut Stage) -> Result<Box<dyn Side>, Error> {
 const LONG: usize = 16 << 10;
 const LONG_RING: usize = 4 << 20;
 
-/// Returns the length in bytes of a ring that messages of this payload flow through.
 fn ring_len(payload: usize) -> usize {
     let config = ::ringbridge::Config::default();
     let default = config.main_capacity.max(config.renderer_capacity);

@@ -37,7 +37,6 @@ const CONNECT_MAX: Duration = Duration::from_secs(60);
 /// The time between a push that was taken and the next, where the receiver has to be asleep by then.
 const PARKED_PACE: Duration = Duration::from_micros(100);
 
-/// The round trips before those of a slice of `latency`.
 const WARM_UP: u64 = 64;
 
 /// Ringbridge over one backend, with one wait strategy, and one way to stream.
@@ -48,7 +47,7 @@ pub(crate) struct Ringbridge {
     pub(crate) way: Way,
 }
 
-/// How a stream is sent. A further way is a variant here, an arm in `stream` of the sending side, and a row
+/// How a stream is sent. A further way is a variant here, an arm in `work` of the sending side, and a row
 /// in the table of subjects.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Way {
@@ -117,27 +116,15 @@ impl Ringbridge {
 }
 
 /// A message: bytes with a stamp in the first eight.
-trait Message: Payload<Owned: AsMut<[u8]>> + AsRef<[u8]> + 'static {
-    fn of_len(len: usize) -> Self::Owned;
-
-    fn copy(&self) -> Self::Owned;
-}
-
-/// Writes the stamp of a message that is about to be sent, and lends the message.
-#[inline]
-fn stamped<M: Message + ?Sized>(message: &mut M::Owned, stamp: u64) -> &M {
-    set_stamp(message.as_mut(), stamp);
-    (*message).borrow()
+trait Message:
+    Payload<Owned = <Self as ToOwned>::Owned> + ToOwned<Owned: AsMut<[u8]>> + AsRef<[u8]> + 'static
+{
+    fn of_len(len: usize) -> <Self as ToOwned>::Owned;
 }
 
 impl<const N: usize> Message for [u8; N] {
     fn of_len(_: usize) -> Self {
         [0; N]
-    }
-
-    #[inline]
-    fn copy(&self) -> Self {
-        *self
     }
 }
 
@@ -145,11 +132,15 @@ impl Message for [u8] {
     fn of_len(len: usize) -> Vec<u8> {
         vec![0; len]
     }
+}
 
-    #[inline]
-    fn copy(&self) -> Vec<u8> {
-        self.to_vec()
-    }
+/// A message whose bytes can be changed.
+type Owned<M> = <M as ToOwned>::Owned;
+
+#[inline]
+fn stamped<M: Message + ?Sized>(message: &mut Owned<M>, stamp: u64) -> &M {
+    set_stamp(message.as_mut(), stamp);
+    (*message).borrow()
 }
 
 struct Channels<M: ?Sized>(PhantomData<M>);
@@ -177,7 +168,6 @@ impl Tally {
         self.count.store(self.count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
     }
 
-    /// Reads a message, and returns whether it is the last.
     #[inline]
     fn read(&self, message: &[u8]) -> bool {
         self.count();
@@ -186,7 +176,6 @@ impl Tally {
         stamp(message) == OVER
     }
 
-    /// Returns the part of a receiver whose stream has just ended.
     fn part(&self) -> StreamPart {
         black_box(self.sum.swap(0, Ordering::Relaxed));
         StreamPart::received(self.count.swap(0, Ordering::Relaxed))
@@ -198,7 +187,7 @@ struct Main<M: Message + ?Sized> {
     window: WebContents,
     subject: Ringbridge,
     board: &'static Board,
-    message: M::Owned,
+    message: Owned<M>,
     tally: Arc<Tally>,
     stopped: Arc<AtomicBool>,
 }
@@ -216,7 +205,7 @@ impl<M: Message + ?Sized> Main<M> {
             running.stop();
         };
         if payload < DEFERRED_FROM || subject.way == Way::Alone {
-            ipc.handle(Channels::<M>::ECHO, |_event, message| Ok(message.copy()))?;
+            ipc.handle(Channels::<M>::ECHO, |_event, message| Ok(message.to_owned()))?;
         } else {
             // A responder takes a reference, so the answer is copied once, into the ring.
             ipc.handle_deferred(Channels::<M>::ECHO, |_event, message, responder| {
@@ -320,8 +309,8 @@ impl<M: Message + ?Sized> Drop for Main<M> {
 struct Renderer<M: Message + ?Sized> {
     ipc: IpcRenderer,
     way: Way,
-    message: M::Owned,
-    batch: Vec<M::Owned>,
+    message: Owned<M>,
+    batch: Vec<Owned<M>>,
     tally: Arc<Tally>,
     latencies: Arc<Mutex<Vec<u64>>>,
 }
@@ -349,7 +338,7 @@ impl<M: Message + ?Sized> Renderer<M> {
                 }
                 under_way.push(received.saturating_sub(sent));
                 if let Some(board) = board {
-                    board.post(sent);
+                    board.post(sent, false);
                 }
             })?;
         } else {
@@ -372,7 +361,7 @@ impl<M: Message + ?Sized> Renderer<M> {
         let question = stamped::<M>(&mut self.message, number);
         let answer = self.ipc.invoke(Channels::<M>::ECHO, question)?.wait()?;
         let answer: &M = answer.borrow();
-        Ok(stamp(answer.as_ref()))
+        Ok(read_all(answer.as_ref()))
     }
 
     #[inline]

@@ -18,14 +18,13 @@ use plotters::{
     },
 };
 
-use super::Escaped;
+use super::escaped;
 use crate::{Error, stats::Distribution, units};
 
 const INK: RGBColor = RGBColor(0x1f, 0x23, 0x28);
 const SOFT: RGBColor = RGBColor(0x59, 0x63, 0x6e);
 const GRID: RGBColor = RGBColor(0xd9, 0xdb, 0xde);
 
-/// The marks of a log axis in each factor of ten.
 const MARKS: [f64; 3] = [1.0, 2.0, 5.0];
 /// The factors of ten up to which all marks are labelled; on a longer axis, only the first is.
 const ALL_MARKS_UP_TO: f64 = 2.5;
@@ -89,7 +88,6 @@ pub(crate) struct Bar<'a> {
     pub(crate) label: String,
 }
 
-/// A log axis around some values, from mark to mark.
 #[derive(Clone)]
 pub(super) struct LogAxis {
     min: f64,
@@ -133,7 +131,7 @@ fn draw(
     paint(&area)?;
     area.present()?;
     drop(area);
-    let label = format!("<svg role=\"img\" aria-label=\"{}\" ", Escaped(label));
+    let label = format!("<svg role=\"img\" aria-label=\"{}\" ", escaped(label));
     Ok(svg.replacen("<svg ", &label, 1))
 }
 

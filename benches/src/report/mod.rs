@@ -4,11 +4,7 @@
 
 mod chart;
 
-use std::{
-    env,
-    fmt::{self, Display, Write},
-    fs,
-};
+use std::{env, fs};
 
 use procfs::{CpuInfo, Current};
 use serde::Serialize;
@@ -25,7 +21,7 @@ pub(crate) struct Page {
 
 impl Page {
     pub(crate) fn new(title: &str) -> Self {
-        let title = Escaped(title);
+        let title = escaped(title);
         let html = format!(
             "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n\
              <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n\
@@ -37,7 +33,7 @@ impl Page {
 
     pub(crate) fn section(&mut self, title: &str) {
         self.end_section();
-        self.html += &format!("<section>\n<h2>{}</h2>\n", Escaped(title));
+        self.html += &format!("<section>\n<h2>{}</h2>\n", escaped(title));
         self.in_section = true;
     }
 
@@ -46,14 +42,14 @@ impl Page {
     }
 
     pub(crate) fn text(&mut self, text: &str) {
-        self.html += &format!("<p>{}</p>\n", Escaped(text));
+        self.html += &format!("<p>{}</p>\n", escaped(text));
     }
 
     pub(crate) fn facts(&mut self, facts: impl IntoIterator<Item = (&'static str, String)>) {
         self.html += "<table class=\"facts\">\n";
         for (name, value) in facts {
-            let value = Escaped(value);
-            self.html += &format!("<tr><th>{}</th><td>{value}</td></tr>\n", Escaped(name));
+            let value = escaped(&value);
+            self.html += &format!("<tr><th>{}</th><td>{value}</td></tr>\n", escaped(name));
         }
         self.html += "</table>\n";
     }
@@ -65,7 +61,7 @@ impl Page {
         rows: impl IntoIterator<Item = (&'static str, [String; N])>,
     ) {
         let cells = |tag: &str, cells: &[String]| -> String {
-            cells.iter().map(|cell| format!("<{tag}>{}</{tag}>", Escaped(cell))).collect()
+            cells.iter().map(|cell| format!("<{tag}>{}</{tag}>", escaped(cell))).collect()
         };
         let heads = cells("th", &heads.map(str::to_owned));
         self.html += &format!("<div class=\"wide\"><table>\n<tr>{heads}</tr>\n");
@@ -79,17 +75,17 @@ impl Page {
     pub(crate) fn list<'a>(&mut self, items: impl IntoIterator<Item = (&'a str, String)>) {
         self.html += "<ul>\n";
         for (name, text) in items {
-            self.html += &format!("<li><b>{}</b>: {}</li>\n", Escaped(name), Escaped(text));
+            self.html += &format!("<li><b>{}</b>: {}</li>\n", escaped(name), escaped(&text));
         }
         self.html += "</ul>\n";
     }
 
     pub(crate) fn terminal(&mut self, text: &str) {
-        self.html += &format!("<pre>{}</pre>\n", Escaped(text));
+        self.html += &format!("<pre>{}</pre>\n", escaped(text));
     }
 
     fn figure(&mut self, caption: &str, svg: &str) {
-        let caption = Escaped(caption);
+        let caption = escaped(caption);
         self.html += &format!("<figure>\n<figcaption>{caption}</figcaption>\n{svg}</figure>\n");
     }
 
@@ -131,7 +127,7 @@ impl Page {
         legend.dedup();
         self.html += "<p class=\"legend\">";
         for (name, Paint { colour, .. }) in legend {
-            let (name, (r, g, b)) = (Escaped(name), (colour.0, colour.1, colour.2));
+            let (name, (r, g, b)) = (escaped(name), (colour.0, colour.1, colour.2));
             self.html +=
                 &format!("<span><i style=\"background: rgb({r} {g} {b})\"></i>{name}</span> ");
         }
@@ -163,7 +159,6 @@ pub(crate) struct Machine {
     /// Whether the processor reports a hypervisor.
     pub(crate) virtual_machine: bool,
     pub(crate) versions: Vec<(&'static str, String)>,
-    /// The subjects that are not compiled in.
     pub(crate) left_out: &'static [&'static str],
     pub(crate) command: String,
 }
@@ -245,21 +240,9 @@ fn command_line(program: &str, arguments: impl Iterator<Item = String>) -> Strin
     line
 }
 
-pub(crate) struct Escaped<T>(pub(crate) T);
-
-impl<T: Display> Display for Escaped<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for character in self.0.to_string().chars() {
-            match character {
-                '&' => f.write_str("&amp;")?,
-                '<' => f.write_str("&lt;")?,
-                '>' => f.write_str("&gt;")?,
-                '"' => f.write_str("&quot;")?,
-                other => f.write_char(other)?,
-            }
-        }
-        Ok(())
-    }
+/// Returns text as it is written in HTML and SVG.
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 #[cfg(test)]
@@ -307,6 +290,6 @@ pub(crate) mod tests {
 
     #[test]
     fn text_cannot_become_markup() {
-        assert_eq!(Escaped("a<b & \"c\">").to_string(), "a&lt;b &amp; &quot;c&quot;&gt;");
+        assert_eq!(escaped("a<b & \"c\">"), "a&lt;b &amp; &quot;c&quot;&gt;");
     }
 }

@@ -140,12 +140,10 @@ impl Crowd {
         self.arrivals.counts.iter().map(|count| count.load(Ordering::Relaxed)).collect()
     }
 
-    /// Returns the number of messages from each renderer since these counts.
     pub(super) fn taken_since(&self, before: &[u64]) -> Vec<u64> {
         self.counts().iter().zip(before).map(|(after, before)| after - before).collect()
     }
 
-    /// Takes the latencies of paced messages since the last call.
     pub(super) fn take_latencies(&self) -> Distribution {
         std::mem::take(&mut *lock(&self.arrivals.latencies))
     }

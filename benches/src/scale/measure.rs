@@ -22,17 +22,13 @@ use crate::{
 
 /// The time from an order until all renderers obey it.
 const SETTLING: Duration = Duration::from_millis(500);
-/// Sessions that one renderer attaches beside the crowd.
 const ATTACHES: u32 = 20;
-/// The period of a renderer that sends at a pace.
 const PACE: Duration = Duration::from_millis(10);
 
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Row {
     renderers: usize,
-    /// The time from `launch` to the end of the handshake.
     launch_p50_ns: u64,
-    /// The time of one more `attach` in a running process, with all others connected.
     attach_p50_ns: u64,
     /// Main's growth for each renderer until all were connected.
     main_memory_kib: f64,
@@ -49,7 +45,6 @@ pub(super) struct Row {
     paced: Paced,
     #[serde(skip_serializing_if = "Option::is_none")]
     flooded: Option<Paced>,
-    /// A round trip of one renderer while the others are quiet.
     invoke_p50_ns: u64,
     invoke_p99_ns: u64,
     /// The sleeps of all threads of all processes while all are idle.
@@ -59,7 +54,6 @@ pub(super) struct Row {
 
 #[derive(Debug, Default, Serialize)]
 struct Paced {
-    /// The part of its pace that the renderer with the fewest messages kept.
     least_kept: f64,
     /// The part of one processor that main used. It spins while messages keep coming.
     main_processor_share: f64,

@@ -19,9 +19,7 @@ ringbridge::payload! {
     pub(super) enum Task: u32 {
         /// Send as fast as main takes it.
         Stream = 0,
-        /// Send at intervals.
         Pace = 1,
-        /// Invoke in a loop.
         Invoke = 2,
         /// Connect by name `count` times, each session beside this one.
         Attach = 3,
@@ -54,7 +52,6 @@ pub(super) type Message = [u8; 48];
 
 pub(super) const ORDER: Push<Order> = Push::new("order");
 pub(super) const REPORT: Event<Report> = Event::new("report");
-/// The reason why a renderer cannot continue.
 pub(super) const FAILED: Event<str> = Event::new("failed");
 pub(super) const MESSAGE: Event<Message> = Event::new("message");
 pub(super) const ECHO: Method<Message, Message> = Method::new("echo");
@@ -85,7 +82,6 @@ impl Report {
     }
 }
 
-/// The environment variable that tells a renderer the name to attach to.
 pub(super) const ENDPOINT_VARIABLE: &str = "RINGBRIDGE_SCALE";
 /// Messages of a stream between two readings of the clock.
 const STREAM_BATCH: u64 = 64;

@@ -1,4 +1,4 @@
-//! Errors of exposing a channel to a page, and of what a page wants from it.
+//! Errors of exposing a channel to a page, and of a page's calls.
 
 use std::fmt;
 
@@ -22,7 +22,7 @@ pub enum ExposeError {
         /// The channel.
         channel: &'static str,
     },
-    /// It is exposed already. Electron says "cannot bind an API on top of an existing property".
+    /// It is exposed already.
     #[error("the channel '{channel}' is exposed to the page already")]
     Twice {
         /// The channel.

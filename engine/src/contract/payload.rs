@@ -52,25 +52,22 @@ pub enum DecodeError {
 }
 
 impl DecodeError {
-    fn size<T: Payload + ?Sized>(len: usize) -> Self {
-        Self::Size { expected: T::schema(), len }
-    }
-
     fn invalid<T: Payload + ?Sized>(len: usize) -> Self {
         Self::Invalid { expected: T::schema(), len }
     }
 
     /// Drops zerocopy's text, which contains addresses.
     #[cold]
-    fn from_conversion<T: Payload + ?Sized, A, S, V>(
-        error: ConvertError<A, S, V>,
-        len: usize,
-    ) -> Self {
+    fn of<T: Payload + ?Sized, A, S, V>(error: ConvertError<A, S, V>, len: usize) -> Self {
         match error {
-            ConvertError::Size(_) => Self::size::<T>(len),
+            ConvertError::Size(_) => Self::Size { expected: T::schema(), len },
             ConvertError::Alignment(_) | ConvertError::Validity(_) => Self::invalid::<T>(len),
         }
     }
+}
+
+const fn assert_alignment<T>() {
+    assert!(align_of::<T>() <= PAYLOAD_ALIGN_MAX, "payloads are aligned to 16 bytes at most");
 }
 
 /// A type that may travel on a channel. Implemented for every [`FixedLayout`] type, `str`, slices
@@ -120,12 +117,7 @@ impl<T: FixedLayout> Payload for T {
 
     #[inline]
     fn encode<R>(&self, put: impl FnOnce(&[u8]) -> R) -> Result<R, EncodeError> {
-        const {
-            assert!(
-                align_of::<T>() <= PAYLOAD_ALIGN_MAX,
-                "payloads are aligned to 16 bytes at most"
-            )
-        };
+        const { assert_alignment::<T>() };
         Ok(put(self.as_bytes()))
     }
 
@@ -137,14 +129,14 @@ impl<T: FixedLayout> Payload for T {
         }
         match T::try_ref_from_bytes(bytes) {
             Ok(value) => Ok(take(value)),
-            Err(error) => Err(DecodeError::from_conversion::<T, _, _, _>(error, bytes.len())),
+            Err(error) => Err(DecodeError::of::<T, _, _, _>(error, bytes.len())),
         }
     }
 
     #[inline]
     fn decode_owned(bytes: &[u8]) -> Result<T, DecodeError> {
-        T::try_read_from_bytes(bytes)
-            .map_err(|error| DecodeError::from_conversion::<T, _, _, _>(error, bytes.len()))
+        let value = T::try_read_from_bytes(bytes);
+        value.map_err(|error| DecodeError::of::<T, _, _, _>(error, bytes.len()))
     }
 
     #[inline]
@@ -163,12 +155,7 @@ impl<T: FixedLayout> Payload for [T] {
     #[inline]
     fn encode<R>(&self, put: impl FnOnce(&[u8]) -> R) -> Result<R, EncodeError> {
         const { assert!(size_of::<T>() > 0, "a slice of nothing has no length on the wire") };
-        const {
-            assert!(
-                align_of::<T>() <= PAYLOAD_ALIGN_MAX,
-                "payloads are aligned to 16 bytes at most"
-            )
-        };
+        const { assert_alignment::<T>() };
         Ok(put(self.as_bytes()))
     }
 
@@ -176,7 +163,7 @@ impl<T: FixedLayout> Payload for [T] {
     fn decode<R>(bytes: &[u8], take: impl FnOnce(&Self) -> R) -> Result<R, DecodeError> {
         match <[T]>::try_ref_from_bytes(bytes) {
             Ok(values) => Ok(take(values)),
-            Err(error) => Err(DecodeError::from_conversion::<[T], _, _, _>(error, bytes.len())),
+            Err(error) => Err(DecodeError::of::<[T], _, _, _>(error, bytes.len())),
         }
     }
 
@@ -199,9 +186,8 @@ impl Payload for str {
 
     #[inline]
     fn decode<R>(bytes: &[u8], take: impl FnOnce(&Self) -> R) -> Result<R, DecodeError> {
-        let text =
-            std::str::from_utf8(bytes).map_err(|_| DecodeError::invalid::<str>(bytes.len()))?;
-        Ok(take(text))
+        let text = std::str::from_utf8(bytes);
+        text.map(take).map_err(|_| DecodeError::invalid::<str>(bytes.len()))
     }
 
     fn decode_owned(bytes: &[u8]) -> Result<String, DecodeError> {
@@ -230,9 +216,8 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Payload for Dynamic<T> {
     }
 
     fn encode<R>(&self, put: impl FnOnce(&[u8]) -> R) -> Result<R, EncodeError> {
-        let bytes =
-            rmp_serde::to_vec_named(&self.0).map_err(|error| EncodeError(error.to_string()))?;
-        Ok(put(&bytes))
+        let bytes = rmp_serde::to_vec_named(&self.0);
+        bytes.map(|bytes| put(&bytes)).map_err(|error| EncodeError(error.to_string()))
     }
 
     fn decode<R>(bytes: &[u8], take: impl FnOnce(&Self) -> R) -> Result<R, DecodeError> {
@@ -245,7 +230,11 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Payload for Dynamic<T> {
         deserializer.set_max_depth(DYNAMIC_DEPTH_MAX);
         let value = T::deserialize(&mut deserializer)
             .map_err(|_| DecodeError::invalid::<Self>(bytes.len()))?;
-        if rest.is_empty() { Ok(Self(value)) } else { Err(DecodeError::size::<Self>(bytes.len())) }
+        if rest.is_empty() {
+            Ok(Self(value))
+        } else {
+            Err(DecodeError::Size { expected: Self::schema(), len: bytes.len() })
+        }
     }
 }
 
@@ -286,9 +275,10 @@ impl Payload for Failure {
     }
 
     fn decode_owned(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let message =
-            std::str::from_utf8(bytes).map_err(|_| DecodeError::invalid::<Self>(bytes.len()))?;
-        Ok(Self { message: message.to_owned() })
+        let message = String::from_utf8(bytes.to_vec());
+        message
+            .map(|message| Self { message })
+            .map_err(|_| DecodeError::invalid::<Self>(bytes.len()))
     }
 }
 
@@ -312,9 +302,8 @@ impl<T: FixedLayout, const N: usize> FixedLayout for [T; N] {
 
 /// Declares a struct or a field-less enum that may travel on a channel.
 ///
-/// It adds `#[repr(C)]` and the derives, and records names, types and offsets as the schema, so that
-/// there is one declaration and it cannot drift. A struct with padding does not compile: reorder its
-/// fields or name the gap. An enum states its integer type and has a variant of value 0.
+/// It adds `#[repr(C)]` and the derives, and makes the schema of names, types and offsets. A struct with padding does
+/// not compile: reorder its fields or name the gap. An enum states its integer type and has a variant of value 0.
 ///
 /// ```
 /// ringbridge::payload! {

@@ -62,6 +62,9 @@ pub(crate) trait Source: Send + Sized {
         stop: Stop<'_>,
     ) -> io::Result<()>;
 
+    /// Leaves the place of an awaited reply alone until the reply is probably there, for a fraction of a microsecond.
+    fn put_off_first_look(&mut self, _shared: &Self::Shared) {}
+
     /// Notes that what was taken came during a sleep.
     fn woken(&mut self, _shared: &Self::Shared, _waiter: &mut Waiter) {}
 
@@ -135,6 +138,9 @@ impl<S: Source> Driver<S> {
     ) -> io::Result<()> {
         let _inside = reentrancy::mark(shared.current_loop());
         let mut deadline = None;
+        if awaited.is_some() && self.waiter.may_spin() {
+            self.source.put_off_first_look(shared);
+        }
         loop {
             if let Some(awaited) = &mut awaited {
                 awaited.take_stored();

@@ -1,8 +1,12 @@
-//! The doors for fuzzers: what takes a hostile process's bytes and is private otherwise.
+//! Entry points for fuzzers to the private code that reads a hostile process's bytes. With `--cfg fuzzing` only.
 //!
-//! Compiled with `--cfg fuzzing` only, and no part of the interface. Each function takes what a fuzzer made,
-//! does with it what the library does, and asserts what must hold whatever it was. The targets are in the
-//! folder `fuzz/` of the repository, which has what can be reached through the public interface itself.
+//! ```text
+//!   fuzz/ ── Input ──▶ parsers   headers, attachments, handshakes and parcels
+//!                 └──▶ rings     both ends of a ring, and a topic's reader
+//! ```
+//!
+//! Each function does with its input what the library does, and asserts what must hold for any input. `fuzz/` itself has
+//! the targets of the public interface.
 
 mod parsers;
 mod rings;
@@ -18,7 +22,7 @@ use crate::{
 pub use parsers::{attached, frame, handshake};
 pub use rings::{consumer, producer, topic};
 
-/// What a fuzzer made, read from its start: choices first, then what is chosen from.
+/// A fuzzer's bytes, read from the start: choices first, then the chosen data.
 #[derive(Clone, Copy, Debug)]
 pub struct Input<'a>(&'a [u8]);
 
@@ -28,7 +32,7 @@ impl<'a> Input<'a> {
         Self(bytes)
     }
 
-    /// The next byte; `None` at the end, where every loop over an input ends.
+    /// The next byte. `None` at the end, where every loop over an input ends.
     pub fn byte(&mut self) -> Option<u8> {
         let (&first, rest) = self.0.split_first()?;
         self.0 = rest;
@@ -66,7 +70,7 @@ impl<'a> Input<'a> {
     }
 }
 
-/// A connection to the main process behind `name`, of which nothing was said yet.
+/// Connects to the main process behind `name`, and sends nothing.
 ///
 /// # Errors
 ///
@@ -75,7 +79,7 @@ pub fn connect(name: &str) -> Result<OwnedFd, ConnectError> {
     sockets::connect(name).map(|socket| socket.0)
 }
 
-/// The packets of an honest renderer: its hello, and that it is ready.
+/// Returns the packets of an honest renderer: its hello, and its ready.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! Bytes that become a value, or a named refusal.
+//! Parsers: bytes become a value or a named error.
 
 use std::sync::LazyLock;
 
@@ -21,7 +21,7 @@ use crate::{
     },
 };
 
-/// Two words become a frame's header. What comes out says what went in, and stays inside the ring.
+/// Checks two words as a frame's header. A valid one encodes to the same words, and stays inside the ring.
 pub fn frame(bytes: &[u8]) {
     let mut input = Input::new(bytes);
     let Some(size) = input.byte() else { return };
@@ -43,7 +43,7 @@ pub fn frame(bytes: &[u8]) {
     }
 }
 
-/// The payload of a frame about an attachment. What comes out says what went in.
+/// Parses the payload of a frame about an attachment. A valid one encodes to the same bytes.
 pub fn attached(bytes: &[u8]) {
     let mut input = Input::new(bytes);
     let channel = input.short();
@@ -58,8 +58,8 @@ pub fn attached(bytes: &[u8]) {
     assert_eq!(Attached::encode(label, attachment, len), payload);
 }
 
-/// The packets of the handshake, and the parcels after it: as they come, or an honest one with some of its
-/// bytes changed, so that an input goes on meaning something when the protocol changes.
+/// Parses packets of the handshake and parcels: the fuzzer's bytes, or an honest packet with some bytes changed, which
+/// stays useful when the protocol changes.
 pub fn handshake(bytes: &[u8]) {
     let mut input = Input::new(bytes);
     let Some(choice) = input.byte() else { return };
@@ -83,9 +83,6 @@ const CONTRACT: Contract = &[&EVENT, &METHOD, &PUSH, &TOPIC];
 static DECLARED: LazyLock<Vec<Declaration>> =
     LazyLock::new(|| declarations(CONTRACT).expect("the contract is one"));
 
-static TABLE: LazyLock<ChannelTable> =
-    LazyLock::new(|| ChannelTable::new(DECLARED.iter().cloned().map(Some).collect()));
-
 static HONEST: LazyLock<[Vec<u8>; 5]> = LazyLock::new(|| {
     [
         encode(&Hello::new(offers(&DECLARED))),
@@ -103,20 +100,21 @@ fn hear_hello(packet: &[u8]) {
     let Ok(Ok(hello)) = Hello::parse(packet) else { return };
     let mut allowed = FixedBitSet::with_capacity(CONTRACT.len());
     allowed.insert(1);
-    match grants(&hello.offers, &TABLE, &allowed) {
+    let table = ChannelTable::new(DECLARED.iter().cloned().map(Some).collect());
+    match grants(&hello.offers, &table, &allowed) {
         Ok(grants) => {
             for (number, is_allowed) in grants.into_iter().flatten() {
                 assert!(usize::from(number) < CONTRACT.len());
                 assert_eq!(is_allowed, number == 1);
             }
         }
-        // It goes back to the renderer in one packet.
+        // It travels back in one packet.
         Err(refusal) => assert!(encode(&Answer::Refused(refusal)).len() < PACKET_MAX),
     }
     assert!(matches!(Hello::parse(&encode(&hello)), Ok(Ok(_))));
 }
 
-/// A renderer trusts main; it should refuse nonsense all the same, and not fall over.
+/// A renderer trusts main, but must not panic.
 fn hear_answer(packet: &[u8]) {
     if let Ok(Answer::Welcome(welcome)) = Answer::parse(packet) {
         let Ok((table, _allowed)) = granted(&welcome, DECLARED.clone()) else { return };
@@ -141,7 +139,7 @@ fn welcome() -> Welcome {
     }
 }
 
-/// Puts other bytes into a packet, each with its place, and cuts or lengthens it by what is left.
+/// Changes bytes of a packet at given places, cuts it, and appends the rest of the input.
 fn changed(mut packet: Vec<u8>, input: &mut Input<'_>) -> Vec<u8> {
     let changes = input.byte().unwrap_or(0) % 8;
     for _ in 0..changes {

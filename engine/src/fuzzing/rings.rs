@@ -1,7 +1,6 @@
-//! The two ends of a ring, and a topic's reader, over memory in which a hostile process has written.
+//! The two ends of a ring, and a topic's reader, over memory that a hostile process writes.
 //!
-//! Each input is a program: what the peer writes, in turns with what this side does. The memory is mapped
-//! as between two processes.
+//! Each input is a program: the peer's writes, in turns with this side's calls.
 
 use std::{cell::OnceCell, collections::VecDeque};
 
@@ -26,23 +25,21 @@ use crate::{
         CELL, HEADER_LEN,
         frame::{Kind, Label, Violation, frame_max},
         id::RequestId,
-        outbox::OutboxControl,
         padded,
         topic::record_max,
     },
 };
 
-/// The largest ring; an input may choose a smaller one. It is small, so that a lap is short.
+/// The largest ring. It is small, so that a lap is short.
 const CAPACITY_MAX: usize = 4096;
 
-/// The memory of one execution, all of it zeroes.
 fn region() -> Region {
     let len = Region::ring_len(CAPACITY_MAX);
     Region::create(&Backing::sealed(), "ringbridge-fuzz", len, Access::Write)
         .expect("memory can be had")
 }
 
-/// An outbox, and the part of its data that the input chooses for its ring.
+/// Returns an outbox with a ring of the size that the input chooses.
 fn outbox(input: &mut Input<'_>) -> OutboxMemory {
     thread_local!(static MEMORY: OnceCell<OutboxMemory> = const { OnceCell::new() });
     let outbox = || region().outbox().expect("made with a ring's length");
@@ -57,18 +54,17 @@ fn ring_in(data: Shared<[AtomicU64]>, input: &mut Input<'_>) -> Shared<[AtomicU6
     data.map(|words| &words[..words.len() >> smaller])
 }
 
-/// Where both ends begin: positions near the wrap matter as much as the first.
+/// The position at which both ends begin, which may be near the wrap.
 fn start(input: &mut Input<'_>) -> u64 {
     input.word() / CELL as u64 * CELL as u64
 }
 
-/// Somebody writes what should not be there.
 fn scribble(data: &[AtomicU64], input: &mut Input<'_>) {
     let at = usize::from(input.short()) % data.len();
     data[at].store(input.word(), Relaxed);
 }
 
-/// A frame of any kind, committed at `position` as an honest producer does, but whatever is there.
+/// Commits a frame of any kind at `position`, as an honest producer does.
 fn commit(cells: &Cells, position: u64, input: &mut Input<'_>) {
     let Some(kind) = Kind::from_wire(input.byte().unwrap_or(0) % 14) else { return };
     let payload_len = u32::from(input.short()) % CAPACITY_MAX as u32;
@@ -78,7 +74,7 @@ fn commit(cells: &Cells, position: u64, input: &mut Input<'_>) {
     cells.head(position).commit(header);
 }
 
-/// A consumer of a hostile producer stays in its ring, moves forward, and names what is wrong.
+/// Tests that a consumer of a hostile producer stays in its ring, moves forward, and reports violations.
 pub fn consumer(bytes: &[u8]) {
     let mut input = Input::new(bytes);
     let OutboxMemory { control, data } = outbox(&mut input);
@@ -127,8 +123,8 @@ pub fn consumer(bytes: &[u8]) {
     }
 }
 
-/// A producer whose consumer lies about what it has read believes nothing impossible, and overwrites nothing
-/// of which the consumer has not said that it has read it.
+/// Tests that a producer whose consumer lies about its position believes nothing impossible, and overwrites no frame that
+/// the consumer has not reported as read.
 pub fn producer(bytes: &[u8]) {
     let mut input = Input::new(bytes);
     let OutboxMemory { control: peer, data } = outbox(&mut input);
@@ -146,7 +142,7 @@ pub fn producer(bytes: &[u8]) {
                 peer.consumed.publish(producer.position().wrapping_sub(behind));
             }
             3 => {
-                // One that never happens.
+                // Never committed.
                 if let Ok(reservation) = producer.reserve(usize::from(input.short())) {
                     producer.payload_mut(&reservation).fill(0xff);
                 }
@@ -166,8 +162,9 @@ pub fn producer(bytes: &[u8]) {
                         continue;
                     }
                     Err(ReserveError::Peer(violation)) => {
-                        let said = believable(&peer, seen, producer.position());
-                        assert!(!said, "an honest consumer was called a liar: {violation}");
+                        let read = peer.consumed.observe().wrapping_sub(seen);
+                        let is_possible = read <= producer.position().wrapping_sub(seen);
+                        assert!(!is_possible, "an honest consumer was refused: {violation}");
                         assert!(matches!(violation, Violation::CursorOutOfRange { .. }));
                         return;
                     }
@@ -178,30 +175,23 @@ pub fn producer(bytes: &[u8]) {
                 producer.commit(reservation, label);
                 assert!(producer.in_flight_bytes() + CELL <= producer.capacity());
                 let end = producer.position();
-                unread.committed(end.wrapping_sub(padded(HEADER_LEN + len) as u64), payload);
+                let start = end.wrapping_sub(padded(HEADER_LEN + len) as u64);
+                unread.frames.push_back((start, payload));
                 unread.check(end.wrapping_sub(producer.in_flight_bytes() as u64), end);
             }
         }
     }
 }
 
-fn believable(peer: &OutboxControl, seen: u64, position: u64) -> bool {
-    peer.consumed.observe().wrapping_sub(seen) <= position.wrapping_sub(seen)
-}
-
-/// The frames that were committed and, as far as anyone has said, not read.
+/// The committed frames that the consumer has not reported as read.
 struct Unread {
     cells: Cells,
-    /// Where each begins, and its payload.
+    /// Each with its position.
     frames: VecDeque<(u64, Vec<u8>)>,
 }
 
 impl Unread {
-    fn committed(&mut self, start: u64, payload: Vec<u8>) {
-        self.frames.push_back((start, payload));
-    }
-
-    /// Whether every frame that begins behind what was read, up to the newest one's end, is there still.
+    /// Checks that every unread frame is intact.
     fn check(&mut self, read: u64, newest: u64) {
         let unread = newest.wrapping_sub(read);
         while self.frames.pop_front_if(|(start, _)| newest.wrapping_sub(*start) > unread).is_some()
@@ -217,7 +207,7 @@ impl Unread {
     }
 }
 
-/// A topic's reader trusts main; whatever is in the topic's memory, it still never leaves the ring.
+/// Tests that a topic's reader never leaves the ring, whatever the memory holds.
 pub fn topic(bytes: &[u8]) {
     thread_local!(static MEMORY: OnceCell<TopicMemory> = const { OnceCell::new() });
     let mut input = Input::new(bytes);
@@ -246,7 +236,6 @@ pub fn topic(bytes: &[u8]) {
             _ => _ = reader.latest(&mut buffer),
         }
         assert!(buffer.as_slice().len() + HEADER_LEN <= max);
-        // Whatever it answers.
         let _ = reader.has_news();
     }
 }

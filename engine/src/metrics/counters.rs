@@ -99,10 +99,9 @@ counters! {
     orphaned,
     /// Protocol rules that the peer broke.
     violations,
-    /// Times that main left this renderer's frames alone for a while, since its quota was used up.
+    /// Times that main held this renderer's frames back, since its quota was used up.
     throttled,
-    /// Times that main stopped listening to this renderer's rings for a while, since too many of them came
-    /// without a frame.
+    /// Times that main ignored this renderer's rings for a while, since too many came without a frame.
     storms,
     /// Messages and invokes that a validator refused.
     rejected,
@@ -110,8 +109,7 @@ counters! {
     attachments_sent,
     /// Large payloads received by attachment.
     attachments_received,
-    /// Attachments whose memory was made, in main: for a renderer to fill, or for main because none
-    /// that it has could be used again.
+    /// Attachments for which main made memory, for a renderer or for itself.
     attachment_buffers,
     /// Requests of the renderer for memory that main refused, by its quota or for want of memory.
     attachments_refused,

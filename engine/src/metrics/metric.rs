@@ -88,8 +88,8 @@ metrics! {
     pub struct SessionMetrics {
         /// Room in the ring that this side writes, in bytes.
         Gauge outbox_capacity_bytes,
-        /// How much of it holds what the other side has not taken yet, as far as that has said so: it does when it
-        /// has taken everything, and at each eighth of the ring.
+        /// How much of it the other side has not read. That side reports its position when it has read everything, and
+        /// at each eighth of the ring.
         Gauge outbox_used_bytes,
         /// Room in the ring that the other side writes, in bytes.
         Gauge inbox_capacity_bytes,

@@ -7,6 +7,18 @@ pub(crate) fn current() -> Option<u32> {
     u32::try_from(sched_getcpu()).ok()
 }
 
+/// Reads the processor's counter, which a wait can be measured by: a few nanoseconds, without a system call. Its rate
+/// is not known, and two processors' counters may disagree. `None` where there is none that a program may read.
+#[inline]
+pub(crate) fn ticks() -> Option<u64> {
+    #[cfg(target_arch = "x86_64")]
+    #[allow(unsafe_code, reason = "an instruction without effects")]
+    // SAFETY: every x86-64 processor has the instruction.
+    return Some(unsafe { std::arch::x86_64::_rdtsc() });
+    #[cfg(not(target_arch = "x86_64"))]
+    None
+}
+
 /// Moves this thread away from a processor, if it may run on another one. Returns whether it may.
 ///
 /// The allowed processors are the same afterwards. The thread stays where it moved to as long as timers wake it;

@@ -119,6 +119,8 @@ impl Dispatcher {
                 turn.deliver(header.channel, bytes)?;
             }
             Kind::Invoke => {
+                // For the answer, which in most cases follows at once.
+                port.sender.will_commit();
                 port.check(Kind::Invoke, header.channel, len)?;
                 turn.call(header, bytes)?;
             }

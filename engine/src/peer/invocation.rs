@@ -67,6 +67,7 @@ impl<R: Payload + ?Sized, E: HandlerError + ?Sized> Invocation<R, E> {
         arguments: &A,
         timeout: Option<Duration>,
     ) -> Result<Self, InvokeError<E::Owned>> {
+        port.sender.will_commit();
         let channel = method.name();
         let flags = timeout.map_or(TimeoutCode::NONE, TimeoutCode::from_duration).0;
         let label = Label { flags, ..Label::new(Kind::Invoke, number) };
@@ -150,7 +151,8 @@ impl PendingRequest {
     /// `false`: the time-out passed, and the request is still pending. Else `take` got its outcome.
     fn wait(&self, timeout: Option<Duration>, take: &mut dyn FnMut(&Ending, &[u8])) -> bool {
         assert!(!self.taken.get(), "a poll has taken its outcome");
-        let mut awaited = Awaited::new(&self.port.sender.requests, self.id, take);
+        let requests = &self.port.sender.requests;
+        let mut awaited = Awaited { requests, id: self.id, take, settled: false };
         if !self.drive_for(&mut awaited, timeout, None) {
             self.wait_beside_driver(&mut awaited, timeout);
         }

@@ -1,4 +1,4 @@
-//! Who listens to a channel and who handles it: Electron's `EventEmitter` and handler map.
+//! The listeners and the handler of each channel: Electron's `EventEmitter` and handler map.
 //!
 //! Listeners run in the order of their registration; the same one may be registered twice. A channel
 //! has one handler at most. `once` and `handle_once` are taken out *before* they run, so that they

@@ -16,13 +16,14 @@ use std::{borrow::Borrow, collections::VecDeque, time::Duration};
 use crate::{
     contract::payload::Payload,
     kill_points::{KillPoint, reach},
+    os::processor,
     peer::{
         error::SendError,
         large::outgoing::OutgoingPayload,
         link::{Limit, Link, Reason},
         requests::{Requests, outcome::SessionRequests},
     },
-    primitives::{AtomicBool, Ordering, spin_loop},
+    primitives::{AtomicBool, AtomicU64, Ordering, spin_loop},
     ring::{
         producer::{Producer, Reservation, ReserveError},
         unread_frames::UnreadFrames,
@@ -93,6 +94,10 @@ pub(crate) struct Sender {
     unread_frames: UnreadFrames,
     /// The loop asked to be told of the next frame.
     loop_wants_frame: AtomicBool,
+    /// When the last request was committed.
+    requested_at: AtomicU64,
+    /// The position behind the last frame.
+    committed: AtomicU64,
 }
 
 /// The state that one thread at a time writes.
@@ -115,6 +120,7 @@ struct DeferredReply {
 
 impl Sender {
     pub(super) fn new(link: Link, producer: Producer) -> Self {
+        let producer_start = producer.position();
         Self {
             requests: Requests::new(link.limits.pending_max),
             space_waiters: SpaceWaiters::new(link.own.clone()),
@@ -126,8 +132,31 @@ impl Sender {
                 spare: None,
             }),
             loop_wants_frame: AtomicBool::new(false),
+            requested_at: AtomicU64::new(0),
+            committed: AtomicU64::new(producer_start),
             link,
         }
+    }
+
+    /// Asks for the cache line of the next frame, which will be committed soon: the reader's looks may have taken it
+    /// away since the last commit.
+    #[inline]
+    pub(super) fn will_commit(&self) {
+        // Relaxed: a hint.
+        self.unread_frames.will_commit(self.committed.load(Ordering::Relaxed));
+    }
+
+    /// Returns whether replies or cancels wait for room.
+    #[inline]
+    pub(crate) fn has_deferred(&self) -> bool {
+        self.requests.has_deferred()
+    }
+
+    /// Returns when the last request was committed, by [`processor::ticks`].
+    #[inline]
+    pub(crate) fn requested_at(&self) -> u64 {
+        // Relaxed: a hint.
+        self.requested_at.load(Ordering::Relaxed)
     }
 
     /// Commits one frame and wakes the peer if it sleeps.
@@ -173,6 +202,9 @@ impl Sender {
             return Err(refusal);
         }
         // From here on the frame travels, and no thread waits for the following steps.
+        if let Some(now) = processor::ticks() {
+            self.requested_at.store(now, Ordering::Relaxed);
+        }
         reach(KillPoint::RequestCommitted);
         outbox.spare = self.requests.work(|table| {
             table.set_timeout(id, timeout);
@@ -290,6 +322,7 @@ impl Sender {
     #[inline]
     pub(super) fn close(&self, outbox: Guard<'_, Outbox>, frames: u64) {
         self.link.counters.frames_sent.add_alone(frames);
+        self.committed.store(outbox.producer.position(), Ordering::Relaxed);
         drop(outbox);
         reach(KillPoint::SendCommitted);
         self.wake_peer();

@@ -22,9 +22,8 @@
 //! ```
 //!
 //! Each kind of channel has a list, since an event and a method may have the same name. An unknown key or channel
-//! is an error, with its line.
-//!
-//! [`PolicyFile::parse`] reads the text alone, and [`PolicyFile::policy`] compares it with a contract.
+//! is an error, with its line. [`PolicyFile::parse`] reads the text, and [`PolicyFile::policy`] compares it with a
+//! contract.
 
 use std::{fs, io::Read, num::NonZeroU64, ops::Range, path::Path, str::FromStr, time::Duration};
 
@@ -43,16 +42,9 @@ const LEN_MAX: u64 = 1 << 20;
 /// A parsed policy, for any contract.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PolicyFile {
-    channels: Vec<Named>,
+    /// The allowed channels, each with its line.
+    channels: Vec<(usize, ChannelKind, String)>,
     written: Written,
-}
-
-/// An allowed channel, and its line.
-#[derive(Clone, Debug, PartialEq)]
-struct Named {
-    line: usize,
-    kind: ChannelKind,
-    name: String,
 }
 
 /// An error in a policy file.
@@ -145,12 +137,6 @@ impl<'de> Deserialize<'de> for Size {
     }
 }
 
-impl Size {
-    fn bytes(self) -> usize {
-        usize::try_from(self.0.get()).unwrap_or(usize::MAX)
-    }
-}
-
 fn time<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
     let text = String::deserialize(from)?;
     let time = humantime::parse_duration(&text);
@@ -175,15 +161,14 @@ impl PolicyFile {
             (ChannelKind::Push, pushes),
             (ChannelKind::Topic, topics),
         ];
-        let named = |kind: ChannelKind, name: &Spanned<String>| Named {
-            line: line_of(text, Some(name.span())),
-            kind,
-            name: name.get_ref().clone(),
-        };
-        let channels = lists
-            .into_iter()
-            .flat_map(|(kind, names)| names.iter().map(move |name| named(kind, name)))
-            .collect();
+        let mut channels = Vec::new();
+        for (kind, names) in lists {
+            channels.extend(
+                names
+                    .iter()
+                    .map(|name| (line_of(text, Some(name.span())), kind, name.get_ref().clone())),
+            );
+        }
         Ok(Self { channels, written })
     }
 
@@ -212,7 +197,7 @@ impl PolicyFile {
     /// [`PolicyFileError::UnknownChannel`], with the channels of the contract.
     pub fn policy(&self, contract: Contract) -> Result<Policy, PolicyFileError> {
         let mut policy = Policy::deny_all();
-        for Named { line, kind, name } in &self.channels {
+        for (line, kind, name) in &self.channels {
             let keys = || contract.iter().map(|channel| channel.key());
             let of_kind = || keys().filter(|key| key.kind() == *kind);
             let found = of_kind().find(|key| key.name() == name);
@@ -224,25 +209,20 @@ impl PolicyFile {
             })?);
         }
         let Written { limits, violations, .. } = &self.written;
+        let bytes = |Size(size): Size| usize::try_from(size.get()).unwrap_or(usize::MAX);
+        let quota = |per_second: NonZeroU64, burst: Option<NonZeroU64>| {
+            let quota = Quota::per_second(per_second.get());
+            burst.map_or(quota, |burst| quota.burst(burst.get()))
+        };
         policy.frames = limits.frames.as_ref().map(|rate| quota(rate.per_second, rate.burst));
-        policy.bytes = limits
-            .bytes
-            .as_ref()
-            .map(|rate| quota(rate.per_second.0, rate.burst.map(|Size(burst)| burst)));
-        let WrittenLimits {
-            message,
-            pending_invokes,
-            attachments,
-            attachment_bytes,
-            handshake,
-            ..
-        } = *limits;
-        policy.message_max = message.map_or(policy.message_max, Size::bytes);
-        policy.pending_invokes_max = pending_invokes.unwrap_or(policy.pending_invokes_max);
-        policy.attachments_max = attachments.unwrap_or(policy.attachments_max);
+        let rate = limits.bytes.as_ref();
+        policy.bytes = rate.map(|rate| quota(rate.per_second.0, rate.burst.map(|Size(size)| size)));
+        policy.message_max = limits.message.map_or(policy.message_max, bytes);
+        policy.pending_invokes_max = limits.pending_invokes.unwrap_or(policy.pending_invokes_max);
+        policy.attachments_max = limits.attachments.unwrap_or(policy.attachments_max);
         policy.attachment_bytes_max =
-            attachment_bytes.map_or(policy.attachment_bytes_max, Size::bytes);
-        policy.handshake_timeout = handshake.unwrap_or(policy.handshake_timeout);
+            limits.attachment_bytes.map_or(policy.attachment_bytes_max, bytes);
+        policy.handshake_timeout = limits.handshake.unwrap_or(policy.handshake_timeout);
         policy.on_violation = match violations.tolerate {
             0 => OnViolation::Disconnect,
             times => OnViolation::Tolerate(times),
@@ -260,12 +240,7 @@ impl FromStr for PolicyFile {
     }
 }
 
-fn quota(per_second: NonZeroU64, burst: Option<NonZeroU64>) -> Quota {
-    let quota = Quota::per_second(per_second.get());
-    burst.map_or(quota, |burst| quota.burst(burst.get()))
-}
-
-/// The line of a place in the text, from 1; the first if the place is unknown.
+/// Returns the line of a place in the text, from 1. An unknown place is in the first.
 fn line_of(text: &str, span: Option<Range<usize>>) -> usize {
     let before = span.and_then(|span| text.as_bytes().get(..span.start)).unwrap_or_default();
     1 + before.iter().filter(|byte| **byte == b'\n').count()

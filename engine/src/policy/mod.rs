@@ -1,7 +1,9 @@
 //! The allow-list and the limits of one renderer. Everything is denied by default.
 //!
-//! Main enforces it, and tells the renderer. So an honest renderer gets an error from its own call, and a frame
-//! that a dishonest one sends anyway is a violation.
+//! ```text
+//!   Policy  ──welcome──▶ an honest renderer's own call fails
+//!      └──▶ main checks each frame: a forbidden one is a violation, one over the quota waits
+//! ```
 //!
 //! - [`allow_list`]: the policy itself. [`quota`]: token buckets of frames and bytes.
 //! - `file`: policies as TOML, with the feature `policy-file`.

@@ -7,9 +7,7 @@
 //! ```
 //!
 //! So main reads the clock once a bucketful, not once a frame. A sender may use up one bucketful and find the
-//! next one filled. So a bucket holds half of the burst, and no more than the burst goes through at once.
-//!
-//! Times are arguments: this file reads no clock.
+//! next one filled, so a bucket holds half of the burst. Times are arguments: this file reads no clock.
 
 use std::time::{Duration, Instant};
 
@@ -17,8 +15,7 @@ use std::time::{Duration, Instant};
 pub(crate) const HOLD_MIN: Duration = Duration::from_millis(1);
 /// The longest hold. Main's own messages to the window may wait meanwhile.
 pub(crate) const HOLD_MAX: Duration = Duration::from_millis(100);
-/// The least time that a bucket covers. With less the rate would not be reached, because main looks at a held
-/// window only now and then.
+/// The least time that a bucket covers. Main looks at a held window only now and then, so less would lower the rate.
 const FILLED_IN_MIN: Duration = Duration::from_millis(5);
 
 const NANOS: u128 = 1_000_000_000;
@@ -151,18 +148,14 @@ impl Allowance {
 
     /// Adds the tokens up to `now`.
     pub(crate) fn fill(&mut self, now: Instant) {
-        [&mut self.frames, &mut self.bytes]
-            .into_iter()
-            .flatten()
-            .for_each(|bucket| bucket.fill(now));
+        let buckets = [&mut self.frames, &mut self.bytes].into_iter().flatten();
+        buckets.for_each(|bucket| bucket.fill(now));
     }
 
     /// Returns the end of the hold of a window whose buckets are empty after `fill`.
     pub(crate) fn held_until(&self, now: Instant) -> Instant {
-        let ready = [&self.frames, &self.bytes]
-            .into_iter()
-            .flatten()
-            .map(|bucket| bucket.ready_at().unwrap_or(now + HOLD_MAX));
+        let buckets = [&self.frames, &self.bytes].into_iter().flatten();
+        let ready = buckets.map(|bucket| bucket.ready_at().unwrap_or(now + HOLD_MAX));
         ready.max().unwrap_or(now).clamp(now + HOLD_MIN, now + HOLD_MAX)
     }
 }

@@ -1,4 +1,4 @@
-//! The threads that enter events, and how all other threads ring and sleep without entering one.
+//! The threads that enter events. All other threads ring and sleep without entering one.
 //!
 //! ```text
 //!   one process                                     the other process
@@ -7,79 +7,48 @@
 //!               (park)        └──set──▶  event  ──wait──▶  ┘           (condition)
 //! ```
 //!
-//! An event belongs to one session, one process sets it and one process waits on it. A process that is killed may be
-//! inside the event, which is then locked for ever.
+//! An event belongs to one session. One process sets it, and one process waits on it. A process that is killed inside
+//! an event leaves it locked for ever.
 //!
-//! - **No thread of the application hangs.** It enters no event. [`Ringer::ring`] raises a flag and unparks a thread,
-//!   and [`Sleepers`] are of this process.
-//! - **Nothing is undefined.** An event is initialised once, and its mutex is unlocked by its owner or by nobody.
-//! - **Nobody misses the event.** Its other process is dead, so the session is over. The watcher finds that out, enters
-//!   no event, and wakes the sleepers. The thread that is caught inside and the event's memory are left behind until
-//!   this process ends. Another session has other events and threads.
-//!
-//! - **A session that ends in order leaves nothing behind.** Its end waits until this side's threads have come out of
-//!   their events, for [`LEAVE_WITHIN`] at most: a thread that is caught by a dead process never does.
+//! - **No thread of the application blocks.** [`EventThreads::ring`] raises a flag and unparks a thread, and
+//!   [`Sleepers`] are of this process.
+//! - **No session is hurt.** The event's other process is dead, so the session is over. The watcher notices that, enters
+//!   no event, and wakes the sleepers. The two threads and the session's page are left behind until this process ends,
+//!   and [`left_behind`] counts them.
+//! - **A session that ends in order leaves nothing behind.** Before a process exits, it waits until the threads of its
+//!   ended sessions are out of their events ([`settle`]). Main's loop never waits for them.
 //!
 //! # No wake-up is lost
 //!
-//! - A ring raises a flag *after* the change that it is for. The ringer's thread takes the flag down and *then* sets the
-//!   event, so each change is followed by a `set`. Rings in a row may share one.
-//! - A set event stays set until a wait has taken it. The listener's thread then locks the sleepers' mutex before
-//!   it wakes them.
-//! - A sleeper looks for the change with that mutex locked, and unlocks it only by waiting. Either it sees the
-//!   change, or it waits when it is woken.
-//! - No sleep is longer than [`LOOK_EVERY`]: a process that is killed before its ringer's thread has run costs that.
+//! - A ring raises a flag *after* its change. The ringer's thread takes the flag down and *then* sets the event, so each
+//!   change is followed by a `set`. Rings in a row may share one.
+//! - A set event stays set until a wait has taken it. The listener's thread then locks the sleepers' mutex before it
+//!   wakes them.
+//! - A sleeper looks for the change with that mutex locked, and unlocks it only by waiting. It sees the change, or it
+//!   waits when it is woken.
+//! - No sleep is longer than [`LOOK_EVERY`]. So much is lost if a process is killed before its ringer's thread has run.
 
-use std::{
-    io,
-    time::{Duration, Instant},
-};
+#[cfg(not(loom))]
+use std::io;
+use std::time::{Duration, Instant};
 
+#[cfg(not(loom))]
+use crate::portable::event::NamedEvent;
 use crate::{
     model::guarded,
-    portable::event::{NamedEvent, spawn},
     primitives::{Arc, Condvar, Mutex, thread},
     sync::flag::Flag,
 };
 
-/// No sleep is longer.
+/// The longest sleep.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// The end of a session waits so long for a thread that is inside an event.
-const LEAVE_WITHIN: Duration = Duration::from_millis(50);
+/// The longest wait of [`settle`]: a thread that a dead process has caught never comes out.
+const SETTLE_WITHIN: Duration = Duration::from_millis(50);
+/// The threads of a session that ended so long ago count as left behind.
+#[cfg(not(loom))]
+const GIVEN_UP_AFTER: Duration = Duration::from_millis(250);
 
-/// Opens once, when a thread has left its event for good.
-#[derive(Default)]
-struct Exit {
-    left: Mutex<bool>,
-    opened: Condvar,
-}
-
-impl Exit {
-    fn open(&self) {
-        *self.left.lock() = true;
-        self.opened.notify_all();
-    }
-
-    /// Waits until it is open, but not for a thread that is caught inside.
-    #[cfg(not(loom))]
-    fn wait(&self) {
-        let deadline = Instant::now() + LEAVE_WITHIN;
-        let mut left = self.left.lock();
-        while !*left {
-            let rest = deadline.saturating_duration_since(Instant::now());
-            if rest.is_zero() {
-                return;
-            }
-            left = self.opened.wait_timeout(left, rest);
-        }
-    }
-
-    /// In a model no time passes, and no thread is caught.
-    #[cfg(loom)]
-    fn wait(&self) {}
-}
-
-/// The threads of this process that sleep until another process has changed something, each until something else.
+/// The threads of this process that sleep until another process has changed something.
 #[derive(Default)]
 pub(crate) struct Sleepers {
     going_to_sleep: Mutex<()>,
@@ -87,9 +56,9 @@ pub(crate) struct Sleepers {
 }
 
 impl Sleepers {
-    /// Sleeps if `unchanged` holds, until the deadline or [`wake`](Self::wake), or for no reason: callers look and loop.
+    /// Sleeps if `unchanged` holds, until the deadline or [`wake`](Self::wake). May return early: callers loop.
     ///
-    /// `unchanged` is called once, while others can neither go to sleep nor wake, and should be brief.
+    /// `unchanged` is called once, while no other thread can go to sleep or wake, and should be brief.
     pub(crate) fn sleep_while(&self, unchanged: impl FnOnce() -> bool, deadline: Option<Instant>) {
         let lock = self.going_to_sleep.lock();
         guarded!(
@@ -101,12 +70,11 @@ impl Sleepers {
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         let left = left.map_or(LOOK_EVERY, |left| left.min(LOOK_EVERY));
         if !left.is_zero() {
-            // Whatever ends it, the caller looks.
             drop(self.woken.wait_timeout(lock, left));
         }
     }
 
-    /// Wakes all. Change first what they wait for.
+    /// Wakes all. Call it after the change.
     pub(crate) fn wake(&self) {
         // Behind the lock no thread is between its look and its wait.
         guarded!("Sleepers::wake: locks", drop(self.going_to_sleep.lock()));
@@ -114,106 +82,171 @@ impl Sleepers {
     }
 }
 
-/// Sets an event, on a thread of its own.
-pub(crate) struct Ringer {
+/// The two threads of one session that enter its events.
+pub(crate) struct EventThreads {
     orders: Arc<Orders>,
-    thread: thread::Thread,
+    ringer: thread::Thread,
 }
 
-#[derive(Default)]
+/// What the two threads are to do.
 struct Orders {
     ring: Flag,
     end: Flag,
-    exit: Exit,
+    /// The number of threads that have not ended.
+    running: Mutex<u32>,
+    sleepers: Arc<Sleepers>,
 }
 
-impl Ringer {
-    pub(crate) fn start(event: NamedEvent) -> io::Result<Self> {
-        Self::setting(move || event.set())
-    }
-
-    fn setting(set: impl Fn() + Send + 'static) -> io::Result<Self> {
-        let orders = Arc::new(Orders::default());
-        let theirs = orders.clone();
-        let work = move || {
-            loop {
-                if theirs.ring.take() {
-                    set();
-                } else if theirs.end.is_raised() {
-                    return theirs.exit.open();
-                } else {
-                    thread::park();
-                }
-            }
+impl EventThreads {
+    /// Starts a thread that sets `rings` at each ring, and a thread that waits on `hears` and wakes the sleepers.
+    #[cfg(not(loom))]
+    pub(crate) fn start(
+        rings: NamedEvent,
+        hears: NamedEvent,
+        sleepers: Arc<Sleepers>,
+    ) -> io::Result<Self> {
+        let orders = Arc::new(Orders::of_threads(2, sleepers));
+        let hears = Arc::new(hears);
+        let (theirs, heard) = (orders.clone(), hears.clone());
+        let ring = move || {
+            theirs.obey(|| rings.set());
+            // Ends the listener.
+            heard.set();
+            drop((rings, heard));
+            theirs.leave();
         };
-        let thread = spawn("ringbridge-ring", work)?.thread().clone();
-        Ok(Self { orders, thread })
+        let ringer = spawn("ringbridge-ring", ring)?.thread().clone();
+        let threads = Self { orders, ringer };
+        let theirs = threads.orders.clone();
+        let listen = move || {
+            theirs.listen(|| hears.wait());
+            drop(hears);
+            theirs.leave();
+        };
+        spawn("ringbridge-hear", listen).inspect_err(|_| threads.orders.leave())?;
+        Ok(threads)
     }
 
-    /// Wakes who sleeps on the event, soon. Never waits.
+    /// Wakes the other process's sleepers, soon. Never waits.
     pub(crate) fn ring(&self) {
         self.orders.ring.raise();
-        guarded!("Ringer::ring: unparks", self.thread.unpark());
+        guarded!("EventThreads::ring: unparks", self.ringer.unpark());
     }
 
-    /// Ends its thread, after the rings that it owes. No ring has an effect after that.
+    /// Ends both threads, after the rings that are owed. Never waits. A later ring has no effect.
     pub(crate) fn end(&self) {
+        #[cfg(not(loom))]
+        {
+            let mut ended = ENDED.lock();
+            ended.retain(|(_, each)| each.running() > 0);
+            if !ended.iter().any(|(_, each)| Arc::ptr_eq(each, &self.orders)) {
+                ended.push((Instant::now(), self.orders.clone()));
+            }
+        }
         self.orders.end.raise();
-        self.thread.unpark();
+        self.ringer.unpark();
     }
 }
 
-impl Drop for Ringer {
+impl Drop for EventThreads {
     fn drop(&mut self) {
         self.end();
-        self.orders.exit.wait();
     }
 }
 
-/// Waits on an event, on a thread of its own, and wakes this process's sleepers whenever it is set.
-pub(crate) struct Listener {
-    event: Arc<NamedEvent>,
-    end: Arc<Flag>,
-    exit: Arc<Exit>,
-}
-
-impl Listener {
-    pub(crate) fn start(event: NamedEvent, sleepers: Arc<Sleepers>) -> io::Result<Self> {
-        let (event, end, exit) = (Arc::new(event), Arc::default(), Arc::new(Exit::default()));
-        let listener = Self { event, end, exit };
-        let (event, end, exit) =
-            (listener.event.clone(), listener.end.clone(), listener.exit.clone());
-        let work = move || {
-            listen(&event, &sleepers, &end);
-            exit.open();
-        };
-        spawn("ringbridge-hear", work)?;
-        Ok(listener)
+impl Orders {
+    fn of_threads(running: u32, sleepers: Arc<Sleepers>) -> Self {
+        let (ring, end) = (Flag::default(), Flag::default());
+        Self { ring, end, running: Mutex::new(running), sleepers }
     }
-}
 
-fn listen(event: &NamedEvent, sleepers: &Sleepers, end: &Flag) {
-    while !end.is_raised() {
-        event.wait();
-        sleepers.wake();
-    }
-}
-
-impl Drop for Listener {
-    fn drop(&mut self) {
-        self.end.raise();
-        // From a thread that may be left behind, as the listener's own then is.
-        let (event, set) = (self.event.clone(), Arc::new(Exit::default()));
-        let has_set = set.clone();
-        let work = move || {
-            event.set();
-            has_set.open();
-        };
-        if spawn("ringbridge-end", work).is_ok() {
-            set.wait();
-            self.exit.wait();
+    /// On the ringer's thread.
+    fn obey(&self, set: impl Fn()) {
+        loop {
+            // Read first: a ring from before the end is then visible.
+            let is_over = self.end.is_raised();
+            if self.ring.take() {
+                set();
+            } else if guarded!("Orders::obey: end first", is_over, else self.end.is_raised()) {
+                return;
+            } else {
+                thread::park();
+            }
         }
     }
+
+    /// On the listener's thread.
+    fn listen(&self, wait: impl Fn()) {
+        while !self.end.is_raised() {
+            wait();
+            self.sleepers.wake();
+        }
+    }
+
+    /// Counts a thread that is out of its events for good.
+    #[cfg(not(loom))]
+    fn leave(&self) {
+        *self.running.lock() -= 1;
+        self.sleepers.wake();
+    }
+
+    #[cfg(not(loom))]
+    fn running(&self) -> u32 {
+        *self.running.lock()
+    }
+}
+
+/// The sessions of this process that have ended and the times of their ends, while a thread of theirs runs.
+#[cfg(not(loom))]
+static ENDED: Mutex<Vec<(Instant, Arc<Orders>)>> = Mutex::new(Vec::new());
+
+/// The threads that ended sessions of the portable backend still have in this process: see [`left_behind`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LeftBehind {
+    /// The number of these threads.
+    pub threads: usize,
+    /// The number of their sessions. Each keeps one mapping and its descriptor.
+    pub sessions: usize,
+}
+
+/// Counts the threads of this process that are left behind: their session ended over a quarter of a second ago.
+///
+/// A process that is killed while it signals its peer may leave the peer's two threads for that session blocked. They
+/// end with the peer's process. `docs/portable.md` has the details.
+#[cfg(not(loom))]
+pub fn left_behind() -> LeftBehind {
+    let mut left = LeftBehind::default();
+    for (at, orders) in &*ENDED.lock() {
+        let running = orders.running();
+        if running > 0 && at.elapsed() > GIVEN_UP_AFTER {
+            left.threads += running as usize;
+            left.sessions += 1;
+        }
+    }
+    left
+}
+
+/// Waits until the threads of the ended sessions of these sleepers have come out of their events, for at most
+/// [`SETTLE_WITHIN`]. Call it before this process may exit: a process that exits inside an event leaves it locked.
+#[cfg(not(loom))]
+pub(super) fn settle(sleepers: &Arc<Sleepers>) {
+    let deadline = Instant::now() + SETTLE_WITHIN;
+    let are_inside = || {
+        let is_inside = |(_, ended): &(Instant, Arc<Orders>)| {
+            Arc::ptr_eq(&ended.sleepers, sleepers) && ended.running() > 0
+        };
+        ENDED.lock().iter().any(is_inside)
+    };
+    while are_inside() && Instant::now() < deadline {
+        sleepers.sleep_while(are_inside, Some(deadline));
+    }
+}
+
+/// Starts a thread that may never come out of an event. It calls the C library and little else.
+#[cfg(not(loom))]
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<thread::JoinHandle<()>> {
+    thread::Builder::new().name(name.to_owned()).stack_size(64 * 1024).spawn(work)
 }
 
 #[cfg(all(test, not(loom)))]
@@ -225,6 +258,28 @@ mod loom_tests {
     use super::*;
     use crate::model::{DEADLOCK, check_bounded};
     use crate::primitives::{AtomicU32, Ordering::Relaxed};
+
+    /// An event that ends one wait each time it is set. In a model no process dies.
+    #[derive(Default)]
+    struct ModelledEvent {
+        set: Mutex<bool>,
+        changed: Condvar,
+    }
+
+    impl ModelledEvent {
+        fn set(&self) {
+            *self.set.lock() = true;
+            self.changed.notify_all();
+        }
+
+        fn wait(&self) {
+            let mut set = self.set.lock();
+            while !*set {
+                set = self.changed.wait(set);
+            }
+            *set = false;
+        }
+    }
 
     fn sleep_until_changed(sleepers: &Sleepers, changed: &AtomicU32) {
         while changed.load(Relaxed) == 0 {
@@ -263,35 +318,39 @@ mod loom_tests {
     }
 
     /// From a thread of one process to a thread of the other, by the way of the two that use the event.
+    fn ring_across(ends_at_once: bool) {
+        let event = Arc::new(ModelledEvent::default());
+        let (changed, sleepers) = (Arc::new(AtomicU32::new(0)), Arc::new(Sleepers::default()));
+        let [rings, hears] = [(); 2].map(|()| Arc::new(Orders::of_threads(1, sleepers.clone())));
+        let listener = thread::spawn({
+            let (event, hears) = (event.clone(), hears.clone());
+            move || hears.listen(|| event.wait())
+        });
+        let ringer = thread::spawn({
+            let (event, rings) = (event.clone(), rings.clone());
+            move || rings.obey(|| event.set())
+        });
+        let threads = EventThreads { orders: rings, ringer: ringer.thread().clone() };
+        let waker = thread::spawn({
+            let changed = changed.clone();
+            move || {
+                changed.store(1, Relaxed);
+                threads.ring();
+                // Dropped, they end.
+                (!ends_at_once).then_some(threads)
+            }
+        });
+        sleep_until_changed(&sleepers, &changed);
+        drop(waker.join().unwrap());
+        ringer.join().unwrap();
+        hears.end.raise();
+        event.set();
+        listener.join().unwrap();
+    }
+
     #[test]
     fn loom_a_ring_reaches_the_sleeper_of_the_other_process() {
-        check_bounded(2, &[("Ringer::ring: unparks", DEADLOCK)], || {
-            let event = Arc::new(NamedEvent::default());
-            let shared = Arc::new((Sleepers::default(), AtomicU32::new(0), Flag::default()));
-            let listener = thread::spawn({
-                let (event, shared) = (event.clone(), shared.clone());
-                move || listen(&event, &shared.0, &shared.2)
-            });
-            let ringer = Arc::new(
-                Ringer::setting({
-                    let event = event.clone();
-                    move || event.set()
-                })
-                .unwrap(),
-            );
-            let waker = thread::spawn({
-                let (ringer, shared) = (ringer.clone(), shared.clone());
-                move || {
-                    shared.1.store(1, Relaxed);
-                    ringer.ring();
-                }
-            });
-            sleep_until_changed(&shared.0, &shared.1);
-            waker.join().unwrap();
-            drop(ringer);
-            shared.2.raise();
-            event.set();
-            listener.join().unwrap();
-        });
+        check_bounded(2, &[("EventThreads::ring: unparks", DEADLOCK)], || ring_across(false));
+        check_bounded(2, &[("Orders::obey: end first", DEADLOCK)], || ring_across(true));
     }
 }

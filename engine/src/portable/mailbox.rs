@@ -1,13 +1,13 @@
-//! One end of what ties two processes together that share nothing but names: what a socket is elsewhere.
+//! One end of a session's packets, between processes that share only names.
 //!
 //! ```text
-//!   page         who is here, who has left; the two events of this session
+//!   page         presence and departure of both processes; the session's two events
 //!   mail, two    rings like those for messages, one each way: packets, with the numbers of the segments that
 //!                a packet hands over
 //! ```
 //!
-//! A packet is one frame: how many segments it hands over, their numbers, and its bytes. Its end is the peer's leaving,
-//! or its death, which the watcher finds out; what was sent before either can still be received.
+//! A packet is one frame: the count of the segments that it hands over, their numbers, and its bytes. The packets end
+//! when the peer leaves, or when the watcher notices its death. Earlier packets can still be received.
 
 use std::{
     io::{self, ErrorKind},
@@ -15,7 +15,6 @@ use std::{
     vec,
 };
 
-use crate::portable::watcher::{Signs, WatchedProcess, Watcher};
 use crate::{
     config::Backend,
     kill_points::{KillPoint, reach},
@@ -27,12 +26,13 @@ use crate::{
     peer::Side,
     portable::{
         event::NamedEvent,
-        event_threads::{Listener, Ringer, Sleepers},
-        memory::NamedMemory,
+        event_threads::{EventThreads, Sleepers, settle},
         name::SegmentName,
         named::Segment,
         processes::group_id,
-        rendezvous::{SessionPage, SharedFlag},
+        rendezvous::SessionPage,
+        segments::NamedMemory,
+        watcher::{Signs, WatchedProcess, Watcher},
     },
     primitives::{Arc, AtomicU32, Mutex},
     ring::{
@@ -53,21 +53,11 @@ use crate::{
     },
 };
 
-/// How much each ring for packets holds. The longest packet is half of it, less a cell: a contract of some thousand
+/// The capacity of each ring for packets. The longest packet is half of it, less a cell: a contract of some thousand
 /// channels.
 pub(crate) const MAIL_CAPACITY: usize = 128 * 1024;
-/// A handed-over segment's number.
+/// The length of a segment's number.
 const NUMBER: usize = size_of::<u32>();
-
-/// What both ends map.
-pub(crate) struct Parts {
-    pub(crate) page: Shared<SessionPage>,
-    /// Where the page is.
-    pub(crate) segment: Arc<Segment>,
-    /// What this process writes, and what it reads.
-    pub(crate) own: OutboxMemory,
-    pub(crate) peer: OutboxMemory,
-}
 
 pub(crate) struct Mailbox {
     page: Shared<SessionPage>,
@@ -75,16 +65,12 @@ pub(crate) struct Mailbox {
     side: Side,
     out: Mutex<Producer>,
     inbox: Mutex<Inbox>,
-    /// Of this process.
     sleepers: Arc<Sleepers>,
-    ringer: Arc<Ringer>,
-    /// `None`: this end has left.
-    listener: Mutex<Option<Listener>>,
+    signal: RingerSignal,
     peer: Arc<WatchedProcess>,
     /// This end has left.
     closed: Flag,
-    /// A renderer's own; main has one for all.
-    _watcher: Option<Watcher>,
+    _watcher: Watcher,
 }
 
 struct Inbox {
@@ -93,36 +79,17 @@ struct Inbox {
 }
 
 impl Mailbox {
-    /// Main's end. It makes the events, so nobody else has the page yet.
-    pub(super) fn of_main(
-        parts: Parts,
-        watcher: &Watcher,
-        sleepers: Arc<Sleepers>,
-    ) -> io::Result<Self> {
-        let peer =
-            WatchedProcess::new(Signs::Presence(parts.page.clone().map(|page| &*page.renderer)));
-        watcher.watch(peer.clone());
-        Self::new(parts, Side::Main, peer, sleepers, None)
-    }
-
-    /// A renderer's end. `main` says that main lives.
-    pub(super) fn of_renderer(parts: Parts, main: Signs) -> io::Result<Self> {
-        let sleepers = Arc::new(Sleepers::default());
-        let presence = parts.page.clone().map(|page| &*page.renderer);
-        let watcher = Watcher::start(presence, sleepers.clone(), || false)?;
-        let peer = WatchedProcess::new(main);
-        watcher.watch(peer.clone());
-        Self::new(parts, Side::Renderer, peer, sleepers, Some(watcher))
-    }
-
-    fn new(
-        parts: Parts,
+    /// Opens one end. Main's creates the events, so no other process may know the page yet. `peer` shows that the other
+    /// process lives.
+    pub(super) fn new(
         side: Side,
-        peer: Arc<WatchedProcess>,
+        segment: Arc<Segment>,
+        [own, theirs]: [OutboxMemory; 2],
+        peer: Signs,
+        watcher: Watcher,
         sleepers: Arc<Sleepers>,
-        watcher: Option<Watcher>,
     ) -> io::Result<Self> {
-        let Parts { page, segment, own, peer: theirs } = parts;
+        let page = segment.shared::<SessionPage>();
         own.control.identity.initialise(MAIL_CAPACITY);
         let consumer = Consumer::new(Writer::Renderer, theirs.data, own.control.clone(), 0);
         let mains = page.clone().map(|page| &page.mains_event);
@@ -131,35 +98,36 @@ impl Mailbox {
             Side::Main => (NamedEvent::create(renderers)?, NamedEvent::create(mains)?),
             Side::Renderer => (NamedEvent::open(mains)?, NamedEvent::open(renderers)?),
         };
+        let rung = page.clone().map(|page| &*page.rung);
+        let rung = (side == Side::Renderer).then_some(rung);
+        let threads = Arc::new(EventThreads::start(rings, hears, sleepers.clone())?);
         Ok(Self {
             page,
             segment,
             side,
             out: Mutex::new(Producer::new(own.data, theirs.control, 0)),
             inbox: Mutex::new(Inbox { consumer, packet: AlignedBuf::new() }),
-            ringer: Arc::new(Ringer::start(rings)?),
-            listener: Mutex::new(Some(Listener::start(hears, sleepers.clone())?)),
             sleepers,
-            peer,
+            signal: RingerSignal { rung, threads },
+            peer: watcher.watch(peer),
             closed: Flag::default(),
             _watcher: watcher,
         })
     }
 
-    /// By what the other end finds it.
-    pub(crate) fn page_name(&self) -> &SegmentName {
+    /// The name by which the other end finds the session's page.
+    pub(crate) fn page_name(&self) -> SegmentName {
         self.segment.name()
     }
 
-    /// Whether there is a packet, or the end.
     pub(super) fn readiness(&self) -> Readiness {
         let hangup = self.is_over();
-        // A packet that cannot be read is one too: whoever receives it finds out.
+        // An unreadable packet counts too: its receiver gets the error.
         let readable = hangup || !matches!(self.inbox.lock().consumer.peek(), Ok(None));
         Readiness { readable, hangup }
     }
 
-    /// Whether either end has left, or the other is dead.
+    /// Returns whether either end has left, or the other process is dead.
     fn is_over(&self) -> bool {
         let peer_has_left = match self.side {
             Side::Main => self.page.renderer.has_left(),
@@ -170,29 +138,23 @@ impl Mailbox {
 
     fn ring_peer(&self) {
         if !self.peer.is_gone() {
-            if self.side == Side::Renderer {
-                self.page.rung.raise();
-            }
-            self.ringer.ring();
+            self.signal.ring();
         }
     }
 
-    /// Main's: whether the renderer has rung since the last look.
-    pub(super) fn take_ring(&self) -> Readiness {
-        Readiness { readable: self.page.rung.take(), hangup: false }
+    /// For main: returns whether the renderer has rung since the last call.
+    pub(super) fn take_ring(&self) -> bool {
+        self.page.rung.take()
     }
 
-    /// How this end wakes the other's threads, and how its own sleep.
+    /// Returns the means to wake the other end's threads, and those by which this end's sleep.
     fn signals(&self) -> (Box<dyn Signal>, Interrupt) {
-        let rung = self.page.clone().map(|page| &*page.rung);
-        let rung = (self.side == Side::Renderer).then_some(rung);
-        let signal = RingerSignal { rung, ringer: self.ringer.clone() };
-        (Box::new(signal), Interrupt::of(self.sleepers.clone()))
+        (Box::new(self.signal.clone()), Interrupt::of(self.sleepers.clone()))
     }
 }
 
 impl PacketLink for Mailbox {
-    /// There is room for all of a handshake.
+    /// There is space for a whole handshake, so this never waits.
     fn send(&self, bytes: &[u8], handles: &[&MemoryHandle]) -> io::Result<()> {
         self.try_send(bytes, handles)
     }
@@ -221,7 +183,7 @@ impl PacketLink for Mailbox {
     }
 
     fn try_receive(&self, buffer: &mut [u8], handles_max: usize) -> io::Result<ControlPacket> {
-        // Before the look: what was sent before the end is received before it.
+        // Read before the ring, so that packets from before the end are received before it.
         let is_over = self.is_over();
         let mut inbox = self.inbox.lock();
         let Inbox { consumer, packet } = &mut *inbox;
@@ -265,14 +227,17 @@ impl PacketLink for Mailbox {
             Side::Renderer => self.page.renderer.leave(),
         }
         self.ring_peer();
-        self.ringer.end();
-        drop(self.listener.lock().take());
+        self.signal.threads.end();
         Sleepers::wake(&self.sleepers);
+        if self.side == Side::Renderer {
+            // The process may exit next. (Main settles all sessions at its own end.)
+            settle(&self.sleepers);
+        }
         Ok(())
     }
 
-    /// Between processes that trust each other it is who it says it is; and of this user, since nobody else can open
-    /// the memory. 0 if it has not come yet.
+    /// Returns the process id that the peer has written: the processes trust each other. 0 if it has not come yet. No
+    /// other user can open the memory.
     fn peer_credentials(&self) -> io::Result<Credentials> {
         Ok(Credentials { pid: self.peer.pid(), uid: user_id(), gid: group_id() })
     }
@@ -298,20 +263,27 @@ impl PacketLink for Mailbox {
 }
 
 /// Wakes the other end's threads by its event.
+#[derive(Clone)]
 struct RingerSignal {
-    /// What tells main which renderer has set its event.
-    rung: Option<Shared<SharedFlag>>,
-    ringer: Arc<Ringer>,
+    /// A renderer's: tells main which renderer has set its event.
+    rung: Option<Shared<Flag>>,
+    threads: Arc<EventThreads>,
+}
+
+impl RingerSignal {
+    fn ring(&self) {
+        if let Some(rung) = &self.rung {
+            rung.raise();
+        }
+        self.threads.ring();
+    }
 }
 
 impl Signal for RingerSignal {
     fn wake_all(&self, bell: &Bell) {
         bell.bump(processor::current());
         reach(KillPoint::BellBumped);
-        if let Some(rung) = &self.rung {
-            rung.raise();
-        }
-        self.ringer.ring();
+        self.ring();
     }
 }
 
@@ -330,7 +302,7 @@ impl Drop for Mailbox {
     fn drop(&mut self) {
         let _ = self.shutdown();
         if self.side == Side::Main {
-            // A thread that is left behind in an event keeps the page mapped.
+            // Threads that are left behind in an event keep the page mapped.
             self.segment.remove_name();
         }
     }

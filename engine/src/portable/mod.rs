@@ -1,4 +1,4 @@
-//! How processes meet that trust each other and share nothing but names: the portable backend's part of a session.
+//! The portable backend: processes that trust each other and share only names.
 //!
 //! ```text
 //!   renderer                          directory (named after the endpoint)                main
@@ -12,32 +12,27 @@
 //!
 //! A renderer that main launches learns its segment from its environment and claims nothing.
 //!
-//! | module | what it is |
+//! | module | contents |
 //! | --- | --- |
-//! | `names` | the [`Transport`](crate::session::transport::Transport) of this backend |
-//! | `directory` | the way in: main's side and a renderer's |
-//! | `rendezvous` | the pages in which they meet |
+//! | `directory` | the [`Transport`](crate::session::transport::Transport): main's side and a renderer's |
+//! | [`rendezvous`] | the pages in which the processes meet |
 //! | `mailbox` | one end of a session's packets |
-//! | `poller` | what main's loop sleeps on |
+//! | `poller` | the sleep of main's loop |
 //! | `event`, [`event_threads`] | events, and the threads that enter them |
-//! | `watcher`, `processes` | which processes live |
-//! | `memory`, `named`, `segments`, `name` | segments as memory, one by one, listed, and their names |
+//! | `watcher`, `processes` | the processes that live |
+//! | `named`, `segments`, `name` | segments one by one, as listed memory, and their names |
 
 #[cfg(not(loom))]
 mod directory;
-#[cfg_attr(loom, path = "modelled_event.rs")]
+#[cfg(not(loom))]
 mod event;
 mod event_threads;
 #[cfg(not(loom))]
 mod mailbox;
 #[cfg(not(loom))]
-mod memory;
-#[cfg(not(loom))]
 mod name;
 #[cfg(not(loom))]
 mod named;
-#[cfg(not(loom))]
-mod names;
 #[cfg(all(test, not(loom)))]
 mod other_process;
 #[cfg(not(loom))]
@@ -51,7 +46,9 @@ mod segments;
 mod watcher;
 
 #[cfg(not(loom))]
-pub(crate) use names::Names;
+pub(crate) use directory::Names;
+#[cfg(not(loom))]
+pub use event_threads::{LeftBehind, left_behind};
 
 #[cfg(all(test, not(loom)))]
 mod tests {

@@ -6,8 +6,7 @@
 //!               └─ a hash of the user and the endpoint
 //! ```
 //!
-//! A name says nothing that a reader would have to believe: whether the segment is this user's, and has the
-//! size that was announced, is looked at when it is opened. Two endpoints whose hashes are the same cannot
+//! A name proves nothing: whoever opens a segment checks its owner and size. Two endpoints with the same hash cannot
 //! have main processes at once.
 
 use std::fmt;
@@ -18,79 +17,47 @@ const START: &str = "/ringbridge-";
 const HASH_DIGITS: usize = 10;
 const NUMBER_DIGITS_MAX: usize = 8;
 
-/// What macOS allows a name, in bytes.
+/// The limit of macOS for a name, in bytes.
 const NAME_MAX: usize = 31;
 
 const _: () = assert!(START.len() + HASH_DIGITS + 1 + NUMBER_DIGITS_MAX <= NAME_MAX);
 
-/// What all names of one endpoint begin with.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct SegmentPrefix(String);
-
-/// The name of a segment that is one of Ringbridge's.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct SegmentName(String);
-
-/// A text that is no segment's name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("this is no name of a segment of Ringbridge's")]
-pub(crate) struct BadSegmentName;
-
-impl SegmentPrefix {
-    pub(crate) fn new(user_id: u32, endpoint: &str) -> Self {
-        let hash = fnv1a(fnv1a(FNV_OFFSET, &user_id.to_le_bytes()), endpoint.as_bytes());
-        // The upper bits, which have seen all of the lower ones.
-        Self(format!("{START}{:0HASH_DIGITS$x}.", hash >> (64 - 4 * HASH_DIGITS)))
-    }
-
-    /// The segment that the others are found through.
-    pub(crate) fn directory(&self) -> SegmentName {
-        self.segment(0)
-    }
-
-    pub(crate) fn segment(&self, number: u32) -> SegmentName {
-        SegmentName(format!("{}{number:x}", self.0))
-    }
+/// The name of one of Ringbridge's segments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SegmentName {
+    hash: u64,
+    number: u32,
 }
 
 impl SegmentName {
-    /// Accepts what [`SegmentPrefix::segment`] makes, and nothing else.
-    pub(crate) fn parse(text: &str) -> Result<Self, BadSegmentName> {
-        let is_hex =
-            |text: &str| text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-        let (hash, number) =
-            text.strip_prefix(START).and_then(|rest| rest.split_once('.')).ok_or(BadSegmentName)?;
-        let is_hash = hash.len() == HASH_DIGITS && is_hex(hash);
-        let is_number = (1..=NUMBER_DIGITS_MAX).contains(&number.len())
-            && is_hex(number)
-            && (number == "0" || !number.starts_with('0'));
-        if is_hash && is_number { Ok(Self(text.to_owned())) } else { Err(BadSegmentName) }
-    }
-
-    pub(crate) fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// Which of its endpoint's segments it is.
-    pub(crate) fn number(&self) -> u32 {
-        let (_, number) = self.parts();
-        u32::from_str_radix(number, 16).expect("a name's number is one")
+    /// The name of an endpoint's directory, by which its other segments are found.
+    pub(crate) fn directory(user_id: u32, endpoint: &str) -> Self {
+        let hash = fnv1a(fnv1a(FNV_OFFSET, &user_id.to_le_bytes()), endpoint.as_bytes());
+        // The upper bits depend on all lower ones.
+        Self { hash: hash >> (64 - 4 * HASH_DIGITS), number: 0 }
     }
 
     /// Another segment of the same endpoint.
-    pub(crate) fn sibling(&self, number: u32) -> SegmentName {
-        let (prefix, _) = self.parts();
-        SegmentPrefix(prefix.to_owned()).segment(number)
+    pub(crate) fn sibling(self, number: u32) -> Self {
+        Self { number, ..self }
     }
 
-    fn parts(&self) -> (&str, &str) {
-        self.0.split_at(START.len() + HASH_DIGITS + 1)
+    pub(crate) fn number(self) -> u32 {
+        self.number
+    }
+
+    /// Reads a name, in exactly the form in which `Display` writes it.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let (hash, number) = text.strip_prefix(START)?.split_once('.')?;
+        let number = u32::from_str_radix(number, 16).ok()?;
+        let name = Self { hash: u64::from_str_radix(hash, 16).ok()?, number };
+        (name.hash >> (4 * HASH_DIGITS) == 0 && name.to_string() == text).then_some(name)
     }
 }
 
 impl fmt::Display for SegmentName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        write!(f, "{START}{:0HASH_DIGITS$x}.{:x}", self.hash, self.number)
     }
 }
 
@@ -100,23 +67,21 @@ mod tests {
 
     #[test]
     fn every_name_fits_and_is_read_back() {
-        let prefix = SegmentPrefix::new(1000, "endpoint");
+        let directory = SegmentName::directory(1000, "endpoint");
         for number in [0, 1, 0x2f, u32::MAX] {
-            let name = prefix.segment(number);
-            assert!(name.as_str().len() <= NAME_MAX);
-            assert_eq!(name.number(), number);
-            assert_eq!(prefix.segment(7).sibling(number), name);
-            assert_eq!(SegmentName::parse(name.as_str()), Ok(name));
+            let name = directory.sibling(number);
+            assert!(name.to_string().len() <= NAME_MAX);
+            assert_eq!((name.number(), name.sibling(0)), (number, directory));
+            assert_eq!(SegmentName::parse(&name.to_string()), Some(name));
         }
-        assert_eq!(prefix.directory(), prefix.segment(0));
     }
 
     #[test]
-    fn users_and_endpoints_have_prefixes_of_their_own() {
-        let prefix = SegmentPrefix::new(1000, "endpoint");
-        assert_eq!(prefix, SegmentPrefix::new(1000, "endpoint"));
-        assert_ne!(prefix, SegmentPrefix::new(1001, "endpoint"));
-        assert_ne!(prefix, SegmentPrefix::new(1000, "endpoint2"));
+    fn users_and_endpoints_have_names_of_their_own() {
+        let directory = SegmentName::directory(1000, "endpoint");
+        assert_eq!(directory, SegmentName::directory(1000, "endpoint"));
+        assert_ne!(directory, SegmentName::directory(1001, "endpoint"));
+        assert_ne!(directory, SegmentName::directory(1000, "endpoint2"));
     }
 
     #[test]
@@ -131,12 +96,14 @@ mod tests {
             "/ringbridge-0123456789a.1",
             "/ringbridge-012345678G.1",
             "/ringbridge-012345678A.1",
+            "/ringbridge-+123456789.1",
             "/ringbridge-0123456789.01",
+            "/ringbridge-0123456789.+1",
             "/ringbridge-0123456789.123456789",
             "/ringbridge-0123456789.1/../x",
             "/ringbridge-0123456789.1\0",
         ] {
-            assert_eq!(SegmentName::parse(text), Err(BadSegmentName), "{text:?}");
+            assert_eq!(SegmentName::parse(text), None, "{text:?}");
         }
     }
 }

@@ -1,5 +1,5 @@
-//! What a portable main's loop sleeps on: this process's sleepers, after which it looks at everyone who could have
-//! woken it, at a word or two of each.
+//! The sleep of a portable main's loop: on this process's sleepers. After each sleep it looks at a word or two of every
+//! source that may have woken it.
 
 use std::{
     collections::BTreeMap,
@@ -24,58 +24,55 @@ use crate::{
 pub(super) struct HubPoller {
     page: Shared<DirectoryPage>,
     sleepers: Arc<Sleepers>,
-    /// By token.
-    heard: BTreeMap<u64, Heard>,
-}
-
-enum Heard {
-    Door,
-    Bell(Arc<ControlChannel>),
-    Packets(Arc<ControlChannel>),
-    End(Arc<WatchedProcess>),
+    /// The look at each source, by token.
+    looks: BTreeMap<u64, Box<dyn Fn() -> Readiness + Send>>,
 }
 
 impl HubPoller {
     pub(super) fn new(page: Shared<DirectoryPage>, sleepers: Arc<Sleepers>) -> Self {
-        Self { page, sleepers, heard: BTreeMap::new() }
+        Self { page, sleepers, looks: BTreeMap::new() }
     }
 
     fn look(&self, events: &mut Vec<Event>) {
-        let mailbox = |control: &Arc<ControlChannel>, look: fn(&Mailbox) -> Readiness| {
-            control.link::<Mailbox>().map_or(NOTHING, look)
-        };
         events.clear();
-        events.extend(self.heard.iter().filter_map(|(token, heard)| {
-            let Readiness { readable, hangup } = match heard {
-                Heard::Door => Readiness { readable: self.page.is_knocked_at(), ..NOTHING },
-                Heard::Bell(control) => mailbox(control, Mailbox::take_ring),
-                Heard::Packets(control) => mailbox(control, Mailbox::readiness),
-                Heard::End(process) => Readiness { readable: process.is_gone(), ..NOTHING },
-            };
+        events.extend(self.looks.iter().filter_map(|(token, look)| {
+            let Readiness { readable, hangup } = look();
             (readable || hangup).then_some(Event { token: *token, readable, hangup })
         }));
     }
 }
 
-const NOTHING: Readiness = Readiness { readable: false, hangup: false };
+fn readable(readable: bool) -> Readiness {
+    Readiness { readable, hangup: false }
+}
 
 impl Poller for HubPoller {
     fn add(&mut self, source: PollSource<'_>, token: u64) -> io::Result<()> {
-        let heard = match source {
-            PollSource::Door => Heard::Door,
-            PollSource::Bell(control) => Heard::Bell(control.clone()),
-            PollSource::ControlChannel(control) => Heard::Packets(control.clone()),
+        let of_mailbox = |control: &Arc<ControlChannel>, look: fn(&Mailbox) -> Readiness| {
+            let control = control.clone();
+            Box::new(move || control.link::<Mailbox>().map_or(readable(false), look))
+        };
+        let look: Box<dyn Fn() -> Readiness + Send> = match source {
+            PollSource::Door => {
+                let page = self.page.clone();
+                Box::new(move || readable(page.is_knocked_at()))
+            }
+            PollSource::Bell(control) => {
+                of_mailbox(control, |mailbox| readable(mailbox.take_ring()))
+            }
+            PollSource::ControlChannel(control) => of_mailbox(control, Mailbox::readiness),
             PollSource::Process(LaunchedProcess(process)) => {
                 let process: Option<&Arc<WatchedProcess>> = process.downcast_ref();
-                Heard::End(process.ok_or(ErrorKind::NotFound)?.clone())
+                let process = process.ok_or(ErrorKind::NotFound)?.clone();
+                Box::new(move || readable(process.is_gone()))
             }
         };
-        self.heard.insert(token, heard);
+        self.looks.insert(token, look);
         Ok(())
     }
 
     fn remove(&mut self, _source: PollSource<'_>, token: u64) -> io::Result<()> {
-        self.heard.remove(&token).map(drop).ok_or_else(|| ErrorKind::NotFound.into())
+        self.looks.remove(&token).map(drop).ok_or_else(|| ErrorKind::NotFound.into())
     }
 
     fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {

@@ -1,7 +1,6 @@
-//! Who else runs on this machine, where nothing tells of a process's end by itself.
+//! The processes that run on this machine.
 //!
-//! A look is slow (docs/performance.md), so it is for doubts. A process that has ended and that nobody has reaped yet (a zombie) has
-//! ended.
+//! A look is slow (docs/performance.md), so it is for doubts. A zombie has ended.
 
 use std::io;
 
@@ -9,7 +8,7 @@ use sysinfo::{Pid, ProcessRefreshKind, ProcessStatus, ProcessesToUpdate, System}
 
 use crate::portable::rendezvous::ProcessIdentity;
 
-/// How far two readings of one process's start may lie apart, in seconds: each is rounded, and made of others.
+/// The largest difference of two readings of one process's start, in seconds. Each is rounded.
 const START_DIFFERS_MAX: u64 = 2;
 
 pub(crate) struct Processes(System);
@@ -41,40 +40,33 @@ impl Processes {
         (!has_ended).then(|| process.start_time())
     }
 
-    /// Whether the process, if it runs, is found here by its number, whatever has become of it by now.
+    /// Returns whether the process, while it runs, is found here by its number.
     pub(crate) fn can_see(process: ProcessIdentity) -> bool {
         process.namespace != 0 && process.namespace == namespace()
     }
 
-    /// Whether it is this very process that runs.
+    /// Returns whether this very process runs.
     pub(crate) fn is_running(&mut self, process: ProcessIdentity) -> bool {
         self.started(process.pid)
             .is_some_and(|started| started.abs_diff(process.started) <= START_DIFFERS_MAX)
     }
 }
 
-/// What the numbers of processes are unique in: on Linux containers have their own.
-#[cfg(target_os = "linux")]
+/// The namespace of the numbers of processes. On Linux containers have their own, elsewhere all processes share one.
 fn namespace() -> u64 {
-    use std::os::unix::fs::MetadataExt;
-    std::fs::metadata("/proc/self/ns/pid").map_or(0, |found| found.ino())
+    #[cfg(target_os = "linux")]
+    return std::fs::metadata("/proc/self/ns/pid")
+        .map_or(0, |found| std::os::unix::fs::MetadataExt::ino(&found));
+    #[cfg(not(target_os = "linux"))]
+    return 1;
 }
 
-/// All processes have one.
-#[cfg(not(target_os = "linux"))]
-fn namespace() -> u64 {
-    1
-}
-
-/// The group that this process acts as, where there are groups.
-#[cfg(unix)]
+/// The group of this process. 0 where there are none.
 pub(crate) fn group_id() -> u32 {
-    rustix::process::getegid().as_raw()
-}
-
-#[cfg(not(unix))]
-pub(crate) fn group_id() -> u32 {
-    0
+    #[cfg(unix)]
+    return rustix::process::getegid().as_raw();
+    #[cfg(not(unix))]
+    return 0;
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
-//! The pages in which processes that share nothing but names find each other, and tell that they live.
+//! The pages in which processes that share only names meet and show that they live.
 //!
-//! They belong to the portable backend alone, where all processes trust each other: **several write here**.
+//! The portable backend's processes trust each other: **several write here**.
 //!
 //! ```text
 //!   the directory, one per endpoint                the session page, one per renderer
@@ -21,9 +21,9 @@
 //!                                                  +-----------------------------------+
 //! ```
 //!
-//! Every fixed-size part is as long on each platform. An event holds what the platform's `raw_sync` makes of it.
+//! Each part but an event's contents (`raw_sync`'s) has the same layout on each platform.
 
-#![allow(unsafe_code, reason = "says of the pages that they are atomics and nothing else")]
+#![allow(unsafe_code, reason = "declares the pages to be atomics and nothing else")]
 
 use crate::model::guarded;
 use crate::primitives::{
@@ -31,31 +31,32 @@ use crate::primitives::{
     Ordering::{AcqRel, Acquire, Relaxed},
 };
 use crate::shm::shared::Atomics;
+use crate::sync::flag::Flag;
 use crate::wire::identity::{Identity, IdentityError, Line};
 
 const DIRECTORY_MAGIC: u64 = u64::from_ne_bytes(*b"ringdir\0");
 const SESSION_MAGIC: u64 = u64::from_ne_bytes(*b"ringses\0");
 
-/// How many renderers may be about to attach at once.
+/// The most renderers that attach at once.
 pub(crate) const CLAIMS: usize = 64;
-/// How many segments one main process can have.
+/// The most segments of one main process.
 pub(crate) const SEGMENTS_MAX: usize = 16 * 1024;
 
-/// How long an endpoint's name may be, in bytes: a socket's path has room for 107 in all.
+/// The longest name of an endpoint, in bytes. A socket's whole path has 107.
 pub(crate) const NAME_MAX: usize = 48;
 const NAME_WORDS: usize = NAME_MAX / size_of::<u64>();
 
-/// A process: its number, where that number means something, and when it was started, in seconds since 1970, since
-/// numbers are used again.
+/// A process. Numbers are used again, so its start tells it from others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ProcessIdentity {
     pub(crate) pid: u32,
+    /// In seconds since 1970.
     pub(crate) started: u64,
-    /// What all have in common who see each other by these numbers. 0: it is not known.
+    /// The namespace of the number. 0: it is not known.
     pub(crate) namespace: u64,
 }
 
-/// That a process is here, and still moves. Written by that process.
+/// The presence of a process, which writes it.
 #[derive(Debug, Default)]
 #[repr(C)]
 pub(crate) struct Presence {
@@ -75,35 +76,33 @@ impl Presence {
         self.pid.store(who.pid, Relaxed);
         self.started.store(who.started, Relaxed);
         self.namespace.store(who.namespace, Relaxed);
-        // Pairs with the Acquire in `who`: who sees it here reads its numbers.
+        // Release: pairs with the Acquire in `who`; makes the numbers visible.
         self.state.store(HERE, guarded!("Presence::enter: Release", Release));
     }
 
-    /// Everything that it wrote before is there to be read.
     pub(crate) fn leave(&self) {
-        // Pairs with the Acquire in `has_left`.
+        // Release: pairs with the Acquire in `has_left`; makes earlier writes visible.
         self.state.store(LEFT, guarded!("Presence::leave: Release", Release));
     }
 
-    /// Who is here, or was.
+    /// Returns the process that is here, or was.
     pub(crate) fn who(&self) -> Option<ProcessIdentity> {
-        // Pairs with the Release in `enter`, and that in `leave`, which comes after it.
-        (self.state.load(guarded!("Presence::who: Acquire", Acquire)) != ABSENT).then(|| {
-            ProcessIdentity {
-                pid: self.pid.load(Relaxed),
-                started: self.started.load(Relaxed),
-                namespace: self.namespace.load(Relaxed),
-            }
+        // Acquire: pairs with the Release in `enter`, or in the later `leave`.
+        let is_known = self.state.load(guarded!("Presence::who: Acquire", Acquire)) != ABSENT;
+        is_known.then(|| ProcessIdentity {
+            pid: self.pid.load(Relaxed),
+            started: self.started.load(Relaxed),
+            namespace: self.namespace.load(Relaxed),
         })
     }
 
     pub(crate) fn has_left(&self) -> bool {
-        // Pairs with the Release in `leave`.
+        // Acquire: pairs with the Release in `leave`.
         self.state.load(guarded!("Presence::has_left: Acquire", Acquire)) == LEFT
     }
 
     pub(crate) fn beat(&self) {
-        // Relaxed: that it changes is all that matters.
+        // Relaxed: only the change counts.
         self.heartbeat.fetch_add(1, Relaxed);
     }
 
@@ -112,7 +111,7 @@ impl Presence {
     }
 }
 
-/// A renderer that attaches, and main's answer.
+/// A place in the directory for a renderer that attaches, and for main's answer.
 ///
 /// ```text
 ///   free ──(renderer)──▶ taken ──▶ knocking ──(main)──▶ answered ──(renderer)──▶ free
@@ -120,7 +119,7 @@ impl Presence {
 ///     └───── main, when the renderer is dead ──────────────┘
 /// ```
 ///
-/// The state and the renderer's number are one word, so whoever has it is known from its first moment.
+/// The state and the renderer's process id are one word, so its holder is known at any moment.
 #[derive(Debug, Default)]
 #[repr(C, align(64))]
 pub(crate) struct DirectoryClaim {
@@ -133,47 +132,46 @@ const KNOCKING: u64 = 2;
 const ANSWERED: u64 = 3;
 
 impl DirectoryClaim {
-    /// The renderer takes it, if it is free.
+    /// For the renderer: takes it, if it is free.
     pub(crate) fn take(&self, pid: u32) -> bool {
         // No model: a load would have to see a store of the future, which loom does not try.
-        // Acquire: pairs with the Release in `give_back`; what the last one read here it has read.
+        // Acquire: pairs with the Release in `give_back`; the last holder has read its answer.
         self.word.compare_exchange(0, claim_word(pid, TAKEN), Acquire, Relaxed).is_ok()
     }
 
-    /// The renderer asks to be let in.
+    /// For the renderer: asks for a session.
     pub(crate) fn knock(&self, pid: u32) {
-        // Pairs with the Acquire in `knocker`.
-        self.word
-            .store(claim_word(pid, KNOCKING), guarded!("DirectoryClaim::knock: Release", Release));
+        // Release: pairs with the Acquire in `knocker`.
+        let release = guarded!("DirectoryClaim::knock: Release", Release);
+        self.word.store(claim_word(pid, KNOCKING), release);
     }
 
-    /// Main: who asks to be let in.
+    /// For main: returns the renderer that asks for a session.
     pub(crate) fn knocker(&self) -> Option<u32> {
-        // Pairs with the Release in `knock`.
+        // Acquire: pairs with the Release in `knock`.
         let word = self.word.load(guarded!("DirectoryClaim::knocker: Acquire", Acquire));
         (word & 3 == KNOCKING).then_some((word >> 2) as u32)
     }
 
-    /// Main: who has it, in whatever state.
+    /// For main: returns the renderer that has it, in any state.
     pub(crate) fn holder(&self) -> Option<u32> {
         let word = self.word.load(Relaxed);
         (word != 0).then_some((word >> 2) as u32)
     }
 
-    /// Main lets it in, by the number of a segment.
+    /// For main: answers with the number of the session's page.
     pub(crate) fn answer(&self, pid: u32, session: u32) {
         self.session.store(session, Relaxed);
-        // Pairs with the Acquire in `answered`.
-        self.word
-            .store(claim_word(pid, ANSWERED), guarded!("DirectoryClaim::answer: Release", Release));
+        // Release: pairs with the Acquire in `answered`; makes the number visible.
+        let release = guarded!("DirectoryClaim::answer: Release", Release);
+        self.word.store(claim_word(pid, ANSWERED), release);
     }
 
-    /// The renderer reads the answer, and the claim is free again.
+    /// For the renderer: takes the answer, and frees the claim.
     pub(crate) fn answered(&self, pid: u32) -> Option<u32> {
-        // Pairs with the Release in `answer`.
-        if self.word.load(guarded!("DirectoryClaim::answered: Acquire", Acquire))
-            != claim_word(pid, ANSWERED)
-        {
+        // Acquire: pairs with the Release in `answer`.
+        let word = self.word.load(guarded!("DirectoryClaim::answered: Acquire", Acquire));
+        if word != claim_word(pid, ANSWERED) {
             return None;
         }
         let session = self.session.load(Relaxed);
@@ -196,33 +194,9 @@ const fn claim_word(pid: u32, state: u64) -> u64 {
     (pid as u64) << 2 | state
 }
 
-/// A flag in memory of several processes.
-#[derive(Debug, Default)]
-#[repr(transparent)]
-pub(crate) struct SharedFlag(AtomicU32);
-
-impl SharedFlag {
-    /// Everything that was written before is there to be read.
-    pub(crate) fn raise(&self) {
-        // Pairs with the Acquire in `is_raised` and `take`.
-        self.0.store(1, guarded!("SharedFlag::raise: Release", Release));
-    }
-
-    pub(crate) fn is_raised(&self) -> bool {
-        // Pairs with the Release in `raise`.
-        self.0.load(guarded!("SharedFlag::is_raised: Acquire", Acquire)) == 1
-    }
-
-    /// Lowers it, and says whether it was raised.
-    pub(crate) fn take(&self) -> bool {
-        // Pairs with the Release in `raise`.
-        self.0.swap(0, guarded!("SharedFlag::take: Acquire", Acquire)) == 1
-    }
-}
-
 const EVENT_WORDS: usize = 32;
 
-/// Room for an event. What lies in it is the event's own affair.
+/// Space for an event of `raw_sync`.
 #[derive(Debug, Default)]
 #[repr(C, align(64))]
 pub(crate) struct EventPlace {
@@ -245,10 +219,10 @@ pub(crate) struct DirectoryPage {
 pub(crate) struct SessionPage {
     identity: Line<Identity<SESSION_MAGIC>>,
     /// Main has ended this session.
-    pub(crate) main_left: Line<SharedFlag>,
+    pub(crate) main_left: Line<Flag>,
     pub(crate) renderer: Line<Presence>,
-    /// The renderer wants to be looked at. Main takes it.
-    pub(crate) rung: Line<SharedFlag>,
+    /// The renderer has rung. Main takes it.
+    pub(crate) rung: Line<Flag>,
     mail: Line<[AtomicU32; 2]>,
     /// Main waits on it, the renderer sets it.
     pub(crate) mains_event: EventPlace,
@@ -277,12 +251,12 @@ const _: () = {
     assert!(offset_of!(SessionPage, renderers_event) == 640 + 256);
 };
 
-/// How long the segments of the two pages are: whole pages.
+/// The lengths of the segments of the two pages: whole pages of memory.
 pub(crate) const DIRECTORY_LEN: usize = size_of::<DirectoryPage>().next_multiple_of(4096);
 pub(crate) const SESSION_LEN: usize = size_of::<SessionPage>().next_multiple_of(4096);
 
 impl DirectoryPage {
-    /// Main, when everything else in it is ready.
+    /// For main, when everything else in it is ready.
     pub(crate) fn initialise(&self, endpoint: &str) {
         let mut bytes = [0; NAME_MAX];
         bytes[..endpoint.len()].copy_from_slice(endpoint.as_bytes());
@@ -296,12 +270,11 @@ impl DirectoryPage {
         self.identity.check(DIRECTORY_LEN)
     }
 
-    /// Whether a renderer knocks.
     pub(crate) fn is_knocked_at(&self) -> bool {
         self.claims.iter().any(|claim| claim.knocker().is_some())
     }
 
-    /// Whose directory it is, if that is a text.
+    /// The endpoint's name, if it is UTF-8.
     pub(crate) fn endpoint(&self) -> Option<String> {
         let mut bytes: Vec<u8> = Vec::with_capacity(NAME_MAX);
         self.name.iter().for_each(|word| bytes.extend(word.load(Relaxed).to_ne_bytes()));
@@ -312,10 +285,11 @@ impl DirectoryPage {
 }
 
 impl SessionPage {
-    /// Main, before anybody else has the number of the page. `mail`: of the rings for packets, main's first.
+    /// For main, before any other process has the number of the page. `mail` are the numbers of the rings for packets,
+    /// main's first.
     pub(crate) fn initialise(&self, mail: [u32; 2]) {
         for (word, number) in self.mail.iter().zip(mail) {
-            // Relaxed, like the identity: whoever learns the page's number learns it after this.
+            // Relaxed, like the identity: a process learns the page's number after this.
             word.store(number, Relaxed);
         }
         self.identity.initialise(SESSION_LEN);
@@ -377,15 +351,6 @@ mod loom_tests {
                 hand_over(Presence::leave, Presence::has_left);
             },
         );
-        check(
-            &[("SharedFlag::raise: Release", EARLY), ("SharedFlag::is_raised: Acquire", EARLY)],
-            || {
-                hand_over(SharedFlag::raise, SharedFlag::is_raised);
-            },
-        );
-        check(&[("SharedFlag::take: Acquire", EARLY)], || {
-            hand_over(SharedFlag::raise, SharedFlag::take);
-        });
     }
 
     #[test]
@@ -459,14 +424,5 @@ mod tests {
         assert_eq!((presence.who(), presence.has_left()), (Some(who), false));
         presence.leave();
         assert_eq!((presence.who(), presence.has_left()), (Some(who), true));
-    }
-
-    #[test]
-    fn a_raised_flag_is_taken_once() {
-        let flag = SharedFlag::default();
-        assert!(!flag.take());
-        flag.raise();
-        flag.raise();
-        assert!(flag.is_raised() && flag.take() && !flag.take());
     }
 }

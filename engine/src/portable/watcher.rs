@@ -1,31 +1,34 @@
-//! The thread that knows who lives, where no socket tells of an end.
+//! The thread that notices deaths, where no socket reports an end.
 //!
-//! Every process counts up a word while it lives, its heartbeat. The watcher looks at the words of the others. Where one
-//! has stopped, it asks the system whether the process still runs: a process that was stopped, or that waits for a
-//! processor, is not dead. A process that cannot be seen from here by its number (in another container) is taken for
-//! dead when its heart has not beaten for [`SILENCE_MAX`].
+//! Every process counts up a word while it lives, its heartbeat. The watcher reads the words of the others. Where a
+//! heartbeat has stopped, it asks the system whether the process still runs: a process that was stopped, or that waits
+//! for a processor, is not dead. A process in another container cannot be seen by its number. It counts as dead when its
+//! heart has not beaten for [`SILENCE_MAX`].
 //!
-//! The watcher enters no event, so no death holds it up.
+//! The watcher enters no event, so no death blocks it.
 
 use std::{
     io,
-    sync::Arc,
+    sync::{
+        Arc,
+        mpsc::{self, Receiver, RecvTimeoutError, Sender},
+    },
     thread,
     time::{Duration, Instant},
 };
 
 use crate::{
     portable::{event_threads::Sleepers, processes::Processes, rendezvous::Presence},
-    primitives::{Condvar, Mutex},
+    primitives::Mutex,
     shm::shared::Shared,
     sync::flag::Flag,
 };
 
-/// Between two looks: a death is noticed after one or two.
+/// The time between two looks. A death is noticed after one or two.
 const LOOK_EVERY: Duration = Duration::from_millis(25);
 const SILENCE_MAX: Duration = Duration::from_secs(5);
 
-/// Somebody who is looked after.
+/// A process whose end is noticed.
 pub(crate) struct WatchedProcess {
     signs: Signs,
     seen: Mutex<Seen>,
@@ -33,9 +36,9 @@ pub(crate) struct WatchedProcess {
     gone: Flag,
 }
 
-/// By what somebody is known to live.
+/// The signs of a process's life.
 pub(crate) enum Signs {
-    /// Of a process that says of itself that it is there.
+    /// Of a process that writes its presence.
     Presence(Shared<Presence>),
     /// Of a child of this process, which need not know of us.
     Child { pid: u32 },
@@ -45,15 +48,11 @@ pub(crate) enum Signs {
 struct Seen {
     heartbeat: u64,
     at: Option<Instant>,
-    /// Whether it is found by its number while it runs.
+    /// The process is found by its number while it runs.
     visible: bool,
 }
 
 impl WatchedProcess {
-    pub(crate) fn new(signs: Signs) -> Arc<Self> {
-        Arc::new(Self { signs, seen: Mutex::default(), gone: Flag::default() })
-    }
-
     pub(crate) fn is_gone(&self) -> bool {
         self.gone.is_raised()
     }
@@ -79,7 +78,7 @@ impl WatchedProcess {
         let mut seen = self.seen.lock();
         let heartbeat = presence.heartbeat();
         if seen.at.is_none() {
-            // It may have died before this first look: that it does not run says nothing of what can be seen.
+            // It may have died before this first look. So that it does not run says nothing about its visibility.
             seen.visible = Processes::can_see(who) || processes.is_running(who);
         }
         let quiet_since = *seen.at.get_or_insert(now);
@@ -95,80 +94,65 @@ impl WatchedProcess {
     }
 }
 
-/// Ends its thread when it is dropped.
-pub(crate) struct Watcher(Arc<Shift>);
-
-struct Shift {
-    state: Mutex<WatcherState>,
-    changed: Condvar,
-}
-
-#[derive(Default)]
-struct WatcherState {
-    watched: Vec<Arc<WatchedProcess>>,
-    is_over: bool,
-}
+/// A handle of the watcher's thread, which ends with the last handle.
+#[derive(Clone)]
+pub(crate) struct Watcher(Sender<Arc<WatchedProcess>>);
 
 impl Watcher {
-    /// Says of this process that it is here, and from now on that it lives.
+    /// Announces that this process is here, and from now on that it lives.
     ///
-    /// Wakes `sleepers` when somebody has gone, or when a look finds that `calls`.
+    /// Wakes `sleepers` when a process has gone, or when `calls` holds at a look.
     pub(crate) fn start(
         own: Shared<Presence>,
         sleepers: Arc<Sleepers>,
         calls: impl Fn() -> bool + Send + 'static,
     ) -> io::Result<Self> {
-        let shift = Arc::new(Shift { state: Mutex::default(), changed: Condvar::default() });
         let mut processes = Processes::new()?;
         own.enter(processes.this()?);
-        let theirs = shift.clone();
-        let work = move || theirs.work(&mut processes, &own, &sleepers, calls);
-        thread::Builder::new().name("ringbridge-life".to_owned()).spawn(work)?;
-        Ok(Self(shift))
-    }
-
-    /// Looks after somebody, until it is gone or nobody else wants to know.
-    pub(crate) fn watch(&self, watched: Arc<WatchedProcess>) {
-        self.0.state.lock().watched.push(watched);
-    }
-}
-
-impl Drop for Watcher {
-    fn drop(&mut self) {
-        self.0.state.lock().is_over = true;
-        self.0.changed.notify_all();
-    }
-}
-
-impl Shift {
-    fn work(
-        &self,
-        processes: &mut Processes,
-        own: &Presence,
-        sleepers: &Sleepers,
-        calls: impl Fn() -> bool,
-    ) {
-        let mut state = self.state.lock();
-        while !state.is_over {
+        let (watcher, watches) = mpsc::channel();
+        let mut watched = Vec::new();
+        let work = move || {
             own.beat();
-            state.watched.retain(|watched| Arc::strong_count(watched) > 1);
-            let watched = state.watched.clone();
-            drop(state);
-            let now = Instant::now();
-            let mut wakes = calls();
-            for gone in watched.iter().filter(|each| each.has_gone(processes, now)) {
-                gone.gone.raise();
-                wakes = true;
+            while wait_for_next_look(&watches, &mut watched) {
+                own.beat();
+                let (count, now) = (watched.len(), Instant::now());
+                watched.retain(|each| {
+                    // A process that nothing else refers to interests nobody.
+                    let is_wanted = Arc::strong_count(each) > 1;
+                    if is_wanted && each.has_gone(&mut processes, now) {
+                        each.gone.raise();
+                    }
+                    is_wanted && !each.is_gone()
+                });
+                if calls() || watched.len() < count {
+                    sleepers.wake();
+                }
             }
-            if wakes {
-                sleepers.wake();
-            }
-            drop(watched);
-            state = self.state.lock();
-            state.watched.retain(|watched| !watched.is_gone());
-            if !state.is_over {
-                state = self.changed.wait_timeout(state, LOOK_EVERY);
-            }
+        };
+        thread::Builder::new().name("ringbridge-life".to_owned()).spawn(work)?;
+        Ok(Self(watcher))
+    }
+
+    /// Watches a process until it is gone, or nothing refers to it any more.
+    pub(crate) fn watch(&self, signs: Signs) -> Arc<WatchedProcess> {
+        let (seen, gone) = (Mutex::default(), Flag::default());
+        let watched = Arc::new(WatchedProcess { signs, seen, gone });
+        // It fails only if the thread has panicked.
+        let _ = self.0.send(watched.clone());
+        watched
+    }
+}
+
+/// Collects what is to be watched until the next look. Returns whether there is a handle left.
+fn wait_for_next_look(
+    watches: &Receiver<Arc<WatchedProcess>>,
+    watched: &mut Vec<Arc<WatchedProcess>>,
+) -> bool {
+    let next = Instant::now() + LOOK_EVERY;
+    loop {
+        match watches.recv_timeout(next.saturating_duration_since(Instant::now())) {
+            Ok(process) => watched.push(process),
+            Err(error) => return error == RecvTimeoutError::Timeout,
         }
     }
 }

@@ -80,10 +80,10 @@ impl Cells {
         }
     }
 
-    /// Prefetches the cell at `position`.
+    /// Asks for the cell at `position` in order to write to it.
     #[inline]
-    pub(crate) fn prefetch(&self, position: u64) {
-        bytes::prefetch(&self.cells[self.index(position)]);
+    pub(crate) fn prefetch_to_write(&self, position: u64) {
+        bytes::prefetch_to_write(&self.cells[self.index(position)]);
     }
 
     /// The words of a payload of `len` bytes whose frame starts at `position`.
@@ -108,6 +108,15 @@ impl Cells {
         let id_word = head.cell[1].load(Relaxed);
         let place = Place { to_end: self.to_end(position), frame_max: frame_max(self.capacity()) };
         Some(wire.check(id_word, place))
+    }
+
+    /// Returns whether a frame was committed at `position`. Orders nothing: [`frame_at`](Self::frame_at) follows.
+    #[cfg(not(loom))]
+    #[inline]
+    pub(crate) fn has_frame_at(&self, position: u64) -> bool {
+        let head = self.head(position);
+        // Relaxed: nothing else is read.
+        head.frame_in(head.cell[0].load(Relaxed)).is_some()
     }
 }
 

@@ -123,6 +123,13 @@ impl Consumer {
         self.position
     }
 
+    /// Returns whether there is a frame, or something that is none, without a look at what it is.
+    #[cfg(not(loom))]
+    #[inline]
+    pub(crate) fn has_frame(&self) -> bool {
+        self.cells.has_frame_at(self.position)
+    }
+
     /// Moves past the frame. [`publish`](Self::publish) gives its space back.
     #[inline]
     pub(crate) fn advance(&mut self, frame: Frame) {

@@ -20,6 +20,9 @@ use crate::{
     },
 };
 
+/// The distance of the cell that a commit asks for: in a stream of small frames, the time of a transfer.
+const CELLS_AHEAD: u64 = 4;
+
 /// The writer of this side's outbox. Not `Clone`: a ring has one.
 pub(crate) struct Producer {
     cells: Cells,
@@ -194,8 +197,7 @@ impl Producer {
     pub(crate) fn commit(&mut self, reservation: Reservation, label: Label) {
         let start = self.start(&reservation);
         let header = label.with_payload(reservation.payload_len);
-        let len = header.padded_len() as u64;
-        let end = start.wrapping_add(len);
+        let end = start.wrapping_add(header.padded_len() as u64);
         guarded!("Producer::commit: guard first", self.cells.head(end).guard(), else {
             self.cells.head(start).commit(header);
             self.cells.head(end).guard();
@@ -208,8 +210,10 @@ impl Producer {
             reach(KillPoint::PadCommitted);
         }
         self.position = end;
-        // The next frame's guard, if that frame is as long.
-        self.cells.prefetch(end.wrapping_add(len));
+        // The next frame's cell, and the guards of those after it. A store to a line that the reader shares waits until
+        // the reader's processor has given it up; a line that was asked for before is there.
+        self.cells.prefetch_to_write(end);
+        self.cells.prefetch_to_write(end.wrapping_add(CELLS_AHEAD * CELL as u64));
     }
 
     #[inline]

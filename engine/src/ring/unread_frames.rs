@@ -41,6 +41,12 @@ impl UnreadFrames {
         lens.sum::<usize>().min(self.cells.capacity())
     }
 
+    /// Asks for the cell of the frame that will be committed at `position`.
+    #[inline]
+    pub(crate) fn will_commit(&self, position: u64) {
+        self.cells.prefetch_to_write(position);
+    }
+
     pub(crate) fn capacity(&self) -> usize {
         self.cells.capacity()
     }

@@ -1,4 +1,4 @@
-//! No file, no port, nobody else: a Landlock ruleset without a single rule.
+//! A Landlock ruleset without a rule: no file, no port, no other process.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -8,20 +8,19 @@ use landlock::{
 
 use super::outcome::{Sandbox, SandboxError, SandboxPart};
 
-/// All that is asked for. Of these the kernel enforces what it knows.
+/// The requested version. The kernel enforces the part that it knows.
 const ASKED: ABI = ABI::V10;
 
-/// Which version of Landlock has all of a part that this project promises, and since when it is there.
+/// The parts of the sandbox, each with the version of Landlock and of Linux that has all of it.
 const PARTS: [(SandboxPart, ABI, &str); 3] = [
     (SandboxPart::FileSystem, ABI::V5, "6.10"),
     (SandboxPart::Network, ABI::V4, "6.7"),
     (SandboxPart::OtherProcesses, ABI::V6, "6.12"),
 ];
 
-/// What every thread is confined to.
 pub(super) struct Ruleset {
     created: RulesetCreated,
-    /// For the other threads; none if the kernel has no Landlock.
+    /// For the other threads. `None` if the kernel has no Landlock.
     descriptor: Option<OwnedFd>,
 }
 
@@ -50,7 +49,7 @@ impl Ruleset {
     }
 }
 
-/// What is missing for a part, if something is.
+/// Returns the missing feature of a part.
 fn lack(status: LandlockStatus, needed: ABI, since: &str) -> Option<String> {
     match status {
         LandlockStatus::Available { effective_abi, .. } => (effective_abi < needed).then(|| {

@@ -1,27 +1,23 @@
-//! A renderer that gives up what it does not need.
+//! The sandbox: a renderer gives up the rights that it does not need.
 //!
-//! Once the handshake is over a renderer needs its memory, one socket to receive from, an eventfd and the
-//! standard streams that it has, and the system calls for waiting and for memory. All else goes, for good
-//! and for every thread:
+//! After the handshake a renderer needs its memory, one socket to receive from, an eventfd, its standard streams, and
+//! the system calls for waiting and for memory. It gives up all else, for good and for every thread:
 //!
 //! ```text
 //!   every thread, one after the other      the whole process
 //!   ---------------------------------      ------------------------------------
-//!   capabilities  none                     not dumpable: nobody looks inside
+//!   capabilities  none                     not dumpable: no process reads its memory
 //!   privileges    no new ones              seccomp: an allow-list of system calls
 //!   Landlock      no file, no port,
-//!                 nobody else's sockets
-//!                 and processes
+//!                 no other process's
+//!                 sockets and signals
 //! ```
 //!
-//! In this order: what each step takes away, none of the later ones needs. The filter comes last, since
-//! it would refuse the others. Each wall stands behind another, on purpose: what the filter refuses by
-//! number, Landlock refuses by object.
+//! The order matters: no step needs what an earlier one has taken away. What seccomp refuses by number, Landlock refuses
+//! by object too. Missing kernel features are reported ([`Sandbox::missing`]) and the others are enforced, unless the
+//! application asks for [`Sandbox::complete`]. Open descriptors stay open.
 //!
-//! What the kernel has is enforced; what it lacks is said ([`Sandbox::missing`]), and whoever cannot do
-//! without asks for [`Sandbox::complete`].
-//!
-//! Descriptors that are open stay open: they belong to the code that has opened them.
+//! - `landlock`, `syscalls`: the ruleset and the filters. [`outcome`]: the public result.
 
 mod landlock;
 pub(crate) mod outcome;
@@ -41,7 +37,7 @@ use crate::{
     primitives::Mutex,
 };
 
-/// Puts this process into the sandbox, unless it is there.
+/// Puts this process into the sandbox, once.
 pub(crate) fn enter() -> Result<Sandbox, SandboxError> {
     static ENTERED: Mutex<Option<Sandbox>> = Mutex::new(None);
 
@@ -54,10 +50,10 @@ pub(crate) fn enter() -> Result<Sandbox, SandboxError> {
 
 fn give_up_everything() -> Result<Sandbox, SandboxError> {
     let mut sandbox = Sandbox::default();
-    // The first look at the clock finds out where the kernel has put it, by the auxiliary vector. Where
-    // that has to be read from a file it would fail later, and each look be a system call.
+    // The first call finds the kernel's clock, by the auxiliary vector or a file. Later it could not open the file, and
+    // each call would be a system call.
     clock::now_ns();
-    // What can fail without having changed anything.
+    // These two can fail, and change nothing.
     let filters = Filters::compile()?;
     let ruleset = Ruleset::create()?;
 

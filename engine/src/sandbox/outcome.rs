@@ -1,4 +1,4 @@
-//! The outcome of entering the sandbox: what is enforced, what is missing, or an error.
+//! The outcome of entering the sandbox.
 
 use std::{fmt, io};
 
@@ -65,7 +65,6 @@ impl Sandbox {
         &self.missing
     }
 
-    /// Notes the outcome of one part.
     pub(super) fn note(&mut self, part: SandboxPart, missing: Option<String>) {
         match missing {
             None => self.enforced.push(part),
@@ -75,7 +74,7 @@ impl Sandbox {
 }
 
 impl SandboxPart {
-    /// A short name: `file-system`, `system-calls` …
+    /// A short name, such as `file-system`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Capabilities => "capabilities",

@@ -1,13 +1,11 @@
-//! The system calls that a renderer may still make: an allow-list, compiled to BPF by `seccompiler`.
+//! The system calls of a sandboxed renderer: an allow-list, compiled to BPF by `seccompiler`.
 //!
-//! What is not on it fails with `EPERM`, so that a program sees an error and goes on. A list of what is
-//! allowed does not age as a list of what is forbidden does: a system call that Linux gets tomorrow is
-//! not on it.
+//! Any other call fails with `EPERM`, so that a program sees an error and goes on. Tomorrow's system calls are not on
+//! the list.
 //!
-//! Where a number alone says too little its arguments are looked at: memory that is not executable,
-//! threads but no processes, signals to this process alone, other processes' sleepers left alone. A filter
-//! cannot follow pointers, so `clone3`, which has its flags in memory, is said not to exist (`ENOSYS`);
-//! the C library takes `clone` then.
+//! Conditions on arguments allow memory that is not executable, threads but no processes, and signals to this process
+//! alone. A filter cannot follow pointers, and `clone3` has its flags in memory. So it fails with `ENOSYS`, and the C
+//! library uses `clone`.
 
 use std::collections::BTreeMap;
 
@@ -20,8 +18,8 @@ use super::outcome::{Sandbox, SandboxError, SandboxPart};
 
 /// Allowed whatever the arguments.
 const ALLOWED: &[i64] = &[
-    // Descriptors that are there, and those that main hands over. Nothing opens a new one but `fcntl`,
-    // which doubles one. Nothing is sent over a socket, but for what is written to it.
+    // Open descriptors, and those that main hands over. Only `fcntl` makes a new one, by duplication. Sockets cannot send
+    // descriptors.
     libc::SYS_read,
     libc::SYS_readv,
     libc::SYS_pread64,
@@ -32,7 +30,7 @@ const ALLOWED: &[i64] = &[
     libc::SYS_shutdown,
     libc::SYS_close,
     libc::SYS_fstat,
-    // Waiting: for descriptors, as an application's own runtime does too, for time, for a bell.
+    // Waiting for descriptors (an application's runtime does too), for time, for a bell.
     libc::SYS_ppoll,
     libc::SYS_epoll_ctl,
     libc::SYS_epoll_pwait,
@@ -41,7 +39,7 @@ const ALLOWED: &[i64] = &[
     libc::SYS_clock_nanosleep,
     libc::SYS_sched_yield,
     libc::SYS_restart_syscall,
-    // Memory; mapping and protecting it have conditions.
+    // Memory. Mapping and protecting it have conditions below.
     libc::SYS_munmap,
     libc::SYS_mremap,
     libc::SYS_madvise,
@@ -60,26 +58,26 @@ const ALLOWED: &[i64] = &[
     libc::SYS_sigaltstack,
     libc::SYS_exit,
     libc::SYS_exit_group,
-    // Clocks and chance.
+    // Clocks and random numbers.
     libc::SYS_clock_gettime,
     libc::SYS_clock_getres,
     libc::SYS_gettimeofday,
     libc::SYS_getrandom,
-    // What newer architectures do not have any more.
+    // Newer architectures do not have these.
     #[cfg(target_arch = "x86_64")]
     libc::SYS_poll,
     #[cfg(target_arch = "x86_64")]
     libc::SYS_epoll_wait,
 ];
 
-/// `membarrier`: asking what there is, and fences between the threads of this process.
+/// `membarrier`: queries, and fences between the threads of this process.
 const MEMBARRIERS: [libc::c_int; 3] = [
     libc::MEMBARRIER_CMD_QUERY,
     libc::MEMBARRIER_CMD_PRIVATE_EXPEDITED,
     libc::MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED,
 ];
 
-/// `fcntl`: nothing that has another process signalled, or changes an open file that main shares.
+/// `fcntl`: nothing that signals another process, or changes an open file that main shares.
 const FCNTLS: [libc::c_int; 6] = [
     libc::F_GETFD,
     libc::F_SETFD,
@@ -89,8 +87,8 @@ const FCNTLS: [libc::c_int; 6] = [
     libc::F_GET_SEALS,
 ];
 
-/// `prctl`: a thread's name and how exactly it is woken, the names of its memory, and what it was
-/// started with (`PR_GET_AUXV`, by which libraries find the kernel's clock).
+/// `prctl`: a thread's name and timer slack, the names of its memory, and `PR_GET_AUXV`, by which libraries find the
+/// kernel's clock.
 const PRCTLS: [libc::c_int; 6] = [
     libc::PR_SET_NAME,
     libc::PR_GET_NAME,
@@ -100,9 +98,8 @@ const PRCTLS: [libc::c_int; 6] = [
     0x4155_5856,
 ];
 
-/// `ioctl`: whether this is a terminal, how large, and its modes, which a full-screen program changes and puts back;
-/// each in the old form and in the one with any speed, of which libraries use either. Nothing that types into a
-/// terminal (`TIOCSTI`, `TIOCLINUX`), makes it this process's own, or changes who reads from it.
+/// `ioctl`: a terminal's size and modes, in both forms that libraries use. Nothing that types into a terminal
+/// (`TIOCSTI`, `TIOCLINUX`) or takes it from another process.
 const IOCTLS: [libc::c_int; 5] = [
     libc::TCGETS as libc::c_int,
     libc::TCGETS2 as libc::c_int,
@@ -111,8 +108,8 @@ const IOCTLS: [libc::c_int; 5] = [
     libc::TIOCGWINSZ as libc::c_int,
 ];
 
-/// `futex` on memory that others map. (Moving sleepers from one word to another is not among them: it
-/// works on a read-only mapping, and would have main's or another's thread sleep on.)
+/// `futex` on memory that others map. Requeueing is not among them: it works on a read-only mapping, and could move
+/// another process's sleepers.
 const SHARED_FUTEXES: [libc::c_int; 4] =
     [libc::FUTEX_WAIT, libc::FUTEX_WAKE, libc::FUTEX_WAIT_BITSET, libc::FUTEX_WAKE_BITSET];
 
@@ -131,26 +128,20 @@ type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
 /// Both programs, ready to be installed.
 pub(super) struct Filters {
-    /// Has `clone3` not exist, and allows all else.
+    /// Makes `clone3` fail with `ENOSYS`.
     not_there: BpfProgram,
-    /// Has everything that is not on the list fail.
+    /// Makes everything that is not on the list fail.
     not_allowed: BpfProgram,
 }
 
 impl Filters {
     pub(super) fn compile() -> Result<Self, SandboxError> {
         let not_there = Rules::from([(libc::SYS_clone3, Vec::new())]);
+        let fail = |error: i32| SeccompAction::Errno(error.cast_unsigned());
+        let allowed = allowed(std::process::id())?;
         Ok(Self {
-            not_there: compile(
-                not_there,
-                SeccompAction::Allow,
-                SeccompAction::Errno(libc::ENOSYS.cast_unsigned()),
-            )?,
-            not_allowed: compile(
-                allowed(std::process::id())?,
-                SeccompAction::Errno(libc::EPERM.cast_unsigned()),
-                SeccompAction::Allow,
-            )?,
+            not_there: compile(not_there, SeccompAction::Allow, fail(libc::ENOSYS))?,
+            not_allowed: compile(allowed, fail(libc::EPERM), SeccompAction::Allow)?,
         })
     }
 
@@ -182,7 +173,7 @@ fn compile(
     filter.try_into().map_err(refused)
 }
 
-/// The list, with the conditions. `process` is this one.
+/// Returns the list with its conditions. `process` is this process.
 fn allowed(process: u32) -> Result<Rules, SandboxError> {
     let mut rules: Rules = ALLOWED.iter().map(|number| (*number, Vec::new())).collect();
     let not_executable = || when([masked(2, libc::PROT_EXEC, 0)]);
@@ -199,7 +190,7 @@ fn allowed(process: u32) -> Result<Rules, SandboxError> {
         (libc::SYS_mprotect, vec![not_executable()?]),
         (libc::SYS_clone, vec![when([masked(0, CLONE_THREAD | CLONE_NEVER, CLONE_THREAD)])?]),
         (libc::SYS_tgkill, vec![when([equal(0, process.cast_signed())])?]),
-        // Asking for one's own limits, as the C library does for the size of stacks.
+        // Reading its own limits, as the C library does for the size of stacks.
         (libc::SYS_prlimit64, vec![when([equal(0, 0), pointer(2, 0)])?]),
         (libc::SYS_futex, futexes),
         // Where this process's own threads run.
@@ -219,7 +210,7 @@ fn when<const COUNT: usize>(conditions: [Condition; COUNT]) -> Result<SeccompRul
     SeccompRule::new(conditions).map_err(refused)
 }
 
-/// The kernel takes these arguments as 32 bits; of flags in 64, none is above.
+/// The kernel takes these arguments as 32 bits. No flag in a 64-bit argument is above.
 fn equal(argument: u8, value: libc::c_int) -> Condition {
     let value = u64::from(value.cast_unsigned());
     SeccompCondition::new(argument, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, value)

@@ -79,6 +79,9 @@ pub(crate) trait Meeting: Send + Sync {
 
     /// Gives the name up, while its lock is still held.
     fn close(&self);
+
+    /// Waits, at the end of the loop, for threads in which this process must not exit. Bounded.
+    fn settle(&self) {}
 }
 
 /// A process that main has launched, by what tells of its end.

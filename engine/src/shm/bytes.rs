@@ -5,7 +5,7 @@
 //! cause a data race, and **no byte is read twice**: the checked bytes are the used bytes. The commit word of a
 //! frame or the claim of a topic orders the copies.
 
-pub(crate) use bulk::prefetch;
+pub(crate) use bulk::{prefetch, prefetch_to_write};
 
 use crate::primitives::{AtomicU64, Ordering::Relaxed};
 
@@ -199,6 +199,16 @@ mod bulk {
         unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(place).cast()) };
     }
 
+    /// Asks for the cache line of `place` in order to write to it.
+    #[inline(always)]
+    pub(crate) fn prefetch_to_write<T>(place: &T) {
+        let place = std::ptr::from_ref(place);
+        // SAFETY: it changes no memory, whatever the address.
+        unsafe {
+            std::arch::asm!("prefetchw [{}]", in(reg) place, options(nostack, preserves_flags, readonly));
+        }
+    }
+
     /// Copies lines, 16 bytes at a time, by the given store instruction.
     macro_rules! copy_lines {
         ($store:literal, $from:expr, $to:expr, $lines:expr $(, $after:literal)?) => {
@@ -266,6 +276,8 @@ mod bulk {
     }
 
     pub(crate) fn prefetch<T>(_: &T) {}
+
+    pub(crate) fn prefetch_to_write<T>(_: &T) {}
 
     pub(super) fn copy_in(_: &[AtomicU64], _: &[u8]) -> usize {
         0

@@ -1,29 +1,31 @@
-//! A flag that hands over all writes before its raising.
+//! A flag that hands over all writes before its raising. It may lie in memory of several processes.
 
 use crate::model::guarded;
-use crate::primitives::AtomicBool;
+use crate::primitives::AtomicU32;
 
+/// 0, or raised. Not an `AtomicBool`, which another process could give an invalid value.
 #[derive(Debug, Default)]
-pub(crate) struct Flag(AtomicBool);
+#[repr(transparent)]
+pub(crate) struct Flag(AtomicU32);
 
 impl Flag {
     pub(crate) fn raise(&self) {
         // Release: pairs with the Acquire in `is_raised` and `take`; makes the raiser's writes visible. An exchange,
         // not a store, so that a reader sees the writes of all threads that had raised the flag.
         let release = guarded!("Flag::raise: Release", Release);
-        guarded!("Flag::raise: exchange", _ = self.0.swap(true, release), else self.0.store(true, release));
+        guarded!("Flag::raise: exchange", _ = self.0.swap(1, release), else self.0.store(1, release));
     }
 
     #[inline]
     pub(crate) fn is_raised(&self) -> bool {
         // Acquire: pairs with the Release in `raise`; makes the raiser's writes visible.
-        self.0.load(guarded!("Flag::is_raised: Acquire", Acquire))
+        self.0.load(guarded!("Flag::is_raised: Acquire", Acquire)) != 0
     }
 
-    /// Lowers the flag. Call it before the look for the work that it stands for.
+    /// Lowers the flag, and returns whether it was raised. Call it before the look for the work that it stands for.
     pub(crate) fn take(&self) -> bool {
         // Acquire: pairs with the Release in `raise`; makes the raiser's writes visible.
-        self.0.swap(false, guarded!("Flag::take: Acquire", Acquire))
+        self.0.swap(0, guarded!("Flag::take: Acquire", Acquire)) != 0
     }
 }
 

@@ -185,6 +185,10 @@ impl Waiter {
         }
     }
 
+    pub(crate) fn may_spin(&self) -> bool {
+        self.strategy != WaitStrategy::Park
+    }
+
     /// Returns whether messages come by a clock, as far as is known.
     pub(crate) fn has_beat(&self) -> bool {
         self.foresight.as_ref().is_some_and(|foresight| foresight.rhythm.has_beat())

@@ -11,6 +11,7 @@
 //! | --- | --- |
 //! | [`bell`] | wakes the peer if it sleeps, once for each sleep; the sleep itself |
 //! | [`adaptive`] | the decision to spin, doze or park, from earlier waits |
+//! | [`first_look`] | the time of the first look after a frame of one's own |
 //! | [`rhythm`] | the period and phase of a regular sender |
 //! | [`driver_lock`] | the lock of a loop: one of the waiting threads drives it |
 //! | [`space_waiters`] | the threads that wait for space in a ring |
@@ -20,5 +21,6 @@ pub(crate) mod adaptive;
 pub(crate) mod bell;
 pub(crate) mod driver_lock;
 pub(crate) mod executor;
+pub(crate) mod first_look;
 pub(crate) mod rhythm;
 pub(crate) mod space_waiters;

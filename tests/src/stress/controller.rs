@@ -715,11 +715,12 @@ impl Holdings {
         }
     }
 
-    /// Counts the descriptors, threads and mappings beyond `before`, without the threads that were left behind in
-    /// events and the memory of these events.
+    /// Counts the descriptors, threads and mappings beyond `before`, without those that were left behind: two threads
+    /// of a session keep a mapping and its descriptor.
     pub(super) fn beyond(&self, before: &Self) -> u64 {
-        self.descriptors.saturating_sub(before.descriptors)
+        let sessions = self.left_behind / 2;
+        self.descriptors.saturating_sub(before.descriptors + sessions)
             + self.threads.saturating_sub(before.threads + self.left_behind)
-            + self.mappings.saturating_sub(before.mappings + self.left_behind)
+            + self.mappings.saturating_sub(before.mappings + sessions)
     }
 }

@@ -129,43 +129,32 @@ fn large_messages_of_main_arrive_whole_and_in_order_with_small_ones() {
     assert_clean();
 }
 
-#[test]
-fn invokes_with_large_arguments_and_replies_work_in_every_way_of_waiting() {
-    let stage = Stage::new();
-    stage.answer_all();
-    let window = stage.play(|ipc| {
-        assert!(is_large(&ipc.ask(ECHO, &large(LEN, 1)).unwrap(), LEN, 1));
-        // Two at once: the first reply that comes is stored until its turn.
-        let len = LEN / 8;
-        let [first, second] = [2, 3].map(|seed| ipc.invoke(ECHO, &large(len, seed)).unwrap());
-        assert!(is_large(&second.wait().unwrap(), len, 3));
-        assert!(is_large(&first.wait().unwrap(), len, 2));
-        ipc.drive_in_background().unwrap();
-        assert!(is_large(&ipc.ask(ECHO, &large(len, 4)).unwrap(), len, 4));
-        // The memory of a reply that the caller does not take is freed.
-        drop(ipc.invoke(ECHO, &large(len, 5)).unwrap());
-        assert_eq!(ipc.ask(ECHO, &[1, 2, 3]), Ok(vec![1, 2, 3]));
-    });
-    stage.run_to_the_end();
-    assert_eq!(window.counters().violations, 0);
-    assert_clean();
+/// Invokes with large arguments that come back as replies.
+fn check_echoes(invoke: impl Fn(u64) -> Invocation<[u8], Failure>) {
+    assert!(is_large(&invoke(1).wait().unwrap(), LEN, 1));
+    // Two at once: the first reply that comes is kept until its turn.
+    let [first, second] = [2, 3].map(&invoke);
+    assert!(is_large(&second.wait().unwrap(), LEN, 3));
+    assert!(is_large(&first.wait().unwrap(), LEN, 2));
+    // The memory of a reply that the caller does not take is freed.
+    drop(invoke(4));
 }
 
 #[test]
-fn main_may_invoke_with_large_arguments_and_get_large_replies() {
+fn large_arguments_and_replies_work_in_both_directions_and_beside_a_driver() {
     let stage = Stage::new();
-    let scene: RendererScene = |ipc| {
+    stage.answer_all();
+    let window = stage.play(|ipc| {
         ipc.answer(ECHO, |_, bytes| Ok(bytes.to_vec()));
+        check_echoes(|seed| ipc.invoke(ECHO, &large(LEN, seed)).unwrap());
         ipc.wait_for_cue("ready");
-    };
-    let window = stage.play_ready(scene, &[]);
-    let echo = |seed| window.invoke(ECHO, &large(LEN, seed), LIMIT).unwrap();
-    assert!(is_large(&echo(1).wait().unwrap(), LEN, 1));
-    let [first, second] = [2, 3].map(echo);
-    assert!(is_large(&second.wait().unwrap(), LEN, 3));
-    assert!(is_large(&first.wait().unwrap(), LEN, 2), "it was kept in place until now");
-    drop(echo(4));
+        ipc.drive_in_background().unwrap();
+        assert!(is_large(&ipc.ask(ECHO, &large(LEN, 5)).unwrap(), LEN, 5));
+    });
+    stage.run_until_reported("ready");
+    check_echoes(|seed| window.invoke(ECHO, &large(LEN, seed), LIMIT).unwrap());
     stage.cue_to_the_end(&window);
+    assert_eq!(window.counters().violations, 0);
     assert_clean();
 }
 
@@ -195,11 +184,10 @@ fn a_quarter_of_a_gibibyte_goes_both_ways() {
     const LEN: usize = 256 * MIB;
     let stage = Stage::new();
     let heard = stage.note(WIDE, move |_, wide| is_large(wide.as_bytes(), LEN, 1));
-    stage.play(|ipc| {
+    stage.play_to_the_end(|ipc| {
         ipc.send(WIDE, &large_wide(LEN, 1)).unwrap();
         assert_clean();
     });
-    stage.run_to_the_end();
     assert_eq!(heard.take(), [true]);
 
     let window = stage.play(|ipc| {
@@ -244,7 +232,7 @@ fn several_threads_of_main_send_large_messages_at_once() {
 fn a_loan_of_a_renderer_is_written_in_place_however_long_it_is() {
     let stage = Stage::new();
     let pictures = stage.note(PICTURE, |_, picture| drawn(picture));
-    let window = stage.play(|ipc| {
+    let window = stage.play_to_the_end(|ipc| {
         drop(ipc.loan(PICTURE).unwrap());
         for turn in 1..=3 {
             let mut picture = ipc.loan(PICTURE).unwrap();
@@ -258,7 +246,6 @@ fn a_loan_of_a_renderer_is_written_in_place_however_long_it_is() {
         assert_only_one_is_ahead();
         assert_eq!(ipc.counters().attachments_lost, 0);
     });
-    stage.run_to_the_end();
     assert_eq!(pictures.take(), [1, 2, 3]);
     assert_eq!(window.counters().violations, 0);
     assert_clean();

@@ -33,7 +33,7 @@ fn every_kind_of_payload_goes_there_and_back() {
     stage.answer_all();
     stage.answer(READ, |_, path| Ok(format!("the text of {path}")));
     stage.answer(MERGE, |_, settings| Ok(settings.clone()));
-    stage.play(|ipc| {
+    stage.play_to_the_end(|ipc| {
         assert_eq!(ipc.ask(ADD, &[2, 3]), Ok(5));
         for len in [0, 48, 49, 1024, 65_536] {
             assert_eq!(ipc.ask(ECHO, &pattern(len)), Ok(pattern(len)));
@@ -41,7 +41,6 @@ fn every_kind_of_payload_goes_there_and_back() {
         assert_eq!(ipc.ask(READ, "a/path").as_deref(), Ok("the text of a/path"));
         assert_eq!(ipc.ask(MERGE, &settings()), Ok(settings()));
     });
-    stage.run_to_the_end();
 }
 
 #[test]
@@ -90,7 +89,7 @@ fn a_handlers_error_keeps_its_type() {
         0 => Err(DivideError::ByZero),
         _ => left.checked_div(*right).ok_or(DivideError::Overflow),
     });
-    stage.play(|ipc| {
+    stage.play_to_the_end(|ipc| {
         assert_eq!(ipc.ask(DIVIDE, &[7, 2]), Ok(3));
         for (arguments, error, text) in [
             ([1, 0], DivideError::ByZero, "division by zero"),
@@ -102,7 +101,6 @@ fn a_handlers_error_keeps_its_type() {
             assert_eq!(failed, InvokeError::Handler { channel: "divide", error });
         }
     });
-    stage.run_to_the_end();
 }
 
 #[test]
@@ -206,7 +204,7 @@ fn each_invoke_runs_its_handler_once_and_gets_one_reply_from_any_thread() {
             assert!(responder.reply(&number));
         }
     });
-    let window = stage.play(|ipc| {
+    let window = stage.play_to_the_end(|ipc| {
         thread::scope(|scope| {
             for thread in 0..4 {
                 scope.spawn(move || {
@@ -218,7 +216,6 @@ fn each_invoke_runs_its_handler_once_and_gets_one_reply_from_any_thread() {
         let counters = ipc.counters();
         assert_eq!((counters.stale_replies, counters.timed_out), (0, 0));
     });
-    stage.run_to_the_end();
     let mut handled = handled.take();
     handled.sort_unstable();
     assert!(handled.into_iter().eq(0..2000));
@@ -277,16 +274,15 @@ fn the_handler_sees_the_deadline_and_an_invoke_without_a_reply_ends_by_it() {
     });
     assert_eq!(stage.run_to_the_end(), ["no reply to 'ask' within 50ms"]);
 
-    let timeouts = timeouts.take();
     let asked = [Some(500), Some(3_600_000), None, Some(50), Some(30_000)];
+    let timeouts = timeouts.take();
     assert_eq!(timeouts.len(), asked.len());
     for ((timeout, deadline), asked) in timeouts.into_iter().zip(asked) {
+        assert_eq!(timeout.is_some(), deadline.is_some());
+        // A frame carries it rounded up.
         let asked = asked.map(Duration::from_millis);
-        assert_eq!((timeout.is_some(), deadline.is_some()), (asked.is_some(), asked.is_some()));
-        if let (Some(timeout), Some(asked)) = (timeout, asked) {
-            // A frame has four significant bits for it, rounded up.
-            assert!((asked..=asked + asked / 8).contains(&timeout), "{asked:?} became {timeout:?}");
-        }
+        let at_most = asked.map(|asked| asked + asked / 8);
+        assert!((asked..=at_most).contains(&timeout), "{asked:?} became {timeout:?}");
     }
     assert_eq!(cancelled.len(), 1);
     let responder = kept.take().remove(0);
@@ -397,7 +393,7 @@ fn a_wait_inside_a_listener_is_refused_and_a_callback_works() {
 fn invocations_can_be_awaited_while_another_thread_drives() {
     let stage = Stage::new();
     stage.answer_all();
-    stage.play(|ipc| {
+    stage.play_to_the_end(|ipc| {
         ipc.drive_in_background().unwrap();
         let sum = block_on(async {
             let mut sum = 0;
@@ -409,7 +405,6 @@ fn invocations_can_be_awaited_while_another_thread_drives() {
         assert_eq!(sum, 4950);
         assert_eq!(ipc.ask(ASK, &7), Ok(7), "a plain wait works beside the driver");
     });
-    stage.run_to_the_end();
 }
 
 #[test]
@@ -484,12 +479,11 @@ fn each_side_answers_the_other_while_it_waits_itself() {
         let sum = window.invoke(ADD, &[number, 1], LIMIT).unwrap().wait().unwrap();
         responder.reply(&(sum * 2))
     });
-    stage.play(|ipc| {
+    stage.play_to_the_end(|ipc| {
         ipc.answer(ADD, |_, [left, right]| Ok(left + right));
         // Main answers this only after it has got the sum.
         assert_eq!(ipc.ask(ASK, &20), Ok(42));
     });
-    stage.run_to_the_end();
     assert!(answering.join().unwrap());
 }
 

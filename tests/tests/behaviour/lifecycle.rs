@@ -479,9 +479,8 @@ fn is_main_of_renderers_that_come_and_go(arguments: &Arguments) {
         drop(windows);
         assert!(stage.ipc.windows().is_empty());
         // Over the portable backend a session's threads and the watcher free its memory a moment after its end.
-        eventually("the sessions' memory is unmapped", || {
-            threads_in_events() == 0 && mappings_of_the_library() == mappings
-        });
+        eventually("the sessions' memory is unmapped", || mappings_of_the_library() == mappings);
+        assert_eq!(left_behind(), LeftBehind::default());
         let now = open_descriptors();
         assert_eq!(*descriptors.get_or_insert(now), now, "descriptors after round {round}");
     }

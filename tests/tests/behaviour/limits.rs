@@ -144,32 +144,25 @@ fn a_reply_that_is_too_large_is_the_callers_error() {
     );
 }
 
-/// The report of a renderer that reads the replies to so many invokes when all are handled, and its counters then.
-fn replies_read_late(times: u64, len: &str) -> (String, Counters) {
-    let stage = Stage::with(Config { main_capacity: 4096, ..config() });
-    stage.answer_all();
-    let arguments = [&times.to_string(), len];
-    let (window, mut sign) =
-        stage.play_with_input(reads_its_replies_late, &arguments, allow_everything());
-    stage.run_until("all are handled", || window.counters().invokes_received == times);
-    let counters = window.counters();
-    sign.write_all(b".").unwrap();
-    (stage.run_to_the_end().remove(0), counters)
-}
-
 #[test]
-fn replies_to_a_caller_that_does_not_look_wait_and_then_all_come_in_order() {
-    let (report, counters) = replies_read_late(60, "200");
-    assert!(counters.backlogged > 30);
-    assert_eq!(report, "60 answered, 0 failed");
-}
-
-#[test]
-fn the_replies_that_wait_for_a_caller_are_bounded_and_the_rest_fails_with_a_reason() {
-    let (report, _) = replies_read_late(100, "1000");
-    let numbers: Vec<u64> = report.split(' ').filter_map(|word| word.parse().ok()).collect();
-    // The ring and four times as much again.
-    assert!((10..=25).contains(&numbers[0]) && numbers[0] + numbers[1] == 100, "{report}");
+fn replies_to_a_caller_that_does_not_look_wait_in_order_up_to_a_limit_and_then_fail_with_a_reason()
+{
+    // The ring and four times as much again is the limit.
+    for (times, len, answered_in_the_end) in [(60, "200", 60..=60), (100, "1000", 10..=25)] {
+        let stage = Stage::with(Config { main_capacity: 4096, ..config() });
+        stage.answer_all();
+        let arguments = [&times.to_string(), len];
+        let (window, mut sign) =
+            stage.play_with_input(reads_its_replies_late, &arguments, allow_everything());
+        stage.run_until("all are handled", || window.counters().invokes_received == times);
+        assert!(window.counters().backlogged > 5);
+        sign.write_all(b".").unwrap();
+        let reports = stage.run_to_the_end();
+        let mut numbers = reports[0].split(' ').filter_map(|word| word.parse::<u64>().ok());
+        let (answered, failed) = (numbers.next().unwrap(), numbers.next().unwrap());
+        assert!(answered_in_the_end.contains(&answered), "{reports:?}");
+        assert_eq!(answered + failed, times);
+    }
 }
 
 #[test]
@@ -237,11 +230,15 @@ fn main_has_no_more_windows_than_its_config_allows_whether_launched_or_attached(
 }
 
 #[test]
-fn a_capacity_that_no_ring_can_have_is_refused_by_name() {
-    let settings = Config { main_capacity: 5000, ..config() };
-    let refused = IpcMain::bind_with(&unique_name("odd"), CONTRACT, settings);
-    assert!(matches!(&refused, Err(BindError::Contract(_))));
-    assert!(refused.unwrap_err().to_string().contains("main_capacity is 5000"));
+fn an_impossible_capacity_and_a_repeated_channel_are_refused_by_name() {
+    let config = Config { main_capacity: 5000, ..config() };
+    for (contract, config, why) in [
+        (CONTRACT, config, "main_capacity is 5000"),
+        (&[&TEXT, &NUMBER, &TEXT], tests::stage::config(), "'text'"),
+    ] {
+        let refused = IpcMain::bind_with(&unique_name("odd"), contract, config).unwrap_err();
+        assert!(refused.to_string().contains(why), "{refused}");
+    }
 }
 
 #[test]

@@ -77,18 +77,6 @@ fn a_channel_that_mains_contract_lacks_is_unknown_to_main_in_every_call() {
 }
 
 #[test]
-fn a_name_may_be_one_channel_of_each_kind_and_no_channel_twice() {
-    const EVENT: Event<u64> = Event::new("number");
-    const METHOD: Method<u64, u64> = Method::new("number");
-    let bind = |contract| IpcMain::bind_with(&unique_name("twins"), contract, config());
-    let ipc = bind(&[&EVENT, &METHOD]).unwrap();
-    ipc.on(EVENT, |_, _| ()).unwrap();
-    ipc.handle(METHOD, |_, _| Ok(1)).unwrap();
-    assert!(ipc.on(TEXT, |_, _| ()).is_err());
-    assert!(bind(&[&TEXT, &NUMBER, &TEXT]).unwrap_err().to_string().contains("'text'"));
-}
-
-#[test]
 fn the_quota_of_pending_invokes_is_the_policys_and_a_settled_one_makes_room() {
     for max in [0, 1, 5] {
         let stage = Stage::new();

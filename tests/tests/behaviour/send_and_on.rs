@@ -81,13 +81,12 @@ fn a_batch_arrives_in_order_though_it_is_longer_than_the_ring() {
     const COUNT: u64 = 50_000;
     let stage = Stage::new();
     let (numbers, texts) = (stage.notes(NUMBER), stage.notes(TEXT));
-    stage.play(|ipc| {
+    stage.play_to_the_end(|ipc| {
         let numbers: Vec<u64> = (0..COUNT).collect();
         ipc.send_all(NUMBER, &numbers).unwrap();
         ipc.send_all::<u64>(NUMBER, &[] as &[u64]).unwrap();
         ipc.send_all(TEXT, &["and", "texts"]).unwrap();
     });
-    stage.run_to_the_end();
     assert!(numbers.take().into_iter().eq(0..COUNT));
     assert_eq!(texts.take(), ["and", "texts"]);
 }
@@ -139,12 +138,10 @@ fn remove_all_listeners_leaves_handlers_and_other_events_alone() {
         ipc.send(TEXT, "text").unwrap();
         assert_eq!(ipc.ask(ASK, &1), Ok(1));
     };
-    let window = stage.play(scene);
-    stage.run_to_the_end();
+    let window = stage.play_to_the_end(scene);
     assert_eq!((texts.take(), window.counters().unheard), (vec!["text".to_owned()], 1));
     stage.ipc.remove_all_listeners();
-    let window = stage.play(scene);
-    stage.run_to_the_end();
+    let window = stage.play_to_the_end(scene);
     assert_eq!((texts.len(), window.counters().unheard), (0, 2));
     assert!(heard.is_empty());
 }
@@ -168,7 +165,7 @@ fn every_kind_of_payload_arrives_as_it_was_sent() {
     const TEXTS: [&str; 3] = ["", "plain", "grüße, 世界"];
     // Around the size of a cache line, around several of them, and long.
     const LENGTHS: [usize; 9] = [0, 1, 47, 48, 49, 112, 113, 1000, 65_536];
-    let window = stage.play(|ipc| {
+    let window = stage.play_to_the_end(|ipc| {
         ipc.send(NOTHING, &()).unwrap();
         TEXTS.iter().for_each(|text| ipc.send(TEXT, text).unwrap());
         ipc.send(NUMBER, &u64::MAX).unwrap();
@@ -179,7 +176,6 @@ fn every_kind_of_payload_arrives_as_it_was_sent() {
         ipc.send(SETTINGS, &settings()).unwrap();
         ipc.send(SETTINGS, &Dynamic::default()).unwrap();
     });
-    stage.run_to_the_end();
     assert_eq!((nothings.len(), numbers.take()), (1, vec![u64::MAX]));
     assert_eq!(texts.take(), TEXTS);
     assert_eq!(singles.take(), [readings()[1]]);
@@ -213,7 +209,7 @@ fn a_thousand_sends_and_invokes_mixed_at_random_arrive_in_the_order_of_the_calls
 fn each_thread_of_a_renderer_keeps_its_own_order() {
     let stage = Stage::new();
     let numbers = stage.notes(NUMBERED);
-    stage.play(|ipc| {
+    stage.play_to_the_end(|ipc| {
         thread::scope(|scope| {
             for sender in 0..4 {
                 scope.spawn(move || {
@@ -224,7 +220,6 @@ fn each_thread_of_a_renderer_keeps_its_own_order() {
             }
         });
     });
-    stage.run_to_the_end();
     let numbers = numbers.take();
     assert_eq!(numbers.len(), 8000);
     for sender in 0..4 {
@@ -266,8 +261,7 @@ fn main_knows_the_sender_by_its_connection_and_replies_to_that_one_only() {
 fn a_loan_arrives_as_written_a_dropped_one_is_not_sent_and_a_held_one_blocks_only_its_thread() {
     let stage = Stage::new();
     let numbers = stage.note(NUMBERED, move |_, message| (message.sender, message.number));
-    stage.play(lends_itself_room);
-    stage.run_to_the_end();
+    stage.play_to_the_end(lends_itself_room);
     assert_eq!(numbers.take(), [(1, 1), (1, 3), (2, 4), (1, 5)]);
 }
 

@@ -21,11 +21,6 @@ fn watchful_stage() -> (Stage, Changes) {
     (stage, changes)
 }
 
-fn stop(window: &WebContents) {
-    signal(window.os_process_id(), Signal::STOP);
-    eventually("it is stopped", || is_stopped(window.os_process_id()));
-}
-
 /// Runs the loop without a pause until the window changes, and returns the time of that. It must become `state`.
 fn run_until_changed(
     stage: &Stage,
@@ -49,7 +44,7 @@ fn run_until_changed(
 fn a_stopped_renderer_is_unresponsive_until_it_goes_on() {
     let (stage, changes) = watchful_stage();
     let [window, other] = [(); 2].map(|()| stage.play_ready(takes_ticks, &[]));
-    stop(&window);
+    stop_process(window.os_process_id());
     // From another thread, while the loop sleeps without a deadline.
     let (sends, also) = (window.clone(), other.clone());
     let sending = thread::spawn(move || {
@@ -67,7 +62,7 @@ fn a_stopped_renderer_is_unresponsive_until_it_goes_on() {
     run_until_changed(&stage, &changes, &window, "responsive");
 
     // Main notices it again, for a message from the loop's own thread too.
-    stop(&window);
+    stop_process(window.os_process_id());
     window.send(TICK, &2).unwrap();
     run_until_changed(&stage, &changes, &window, "unresponsive");
     // Its end is no response.
@@ -100,7 +95,7 @@ fn a_renderer_without_messages_to_take_is_not_unresponsive_however_long_it_is_si
     let (stage, changes) = watchful_stage();
     // It has had a reply, and took that.
     let window = stage.play_ready(takes_ticks, &[]);
-    stop(&window);
+    stop_process(window.os_process_id());
     stage.ipc.run_for(4 * AFTER).unwrap();
     assert!(changes.is_empty(), "{:?}", changes.take());
     stage.kill(&window);
@@ -109,6 +104,7 @@ fn a_renderer_without_messages_to_take_is_not_unresponsive_however_long_it_is_si
 #[test]
 fn a_renderer_that_drives_only_while_it_waits_has_taken_what_came_before_its_reply() {
     let (stage, changes) = watchful_stage();
+    stage.ipc.remove_handler(ADD);
     stage.answer(ADD, |event, [first, second]| {
         event.sender().send(TICK, &1).unwrap();
         Ok(first + second)

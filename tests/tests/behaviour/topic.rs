@@ -98,8 +98,7 @@ fn a_stopped_subscriber_slows_no_other_process_and_counts_what_it_missed() {
         let windows = scenes.map(|scene| stage.play_ready(scene, &[]));
         let [others @ .., stopped] = &windows;
         let process = stopped.os_process_id();
-        signal(process, Signal::STOP);
-        eventually("the process is stopped", || is_stopped(process));
+        stop_process(process);
         let wakes = stopped.counters().wakes;
         let began = Instant::now();
         let slept = publish_in_step(&stage, others, COUNT);

@@ -32,7 +32,7 @@ fn a_refused_message_reaches_no_listener_and_an_invoke_is_told_why() {
     stage.answer(ADD, |_, _| panic!("it is not reached"));
     stage.ipc.validate(ADD, |_, _| panic!("this panic is part of the test")).unwrap();
 
-    let window = stage.play(|ipc| {
+    let window = stage.play_to_the_end(|ipc| {
         [1, 13, 2, 13, 3].iter().for_each(|number| ipc.send(NUMBER, number).unwrap());
         let refused = ipc.ask(READ, "../secret").unwrap_err();
         let text = "Error invoking remote method 'read': rejected: it leads upwards";
@@ -43,7 +43,6 @@ fn a_refused_message_reaches_no_listener_and_an_invoke_is_told_why() {
         let panicked = ipc.ask(ADD, &[1, 2]).unwrap_err();
         assert!(matches!(&panicked, InvokeError::Rejected { why, .. } if why.contains("panicked")));
     });
-    stage.run_to_the_end();
     assert_eq!(heard.take(), [1, 2, 3]);
     assert_eq!(asked.take(), ["file"]);
     assert_eq!(seen.take(), [window.id(); 8]);

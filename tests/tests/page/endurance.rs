@@ -9,19 +9,17 @@ use tests::proc::{command_line, processor_time, resident_memory_of as memory};
 
 use super::{Browser, Scheme, Served};
 
-/// How long it takes, in seconds, unless `RINGBRIDGE_PAGE_SECONDS` says something else.
+/// The duration in seconds, unless `RINGBRIDGE_PAGE_SECONDS` is set.
 const SECONDS: u64 = 300;
-/// Everything has its memory by then.
+/// The time after which each process has allocated its memory.
 const WARM_UP: Duration = Duration::from_secs(15);
-/// Between two lines about the page.
-const LOOK_EVERY: Duration = Duration::from_secs(20);
-/// How long main is looked at before there is a page.
+/// The time for which main is measured before there is a page.
 const ALONE: Duration = Duration::from_secs(8);
-/// What a process may have more at the end, in bytes. A browser collects its garbage when it likes.
+/// The growth of a process in bytes. A browser collects its garbage when it likes.
 const GROWTH_MAX: u64 = 8 << 20;
 const PAGE_GROWTH_MAX: u64 = 48 << 20;
 
-/// How busy a process is, in percent of a core, for so long from now.
+/// A process's use of a core in percent, measured from now on.
 fn share_of_a_core(process_id: u32, duration: Duration) -> f64 {
     let before = processor_time(process_id);
     std::thread::sleep(duration);
@@ -32,7 +30,7 @@ fn mib(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 20)
 }
 
-/// The process of the browser in which the page's scripts run: the renderer with most memory.
+/// The browser's process for the page's scripts: its renderer with most memory.
 fn page_process(browser: &Browser) -> u32 {
     // Chromium joins its arguments into one.
     let is_renderer =
@@ -50,8 +48,7 @@ fn sixty_updates_a_second_and_no_growth_while_main_pushes_ten_thousand() {
     let main_alone = share_of_a_core(served.main.id(), ALONE);
     println!("main: {main_alone:.1} % of a core without a page");
     let Some(browser) = Browser::start(Scheme::Light) else { return };
-    browser.open(&served.url);
-    browser.shows("#link", "live");
+    served.show_in(&browser);
     browser.run(
         "window.updates = 0; window.frames = 0; window.pushes = 0; \
          electron.on('statistics', (stats, { count }) => { updates += 1; pushes += count; }); \
@@ -73,16 +70,7 @@ fn sixty_updates_a_second_and_no_growth_while_main_pushes_ten_thousand() {
     browser.run("updates = 0; frames = 0; pushes = 0");
     let used_before = processes.map(|(_, id, _)| processor_time(id));
     let began = Instant::now();
-    while began.elapsed() < duration {
-        std::thread::sleep(LOOK_EVERY.min(duration - began.elapsed().min(duration)));
-        let page = processes[2].1;
-        println!(
-            "{:3.0} s: page {:.1} MiB, heap {:.1} MiB",
-            began.elapsed().as_secs_f64(),
-            mib(memory(page)),
-            mib(browser.run("return performance.memory.usedJSHeapSize").as_u64().unwrap_or(0))
-        );
-    }
+    std::thread::sleep(duration);
     let seconds = began.elapsed().as_secs_f64();
     let used_after = processes.map(|(_, id, _)| processor_time(id));
     let rate = |what: &str| browser.run(&format!("return {what}")).as_f64().unwrap() / seconds;
@@ -91,20 +79,15 @@ fn sixty_updates_a_second_and_no_growth_while_main_pushes_ten_thousand() {
     println!(
         "{seconds:.0} s: {updates:.1} updates/s of {frames:.1} frames/s, for {pushes:.0} pushes/s"
     );
-    for (place, (name, ..)) in processes.iter().enumerate() {
-        let used = (used_after[place] - used_before[place]).as_secs_f64() / seconds;
-        println!(
-            "{name}: {:.1} MiB before, {:.1} MiB after; {:.1} % of a core",
-            mib(before[place]),
-            mib(after[place]),
-            100.0 * used
-        );
-    }
     browser.keep_picture("page-after.png");
     // The browser's own rate is less where others want its cores, and then a push may miss a frame.
     assert!(updates >= 0.9 * frames.min(60.0), "{updates} updates of {frames} frames");
-    for ((name, _, most), (before, after)) in processes.iter().zip(before.iter().zip(after)) {
-        assert!(*before > 0 && after > 0, "{name} was alive all the time");
+    for (place, (name, _, most)) in processes.into_iter().enumerate() {
+        let (before, after) = (before[place], after[place]);
+        let used = 100.0 * (used_after[place] - used_before[place]).as_secs_f64() / seconds;
+        let (mib_before, mib_after) = (mib(before), mib(after));
+        println!("{name}: {mib_before:.1} MiB before, {mib_after:.1} after; {used:.1} % of a core");
+        assert!(before > 0 && after > 0, "{name} was alive all the time");
         assert!(after <= before + most, "{name} grew from {before} to {after}");
     }
 }

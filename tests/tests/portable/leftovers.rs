@@ -121,14 +121,16 @@ fn segments_of_a_living_main_process_are_never_swept_even_without_its_lock() {
     let (name, ipc, segments) = endpoint("living");
     ipc.on_attach(|_| Ok(allow_everything()));
     let before = segments.existing();
-    assert_eq!(sweep_endpoints().unwrap(), []);
+    // Directories are found by any test's process.
+    let is_swept = || sweep_endpoints().unwrap().iter().any(|swept| swept.name == name.0);
+    assert!(!is_swept());
     assert_eq!(segments.existing(), before);
     // Another process has replaced the file that it has locked.
     for file in endpoint_files(&name.0) {
         fs::remove_file(&file).unwrap();
         fs::write(&file, "").unwrap();
     }
-    assert_eq!(sweep_endpoints().unwrap(), []);
+    assert!(!is_swept());
     assert!(matches!(bind(&name.0), Err(BindError::NameInUse { .. })));
     assert_eq!(segments.existing(), before);
     let attached = thread::scope(|scope| {
@@ -189,20 +191,6 @@ fn a_foreign_directory_is_an_error_for_renderers_and_crashes_no_process() {
     }
     assert!(Path::exists(&directory));
     fs::remove_file(&directory).unwrap();
-}
-
-#[test]
-fn a_launched_renderer_refuses_the_name_of_a_segment_that_cannot_be_one() {
-    let long = format!("/ringbridge-0123456789.{}", "1".repeat(300));
-    for segment in ["", "x", "/ringbridge-0123456789.1/../x", "/ringbridge-0123456789.1", &long] {
-        let mut renderer = renderer(stays, &[]);
-        renderer.env("RINGBRIDGE_SEGMENT", segment).stderr(Stdio::piped());
-        let output = renderer.output().unwrap();
-        // It panics with the error, as scenes do; it is not ended by a signal.
-        let complaint = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(101), "{segment:?}: {complaint}");
-        assert!(complaint.contains("NotLaunched") || complaint.contains("HungUp"), "{complaint}");
-    }
 }
 
 #[test]

@@ -122,29 +122,6 @@ fn keys_ask_main_and_show_its_answers_with_errors_in_red() {
 }
 
 #[test]
-fn a_paused_display_stands_still_and_counts() {
-    let demo = Demo::new();
-    let mut watched = Watched::main(&demo, &[]);
-    let terminal = &watched.terminal;
-    terminal.press("p");
-    terminal.expect("paused");
-    let paused = terminal.number_before(" received").unwrap();
-    // Another dozen frames, each of which shows one more letter of the typed line.
-    for count in 1..12 {
-        terminal.press(if count == 1 { "lx" } else { "x" });
-        terminal.expect(&"x".repeat(count));
-        assert_eq!(terminal.number_before(" received"), Some(paused));
-    }
-    terminal.press("\x1b");
-    terminal.expect("q quit");
-    terminal.press("p");
-    terminal.expect("live");
-    eventually("it has counted", || terminal.number_before(" received") > Some(paused));
-    terminal.press("q");
-    watched.expect_summaries();
-}
-
-#[test]
 fn it_follows_the_terminals_size_down_to_nothing_and_back() {
     let demo = Demo::new();
     let mut watched = Watched::main(&demo, &[]);

@@ -58,8 +58,7 @@ fn prometheus_fetches_what_main_counts_of_each_window_that_is_there() {
         |metric: &str| format!("ringbridge_window_{metric}{{window=\"1\",pid=\"{renderer}\"}}");
     let invokes = name("invokes_received_total");
     eventually("it has asked several times", || value(&served.page(), &invokes) >= Some(3));
-    signal(renderer, Signal::STOP);
-    eventually("it has stopped", || is_stopped(renderer));
+    stop_process(renderer);
     let first = served.page();
     for line in [
         "content-type: application/openmetrics-text",

@@ -111,8 +111,7 @@ fn an_inspection_shows_what_main_reports_at_its_end() {
         inspect()["windows"][0]["counters"]["invokes_received"].as_u64() >= Some(5)
     });
     // From now on nothing changes any more.
-    signal(renderer, Signal::STOP);
-    eventually("it has stopped", || is_stopped(renderer));
+    stop_process(renderer);
     inspect();
     let seen = inspect();
     main.signal(Signal::TERM);
@@ -154,8 +153,7 @@ fn each_failure_is_one_line_with_its_reason() {
     let no_terminal = place.complaint(&["top", demo.endpoint()]);
     assert!(no_terminal.starts_with("standard output is no terminal"), "{no_terminal}");
     // The wait for a main that does not answer has a limit.
-    main.signal(Signal::STOP);
-    eventually("it has stopped", || is_stopped(main.id()));
+    stop_process(main.id());
     let began = Instant::now();
     let stopped = place.complaint(&["inspect", demo.endpoint()]);
     assert!(stopped.contains("5s") && began.elapsed() < LIMIT, "{stopped}");

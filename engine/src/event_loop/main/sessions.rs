@@ -293,6 +293,7 @@ impl Windows {
         for place in 0..self.connections.len() {
             self.end_session(main, place, GoneReason::Closed);
         }
+        main.meeting.settle();
         // A process that main did not launch to die with it lives on, and is not waited for.
         while self.connections.iter().flatten().any(|connection| connection.dies_with_session) {
             let now = Instant::now();

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     event_loop::driver::{BATCH, Progress, Source, Stop},
     kill_points::{KillPoint, reach},
-    os::report::Event,
+    os::{processor, report::Event},
     peer::{
         dispatch::{FollowUp, Routes},
         link::Reason,
@@ -33,12 +33,16 @@ use crate::{
     },
     shm::aligned::AlignedBuf,
     sync::{loop_cell::LoopKey, snapshot::Cached},
+    wake::adaptive::WaitStrategy,
     wire::handshake::PACKET_MAX,
 };
 
 /// How many eighths of a window's ring a turn may have to give back: of long messages it takes fewer. (Of short
 /// ones, a batch is less than an eighth of all but the smallest rings.)
 const ROOM_GIVEN_MAX: u32 = 2;
+
+/// Quick looks at a window of which one is a look in whole.
+const WHOLE_LOOK_EVERY: u32 = 64;
 
 /// The windows of a main process, and what the loop keeps about them.
 pub(crate) struct Windows {
@@ -115,6 +119,22 @@ impl Windows {
 
     pub(super) fn session(&mut self, place: usize) -> Option<&mut Session> {
         self.connection(place)?.session.as_mut()
+    }
+
+    /// A quick look at a window that had nothing lately: it touches the connection and the ring. Now and then it
+    /// returns `false` in any case, so that the window is looked at in whole.
+    #[inline(always)]
+    fn is_idle(&mut self, place: usize) -> bool {
+        let Some(Some(connection)) = self.connections.get_mut(place) else { return false };
+        let Some(session) = &connection.session else { return false };
+        if connection.first_look.is_put_off(|| session.consumer.has_frame()) {
+            return true;
+        }
+        if session.consumer.has_frame() || session.port.sender.has_deferred() {
+            return false;
+        }
+        connection.quiet = connection.quiet.saturating_add(1);
+        !connection.quiet.is_multiple_of(WHOLE_LOOK_EVERY)
     }
 
     // --- frames ----------------------------------------------------------------------------------
@@ -207,7 +227,10 @@ impl Windows {
             session.port.sender.flush();
         }
         if taken > 0 {
-            connection.quiet = 0;
+            connection.quiet = 1;
+            if main.config.wait != WaitStrategy::Park {
+                connection.first_look.begin(processor::ticks().unwrap_or_default());
+            }
         } else {
             connection.quiet = connection.quiet.saturating_add(1);
         }
@@ -349,6 +372,10 @@ impl Source for Windows {
         let (mut taken, mut took_long) = (0, false);
         let mut index = 0;
         while let Some(&place) = self.busy.get(index) {
+            if self.is_idle(place) {
+                index += 1;
+                continue;
+            }
             taken += self.take_frames(main, place, awaited, &mut took_long);
             if self.busy.get(index) != Some(&place) {
                 // Its session has ended or is held, and it has left the list.

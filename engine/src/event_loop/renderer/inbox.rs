@@ -17,7 +17,7 @@ use crate::{
     ring::consumer::Consumer,
     session::liveness::GoneReason,
     sync::{loop_cell::LoopKey, snapshot::Cached},
-    wake::adaptive::Waiter,
+    wake::{adaptive::Waiter, first_look::FirstLook},
 };
 
 pub(crate) struct Inbox {
@@ -30,7 +30,11 @@ pub(crate) struct Inbox {
     request_until: Option<Instant>,
     /// Rings in a row from this thread's processor.
     rung_beside: u32,
+    first_look: FirstLook,
 }
+
+/// The longest delay of the first look for a reply, in ticks: 0.4 to 0.8 µs.
+const FIRST_LOOK_MAX: u32 = 1500;
 
 /// Rings in a row from this thread's processor, after which the thread leaves it.
 const RUNG_BESIDE_MAX: u32 = 2;
@@ -44,6 +48,7 @@ impl Inbox {
             key,
             request_until: None,
             rung_beside: 0,
+            first_look: FirstLook::new(FIRST_LOOK_MAX),
         }
     }
 
@@ -140,6 +145,12 @@ impl Source for Inbox {
             }
         }
         Progress { taken, took_long }
+    }
+
+    #[inline]
+    fn put_off_first_look(&mut self, renderer: &RendererShared) {
+        self.first_look.begin(renderer.port.sender.requested_at());
+        while self.first_look.is_put_off(|| self.consumer.has_frame()) {}
     }
 
     /// Moves this thread away from the sender, where messages come by a clock.

@@ -103,22 +103,14 @@ pub(crate) type SessionRequests = Requests<Notify, Outcome>;
 
 /// The request whose reply the driving thread itself waits for.
 pub(crate) struct Awaited<'a> {
-    requests: &'a SessionRequests,
-    id: RequestId,
+    pub(in crate::peer) requests: &'a SessionRequests,
+    pub(in crate::peer) id: RequestId,
     /// Takes the outcome; called once at most.
-    take: &'a mut dyn FnMut(&Ending, &[u8]),
+    pub(in crate::peer) take: &'a mut dyn FnMut(&Ending, &[u8]),
     pub(crate) settled: bool,
 }
 
-impl<'a> Awaited<'a> {
-    pub(in crate::peer) fn new(
-        requests: &'a SessionRequests,
-        id: RequestId,
-        take: &'a mut dyn FnMut(&Ending, &[u8]),
-    ) -> Self {
-        Self { requests, id, take, settled: false }
-    }
-
+impl Awaited<'_> {
     /// Takes the outcome if it was stored: by an earlier driver, at the deadline, or at the end of the
     /// session.
     #[inline]
@@ -224,5 +216,52 @@ impl SessionRequests {
                 outcome.bytes.clear();
             })
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    /// A value of an application whose destructor comes back to the requests.
+    struct ComesBack(Arc<SessionRequests>);
+
+    impl Drop for ComesBack {
+        fn drop(&mut self) {
+            self.0.work(|_| ());
+        }
+    }
+
+    fn requests() -> (Arc<SessionRequests>, RequestId) {
+        let requests = Arc::new(SessionRequests::new(1));
+        let id = requests.work(|table| table.begin()).unwrap();
+        (requests, id)
+    }
+
+    #[test]
+    fn an_outcome_is_read_without_the_lock() {
+        let (requests, id) = requests();
+        assert!(requests.store(id, &Ending::Reply, ReplyBytes::InBand(b"reply")).is_ok());
+        let read = |_: &Ending, bytes: &[u8]| (bytes.to_vec(), requests.work(|table| table.done()));
+        assert_eq!(requests.take(id, read), Some((b"reply".to_vec(), 0)));
+    }
+
+    #[test]
+    fn a_caller_is_dropped_without_the_lock() {
+        let (requests, first) = requests();
+        let register = |id| {
+            let value = ComesBack(requests.clone());
+            assert!(requests.notify(id, Notify::Callback(Box::new(move || drop(value)))).is_ok());
+        };
+        register(first);
+        // In place of the first caller.
+        register(first);
+        assert!(requests.abandon(first));
+        let second = requests.work(|table| table.begin()).unwrap();
+        register(second);
+        requests.settled_in_hand(second);
+        assert_eq!(requests.work(|table| table.pending()), 0, "the hand is freed");
     }
 }

@@ -1,6 +1,6 @@
 //! Rings between processes, and what is left of them when one dies inside an event.
 
-use std::{env, process, time::Instant};
+use std::{env, fs, process, time::Instant};
 
 use raw_sync::locks::{LockInit, Mutex as RawMutex};
 
@@ -8,7 +8,7 @@ use super::*;
 use crate::{
     os::process::user_id,
     portable::{
-        name::{SegmentName, SegmentPrefix},
+        name::SegmentName,
         named::{self, Segment},
         other_process::{OtherProcess, role, sleep_until_killed, until},
         rendezvous::EventPlace,
@@ -35,11 +35,11 @@ struct EventStage {
 #[allow(unsafe_code, reason = "a page of the tests")]
 unsafe impl Atomics for EventStage {}
 
-fn create(name: &SegmentName) -> Shared<EventStage> {
+fn create(name: SegmentName) -> Shared<EventStage> {
     Arc::new(Segment::create(name, LEN).unwrap()).shared()
 }
 
-fn open(name: &SegmentName) -> Shared<EventStage> {
+fn open(name: SegmentName) -> Shared<EventStage> {
     Arc::new(Segment::open(name, LEN).unwrap()).shared()
 }
 
@@ -52,20 +52,23 @@ fn name(test: &str) -> SegmentName {
     let role = role().unwrap_or_default();
     let mut words = role.split(' ').skip(1).map(|word| word.parse().unwrap());
     let (first, round) = (words.next().unwrap_or(process::id()), words.next().unwrap_or(0));
-    SegmentPrefix::new(user_id(), &format!("event-{test}-{first}")).segment(round)
+    SegmentName::directory(user_id(), &format!("event-{test}-{first}")).sibling(round)
 }
 
 fn start_other(test: &str, role: &str, round: u32) -> OtherProcess {
     OtherProcess::start(module_path!(), test, &format!("{role} {} {round}", process::id()))
 }
 
-/// Two processes' ends of one event.
-fn ends() -> (Arc<Sleepers>, Listener, Ringer) {
-    let place: Shared<EventPlace> = Shared::from_box(Box::default());
-    let ours = NamedEvent::create(place.clone()).unwrap();
+/// The threads of two processes of one session. The first rings, and the sleepers are the second's.
+fn ends() -> (Arc<Sleepers>, [EventThreads; 2]) {
+    let places: [Shared<EventPlace>; 2] = [(); 2].map(|()| Shared::from_box(Box::default()));
+    let [there, back] = &places;
+    let create = |place: &Shared<EventPlace>| NamedEvent::create(place.clone()).unwrap();
+    let open = |place: &Shared<EventPlace>| NamedEvent::open(place.clone()).unwrap();
     let sleepers = Arc::new(Sleepers::default());
-    let listener = Listener::start(ours, sleepers.clone()).unwrap();
-    (sleepers, listener, Ringer::start(NamedEvent::open(place).unwrap()).unwrap())
+    let theirs = EventThreads::start(create(back), create(there), sleepers.clone()).unwrap();
+    let ours = EventThreads::start(open(there), open(back), Arc::default()).unwrap();
+    (sleepers, [ours, theirs])
 }
 
 fn sleep_until(sleepers: &Sleepers, changed: impl Fn() -> bool) {
@@ -78,7 +81,7 @@ fn sleep_until(sleepers: &Sleepers, changed: impl Fn() -> bool) {
 fn each_ring_reaches_all_who_sleep() {
     const THREADS: usize = 4;
     const ROUNDS: u32 = 500;
-    let (sleepers, _listener, ringer) = ends();
+    let (sleepers, [ringer, _theirs]) = ends();
     let round = AtomicU32::new(0);
     let seen: [AtomicU32; THREADS] = Default::default();
     // A ring that is missed costs a look, which is too long for so many.
@@ -124,18 +127,17 @@ fn a_sleep_ends_with_its_deadline_and_not_before() {
 }
 
 #[test]
-fn both_threads_end_with_their_session() {
-    let place: Shared<EventPlace> = Shared::from_box(Box::default());
-    let (sleepers, listener, ringer) = {
-        let ours = NamedEvent::create(place.clone()).unwrap();
-        let sleepers = Arc::new(Sleepers::default());
-        let listener = Listener::start(ours, sleepers.clone()).unwrap();
-        (sleepers, listener, Ringer::start(NamedEvent::open(place.clone()).unwrap()).unwrap())
-    };
-    let (heard, rung) = (Arc::downgrade(&listener.event), Arc::downgrade(&ringer.orders));
-    drop((listener, ringer));
-    until(|| heard.strong_count() == 0 && rung.strong_count() == 0);
-    until(|| Arc::strong_count(&sleepers) == 1);
+fn a_session_that_ends_in_order_leaves_no_thread_behind() {
+    let (sleepers, threads) = ends();
+    let orders = [0, 1].map(|which| threads[which].orders.clone());
+    assert_eq!([0, 1].map(|which| orders[which].running()), [2, 2]);
+    drop(threads);
+    settle(&sleepers);
+    until(|| orders.iter().all(|orders| orders.running() == 0));
+    // The next end removes them from the list.
+    drop(ends());
+    until(|| orders.iter().all(|orders| Arc::strong_count(orders) == 1));
+    until(|| ENDED.lock().iter().all(|(_, ended)| !Arc::ptr_eq(&ended.sleepers, &sleepers)));
 }
 
 #[test]
@@ -144,12 +146,11 @@ fn processes_wake_each_other() {
     const ROUNDS: u32 = 1000;
     let name = name(NAME);
     let other = role().is_some();
-    let stage = if other { open(&name) } else { create(&name) };
+    let stage = if other { open(name) } else { create(name) };
     let make = if other { NamedEvent::open } else { NamedEvent::create };
     let sleepers = Arc::new(Sleepers::default());
     let [hears, rings] = [0, 1].map(|at| make(place(&stage, at ^ usize::from(!other))).unwrap());
-    let _listener = Listener::start(hears, sleepers.clone()).unwrap();
-    let ringer = Ringer::start(rings).unwrap();
+    let ringer = EventThreads::start(rings, hears, sleepers.clone()).unwrap();
     let process = (!other).then(|| start_other(NAME, "other", 0));
     for turn in (0..2 * ROUNDS).filter(|turn| turn % 2 == u32::from(other)) {
         sleep_until(&sleepers, || stage.step.load(Relaxed) == turn);
@@ -168,9 +169,9 @@ fn a_thread_that_enters_an_event_in_which_a_process_died_does_not_come_out() {
     const NAME: &str = "a_thread_that_enters_an_event_in_which_a_process_died_does_not_come_out";
     let name = name(NAME);
     if role().is_some() {
-        die_with_the_mutex(&open(&name));
+        die_with_the_mutex(&open(name));
     }
-    let stage = create(&name);
+    let stage = create(name);
     let event = NamedEvent::create(place(&stage, 0)).unwrap();
     let holder = start_other(NAME, "holder", 0);
     until(|| stage.step.load(Relaxed) == 1);
@@ -194,15 +195,15 @@ fn die_with_the_mutex(stage: &Shared<EventStage>) -> ! {
 /// Four threads ring one event, a thread sleeps on it, and processes that ring it and wait on it are killed inside it,
 /// with its mutex, in its sleep, or anywhere. Nothing hangs, nothing aborts, and the next event is as good as new.
 ///
-/// Each process of a few rounds is one of its own, since it leaves threads and memory behind.
+/// Each few rounds have a process of their own, in which [`left_behind`] counts.
 #[test]
 fn a_process_that_dies_inside_an_event_holds_up_nobody() {
     const NAME: &str = "a_process_that_dies_inside_an_event_holds_up_nobody";
     const ROUNDS: u32 = 24;
     match role().as_deref().map(|role| role.split_once(' ').unwrap().0) {
-        Some("holder") => die_with_the_mutex(&open(&name(NAME))),
+        Some("holder") => die_with_the_mutex(&open(name(NAME))),
         Some("rings") => {
-            let stage = open(&name(NAME));
+            let stage = open(name(NAME));
             let event = NamedEvent::open(place(&stage, 0)).unwrap();
             stage.step.fetch_add(1, Relaxed);
             loop {
@@ -210,14 +211,23 @@ fn a_process_that_dies_inside_an_event_holds_up_nobody() {
             }
         }
         Some("waits") => {
-            let stage = open(&name(NAME));
+            let stage = open(name(NAME));
             let event = NamedEvent::open(place(&stage, 0)).unwrap();
             stage.step.fetch_add(1, Relaxed);
             loop {
                 event.wait();
             }
         }
-        Some(_) => return (0..ROUNDS).for_each(|round| die_inside(NAME, round)),
+        Some(_) => {
+            let mut certain = 0;
+            for round in 0..ROUNDS {
+                certain += usize::from(die_inside(NAME, round));
+                until(|| left_behind().sessions >= certain);
+            }
+            let left = left_behind();
+            assert!(left.sessions <= ROUNDS as usize && left.threads <= 2 * left.sessions);
+            return until(|| threads_in_events() == left_behind().threads);
+        }
         None => {}
     }
     let seconds = env::var(SECONDS).map_or(2, |seconds| seconds.parse().unwrap());
@@ -228,29 +238,36 @@ fn a_process_that_dies_inside_an_event_holds_up_nobody() {
     }
 }
 
-fn die_inside(test: &str, round: u32) {
+fn threads_in_events() -> usize {
+    let tasks = fs::read_dir("/proc/self/task").unwrap().flatten();
+    let names = tasks.filter_map(|task| fs::read_to_string(task.path().join("comm")).ok());
+    names.filter(|name| ["ringbridge-ring\n", "ringbridge-hear\n"].contains(&&**name)).count()
+}
+
+/// Returns whether a process certainly died with the event's mutex.
+fn die_inside(test: &str, round: u32) -> bool {
     let endpoint = format!("event-{test}-{}", process::id());
-    let name = SegmentPrefix::new(user_id(), &endpoint).segment(round);
-    let stage = create(&name);
+    let name = SegmentName::directory(user_id(), &endpoint).sibling(round);
+    let stage = create(name);
     let sleepers = Arc::new(Sleepers::default());
-    let listener = NamedEvent::create(place(&stage, 0)).unwrap();
-    let listener = Listener::start(listener, sleepers.clone()).unwrap();
-    let ringer = Ringer::start(NamedEvent::open(place(&stage, 0)).unwrap()).unwrap();
-    let ringer = Arc::new(ringer);
+    let hears = NamedEvent::create(place(&stage, 0)).unwrap();
+    let rings = NamedEvent::open(place(&stage, 0)).unwrap();
+    let ringer = EventThreads::start(rings, hears, sleepers.clone()).unwrap();
 
     // Before the death every ring arrives.
     let changed = Arc::new(AtomicU32::new(0));
-    let change = |ringer: &Ringer| {
+    let change = |ringer: &EventThreads| {
         changed.fetch_add(1, Relaxed);
         ringer.ring();
     };
     change(&ringer);
     sleep_until(&sleepers, || changed.load(Relaxed) == 1);
 
+    let dies = |which: usize| (round + 1) >> which & 1 == 1 || round % 7 == 6;
     let victims: Vec<_> = ["holder", "rings", "waits"]
         .into_iter()
         .enumerate()
-        .filter(|(which, _)| (round + 1) >> which & 1 == 1 || round % 7 == 6)
+        .filter(|(which, _)| dies(*which))
         .map(|(_, role)| start_other(test, role, round))
         .collect();
     let (over, longest) = (Flag::default(), AtomicU32::new(0));
@@ -279,8 +296,10 @@ fn die_inside(test: &str, round: u32) {
     });
     assert!(longest.load(Relaxed) < 5000, "a ring has waited");
     let began = Instant::now();
-    drop((listener, ringer));
-    assert!(began.elapsed() < Duration::from_secs(5), "an end has waited");
+    drop(ringer);
+    assert!(began.elapsed() < SETTLE_WITHIN, "an end has waited");
+    settle(&sleepers);
     // The threads that are left behind keep it mapped. Its name is free.
-    named::remove(&name).unwrap();
+    named::remove(name).unwrap();
+    dies(0)
 }

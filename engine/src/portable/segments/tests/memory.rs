@@ -2,10 +2,10 @@
 
 use std::{fs, process, ptr};
 
-use super::*;
+use super::super::*;
 use crate::{
     portable::{
-        name::SegmentPrefix,
+        name::SegmentName,
         other_process::{OtherProcess, role},
     },
     primitives::{AtomicU32, Ordering::Relaxed},
@@ -21,9 +21,9 @@ use crate::{
 fn backing() -> Backing {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let endpoint = format!("test-{}-{}", process::id(), NEXT.fetch_add(1, Relaxed));
-    let prefix = SegmentPrefix::new(crate::os::process::user_id(), &endpoint);
+    let directory = SegmentName::directory(crate::os::process::user_id(), &endpoint);
     let table = (0..16).map(|_| AtomicU32::new(0)).collect();
-    Backing::new(Arc::new(Segments::new(prefix, Shared::from_box(table))))
+    Backing::new(Arc::new(Segments::new(directory, Shared::from_box(table))))
 }
 
 #[test]
