@@ -106,8 +106,8 @@ death to the last error that reported it.
 Over the portable backend processes trust each other and share the waits of their events: a process that is
 stopped inside an event blocks all that ring it, and a clock that is set back prolongs a wait. So there they
 are only killed, at any moment, and --jump-clock is refused. Segments of shared memory that are left at the
-end are leaks. A process that dies inside an event leaves two threads of its peer behind
-(left_behind); at most one kill in 20 may.
+end are leaks. A process that dies inside an event leaves two threads of its peer behind (left_behind); at
+most one kill in 20 may.
 
 The same seed does the same things in the same order to the same renderers. The processes interleave
 differently each time.
