@@ -1,6 +1,8 @@
 //! The boundaries inside the engine, checked over its source: the order of the folders, no circle between files,
 //! and the places where unsafe code, memory orderings and the portable backend may stand.
 
+use std::path::Path;
+
 mod memory_order;
 mod modules;
 
@@ -212,4 +214,27 @@ fn an_import_is_found_in_a_tree_a_path_and_behind_a_re_export() {
     assert_eq!(imported(3), ["a/deep.rs"]);
     assert!(imported(4).is_empty());
     assert_eq!(imported(0), [""; 0], "a re-export is no use");
+}
+
+#[test]
+fn the_files_that_documents_name_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace");
+    let documents = [root.to_owned(), root.join("docs")].into_iter().flat_map(|folder| {
+        let entries = std::fs::read_dir(folder).expect("a folder of documents");
+        entries.map(|entry| entry.expect("an entry").path())
+    });
+    let mut missing = Vec::new();
+    for document in documents.filter(|path| path.extension().is_some_and(|kind| kind == "md")) {
+        let text = std::fs::read_to_string(&document).expect("a document");
+        let names = text.split(|c: char| !c.is_alphanumeric() && !"/._-".contains(c));
+        let sources = names.filter(|name| name.ends_with(".rs") && !name.starts_with('/'));
+        // The others are short for a file of the engine, as `wire/kind.rs`.
+        let in_workspace = sources.filter(|name| {
+            name.split_once('/').is_some_and(|(folder, _)| root.join(folder).is_dir())
+        });
+        for name in in_workspace.filter(|name| !root.join(name).is_file()) {
+            missing.push(format!("{} names {name}", document.display()));
+        }
+    }
+    assert!(missing.is_empty(), "{}", missing.join("\n"));
 }
