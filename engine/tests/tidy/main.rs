@@ -227,7 +227,8 @@ fn the_files_that_documents_name_exist() {
     for document in documents.filter(|path| path.extension().is_some_and(|kind| kind == "md")) {
         let text = std::fs::read_to_string(&document).expect("a document");
         let names = text.split(|c: char| !c.is_alphanumeric() && !"/._-".contains(c));
-        let sources = names.filter(|name| name.ends_with(".rs") && !name.starts_with('/'));
+        let names = names.map(|name| name.trim_start_matches("../"));
+        let sources = names.filter(|name| name.ends_with(".rs"));
         // The others are short for a file of the engine, as `wire/kind.rs`.
         let in_workspace = sources.filter(|name| {
             name.split_once('/').is_some_and(|(folder, _)| root.join(folder).is_dir())
