@@ -359,9 +359,14 @@ impl<M: Message + ?Sized> Renderer<M> {
     #[inline]
     fn ask(&mut self, number: u64) -> Result<u64, Error> {
         let question = stamped::<M>(&mut self.message, number);
-        let answer = self.ipc.invoke(Channels::<M>::ECHO, question)?.wait()?;
-        let answer: &M = answer.borrow();
-        Ok(read_all(answer.as_ref()))
+        let invocation = self.ipc.invoke(Channels::<M>::ECHO, question)?;
+        if question.as_ref().len() == SMALL {
+            let answer = invocation.wait()?;
+            let answer: &M = answer.borrow();
+            return Ok(read_all(answer.as_ref()));
+        }
+        // In place, as the peers' receivers read.
+        Ok(invocation.wait_read(|answer| read_all(answer.as_ref()))?)
     }
 
     #[inline]

@@ -65,6 +65,9 @@ pub(crate) trait Source: Send + Sized {
     /// Leaves the place of an awaited reply alone until the reply is probably there, for a fraction of a microsecond.
     fn put_off_first_look(&mut self, _shared: &Self::Shared) {}
 
+    /// Returns the bytes that were sent and received since the last call, by rings.
+    fn moved(&mut self, shared: &Self::Shared) -> u64;
+
     /// Notes that what was taken came during a sleep.
     fn woken(&mut self, _shared: &Self::Shared, _waiter: &mut Waiter) {}
 
@@ -127,6 +130,12 @@ struct Driver<S> {
 }
 
 impl<S: Source> Driver<S> {
+    // Out of line, which keeps a turn's code short.
+    #[cold]
+    fn begin_to_wait(&mut self, shared: &S::Shared) {
+        self.waiter.allow_for(self.source.moved(shared));
+    }
+
     /// Drives until the awaited request is settled, the time is over, a stop is asked for, or the source
     /// is over.
     fn drive(
@@ -163,6 +172,9 @@ impl<S: Source> Driver<S> {
                 break;
             }
             let step = if taken == 0 {
+                if self.waiter.is_beginning() {
+                    self.begin_to_wait(shared);
+                }
                 self.waiter.step()
             } else {
                 self.busy_frames += if took_long { BUSY_FRAMES } else { taken };

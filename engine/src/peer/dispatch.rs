@@ -81,15 +81,15 @@ pub(crate) enum FollowUp {
     Nothing,
     /// Publish the read position: the sender waits to use its memory again. Its attachment had `len`
     /// bytes.
-    Publish {
+    GiveRoomBack {
         len: u64,
     },
     Subscribe(u16),
     Unsubscribe(u16),
 }
 
-/// The application's code, for one frame of one peer.
-struct Turn<'a> {
+/// The dispatch of one frame of one peer, to the application's code.
+struct FrameDispatch<'a> {
     dispatcher: &'a Dispatcher,
     port: &'a Arc<Port>,
     routes: &'a Routes,
@@ -111,18 +111,18 @@ impl Dispatcher {
     ) -> Result<FollowUp, Violation> {
         port.counters.frames_received.add_alone(1);
         let len = u64::from(header.payload_len);
-        let mut turn = Turn { dispatcher: self, port, routes, key };
+        let mut dispatch = FrameDispatch { dispatcher: self, port, routes, key };
         match header.kind {
             // Each arm names its kind, so that the compiler evaluates the kind's `Rules`.
             Kind::Send => {
                 port.check(Kind::Send, header.channel, len)?;
-                turn.deliver(header.channel, bytes)?;
+                dispatch.deliver(header.channel, bytes)?;
             }
             Kind::Invoke => {
                 // For the answer, which in most cases follows at once.
                 port.sender.will_commit();
                 port.check(Kind::Invoke, header.channel, len)?;
-                turn.call(header, bytes)?;
+                dispatch.call(header, bytes)?;
             }
             Kind::Reply => {
                 port.check(Kind::Reply, header.channel, len)?;
@@ -131,7 +131,7 @@ impl Dispatcher {
             }
             kind => {
                 port.check(kind, header.channel, len)?;
-                return turn.receive_rare(header, bytes, awaited);
+                return dispatch.receive_rare(header, bytes, awaited);
             }
         }
         Ok(FollowUp::Nothing)
@@ -172,7 +172,7 @@ impl Dispatcher {
     }
 }
 
-impl Turn<'_> {
+impl FrameDispatch<'_> {
     /// Acts on a frame of a rare kind.
     #[cold]
     fn receive_rare(
@@ -227,7 +227,7 @@ impl Turn<'_> {
                 lose(port, header, &why, awaited)?;
             }
         }
-        Ok(FollowUp::Publish { len })
+        Ok(FollowUp::GiveRoomBack { len })
     }
 
     /// Passes a message on to the listeners, if no validator refuses it.

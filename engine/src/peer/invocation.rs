@@ -9,6 +9,7 @@ use std::{
     fmt::{Debug, Display},
     future::Future,
     marker::PhantomData,
+    panic::{self, AssertUnwindSafe},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -35,7 +36,7 @@ use crate::{
 /// A request that is under way: wait for it, await it, or leave a callback.
 ///
 /// Dropping it gives it up, and tells the handler to stop.
-#[must_use = "dropping an invocation cancels it; wait(), .await or then() get the reply"]
+#[must_use = "dropping an invocation cancels it; wait(), wait_read(), .await or then() get the reply"]
 pub struct Invocation<R: Payload + ?Sized, E: Payload + ?Sized> {
     pending: PendingRequest,
     types: PhantomData<fn(&R, &E)>,
@@ -103,19 +104,58 @@ impl<R: Payload + ?Sized, E: HandlerError + ?Sized> Invocation<R, E> {
     ///
     /// How the invoke failed; [`InvokeError::InsideListener`] at once, inside a listener or handler.
     pub fn wait(self) -> InvokeResult<R, E> {
-        let pending = self.pending;
-        let (channel, timeout) = (pending.channel, pending.timeout);
-        if reentrancy::any() {
-            return Err(InvokeError::InsideListener { channel });
-        }
+        let channel = self.pending.channel;
         let mut decoded = Decoded::<R, E>::NOTHING;
-        if !pending.wait(timeout, &mut |ending, bytes| decoded.take(channel, ending, bytes)) {
-            pending.port.counters.timed_out.add();
-            return Err(InvokeError::TimedOut { channel, timeout: timeout.unwrap_or_default() });
+        let waited =
+            self.pending.wait_outside(&mut |ending, bytes| decoded.take(channel, ending, bytes));
+        if let Err(why) = waited {
+            return Err(self.pending.unsettled(why));
         }
         match decoded.reply {
             Some(reply) => Ok(reply),
             None => decoded.into_result(),
+        }
+    }
+
+    /// Waits for the reply as [`wait`](Self::wait), and reads it where it lies, without a copy.
+    ///
+    /// `read` runs inside the loop, as a listener does: there no other invoke can be waited for, and the loop stands
+    /// still meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// As [`wait`](Self::wait).
+    ///
+    /// # Panics
+    ///
+    /// If `read` does. The session goes on.
+    ///
+    /// ```no_run
+    /// use ringbridge::{IpcRenderer, Method};
+    /// const PICTURE: Method<u32, [u8]> = Method::new("picture");
+    ///
+    /// fn brightest(ipc: &IpcRenderer) -> Result<Option<u8>, Box<dyn std::error::Error>> {
+    ///     Ok(ipc.invoke(PICTURE, &7)?.wait_read(|picture| picture.iter().copied().max())?)
+    /// }
+    /// ```
+    pub fn wait_read<T>(self, read: impl FnOnce(&R) -> T) -> Result<T, InvokeError<E::Owned>> {
+        let channel = self.pending.channel;
+        let (mut read, mut outcome) = (Some(read), None);
+        let waited = self.pending.wait_outside(&mut |ending, bytes| {
+            let read = read.take().expect("a request has one outcome");
+            // The application's code: a panic goes on when the loop has been left.
+            outcome = Some(panic::catch_unwind(AssertUnwindSafe(|| match ending {
+                Ending::Reply => R::decode(bytes, read)
+                    .map_err(|source| InvokeError::BadReply { channel, source }),
+                _ => Err(*failure::<E>(channel, ending, bytes)),
+            })));
+        });
+        if let Err(why) = waited {
+            return Err(self.pending.unsettled(why));
+        }
+        match outcome.expect("it is settled") {
+            Ok(result) => result,
+            Err(payload) => panic::resume_unwind(payload),
         }
     }
 
@@ -147,7 +187,37 @@ impl<R: Payload + ?Sized, E: HandlerError + ?Sized> Invocation<R, E> {
     }
 }
 
+/// Why a blocking wait has no outcome.
+enum Unsettled {
+    InsideListener,
+    TimedOut,
+}
+
 impl PendingRequest {
+    /// Waits until the request's own time-out. Not inside a listener or handler.
+    #[inline]
+    fn wait_outside(&self, take: &mut dyn FnMut(&Ending, &[u8])) -> Result<(), Unsettled> {
+        if reentrancy::any() {
+            return Err(Unsettled::InsideListener);
+        }
+        if self.wait(self.timeout, take) { Ok(()) } else { Err(Unsettled::TimedOut) }
+    }
+
+    #[cold]
+    fn unsettled<E>(&self, why: Unsettled) -> InvokeError<E>
+    where
+        E: Debug + Display,
+    {
+        let (channel, timeout) = (self.channel, self.timeout.unwrap_or_default());
+        match why {
+            Unsettled::InsideListener => InvokeError::InsideListener { channel },
+            Unsettled::TimedOut => {
+                self.port.counters.timed_out.add();
+                InvokeError::TimedOut { channel, timeout }
+            }
+        }
+    }
+
     /// `false`: the time-out passed, and the request is still pending. Else `take` got its outcome.
     fn wait(&self, timeout: Option<Duration>, take: &mut dyn FnMut(&Ending, &[u8])) -> bool {
         assert!(!self.taken.get(), "a poll has taken its outcome");

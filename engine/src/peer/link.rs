@@ -57,7 +57,8 @@ pub(crate) trait EventLoop: Send + Sync {
         me: Option<&Thread>,
     ) -> bool;
 
-    /// Tells the loop that something happened to a window outside its rings, and ends the loop's sleep.
+    /// Tells the loop that something happened to a window outside its rings. Ends the loop's sleep, if the reason
+    /// does not wait for the next housekeeping.
     fn notice(&self, window: u32, reason: Reason);
 }
 
@@ -90,7 +91,9 @@ pub(crate) struct Link {
     pub(crate) allowed: FixedBitSet,
     pub(crate) limits: SessionLimits,
     pub(crate) counters: SessionCounters,
+    /// This side's control page, which it alone writes.
     pub(crate) own: Shared<OutboxControl>,
+    /// The peer's control page.
     pub(crate) peer: Shared<OutboxControl>,
     pub(crate) bell: PeerBell,
     /// Ends the sleeps of this process's threads on the peer's bell.

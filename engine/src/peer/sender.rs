@@ -4,8 +4,9 @@
 //!   any thread                                             the loop
 //!   open           lock; is the peer there?                flush ─▶ deferred frames, as room allows
 //!   send_deferred  replies in order, then cancels
-//!   put            reserve, write, commit                  patiently ◀─ a full ring: spin, then
-//!   close          unlock; wake the peer if it sleeps                   sleep on the peer's bell
+//!   put            reserve, write, commit
+//!   close          unlock; wake the peer if it sleeps
+//!   patiently      a full ring: spin, then sleep on the peer's bell
 //! ```
 //!
 //! A reply never waits: one that finds no room is kept in the backlog. The backlog is bounded by the
@@ -150,6 +151,13 @@ impl Sender {
     #[inline]
     pub(crate) fn has_deferred(&self) -> bool {
         self.requests.has_deferred()
+    }
+
+    /// Returns the bytes that were sent so far, by the ring.
+    #[inline]
+    pub(crate) fn sent(&self) -> u64 {
+        // Relaxed: a hint.
+        self.committed.load(Ordering::Relaxed)
     }
 
     /// Returns when the last request was committed, by [`processor::ticks`].

@@ -2,7 +2,10 @@
 
 use crate::{
     primitives::AtomicU64,
-    ring::cells::Cells,
+    ring::{
+        cells::Cells,
+        copy_strategy::{CopyStrategy, CopyWay, LONG},
+    },
     shm::{aligned::AlignedBuf, bytes, shared::Shared},
     wire::{
         CELL,
@@ -21,6 +24,7 @@ pub(crate) struct Consumer {
     /// The present value of `consumed`.
     published: u64,
     writer: Writer,
+    copy_strategy: CopyStrategy,
 }
 
 /// The writer of the ring that a consumer reads.
@@ -61,7 +65,9 @@ impl Consumer {
     ) -> Self {
         assert!(start.is_multiple_of(CELL as u64));
         own.consumed.publish(start);
-        Self { cells: Cells::new(data), own, position: start, published: start, writer }
+        let cells = Cells::new(data);
+        let copy_strategy = CopyStrategy::new(cells.capacity(), CopyWay::OUT);
+        Self { cells, own, position: start, published: start, writer, copy_strategy }
     }
 
     /// Returns the next frame, if one was committed. Follows one pad.
@@ -110,10 +116,23 @@ impl Consumer {
 
     /// Copies the payload out. Reads each word once.
     #[inline]
-    pub(crate) fn copy_payload(&self, frame: &Frame, buffer: &mut AlignedBuf) {
+    pub(crate) fn copy_payload(&mut self, frame: &Frame, buffer: &mut AlignedBuf) {
         debug_assert_eq!(frame.position, self.position, "the frame was read past");
-        let words = self.cells.payload(frame.position, frame.payload_len());
-        bytes::copy_out(words, buffer.resize(frame.payload_len()));
+        let target = buffer.resize(frame.payload_len());
+        if target.len() < LONG {
+            bytes::copy_out(self.cells.payload(frame.position, target.len()), target);
+        } else {
+            self.copy_long(frame, target);
+        }
+    }
+
+    #[cold]
+    fn copy_long(&mut self, frame: &Frame, target: &mut [u8]) {
+        let words = self.cells.payload(frame.position, target.len());
+        self.copy_strategy.copy(target.len(), |way| match way {
+            CopyWay::Lines | CopyWay::Streaming => bytes::copy_out(words, target),
+            CopyWay::String => bytes::string_out(words, target),
+        });
     }
 
     /// The read position, published or not.

@@ -15,7 +15,7 @@
 //! | [`producer`] | the writing end: reserve, write, commit |
 //! | [`consumer`] | the reading end: peek, copy, advance, publish |
 //! | [`cells`] | positions, laps and the commit word |
-//! | [`copy_strategy`] | the choice of a copy path for long payloads |
+//! | [`copy_strategy`] | the choice of a way to copy long payloads |
 //! | [`unread_frames`] | a view of the frames that the peer has not consumed |
 //! | [`broadcast`] | a topic: one writer, many readers |
 //!

@@ -1,27 +1,31 @@
 //! The writing end of a ring.
 
-use std::time::Instant;
-
 use crate::{
     kill_points::{KillPoint, reach},
     model::guarded,
     primitives::AtomicU64,
     ring::{
         cells::Cells,
-        copy_strategy::{CopyPath, CopyStrategy, LONG},
+        copy_strategy::{CopyStrategy, CopyWay, LONG},
         unread_frames::UnreadFrames,
     },
     shm::{bytes, shared::Shared},
     wire::{
-        CELL, HEADER_LEN,
+        CELL, HEADER_LEN, WORDS_PER_CELL, WORDS_PER_HEADER,
         frame::{Header, Label, Violation, payload_max},
         outbox::OutboxControl,
         padded,
     },
 };
 
+/// The bytes of a payload that share a line with the commit word.
+const FIRST_LINE: usize = CELL - HEADER_LEN;
+
 /// The distance of the cell that a commit asks for: in a stream of small frames, the time of a transfer.
 const CELLS_AHEAD: u64 = 4;
+
+/// The most lines that a commit asks for: more than a processor fetches at once.
+const LINES_AHEAD_MAX: usize = 32;
 
 /// The writer of this side's outbox. Not `Clone`: a ring has one.
 pub(crate) struct Producer {
@@ -85,7 +89,7 @@ impl Producer {
             position: start,
             consumed_seen: start,
             payload_max: payload_max(capacity),
-            copy_strategy: CopyStrategy::new(capacity),
+            copy_strategy: CopyStrategy::new(capacity, CopyWay::IN),
         }
     }
 
@@ -149,25 +153,29 @@ impl Producer {
     #[inline]
     pub(crate) fn write(&mut self, reservation: &Reservation, payload: &[u8]) {
         assert!(payload.len() == reservation.payload_len as usize);
-        if payload.len() >= LONG {
-            return self.write_long(reservation, payload);
+        if payload.len() <= FIRST_LINE {
+            bytes::copy_in(self.payload_words(reservation), payload);
+        } else {
+            self.write_lines(reservation, payload);
         }
-        bytes::copy_in(self.payload_words(reservation), payload);
     }
 
-    #[cold]
-    fn write_long(&mut self, reservation: &Reservation, payload: &[u8]) {
-        let (path, timed) = self.copy_strategy.next(payload.len());
-        let began = timed.then(Instant::now);
-        let words = self.payload_words(reservation);
-        match path {
-            CopyPath::Cached => bytes::copy_in(words, payload),
-            // No reader looks at these words before the commit.
-            CopyPath::Streaming => bytes::stream_in(words, payload),
+    /// Writes the first line last: the reader polls it, and would fetch it between its first word and the commit word.
+    fn write_lines(&mut self, reservation: &Reservation, payload: &[u8]) {
+        let (first, rest) = payload.split_at(FIRST_LINE);
+        let words = self.cells.payload(self.start(reservation), payload.len());
+        let (first_words, words) = words.split_at(WORDS_PER_CELL - WORDS_PER_HEADER);
+        if payload.len() < LONG {
+            bytes::copy_in(words, rest);
+        } else {
+            self.copy_strategy.copy(payload.len(), |way| match way {
+                CopyWay::Lines => bytes::copy_in(words, rest),
+                CopyWay::String => bytes::string_in(words, rest),
+                // No reader looks at these words before the commit.
+                CopyWay::Streaming => bytes::stream_in(words, rest),
+            });
         }
-        if let Some(began) = began {
-            self.copy_strategy.took(path, payload.len(), began.elapsed());
-        }
+        bytes::copy_in(first_words, first);
     }
 
     /// The payload in place, to be written without a copy. It holds unspecified bytes at first.
@@ -214,6 +222,18 @@ impl Producer {
         // the reader's processor has given it up; a line that was asked for before is there.
         self.cells.prefetch_to_write(end);
         self.cells.prefetch_to_write(end.wrapping_add(CELLS_AHEAD * CELL as u64));
+        if header.padded_len() > CELL {
+            self.prefetch_frame(end, header.padded_len());
+        }
+    }
+
+    /// Asks for the lines of a frame of `len` bytes at `start`, in order to write to them: the next frame is probably as
+    /// long as this one.
+    #[inline(never)]
+    fn prefetch_frame(&self, start: u64, len: usize) {
+        for cell in 1..(len / CELL).min(LINES_AHEAD_MAX) {
+            self.cells.prefetch_to_write(start.wrapping_add((cell * CELL) as u64));
+        }
     }
 
     #[inline]

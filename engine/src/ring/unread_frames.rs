@@ -1,6 +1,7 @@
-//! A read-only view of the frames that the peer has not consumed. It needs no outbox lock.
+//! A view of the frames that the peer has not consumed. It needs no outbox lock, and writes nothing.
 //!
-//! It reads this process's own ring from the peer's read position on, so that sending keeps no count.
+//! It reads this process's own ring from the peer's read position on, so that sending keeps no count. It also prefetches
+//! the cell of the next frame.
 
 use std::iter;
 

@@ -38,6 +38,20 @@ fn copy_in_bulk(words: &[AtomicU64], source: &[u8]) {
     copy_in_words(&words[done / WORD..], &source[done..]);
 }
 
+/// Copies as [`copy_in`], by the processor's string instruction.
+pub(crate) fn string_in(words: &[AtomicU64], source: &[u8]) {
+    let words = &words[..source.len().div_ceil(WORD)];
+    let done = bulk::string_in(words, source);
+    copy_in_words(&words[done / WORD..], &source[done..]);
+}
+
+/// Copies as [`copy_out`], by the processor's string instruction.
+pub(crate) fn string_out(words: &[AtomicU64], target: &mut [u8]) {
+    let words = &words[..target.len().div_ceil(WORD)];
+    let done = bulk::string_out(words, target);
+    copy_out_words(&words[done / WORD..], &mut target[done..]);
+}
+
 /// Copies as [`copy_in`], but past the caches: for long payloads that another processor will read.
 ///
 /// Its stores may become visible before earlier ones, but not after later ones. So no reader may look at these
@@ -164,6 +178,23 @@ mod bulk {
         lines * LINE
     }
 
+    pub(super) fn string_in(words: &[AtomicU64], source: &[u8]) -> usize {
+        assert!(source.len() <= words.len() * WORD);
+        let len = source.len() / WORD * WORD;
+        // SAFETY: as in `copy_in`.
+        unsafe { move_string(source.as_ptr(), words.as_ptr().cast_mut().cast(), len) }
+        len
+    }
+
+    pub(super) fn string_out(words: &[AtomicU64], target: &mut [u8]) -> usize {
+        assert!(target.len() <= words.len() * WORD);
+        let len = target.len() / WORD * WORD;
+        // SAFETY: as in `copy_out`. The instruction reads each byte once, if it is not interrupted; then it goes on
+        // where it was.
+        unsafe { move_string(words.as_ptr().cast(), target.as_mut_ptr(), len) }
+        len
+    }
+
     /// The words must start at a line, if there is one to copy.
     pub(super) fn stream_in(words: &[AtomicU64], source: &[u8]) -> usize {
         assert!(source.len() <= words.len() * WORD);
@@ -251,6 +282,23 @@ mod bulk {
         }
     }
 
+    /// # Safety
+    ///
+    /// `from` must be readable and `to` writable for `len` bytes, and they must not overlap.
+    unsafe fn move_string(from: *const u8, to: *mut u8, len: usize) {
+        // SAFETY: the caller vouches for both ranges. The direction flag is clear, as everywhere in Rust. Its stores
+        // are not ordered among themselves, but no later store becomes visible before them.
+        unsafe {
+            std::arch::asm!(
+                "rep movsb",
+                inout("rcx") len => _,
+                inout("rsi") from => _,
+                inout("rdi") to => _,
+                options(nostack, preserves_flags),
+            );
+        }
+    }
+
     /// Past the caches. The stores become visible no later than any that follow.
     ///
     /// # Safety
@@ -290,6 +338,14 @@ mod bulk {
     pub(super) fn stream_in(_: &[AtomicU64], _: &[u8]) -> usize {
         0
     }
+
+    pub(super) fn string_in(_: &[AtomicU64], _: &[u8]) -> usize {
+        0
+    }
+
+    pub(super) fn string_out(_: &[AtomicU64], _: &mut [u8]) -> usize {
+        0
+    }
 }
 
 #[cfg(all(test, not(loom)))]
@@ -304,12 +360,17 @@ mod tests {
     fn every_length_comes_out_as_it_went_in() {
         let source: Vec<u8> = (0..1000).map(|i| (i % 251) as u8).collect();
         for len in (0..80).chain(SMALL_MAX - 9..SMALL_MAX + 9).chain([777, 1000]) {
-            let words = words(126);
-            let mut target = vec![0; len];
-            copy_in(&words, &source[..len]);
-            copy_out(&words, &mut target);
-            assert_eq!(target, source[..len], "length {len}");
-            assert!(words[len.div_ceil(WORD)..].iter().all(|word| word.load(Relaxed) == u64::MAX));
+            type Way = (fn(&[AtomicU64], &[u8]), fn(&[AtomicU64], &mut [u8]));
+            let ways: [Way; 2] = [(copy_in, copy_out), (string_in, string_out)];
+            for (copy_in, copy_out) in ways {
+                let words = words(126);
+                let mut target = vec![0; len];
+                copy_in(&words, &source[..len]);
+                copy_out(&words, &mut target);
+                assert_eq!(target, source[..len], "length {len}");
+                let behind = &words[len.div_ceil(WORD)..];
+                assert!(behind.iter().all(|word| word.load(Relaxed) == u64::MAX));
+            }
         }
     }
 

@@ -49,6 +49,11 @@ const EAGER_LOOKS: u32 = 512;
 const WAKE_UP: Duration = Duration::from_micros(60);
 /// The spin of `Adaptive` when waits have been long.
 const MOMENT: Duration = Duration::from_micros(3);
+/// The slowest copy that a wait allows for, between two processors far from each other and twice: main copies a
+/// message out, and the answer in.
+const BYTES_PER_NS: u64 = 1;
+/// Longer messages are waited for asleep: the wake-up is short beside them.
+const COPIES_MAX: u64 = 4 << 20;
 /// The limit of one sample, so that one pause does not outweigh many short waits.
 const SAMPLE_MAX: Duration = Duration::from_micros(200);
 
@@ -82,6 +87,8 @@ pub(crate) struct Waiter {
     /// The time that it spun before it parked or dozed.
     spun: Option<Duration>,
     sharing: Sharing,
+    /// The time of the peer's copies in this wait, which `expected` leaves out.
+    copies: Duration,
     foresight: Option<Foresight>,
     /// The sender runs on this thread's processor. A spin before a predicted message would keep it from sending.
     beside_sender: bool,
@@ -155,6 +162,7 @@ impl Waiter {
             latest: None,
             spun: None,
             sharing: Sharing::default(),
+            copies: Duration::ZERO,
             foresight: None,
             beside_sender: false,
         }
@@ -197,6 +205,19 @@ impl Waiter {
     /// Notes whether the last sender to ring did so on this thread's processor.
     pub(crate) fn set_beside_sender(&mut self, beside: bool) {
         self.beside_sender = beside;
+    }
+
+    /// Returns whether a wait begins with the next [`step`](Self::step).
+    #[inline]
+    pub(crate) fn is_beginning(&self) -> bool {
+        self.looks == 0
+    }
+
+    /// Allows this wait for the peer's copies of `bytes` that this process has just sent or received: the answer to a
+    /// long message takes as long as its copies.
+    #[inline]
+    pub(crate) fn allow_for(&mut self, bytes: u64) {
+        self.copies = Duration::from_nanos(bytes.min(COPIES_MAX) / BYTES_PER_NS);
     }
 
     /// Returns the next action after a look that found nothing.
@@ -275,8 +296,9 @@ impl Waiter {
             let at = if met == Met::Awake { looked } else { (now - WAKE_UP / 2).max(looked) };
             rhythm.arrived(nanoseconds(at.duration_since(*origin)), met);
         }
-        let waited = now.duration_since(began);
-        let sample = match self.spun.take() {
+        let waited = now.duration_since(began).saturating_sub(self.copies);
+        let spun = self.spun.take().map(|spun| spun.saturating_sub(self.copies));
+        let sample = match spun {
             None => waited,
             Some(spun) if spun >= self.ceiling => waited.max(2 * self.ceiling),
             Some(spun) => waited.saturating_sub(WAKE_UP).max(spun),
@@ -287,11 +309,12 @@ impl Waiter {
 
     /// The longest spin of the present wait for an unpredicted message.
     fn budget(&self) -> Duration {
-        if self.expected < nanoseconds(self.ceiling) {
+        let budget = if self.expected < nanoseconds(self.ceiling) {
             self.ceiling
         } else {
             MOMENT.min(self.ceiling)
-        }
+        };
+        budget + self.copies
     }
 }
 

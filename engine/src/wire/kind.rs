@@ -3,7 +3,7 @@
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ChannelUse {
-    /// The frame names no channel, or one that is checked with its request or its attachment.
+    /// The frame needs no channel: its request or its attachment says what it is about.
     None,
     /// An event towards main, a push towards a renderer.
     OneWay,

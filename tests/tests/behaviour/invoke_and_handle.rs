@@ -1,6 +1,7 @@
 //! Invokes and their handlers, by Electron's rules and beyond them.
 
 use std::{
+    panic::{self, AssertUnwindSafe},
     sync::mpsc,
     task::{Poll, Waker},
 };
@@ -40,6 +41,37 @@ fn every_kind_of_payload_goes_there_and_back() {
         }
         assert_eq!(ipc.ask(READ, "a/path").as_deref(), Ok("the text of a/path"));
         assert_eq!(ipc.ask(MERGE, &settings()), Ok(settings()));
+    });
+}
+
+#[test]
+fn a_reply_is_read_where_it_lies_and_a_reader_is_inside_the_loop() {
+    let stage = Stage::new();
+    stage.answer_all();
+    stage.answer(NEGATE, |_, _| panic!("this panic is part of the test"));
+    stage.play_to_the_end(|ipc| {
+        // In the ring, and in memory of its own.
+        for len in [0, 49, 65_536, 1 << 20] {
+            let invocation = ipc.invoke(ECHO, &pattern(len)).unwrap();
+            let is_same = invocation.wait_read(|reply| reply == pattern(len)).unwrap();
+            assert!(is_same, "{len} bytes");
+        }
+        let nested = ipc.invoke(ADD, &[2, 3]).unwrap().wait_read(|sum| {
+            let inner = ipc.invoke(ADD, &[1, 1]).unwrap().wait();
+            assert_eq!(inner, Err(InvokeError::InsideListener { channel: "add" }));
+            *sum
+        });
+        assert_eq!(nested, Ok(5));
+        let failed = ipc.invoke(NEGATE, &true).unwrap().wait_read(|_| unreachable!());
+        assert_eq!(failed, Err::<(), _>(InvokeError::Panicked { channel: "negate" }));
+        // A reader that panics leaves the session as it was.
+        let panicked = panic::catch_unwind(AssertUnwindSafe(|| {
+            ipc.invoke(ADD, &[2, 3])
+                .unwrap()
+                .wait_read(|_| panic!("this panic is part of the test"))
+        }));
+        assert!(panicked.is_err());
+        assert_eq!(ipc.ask(ADD, &[2, 3]), Ok(5));
     });
 }
 

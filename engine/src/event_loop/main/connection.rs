@@ -72,7 +72,7 @@ pub(super) struct Connection {
     /// The poller does not hear its bell: it has no session yet, or was held and has not been armed since.
     pub(super) deaf: bool,
     pub(super) rings: WakeFlood,
-    /// Looks in a row that found no frame.
+    /// Looks since the last frame, the one that took it included.
     pub(super) quiet: u32,
     /// When to look for a frame after the last one.
     pub(super) first_look: FirstLook,

@@ -69,6 +69,8 @@ pub(crate) struct Windows {
     pub(super) next_armed: usize,
     /// What has been done since armed windows were looked at.
     pub(super) effort: usize,
+    /// The bytes that were received and answered since the loop began to wait.
+    moved: u64,
     deadlines: Deadlines,
     /// Places of the windows that have attachments to free.
     pub(super) untidy: Vec<usize>,
@@ -104,6 +106,7 @@ impl Windows {
             armed: Vec::new(),
             next_armed: 0,
             effort: 0,
+            moved: 0,
             deadlines: Deadlines::default(),
             untidy: Vec::new(),
             listening_from: None,
@@ -128,8 +131,8 @@ impl Windows {
         self.connection(place)?.session.as_mut()
     }
 
-    /// A quick look at a window that had nothing lately: it touches the connection and the ring. Now and then it
-    /// returns `false` in any case, so that the window is looked at in whole.
+    /// A quick look at a window that had nothing lately: at its connection, its ring and its deferred frames. Now and
+    /// then it returns `false` in any case, so that the window is looked at in whole.
     #[inline(always)]
     fn is_idle(&mut self, place: usize) -> bool {
         let Some(Some(connection)) = self.connections.get_mut(place) else { return false };
@@ -167,7 +170,7 @@ impl Windows {
                 }
             };
         }
-        let began = session.consumer.position();
+        let (began, sent) = (session.consumer.position(), session.port.sender.sent());
         let (mut room_given, mut attached) = (0, 0);
         let mut broken = None;
         while progress.taken < batch {
@@ -195,7 +198,7 @@ impl Windows {
             session.consumer.advance(frame);
             match received {
                 Ok(FollowUp::Nothing) => {}
-                Ok(FollowUp::Publish { len }) => {
+                Ok(FollowUp::GiveRoomBack { len }) => {
                     attached += len;
                     session.publish();
                     // Other windows, the clock and the sockets have their turn.
@@ -229,9 +232,10 @@ impl Windows {
                 }
             }
         }
+        let received = session.consumer.position().wrapping_sub(began);
+        self.moved += received + session.port.sender.sent().wrapping_sub(sent);
         if let Some(allowance) = &mut session.allowance {
-            let bytes = session.consumer.position().wrapping_sub(began) + attached;
-            allowance.take(progress.taken, bytes);
+            allowance.take(progress.taken, received + attached);
         }
         if progress.taken < BATCH {
             session.publish();
@@ -408,6 +412,11 @@ impl Source for Windows {
         }
         progress.taken += main.dispatcher.executor.run_ready();
         progress
+    }
+
+    #[inline]
+    fn moved(&mut self, _main: &MainShared) -> u64 {
+        std::mem::take(&mut self.moved)
     }
 
     fn keep_deadlines(&mut self, main: &MainShared, now: Instant) -> Option<Instant> {

@@ -31,6 +31,8 @@ pub(crate) struct Inbox {
     /// Rings in a row from this thread's processor.
     rung_beside: u32,
     first_look: FirstLook,
+    /// The bytes that were sent and received before this wait.
+    moved: u64,
 }
 
 /// The longest delay of the first look for a reply, in ticks: 0.4 to 0.8 µs.
@@ -49,6 +51,7 @@ impl Inbox {
             request_until: None,
             rung_beside: 0,
             first_look: FirstLook::new(FIRST_LOOK_MAX),
+            moved: 0,
         }
     }
 
@@ -87,7 +90,7 @@ impl Inbox {
             reach(KillPoint::FrameHandled);
             let is_alone = self.consumer.is_published();
             self.consumer.advance(frame);
-            let took_long = matches!(received, Ok(FollowUp::Publish { .. }));
+            let took_long = matches!(received, Ok(FollowUp::GiveRoomBack { .. }));
             let settled = awaited.as_ref().is_some_and(|awaited| awaited.settled);
             // Perhaps no thread drives for a long time after the awaited reply. Main would call this renderer
             // unresponsive for a message in front of the reply, but not for the reply.
@@ -145,6 +148,12 @@ impl Source for Inbox {
             }
         }
         Progress { taken, took_long }
+    }
+
+    #[inline]
+    fn moved(&mut self, renderer: &RendererShared) -> u64 {
+        let moved = renderer.port.sender.sent().wrapping_add(self.consumer.position());
+        moved.wrapping_sub(std::mem::replace(&mut self.moved, moved))
     }
 
     #[inline]
