@@ -21,7 +21,7 @@ use crate::{
     metrics::{MainMetrics, sleeps::Sleeps},
     peer::{
         error::{HandlerError, RegisterError, SendError},
-        responder::Responder,
+        responder::{Reply, Responder},
         router::{ListenerId, Times},
         typed_handlers::Handled,
     },
@@ -216,6 +216,39 @@ impl IpcMain {
         self.shared().dispatcher.handle(method, number, times, move |call, arguments| {
             handler(&IpcMainInvokeEvent { call }, arguments)
         })
+    }
+
+    /// Answers a method's invokes at once, with values that the handler need not own: a part of the arguments, or a
+    /// buffer that it keeps. [`handle`](Self::handle) returns owned values, which for a slice means an allocation.
+    ///
+    /// # Errors
+    ///
+    /// As [`handle`](Self::handle).
+    ///
+    /// ```no_run
+    /// use ringbridge::{IpcMain, Method, RegisterError};
+    /// const FRAME: Method<u64, [u8]> = Method::new("frame");
+    ///
+    /// fn serve(ipc: &IpcMain) -> Result<(), RegisterError> {
+    ///     let mut picture = vec![0; 640 * 480];
+    ///     ipc.handle_with(FRAME, move |_event, number, reply| {
+    ///         picture.fill(*number as u8);
+    ///         reply.send(&picture);
+    ///     })
+    /// }
+    /// ```
+    pub fn handle_with<A: Payload + ?Sized, R: Payload + ?Sized, E: HandlerError + ?Sized>(
+        &self,
+        method: Method<A, R, E>,
+        mut handler: impl FnMut(&IpcMainInvokeEvent<'_>, &A, Reply<'_, R, E>) + Send + 'static,
+    ) -> Result<(), RegisterError> {
+        let number = self.number(&method.key())?;
+        self.shared().dispatcher.handle_with(
+            method,
+            number,
+            Times::Always,
+            move |call, arguments, reply| handler(&IpcMainInvokeEvent { call }, arguments, reply),
+        )
     }
 
     /// Answers a method's invokes later, or from other threads, with a [`Responder`]. Invokes overlap, and

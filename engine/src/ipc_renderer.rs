@@ -43,7 +43,7 @@ use crate::{
         error::{HandlerError, InvokeError, RegisterError, SendAllError, SendError},
         invocation::Invocation,
         loan::Loan,
-        responder::{Call, Responder},
+        responder::{Call, Reply, Responder},
         router::{ListenerId, Times},
         typed_handlers::Handled,
     },
@@ -543,6 +543,23 @@ impl IpcRenderer {
         let number = self.number(&method.key())?;
         self.inner.dispatcher.handle(method, number, Times::Always, move |call, arguments| {
             handler(&IpcRendererInvokeEvent { call }, arguments)
+        })
+    }
+
+    /// Answers main's invokes of a method at once, with values that the handler need not own.
+    ///
+    /// # Errors
+    ///
+    /// As [`handle`](Self::handle).
+    pub fn handle_with<A: Payload + ?Sized, R: Payload + ?Sized, E: HandlerError + ?Sized>(
+        &self,
+        method: Method<A, R, E>,
+        mut handler: impl FnMut(&IpcRendererInvokeEvent<'_>, &A, Reply<'_, R, E>) + Send + 'static,
+    ) -> Result<(), RegisterError> {
+        let number = self.number(&method.key())?;
+        let times = Times::Always;
+        self.inner.dispatcher.handle_with(method, number, times, move |call, arguments, reply| {
+            handler(&IpcRendererInvokeEvent { call }, arguments, reply);
         })
     }
 

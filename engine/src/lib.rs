@@ -216,7 +216,7 @@ pub use crate::{
         error::{HandlerError, InvokeError, RegisterError, SendAllError, SendError},
         invocation::{Invocation, InvokeResult},
         loan::Loan,
-        responder::Responder,
+        responder::{Reply, Responder},
     },
     policy::quota::Quota,
     session::{

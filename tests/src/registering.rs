@@ -46,6 +46,18 @@ macro_rules! registering {
                 self.ipc.handle(method, handler).expect(ACCEPTED);
             }
 
+            pub fn answer_with<A, R, E>(
+                &self,
+                method: Method<A, R, E>,
+                handler: impl FnMut(&$invoke<'_>, &A, Reply<'_, R, E>) + Send + 'static,
+            ) where
+                A: Payload + ?Sized,
+                R: Payload + ?Sized,
+                E: HandlerError + ?Sized,
+            {
+                self.ipc.handle_with(method, handler).expect(ACCEPTED);
+            }
+
             pub fn answer_later<A, R, E>(
                 &self,
                 method: Method<A, R, E>,

@@ -50,6 +50,10 @@ const IN_PLACE: &str = "ringbridge-in-place";
 const SEND_ALL: &str = "ringbridge-send-all";
 
 const INVOKE: Task = Task::new(Work::RoundTrip, SMALL);
+const INVOKE_1K: Task = Task::new(Work::RoundTrip, 1 << 10);
+const INVOKE_64K: Task = Task::new(Work::RoundTrip, 64 << 10);
+const INVOKE_1M: Task = Task::new(Work::RoundTrip, 1 << 20);
+const STREAM_1K: Task = Task::new(Work::Stream, 1 << 10);
 const STREAM: Task = Task::new(Work::Stream, SMALL);
 const STREAM_64K: Task = Task::new(Work::Stream, 64 << 10);
 const STREAM_1M: Task = Task::new(Work::Stream, 1 << 20);
@@ -88,19 +92,32 @@ const CLAIMS: &[Claim] = &[
     row("of that: a line each way with one writer, in floors", "bounce-two-lines", INVOKE, RATIO, "", Shown),
     row("of that: a bare ring each way with one writer, in floors", "bare-ring", INVOKE, RATIO, "", Shown),
     row("invoke 48 B spin: p50 against the bare ring's", SPIN, INVOKE, P50, "bare-ring", Shown),
-    row("invoke 48 B spin: p50 against iceoryx2's request-response", SPIN, INVOKE, P50, "iceoryx2-request", AtMost(0.2)),
-    row("invoke 48 B spin: p50 against shmem-ipc's bare ring", SPIN, INVOKE, P50, "shmem-ipc", AtMost(0.5)),
-    row("invoke 48 B spin: p50 against rtrb between threads", SPIN, INVOKE, P50, "rtrb", AtMost(1.0)),
+    row("invoke 48 B spin: p50 against iceoryx2's request-response", SPIN, INVOKE, P50, "iceoryx2-request", AtMost(0.15)),
+    row("invoke 48 B spin: p50 against shmem-ipc's bare ring", SPIN, INVOKE, P50, "shmem-ipc", AtMost(0.6)),
+    row("invoke 48 B spin: p50 against rtrb between threads", SPIN, INVOKE, P50, "rtrb", AtMost(0.65)),
+    row("invoke 1 KiB spin: p50 against shmem-ipc's bare ring", SPIN, INVOKE_1K, P50, "shmem-ipc", AtMost(1.0)),
+    row("invoke 1 KiB spin: p50 against rtrb between threads", SPIN, INVOKE_1K, P50, "rtrb", AtMost(1.0)),
+    row("invoke 64 KiB spin: p50 against shmem-ipc's bare ring", SPIN, INVOKE_64K, P50, "shmem-ipc", AtMost(0.95)),
+    row("invoke 64 KiB spin: p50 against iceoryx2's request-response", SPIN, INVOKE_64K, P50, "iceoryx2-request", AtMost(0.75)),
+    row("invoke 1 MiB spin: p50 against iceoryx2's request-response", SPIN, INVOKE_1M, P50, "iceoryx2-request", AtMost(0.95)),
+    row("invoke 1 KiB adaptive: p50 against spin", ADAPTIVE, INVOKE_1K, P50, SPIN, AtMost(1.15)),
+    row("invoke 64 KiB adaptive: p50 against spin", ADAPTIVE, INVOKE_64K, P50, SPIN, AtMost(1.15)),
+    row("invoke 1 MiB adaptive: p50 against spin", ADAPTIVE, INVOKE_1M, P50, SPIN, AtMost(1.15)),
     row("invoke 48 B spin: p99.9 against the bounce's", SPIN, INVOKE, P999, "bounce", AtMost(2.0)),
     row("invoke 48 B adaptive: p50 against spin", ADAPTIVE, INVOKE, P50, SPIN, AtMost(1.1)),
-    row("invoke 48 B park: p50 against a bare futex round trip", PARK, INVOKE, P50, "futex", AtMost(1.15)),
+    row("invoke 48 B park: p50 against a bare futex round trip", PARK, INVOKE, P50, "futex", AtMost(1.1)),
     row("invoke 48 B park: p50 against the Unix socket", PARK, INVOKE, P50, "seqpacket", AtMost(1.0)),
     row("invoke 48 B park: p50 against iceoryx2's event", PARK, INVOKE, P50, "iceoryx2-event", AtMost(1.0)),
     row("invoke 48 B spin, portable: p50 against sealed", PORTABLE_SPIN, INVOKE, P50, SPIN, AtMost(1.1)),
     row("invoke 48 B park, portable: p50 against sealed (event against futex)", PORTABLE_PARK, INVOKE, P50, PARK, Shown),
     row("invoke 48 B park, portable: p50 against a bare round trip of raw_sync's events", PORTABLE_PARK, INVOKE, P50, "raw-sync", Shown),
-    near(row("stream 48 B send, near: rate against rtrb between threads", SPIN, STREAM, RATE, "rtrb", AtLeast(1.0))),
-    near(row("stream 48 B send, near: rate against iceoryx2's", SPIN, STREAM, RATE, "iceoryx2", AtLeast(6.0))),
+    near(row("stream 48 B send, near: rate against rtrb between threads", SPIN, STREAM, RATE, "rtrb", AtLeast(1.5))),
+    near(row("stream 48 B send, near: rate against iceoryx2's", SPIN, STREAM, RATE, "iceoryx2", AtLeast(10.0))),
+    near(row("stream 48 B send, near: messages a second", SPIN, STREAM, RATE, "", AtLeast(40e6))),
+    near(row("stream 1 KiB send, near: messages a second", SPIN, STREAM_1K, RATE, "", AtLeast(10e6))),
+    row("stream 1 KiB send: rate against rtrb between threads", SPIN, STREAM_1K, RATE, "rtrb", AtLeast(1.0)),
+    row("stream 64 KiB to main: rate against shmem-ipc's bare ring", SPIN, STREAM_64K, RATE, "shmem-ipc", AtLeast(0.9)),
+    row("stream 64 KiB in place: rate against shmem-ipc's bare ring", IN_PLACE, STREAM_64K, RATE, "shmem-ipc", AtLeast(1.1)),
     near(row("stream 48 B send_all, near: messages a second", SEND_ALL, STREAM, RATE, "", AtLeast(20e6))),
     near(row("stream 48 B send_all, near: rate against iceoryx2's", SEND_ALL, STREAM, RATE, "iceoryx2", AtLeast(6.0))),
     row("stream 64 KiB in place: rate against memcpy", IN_PLACE, STREAM_64K, RATE, "memcpy", AtLeast(0.8)),

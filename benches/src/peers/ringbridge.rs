@@ -29,8 +29,6 @@ use crate::{
     system::now_ns,
 };
 
-/// From this payload on a responder is cheaper than a copy.
-const DEFERRED_FROM: usize = 16 << 10;
 /// The longest payload that travels in a ring; longer ones go by attachment.
 pub(super) const RING_PAYLOAD_MAX: usize = 1 << 20;
 const CONNECT_MAX: Duration = Duration::from_secs(60);
@@ -204,13 +202,11 @@ impl<M: Message + ?Sized> Main<M> {
             says.store(true, Ordering::Relaxed);
             running.stop();
         };
-        if payload < DEFERRED_FROM || subject.way == Way::Alone {
+        if payload == SMALL {
             ipc.handle(Channels::<M>::ECHO, |_event, message| Ok(message.to_owned()))?;
         } else {
-            // A responder takes a reference, so the answer is copied once, into the ring.
-            ipc.handle_deferred(Channels::<M>::ECHO, |_event, message, responder| {
-                responder.reply(message);
-            })?;
+            // The answer is copied once, into the ring.
+            ipc.handle_with(Channels::<M>::ECHO, |_event, message, reply| reply.send(message))?;
         }
         let counts = tally.clone();
         if subject.way == Way::Alone {

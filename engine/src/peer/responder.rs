@@ -6,6 +6,7 @@
 
 use std::{
     marker::PhantomData,
+    mem,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -133,6 +134,55 @@ impl Call<'_> {
     }
 }
 
+/// The duty to answer one invoke before its handler returns, by a value that need not be owned.
+///
+/// Dropping it unanswered rejects the invoke: "reply was never sent".
+#[must_use = "dropping a reply rejects the invoke"]
+pub struct Reply<'a, R: Payload + ?Sized, E: Payload + ?Sized> {
+    call: Call<'a>,
+    types: PhantomData<fn(&R, &E)>,
+}
+
+impl<'a, R: Payload + ?Sized, E: Payload + ?Sized> Reply<'a, R, E> {
+    #[inline]
+    pub(crate) fn new(call: Call<'a>) -> Self {
+        Self { call, types: PhantomData }
+    }
+
+    /// Resolves the invoke. The value is copied once, to where the caller reads it. Waits for nothing; a reply that
+    /// finds the ring full is sent when there is room.
+    #[inline]
+    pub fn send(self, value: &R) {
+        self.answer(Ok(value));
+    }
+
+    /// Rejects the invoke with the method's own error.
+    #[inline]
+    pub fn reject(self, error: &E) {
+        self.answer(Err(error));
+    }
+
+    #[inline]
+    fn answer(self, result: Result<&R, &E>) {
+        // An encoder that panics has answered nothing, and this is dropped.
+        self.call.answer(result);
+        mem::forget(self);
+    }
+}
+
+impl<R: Payload + ?Sized, E: Payload + ?Sized> Drop for Reply<'_, R, E> {
+    #[cold]
+    fn drop(&mut self) {
+        self.call.fail(unanswered(), "");
+    }
+}
+
+/// Returns why a caller gets no answer from a duty that is dropped.
+#[cold]
+fn unanswered() -> FailCode {
+    if std::thread::panicking() { FailCode::Panicked } else { FailCode::ReplyNeverSent }
+}
+
 /// The duty to answer one invoke. It may go to any thread.
 ///
 /// Dropping it unanswered rejects the invoke: "reply was never sent".
@@ -217,12 +267,7 @@ impl<R: Payload + ?Sized, E: Payload + ?Sized> Responder<R, E> {
 impl<R: Payload + ?Sized, E: Payload + ?Sized> Drop for Responder<R, E> {
     fn drop(&mut self) {
         if !self.answered && self.take_request() {
-            let code = if std::thread::panicking() {
-                FailCode::Panicked
-            } else {
-                FailCode::ReplyNeverSent
-            };
-            self.call().fail(code, "");
+            self.call().fail(unanswered(), "");
         }
     }
 }

@@ -3,12 +3,7 @@
 //! Here the types are still known: decoding and encoding are put around the application's code. The
 //! code below knows only bytes. Both endpoints register through these functions.
 
-use std::{
-    borrow::Borrow,
-    future::Future,
-    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
-    sync::Arc,
-};
+use std::{borrow::Borrow, future::Future, sync::Arc};
 
 use crate::{
     contract::{
@@ -18,8 +13,7 @@ use crate::{
     peer::{
         dispatch::{Delivery, Dispatcher, Unwelcome},
         error::{HandlerError, RegisterError},
-        requests::outcome::FailCode,
-        responder::{Call, Responder},
+        responder::{Call, Reply, Responder},
         router::{ListenerId, Times},
     },
     sync::loop_cell::LoopCell,
@@ -64,25 +58,28 @@ impl Dispatcher {
         times: Times,
         mut handler: impl FnMut(Call<'_>, &A) -> Handled<R, E> + Send + 'static,
     ) -> Result<(), RegisterError> {
+        self.handle_with(method, number, times, move |call, arguments, reply| {
+            // Answered in place: moving the result out of here first takes time.
+            match &handler(call, arguments) {
+                Ok(value) => reply.send(value.borrow()),
+                Err(error) => reply.reject(error.borrow()),
+            }
+        })
+    }
+
+    pub(crate) fn handle_with<
+        A: Payload + ?Sized,
+        R: Payload + ?Sized,
+        E: HandlerError + ?Sized,
+    >(
+        &self,
+        method: Method<A, R, E>,
+        number: u16,
+        times: Times,
+        mut handler: impl FnMut(Call<'_>, &A, Reply<'_, R, E>) + Send + 'static,
+    ) -> Result<(), RegisterError> {
         self.register(method.name(), number, times, move |call, _, bytes| {
-            A::decode(bytes, |arguments| {
-                let mut answered = false;
-                let run = || {
-                    // Answered in place: moving the result out of here first takes time.
-                    let result = handler(call, arguments);
-                    match &result {
-                        Ok(value) => call.answer::<R, E>(Ok(value.borrow())),
-                        Err(error) => call.answer::<R, E>(Err(error.borrow())),
-                    }
-                    answered = true;
-                };
-                if let Err(panic) = catch_unwind(AssertUnwindSafe(run)) {
-                    if !answered {
-                        call.fail(FailCode::Panicked, "");
-                    }
-                    resume_unwind(panic);
-                }
-            })
+            A::decode(bytes, |arguments| handler(call, arguments, Reply::new(call)))
         })
     }
 

@@ -76,12 +76,32 @@ fn a_reply_is_read_where_it_lies_and_a_reader_is_inside_the_loop() {
 }
 
 #[test]
+fn a_handler_answers_with_a_part_of_its_arguments_in_both_directions() {
+    let stage = Stage::new();
+    stage.answer_with(ECHO, |_, bytes, reply| reply.send(&bytes[..bytes.len() / 2]));
+    let window = stage.play_ready(
+        |ipc| {
+            for len in [0, 48, 1024, 65_536, 1 << 20] {
+                assert_eq!(ipc.ask(ECHO, &pattern(len)), Ok(pattern(len)[..len / 2].to_vec()));
+            }
+            ipc.answer_with(READ, |_, path, reply| reply.send(&path[..1]));
+            ipc.report("ready");
+            ipc.run().unwrap();
+        },
+        &[],
+    );
+    assert_eq!(window.invoke(READ, "a/path", LIMIT).unwrap().wait().as_deref(), Ok("a"));
+    stage.close(&window);
+}
+
+#[test]
 fn a_second_handler_is_refused_in_electrons_words_and_the_first_one_stays() {
     let (results, _) = results(3, |stage| {
         stage.answer(ASK, double);
         let refusals = [
             stage.ipc.handle(ASK, |_, _| Ok(0)),
             stage.ipc.handle_once(ASK, |_, _| Ok(0)),
+            stage.ipc.handle_with(ASK, |_, _, reply| reply.send(&0)),
             stage.ipc.handle_deferred(ASK, |_, _, _| ()),
             stage.ipc.handle_async(ASK, |_, _| async { Ok(0) }),
         ];
@@ -97,10 +117,16 @@ fn a_second_handler_is_refused_in_electrons_words_and_the_first_one_stays() {
 fn a_failed_invoke_tells_its_caller_why_in_electrons_words() {
     const NEVER: &str = "reply was never sent";
     type Register = fn(&Stage);
-    let cases: [(Register, &str, u64); 6] = [
+    let cases: [(Register, &str, u64); 8] = [
         (|_| (), "Error: No handler registered for 'ask'", 2),
         (|stage| stage.answer(ASK, |_, _| Err(Failure::new("too few"))), "Error: too few", 0),
         (|stage| stage.answer(ASK, |_, _| Err(Failure::new(""))), "Error: ", 0),
+        (
+            |stage| stage.answer_with(ASK, |_, _, reply| reply.reject(&Failure::new("full"))),
+            "Error: full",
+            0,
+        ),
+        (|stage| stage.answer_with(ASK, |_, _, _| ()), NEVER, 0),
         (|stage| stage.answer_later(ASK, |_, _, _| ()), NEVER, 0),
         (|stage| stage.answer_later(ASK, |_, _, kept| _ = thread::spawn(|| drop(kept))), NEVER, 0),
         // No waker is left of this future.
@@ -141,8 +167,9 @@ fn a_handler_that_panics_fails_its_call_and_main_goes_on() {
         assert_ne!(number, 1, "this panic is part of the test");
         number
     }
-    let handlers: [fn(&Stage); 4] = [
+    let handlers: [fn(&Stage); 5] = [
         |stage| stage.answer(ASK, |_, number| Ok(check(*number))),
+        |stage| stage.answer_with(ASK, |_, number, reply| reply.send(&check(*number))),
         |stage| stage.answer_later(ASK, |_, number, to| _ = to.reply(&check(*number))),
         |stage| {
             stage.answer_async(ASK, |_, number| {
