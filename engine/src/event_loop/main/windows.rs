@@ -52,7 +52,7 @@ pub(super) enum Input {
 const INPUTS: [Input; 3] = [Input::ControlChannel, Input::Bell, Input::Process];
 
 /// Quick looks at a window of which one is a look in whole.
-const WHOLE_LOOK_EVERY: u32 = 64;
+const WHOLE_LOOK_EVERY: u32 = 256;
 
 /// The windows of a main process, and what the loop keeps about them.
 pub(crate) struct Windows {
@@ -338,11 +338,12 @@ impl Windows {
         if let Some(began) = began {
             main.sleeps.note(began.elapsed());
         }
+        let mut accepts = false;
         for event in &events {
             let token = event.token as usize;
             let (place, input) = (token / INPUTS.len(), INPUTS[token % INPUTS.len()]);
             match event.token {
-                LISTENER => self.accept(),
+                LISTENER => accepts = true,
                 // Edge-triggered, so it need not be read. The turn looks at what it was for.
                 INTERRUPT => {}
                 // An earlier event of this batch may have ended it.
@@ -353,6 +354,10 @@ impl Windows {
                     Input::Process => self.reap(main, place),
                 },
             }
+        }
+        if accepts {
+            // Last: a newcomer in the place of a connection that this batch has ended would get that one's events.
+            self.accept();
         }
         self.events = events;
         waited
