@@ -1,6 +1,6 @@
 //! `latency`: one pattern of Ringbridge between two processes, beside the machine's floor.
 //!
-//! A virtual machine whose processors move is another machine a second later. So floor and subject take
+//! The host moves the virtual processors, and every time changes with them. So floor and subject take
 //! turns in short slices, and each slice of the subject is compared with its own floor.
 
 use std::{
@@ -208,7 +208,7 @@ struct Tally {
     floor: Distribution,
     futex_floor: Distribution,
     ratios: Vec<f64>,
-    /// Whether a long sample is of the floor, when it began, and its length.
+    /// The longest samples: true for one of the floor, the time of its slice in seconds, and its length in nanoseconds.
     outliers: Vec<(bool, f64, u64)>,
     count: u64,
     elapsed: Duration,

@@ -18,7 +18,7 @@ struct Claim {
     subject: &'static str,
     task: Task,
     metric: Metric,
-    /// The subject in whose figures it is expressed, at the same task in the same round. Empty for none.
+    /// The subject that the figure is divided by, at the same task in the same round. Empty: it is not divided.
     against: &'static str,
     bound: Bound,
     near_only: bool,

@@ -124,7 +124,7 @@ pub(crate) enum Chosen {
 /// The job of a launched process and, in the main process of a slice of the comparison, its times.
 pub(super) type Assignment = (Job, Option<[u64; 3]>);
 
-/// What a pair measures, and where.
+/// The task of a pair, its subject, and its processors.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Job {
     pub(crate) subject: Chosen,

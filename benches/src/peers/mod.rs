@@ -46,7 +46,7 @@ type Connect = fn(&mut Stage) -> Result<Box<dyn Side>, Error>;
 /// Returns the reason why a subject cannot do a task.
 type Unable = fn(Task) -> Option<&'static str>;
 
-/// What a subject is to the reader of a chart, and how it connects.
+/// The group of a subject in charts, with its way to connect.
 #[derive(Clone, Copy)]
 pub(crate) enum Kind {
     /// The machine itself, without any library.
